@@ -1,0 +1,1 @@
+//! Micro-benchmarks live in the bench targets of this package.

@@ -1,0 +1,1 @@
+//! Signature, delta and patch for one file of any size.

@@ -1,0 +1,1 @@
+//! rsync filter rules: one verdict per path.

@@ -1,0 +1,1 @@
+//! The remote program: one Sender or Receiver on standard input and output.

@@ -1,0 +1,1 @@
+//! Connect, verify the host, authenticate, deploy and start the helper.

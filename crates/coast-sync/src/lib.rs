@@ -1,0 +1,1 @@
+//! Keeps a remote directory equal to a local one.

@@ -1,0 +1,1 @@
+//! Confined directory handles, a parallel tree walk and the content cache.

@@ -1,0 +1,1 @@
+//! Messages, frames, compression and every limit on what a peer may send.
