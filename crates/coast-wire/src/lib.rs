@@ -1,1 +1,78 @@
-//! Messages, frames, compression and every limit on what a peer may send.
+//! What travels between a Sender and a Receiver: messages, frames, compression, and every limit on what a
+//! peer may send.
+//!
+//! A stream is a sequence of frames; a frame is an eight-byte header and a payload, compressed on its own, so
+//! that both ends can work on several at once; a payload is a sequence of messages in postcard's encoding. A
+//! frame of class [`Class::Control`] must be decoded in the order it came; one of class [`Class::Data`] may be
+//! decoded by anyone at any time.
+//!
+//! ```
+//! use coast_wire::{Class, FrameReader, Pack, ToSender, messages};
+//!
+//! let mut pack = Pack::new(Class::Control);
+//! pack.push(&ToSender::Settled { part: 7 })?;
+//! let bytes = pack.seal(None)?;
+//!
+//! let mut reader = FrameReader::new(&bytes[..]);
+//! let frame = reader.next_frame()?.expect("one frame was written");
+//! let payload = frame.decode()?;
+//! let all: Result<Vec<ToSender<'_>>, _> = messages(&payload).collect();
+//! assert_eq!(all?, [ToSender::Settled { part: 7 }]);
+//! assert!(reader.next_frame()?.is_none());
+//! # Ok::<(), coast_wire::WireError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod compress;
+mod frame;
+pub mod limits;
+mod message;
+mod options;
+mod pack;
+
+pub use compress::{Bottleneck, Compressor, LevelControl};
+pub use frame::{Class, Frame, FrameReader, Messages, messages};
+pub use message::{
+    Change, Entry, EntryKind, Event, FailureKind, FileId, Gone, HashBytes, Need, OwnerName, Part, Piece,
+    ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver, ToSender, Update, Want,
+    What,
+};
+pub use options::{Delete, Itemize, Options, Ownership};
+pub use pack::{Pack, WholeError};
+
+/// What is wrong with a stream of frames.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// The stream failed.
+    #[error("the connection failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// The stream ended within a frame.
+    #[error("the connection ended in the middle of a message")]
+    Truncated,
+    /// A frame's header holds a value that no frame may have.
+    #[error("the other side sent a frame with a bad header (byte {byte:#04x})")]
+    Header {
+        /// The header's first byte.
+        byte: u8,
+    },
+    /// A frame is larger than allowed.
+    #[error("the other side sent a frame of {bytes} bytes, more than the {limit} allowed")]
+    TooLarge {
+        /// Its claimed size in bytes.
+        bytes: usize,
+        /// The limit it exceeds.
+        limit: usize,
+    },
+    /// A frame's content cannot be decompressed to the size its header says.
+    #[error("the other side sent a frame that cannot be decompressed: {0}")]
+    Compression(String),
+    /// A message cannot be decoded.
+    #[error("the other side sent a message that cannot be decoded: {0}")]
+    Message(postcard::Error),
+    /// A message cannot be encoded.
+    #[error("a message cannot be encoded: {0}")]
+    Encode(postcard::Error),
+}

@@ -1,0 +1,178 @@
+//! Frames as they arrive: a bounded header, a payload that is decoded when someone has time for it, and the
+//! messages in it.
+
+use std::borrow::Cow;
+use std::io::{self, Read};
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+
+use crate::WireError;
+use crate::limits::MAX_FRAME_BYTES;
+
+pub(crate) const HEADER_BYTES: usize = 8;
+const FLAG_ZSTD: u8 = 1;
+const FLAG_DATA: u8 = 2;
+const LENGTH_MAX: usize = 0xff_ffff;
+const _: () = assert!(MAX_FRAME_BYTES < LENGTH_MAX);
+
+/// Whether a frame's place among the others matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Decoded in the order it came.
+    Control,
+    /// Decoded by anyone at any time.
+    Data,
+}
+
+/// One frame, not yet decoded.
+#[derive(Debug)]
+pub struct Frame {
+    class: Class,
+    raw_len: usize,
+    compressed: bool,
+    payload: Vec<u8>,
+}
+
+impl Frame {
+    /// Whether its order matters.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Bytes of memory it holds now.
+    pub fn held_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// The payload's bytes: messages, one after the other.
+    ///
+    /// # Errors
+    /// When the payload does not decompress to exactly the size its header says.
+    pub fn decode(&self) -> Result<Cow<'_, [u8]>, WireError> {
+        if !self.compressed {
+            return Ok(Cow::Borrowed(&self.payload));
+        }
+        let raw = zrip::decompress_with_limit(&self.payload, self.raw_len)
+            .map_err(|error| WireError::Compression(error.to_string()))?;
+        if raw.len() != self.raw_len {
+            return Err(WireError::Compression(format!(
+                "it holds {} bytes, its header says {}",
+                raw.len(),
+                self.raw_len
+            )));
+        }
+        Ok(Cow::Owned(raw))
+    }
+}
+
+/// Writes a header in front of a payload that was put behind [`HEADER_BYTES`] bytes of room.
+pub(crate) fn write_header(buffer: &mut [u8], class: Class, compressed: bool, raw_len: usize) {
+    let flags = if compressed { FLAG_ZSTD } else { 0 } | if class == Class::Data { FLAG_DATA } else { 0 };
+    let payload_len = buffer.len() - HEADER_BYTES;
+    debug_assert!(payload_len <= LENGTH_MAX && raw_len <= LENGTH_MAX);
+    buffer[0] = flags;
+    buffer[1..4].copy_from_slice(&payload_len.to_le_bytes()[..3]);
+    buffer[4..8].copy_from_slice(&raw_len.to_le_bytes()[..4]);
+}
+
+/// Reads frames from a stream.
+#[derive(Debug)]
+pub struct FrameReader<R> {
+    stream: R,
+    wire_bytes: u64,
+}
+
+impl<R: Read> FrameReader<R> {
+    /// Reads frames from `stream`. Frames are read in two calls each; a pipe or channel needs no buffer in front.
+    pub fn new(stream: R) -> Self {
+        Self { stream, wire_bytes: 0 }
+    }
+
+    /// Bytes read so far.
+    pub fn wire_bytes(&self) -> u64 {
+        self.wire_bytes
+    }
+
+    /// The next frame, or none at the end of the stream.
+    ///
+    /// # Errors
+    /// When the stream fails, ends within a frame, or a header exceeds a limit. Nothing is allocated for a frame
+    /// before its header was checked.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, WireError> {
+        let mut header = [0; HEADER_BYTES];
+        if !self.fill_or_end(&mut header)? {
+            return Ok(None);
+        }
+        let flags = header[0];
+        if flags & !(FLAG_ZSTD | FLAG_DATA) != 0 {
+            return Err(WireError::Header { byte: flags });
+        }
+        let compressed = flags & FLAG_ZSTD != 0;
+        let length = u32::from_le_bytes([header[1], header[2], header[3], 0]) as usize;
+        let raw_len = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
+        for bytes in [length, raw_len] {
+            if bytes > MAX_FRAME_BYTES {
+                return Err(WireError::TooLarge { bytes, limit: MAX_FRAME_BYTES });
+            }
+        }
+        if !compressed && length != raw_len {
+            return Err(WireError::Header { byte: flags });
+        }
+        let mut payload = Vec::with_capacity(length);
+        let got = self.stream.by_ref().take(length as u64).read_to_end(&mut payload)?;
+        if got != length {
+            return Err(WireError::Truncated);
+        }
+        self.wire_bytes += (HEADER_BYTES + length) as u64;
+        let class = if flags & FLAG_DATA != 0 { Class::Data } else { Class::Control };
+        Ok(Some(Frame { class, raw_len, compressed, payload }))
+    }
+
+    /// Fills `buffer`; false when the stream ended before its first byte.
+    fn fill_or_end(&mut self, buffer: &mut [u8]) -> Result<bool, WireError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.stream.read(&mut buffer[filled..]) {
+                Ok(0) if filled == 0 => return Ok(false),
+                Ok(0) => return Err(WireError::Truncated),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The messages of a decoded payload, see [`messages`].
+#[derive(Debug)]
+pub struct Messages<'a, M> {
+    rest: &'a [u8],
+    message: PhantomData<fn() -> M>,
+}
+
+/// Iterates over the messages of a decoded payload. After an error there is no next one.
+pub fn messages<'a, M: Deserialize<'a>>(payload: &'a [u8]) -> Messages<'a, M> {
+    Messages { rest: payload, message: PhantomData }
+}
+
+impl<'a, M: Deserialize<'a>> Iterator for Messages<'a, M> {
+    type Item = Result<M, WireError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        match postcard::take_from_bytes(self.rest) {
+            Ok((message, rest)) => {
+                self.rest = rest;
+                Some(Ok(message))
+            }
+            Err(error) => {
+                self.rest = &[];
+                Some(Err(WireError::Message(error)))
+            }
+        }
+    }
+}

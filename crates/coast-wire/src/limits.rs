@@ -1,0 +1,55 @@
+//! Every limit on what a peer may send, in one place.
+//!
+//! The other side is hostile until its bytes are checked: each length is compared with a constant of this
+//! file before anything is allocated for it, and each credit is counted by the side that grants it.
+
+/// Version of the protocol; both sides must speak the same one.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Bytes of a frame's payload before compression. Content is packed into frames of about
+/// [`PACK_BYTES`]; the head room is for a directory part or a signature.
+pub const MAX_FRAME_BYTES: usize = 6 << 20;
+
+/// Bytes at which a pack of small files is closed. Large enough that a cipher packet, a system call and a
+/// zstd frame header cost nothing per file, small enough that both ends work on several at once.
+pub const PACK_BYTES: usize = 1 << 20;
+
+/// Content bytes of one chunk of a large file.
+pub const CHUNK_BYTES: usize = 1 << 20;
+
+/// A file up to this many bytes travels whole in one message; a larger one in chunks.
+pub const MAX_WHOLE_BYTES: u64 = CHUNK_BYTES as u64;
+
+/// Delta bytes of one chunk: the literals of a window that matched nothing, and its commands.
+pub const MAX_DELTA_BYTES: usize = 2 * CHUNK_BYTES + (64 << 10);
+
+/// Entries in one part of a directory's listing.
+pub const MAX_PART_ENTRIES: usize = 8 << 10;
+
+/// Entries (each directory part counts one more) that the sender may have offered and the receiver not yet
+/// settled. This is the window that bounds the memory of both sides, whatever the size of the tree.
+pub const WINDOW_ENTRIES: usize = 48 << 10;
+
+/// Chunks of one large file that may arrive ahead of the next one in order.
+pub const MAX_CHUNKS_AHEAD: u32 = 64;
+
+/// Bytes of a path relative to the transfer root.
+pub const MAX_PATH_BYTES: usize = 16 << 10;
+
+/// Bytes of a symlink's target (`PATH_MAX` on Linux).
+pub const MAX_TARGET_BYTES: usize = 4096;
+
+/// Bytes of a signature.
+pub const MAX_SIGNATURE_BYTES: usize = 4 << 20;
+
+/// Bytes of signatures that the receiver may have sent and whose deltas have not yet arrived.
+pub const SIGNATURE_WINDOW_BYTES: usize = 16 << 20;
+
+/// Filter rules in a run.
+pub const MAX_RULES: usize = 64 << 10;
+
+/// Bytes of a message for people that one side sends the other.
+pub const MAX_TEXT_BYTES: usize = 4 << 10;
+
+/// Names of owners that one message may carry.
+pub const MAX_OWNER_NAMES: usize = 4 << 10;

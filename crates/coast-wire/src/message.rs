@@ -1,0 +1,458 @@
+//! What a Sender and a Receiver say to each other.
+//!
+//! Messages borrow from the frame they were decoded from, so content is never copied on the way in. Paths,
+//! names and link targets are bytes here; the engine turns them into checked types before it uses one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::options::Options;
+
+/// The blake3 of a file's whole content.
+pub type HashBytes = [u8; 32];
+
+/// Names a regular file of this run: its directory part and its place in that part's entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileId {
+    /// The part's number, see [`Part::id`].
+    pub part: u32,
+    /// Index into [`Part::entries`].
+    pub index: u32,
+}
+
+/// Seconds and nanoseconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Time {
+    /// Seconds since the epoch.
+    pub secs: i64,
+    /// Nanoseconds, below 1,000,000,000.
+    pub nanos: u32,
+}
+
+/// From the side that has the files to the side that shall have them.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ToReceiver<'a> {
+    /// First message: what to do.
+    Start(Options),
+    /// The metadata of the transfer root itself, when the root is a directory of the transfer.
+    Root(#[serde(borrow)] Entry<'a>),
+    /// Names of owners, before the first entry that uses their numbers.
+    Owners {
+        /// Users by number.
+        #[serde(borrow)]
+        users: Vec<OwnerName<'a>>,
+        /// Groups by number.
+        #[serde(borrow)]
+        groups: Vec<OwnerName<'a>>,
+    },
+    /// One directory, or a part of one.
+    Part(#[serde(borrow)] Part<'a>),
+    /// Answer to [`Want::Hash`].
+    Hash {
+        /// The file.
+        file: FileId,
+        /// Its content's hash.
+        hash: HashBytes,
+    },
+    /// Answer to [`Want::Content`] or [`Want::Delta`]: a file of at most
+    /// [`MAX_WHOLE_BYTES`](crate::limits::MAX_WHOLE_BYTES).
+    Whole {
+        /// The file.
+        file: FileId,
+        /// All of it.
+        #[serde(borrow, with = "serde_bytes")]
+        content: &'a [u8],
+        /// The content's hash.
+        hash: HashBytes,
+        /// Its modification time when it was read, when times are kept.
+        mtime: Option<Time>,
+    },
+    /// A piece of a large file. Pieces may arrive out of order.
+    Chunk {
+        /// The file.
+        file: FileId,
+        /// Which try this is; a file that changed while it was read is sent again from the start.
+        attempt: u32,
+        /// The piece's number, from 0.
+        sequence: u32,
+        /// What it holds.
+        #[serde(borrow)]
+        piece: Piece<'a>,
+    },
+    /// The file could not be sent.
+    Gone {
+        /// The file.
+        file: FileId,
+        /// Why.
+        reason: Gone,
+    },
+    /// Every directory has been offered.
+    WalkDone,
+    /// Something to tell the user on the receiver's side.
+    Event(#[serde(borrow)] Event<'a>),
+    /// The sender's counts, its last message.
+    SenderStats(SenderStats),
+    /// Nothing to say, still alive.
+    Alive,
+}
+
+/// What a [`ToReceiver::Chunk`] holds.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum Piece<'a> {
+    /// Content bytes that follow those of the piece before.
+    Content(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
+    /// A delta against the basis whose signature was sent, producing the bytes that follow.
+    Delta(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
+    /// The end of the file.
+    End {
+        /// Size of the whole content in bytes.
+        size: u64,
+        /// Hash of the whole content.
+        hash: HashBytes,
+        /// Its modification time when it was read, when times are kept.
+        mtime: Option<Time>,
+    },
+}
+
+/// Why a file could not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gone {
+    /// It no longer exists.
+    Vanished,
+    /// It could not be opened or read.
+    Unreadable,
+    /// It changed at every try to read it.
+    Changing,
+}
+
+/// All entries of a directory, or those of a range of names when the directory is large.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part<'a> {
+    /// Number of this part: 0, 1, 2 ... in the order sent.
+    pub id: u32,
+    /// The part in which this directory itself was an entry; none for the root.
+    pub parent: Option<u32>,
+    /// The directory, relative to the transfer root; empty for the root.
+    #[serde(borrow, with = "serde_bytes")]
+    pub path: &'a [u8],
+    /// What the receiver may conclude about names that are not in `entries`.
+    #[serde(borrow)]
+    pub range: Range<'a>,
+    /// The entries, sorted by the bytes of their names.
+    #[serde(borrow)]
+    pub entries: Vec<Entry<'a>>,
+}
+
+/// The names a part speaks for.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum Range<'a> {
+    /// Only those listed: the source was given as one name, or could not be read to its end.
+    Listed,
+    /// All names greater than `after` (or all, if none) and, unless this is the last part, not greater than the
+    /// last entry's.
+    Names {
+        /// The last name of the part before.
+        #[serde(borrow)]
+        after: Option<&'a serde_bytes::Bytes>,
+        /// Whether this is the directory's last part.
+        last: bool,
+    },
+}
+
+/// One entry of a directory.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry<'a> {
+    /// Its name, one component.
+    #[serde(borrow, with = "serde_bytes")]
+    pub name: &'a [u8],
+    /// What it is.
+    #[serde(borrow)]
+    pub what: What<'a>,
+    /// Permission bits, `0o7777`.
+    pub mode: u16,
+    /// Modification time, when times are kept or compared.
+    pub mtime: Option<Time>,
+    /// User and group number, when either is kept.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// What an entry is.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum What<'a> {
+    /// A regular file.
+    File {
+        /// Size in bytes.
+        size: u64,
+        /// Its content's hash, when the sender's cache knows it.
+        hash: Option<HashBytes>,
+    },
+    /// A directory.
+    Directory,
+    /// A symlink.
+    Symlink(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
+    /// A FIFO.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character device, with its number.
+    CharDevice(u64),
+    /// A block device, with its number.
+    BlockDevice(u64),
+}
+
+/// A user's or group's number and name.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnerName<'a> {
+    /// The number on the sender.
+    pub id: u32,
+    /// The name on the sender.
+    #[serde(borrow, with = "serde_bytes")]
+    pub name: &'a [u8],
+}
+
+/// From the side that shall have the files to the side that has them.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ToSender<'a> {
+    /// First message: the options were understood, and this is who does the work.
+    Ready(Ready),
+    /// What the receiver needs of one part's files.
+    Needs {
+        /// The part.
+        part: u32,
+        /// At most one need a file at a time.
+        #[serde(borrow)]
+        needs: Vec<Need<'a>>,
+    },
+    /// Everything about this part is settled; the sender forgets it.
+    Settled {
+        /// The part.
+        part: u32,
+    },
+    /// Something to tell the user on the sender's side.
+    Event(#[serde(borrow)] Event<'a>),
+    /// The receiver has finished.
+    Finished(ReceiverStats),
+    /// The receiver gives up; nothing more comes.
+    Failed {
+        /// What kind of failure.
+        kind: FailureKind,
+        /// What happened, for people.
+        #[serde(borrow)]
+        text: &'a str,
+    },
+    /// Nothing to say, still alive.
+    Alive,
+}
+
+/// Why a side gave up, as far as the other side's exit code depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// A message that the protocol does not allow.
+    Protocol,
+    /// The destination cannot be used.
+    Destination,
+    /// Reading or writing files failed as a whole: no space, read-only.
+    FileIo,
+    /// The run was interrupted.
+    Interrupted,
+    /// A rule or option was not understood.
+    Usage,
+}
+
+/// Who does the receiver's work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The receiver's effective user.
+    pub uid: u32,
+    /// Whether it confined itself to the workspace.
+    pub confined: bool,
+}
+
+/// A need for one file.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Need<'a> {
+    /// Index into the part's entries.
+    pub index: u32,
+    /// What is needed.
+    #[serde(borrow)]
+    pub want: Want<'a>,
+}
+
+/// What the receiver wants of a file.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum Want<'a> {
+    /// Its hash.
+    Hash,
+    /// All its content.
+    Content,
+    /// A delta against the basis with this signature.
+    Delta(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
+}
+
+/// Something that happened to one path, or to the run.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// An entry was changed (or would be, in a dry run).
+    Changed {
+        /// Relative to the transfer root.
+        #[serde(borrow, with = "serde_bytes")]
+        path: &'a [u8],
+        /// What changed.
+        change: Change,
+    },
+    /// An extraneous entry was deleted (or would be).
+    Deleted {
+        /// Relative to the transfer root.
+        #[serde(borrow, with = "serde_bytes")]
+        path: &'a [u8],
+        /// Whether it was a directory.
+        directory: bool,
+    },
+    /// Something failed; the run goes on.
+    Problem {
+        /// The entry, relative to the transfer root.
+        #[serde(borrow, with = "serde_bytes")]
+        path: &'a [u8],
+        /// What kind of problem.
+        kind: ProblemKind,
+        /// What was being done and what the system answered.
+        #[serde(borrow)]
+        text: &'a str,
+    },
+    /// For the user's information.
+    Notice {
+        /// One sentence.
+        #[serde(borrow)]
+        text: &'a str,
+    },
+}
+
+/// What kind of problem an entry had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// A source entry vanished between listing and reading.
+    Vanished,
+    /// A source entry could not be read.
+    SourceRead,
+    /// A destination entry could not be read, written or replaced.
+    Destination,
+    /// An entry of this kind is not transferred under the options given.
+    Skipped,
+    /// An extraneous entry was left, because it changed or appeared while the run went on.
+    Kept,
+}
+
+/// What of an entry changed, in the terms of `--itemize-changes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// How.
+    pub update: Update,
+    /// The entry's kind.
+    pub kind: EntryKind,
+    /// Whether it is new at the destination; then the rest is not looked at.
+    pub new: bool,
+    /// The content (or a link's target, or a device's number) differs.
+    pub content: bool,
+    /// The size differs.
+    pub size: bool,
+    /// The modification time differs.
+    pub time: Option<TimeChange>,
+    /// The permissions differ.
+    pub perms: bool,
+    /// The owner differs.
+    pub owner: bool,
+    /// The group differs.
+    pub group: bool,
+}
+
+/// How a modification time changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimeChange {
+    /// To the source's time.
+    Kept,
+    /// To the time of the transfer.
+    Now,
+}
+
+/// How an entry was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Update {
+    /// Content was transferred.
+    Transferred,
+    /// Created or changed at the destination without content from the source.
+    Local,
+    /// Only attributes changed.
+    Attributes,
+}
+
+/// An entry's kind as `--itemize-changes` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EntryKind {
+    /// Regular file.
+    File,
+    /// Directory.
+    Directory,
+    /// Symlink.
+    Symlink,
+    /// Device.
+    Device,
+    /// FIFO or socket.
+    Special,
+}
+
+/// What the sender did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderStats {
+    /// Regular files offered.
+    pub files: u64,
+    /// Directories offered.
+    pub directories: u64,
+    /// Entries of other kinds offered.
+    pub others: u64,
+    /// Total size of the files offered, in bytes.
+    pub total_bytes: u64,
+    /// Files read to be hashed, without being sent.
+    pub hashed_files: u64,
+    /// Source entries that vanished.
+    pub vanished: u64,
+    /// Source entries that could not be read.
+    pub unreadable: u64,
+}
+
+/// What the receiver did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiverStats {
+    /// Files created or updated with content from the sender.
+    pub transferred_files: u64,
+    /// Size of those files, in bytes.
+    pub transferred_bytes: u64,
+    /// Content bytes that came as they are.
+    pub literal_bytes: u64,
+    /// Content bytes taken from a basis.
+    pub matched_bytes: u64,
+    /// Files made from another file of the destination (moved or copied at the source).
+    pub cloned_files: u64,
+    /// Size of those files, in bytes.
+    pub cloned_bytes: u64,
+    /// Entries of any kind that did not exist before.
+    pub created: u64,
+    /// Extraneous entries deleted.
+    pub deleted: u64,
+    /// Extraneous entries kept because a rule protects them.
+    pub protected: u64,
+    /// Entries found right and not touched.
+    pub untouched: u64,
+    /// Entries of which only attributes were changed.
+    pub attributes: u64,
+    /// Entries given to another owner.
+    pub chowned: u64,
+    /// Entries that could not be written, replaced or deleted.
+    pub failed: u64,
+    /// Extraneous entries kept because `--max-delete` was reached.
+    pub over_max_delete: u64,
+    /// Extraneous entries kept because the source was not read without errors.
+    pub deletion_skipped: bool,
+}
