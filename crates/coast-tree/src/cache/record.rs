@@ -1,0 +1,35 @@
+//! What the cache remembers of one file: its name, what told it apart from any other state of it, and the hash.
+
+use super::ContentHash;
+use crate::{Name, Stat, Timestamp};
+
+/// What the system tells of a file that cannot stay the same when its content changes, but for the limits that
+/// [`ClockStep`](crate::ClockStep) explains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileIdentity {
+    /// Inode number.
+    pub ino: u64,
+    /// Bytes of content.
+    pub size: u64,
+    /// When the content last changed, or what someone set it to.
+    pub mtime: Timestamp,
+    /// When anything about the file last changed. Nobody can set it.
+    pub ctime: Timestamp,
+}
+
+impl From<&Stat> for FileIdentity {
+    fn from(stat: &Stat) -> Self {
+        Self { ino: stat.ino, size: stat.size, mtime: stat.mtime, ctime: stat.ctime }
+    }
+}
+
+/// One file of a directory, as the cache remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The file's name in its directory.
+    pub name: Name,
+    /// The file's identity when its content was read.
+    pub stat: FileIdentity,
+    /// The hash of that content.
+    pub hash: ContentHash,
+}

@@ -1,0 +1,20 @@
+//! The process' limit of open descriptors. A wide walk and a receiver with many staged files want more than the usual
+//! 1,024.
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Most descriptors asked for where the hard limit is higher, or there is none; macOS refuses more than 10,240.
+const WANTED: u64 = if cfg!(target_vendor = "apple") { 10_240 } else { 65_536 };
+
+/// Raises the limit of open descriptors as far as the system allows without privileges. Never lowers it; when it
+/// cannot be raised the old one stays, which is enough for all but extreme trees.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let Some(current) = limit.current else { return };
+    let allowed = limit.maximum.map_or(WANTED, |maximum| maximum.min(WANTED));
+    if allowed > current {
+        limit.current = Some(allowed);
+        // Not raised is as good as not asked.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}

@@ -1,0 +1,117 @@
+//! The entries of a directory as the system lists them: name, kind and inode number. Kinds that the file system does
+//! not tell in a listing are asked for one by one, so that they are always there.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+#[cfg(target_os = "linux")]
+use std::sync::Mutex;
+
+use rustix::fs::FileType;
+
+use crate::stat::stat_at;
+use crate::{Kind, Name};
+
+/// One entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: Name,
+    /// What it is.
+    pub kind: Kind,
+    /// Its inode number; for the top of another file system mounted here, that of the directory underneath.
+    pub ino: u64,
+}
+
+/// Where the reading of a directory's descriptor stands. The position belongs to the descriptor, so whoever lists
+/// holds this for the whole listing.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub(crate) struct Cursor(Mutex<Position>);
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, PartialEq)]
+enum Position {
+    Start,
+    Moved,
+}
+
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(crate) struct Cursor;
+
+#[cfg(target_os = "linux")]
+impl Cursor {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Position::Start))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Cursor {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+}
+
+/// Bytes asked of one `getdents64`; an entry takes 24 and its name.
+#[cfg(target_os = "linux")]
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Reads the descriptor itself, rewound when it was read before: `readdir` on a fresh descriptor costs two more calls
+/// for every directory.
+#[cfg(target_os = "linux")]
+pub(crate) fn list(dir: BorrowedFd<'_>, cursor: &Cursor) -> io::Result<Vec<Listed>> {
+    use std::cell::RefCell;
+    use std::sync::PoisonError;
+
+    thread_local! {
+        static BUFFER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(BUFFER_BYTES));
+    }
+    let mut listed = Vec::new();
+    BUFFER.with_borrow_mut(|buffer| -> io::Result<()> {
+        let mut position = cursor.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *position == Position::Moved {
+            rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
+        }
+        *position = Position::Moved;
+        let mut entries = rustix::fs::RawDir::new(dir, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            push_entry(dir, entry.file_name().to_bytes(), entry.file_type(), entry.ino(), &mut listed)?;
+        }
+        Ok(())
+    })?;
+    Ok(listed)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn list(dir: BorrowedFd<'_>, _cursor: &Cursor) -> io::Result<Vec<Listed>> {
+    let mut listed = Vec::new();
+    // Opens the directory once more, so that the position of this descriptor does not matter.
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let entry = entry?;
+        push_entry(dir, entry.file_name().to_bytes(), entry.file_type(), entry.ino(), &mut listed)?;
+    }
+    Ok(listed)
+}
+
+fn push_entry(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    file_type: FileType,
+    ino: u64,
+    listed: &mut Vec<Listed>,
+) -> io::Result<()> {
+    // `.` and `..`, and what no sane file system returns.
+    let Ok(name) = Name::new(name) else { return Ok(()) };
+    let kind = match Kind::from_file_type(file_type) {
+        Some(kind) => kind,
+        None => match stat_at(dir, &name)? {
+            Some(stat) => stat.kind,
+            // Removed since it was listed.
+            None => return Ok(()),
+        },
+    };
+    listed.push(Listed { name, kind, ino });
+    Ok(())
+}

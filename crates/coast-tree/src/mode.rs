@@ -1,0 +1,56 @@
+//! Setting an entry's mode on Linux without ever following a symlink. Older kernels have no call for that, so the entry
+//! is pinned by a descriptor first and changed through it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat, fchmod, openat};
+use rustix::io::Errno;
+
+use crate::stat::stat_fd;
+use crate::{Kind, Name};
+
+/// Sets the mode of an entry of `dir`.
+///
+/// The descriptor opened first names one inode for good: whatever takes the entry's name later, that inode is what is
+/// looked at and changed. `O_PATH` opens any kind without side effects, even one whose mode denies everything, but
+/// `fchmod` refuses such a descriptor; its name under `/proc/self/fd` stands for the inode itself.
+/// (`fchmodat2` does it in one call since Linux 6.6, but is not to be had without unsafe code.)
+pub(crate) fn chmod_entry(dir: BorrowedFd<'_>, name: &Name, mode: Mode) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let entry = openat(dir, name.as_bytes(), flags, Mode::empty())?;
+    let stat = stat_fd(entry.as_fd())?;
+    if stat.kind == Kind::Symlink {
+        return Err(Errno::LOOP.into());
+    }
+    match chmodat(CWD, proc_path(&entry), mode, AtFlags::empty()) {
+        // No /proc here, as in some minimal containers.
+        Err(Errno::NOENT) => chmod_opened(dir, name, mode, (stat.kind, stat.dev, stat.ino)),
+        result => Ok(result?),
+    }
+}
+
+/// Changes the entry through a descriptor opened for reading, if it still is the one that was looked at. Only files
+/// and directories: to open a device or a FIFO may do something.
+fn chmod_opened(dir: BorrowedFd<'_>, name: &Name, mode: Mode, seen: (Kind, u64, u64)) -> io::Result<()> {
+    let flags = match seen.0 {
+        Kind::File => OFlags::empty(),
+        Kind::Directory => OFlags::DIRECTORY,
+        kind => {
+            let message = format!("to set the mode of a {kind} needs /proc");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
+    };
+    let flags =
+        flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = openat(dir, name.as_bytes(), flags, Mode::empty())?;
+    let stat = stat_fd(opened.as_fd())?;
+    if (stat.kind, stat.dev, stat.ino) != seen {
+        return Err(Errno::AGAIN.into());
+    }
+    Ok(fchmod(&opened, mode)?)
+}
+
+fn proc_path(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}

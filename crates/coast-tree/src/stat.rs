@@ -1,0 +1,182 @@
+//! What the system tells about one entry without opening it. One shape for `statx` and `fstatat`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, FileType};
+use rustix::io::Errno;
+
+use crate::{Kind, Name};
+
+/// A point in time as file systems keep it: since 1970-01-01 00:00 UTC, before it when the seconds are negative.
+///
+/// The nanoseconds always count forward from the seconds and stay below one thousand million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp {
+    secs: i64,
+    nanos: u32,
+}
+
+const NANOS_PER_SEC: u32 = 1_000_000_000;
+
+impl Timestamp {
+    /// A time from its two parts. Nanoseconds of a full second or more are cut to the last nanosecond.
+    pub const fn new(secs: i64, nanos: u32) -> Self {
+        Self { secs, nanos: if nanos < NANOS_PER_SEC { nanos } else { NANOS_PER_SEC - 1 } }
+    }
+
+    /// What the system's clock says.
+    pub fn now() -> Self {
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => Self::new(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos()),
+            // A clock set before 1970 makes every file look newer than now, which only ever means less trust.
+            Err(_) => Self::new(i64::MIN, 0),
+        }
+    }
+
+    /// Whole seconds since the epoch.
+    pub const fn secs(self) -> i64 {
+        self.secs
+    }
+
+    /// Nanoseconds after the second, below one thousand million.
+    pub const fn nanos(self) -> u32 {
+        self.nanos
+    }
+
+    /// Nanoseconds since the epoch.
+    pub(crate) fn total_nanos(self) -> i128 {
+        i128::from(self.secs) * i128::from(NANOS_PER_SEC) + i128::from(self.nanos)
+    }
+}
+
+/// What `lstat` tells of an entry, less what nothing here needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// What the entry is.
+    pub kind: Kind,
+    /// Permission bits, set-id and sticky bits: within `0o7777`.
+    pub mode: u32,
+    /// Bytes of content; for a symlink the length of its target.
+    pub size: u64,
+    /// When the content last changed, or what someone set it to.
+    pub mtime: Timestamp,
+    /// When anything about the entry last changed. Nobody can set it.
+    pub ctime: Timestamp,
+    /// When the entry was made, where the file system keeps that.
+    pub btime: Option<Timestamp>,
+    /// Inode number.
+    pub ino: u64,
+    /// The file system's number.
+    pub dev: u64,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Number of hard links.
+    pub nlink: u64,
+    /// Number of the device that a device file stands for; 0 for others.
+    pub rdev: u64,
+}
+
+/// The status of an open file.
+pub fn file_stat(file: &File) -> io::Result<Stat> {
+    use std::os::fd::AsFd as _;
+    stat_fd(file.as_fd())
+}
+
+/// The status of an entry of `dir`, of a symlink itself. None when there is no such entry.
+pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &Name) -> io::Result<Option<Stat>> {
+    match stat_path(dir, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The status of what a descriptor stands for, an `O_PATH` one too.
+pub(crate) fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
+    #[cfg(target_os = "linux")]
+    return Ok(stat_path(fd, b"", AtFlags::EMPTY_PATH)?);
+    #[cfg(not(target_os = "linux"))]
+    return Ok(from_stat(&rustix::fs::fstat(fd)?));
+}
+
+#[cfg(target_os = "linux")]
+fn stat_path(dir: BorrowedFd<'_>, path: &[u8], flags: AtFlags) -> Result<Stat, Errno> {
+    use rustix::fs::StatxFlags;
+    const WANTED: StatxFlags = StatxFlags::TYPE
+        .union(StatxFlags::MODE)
+        .union(StatxFlags::NLINK)
+        .union(StatxFlags::UID)
+        .union(StatxFlags::GID)
+        .union(StatxFlags::MTIME)
+        .union(StatxFlags::CTIME)
+        .union(StatxFlags::INO)
+        .union(StatxFlags::SIZE)
+        .union(StatxFlags::BTIME);
+    match rustix::fs::statx(dir, path, flags | AtFlags::NO_AUTOMOUNT, WANTED) {
+        Ok(status) => Ok(from_statx(&status)),
+        // Kernels before 4.11, and container runtimes that filter the call out.
+        Err(Errno::NOSYS) => rustix::fs::statat(dir, path, flags).map(|status| from_stat(&status)),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stat_path(dir: BorrowedFd<'_>, path: &[u8], flags: AtFlags) -> Result<Stat, Errno> {
+    rustix::fs::statat(dir, path, flags).map(|status| from_stat(&status))
+}
+
+#[cfg(target_os = "linux")]
+fn from_statx(status: &rustix::fs::Statx) -> Stat {
+    use rustix::fs::{StatxFlags, StatxTimestamp, makedev};
+    let time = |stamp: StatxTimestamp| Timestamp::new(stamp.tv_sec, stamp.tv_nsec);
+    let has_btime = status.stx_mask & StatxFlags::BTIME.bits() != 0;
+    Stat {
+        kind: kind_of_mode(u32::from(status.stx_mode)),
+        mode: u32::from(status.stx_mode) & 0o7777,
+        size: status.stx_size,
+        mtime: time(status.stx_mtime),
+        ctime: time(status.stx_ctime),
+        btime: has_btime.then(|| time(status.stx_btime)),
+        ino: status.stx_ino,
+        dev: makedev(status.stx_dev_major, status.stx_dev_minor),
+        uid: status.stx_uid,
+        gid: status.stx_gid,
+        nlink: u64::from(status.stx_nlink),
+        rdev: makedev(status.stx_rdev_major, status.stx_rdev_minor),
+    }
+}
+
+/// The fields of `struct stat` have different types on every platform; all are non-negative in truth, except the
+/// seconds, so the widening casts lose nothing.
+#[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation)]
+fn from_stat(status: &rustix::fs::Stat) -> Stat {
+    Stat {
+        kind: kind_of_mode(status.st_mode as u32),
+        mode: status.st_mode as u32 & 0o7777,
+        size: status.st_size as u64,
+        mtime: Timestamp::new(status.st_mtime as i64, status.st_mtime_nsec as u32),
+        ctime: Timestamp::new(status.st_ctime as i64, status.st_ctime_nsec as u32),
+        #[cfg(target_vendor = "apple")]
+        btime: Some(Timestamp::new(status.st_birthtime, status.st_birthtime_nsec as u32)),
+        #[cfg(not(target_vendor = "apple"))]
+        btime: None,
+        ino: status.st_ino as u64,
+        dev: status.st_dev as u64,
+        uid: status.st_uid,
+        gid: status.st_gid,
+        nlink: status.st_nlink as u64,
+        rdev: status.st_rdev as u64,
+    }
+}
+
+/// A kernel names one of the seven kinds for every entry; should one ever not, it is treated as a socket: something
+/// that is never opened.
+#[allow(clippy::cast_possible_truncation)] // macOS keeps the mode in 16 bits.
+fn kind_of_mode(mode: u32) -> Kind {
+    Kind::from_file_type(FileType::from_raw_mode(mode as rustix::fs::RawMode)).unwrap_or(Kind::Socket)
+}
