@@ -1,0 +1,285 @@
+//! Describes a new file in terms of a basis that is known by its signature only. The file comes in windows of any size;
+//! what is kept between them is less than a few blocks, so where the windows end makes no difference to what is found.
+
+use std::collections::TryReserveError;
+
+use crate::block::{Checksums, LANES, entries, hash_blocks};
+use crate::command::{Command, MAX_COMMAND_BYTES};
+use crate::index::BlockIndex;
+use crate::signature::{HEADER_BYTES, Signature};
+use crate::weak::Weak;
+
+/// The least a differ works on at a time, when it is given as much. Small enough to stay in the processor's cache.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// The most bytes hashed at a time because they may continue a run of matches.
+const MAX_RUN_BYTES: usize = 8 << 20;
+
+/// How many bytes may be hashed in vain per byte searched.
+///
+/// A weak checksum that matches by chance costs the MD4 of a block. In honest data this costs 0.75 bytes per byte
+/// searched at a basis of 3 GiB and grows with it; a forged signature could ask for a block at every byte. Beyond the
+/// allowance blocks are not looked at, which costs bytes on the wire, not time.
+const VAIN_BYTES_PER_BYTE: u64 = 4;
+
+/// The allowance to start with, in blocks.
+const VAIN_BLOCKS: u64 = 64;
+
+/// Takes a new file in windows and gives a delta that turns the basis into it.
+///
+/// Owns all it needs, so it can be kept next to the file it reads. Memory: 36 bytes per block of the basis, and a buffer
+/// of 1 MiB or nine blocks, whichever is more (at least two blocks of up to 16 MiB if the peer chose such).
+#[derive(Debug)]
+pub struct Differ {
+    index: BlockIndex,
+    block_size: u32,
+    /// The end of the new file so far, from the first byte that no command stands for.
+    buffer: Vec<u8>,
+    search: Search,
+    /// The block of the basis that follows the last one matched.
+    expected: u32,
+    /// Bytes that may still be hashed in vain.
+    allowance: u64,
+    stats: DiffStats,
+}
+
+/// What is known about the start of the buffer.
+#[derive(Debug, Clone, Copy)]
+enum Search {
+    /// What comes before is a match, or the file starts here: the next block probably matches too.
+    Following,
+    /// The block at the start, whose weak checksum this is, matches nothing. Never with less than a block in the buffer.
+    Rolling(Weak),
+}
+
+/// Whether the new file goes on after what is in the buffer.
+#[derive(Debug, Clone, Copy)]
+enum Input {
+    Continues,
+    Ended,
+}
+
+impl Differ {
+    /// Prepares the search for blocks of the basis that `signature` describes.
+    #[must_use]
+    pub fn new(signature: &Signature) -> Self {
+        let block_size = signature.block_size();
+        Self {
+            index: BlockIndex::new(signature),
+            block_size,
+            buffer: Vec::new(),
+            search: Search::Following,
+            expected: 0,
+            allowance: VAIN_BLOCKS * u64::from(block_size),
+            stats: DiffStats::default(),
+        }
+    }
+
+    /// Takes the next window of the new file and appends a piece of delta to `out`.
+    ///
+    /// The piece stands for all bytes so far but the last few (less than nine blocks, at most 32 MiB), which the next
+    /// call decides; it may be empty. Windows of 1 MiB and more are best; any size is allowed and gives nearly the
+    /// same delta. `out` grows by no more than the bytes that became decided, and a few for each command.
+    ///
+    /// # Errors
+    /// [`DiffError`] if memory is short. The delta is then incomplete and the differ of no further use.
+    pub fn push(&mut self, mut window: &[u8], out: &mut Vec<u8>) -> Result<(), DiffError> {
+        let capacity = self.buffer_bytes();
+        while !window.is_empty() {
+            // The search leaves at most `run_blocks` blocks in the buffer, so there is always room for at least one more.
+            let room = capacity - self.buffer.len();
+            let (part, rest) = window.split_at(room.min(window.len()));
+            reserve(&mut self.buffer, part.len())?;
+            self.buffer.extend_from_slice(part);
+            self.search(Input::Continues, out)?;
+            window = rest;
+        }
+        Ok(())
+    }
+
+    /// Ends the new file: appends the last piece of delta to `out`, which may be empty.
+    ///
+    /// # Errors
+    /// [`DiffError`] if memory is short.
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<DiffStats, DiffError> {
+        self.search(Input::Ended, out)?;
+        Ok(self.stats)
+    }
+
+    /// How many blocks are hashed in one go when following a run.
+    fn run_blocks(&self) -> usize {
+        (MAX_RUN_BYTES / self.block_size as usize).clamp(1, LANES)
+    }
+
+    /// The most the buffer holds: what the search may leave (a run, or one block), and at least a block more.
+    fn buffer_bytes(&self) -> usize {
+        BUFFER_BYTES.max((self.run_blocks() + 1) * self.block_size as usize)
+    }
+
+    /// Searches the buffer from its start and takes from it all that is decided.
+    fn search(&mut self, input: Input, out: &mut Vec<u8>) -> Result<(), DiffError> {
+        // Hashing eight blocks takes little longer than hashing one, so a run waits for as many while more may come.
+        let min_run = match input {
+            Input::Continues => self.run_blocks(),
+            Input::Ended => 1,
+        };
+        let buffer = std::mem::take(&mut self.buffer);
+        let block = self.block_size as usize;
+        let mut piece = Piece::new(out, &mut self.stats);
+        // Up to `at` all is searched, up to `written` it is in the piece; `written` < `at` only when rolling.
+        let (mut at, mut written) = (0, 0);
+        loop {
+            match self.search {
+                Search::Following => {
+                    let blocks = ((buffer.len() - at) / block).min(LANES);
+                    if blocks < min_run {
+                        break;
+                    }
+                    for checksums in block_checksums(&buffer[at..at + blocks * block], self.block_size) {
+                        let Some(found) = self.index.find(checksums, self.expected) else {
+                            self.search = Search::Rolling(Weak::from_value(checksums.weak));
+                            break;
+                        };
+                        piece.copy(u64::from(found) * block as u64, block)?;
+                        self.expected = found + 1;
+                        at += block;
+                    }
+                    written = at;
+                }
+                Search::Rolling(weak) => {
+                    let (weak, steps, candidate) = roll(&self.index, weak, self.block_size, &buffer[at..]);
+                    at += steps;
+                    self.search = Search::Rolling(weak);
+                    self.allowance += VAIN_BYTES_PER_BYTE * steps as u64;
+                    if !candidate {
+                        break;
+                    }
+                    if self.allowance < block as u64 || !self.index.has(weak.value()) {
+                        continue;
+                    }
+                    let checksums = block_checksums(&buffer[at..at + block], self.block_size);
+                    match checksums.first().and_then(|&checksums| self.index.find(checksums, self.expected)) {
+                        Some(found) => {
+                            piece.literal(&buffer[written..at])?;
+                            piece.copy(u64::from(found) * block as u64, block)?;
+                            self.expected = found + 1;
+                            self.search = Search::Following;
+                            at += block;
+                            written = at;
+                        }
+                        None => self.allowance -= block as u64,
+                    }
+                }
+            }
+        }
+        if let Input::Ended = input {
+            // The last block of the basis is usually short, and no search finds it: its length is not in the signature. But an
+            // unchanged end of file is exactly what follows the last match.
+            if let Search::Following = self.search
+                && let Some(offset) = offset_of_last(&self.index, self.block_size, &buffer[at..])
+            {
+                piece.copy(offset, buffer.len() - at)?;
+                written = buffer.len();
+            }
+            at = buffer.len();
+        }
+        piece.literal(&buffer[written..at])?;
+        piece.end()?;
+        self.buffer = buffer;
+        self.buffer.drain(..at);
+        Ok(())
+    }
+}
+
+/// Moves the block at the start of `data` on until its weak checksum may be one of the basis. Gives that checksum, how far
+/// it went, and whether it found one; else it went as far as `data` allows.
+fn roll(index: &BlockIndex, mut weak: Weak, block_size: u32, data: &[u8]) -> (Weak, usize, bool) {
+    let entering = &data[block_size as usize..];
+    for (at, (&leaving, &entering)) in data.iter().zip(entering).enumerate() {
+        weak.rotate(block_size, leaving, entering);
+        if index.may_have(weak.value()) {
+            return (weak, at + 1, true);
+        }
+    }
+    (weak, entering.len(), false)
+}
+
+/// Where the last block of the basis is, if `rest` equals it.
+fn offset_of_last(index: &BlockIndex, block_size: u32, rest: &[u8]) -> Option<u64> {
+    let (block, checksums) = index.last()?;
+    (block_checksums(rest, block_size).first() == Some(&checksums)).then(|| block * u64::from(block_size))
+}
+
+/// The checksums of all blocks of `data`.
+fn block_checksums(data: &[u8], block_size: u32) -> Vec<Checksums> {
+    entries(&hash_blocks(data, block_size)[HEADER_BYTES..]).collect()
+}
+
+fn reserve(vec: &mut Vec<u8>, additional: usize) -> Result<(), DiffError> {
+    vec.try_reserve(additional).map_err(|source| DiffError { wanted_bytes: additional, source })
+}
+
+/// Appends commands to a delta, adjacent copies as one.
+struct Piece<'a> {
+    out: &'a mut Vec<u8>,
+    stats: &'a mut DiffStats,
+    /// Offset and length of the copy that may still grow; it comes after everything in `out`.
+    pending: Option<(u64, u64)>,
+}
+
+impl<'a> Piece<'a> {
+    fn new(out: &'a mut Vec<u8>, stats: &'a mut DiffStats) -> Self {
+        Self { out, stats, pending: None }
+    }
+
+    fn literal(&mut self, bytes: &[u8]) -> Result<(), DiffError> {
+        if !bytes.is_empty() {
+            self.end()?;
+            self.stats.literal_bytes += bytes.len() as u64;
+            reserve(self.out, bytes.len() + MAX_COMMAND_BYTES)?;
+            Command::Literal(bytes).write(self.out);
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, offset: u64, len: usize) -> Result<(), DiffError> {
+        let len = len as u64;
+        self.stats.copied_bytes += len;
+        match &mut self.pending {
+            Some((start, pending_len)) if *start + *pending_len == offset => *pending_len += len,
+            _ => {
+                self.end()?;
+                self.pending = Some((offset, len));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the copy that was still open.
+    fn end(&mut self) -> Result<(), DiffError> {
+        if let Some((offset, len)) = self.pending.take() {
+            reserve(self.out, MAX_COMMAND_BYTES)?;
+            Command::Copy { offset, len }.write(self.out);
+        }
+        Ok(())
+    }
+}
+
+/// What a delta was made of.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct DiffStats {
+    /// Bytes of the new file that the basis has.
+    pub copied_bytes: u64,
+    /// Bytes of the new file that the delta carries.
+    pub literal_bytes: u64,
+}
+
+/// There was not enough memory to describe the next part of a file.
+#[derive(Debug, thiserror::Error)]
+#[error("no memory for {wanted_bytes} more bytes of delta")]
+pub struct DiffError {
+    /// What was asked for.
+    wanted_bytes: usize,
+    /// What the allocator answered.
+    source: TryReserveError,
+}

@@ -1,0 +1,267 @@
+//! The signature of a basis: what one side tells the other about the version it already has. It is kept in its
+//! serialized form, checked once, so that every later reader can rely on its shape.
+
+use std::io::{self, Read};
+
+use crate::block::{
+    BLOCK_STEP, Checksums, ENTRY_BYTES, LANES, MAX_BLOCK_BYTES, MAX_BLOCKS, MIN_BLOCK_BYTES, STRONG_BYTES,
+    block_size, entries, hash_blocks,
+};
+
+/// The most bytes a signature has, its header included. Blocks grow with the basis so that a signature stays below.
+pub const MAX_SIGNATURE_BYTES: usize = 4 << 20;
+
+/// Magic, block size, strong checksum length.
+pub(crate) const HEADER_BYTES: usize = 12;
+
+/// `RS_MD4_SIG_MAGIC` of librsync.
+const MAGIC: u32 = 0x7273_0136;
+
+/// About how much of the basis is read and hashed at a time.
+const CHUNK_BYTES: usize = 512 << 10;
+
+/// What is known of a basis without having it: the block size, and two checksums per block.
+///
+/// Invariant: `bytes` holds a header with our magic, a block size as [`block_size`] gives, strong checksums of eight
+/// bytes, and a whole number of entries, no more than [`MAX_SIGNATURE_BYTES`] in all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    bytes: Vec<u8>,
+    block_size: u32,
+}
+
+impl Signature {
+    /// Reads a basis to its end and takes its signature.
+    ///
+    /// `basis_len` (bytes) only chooses the block size: a basis that turns out shorter or longer has a signature all the
+    /// same, of what was read, as far as [`MAX_SIGNATURE_BYTES`] reaches. Memory is the signature and one chunk of
+    /// about half a MiB (at least one block).
+    ///
+    /// # Errors
+    /// Whatever reading answered; an interrupted read is repeated.
+    pub fn of(basis: &mut impl Read, basis_len: u64) -> io::Result<Self> {
+        let block_size = block_size(basis_len);
+        let blocks = usize::try_from(basis_len.div_ceil(block_size.into())).unwrap_or(MAX_BLOCKS);
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + blocks.min(MAX_BLOCKS) * ENTRY_BYTES);
+        bytes.extend_from_slice(&MAGIC.to_be_bytes());
+        bytes.extend_from_slice(&block_size.to_be_bytes());
+        bytes.extend_from_slice(&STRONG_BYTES.to_be_bytes());
+
+        let mut chunk = Vec::new();
+        let mut left = MAX_BLOCKS;
+        while left > 0 {
+            let blocks = blocks_per_chunk(block_size).min(left);
+            let wanted = blocks * block_size as usize;
+            chunk.clear();
+            // `take` and `read_to_end` fill the chunk to the last byte, repeat interrupted reads, and never zero it first.
+            basis.by_ref().take(wanted as u64).read_to_end(&mut chunk)?;
+            bytes.extend_from_slice(&hash_blocks(&chunk, block_size)[HEADER_BYTES..]);
+            if chunk.len() < wanted {
+                break;
+            }
+            left -= blocks;
+        }
+        Ok(Self { bytes, block_size })
+    }
+
+    /// The serialized form, to be sent.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes ownership of the serialized form.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Checks bytes that a peer sent as a signature.
+    ///
+    /// # Errors
+    /// [`SignatureError`] for anything that [`Signature::of`] would not have made.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, SignatureError> {
+        let found_bytes = bytes.len();
+        if found_bytes > MAX_SIGNATURE_BYTES {
+            return Err(SignatureError::TooLong { found_bytes });
+        }
+        let Some((header, entries)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(SignatureError::Header { found_bytes });
+        };
+        let [magic, block_size, strong_bytes] = header_fields(header);
+        if magic != MAGIC {
+            return Err(SignatureError::Magic { found: magic });
+        }
+        if !(MIN_BLOCK_BYTES..=MAX_BLOCK_BYTES).contains(&block_size) || block_size % BLOCK_STEP != 0 {
+            return Err(SignatureError::BlockSize { found_bytes: block_size });
+        }
+        if strong_bytes != STRONG_BYTES {
+            return Err(SignatureError::StrongLength { found_bytes: strong_bytes });
+        }
+        if entries.len() % ENTRY_BYTES != 0 {
+            return Err(SignatureError::Entries { found_bytes: entries.len() });
+        }
+        Ok(Self { bytes, block_size })
+    }
+
+    /// Bytes per block; only the last block of a basis may be shorter.
+    #[must_use]
+    pub fn block_size(&self) -> u32 {
+        self.block_size
+    }
+
+    /// The number of blocks described, a short last one included.
+    #[must_use]
+    pub fn block_count(&self) -> usize {
+        (self.bytes.len() - HEADER_BYTES) / ENTRY_BYTES
+    }
+
+    /// The checksums of all blocks, in the order of the basis.
+    pub(crate) fn blocks(&self) -> impl ExactSizeIterator<Item = Checksums> + '_ {
+        entries(&self.bytes[HEADER_BYTES..])
+    }
+}
+
+/// The three numbers of a header.
+fn header_fields(header: &[u8; HEADER_BYTES]) -> [u32; 3] {
+    let [m0, m1, m2, m3, b0, b1, b2, b3, s0, s1, s2, s3] = *header;
+    [[m0, m1, m2, m3], [b0, b1, b2, b3], [s0, s1, s2, s3]].map(u32::from_be_bytes)
+}
+
+/// How many blocks fill a chunk: a multiple of [`LANES`] unless blocks are so large that one is enough.
+fn blocks_per_chunk(block_size: u32) -> usize {
+    let block_size = block_size as usize;
+    if block_size * LANES <= 8 * CHUNK_BYTES {
+        (CHUNK_BYTES / block_size).next_multiple_of(LANES).max(LANES)
+    } else {
+        (8 * CHUNK_BYTES / block_size).max(1)
+    }
+}
+
+/// Why bytes are not a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignatureError {
+    /// Longer than any signature.
+    #[error("a signature of {found_bytes} bytes exceeds the limit of {MAX_SIGNATURE_BYTES}")]
+    TooLong {
+        /// Length received.
+        found_bytes: usize,
+    },
+    /// Too short to hold a header.
+    #[error("a signature of {found_bytes} bytes is shorter than its header of {HEADER_BYTES}")]
+    Header {
+        /// Length received.
+        found_bytes: usize,
+    },
+    /// Not a signature with MD4 checksums.
+    #[error("the signature starts with {found:#010x} where {MAGIC:#010x} was expected")]
+    Magic {
+        /// The first four bytes, big-endian.
+        found: u32,
+    },
+    /// A block size that [`block_size`] never gives.
+    #[error(
+        "the signature's block size of {found_bytes} bytes is not a multiple of {BLOCK_STEP} \
+         between {MIN_BLOCK_BYTES} and {MAX_BLOCK_BYTES}"
+    )]
+    BlockSize {
+        /// Block size received.
+        found_bytes: u32,
+    },
+    /// Strong checksums of another length than ours.
+    #[error("the signature's strong checksums have {found_bytes} bytes where {STRONG_BYTES} were expected")]
+    StrongLength {
+        /// Length received.
+        found_bytes: u32,
+    },
+    /// The entries are not a whole number of entries.
+    #[error("the signature's {found_bytes} bytes of checksums are not a multiple of {ENTRY_BYTES}")]
+    Entries {
+        /// Length of all entries received.
+        found_bytes: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9u32;
+        let mut byte = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            (state >> 24) as u8
+        };
+        (0..len).map(|_| byte()).collect()
+    }
+
+    #[test]
+    fn chunked_signature_equals_the_one_of_the_whole_slice() {
+        for len in [0, 1, 703, 704, 705, 704 * 8, 100_000, 600_000, 3_000_000] {
+            let basis = noise(len);
+            let signature = Signature::of(&mut basis.as_slice(), len as u64).unwrap();
+            assert_eq!(signature.as_bytes(), hash_blocks(&basis, block_size(len as u64)), "{len} bytes");
+            assert_eq!(Signature::from_bytes(signature.as_bytes().to_vec()).unwrap(), signature);
+            assert_eq!(signature.block_count(), len.div_ceil(signature.block_size() as usize));
+        }
+    }
+
+    #[test]
+    fn basis_of_another_length_than_announced_is_signed_as_read() {
+        let basis = noise(50_000);
+        for announced in [0, 49_999, 50_001, 1 << 40] {
+            let signature = Signature::of(&mut basis.as_slice(), announced).unwrap();
+            assert_eq!(signature.as_bytes(), hash_blocks(&basis, block_size(announced)));
+        }
+    }
+
+    #[test]
+    fn signature_of_a_basis_that_outgrew_its_block_size_stops_at_the_limit() {
+        let mut endless = io::repeat(7);
+        let signature = Signature::of(&mut endless, 0).unwrap();
+        assert_eq!(signature.block_count(), MAX_BLOCKS);
+        assert!(signature.as_bytes().len() <= MAX_SIGNATURE_BYTES);
+        assert!(Signature::from_bytes(signature.into_bytes()).is_ok());
+    }
+
+    #[test]
+    fn reading_errors_are_reported() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("bad sector"))
+            }
+        }
+        assert_eq!(Signature::of(&mut Broken, 9).unwrap_err().to_string(), "bad sector");
+    }
+
+    fn header(magic: u32, block_size: u32, strong_bytes: u32) -> Vec<u8> {
+        [magic, block_size, strong_bytes].iter().flat_map(|field| field.to_be_bytes()).collect()
+    }
+
+    #[test]
+    fn forged_headers_are_refused() {
+        let refused = |bytes| Signature::from_bytes(bytes).unwrap_err();
+        assert_eq!(refused(vec![]), SignatureError::Header { found_bytes: 0 });
+        assert_eq!(refused(vec![0; 11]), SignatureError::Header { found_bytes: 11 });
+        assert_eq!(refused(header(0x7273_0137, 704, 8)), SignatureError::Magic { found: 0x7273_0137 });
+        for size in [0, 1, 640, 705, MAX_BLOCK_BYTES + 64, u32::MAX] {
+            assert_eq!(refused(header(MAGIC, size, 8)), SignatureError::BlockSize { found_bytes: size });
+        }
+        for strong in [0, 7, 9, 16, u32::MAX] {
+            assert_eq!(
+                refused(header(MAGIC, 704, strong)),
+                SignatureError::StrongLength { found_bytes: strong }
+            );
+        }
+        let mut odd = header(MAGIC, 704, 8);
+        odd.extend([0; 13]);
+        assert_eq!(refused(odd), SignatureError::Entries { found_bytes: 13 });
+        let mut long = header(MAGIC, 704, 8);
+        long.resize(MAX_SIGNATURE_BYTES + 1, 0);
+        assert_eq!(refused(long), SignatureError::TooLong { found_bytes: MAX_SIGNATURE_BYTES + 1 });
+    }
+}
