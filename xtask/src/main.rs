@@ -1,3 +1,39 @@
-//! Project automation.
+//! What a shell script would otherwise do for this workspace: `cargo xtask bench|dist|e2e|fuzz`.
+//! Every program it starts gets an argument list, never a line for a shell to split.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
-fn main() {}
+mod bench;
+mod cargo;
+mod dist;
+mod e2e;
+mod elf;
+mod fuzz;
+mod program;
+
+use clap::{Parser, Subcommand};
+
+/// Project automation.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    Bench(bench::Options),
+    Dist(dist::Options),
+    E2e(e2e::Options),
+    Fuzz(fuzz::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Bench(options) => bench::run(&options),
+        Task::Dist(options) => dist::run(&options),
+        Task::E2e(options) => e2e::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
+    }
+}

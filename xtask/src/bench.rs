@@ -1,0 +1,141 @@
+//! `cargo xtask bench`: `coast push` and rsync with the documented flags, side by side over one SSH server.
+//! The two take turns on fresh destinations in memory, and every result is compared with the other's.
+
+mod account;
+mod compare;
+mod contender;
+mod inputs;
+mod interrupt;
+mod measure;
+mod network;
+mod noise;
+mod process;
+mod report;
+mod scenario;
+mod server;
+
+use crate::{cargo, dist};
+use account::Account;
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use contender::{Contender, Site};
+use inputs::Inputs;
+use interrupt::Interrupt;
+use network::Network;
+use report::{Machine, Report};
+use scenario::{Outcome, Scenario};
+use server::Server;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Where inputs and destinations are, unless told otherwise: a file system in memory on every Linux.
+const MEMORY: &str = "/dev/shm";
+/// A pushed tree of either kind, with room to spare, in bytes; six at most exist at a time.
+const ROOM_BYTES: u64 = 6 * (3 << 29);
+
+/// Compare `coast push` with rsync over SSH on this machine (as root).
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Measure only these [default: all].
+    #[arg(long = "scenario", value_name = "NAME", value_enum, num_args = 1..)]
+    scenarios: Vec<Scenario>,
+    /// Pairs of runs of each scenario.
+    #[arg(long, value_name = "N", default_value = "5")]
+    runs: NonZeroUsize,
+    /// Print the report as JSON on standard output, every run included.
+    #[arg(long)]
+    json: bool,
+    /// Work in DIR, which should be in memory, and leave the inputs there for the next time.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+/// Measures what was asked for and reports it.
+///
+/// Everything that is made outside the work directory (a user, its sudo rule, the server) is taken away again,
+/// on errors and signals too.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "the bench needs root: it makes a user with sudo rights, a network namespace and an SSH server, \
+         and removes them again"
+    );
+    let interrupt = Interrupt::on_signals()?;
+    let scenarios =
+        if options.scenarios.is_empty() { Scenario::ALL.to_vec() } else { options.scenarios.clone() };
+    let coast = dist::host_coast()?;
+
+    let work = WorkDirectory::open(options.keep.as_deref())?;
+    let inputs = Inputs::prepare(work.path(), &scenarios, &interrupt)?;
+    let scratch =
+        TempDir::with_prefix_in("run-", work.path()).context("making the destinations' directory")?;
+    let network = Network::create()?;
+    let account = Account::create()?;
+    let server = Server::start(&network, &account, scratch.path())?;
+    let site = Site::new(&server, scratch.path())?;
+    let contenders = [Contender::rsync()?, Contender::coast(&coast)?];
+
+    scenario::warm_up(&site, &contenders, &interrupt)?;
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for scenario in scenarios {
+        outcomes.push(scenario.measure(&site, &contenders, &inputs, options.runs, &interrupt)?);
+    }
+
+    let report = Report { machine: Machine::describe(&contenders)?, inputs: inputs.describe(), outcomes };
+    if report.is_complete() {
+        let path = cargo::workspace().join("benches/RESULTS.md");
+        fs::write(&path, report.to_string()).with_context(|| format!("writing {}", path.display()))?;
+    }
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report).context("writing the report as JSON")?);
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}
+
+/// The directory of inputs and destinations: temporary, or the user's own.
+enum WorkDirectory {
+    Temporary(TempDir),
+    Kept(PathBuf),
+}
+
+impl WorkDirectory {
+    fn open(keep: Option<&Path>) -> Result<Self> {
+        let directory = match keep {
+            None => Self::Temporary(
+                TempDir::with_prefix_in("coast-bench-", MEMORY)
+                    .with_context(|| format!("making a directory in {MEMORY}"))?,
+            ),
+            Some(path) => {
+                fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))?;
+                let path = fs::canonicalize(path).with_context(|| format!("finding {}", path.display()))?;
+                Self::Kept(path)
+            }
+        };
+        // The SSH user reads its key list and the destinations below it.
+        let path = directory.path();
+        fs::set_permissions(path, PermissionsExt::from_mode(0o755))
+            .with_context(|| format!("opening {} to the SSH user", path.display()))?;
+        let statistics =
+            rustix::fs::statvfs(path).with_context(|| format!("looking at {}", path.display()))?;
+        let free_bytes = statistics.f_bavail.saturating_mul(statistics.f_frsize);
+        ensure!(
+            free_bytes >= ROOM_BYTES || keep.is_some(),
+            "{MEMORY} has {} MiB free and the bench wants {}; name a roomier directory in memory with --keep",
+            free_bytes >> 20,
+            ROOM_BYTES >> 20
+        );
+        Ok(directory)
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(directory) => directory.path(),
+            Self::Kept(path) => path,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What `/proc` tells about processes: their children, names, memory and processor time.
+//! A process may end at any moment, so every question can go unanswered.
+
+use rustix::process::{Pid, Signal};
+use std::fs;
+
+/// A process by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Process(pub(crate) u32);
+
+impl Process {
+    /// The processes it started that still run; needs a kernel with `CONFIG_PROC_CHILDREN`, as distributions have.
+    pub(crate) fn children(self) -> Vec<Self> {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.0)) else { return Vec::new() };
+        let lists =
+            threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+        lists.flat_map(|list| children_in(&list)).collect()
+    }
+
+    /// Its name and the most memory it has had resident since it was started by exec, in bytes.
+    pub(crate) fn memory(self) -> Option<(String, u64)> {
+        memory_in(&fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?)
+    }
+
+    /// Processor time of its ended descendants that were waited for, in clock ticks of 10 ms.
+    pub(crate) fn ended_children_ticks(self) -> Option<u64> {
+        ended_children_ticks_in(&fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?)
+    }
+
+    /// Sends a signal; a process that has ended needs none.
+    pub(crate) fn signal(self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.0).ok().and_then(Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+}
+
+/// All processes below `root`, parents before children.
+pub(crate) fn descendants(root: Process) -> Vec<Process> {
+    let mut found = root.children();
+    let mut next = 0;
+    while let Some(process) = found.get(next) {
+        let children = process.children();
+        found.extend(children);
+        next += 1;
+    }
+    found
+}
+
+fn children_in(list: &str) -> Vec<Process> {
+    list.split_ascii_whitespace().filter_map(|id| id.parse().ok()).map(Process).collect()
+}
+
+fn memory_in(status: &str) -> Option<(String, u64)> {
+    let field = |name| status.lines().find_map(|line: &str| line.strip_prefix(name));
+    let kibibytes: u64 = field("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some((field("Name:")?.trim().to_owned(), kibibytes << 10))
+}
+
+/// Fields 16 and 17, counted as proc(5) does: `cutime` and `cstime`.
+fn ended_children_ticks_in(stat: &str) -> Option<u64> {
+    // The second field is a name in parentheses that may hold blanks; the third follows the last parenthesis.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace().skip(16 - 3);
+    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user + system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn memory_is_read_with_its_unit() {
+        let status = "Name:\trsync\nVmPeak:\t 9 kB\nVmHWM:\t    2048 kB\n";
+        assert_eq!(memory_in(status), Some(("rsync".to_owned(), 2 << 20)));
+        assert_eq!(memory_in("Name:\tkthreadd\n"), None);
+    }
+
+    #[test]
+    fn name_with_blanks_and_parentheses_shifts_no_field() {
+        let stat = "12 (a b) c) S 1 2 3 4 5 6 7 8 9 10 100 200 30 4 20 0 1";
+        assert_eq!(ended_children_ticks_in(stat), Some(34));
+    }
+
+    #[test]
+    fn child_is_a_descendant_until_it_ends() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let own = Process(std::process::id());
+        assert!(descendants(own).contains(&Process(child.id())));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!descendants(own).contains(&Process(child.id())));
+    }
+}

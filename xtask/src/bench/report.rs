@@ -1,0 +1,226 @@
+//! The measurements as people read them: medians in tables, with the machine and the versions they belong to.
+//! The same as JSON holds every run.
+
+use super::contender::{Contender, Tool};
+use super::inputs::Description;
+use super::measure::{Run, Side};
+use super::scenario::{Outcome, Scenario};
+use crate::{cargo, program};
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+use std::fs;
+use std::process::Command;
+use std::thread;
+
+/// Programs that are in the tree of processes of both tools and that neither can do anything about.
+const SCAFFOLDING: [&str; 5] = ["nsenter", "sh", "sudo", "sshd", "ssh"];
+
+/// Everything a run of the bench found out.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) inputs: Description,
+    pub(crate) outcomes: Vec<Outcome>,
+}
+
+/// Where and with what the measurements were taken.
+#[derive(Serialize)]
+pub(crate) struct Machine {
+    date: String,
+    cores: usize,
+    processor: String,
+    kernel: String,
+    rsync: String,
+    coast: String,
+    revision: String,
+    ssh: String,
+}
+
+impl Machine {
+    pub(crate) fn describe(contenders: &[Contender; 2]) -> Result<Self> {
+        let [rsync, coast] = contenders;
+        let processors = fs::read_to_string("/proc/cpuinfo").context("reading /proc/cpuinfo")?;
+        let processor = processors
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+            .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned());
+        Ok(Self {
+            date: program::output(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?,
+            cores: thread::available_parallelism().context("counting cores")?.get(),
+            processor,
+            kernel: program::output(Command::new("uname").args(["-s", "-r", "-m"]))?,
+            rsync: rsync.version.clone(),
+            coast: coast.version.clone(),
+            revision: program::output(
+                Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(cargo::workspace()),
+            )?,
+            ssh: ssh_version()?,
+        })
+    }
+}
+
+/// The client's, which comes from the same source package as the server and can be asked; it answers on
+/// standard error.
+fn ssh_version() -> Result<String> {
+    let output = Command::new("ssh").arg("-V").output().context("starting ssh")?;
+    Ok(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
+
+impl Report {
+    /// Whether all scenarios were measured.
+    pub(crate) fn is_complete(&self) -> bool {
+        Scenario::ALL.iter().all(|scenario| self.outcomes.iter().any(|outcome| outcome.scenario == *scenario))
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let machine = &self.machine;
+        writeln!(out, "# Results\n")?;
+        writeln!(
+            out,
+            "Written by `cargo xtask bench`: `coast push` and rsync with the documented flags, in pairs,"
+        )?;
+        writeln!(out, "over one OpenSSH server on the same machine, everything in memory.\n")?;
+        writeln!(
+            out,
+            "- {}, {} cores ({}), {}",
+            machine.date, machine.cores, machine.processor, machine.kernel
+        )?;
+        writeln!(out, "- {} at revision {}", machine.coast, machine.revision)?;
+        writeln!(out, "- {}", machine.rsync)?;
+        writeln!(out, "- {}", machine.ssh)?;
+        for input in &self.inputs.0 {
+            writeln!(out, "- {input}")?;
+        }
+        self.write_times(out)?;
+        self.write_memory(out)
+    }
+}
+
+impl Report {
+    fn write_times(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "\n## Time and bytes\n")?;
+        writeln!(
+            out,
+            "Medians. The ratio is coast's time by rsync's, of each pair; processor time is that of both"
+        )?;
+        writeln!(out, "sides with their SSH; the wire carries both directions, headers included.\n")?;
+        writeln!(
+            out,
+            "| scenario | pairs | rsync s | coast s | ratio (min–max) | rsync CPU s | coast CPU s | rsync wire MB | coast wire MB |"
+        )?;
+        writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+        for outcome in &self.outcomes {
+            let ratios = Spread::of(outcome.pairs.iter().map(super::scenario::Pair::ratio));
+            let median =
+                |tool: Tool, figure: fn(&Run) -> f64| Spread::of(runs(outcome, tool).map(figure)).median;
+            writeln!(
+                out,
+                "| {} | {} | {:.2} | {:.2} | **{:.2}** ({:.2}–{:.2}) | {:.2} | {:.2} | {:.2} | {:.2} |",
+                outcome.scenario.title(),
+                outcome.pairs.len(),
+                median(Tool::Rsync, |run| run.wall_seconds),
+                median(Tool::Coast, |run| run.wall_seconds),
+                ratios.median,
+                ratios.least,
+                ratios.most,
+                median(Tool::Rsync, cpu_seconds),
+                median(Tool::Coast, cpu_seconds),
+                median(Tool::Rsync, |run| decimal(run.wire_bytes) / 1e6),
+                median(Tool::Coast, |run| decimal(run.wire_bytes) / 1e6),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_memory(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "\n## Peak memory\n")?;
+        writeln!(
+            out,
+            "MiB resident of each process, the most of all runs; of processes with one name the largest.\n"
+        )?;
+        writeln!(out, "| scenario | rsync client | rsync remote | coast client | coast remote |")?;
+        writeln!(out, "|---|---|---|---|---|")?;
+        for outcome in &self.outcomes {
+            write!(out, "| {} |", outcome.scenario.title())?;
+            for tool in [Tool::Rsync, Tool::Coast] {
+                for side in [Side::Client, Side::Remote] {
+                    write!(out, " {} |", peaks(outcome, tool, side))?;
+                }
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+}
+
+fn runs(outcome: &Outcome, tool: Tool) -> impl Iterator<Item = &Run> {
+    outcome.pairs.iter().map(move |pair| pair.of(tool))
+}
+
+fn cpu_seconds(run: &Run) -> f64 {
+    run.client_cpu_seconds + run.remote_cpu_seconds
+}
+
+/// `name 12.3` for each program of a side, the tools' own first.
+fn peaks(outcome: &Outcome, tool: Tool, side: Side) -> String {
+    let mut largest: BTreeMap<(bool, &str), u64> = BTreeMap::new();
+    for peak in runs(outcome, tool).flat_map(|run| &run.processes).filter(|peak| peak.side == side) {
+        let key = (SCAFFOLDING.contains(&peak.name.as_str()), peak.name.as_str());
+        let bytes = largest.entry(key).or_default();
+        *bytes = peak.peak_bytes.max(*bytes);
+    }
+    let shown = largest.into_iter().filter(|((_, name), _)| !["nsenter", "sh"].contains(name));
+    let texts: Vec<String> =
+        shown.map(|((_, name), bytes)| format!("{name} {:.1}", decimal(bytes >> 10) / 1024.0)).collect();
+    texts.join(", ")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn decimal(count: u64) -> f64 {
+    count as f64
+}
+
+/// The middle and the ends of some measurements.
+#[derive(Debug, PartialEq)]
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    /// Of at least one measurement; `NaN` of none.
+    fn of(measurements: impl Iterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = measurements.collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+        let middle = sorted.len() / 2;
+        let median = if sorted.len() % 2 == 1 {
+            at(middle)
+        } else {
+            f64::midpoint(at(middle.wrapping_sub(1)), at(middle))
+        };
+        Self { median, least: at(0), most: at(sorted.len().wrapping_sub(1)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_of_an_even_count_is_between_the_two_in_the_middle() {
+        let spread = Spread::of([4.0, 1.0, 3.0, 2.0].into_iter());
+        assert_eq!(spread, Spread { median: 2.5, least: 1.0, most: 4.0 });
+    }
+
+    #[test]
+    fn median_of_an_odd_count_is_the_one_in_the_middle() {
+        let spread = Spread::of([9.0, 1.0, 3.0].into_iter());
+        assert_eq!(spread, Spread { median: 3.0, least: 1.0, most: 9.0 });
+    }
+}

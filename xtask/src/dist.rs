@@ -1,0 +1,189 @@
+//! `cargo xtask dist`: the programs as they are shipped, for every target whose standard library is installed.
+//! The helper is static and small, and each `coast` carries the helpers of all platforms inside it.
+
+use crate::elf::{self, Linkage};
+use crate::{cargo, program};
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The largest helper that is still uploaded without a thought, in bytes.
+const HELPER_LIMIT_BYTES: u64 = 3 << 20;
+
+/// Build `coast` and `coast-helper` for release into `dist/TARGET/`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Build for these targets only [default: all whose standard library is installed].
+    #[arg(long = "target", value_name = "TRIPLE")]
+    targets: Vec<String>,
+}
+
+/// A platform this project is built for.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+struct Platform {
+    triple: &'static str,
+    /// `{os}-{arch}` as in the name of an embedded helper, where the platform can be a remote.
+    helper: Option<&'static str>,
+}
+
+/// In order of preference: of two helpers for one system the first is embedded, and musl's is the smaller.
+const PLATFORMS: [Platform; 6] = [
+    Platform { triple: "x86_64-unknown-linux-musl", helper: Some("linux-x86_64") },
+    Platform { triple: "x86_64-unknown-linux-gnu", helper: Some("linux-x86_64") },
+    Platform { triple: "aarch64-unknown-linux-musl", helper: Some("linux-aarch64") },
+    Platform { triple: "aarch64-unknown-linux-gnu", helper: Some("linux-aarch64") },
+    Platform { triple: "x86_64-apple-darwin", helper: None },
+    Platform { triple: "aarch64-apple-darwin", helper: None },
+];
+
+/// Builds, checks and collects everything, and prints the sizes.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let platforms = platforms(&options.targets)?;
+    let host = cargo::host()?;
+    let dist = cargo::workspace().join("dist");
+    let helpers = Helpers::build(&platforms)?;
+    for platform in platforms {
+        let folder = dist.join(platform.triple);
+        fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+        if let Some(helper) = helpers.of(platform) {
+            place(helper, &folder.join("coast-helper"))?;
+        }
+        place(&build_coast(platform.triple, &host, &helpers)?, &folder.join("coast"))?;
+    }
+    Ok(())
+}
+
+/// The `coast` of this machine with its helper inside, as `dist` would build it.
+pub(crate) fn host_coast() -> Result<PathBuf> {
+    let host = cargo::host()?;
+    let helpers = Helpers::build(&platforms(std::slice::from_ref(&host))?)?;
+    build_coast(&host, &host, &helpers)
+}
+
+/// The static helpers that were built, and the directory from which they are embedded.
+struct Helpers {
+    built: Vec<(Platform, PathBuf)>,
+    embed: PathBuf,
+}
+
+impl Helpers {
+    /// Builds and checks the helper of every platform that can be a remote.
+    fn build(platforms: &[Platform]) -> Result<Self> {
+        let embed = cargo::target_directory()?.join("helpers");
+        if embed.exists() {
+            // A helper left by an earlier build would be embedded as if it were current.
+            fs::remove_dir_all(&embed).with_context(|| format!("emptying {}", embed.display()))?;
+        }
+        fs::create_dir_all(&embed).with_context(|| format!("creating {}", embed.display()))?;
+        let mut built = Vec::new();
+        for platform in platforms {
+            let Some(name) = platform.helper else { continue };
+            let path = build_helper(platform.triple)?;
+            let embedded = embed.join(format!("coast-helper-{name}"));
+            if !embedded.exists() {
+                fs::copy(&path, &embedded)
+                    .with_context(|| format!("copying the helper to {}", embedded.display()))?;
+            }
+            built.push((*platform, path));
+        }
+        Ok(Self { built, embed })
+    }
+
+    fn of(&self, platform: Platform) -> Option<&Path> {
+        self.built.iter().find(|(other, _)| *other == platform).map(|(_, path)| path.as_path())
+    }
+}
+
+fn build_helper(triple: &str) -> Result<PathBuf> {
+    let mut build = cargo::cargo();
+    // With --target these flags stay away from build scripts and procedural macros, which cannot be static.
+    build.args(["build", "--profile", "helper", "-p", "coast-helper", "--target", triple]);
+    build.env("RUSTFLAGS", rustflags_with("-C target-feature=+crt-static"));
+    let path = cargo::build_binary(&mut build, "coast-helper")?;
+    check_helper(&path).with_context(|| format!("the helper for {triple}, {}", path.display()))?;
+    Ok(path)
+}
+
+/// The user's own flags and one more.
+fn rustflags_with(flag: &str) -> OsString {
+    let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
+    flags.push(" ");
+    flags.push(flag);
+    flags
+}
+
+fn build_coast(triple: &str, host: &str, helpers: &Helpers) -> Result<PathBuf> {
+    let mut build = cargo::cargo();
+    build.args(["build", "--release", "-p", "coast-cli"]).env("COAST_EMBED_HELPERS", &helpers.embed);
+    // The host's own programs share everything below them with a plain `cargo build --release`.
+    if triple != host {
+        build.args(["--target", triple]);
+    }
+    cargo::build_binary(&mut build, "coast")
+}
+
+/// A helper must run where there is nothing else, and be small enough to upload without a thought.
+fn check_helper(path: &Path) -> Result<()> {
+    let content = fs::read(path).context("reading it back")?;
+    let size = content.len() as u64;
+    ensure!(elf::linkage(&content)? == Linkage::Static, "is not static: it asks for a dynamic loader");
+    ensure!(size <= HELPER_LIMIT_BYTES, "has {size} bytes, more than {HELPER_LIMIT_BYTES}");
+    Ok(())
+}
+
+fn place(from: &Path, to: &Path) -> Result<()> {
+    let size =
+        fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    println!("{:>12} bytes  {}", size, to.display());
+    Ok(())
+}
+
+/// The named platforms, or all that can be built here.
+fn platforms(triples: &[String]) -> Result<Vec<Platform>> {
+    if let Some(unknown) = triples.iter().find(|name| !PLATFORMS.iter().any(|known| known.triple == **name)) {
+        bail!(
+            "{unknown} is not a target of this project; those are {}",
+            PLATFORMS.map(|p| p.triple).join(", ")
+        );
+    }
+    let mut chosen = Vec::new();
+    for platform in PLATFORMS {
+        let named = triples.iter().any(|triple| triple == platform.triple);
+        if named || (triples.is_empty() && has_standard_library(platform.triple)?) {
+            chosen.push(platform);
+        }
+    }
+    Ok(chosen)
+}
+
+fn has_standard_library(triple: &str) -> Result<bool> {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", triple]).current_dir(cargo::workspace());
+    Ok(Path::new(&program::output(&mut rustc)?).is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_target_is_refused_by_name() {
+        let error = platforms(&["sparc64-unknown-none".to_owned()]).unwrap_err().to_string();
+        assert!(error.starts_with("sparc64-unknown-none is not a target"), "{error}");
+    }
+
+    #[test]
+    fn host_is_among_the_default_targets() {
+        let host = cargo::host().unwrap();
+        assert!(platforms(&[]).unwrap().iter().any(|platform| platform.triple == host));
+    }
+
+    #[test]
+    fn dynamic_program_is_no_helper() {
+        let own = std::env::current_exe().unwrap();
+        assert!(check_helper(&own).is_err());
+    }
+}

@@ -1,0 +1,67 @@
+//! `cargo xtask fuzz`: every fuzz target for a while, on the nightly toolchain.
+//! A crash ends the run with an error; the input that caused it is left in `fuzz/artifacts`.
+
+use crate::{cargo, program};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::num::NonZeroU32;
+use std::process::{Command, Stdio};
+
+/// The longest a target may think about one input, in seconds; more counts as a hang.
+const INPUT_SECONDS: u32 = 10;
+
+/// Run the fuzz targets and fail on a crash.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How long each target runs.
+    #[arg(long, value_name = "N", default_value = "30")]
+    seconds: NonZeroU32,
+    /// The targets to run [default: all].
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+}
+
+/// Builds all targets, then runs one after the other.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    install_if_missing()?;
+    let known: Vec<String> = program::output(fuzz().arg("list"))?.lines().map(str::to_owned).collect();
+    if known.is_empty() {
+        bail!("fuzz/ has no targets");
+    }
+    if let Some(unknown) = options.targets.iter().find(|target| !known.contains(target)) {
+        bail!("no fuzz target is called {unknown}; there are {}", known.join(", "));
+    }
+    program::run(fuzz().arg("build"))?;
+    let chosen = if options.targets.is_empty() { &known } else { &options.targets };
+    for target in chosen {
+        eprintln!("fuzz {target}: {} s", options.seconds);
+        program::run(fuzz().args(["run", target, "--"]).args([
+            format!("-max_total_time={}", options.seconds),
+            format!("-timeout={INPUT_SECONDS}"),
+            "-print_final_stats=1".to_owned(),
+            "-verbosity=0".to_owned(),
+        ]))
+        .with_context(|| format!("fuzz target {target} failed; see fuzz/artifacts/{target}"))?;
+    }
+    Ok(())
+}
+
+/// `cargo fuzz` on the nightly toolchain, which its sanitizers need.
+fn fuzz() -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly", "cargo", "fuzz"]).current_dir(cargo::workspace());
+    // Set by the stable cargo that runs this program; they would send the nightly one astray.
+    command.env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN").env_remove("RUSTC").env_remove("RUSTDOC");
+    command
+}
+
+fn install_if_missing() -> Result<()> {
+    let found = fuzz()
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .context("starting rustup, which is needed to choose the nightly toolchain")?
+        .success();
+    if found { Ok(()) } else { program::run(cargo::cargo().args(["install", "cargo-fuzz", "--locked"])) }
+}
