@@ -1,0 +1,59 @@
+//! The programs that tests start: `coast`, built from this checkout with the profile of the running test, and the
+//! system's own, named with the package that brings them when they are missing.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The `coast` program, built on the first call by the same cargo and profile as the running test, so never stale.
+///
+/// # Panics
+/// When it does not build.
+pub fn coast() -> &'static Path {
+    static COAST: OnceLock<PathBuf> = OnceLock::new();
+    COAST.get_or_init(|| {
+        let directory = profile_directory();
+        let profile =
+            directory.file_name().expect("a profile has a name").to_str().expect("a profile is text");
+        let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.args(["build", "--quiet", "--package", "coast-cli", "--package", "coast-helper"]);
+        build.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
+        build.arg("--target-dir").arg(directory.parent().expect("a profile has a target directory"));
+        build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        let status = build.status().expect("cargo starts");
+        assert!(status.success(), "{build:?} failed: the tests have no coast to run");
+        directory.join("coast")
+    })
+}
+
+/// `target/debug`, `target/release`: where the running test's profile puts its programs.
+fn profile_directory() -> PathBuf {
+    let test = env::current_exe().expect("a running program has a path");
+    let directory = test.parent().expect("a program lies in a directory");
+    // Integration tests lie in `deps/`; documentation tests run from a temporary directory and use no program.
+    directory.parent().expect("deps lies in a profile's directory").to_path_buf()
+}
+
+/// The path of a system program.
+///
+/// # Panics
+/// When it is missing, naming the Debian package to install.
+pub fn require(program: &str, package: &str) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let found =
+        env::split_paths(&path).chain(system).map(|dir| dir.join(program)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{program} is missing: apt-get install {package}"))
+}
+
+/// Fails unless the test runs as root, which owners, devices, users and mounts need.
+///
+/// # Panics
+/// When it does not.
+pub fn require_root() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test makes users, devices and mounts: run it as root"
+    );
+}

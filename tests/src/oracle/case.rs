@@ -1,0 +1,214 @@
+//! One question to the oracle, and the comparison of the answers.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use crate::differences::Aspects;
+use crate::program::Outcome;
+use crate::sandbox::Sandbox;
+use crate::snapshot::Snapshot;
+use crate::tree::{Tree, quote};
+
+/// Seconds since the epoch: later than any time that a tree of a case is given, earlier than any run.
+const LONG_AGO: i64 = 1_750_000_000;
+
+/// Who is compared with rsync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// `coast sync`.
+    Coast,
+    /// rsync itself: shows that a case has one answer only.
+    Rsync,
+}
+
+/// Two trees and one run. Made with [`Case::new`] and the methods that follow it.
+#[derive(Clone)]
+pub struct Case {
+    source: Tree,
+    destination: Option<Tree>,
+    arguments: Vec<OsString>,
+    files: Vec<(&'static str, Vec<u8>)>,
+    from: OsString,
+    to: OsString,
+    umask: u32,
+}
+
+impl Case {
+    /// The content of `source` goes onto `destination` (`src/ dst/`), with the options in `arguments`, which are split
+    /// at spaces, and umask 022.
+    #[must_use]
+    pub fn new(source: Tree, destination: Tree, arguments: &str) -> Self {
+        Self {
+            source,
+            destination: Some(destination),
+            arguments: arguments.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect(),
+            files: Vec::new(),
+            from: "src/".into(),
+            to: "dst/".into(),
+            umask: 0o022,
+        }
+    }
+
+    /// Adds `--filter=RULE`.
+    #[must_use]
+    pub fn filter(self, rule: impl AsRef<OsStr>) -> Self {
+        let mut argument = OsString::from("--filter=");
+        argument.push(rule);
+        self.argument(argument)
+    }
+
+    /// Adds an option that may hold spaces.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// There is no destination yet.
+    #[must_use]
+    pub fn without_destination(mut self) -> Self {
+        self.destination = None;
+        self
+    }
+
+    /// What stands for the source on the command line; the source tree is at `src`.
+    #[must_use]
+    pub fn from(mut self, argument: impl Into<OsString>) -> Self {
+        self.from = argument.into();
+        self
+    }
+
+    /// What stands for the destination on the command line; the destination tree is at `dst`.
+    #[must_use]
+    pub fn to(mut self, argument: impl Into<OsString>) -> Self {
+        self.to = argument.into();
+        self
+    }
+
+    /// Both run with this umask.
+    #[must_use]
+    pub fn umask(mut self, umask: u32) -> Self {
+        self.umask = umask;
+        self
+    }
+
+    /// A file beside the trees, for `--exclude-from` and merge files.
+    #[must_use]
+    pub fn beside(mut self, name: &'static str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.push((name, content.into()));
+        self
+    }
+
+    /// Asks both and compares: exit codes and trees.
+    ///
+    /// # Errors
+    /// Says what differs.
+    pub fn check(&self, subject: Subject) -> Result<(), String> {
+        let place = Sandbox::in_memory();
+        self.source.build(place.path("src"));
+        for (name, content) in &self.files {
+            fs::write(place.path(name), content).map_err(|error| error.to_string())?;
+        }
+        let before = Snapshot::of(place.path("src"));
+        let theirs = self.answer(&place, "rsync", Subject::Rsync);
+        let ours = self.answer(&place, "coast", subject);
+
+        let mut differences = Snapshot::of(place.path("src")).differences(&before, Aspects::UNTOUCHED);
+        if !differences.is_empty() {
+            differences.insert(0, "the source was changed:".into());
+        }
+        if theirs.code() != ours.code() {
+            differences.push(format!("exit code: rsync {}, {subject:?} {}", theirs.code(), ours.code()));
+        }
+        let expected = Snapshot::of(place.path("rsync")).with_times_alike_after(LONG_AGO);
+        let found = Snapshot::of(place.path("coast")).without(is_state).with_times_alike_after(LONG_AGO);
+        if !self.order_decides() {
+            differences.extend(found.differences(&expected, self.aspects()));
+        } else if found.len() != expected.len() {
+            differences.push(format!("{} entries remain, {} with rsync", found.len(), expected.len()));
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{}\n{theirs}{ours}", differences.join("\n")))
+    }
+
+    /// Fails the test when [`check`](Self::check) finds a difference.
+    ///
+    /// # Panics
+    /// When it does.
+    #[track_caller]
+    pub fn assert_agrees(&self) {
+        if let Err(difference) = self.check(Subject::Coast) {
+            panic!("{difference}\n{self:?}");
+        }
+    }
+
+    fn answer(&self, place: &Sandbox, side: &str, subject: Subject) -> Outcome {
+        fs::create_dir(place.path(side)).expect("a new sandbox has no such side");
+        if let Some(destination) = &self.destination {
+            destination.build(place.path(side).join("dst"));
+        }
+        let program = match subject {
+            Subject::Coast => place.coast(["sync"]),
+            Subject::Rsync => place.rsync([""; 0]),
+        };
+        let to = [OsStr::new(side), OsStr::new("/"), &self.to].into_iter().collect::<OsString>();
+        program.args(&self.arguments).arg(&self.from).arg(to).umask(self.umask).run()
+    }
+
+    /// What rsync promises to make equal with these options. Modes always count: without `-p` they follow the umask,
+    /// which is the same for both.
+    fn aspects(&self) -> Aspects {
+        let mut aspects = Aspects::CONTENT.with_modes();
+        for letter in self.letters() {
+            aspects = match letter {
+                'a' => aspects.with_mtimes().with_users().with_groups(),
+                't' => aspects.with_mtimes(),
+                'o' => aspects.with_users(),
+                'g' => aspects.with_groups(),
+                _ => aspects,
+            };
+        }
+        aspects
+    }
+
+    /// Whether a limit on deletions leaves a choice of what to delete, so that only the number of survivors is known.
+    fn order_decides(&self) -> bool {
+        let limit = self.arguments.iter().find_map(|word| word.to_str()?.strip_prefix("--max-delete="));
+        limit.is_some_and(|limit| !["0", "1000"].contains(&limit))
+    }
+
+    fn letters(&self) -> impl Iterator<Item = char> {
+        let groups = self.arguments.iter().filter_map(|word| word.to_str()?.strip_prefix('-'));
+        groups.filter(|word| !word.starts_with('-')).flat_map(str::chars)
+    }
+}
+
+/// The receiver keeps its cache and staging beside the destination.
+fn is_state(path: &Path) -> bool {
+    let name = path.as_os_str().as_encoded_bytes();
+    name.starts_with(b".") && name.ends_with(b".coast") && !name.contains(&b'/')
+}
+
+/// A script for bash that repeats the case.
+impl fmt::Debug for Case {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "\numask 022; cd $(mktemp -d); mkdir rsync coast")?;
+        write!(out, "{}", self.source.script("src"))?;
+        for (name, content) in &self.files {
+            writeln!(out, "printf %s {} > {name}", quote(content))?;
+        }
+        for side in ["rsync", "coast"] {
+            if let Some(destination) = &self.destination {
+                write!(out, "{}", destination.script(&format!("{side}/dst")))?;
+            }
+        }
+        writeln!(out, "umask {:03o}", self.umask)?;
+        let words: Vec<_> = self.arguments.iter().map(|word| quote(word.as_encoded_bytes())).collect();
+        let (from, to) = (quote(self.from.as_encoded_bytes()), quote(self.to.as_encoded_bytes()));
+        writeln!(out, "rsync {0} {from} rsync/{to}\ncoast sync {0} {from} coast/{to}", words.join(" "))
+    }
+}

@@ -1,0 +1,112 @@
+//! A remote machine as tests see it: an sshd, a user on it, the key that opens it, and a sandbox from which programs
+//! reach it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::account::{Account, Shell, Sudo};
+use crate::program::Program;
+use crate::sandbox::Sandbox;
+use crate::sshd::{self, Sshd};
+
+/// A server with one user. Fields end in the order of their declaration: server, user, files.
+pub struct Remote {
+    sshd: Sshd,
+    account: Account,
+    sandbox: Sandbox,
+}
+
+impl Remote {
+    /// A server whose user has bash and may use sudo without a password: the usual machine.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with(&Shell::Bash, Sudo::WithoutPassword)
+    }
+
+    /// A server whose user has this shell and these rights.
+    ///
+    /// # Panics
+    /// When the test does not run as root or a program is missing.
+    #[must_use]
+    pub fn with(shell: &Shell, sudo: Sudo) -> Self {
+        let sandbox = Sandbox::new();
+        // The user must be able to reach the home within.
+        fs::set_permissions(sandbox.path(""), fs::Permissions::from_mode(0o755))
+            .expect("the directory is ours");
+        let directory = sandbox.path("server");
+        fs::create_dir(&directory).expect("a new sandbox has no server");
+        sshd::make_key(&sandbox.path("key"));
+        let account = Account::create(&directory, shell, sudo);
+        account.authorize(&sandbox.path("key.pub"));
+        Self { sshd: Sshd::start(&directory), account, sandbox }
+    }
+
+    /// The user on the server.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn sshd(&self) -> &Sshd {
+        &self.sshd
+    }
+
+    /// The place of the client.
+    #[must_use]
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// A path below the client's place; server and client share the disk, so also of what is pushed.
+    #[must_use]
+    pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.sandbox.path(below)
+    }
+
+    /// The private key that the user's account accepts.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.path("key")
+    }
+
+    /// `user@127.0.0.1:path`.
+    #[must_use]
+    pub fn target(&self, path: impl AsRef<OsStr>) -> OsString {
+        let mut target = OsString::from(format!("{}@127.0.0.1:", self.account.name()));
+        target.push(path.as_ref());
+        target
+    }
+
+    /// `-p PORT -i KEY`, as `coast push` takes them.
+    #[must_use]
+    pub fn connection(&self) -> Vec<OsString> {
+        vec!["-p".into(), self.sshd.port().to_string().into(), "-i".into(), self.key().into()]
+    }
+
+    /// `ssh -p PORT -i KEY`, as rsync's and `coast sync`'s `-e` take it, with host keys that leave no trace.
+    #[must_use]
+    pub fn remote_shell(&self) -> OsString {
+        let port = self.sshd.port();
+        format!(
+            "ssh -p {port} -i {} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
+            self.key().display()
+        )
+        .into()
+    }
+
+    /// `coast push ARGUMENTS LOCAL USER@HOST:REMOTE` with the right port and key.
+    #[must_use]
+    pub fn push<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+        local: impl AsRef<OsStr>,
+        remote: impl AsRef<OsStr>,
+    ) -> Program {
+        let program = self.sandbox.coast(["push"]).args(self.connection()).args(arguments);
+        program.arg(local).arg(self.target(remote))
+    }
+}
