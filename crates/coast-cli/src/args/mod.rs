@@ -1,0 +1,110 @@
+//! The command line: one module a subcommand, and the values they share.
+
+pub(crate) mod connection;
+pub(crate) mod demo;
+pub(crate) mod push;
+pub(crate) mod rules;
+pub(crate) mod size;
+pub(crate) mod sync;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// What stands above the options in `coast --help`.
+const ABOUT: &str = "\
+Makes a directory on another machine equal to a local one, over SSH. A pure-Rust replacement for `rsync` over \
+`ssh`: neither program is needed on either side, and nothing has to be installed on the remote.";
+
+/// What stands below the options in `coast --help`.
+const AFTER: &str = "\
+EXAMPLES
+  coast demo
+      Show the whole thing on this machine: an SSH server of its own, two pushes, a proof.
+  coast push ./workspace dev@host:/data/workspaces/shop/1
+      Push a workspace with the usual rules; run it again and only what differs is touched.
+  coast sync -rlDzP --delete-after --rsync-path=\"sudo rsync\" ./src/ dev@host:/srv/src/
+      The same engine with rsync's own options: in a script, put `coast sync` for `rsync`.
+
+TWO PROMISES
+  What is right is not touched. An entry whose content, kind and mode are right keeps its inode and its
+  modification time; nothing is renamed over it, so no file watcher wakes up. Content is compared, not times
+  (unless -t says otherwise).
+  What is new is not deleted. Nothing is deleted at the destination that appeared there while the run went on.
+
+EXIT CODES (those of rsync)
+    0  success                              20  interrupted
+    1  command line not understood          23  some entries could not be transferred
+    2  the two sides do not understand      24  some source files vanished
+       each other                           25  --max-delete stopped a deletion
+    3  source or destination unusable       30  nothing moved for --timeout seconds
+   10  no connection                       255  SSH failed: host key, no acceptable key, sudo
+   11  file input or output failed
+   12  the connection or the helper broke
+  For `coast push` 23 and 24 are warnings, and the exit code is 0.
+
+LIMITS
+  The remote runs Linux (x86_64 or aarch64); this side Linux or macOS. Push only: from a remote to here, and
+  from remote to remote, is not supported yet.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "coast", version, about = ABOUT, after_long_help = AFTER, max_term_width = 110)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Push a workspace to another machine
+    Push(push::PushArgs),
+    /// Make a directory equal to another, with rsync's options
+    Sync(sync::SyncArgs),
+    /// Show a push and a second one on this machine alone, and prove the result
+    Demo(demo::DemoArgs),
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, in roff
+    Man,
+}
+
+/// Reads the command line; what it cannot mean is an error of clap, made to speak of rsync where that helps.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(arguments).map_err(|error| sync::explain(error, &mut command))?;
+    Cli::from_arg_matches(&matches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_states_the_promises_and_the_exit_codes() {
+        let help = Cli::command().render_long_help().to_string();
+        for text in ["TWO PROMISES", "EXIT CODES", "What is right is not touched", "What is new is not deleted"] {
+            assert!(help.contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_manual_page_and_the_completions_come_from_the_same_definitions() {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Cli::command()).render(&mut page).unwrap();
+        assert!(String::from_utf8(page).unwrap().contains("coast"));
+        let mut script = Vec::new();
+        clap_complete::generate(Shell::Bash, &mut Cli::command(), "coast", &mut script);
+        assert!(String::from_utf8(script).unwrap().contains("--no-default-rules"));
+    }
+}

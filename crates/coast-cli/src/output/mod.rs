@@ -1,0 +1,4 @@
+//! Everything that is printed.
+
+pub(crate) mod itemize;
+pub(crate) mod name;
