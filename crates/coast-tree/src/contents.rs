@@ -82,3 +82,54 @@ fn copy_by_buffer(from: &File, to: &File, start: u64, len: u64) -> io::Result<u6
     }
     Ok(done)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use crate::scratch::{Scratch, name};
+
+    fn content(length: usize) -> Vec<u8> {
+        (0..length).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect()
+    }
+
+    /// Copies a file of `length` bytes, asking for `asked`, and compares.
+    fn copies(length: usize, asked: u64, copy: impl Fn(&File, &File, u64) -> io::Result<u64>) {
+        let expected = &content(length)[..length.min(usize::try_from(asked).unwrap())];
+        let scratch = Scratch::new().file("from", content(length));
+        let dir = scratch.root().handle();
+        let (from, _) = dir.open_file(&name("from")).unwrap();
+        let to = dir.create_file(&name("to"), 0o644).unwrap();
+        assert_eq!(copy(&from, &to, asked).unwrap(), expected.len() as u64);
+        assert!(fs::read(scratch.path("to")).unwrap() == expected, "{length} bytes, asked for {asked}");
+    }
+
+    #[test]
+    fn copy_holds_what_was_asked_for_and_is_there() {
+        for length in [0, 1, 4096, COPY_BUFFER_BYTES, 3 * COPY_BUFFER_BYTES + 17] {
+            for asked in [0, 1, length, length + 1000, 300_000] {
+                copies(length, asked as u64, clone_contents);
+                copies(length, asked as u64, |from, to, len| copy_by_buffer(from, to, 0, len));
+            }
+        }
+    }
+
+    #[test]
+    fn buffer_goes_on_where_the_kernel_stopped() {
+        copies(700_000, 700_000, |from, to, len| {
+            to.write_all_at(&content(700_000)[..123_456], 0)?;
+            copy_by_buffer(from, to, 123_456, len)
+        });
+    }
+
+    #[test]
+    fn copy_into_a_file_not_open_for_writing_is_an_error() {
+        let scratch = Scratch::new().file("from", "abc").file("to", "");
+        let dir = scratch.root().handle();
+        let (from, _) = dir.open_file(&name("from")).unwrap();
+        let (to, _) = dir.open_file(&name("to")).unwrap();
+        assert!(clone_contents(&from, &to, 3).is_err());
+    }
+}

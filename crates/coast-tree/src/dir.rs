@@ -253,3 +253,242 @@ fn times_of(mtime: Timestamp) -> Timestamps {
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{ErrorKind, Read, Write};
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::file_stat;
+    use crate::scratch::{Scratch, name};
+
+    /// A tree with a symlink to the file outside and one to the directory outside.
+    fn tempting() -> Scratch {
+        let scratch = Scratch::new().file("file", "inside").dir("sub");
+        symlink(scratch.outside().join("key"), scratch.path("to-file")).unwrap();
+        symlink(scratch.outside(), scratch.path("to-dir")).unwrap();
+        scratch
+    }
+
+    /// Everything that could change about the directory outside and its file.
+    fn outside_state(scratch: &Scratch) -> Vec<(u64, u32, u32, i64, i64, i64, i64)> {
+        [scratch.outside(), scratch.outside().join("key")]
+            .map(|path| fs::metadata(path).unwrap())
+            .map(|m| (m.size(), m.mode(), m.uid(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec()))
+            .to_vec()
+    }
+
+    #[test]
+    fn no_operation_follows_a_symlink() {
+        let scratch = tempting();
+        let before = outside_state(&scratch);
+        let dir = scratch.root().handle();
+        let me = rustix::process::geteuid().as_raw();
+        let (other_uid, stamp) = (if me == 0 { 12_345 } else { me }, Timestamp::new(1_000_000_000, 7));
+        for link in ["to-file", "to-dir"] {
+            let link = name(link);
+            assert!(dir.open_file(&link).is_err());
+            assert!(dir.child(&link).is_err());
+            assert!(dir.create_file(&link, 0o644).is_err());
+            assert!(dir.mkdir(&link, 0o755).is_err());
+            assert!(dir.chmod(&link, 0o777).is_err());
+            dir.chown(&link, Some(other_uid), None).unwrap();
+            dir.set_mtime(&link, stamp).unwrap();
+            let stat = dir.stat(&link).unwrap().unwrap();
+            assert_eq!((stat.kind, stat.uid, stat.mtime), (Kind::Symlink, other_uid, stamp));
+            assert!(dir.rmdir(&link).is_err());
+            dir.rename_to(&link, &dir, &name("renamed"), Replace::Any).unwrap();
+            dir.unlink(&name("renamed")).unwrap();
+        }
+        assert_eq!(outside_state(&scratch), before);
+    }
+
+    #[test]
+    fn rename_onto_a_symlink_replaces_the_symlink() {
+        let scratch = tempting();
+        let before = outside_state(&scratch);
+        let dir = scratch.root().handle();
+        dir.rename_to(&name("file"), &dir, &name("to-file"), Replace::Any).unwrap();
+        assert_eq!(dir.stat(&name("to-file")).unwrap().unwrap().kind, Kind::File);
+        assert!(dir.rename_to(&name("sub"), &dir, &name("to-dir"), Replace::Any).is_err());
+        assert_eq!(outside_state(&scratch), before);
+    }
+
+    #[test]
+    fn stat_is_none_for_a_missing_entry_only() {
+        let scratch = Scratch::new().file("file", "12345");
+        let dir = scratch.root().handle();
+        assert_eq!(dir.stat(&name("missing")).unwrap(), None);
+        let stat = dir.stat(&name("file")).unwrap().unwrap();
+        let meta = fs::metadata(scratch.path("file")).unwrap();
+        assert_eq!((stat.kind, stat.size, stat.mode), (Kind::File, 5, meta.mode() & 0o7777));
+        assert_eq!((stat.ino, stat.dev, stat.nlink), (meta.ino(), meta.dev(), 1));
+        assert_eq!((stat.uid, stat.gid), (meta.uid(), meta.gid()));
+        assert_eq!((stat.mtime.secs(), i64::from(stat.mtime.nanos())), (meta.mtime(), meta.mtime_nsec()));
+        assert_eq!((stat.ctime.secs(), i64::from(stat.ctime.nanos())), (meta.ctime(), meta.ctime_nsec()));
+        assert_eq!(dir.stat_self().unwrap().ino, fs::metadata(scratch.path("")).unwrap().ino());
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_nothing_waits() {
+        let scratch = Scratch::new().file("file", "content").dir("sub").link("link", "file");
+        let _socket = UnixListener::bind(scratch.path("socket")).unwrap();
+        let dir = scratch.root().handle();
+        #[cfg(not(target_vendor = "apple"))]
+        {
+            dir.mknod(&name("fifo"), Kind::Fifo, 0o600, 0).unwrap();
+            assert_eq!(dir.open_file(&name("fifo")).unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+        for other in ["sub", "link", "socket", "missing"] {
+            assert!(dir.open_file(&name(other)).is_err(), "{other}");
+        }
+        let (mut file, stat) = dir.open_file(&name("file")).unwrap();
+        let mut content = String::new();
+        file.read_to_string(&mut content).unwrap();
+        assert_eq!((content.as_str(), stat.size), ("content", 7));
+        assert_eq!(file_stat(&file).unwrap(), stat);
+    }
+
+    #[test]
+    fn new_file_never_takes_over_an_existing_name() {
+        let scratch = Scratch::new().file("file", "old").link("dangling", "nowhere");
+        let dir = scratch.root().handle();
+        dir.create_file(&name("new"), 0o640).unwrap().write_all(b"new").unwrap();
+        assert_eq!(fs::read(scratch.path("new")).unwrap(), b"new");
+        for taken in ["file", "dangling", "new"] {
+            assert_eq!(dir.create_file(&name(taken), 0o644).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        }
+        assert!(!scratch.path("nowhere").exists());
+        assert_eq!(fs::read(scratch.path("file")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn modes_are_set_on_every_kind_but_symlinks() {
+        let scratch = Scratch::new().file("file", "").dir("sub").link("link", "file");
+        let _socket = UnixListener::bind(scratch.path("socket")).unwrap();
+        let dir = scratch.root().handle();
+        for (entry, mode) in [("file", 0), ("file", 0o4755), ("sub", 0), ("sub", 0o1777), ("socket", 0o600)] {
+            dir.chmod(&name(entry), mode).unwrap();
+            assert_eq!(dir.stat(&name(entry)).unwrap().unwrap().mode, mode, "{entry}");
+        }
+        assert!(dir.chmod(&name("link"), 0o600).is_err());
+        assert_eq!(dir.chmod(&name("missing"), 0o600).unwrap_err().kind(), ErrorKind::NotFound);
+        dir.chmod_self(0o2711).unwrap();
+        assert_eq!(dir.stat_self().unwrap().mode, 0o2711);
+    }
+
+    #[test]
+    fn mtime_is_set_to_the_nanosecond_and_atime_stays() {
+        let scratch = Scratch::new().file("file", "");
+        let dir = scratch.root().handle();
+        let atime = |path: &str| fs::metadata(scratch.path(path)).unwrap().atime_nsec();
+        let (file_atime, dir_atime) = (atime("file"), atime(""));
+        for stamp in [Timestamp::new(1_234_567_890, 123_456_789), Timestamp::new(-1, 999_999_999)] {
+            dir.set_mtime(&name("file"), stamp).unwrap();
+            dir.set_mtime_self(stamp).unwrap();
+            assert_eq!(dir.stat(&name("file")).unwrap().unwrap().mtime, stamp);
+            assert_eq!(dir.stat_self().unwrap().mtime, stamp);
+        }
+        assert_eq!((atime("file"), atime("")), (file_atime, dir_atime));
+    }
+
+    #[test]
+    fn owner_left_out_stays_and_no_owner_is_an_error() {
+        let scratch = Scratch::new().file("file", "");
+        let dir = scratch.root().handle();
+        let before = dir.stat(&name("file")).unwrap().unwrap();
+        dir.chown(&name("file"), None, None).unwrap();
+        dir.chown_self(None, Some(before.gid)).unwrap();
+        assert!(dir.chown(&name("file"), Some(u32::MAX), None).is_err());
+        assert!(dir.chown_self(None, Some(u32::MAX)).is_err());
+        let after = dir.stat(&name("file")).unwrap().unwrap();
+        assert_eq!((after.uid, after.gid), (before.uid, before.gid));
+    }
+
+    #[test]
+    fn symlink_keeps_any_target() {
+        let scratch = Scratch::new();
+        let dir = scratch.root().handle();
+        for target in [&b"../../etc/passwd"[..], b"a\nb", b"-x", &[b't'; 4000]] {
+            dir.symlink(target, &name("link")).unwrap();
+            assert_eq!(dir.read_link(&name("link")).unwrap(), target);
+            dir.unlink(&name("link")).unwrap();
+        }
+        assert!(dir.symlink(b"a\0b", &name("link")).is_err());
+    }
+
+    #[cfg(not(target_vendor = "apple"))]
+    #[test]
+    fn nodes_are_made_as_their_kind() {
+        let scratch = Scratch::new();
+        let dir = scratch.root().handle();
+        for (entry, kind) in [("fifo", Kind::Fifo), ("socket", Kind::Socket)] {
+            dir.mknod(&name(entry), kind, 0o600, 0).unwrap();
+            let stat = dir.stat(&name(entry)).unwrap().unwrap();
+            assert_eq!((stat.kind, stat.mode, stat.rdev), (kind, 0o600, 0));
+        }
+        for kind in [Kind::File, Kind::Directory, Kind::Symlink] {
+            assert_eq!(dir.mknod(&name("x"), kind, 0o600, 0).unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+        let null = fs::metadata("/dev/null").unwrap().rdev();
+        match dir.mknod(&name("null"), Kind::CharDevice, 0o600, null) {
+            Ok(()) => {
+                let stat = dir.stat(&name("null")).unwrap().unwrap();
+                assert_eq!((stat.kind, stat.rdev), (Kind::CharDevice, null));
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied),
+        }
+    }
+
+    #[test]
+    fn rename_replaces_only_when_it_may() {
+        type Rename = fn(&DirHandle, &Name, &DirHandle, &Name) -> io::Result<()>;
+        let ways: [Rename; 2] = [
+            |from_dir, from, to_dir, to| from_dir.rename_to(from, to_dir, to, Replace::Never),
+            |from_dir, from, to_dir, to| from_dir.rename_by_reserving(from, to_dir, to),
+        ];
+        for rename in ways {
+            let scratch = Scratch::new()
+                .file("file", "f")
+                .file("dir/inner", "i")
+                .file("to/taken", "t")
+                .link("link", "x");
+            let scratch = scratch.link("to/dangling", "nowhere").dir("to/empty");
+            let dir = scratch.root().handle();
+            let to_dir = dir.child(&name("to")).unwrap();
+            for entry in ["file", "dir", "link"] {
+                let ino = dir.stat(&name(entry)).unwrap().unwrap().ino;
+                for taken in ["taken", "dangling", "empty"] {
+                    let before = to_dir.stat(&name(taken)).unwrap().unwrap();
+                    let refused = rename(&dir, &name(entry), &to_dir, &name(taken)).unwrap_err();
+                    assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{entry} to {taken}");
+                    assert_eq!(to_dir.stat(&name(taken)).unwrap().unwrap().ino, before.ino);
+                }
+                rename(&dir, &name(entry), &to_dir, &name(entry)).unwrap();
+                assert_eq!(dir.stat(&name(entry)).unwrap(), None);
+                assert_eq!(to_dir.stat(&name(entry)).unwrap().unwrap().ino, ino);
+            }
+            assert_eq!(fs::read(scratch.path("to/dir/inner")).unwrap(), b"i");
+            let missing = rename(&dir, &name("missing"), &to_dir, &name("new")).unwrap_err();
+            assert_eq!(missing.kind(), ErrorKind::NotFound);
+
+            to_dir.rename_to(&name("file"), &to_dir, &name("taken"), Replace::Any).unwrap();
+            assert_eq!(fs::read(scratch.path("to/taken")).unwrap(), b"f");
+        }
+    }
+
+    #[test]
+    fn handle_outlives_the_directorys_name() {
+        let scratch = Scratch::new().file("sub/file", "x");
+        let dir = scratch.root().handle().child(&name("sub")).unwrap();
+        fs::rename(scratch.path("sub"), scratch.path("moved")).unwrap();
+        fs::create_dir(scratch.path("sub")).unwrap();
+        dir.unlink(&name("file")).unwrap();
+        assert!(!scratch.path("moved/file").exists());
+        fs::remove_dir(scratch.path("moved")).unwrap();
+        assert_eq!(dir.create_file(&name("late"), 0o644).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}

@@ -54,6 +54,8 @@ mod listing;
 mod mode;
 mod path;
 mod root;
+#[cfg(test)]
+mod scratch;
 mod stat;
 mod walk;
 

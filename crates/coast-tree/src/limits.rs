@@ -18,3 +18,23 @@ pub fn raise_descriptor_limit() {
         let _ = setrlimit(Resource::Nofile, limit);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::Rlimit;
+
+    use super::*;
+
+    #[test]
+    fn limit_is_raised_as_far_as_allowed_and_never_lowered() {
+        let before = getrlimit(Resource::Nofile);
+        let allowed = before.maximum.unwrap_or(u64::MAX).min(WANTED);
+        raise_descriptor_limit();
+        let raised = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        assert_eq!(raised, allowed.max(before.current.unwrap_or(u64::MAX)));
+
+        setrlimit(Resource::Nofile, Rlimit { current: Some(allowed - 1), ..before }).unwrap();
+        raise_descriptor_limit();
+        assert_eq!(getrlimit(Resource::Nofile).current, Some(allowed));
+    }
+}

@@ -115,3 +115,87 @@ fn push_entry(
     listed.push(Listed { name, kind, ino });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use crate::scratch::{Scratch, name};
+    use crate::{DirHandle, Kind};
+
+    fn names(dir: &DirHandle) -> BTreeSet<Vec<u8>> {
+        let listed = dir.list().unwrap();
+        let names: BTreeSet<Vec<u8>> = listed.iter().map(|entry| entry.name.as_bytes().to_vec()).collect();
+        assert_eq!(names.len(), listed.len(), "no name comes twice");
+        names
+    }
+
+    #[test]
+    fn large_directory_is_listed_whole_by_many_threads_on_one_handle() {
+        let scratch = Scratch::new();
+        let dir = scratch.root().handle();
+        let expected: BTreeSet<Vec<u8>> =
+            (0..20_000).map(|number| format!("a-rather-long-name-{number}").into_bytes()).collect();
+        for entry in &expected {
+            dir.create_file(&name(entry), 0o644).unwrap();
+        }
+        thread::scope(|scope| {
+            let listings: Vec<_> = (0..4).map(|_| scope.spawn(|| names(&dir))).collect();
+            for listing in listings {
+                assert!(listing.join().unwrap() == expected);
+            }
+        });
+        dir.unlink(&name("a-rather-long-name-7")).unwrap();
+        assert_eq!(names(&dir).len(), 19_999, "a handle lists what is there now");
+    }
+
+    #[test]
+    fn every_kind_is_told_and_symlinks_are_themselves() {
+        let scratch = Scratch::new().file("file", "x").dir("directory").link("symlink", "directory");
+        let _socket = UnixListener::bind(scratch.path("socket")).unwrap();
+        let dir = scratch.root().handle();
+        #[cfg(not(target_vendor = "apple"))]
+        dir.mknod(&name("fifo"), Kind::Fifo, 0o600, 0).unwrap();
+        let mut listed = dir.list().unwrap();
+        listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        for entry in &listed {
+            let stat = dir.stat(&entry.name).unwrap().unwrap();
+            assert_eq!((entry.kind, entry.ino), (stat.kind, stat.ino));
+        }
+        let kinds: Vec<String> = listed.iter().map(|entry| entry.kind.to_string()).collect();
+        let names: Vec<String> = listed.iter().map(|entry| entry.name.to_string()).collect();
+        assert_eq!(kinds, names);
+    }
+
+    #[test]
+    fn names_are_bytes() {
+        let scratch = Scratch::new();
+        let dir = scratch.root().handle();
+        let odd: BTreeSet<Vec<u8>> =
+            [&b"new\nline"[..], b"-rf", b"*", b"...", b"..a", &[b'n'; 255]].map(<[u8]>::to_vec).into();
+        for entry in &odd {
+            dir.create_file(&name(entry), 0o644).unwrap();
+        }
+        assert_eq!(names(&dir), odd);
+    }
+
+    #[cfg(target_os = "linux")] // macOS takes UTF-8 only.
+    #[test]
+    fn name_that_is_no_utf8_is_listed() {
+        let scratch = Scratch::new();
+        let dir = scratch.root().handle();
+        dir.create_file(&name(b"\xff\x80"), 0o644).unwrap();
+        assert_eq!(names(&dir), [b"\xff\x80".to_vec()].into());
+    }
+
+    #[test]
+    fn removed_directory_lists_as_empty() {
+        let scratch = Scratch::new().dir("gone");
+        let dir = scratch.root().handle().child(&name("gone")).unwrap();
+        fs::remove_dir(scratch.path("gone")).unwrap();
+        assert!(dir.list().map_or(true, |listed| listed.is_empty()));
+    }
+}

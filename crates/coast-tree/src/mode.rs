@@ -54,3 +54,63 @@ fn chmod_opened(dir: BorrowedFd<'_>, name: &Name, mode: Mode, seen: (Kind, u64, 
 fn proc_path(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::scratch::{Scratch, name};
+
+    #[test]
+    fn symlink_that_keeps_taking_the_files_place_is_never_followed() {
+        let scratch = Scratch::new().file("entry", "");
+        let key = scratch.outside().join("key");
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+        symlink(&key, scratch.path("link")).unwrap();
+        let dir = scratch.root().handle();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (entry, link, aside) =
+                    (scratch.path("entry"), scratch.path("link"), scratch.path("aside"));
+                while !done.load(Ordering::Relaxed) {
+                    fs::rename(&entry, &aside).unwrap();
+                    fs::rename(&link, &entry).unwrap();
+                    fs::rename(&entry, &link).unwrap();
+                    fs::rename(&aside, &entry).unwrap();
+                }
+            });
+            for _ in 0..3000 {
+                // Whether it is the file or the symlink that is met, is chance; that it is no other file, is not.
+                let _ = dir.chmod(&name("entry"), 0o777);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        dir.chmod(&name("entry"), 0o755).unwrap();
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn without_proc_the_entry_is_opened_and_must_be_the_one_seen() {
+        let scratch = Scratch::new().file("file", "").file("other", "").dir("dir").link("link", "file");
+        let dir = scratch.root().handle();
+        let seen = |entry: &str| {
+            let stat = dir.stat(&name(entry)).unwrap().unwrap();
+            (stat.kind, stat.dev, stat.ino)
+        };
+        for entry in ["file", "dir"] {
+            let mode = Mode::from_raw_mode(0o741);
+            chmod_opened(dir.as_fd(), &name(entry), mode, seen(entry)).unwrap();
+            assert_eq!(dir.stat(&name(entry)).unwrap().unwrap().mode, 0o741);
+        }
+        let before = dir.stat(&name("file")).unwrap();
+        assert!(chmod_opened(dir.as_fd(), &name("file"), Mode::RWXU, seen("other")).is_err());
+        assert!(chmod_opened(dir.as_fd(), &name("link"), Mode::RWXU, seen("file")).is_err());
+        assert!(chmod_opened(dir.as_fd(), &name("link"), Mode::RWXU, seen("link")).is_err());
+        assert_eq!(dir.stat(&name("file")).unwrap(), before);
+    }
+}

@@ -258,3 +258,132 @@ fn write_printable(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scratch::{name, rel};
+
+    #[test]
+    fn name_may_hold_anything_but_slash_and_nul() {
+        for odd in
+            [&b"-rf"[..], b"new\nline", b"\xff\xfe", b"*?[a]", b"...", b".a", b" ", b"\\", &[b'x'; 255]]
+        {
+            assert_eq!(name(odd).as_bytes(), odd);
+        }
+    }
+
+    #[test]
+    fn name_is_one_component_that_stays_in_its_directory() {
+        for (bad, why) in [
+            (&b""[..], BadPath::Empty),
+            (b".", BadPath::Dots),
+            (b"..", BadPath::Dots),
+            (b"a/b", BadPath::ForbiddenByte),
+            (b"/", BadPath::ForbiddenByte),
+            (b"a\0", BadPath::ForbiddenByte),
+            (&[b'x'; 256], BadPath::LongName),
+        ] {
+            assert_eq!(Name::new(bad), Err(why), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn path_has_no_way_up_or_out() {
+        for (bad, why) in [
+            (&b"/"[..], BadPath::Empty),
+            (b"/etc", BadPath::Empty),
+            (b"a/", BadPath::Empty),
+            (b"a//b", BadPath::Empty),
+            (b"..", BadPath::Dots),
+            (b"a/../b", BadPath::Dots),
+            (b"a/..", BadPath::Dots),
+            (b"./a", BadPath::Dots),
+            (b"a\0b", BadPath::ForbiddenByte),
+        ] {
+            assert_eq!(RelPath::new(bad), Err(why), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn path_is_bounded_in_length_and_depth() {
+        let longest = [b'x'; 255];
+        let long = [&longest[..]; 64].join(&b'/');
+        assert_eq!(long.len(), MAX_PATH_BYTES - 1);
+        assert_eq!(rel(&long).join(&name("x")), Err(BadPath::LongPath));
+        assert_eq!(RelPath::new(&[&long[..], b"/x"].concat()), Err(BadPath::LongPath));
+
+        let deep = [&b"x"[..]; MAX_DEPTH].join(&b'/');
+        assert_eq!(rel(&deep).depth(), MAX_DEPTH);
+        assert_eq!(rel(&deep).join(&name("x")), Err(BadPath::Deep));
+        assert_eq!(RelPath::new(&[&deep[..], b"/x"].concat()), Err(BadPath::Deep));
+    }
+
+    #[test]
+    fn root_has_no_parent_and_no_name() {
+        let root = RelPath::root();
+        assert_eq!((root.parent(), root.file_name(), root.components().count()), (None, None, 0));
+        assert_eq!(rel(""), root);
+        assert_eq!(rel("a").parent(), Some(root));
+    }
+
+    #[test]
+    fn starting_with_a_directory_compares_whole_components() {
+        for (path, ancestor, expected) in [
+            ("a/b", "a", true),
+            ("a", "a", true),
+            ("a", "", true),
+            ("", "", true),
+            ("ab", "a", false),
+            ("a", "a/b", false),
+            ("", "a", false),
+        ] {
+            assert_eq!(rel(path).starts_with(&rel(ancestor)), expected, "{path:?} {ancestor:?}");
+        }
+    }
+
+    #[test]
+    fn display_shows_one_harmless_line() {
+        for (bytes, shown) in [
+            (&b"a\nb"[..], "a\\#012b"),
+            (b"\x1b[2J", "\\#033[2J"),
+            (b"\xff.txt", "\\#377.txt"),
+            ("häß".as_bytes(), "häß"),
+            (b"\\#012", "\\#134#012"),
+            (b"\\#01", "\\#01"),
+            (b"c:\\d", "c:\\d"),
+            ("\u{202e}gpj".as_bytes(), "\\#342\\#200\\#256gpj"),
+        ] {
+            assert_eq!(name(bytes).to_string(), shown);
+        }
+        assert_eq!(RelPath::root().to_string(), ".");
+    }
+
+    proptest! {
+        #[test]
+        fn joining_and_taking_apart_are_inverse(names in prop::collection::vec("[^/\0]{1,8}", 1..8)) {
+            let names: Vec<Name> = names.iter().filter_map(|bytes| Name::new(bytes.as_bytes()).ok()).collect();
+            let mut path = RelPath::root();
+            for next in &names {
+                let child = path.join(next).unwrap();
+                prop_assert_eq!(child.parent(), Some(path.clone()));
+                prop_assert_eq!(child.file_name(), Some(next.clone()));
+                prop_assert!(child.starts_with(&path));
+                path = child;
+            }
+            prop_assert_eq!(path.depth(), names.len());
+            prop_assert!(path.components().eq(names.iter().map(Name::as_bytes)));
+            prop_assert_eq!(RelPath::new(path.as_bytes()), Ok(path));
+        }
+
+        #[test]
+        fn any_bytes_are_checked_and_any_name_displays_as_a_line(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(path) = RelPath::new(&bytes) {
+                prop_assert!(path.components().all(|part| part != b".." && part != b"." && !part.is_empty()));
+                prop_assert!(!path.to_string().chars().any(char::is_control));
+            }
+        }
+    }
+}

@@ -113,3 +113,151 @@ fn split_piece(path: &[u8]) -> (&[u8], &[u8]) {
     let slash = path[..=CALL_PATH_BYTES].iter().rposition(|&byte| byte == b'/').unwrap_or(CALL_PATH_BYTES);
     (&path[..slash], &path[slash + 1..])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::scratch::{Scratch, name, rel};
+
+    /// Opens a directory in each way there is. They must agree on whether it can be.
+    fn dir_every_way(root: &Root, path: &RelPath) -> Option<DirHandle> {
+        let by_components = root.dir_by_components(path);
+        #[cfg(target_os = "linux")]
+        match root.dir_by_openat2(path) {
+            Err(Errno::NOSYS | Errno::PERM) => {}
+            by_openat2 => assert_eq!(by_openat2.is_ok(), by_components.is_ok(), "{path}: {by_openat2:?}"),
+        }
+        assert_eq!(root.dir(path).is_ok(), by_components.is_ok(), "{path}");
+        by_components.ok()
+    }
+
+    #[test]
+    fn directory_is_found_by_its_path() {
+        let scratch = Scratch::new().dir("a/b/c");
+        let top = scratch.root().dir(&RelPath::root()).unwrap();
+        assert_eq!(top.stat_self().unwrap().ino, fs::metadata(scratch.path("")).unwrap().ino());
+        for path in ["a", "a/b", "a/b/c"] {
+            let dir = dir_every_way(&scratch.root(), &rel(path)).unwrap();
+            assert_eq!(dir.stat_self().unwrap().ino, fs::metadata(scratch.path(path)).unwrap().ino());
+        }
+    }
+
+    #[test]
+    fn missing_directory_and_file_are_errors() {
+        let scratch = Scratch::new().file("a/file", "");
+        for path in ["b", "a/b", "a/file", "a/file/b"] {
+            assert!(dir_every_way(&scratch.root(), &rel(path)).is_none(), "{path}");
+        }
+        assert_eq!(scratch.root().dir(&rel("a/b")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn symlink_at_any_component_is_an_error() {
+        let scratch = Scratch::new().dir("a/b/c").dir("elsewhere/b/c");
+        let inner = scratch.path("elsewhere");
+        for link in ["a", "a/b", "a/b/c"] {
+            for target in [
+                scratch.outside().as_path(),
+                Path::new("/"),
+                Path::new("/proc/self/cwd"),
+                Path::new(".."),
+                Path::new("../.."),
+                Path::new("."),
+                &inner,
+                &inner.join("b"),
+            ] {
+                fs::rename(scratch.path(link), scratch.path("aside")).unwrap();
+                symlink(target, scratch.path(link)).unwrap();
+                for path in ["a", "a/b", "a/b/c"] {
+                    let follows = rel(path).starts_with(&rel(link));
+                    let opened = dir_every_way(&scratch.root(), &rel(path));
+                    assert_eq!(opened.is_none(), follows, "{link} -> {target:?}, {path}");
+                }
+                fs::remove_file(scratch.path(link)).unwrap();
+                fs::rename(scratch.path("aside"), scratch.path(link)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn users_own_path_to_the_root_may_be_a_symlink() {
+        let scratch = Scratch::new().dir("real/sub").link("alias", "real");
+        assert!(Root::open(&scratch.path("alias")).unwrap().dir(&rel("sub")).is_ok());
+        assert!(Root::open(&scratch.path("nothing")).is_err());
+    }
+
+    #[test]
+    fn directory_swapped_for_a_symlink_all_the_time_never_leads_outside() {
+        let scratch = Scratch::new().dir("a/b/key");
+        fs::create_dir_all(scratch.outside().join("b/key")).unwrap();
+        symlink(scratch.outside().join("b"), scratch.path("a/link")).unwrap();
+        let inside = fs::metadata(scratch.path("a/b/key")).unwrap().ino();
+        let root = scratch.root();
+        let done = AtomicBool::new(false);
+
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (b, link, aside) = (scratch.path("a/b"), scratch.path("a/link"), scratch.path("a/aside"));
+                while !done.load(Ordering::Relaxed) {
+                    fs::rename(&b, &aside).unwrap();
+                    fs::rename(&link, &b).unwrap();
+                    fs::rename(&b, &link).unwrap();
+                    fs::rename(&aside, &b).unwrap();
+                }
+            });
+            let path = rel("a/b/key");
+            let mut only_inside = true;
+            for _ in 0..3000 {
+                for dir in [root.dir(&path), root.dir_by_components(&path)].into_iter().flatten() {
+                    only_inside &= dir.stat_self().unwrap().ino == inside;
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+            assert!(only_inside);
+        });
+        assert!(dir_every_way(&root, &rel("a/b/key")).is_some(), "once left alone, it opens");
+    }
+
+    #[test]
+    fn path_longer_than_one_system_call_takes_is_reached() {
+        let scratch = Scratch::new();
+        let component = name([b'd'; 255]);
+        let mut path = RelPath::root();
+        let mut dir = scratch.root().handle();
+        for _ in 0..40 {
+            dir.mkdir(&component, 0o755).unwrap();
+            dir = dir.child(&component).unwrap();
+            path = path.join(&component).unwrap();
+        }
+        assert!(path.as_bytes().len() > 10_000);
+        let reached = dir_every_way(&scratch.root(), &path).unwrap();
+        assert_eq!(reached.stat_self().unwrap().ino, dir.stat_self().unwrap().ino);
+
+        // A symlink right where the path is cut is refused as well.
+        let middle = rel([component.as_bytes(); 20].join(&b'/'));
+        let holder = dir_every_way(&scratch.root(), &middle.parent().unwrap()).unwrap();
+        holder.rename_to(&component, &holder, &name("aside"), crate::Replace::Never).unwrap();
+        holder.symlink(b"aside", &component).unwrap();
+        assert!(dir_every_way(&scratch.root(), &path).is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn long_path_is_cut_between_components() {
+        let path = [&[b'x'; 200][..]; 60].join(&b'/');
+        let (mut pieces, mut rest) = (Vec::new(), path.as_slice());
+        while !rest.is_empty() {
+            let (piece, remaining) = split_piece(rest);
+            assert!(piece.len() <= CALL_PATH_BYTES);
+            pieces.push(piece);
+            rest = remaining;
+        }
+        assert!(pieces.len() > 1);
+        assert_eq!(pieces.join(&b'/'), path);
+    }
+}

@@ -1,4 +1,4 @@
-//! What the system tells about one entry without opening it. One shape for `statx` and `fstatat`.
+//! What the system tells about one entry without opening it. One shape for all systems.
 
 use std::fs::File;
 use std::io;
@@ -65,7 +65,7 @@ pub struct Stat {
     pub mtime: Timestamp,
     /// When anything about the entry last changed. Nobody can set it.
     pub ctime: Timestamp,
-    /// When the entry was made, where the file system keeps that.
+    /// When the entry was made, where the system tells that unasked: macOS does.
     pub btime: Option<Timestamp>,
     /// Inode number.
     pub ino: u64,
@@ -88,9 +88,12 @@ pub fn file_stat(file: &File) -> io::Result<Stat> {
 }
 
 /// The status of an entry of `dir`, of a symlink itself. None when there is no such entry.
+///
+/// By `fstatat`: over 75,000 files in memory it took 1.20 us each, `statx` 1.27 us whatever it was asked for, and all
+/// that `statx` knows beyond is the time of creation.
 pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &Name) -> io::Result<Option<Stat>> {
-    match stat_path(dir, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
+    match rustix::fs::statat(dir, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(status) => Ok(Some(from_status(&status))),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -98,63 +101,13 @@ pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &Name) -> io::Result<Option<Sta
 
 /// The status of what a descriptor stands for, an `O_PATH` one too.
 pub(crate) fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
-    #[cfg(target_os = "linux")]
-    return Ok(stat_path(fd, b"", AtFlags::EMPTY_PATH)?);
-    #[cfg(not(target_os = "linux"))]
-    return Ok(from_stat(&rustix::fs::fstat(fd)?));
-}
-
-#[cfg(target_os = "linux")]
-fn stat_path(dir: BorrowedFd<'_>, path: &[u8], flags: AtFlags) -> Result<Stat, Errno> {
-    use rustix::fs::StatxFlags;
-    const WANTED: StatxFlags = StatxFlags::TYPE
-        .union(StatxFlags::MODE)
-        .union(StatxFlags::NLINK)
-        .union(StatxFlags::UID)
-        .union(StatxFlags::GID)
-        .union(StatxFlags::MTIME)
-        .union(StatxFlags::CTIME)
-        .union(StatxFlags::INO)
-        .union(StatxFlags::SIZE)
-        .union(StatxFlags::BTIME);
-    match rustix::fs::statx(dir, path, flags | AtFlags::NO_AUTOMOUNT, WANTED) {
-        Ok(status) => Ok(from_statx(&status)),
-        // Kernels before 4.11, and container runtimes that filter the call out.
-        Err(Errno::NOSYS) => rustix::fs::statat(dir, path, flags).map(|status| from_stat(&status)),
-        Err(error) => Err(error),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn stat_path(dir: BorrowedFd<'_>, path: &[u8], flags: AtFlags) -> Result<Stat, Errno> {
-    rustix::fs::statat(dir, path, flags).map(|status| from_stat(&status))
-}
-
-#[cfg(target_os = "linux")]
-fn from_statx(status: &rustix::fs::Statx) -> Stat {
-    use rustix::fs::{StatxFlags, StatxTimestamp, makedev};
-    let time = |stamp: StatxTimestamp| Timestamp::new(stamp.tv_sec, stamp.tv_nsec);
-    let has_btime = status.stx_mask & StatxFlags::BTIME.bits() != 0;
-    Stat {
-        kind: kind_of_mode(u32::from(status.stx_mode)),
-        mode: u32::from(status.stx_mode) & 0o7777,
-        size: status.stx_size,
-        mtime: time(status.stx_mtime),
-        ctime: time(status.stx_ctime),
-        btime: has_btime.then(|| time(status.stx_btime)),
-        ino: status.stx_ino,
-        dev: makedev(status.stx_dev_major, status.stx_dev_minor),
-        uid: status.stx_uid,
-        gid: status.stx_gid,
-        nlink: u64::from(status.stx_nlink),
-        rdev: makedev(status.stx_rdev_major, status.stx_rdev_minor),
-    }
+    Ok(from_status(&rustix::fs::fstat(fd)?))
 }
 
 /// The fields of `struct stat` have different types on every platform; all are non-negative in truth, except the
 /// seconds, so the widening casts lose nothing.
 #[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation)]
-fn from_stat(status: &rustix::fs::Stat) -> Stat {
+fn from_status(status: &rustix::fs::Stat) -> Stat {
     Stat {
         kind: kind_of_mode(status.st_mode as u32),
         mode: status.st_mode as u32 & 0o7777,
