@@ -134,7 +134,6 @@ pub(super) fn rule() -> impl Strategy<Value = Vec<u8>> {
         b":en .rules",
         b"dir-merge .rules",
         b"dir-merge,-n .rules",
-        b":w .rules",
         b":-w .rules",
         b":C",
         b"-C",
