@@ -123,8 +123,8 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::thread;
 
+    use crate::DirHandle;
     use crate::scratch::{Scratch, name};
-    use crate::{DirHandle, Kind};
 
     fn names(dir: &DirHandle) -> BTreeSet<Vec<u8>> {
         let listed = dir.list().unwrap();
@@ -158,7 +158,7 @@ mod tests {
         let _socket = UnixListener::bind(scratch.path("socket")).unwrap();
         let dir = scratch.root().handle();
         #[cfg(not(target_vendor = "apple"))]
-        dir.mknod(&name("fifo"), Kind::Fifo, 0o600, 0).unwrap();
+        dir.mknod(&name("fifo"), crate::Kind::Fifo, 0o600, 0).unwrap();
         let mut listed = dir.list().unwrap();
         listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         for entry in &listed {

@@ -107,20 +107,7 @@ impl RelPath {
     /// Checks that the bytes are components joined by single slashes, none of them `.` or `..`, within
     /// [`MAX_PATH_BYTES`] and [`MAX_DEPTH`]. Empty bytes are the root.
     pub fn new(bytes: &[u8]) -> Result<Self, BadPath> {
-        if bytes.is_empty() {
-            return Ok(Self::root());
-        }
-        if bytes.len() > MAX_PATH_BYTES {
-            return Err(BadPath::LongPath);
-        }
-        let mut depth = 0;
-        for component in bytes.split(|&byte| byte == b'/') {
-            check_component(component)?;
-            depth += 1;
-        }
-        if depth > MAX_DEPTH {
-            return Err(BadPath::Deep);
-        }
+        check_path(bytes)?;
         Ok(Self(bytes.into()))
     }
 
@@ -217,7 +204,27 @@ impl fmt::Debug for RelPath {
     }
 }
 
-fn check_component(bytes: &[u8]) -> Result<(), BadPath> {
+/// Whether the bytes are a [`RelPath`], without making one.
+pub(crate) fn check_path(bytes: &[u8]) -> Result<(), BadPath> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    if bytes.len() > MAX_PATH_BYTES {
+        return Err(BadPath::LongPath);
+    }
+    let mut depth = 0;
+    for component in bytes.split(|&byte| byte == b'/') {
+        check_component(component)?;
+        depth += 1;
+    }
+    if depth > MAX_DEPTH {
+        return Err(BadPath::Deep);
+    }
+    Ok(())
+}
+
+/// Whether the bytes are a [`Name`], without making one.
+pub(crate) fn check_component(bytes: &[u8]) -> Result<(), BadPath> {
     match bytes {
         [] => return Err(BadPath::Empty),
         b"." | b".." => return Err(BadPath::Dots),

@@ -14,7 +14,7 @@
 //! | 32 | content hash |
 
 use super::{ContentHash, FileIdentity, Record};
-use crate::path::{MAX_NAME_BYTES, MAX_PATH_BYTES};
+use crate::path::{MAX_NAME_BYTES, MAX_PATH_BYTES, check_component, check_path};
 use crate::{Name, RelPath, Timestamp};
 
 /// Most records of one block; a larger directory takes several.
@@ -80,7 +80,7 @@ impl Block {
         }
         let path_length = u16::from_le_bytes(*take(&mut rest)?);
         let path = take_slice(&mut rest, usize::from(path_length))?;
-        RelPath::new(path).ok()?;
+        check_path(path).ok()?;
         let path_end = CHECKSUM_BYTES + 2 + path.len();
         let count = usize::try_from(u32::from_le_bytes(*take(&mut rest)?)).ok()?;
         if count > MAX_BLOCK_RECORDS || count > rest.len() / RECORD_BYTES {
@@ -91,7 +91,7 @@ impl Block {
         for _ in 0..count {
             starts.push(u32::try_from(bytes.len() - rest.len()).ok()?);
             let record = RawRecord::take(&mut rest)?;
-            Name::new(record.name).ok()?;
+            check_component(record.name).ok()?;
             if record.name <= last {
                 return None;
             }
@@ -186,4 +186,92 @@ fn take_slice<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(bytes).as_bytes();
     [a, b, c, d, e, f, g, h]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scratch::{name, rel};
+
+    fn record(file: &[u8]) -> Record {
+        let time = Timestamp::new(-5, 6);
+        let stat = FileIdentity { ino: 1, size: 2, mtime: time, ctime: time };
+        Record { name: name(file), stat, hash: ContentHash::of(file) }
+    }
+
+    fn encoded(dir: &[u8], files: &[&[u8]]) -> Vec<u8> {
+        let records: Vec<Record> = files.iter().map(|file| record(file)).collect();
+        let mut bytes = Vec::new();
+        encode(&rel(dir), &records.iter().collect::<Vec<_>>(), &mut bytes);
+        bytes
+    }
+
+    /// Sets the checksum right, as an attacker would.
+    fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let sum = checksum(&bytes[CHECKSUM_BYTES..]);
+        bytes[..CHECKSUM_BYTES].copy_from_slice(&sum);
+        bytes
+    }
+
+    #[test]
+    fn block_comes_back_as_it_was() {
+        let block = Block::parse(encoded(b"a/b", &[b"\n", b"x", &[0xff; 255]])).unwrap();
+        assert_eq!(block.path(), b"a/b");
+        let files = [&b"\n"[..], b"x", &[0xff; 255]].map(record);
+        assert!(block.records().map(|found| found.to_record().unwrap()).eq(files.iter().cloned()));
+        assert!(files.iter().all(|file| block.find(&file.name).unwrap().to_record().as_ref() == Some(file)));
+        assert!(block.find(&name("y")).is_none() && block.record(3).is_none());
+    }
+
+    #[test]
+    fn limits_cover_the_largest_block() {
+        let names: Vec<Vec<u8>> =
+            (0..MAX_BLOCK_RECORDS).map(|number| format!("{number:0255}").into_bytes()).collect();
+        let bytes = encoded(&[b'd'; 255], &names.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        assert_eq!(bytes.len(), MAX_BLOCK_BYTES - MAX_PATH_BYTES + 255);
+        assert_eq!(Block::parse(bytes).unwrap().len(), MAX_BLOCK_RECORDS);
+        assert_eq!(encoded(b"", &[]).len(), MIN_BLOCK_BYTES);
+    }
+
+    #[test]
+    fn well_signed_nonsense_is_refused() {
+        let good = encoded(b"dir", &[b"aa", b"bb"]);
+        assert!(Block::parse(signed(good.clone())).is_some());
+        let (path, count, first) = (10, 13, 17);
+        let second = first + RECORD_BYTES + 2;
+        let mtime_nanos = first + 3 + 8 + 8 + 8;
+        let edits: [(&str, usize, &[u8]); 9] = [
+            ("a path that leads up", path, b"../"),
+            ("an absolute path", path, b"/ab"),
+            ("a path longer than the block", 8, &[0xff, 0xff]),
+            ("more records than there are bytes", count, &[0xff; 4]),
+            ("fewer records than there are", count, &[1, 0, 0, 0]),
+            ("a name that leads up", first + 1, b".."),
+            ("a name of no length", first, &[0]),
+            ("names out of order", second + 1, b"aa"),
+            ("nanoseconds of more than a second", mtime_nanos, &[0xff; 4]),
+        ];
+        for (what, at, edit) in edits {
+            let mut bytes = good.clone();
+            bytes[at..at + edit.len()].copy_from_slice(edit);
+            assert!(Block::parse(signed(bytes)).is_none(), "{what}");
+        }
+        assert!(Block::parse(signed([&good[..], b"x"].concat())).is_none(), "bytes after the last record");
+        assert!(Block::parse(good[..7].to_vec()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_signed_bytes_are_handled(at in 8_usize..80, edit in prop::collection::vec(any::<u8>(), 1..12)) {
+            let mut bytes = encoded(b"d", &[b"a", b"b"]);
+            let end = (at + edit.len()).min(bytes.len());
+            bytes[at..end].copy_from_slice(&edit[..end - at]);
+            if let Some(block) = Block::parse(signed(bytes)) {
+                prop_assert!(RelPath::new(block.path()).is_ok());
+                prop_assert_eq!(block.records().filter_map(RawRecord::to_record).count(), block.len());
+            }
+        }
+    }
 }

@@ -121,3 +121,116 @@ fn measure_with(mut change: impl FnMut(u64) -> io::Result<Stamps>) -> io::Result
 fn behind(stamp: Timestamp, now: Timestamp) -> Duration {
     u64::try_from(now.total_nanos() - stamp.total_nanos()).map_or(Duration::ZERO, Duration::from_nanos)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+
+    use super::*;
+    use crate::ContentHash;
+    use crate::scratch::{Scratch, name};
+
+    fn stamped(ctime: Timestamp, mtime: Timestamp) -> FileIdentity {
+        FileIdentity { ino: 1, size: 2, mtime, ctime }
+    }
+
+    #[test]
+    fn settled_is_older_than_one_step() {
+        let now = Timestamp::new(1000, 5_000_000);
+        let old = Timestamp::new(1, 0);
+        let step = ClockStep::from_duration(Duration::from_millis(10));
+        for (newest, settled) in [
+            (Timestamp::new(999, 994_999_999), true),
+            (Timestamp::new(999, 995_000_000), false),
+            (now, false),
+            (Timestamp::new(2000, 0), false),
+            (Timestamp::new(i64::MAX, 0), false),
+            (Timestamp::new(i64::MIN, 0), true),
+        ] {
+            assert_eq!(step.settled(&stamped(newest, old), now), settled, "ctime {newest:?}");
+            assert_eq!(step.settled(&stamped(old, newest), now), settled, "mtime {newest:?}");
+        }
+    }
+
+    #[test]
+    fn where_stamps_always_differ_only_the_future_is_not_settled() {
+        let step = ClockStep::from_duration(Duration::ZERO);
+        let now = Timestamp::new(1000, 5);
+        assert!(step.settled(&stamped(now, now), now));
+        assert!(!step.settled(&stamped(Timestamp::new(1000, 6), now), now));
+    }
+
+    #[test]
+    fn clock_before_the_epoch_settles_nothing() {
+        let step = ClockStep::from_duration(WHOLE_SECONDS);
+        assert!(
+            !step.settled(&stamped(Timestamp::new(0, 0), Timestamp::new(0, 0)), Timestamp::new(i64::MIN, 0))
+        );
+    }
+
+    /// What would be measured where the n-th change is stamped so many nanoseconds after `now`.
+    fn measured(stamp: impl Fn(i64) -> i64) -> Duration {
+        let begin = i64::try_from(Timestamp::now().total_nanos()).unwrap();
+        let step = measure_with(|trial| {
+            let nanos = begin + stamp(i64::try_from(trial).unwrap());
+            let time = Timestamp::new(
+                nanos.div_euclid(1_000_000_000),
+                u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap(),
+            );
+            Ok(Stamps { mtime: time, ctime: time })
+        });
+        step.unwrap().duration()
+    }
+
+    #[test]
+    fn step_is_told_from_the_stamps_of_quick_changes() {
+        assert_eq!(measured(|trial| trial + 1), Duration::ZERO);
+        assert_eq!(measured(|_| 1), TICK, "all in one tick");
+        assert_eq!(measured(|trial| 1 + trial / 8 * 4_000_000), TICK, "a tick ended in between");
+        let begin = Timestamp::now();
+        let whole_seconds = measure_with(|trial| {
+            let ctime =
+                Timestamp::new(begin.secs(), begin.nanos() / 100 * 100 + 1 + u32::try_from(trial).unwrap());
+            Ok(Stamps { mtime: Timestamp::new(begin.secs() + 2, 0), ctime })
+        });
+        assert_eq!(whole_seconds.unwrap().duration(), WHOLE_SECONDS, "FAT: only the ctime has nanoseconds");
+    }
+
+    #[test]
+    fn clock_of_another_machine_that_is_behind_lengthens_the_step() {
+        let hour = 3_600_000_000_000;
+        assert!(measured(|trial| trial - hour) >= Duration::from_secs(3600));
+        assert_eq!(measured(|trial| trial + hour), Duration::ZERO);
+    }
+
+    #[test]
+    fn measuring_leaves_nothing_behind_and_minds_no_leftover() {
+        let scratch = Scratch::new().file("clock", "left by a run that was killed");
+        let dir = scratch.root().handle();
+        ClockStep::measure(&dir, &name("clock")).unwrap();
+        assert_eq!(dir.list().unwrap(), []);
+        fs::create_dir(scratch.path("clock")).unwrap();
+        assert!(ClockStep::measure(&dir, &name("clock")).is_err());
+    }
+
+    /// The promise itself, on the file system that the tests run on.
+    #[test]
+    fn settled_identity_never_stays_when_the_content_changes() {
+        let scratch = Scratch::new().file("file", [0; 8]);
+        let dir = scratch.root().handle();
+        let step = ClockStep::measure(&dir, &name("clock")).unwrap();
+        let file = OpenOptions::new().write(true).open(scratch.path("file")).unwrap();
+        let mut remembered: Vec<(FileIdentity, ContentHash)> = Vec::new();
+        for round in 0..2000_u64 {
+            file.write_all_at(&round.to_le_bytes(), 0).unwrap();
+            let observed_at = Timestamp::now();
+            let identity = FileIdentity::from(&dir.stat(&name("file")).unwrap().unwrap());
+            let hash = ContentHash::of(&fs::read(scratch.path("file")).unwrap());
+            let earlier = remembered.iter().find(|(known, _)| *known == identity);
+            assert!(earlier.is_none_or(|(_, known)| *known == hash), "round {round}: {step:?}");
+            if step.settled(&identity, observed_at) {
+                remembered.push((identity, hash));
+            }
+        }
+    }
+}

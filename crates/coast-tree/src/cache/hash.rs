@@ -102,3 +102,39 @@ pub fn hash_file(file: &mut File, buffer: &mut Vec<u8>) -> io::Result<(ContentHa
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::{Scratch, name};
+
+    #[test]
+    fn hash_is_blake3() {
+        let empty = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+        assert_eq!(ContentHash::of(b"").to_string(), empty);
+        assert_eq!(format!("{:?}", ContentHasher::new().finish()), empty);
+    }
+
+    #[test]
+    fn pieces_and_files_hash_like_the_whole() {
+        let mut buffer = Vec::new();
+        for length in [0, 1, HASH_BUFFER_BYTES, 2 * HASH_BUFFER_BYTES + 3] {
+            let content: Vec<u8> = (0..length).map(|at| u8::try_from(at % 253).unwrap()).collect();
+            let expected = ContentHash::of(&content);
+            let mut hasher = ContentHasher::new();
+            content.chunks(1000).for_each(|piece| hasher.update(piece));
+            assert_eq!(hasher.finish(), expected);
+
+            let scratch = Scratch::new().file("file", &content);
+            let (mut file, _) = scratch.root().handle().open_file(&name("file")).unwrap();
+            assert_eq!(hash_file(&mut file, &mut buffer).unwrap(), (expected, length as u64));
+        }
+    }
+
+    #[test]
+    fn bytes_of_a_hash_make_the_same_hash() {
+        let hash = ContentHash::of(b"x");
+        assert_eq!(ContentHash::from(<[u8; 32]>::from(hash)), hash);
+        assert_eq!(hash.prefix().to_le_bytes(), hash.as_bytes()[..8]);
+    }
+}

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use thiserror::Error;
 
@@ -45,6 +45,8 @@ pub struct CacheReader {
     index: Vec<Entry>,
     files: u64,
     lookup: OnceLock<ContentLookup>,
+    /// Held while the lookup is built, so that it is built once.
+    building: Mutex<()>,
 }
 
 impl CacheReader {
@@ -70,18 +72,27 @@ impl CacheReader {
         let (entries, _) = index.as_chunks::<ENTRY_BYTES>();
         let index: Vec<Entry> = entries.iter().map(Entry::from_bytes).collect();
         let records: u64 = index.iter().map(|entry| u64::from(entry.records)).sum();
+        let block_bytes: u64 = index.iter().map(|entry| u64::from(entry.length)).sum();
         let sound = index.is_sorted()
             && index.iter().all(|entry| entry.is_sound(blocks))
-            && records == footer.records;
+            && records == footer.records
+            // So no block counts twice, and what all of them take is bounded by the file.
+            && block_bytes == blocks;
         if !sound {
             return Err(CacheError::Damaged);
         }
-        Ok(Self { file: Some(file), index, files: records, lookup: OnceLock::new() })
+        Ok(Self {
+            file: Some(file),
+            index,
+            files: records,
+            lookup: OnceLock::new(),
+            building: Mutex::new(()),
+        })
     }
 
     /// A cache that knows nothing.
     pub fn empty() -> Self {
-        Self { file: None, index: Vec::new(), files: 0, lookup: OnceLock::new() }
+        Self { file: None, index: Vec::new(), files: 0, lookup: OnceLock::new(), building: Mutex::new(()) }
     }
 
     /// How many blocks there are: one for every directory with files, more for very large ones.
@@ -111,7 +122,7 @@ impl CacheReader {
 
     /// Where files with this content were, four of them at most. What is there now has to be looked at.
     ///
-    /// The first call reads the whole cache file once and keeps 16 bytes a file.
+    /// The first call reads the whole cache file once and keeps 16 bytes a file, and 8 for every size there is.
     pub fn find_content(&self, hash: &ContentHash) -> io::Result<Vec<RelPath>> {
         /// More copies than this are as good as these.
         const MAX_CANDIDATES: usize = 4;
@@ -139,8 +150,12 @@ impl CacheReader {
         Ok(self.lookup()?.has_size(size))
     }
 
-    /// The lookup by content. Two threads that come first at the same time both build it, and one of the two is kept.
+    /// The lookup by content, built by whoever comes first.
     fn lookup(&self) -> io::Result<&ContentLookup> {
+        if let Some(lookup) = self.lookup.get() {
+            return Ok(lookup);
+        }
+        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = self.lookup.get() {
             return Ok(lookup);
         }
@@ -195,3 +210,6 @@ impl DirRecords {
         self.blocks.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

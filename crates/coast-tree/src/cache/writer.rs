@@ -2,7 +2,7 @@
 //! one buffer.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::sync::{Mutex, PoisonError};
 
 use super::Record;
@@ -41,9 +41,10 @@ pub struct CacheStats {
 }
 
 impl CacheWriter {
-    /// Begins a cache in an empty file, open for writing.
-    pub fn create(file: File) -> io::Result<Self> {
+    /// Begins a cache in a file that is open for writing. What it held is gone.
+    pub fn create(mut file: File) -> io::Result<Self> {
         file.set_len(0)?;
+        file.rewind()?;
         let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
         let output = Output { writer, offset: 0, index: Vec::new(), files: 0, broken: false };
         Ok(Self { output: Mutex::new(output) })
