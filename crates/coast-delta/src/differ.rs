@@ -124,90 +124,138 @@ impl Differ {
             Input::Ended => 1,
         };
         let buffer = std::mem::take(&mut self.buffer);
-        let block = self.block_size as usize;
-        let mut piece = Piece::new(out, &mut self.stats);
-        // Up to `at` all is searched, up to `written` it is in the piece; `written` < `at` only when rolling.
-        let (mut at, mut written) = (0, 0);
+        let mut scan = Scan { buffer: &buffer, at: 0, written: 0, piece: Piece::new(out) };
         loop {
-            match self.search {
-                Search::Following => {
-                    let blocks = ((buffer.len() - at) / block).min(LANES);
-                    if blocks < min_run {
-                        break;
-                    }
-                    for checksums in block_checksums(&buffer[at..at + blocks * block], self.block_size) {
-                        let Some(found) = self.index.find(checksums, self.expected) else {
-                            self.search = Search::Rolling(Weak::from_value(checksums.weak));
-                            break;
-                        };
-                        piece.copy(u64::from(found) * block as u64, block)?;
-                        self.expected = found + 1;
-                        at += block;
-                    }
-                    written = at;
-                }
-                Search::Rolling(weak) => {
-                    let (weak, steps, candidate) = roll(&self.index, weak, self.block_size, &buffer[at..]);
-                    at += steps;
-                    self.search = Search::Rolling(weak);
-                    self.allowance += VAIN_BYTES_PER_BYTE * steps as u64;
-                    if !candidate {
-                        break;
-                    }
-                    if self.allowance < block as u64 || !self.index.has(weak.value()) {
-                        continue;
-                    }
-                    let checksums = block_checksums(&buffer[at..at + block], self.block_size);
-                    match checksums.first().and_then(|&checksums| self.index.find(checksums, self.expected)) {
-                        Some(found) => {
-                            piece.literal(&buffer[written..at])?;
-                            piece.copy(u64::from(found) * block as u64, block)?;
-                            self.expected = found + 1;
-                            self.search = Search::Following;
-                            at += block;
-                            written = at;
-                        }
-                        None => self.allowance -= block as u64,
-                    }
-                }
+            let goes_on = match self.search {
+                Search::Following => self.follow(&mut scan, min_run)?,
+                Search::Rolling(weak) => self.roll(&mut scan, weak)?,
+            };
+            if !goes_on {
+                break;
             }
         }
         if let Input::Ended = input {
-            // The last block of the basis is usually short, and no search finds it: its length is not in the signature. But an
-            // unchanged end of file is exactly what follows the last match.
-            if let Search::Following = self.search
-                && let Some(offset) = offset_of_last(&self.index, self.block_size, &buffer[at..])
-            {
-                piece.copy(offset, buffer.len() - at)?;
-                written = buffer.len();
-            }
-            at = buffer.len();
+            self.end(&mut scan)?;
         }
-        piece.literal(&buffer[written..at])?;
-        piece.end()?;
+        let decided = scan.at;
+        self.stats += scan.finish()?;
         self.buffer = buffer;
-        self.buffer.drain(..at);
+        self.buffer.drain(..decided);
         Ok(())
     }
+
+    /// Matches the blocks that follow, as many as are hashed in one go. Answers whether the search goes on: not with less
+    /// than `min_run` blocks left.
+    fn follow(&mut self, scan: &mut Scan<'_>, min_run: usize) -> Result<bool, DiffError> {
+        let block = self.block_size as usize;
+        let run = ((scan.buffer.len() - scan.at) / block).min(LANES);
+        if run < min_run {
+            return Ok(false);
+        }
+        let run = block_checksums(&scan.buffer[scan.at..scan.at + run * block], self.block_size);
+        for (position, &checksums) in run.iter().enumerate() {
+            if let Some(found) = self.index.find(checksums, self.expected) {
+                scan.matched(self.offset_of(found), block)?;
+                self.expected = found + 1;
+            } else if run.get(position + 1).is_some_and(|&next| self.index.is(self.expected + 1, next)) {
+                // Overwritten in place: the next block is where it should be. Rolling through this one could at best find
+                // a match that overlaps the next, and takes ten times as long.
+                scan.at += block;
+                self.expected += 1;
+            } else {
+                self.search = Search::Rolling(Weak::from_value(checksums.weak));
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Moves on byte by byte to the next block that may match, and hashes it. Answers whether the search goes on: not
+    /// when the buffer ends before.
+    fn roll(&mut self, scan: &mut Scan<'_>, mut weak: Weak) -> Result<bool, DiffError> {
+        let block = self.block_size as usize;
+        let (steps, candidate) =
+            next_candidate(&self.index, &mut weak, self.block_size, &scan.buffer[scan.at..]);
+        scan.at += steps;
+        self.search = Search::Rolling(weak);
+        self.allowance = self.allowance.saturating_add(VAIN_BYTES_PER_BYTE * steps as u64);
+        if candidate && self.allowance >= u64::from(self.block_size) && self.index.has(weak.value()) {
+            let hashed = block_checksums(&scan.buffer[scan.at..scan.at + block], self.block_size);
+            match hashed.first().and_then(|&checksums| self.index.find(checksums, self.expected)) {
+                Some(found) => {
+                    scan.matched(self.offset_of(found), block)?;
+                    self.expected = found + 1;
+                    self.search = Search::Following;
+                }
+                None => self.allowance -= u64::from(self.block_size),
+            }
+        }
+        Ok(candidate)
+    }
+
+    /// Decides on what the search left at the end of the file.
+    ///
+    /// The last block of the basis is usually short, and no search finds it: its length is not in the signature. But an
+    /// unchanged end of file is exactly what follows the last match.
+    fn end(&mut self, scan: &mut Scan<'_>) -> Result<(), DiffError> {
+        let rest = &scan.buffer[scan.at..];
+        if let Search::Following = self.search
+            && let Some((block, checksums)) = self.index.last()
+            && block_checksums(rest, self.block_size).first() == Some(&checksums)
+        {
+            scan.matched(self.offset_of(block), rest.len())?;
+        }
+        scan.at = scan.buffer.len();
+        Ok(())
+    }
+
+    /// Where a block of the basis starts, in bytes.
+    fn offset_of(&self, block: u32) -> u64 {
+        u64::from(block) * u64::from(self.block_size)
+    }
 }
 
-/// Moves the block at the start of `data` on until its weak checksum may be one of the basis. Gives that checksum, how far
-/// it went, and whether it found one; else it went as far as `data` allows.
-fn roll(index: &BlockIndex, mut weak: Weak, block_size: u32, data: &[u8]) -> (Weak, usize, bool) {
+/// One pass over the buffer. All before `at` is decided; of that, all before `written` is in the piece, and what is
+/// between them is literal.
+struct Scan<'a> {
+    buffer: &'a [u8],
+    at: usize,
+    written: usize,
+    piece: Piece<'a>,
+}
+
+impl Scan<'_> {
+    /// The next `len` bytes are those of the basis at `offset`.
+    fn matched(&mut self, offset: u64, len: usize) -> Result<(), DiffError> {
+        self.piece.literal(&self.buffer[self.written..self.at])?;
+        self.piece.copy(offset, len)?;
+        self.at += len;
+        self.written = self.at;
+        Ok(())
+    }
+
+    /// Writes all that is decided.
+    fn finish(mut self) -> Result<DiffStats, DiffError> {
+        self.piece.literal(&self.buffer[self.written..self.at])?;
+        self.piece.end_copy()?;
+        Ok(self.piece.stats)
+    }
+}
+
+/// Moves the block at the start of `data` on until its weak checksum, kept in `weak`, may be one of the basis. Answers how
+/// far it went, and whether it found one; else it went as far as `data` allows.
+fn next_candidate(index: &BlockIndex, weak: &mut Weak, block_size: u32, data: &[u8]) -> (usize, bool) {
     let entering = &data[block_size as usize..];
+    let mut rolling = *weak;
     for (at, (&leaving, &entering)) in data.iter().zip(entering).enumerate() {
-        weak.rotate(block_size, leaving, entering);
-        if index.may_have(weak.value()) {
-            return (weak, at + 1, true);
+        rolling.rotate(block_size, leaving, entering);
+        if index.may_have(rolling.value()) {
+            *weak = rolling;
+            return (at + 1, true);
         }
     }
-    (weak, entering.len(), false)
-}
-
-/// Where the last block of the basis is, if `rest` equals it.
-fn offset_of_last(index: &BlockIndex, block_size: u32, rest: &[u8]) -> Option<u64> {
-    let (block, checksums) = index.last()?;
-    (block_checksums(rest, block_size).first() == Some(&checksums)).then(|| block * u64::from(block_size))
+    *weak = rolling;
+    (entering.len(), false)
 }
 
 /// The checksums of all blocks of `data`.
@@ -222,19 +270,19 @@ fn reserve(vec: &mut Vec<u8>, additional: usize) -> Result<(), DiffError> {
 /// Appends commands to a delta, adjacent copies as one.
 struct Piece<'a> {
     out: &'a mut Vec<u8>,
-    stats: &'a mut DiffStats,
+    stats: DiffStats,
     /// Offset and length of the copy that may still grow; it comes after everything in `out`.
     pending: Option<(u64, u64)>,
 }
 
 impl<'a> Piece<'a> {
-    fn new(out: &'a mut Vec<u8>, stats: &'a mut DiffStats) -> Self {
-        Self { out, stats, pending: None }
+    fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, stats: DiffStats::default(), pending: None }
     }
 
     fn literal(&mut self, bytes: &[u8]) -> Result<(), DiffError> {
         if !bytes.is_empty() {
-            self.end()?;
+            self.end_copy()?;
             self.stats.literal_bytes += bytes.len() as u64;
             reserve(self.out, bytes.len() + MAX_COMMAND_BYTES)?;
             Command::Literal(bytes).write(self.out);
@@ -248,7 +296,7 @@ impl<'a> Piece<'a> {
         match &mut self.pending {
             Some((start, pending_len)) if *start + *pending_len == offset => *pending_len += len,
             _ => {
-                self.end()?;
+                self.end_copy()?;
                 self.pending = Some((offset, len));
             }
         }
@@ -256,7 +304,7 @@ impl<'a> Piece<'a> {
     }
 
     /// Writes the copy that was still open.
-    fn end(&mut self) -> Result<(), DiffError> {
+    fn end_copy(&mut self) -> Result<(), DiffError> {
         if let Some((offset, len)) = self.pending.take() {
             reserve(self.out, MAX_COMMAND_BYTES)?;
             Command::Copy { offset, len }.write(self.out);
@@ -272,6 +320,13 @@ pub struct DiffStats {
     pub copied_bytes: u64,
     /// Bytes of the new file that the delta carries.
     pub literal_bytes: u64,
+}
+
+impl std::ops::AddAssign for DiffStats {
+    fn add_assign(&mut self, piece: Self) {
+        self.copied_bytes += piece.copied_bytes;
+        self.literal_bytes += piece.literal_bytes;
+    }
 }
 
 /// There was not enough memory to describe the next part of a file.
