@@ -14,6 +14,8 @@ use crate::binaries::{require, require_root};
 pub enum Sudo {
     /// `sudo -n` works.
     WithoutPassword,
+    /// sudo would ask for a password.
+    WithPassword,
     /// sudo knows nothing of the user.
     Never,
 }
@@ -63,15 +65,17 @@ impl Account {
         run(useradd.arg(&home).arg("--shell").arg(shell).arg(&name));
         let owner = fs::metadata(&home).expect("useradd made the home");
         let mut account = Self { name, home, uid: owner.uid(), gid: owner.gid(), sudoers: None };
-        if sudo == Sudo::WithoutPassword {
-            account.allow_sudo();
+        match sudo {
+            Sudo::WithoutPassword => account.allow_sudo("NOPASSWD: ALL"),
+            Sudo::WithPassword => account.allow_sudo("ALL"),
+            Sudo::Never => {}
         }
         account
     }
 
-    fn allow_sudo(&mut self) {
+    fn allow_sudo(&mut self, what: &str) {
         let path = Path::new("/etc/sudoers.d").join(&self.name);
-        fs::write(&path, format!("{} ALL=(ALL) NOPASSWD: ALL\n", self.name)).expect("root writes sudoers");
+        fs::write(&path, format!("{} ALL=(ALL) {what}\n", self.name)).expect("root writes sudoers");
         fs::set_permissions(&path, Permissions::from_mode(0o440)).expect("root changes modes");
         self.sudoers = Some(path);
     }

@@ -18,6 +18,7 @@
 mod account;
 mod binaries;
 mod differences;
+mod mount;
 pub mod oracle;
 mod program;
 mod remote;
@@ -25,13 +26,16 @@ mod sandbox;
 mod snapshot;
 mod sshd;
 mod tree;
+mod watch;
 
 pub use account::{Account, Shell, Sudo};
 pub use binaries::{coast, require, require_root};
 pub use differences::Aspects;
+pub use mount::Mount;
 pub use program::{Outcome, Program, Running};
 pub use remote::Remote;
 pub use sandbox::Sandbox;
 pub use snapshot::{Kind, Seen, Snapshot};
 pub use sshd::Sshd;
 pub use tree::{Node, Tree};
+pub use watch::Watch;

@@ -60,6 +60,50 @@ impl Tree {
         Self::default()
     }
 
+    /// The sample workspace of `fixtures/`, as a web project would have it.
+    #[must_use]
+    pub fn sample() -> Self {
+        Self::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/workspace")))
+    }
+
+    /// The files, directories and symlinks below a directory, with their modes.
+    ///
+    /// # Panics
+    /// When something cannot be read or is of another kind.
+    #[must_use]
+    pub fn read(root: &Path) -> Self {
+        let mut tree = Self::new();
+        let mut waiting = vec![PathBuf::new()];
+        while let Some(below) = waiting.pop() {
+            let directory = root.join(&below);
+            for child in check(fs::read_dir(&directory), "list", &directory) {
+                let child = check(child, "list", &directory);
+                let (path, metadata) = (child.path(), check(child.metadata(), "stat", &child.path()));
+                let node = if metadata.is_dir() {
+                    Node::Dir
+                } else if metadata.is_symlink() {
+                    Node::Symlink(check(fs::read_link(&path), "read", &path).into())
+                } else {
+                    assert!(metadata.is_file(), "{} is of a kind that is not read", path.display());
+                    Node::File(check(fs::read(&path), "read", &path))
+                };
+                let below = below.join(child.file_name());
+                if node == Node::Dir {
+                    waiting.push(below.clone());
+                }
+                tree = tree.entry(below, node).mode(metadata.permissions().mode() & 0o7777);
+            }
+        }
+        tree
+    }
+
+    /// This tree without the entries at or below a path.
+    #[must_use]
+    pub fn without(mut self, path: impl AsRef<Path>) -> Self {
+        self.entries.retain(|entry| !entry.path.starts_with(&path));
+        self
+    }
+
     /// Adds an entry; missing parents become directories when the tree is built.
     #[must_use]
     pub fn entry(mut self, path: impl AsRef<OsStr>, node: Node) -> Self {

@@ -1,0 +1,35 @@
+//! A small file system of the test's own, in memory, for what a disk cannot be made to do: be full, refuse programs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::binaries::{require, require_root};
+
+/// A mounted tmpfs, unmounted when dropped.
+pub struct Mount {
+    at: PathBuf,
+}
+
+impl Mount {
+    /// Mounts a tmpfs with these options, such as `size=1m` or `noexec`, over an existing directory.
+    ///
+    /// # Panics
+    /// When the test does not run as root or the kernel refuses.
+    #[must_use]
+    pub fn tmpfs(at: impl AsRef<Path>, options: &str) -> Self {
+        require_root();
+        let at = at.as_ref().to_path_buf();
+        let mut mount = Command::new(require("mount", "mount"));
+        let output =
+            mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&at).output().expect("mount starts");
+        assert!(output.status.success(), "{mount:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Self { at }
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: a process that a failed test left behind must not keep the directory from being removed.
+        let _ = Command::new(require("umount", "mount")).arg("--lazy").arg(&self.at).output();
+    }
+}

@@ -1,0 +1,75 @@
+//! Waiting for something to happen on the disk: woken by the kernel, never by the clock.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+
+/// How long anything is waited for.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Notices every change below a directory.
+pub struct Watch {
+    events: OwnedFd,
+    root: PathBuf,
+}
+
+impl Watch {
+    /// Watches a directory, all below it, and what is made there later.
+    ///
+    /// # Panics
+    /// When the kernel has no inotify.
+    #[must_use]
+    pub fn below(root: impl AsRef<Path>) -> Self {
+        let events =
+            inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).expect("the kernel has inotify");
+        Self { events, root: root.as_ref().into() }
+    }
+
+    /// Returns as soon as `happened` is true, which is asked at once and after each change.
+    ///
+    /// # Panics
+    /// When it is still not true after a minute.
+    #[track_caller]
+    pub fn until(&self, what: &str, happened: impl Fn() -> bool) {
+        let started = Instant::now();
+        loop {
+            // A directory is watched before the question is asked, so no change falls between the two.
+            self.watch(&self.root);
+            if happened() {
+                return;
+            }
+            let left =
+                LIMIT.checked_sub(started.elapsed()).unwrap_or_else(|| panic!("waited a minute for {what}"));
+            let left = Timespec::try_from(left).expect("a minute fits");
+            match poll(&mut [PollFd::new(&self.events, PollFlags::IN)], Some(&left)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => self.drain(),
+                Err(error) => panic!("wait for {what}: {error}"),
+            }
+        }
+    }
+
+    fn watch(&self, directory: &Path) {
+        let changes = WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MOVE
+            | WatchFlags::MODIFY
+            | WatchFlags::ATTRIB;
+        // A directory that has gone meanwhile needs no watch; its parent tells of its end.
+        if inotify::add_watch(&self.events, directory, changes).is_ok()
+            && let Ok(children) = fs::read_dir(directory)
+        {
+            let directories =
+                children.flatten().filter(|child| child.file_type().is_ok_and(|kind| kind.is_dir()));
+            directories.for_each(|child| self.watch(&child.path()));
+        }
+    }
+
+    fn drain(&self) {
+        let mut buffer = [0; 4096];
+        while rustix::io::read(&self.events, &mut buffer).is_ok_and(|read| read > 0) {}
+    }
+}

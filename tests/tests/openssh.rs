@@ -1,0 +1,374 @@
+//! Pushes to a real OpenSSH server, as an unprivileged user with `sudo`: what the documented rsync command line did.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use coast_tests::{Aspects, Outcome, Remote, Seen, Shell, Snapshot, Sudo, Tree};
+
+/// The rules of the documented profile, for rsync.
+const PROFILE: [&str; 14] = [
+    "-rlDzPE",
+    "--delete-after",
+    "--rsync-path=sudo rsync",
+    "--filter=P generated/***",
+    "--filter=P .react-router/***",
+    "--filter=P internal/generated/***",
+    "--filter=P app/generated/***",
+    "--exclude=.git",
+    "--exclude=node_modules",
+    "--exclude=target",
+    "--exclude=__pycache__",
+    "--exclude=.react-router",
+    "--exclude=.next",
+    "--quiet",
+];
+
+/// What root left in the workspace before the first push: protected, excluded and outdated things.
+fn left_by_root() -> Tree {
+    Tree::new()
+        .file("generated/kept by the service", "kept")
+        .mode(0o600)
+        .file(".react-router/types/kept.ts", "kept")
+        .file("node_modules/react/index.js", "kept")
+        .file("services/api/__pycache__/old.pyc", "kept")
+        .file("internal/generated/deep/down.go", "kept")
+        .file("old/app/generated/kept.ts", "kept")
+        .file("old/stale.ts", "stale")
+        .file("app/routes/stale.tsx", "stale")
+        .file("package.json", "{}")
+        .mode(0o640)
+        .dir("tsconfig.json")
+        .symlink("vite.config.ts", "/etc/passwd")
+        .fifo("stale.pipe")
+}
+
+/// The sample workspace after an afternoon's work on another branch.
+fn other_branch() -> Tree {
+    Tree::sample()
+        .without("app/routes/home.tsx")
+        .without("docs")
+        .without("public/docs")
+        .without("scripts/serve-api.sh")
+        .file("app/routes/start.tsx", "export default function Start() { return <h1>Start</h1>; }\n")
+        .file("app/root.tsx", "export { default } from './routes/start';\n")
+        .file("docs", "no longer a directory\n")
+        .dir("public/docs")
+        .file("public/docs/index.html", "<h1>Docs</h1>\n")
+        .file("scripts/serve-api.sh", "#!/bin/sh\nexec true\n")
+        .mode(0o644)
+        .file("scripts/new tool", "#!/bin/sh\n")
+        .mode(0o755)
+}
+
+/// A remote with the two trees to push and a workspace that root owns.
+struct Workspace {
+    remote: Remote,
+}
+
+impl Workspace {
+    fn new() -> Self {
+        Self::on(Remote::start())
+    }
+
+    fn on(remote: Remote) -> Self {
+        Tree::sample().build(remote.path("main"));
+        other_branch().build(remote.path("branch"));
+        left_by_root().build(remote.path("data/p/i"));
+        Self { remote }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.remote.path("data/p/i")
+    }
+
+    fn push(&self, tree: &str) -> Outcome {
+        let outcome = self.remote.push([""; 0], self.remote.path(tree), self.path()).run();
+        outcome.assert_code(0);
+        outcome
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::of(self.path())
+    }
+
+    /// What the documented command line makes of another copy of the workspace.
+    fn rsync(&self, tree: &str) -> Snapshot {
+        let (remote, copy) = (&self.remote, self.remote.path("data/by-rsync"));
+        if !copy.exists() {
+            left_by_root().build(&copy);
+        }
+        let mut source = remote.path(tree).into_os_string();
+        source.push("/");
+        let rsync = remote.sandbox().rsync(PROFILE).arg("-e").arg(remote.remote_shell());
+        let _ = rsync.arg(source).arg(remote.target(&copy)).run().assert_code(0);
+        Snapshot::of(copy)
+    }
+
+    #[track_caller]
+    fn assert_owned_by_user(&self) {
+        let others: Vec<_> = self
+            .snapshot()
+            .iter()
+            .filter(|(_, seen)| seen.uid != self.remote.account().uid())
+            .map(|(path, seen)| format!("{} belongs to {}", path.display(), seen.uid))
+            .collect();
+        assert!(others.is_empty(), "{}", others.join("\n"));
+    }
+}
+
+#[test]
+fn a_push_leaves_what_the_documented_command_leaves() {
+    let workspace = Workspace::new();
+    workspace.push("main");
+    let expected = workspace.rsync("main");
+    workspace.snapshot().assert_same(&expected, Aspects::CONTENT.with_modes());
+    for kept in ["generated/kept by the service", "old/app/generated/kept.ts", "node_modules/react/index.js"]
+    {
+        assert!(workspace.snapshot().holds(kept), "{kept} should have survived");
+    }
+    assert!(!workspace.snapshot().holds("old/stale.ts"));
+}
+
+#[test]
+fn after_a_push_the_user_owns_everything_the_protected_and_excluded_too() {
+    let workspace = Workspace::new();
+    workspace.push("main");
+    workspace.assert_owned_by_user();
+    workspace.push("branch");
+    workspace.assert_owned_by_user();
+}
+
+#[test]
+fn a_switch_leaves_what_the_documented_command_leaves() {
+    let workspace = Workspace::new();
+    workspace.push("main");
+    workspace.rsync("main");
+    for tree in ["branch", "main", "branch"] {
+        workspace.push(tree);
+        workspace.snapshot().assert_same(&workspace.rsync(tree), Aspects::CONTENT.with_modes());
+    }
+}
+
+#[test]
+fn a_second_push_touches_nothing_in_the_whole_tree() {
+    let workspace = Workspace::new();
+    workspace.push("main");
+    let before = workspace.snapshot();
+    workspace.push("main");
+    workspace.snapshot().assert_untouched_since(&before);
+}
+
+#[test]
+fn a_switch_touches_only_what_differs() {
+    let workspace = Workspace::new();
+    workspace.push("main");
+    let before = workspace.snapshot();
+    workspace.push("branch");
+    let after = workspace.snapshot();
+    let touched =
+        |path: &Path, seen: &Seen| before.get(path).is_some_and(|old| old != seen) && !seen.is_dir();
+    let touched: Vec<_> =
+        after.iter().filter(|(path, seen)| touched(path, seen)).map(|(path, _)| path).collect();
+    assert_eq!(touched, ["app/root.tsx", "docs", "scripts/serve-api.sh"].map(Path::new));
+}
+
+#[test]
+fn a_push_after_new_times_on_every_file_touches_nothing() {
+    let workspace = Workspace::new();
+    workspace.push("main");
+    let before = workspace.snapshot();
+    // A checkout of another branch and back leaves the content as it was, with new files of new times.
+    fs::remove_dir_all(workspace.remote.path("main")).expect("the tree is there");
+    Tree::sample().build(workspace.remote.path("main"));
+    workspace.push("main");
+    workspace.snapshot().assert_untouched_since(&before);
+}
+
+#[test]
+fn missing_parents_of_the_workspace_are_made() {
+    let workspace = Workspace::new();
+    let target = workspace.remote.path("data/new/project/instance");
+    let push = workspace.remote.push([""; 0], workspace.remote.path("main"), &target);
+    push.run().assert_code(0);
+    assert!(Snapshot::of(&target).holds("app/root.tsx"));
+    assert_eq!(fs::metadata(&target).expect("it was made").uid(), workspace.remote.account().uid());
+}
+
+#[test]
+fn a_relative_remote_path_starts_at_the_users_home() {
+    let remote = Remote::start();
+    Tree::sample().build(remote.path("main"));
+    remote.push([""; 0], remote.path("main"), "work/space").run().assert_code(0);
+    assert!(remote.account().home().join("work/space/package.json").exists());
+}
+
+#[test]
+fn a_dry_run_over_ssh_changes_nothing_and_says_what_it_would_do() {
+    let workspace = Workspace::new();
+    let before = workspace.snapshot();
+    let push = workspace.remote.push(["-n", "-v"], workspace.remote.path("main"), workspace.path());
+    push.run().assert_code(0).assert_says("app/root.tsx").assert_says("old/stale.ts");
+    workspace.snapshot().assert_untouched_since(&before);
+}
+
+#[test]
+fn without_deletion_nothing_is_deleted() {
+    let workspace = Workspace::new();
+    let before = workspace.snapshot();
+    let push = workspace.remote.push(["--no-delete"], workspace.remote.path("main"), workspace.path());
+    let _ = push.run();
+    let after = workspace.snapshot();
+    let gone: Vec<_> = before.iter().filter(|(path, _)| !after.holds(path)).map(|(path, _)| path).collect();
+    assert!(gone.is_empty(), "deleted: {gone:?}");
+    assert!(after.holds("app/root.tsx"));
+}
+
+#[test]
+fn rules_on_the_command_line_come_before_the_defaults() {
+    let workspace = Workspace::new();
+    let rules =
+        ["--include=node_modules", "--exclude=docs", "--protect=stale.pipe", "--filter=P old/stale.ts"];
+    workspace.remote.push(rules, workspace.remote.path("main"), workspace.path()).run().assert_code(0);
+    let after = workspace.snapshot();
+    assert!(after.holds("node_modules/isbot/index.js"), "{}", after.listing());
+    assert!(!after.holds("node_modules/react"), "an included directory is no longer protected");
+    assert!(!after.holds("docs"));
+    assert!(after.holds("stale.pipe") && after.holds("old/stale.ts"));
+}
+
+#[test]
+fn without_the_default_rules_everything_is_pushed_and_nothing_protected() {
+    let workspace = Workspace::new();
+    let push = workspace.remote.push(["--no-default-rules"], workspace.remote.path("main"), workspace.path());
+    push.run().assert_code(0);
+    workspace.snapshot().assert_same(&Snapshot::of(workspace.remote.path("main")), Aspects::CONTENT);
+}
+
+#[test]
+fn the_helper_is_uploaded_once() {
+    let workspace = Workspace::new();
+    let cache = workspace.remote.account().home().join(".cache/coast");
+    assert!(!cache.exists());
+    workspace.push("main");
+    let first = Snapshot::of(&cache);
+    let helpers: Vec<_> =
+        first.iter().filter(|(path, _)| path.to_string_lossy().starts_with("helper-")).collect();
+    let [(_, helper)] = helpers[..] else { panic!("one helper was expected:\n{}", first.listing()) };
+    assert_eq!(helper.mode, 0o700, "the helper is the user's alone");
+    assert_eq!(helper.uid, workspace.remote.account().uid());
+    workspace.push("branch");
+    Snapshot::of(&cache).assert_untouched_since(&first);
+}
+
+#[test]
+fn a_helper_that_was_cut_short_is_uploaded_again() {
+    let workspace = Workspace::new();
+    workspace.push("main");
+    let cache = workspace.remote.account().home().join(".cache/coast");
+    let listing = Snapshot::of(&cache);
+    let (name, _) = listing.iter().find(|(path, _)| *path != Path::new(".")).expect("a helper was uploaded");
+    fs::write(cache.join(name), "").expect("root writes anywhere");
+    workspace.push("branch");
+    assert!(fs::metadata(cache.join(name)).expect("it is there again").len() > 0);
+}
+
+#[test]
+fn the_command_line_of_rsync_leaves_what_rsync_leaves() {
+    let workspace = Workspace::new();
+    let expected = workspace.rsync("main");
+    let remote = &workspace.remote;
+    let mut source = remote.path("main").into_os_string();
+    source.push("/");
+    let arguments = PROFILE.map(|word| if word == "-rlDzPE" { "-rlDzP" } else { word });
+    let sync = remote.sandbox().coast(["sync"]).args(arguments).arg("-e").arg(remote.remote_shell());
+    sync.arg(source).arg(remote.target(workspace.path())).run().assert_code(0);
+    // Without -E an existing file keeps its mode; here all that are executable are new.
+    workspace.snapshot().assert_same(&expected, Aspects::CONTENT.with_modes());
+    let root = workspace.snapshot().iter().filter(|(_, seen)| seen.uid == 0).count();
+    assert!(root > 20, "`coast sync` gives nothing to the user, as rsync does not");
+}
+
+#[test]
+fn the_address_may_be_a_url() {
+    let remote = Remote::with(&Shell::Bash, Sudo::Never);
+    Tree::sample().build(remote.path("main"));
+    let (user, port) = (remote.account().name(), remote.sshd().port());
+    let url = format!("ssh://{user}@127.0.0.1:{port}{}/space", remote.account().home().display());
+    let push = remote.sandbox().coast(["push", "-i"]).arg(remote.key()).arg(remote.path("main")).arg(url);
+    push.run().assert_code(0);
+    assert!(remote.account().home().join("space/package.json").exists());
+}
+
+/// A push by a user without root's help, into the user's own home.
+fn push_home(remote: &Remote, arguments: &[&str]) -> Outcome {
+    Tree::sample().build(remote.path("main"));
+    remote.push(arguments, remote.path("main"), "space").run()
+}
+
+#[test]
+fn a_user_without_sudo_pushes_what_is_theirs_and_is_told() {
+    let remote = Remote::with(&Shell::Bash, Sudo::Never);
+    push_home(&remote, &[]).assert_code(0).assert_says("sudo");
+    assert!(remote.account().home().join("space/package.json").exists());
+}
+
+#[test]
+fn a_user_whose_sudo_wants_a_password_pushes_what_is_theirs_and_is_told() {
+    let remote = Remote::with(&Shell::Bash, Sudo::WithPassword);
+    push_home(&remote, &[]).assert_code(0).assert_says("sudo");
+    assert!(remote.account().home().join("space/package.json").exists());
+}
+
+#[test]
+fn sudo_that_wants_a_password_is_an_error_where_sudo_is_asked_for() {
+    let remote = Remote::with(&Shell::Bash, Sudo::WithPassword);
+    let outcome = push_home(&remote, &["--sudo=always"]);
+    assert_ne!(outcome.code(), 0, "{outcome}");
+    outcome.assert_says("sudo").assert_says("password");
+    assert!(!remote.account().home().join("space").exists());
+}
+
+#[test]
+fn sudo_is_left_alone_where_it_is_not_wanted() {
+    let workspace = Workspace::new();
+    let push = workspace.remote.push(["--sudo=never"], workspace.remote.path("main"), workspace.path()).run();
+    assert_ne!(push.code(), 0, "root's workspace cannot be written without sudo\n{push}");
+    push.assert_says("permission denied");
+    workspace.remote.push(["--sudo=never"], workspace.remote.path("main"), "space").run().assert_code(0);
+}
+
+/// Pushes with a login shell of another kind.
+fn push_through(shell: &Shell) {
+    let workspace = Workspace::on(Remote::with(shell, Sudo::WithoutPassword));
+    workspace.push("main");
+    workspace.push("branch");
+    workspace.snapshot().assert_same(
+        &{
+            workspace.rsync("main");
+            workspace.rsync("branch")
+        },
+        Aspects::CONTENT.with_modes(),
+    );
+    workspace.assert_owned_by_user();
+}
+
+#[test]
+fn bash_is_a_good_login_shell() {
+    push_through(&Shell::Bash);
+}
+
+#[test]
+fn dash_is_a_good_login_shell() {
+    push_through(&Shell::Dash);
+}
+
+#[test]
+fn the_ash_of_busybox_is_a_good_login_shell() {
+    push_through(&Shell::BusyboxAsh);
+}
+
+#[test]
+fn fish_is_a_good_login_shell() {
+    push_through(&Shell::Fish);
+}
