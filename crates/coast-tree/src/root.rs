@@ -168,6 +168,9 @@ mod tests {
                 Path::new(".."),
                 Path::new("../.."),
                 Path::new("."),
+                Path::new("elsewhere"),
+                Path::new("../elsewhere/b"),
+                Path::new("../../elsewhere/b/c"),
                 &inner,
                 &inner.join("b"),
             ] {
