@@ -89,7 +89,7 @@ impl Write for Comparing {
 }
 
 #[test]
-fn file_beyond_4_gib_is_rebuilt_from_a_shifted_basis() {
+fn file_beyond_4_gib_is_rebuilt_from_a_shifted_basis_in_little_memory() {
     let basis = Sparse { len: 4 * GIB + 12_345_678, inserted: 0 };
     let new = Sparse { len: basis.len + 777, inserted: 777 };
 
@@ -123,4 +123,16 @@ fn file_beyond_4_gib_is_rebuilt_from_a_shifted_basis() {
     let literal_limit = 777 + 20 * 2 * u64::from(signature.block_size());
     assert!(stats.literal_bytes < literal_limit, "{stats:?}");
     assert!((delta_bytes as u64) < literal_limit + 100_000 * 17, "{delta_bytes}");
+
+    // Signature, differ, patcher, three windows, and the test itself.
+    #[cfg(target_os = "linux")]
+    assert!(peak_memory_kib() < 32 << 10, "{} KiB", peak_memory_kib());
+}
+
+/// The most memory this process has had so far.
+#[cfg(target_os = "linux")]
+fn peak_memory_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse().unwrap()
 }
