@@ -1,7 +1,8 @@
 //! A temporary directory that a test has for itself, with a home in it, and programs that run there.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -12,6 +13,7 @@ use crate::program::Program;
 /// A temporary directory, removed with all in it at the end of the test.
 pub struct Sandbox {
     root: TempDir,
+    coast: Option<PathBuf>,
 }
 
 impl Sandbox {
@@ -31,9 +33,28 @@ impl Sandbox {
     fn inside(parent: &Path) -> Self {
         let root = tempfile::Builder::new().prefix("coast-e2e-").tempdir_in(parent);
         let root = root.unwrap_or_else(|error| panic!("make a directory in {}: {error}", parent.display()));
-        let sandbox = Self { root };
+        let sandbox = Self { root, coast: None };
         fs::create_dir(sandbox.path("home")).expect("a new directory is empty");
         sandbox
+    }
+
+    /// Opens the place to every user, and brings `coast` into it: where it was built, others may not look.
+    ///
+    /// # Panics
+    /// When `coast` does not build.
+    #[must_use]
+    pub fn open_to_all(mut self) -> Self {
+        let built = binaries::coast();
+        fs::create_dir(self.path("bin")).expect("a new directory is empty");
+        for program in ["coast", "coast-helper"] {
+            fs::copy(built.with_file_name(program), self.path("bin").join(program)).expect("it was built");
+        }
+        for directory in ["", "bin", "home"] {
+            fs::set_permissions(self.path(directory), Permissions::from_mode(0o755))
+                .expect("the directory is ours");
+        }
+        self.coast = Some(self.path("bin/coast"));
+        self
     }
 
     /// A path below it.
@@ -45,7 +66,7 @@ impl Sandbox {
     /// `coast` with these arguments, run here.
     #[must_use]
     pub fn coast<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Program {
-        self.program(binaries::coast()).args(arguments)
+        self.program(self.coast.as_deref().unwrap_or_else(|| binaries::coast())).args(arguments)
     }
 
     /// The system's rsync with these arguments, run here.

@@ -400,7 +400,7 @@ rsync_agrees_that! {
         files(&["d/a"]), files(&["d/q", "d/keep"]).file("d/.rules", "- keep\n- .rules\n"), WITH_DELETE).filter(": .rules");
     a_rule_file_that_arrives_counts_for_delete_after: Case::new(
         files(&["d/a"]).file("d/.rules", "P keep\n"), files(&["d/keep", "d/drop"]), "-r --delete-after").filter(": .rules");
-    a_rule_file_that_arrives_does_not_count_for_delete: Case::new(
+    a_rule_file_that_arrives_counts_for_delete_too_since_it_comes_last: Case::new(
         files(&["d/a"]).file("d/.rules", "P keep\n"), files(&["d/keep", "d/drop"]), "-r --delete").filter(": .rules");
     a_rule_file_that_changes_counts_as_new_for_delete_after: Case::new(
         files(&["a"]).file(".rules", "P new\n"), files(&["old", "new"]).file(".rules", "P old\n"), "-r --delete-after").filter(": .rules");

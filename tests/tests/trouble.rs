@@ -5,20 +5,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use coast_tests::{Mount, Remote, Shell, Snapshot, Sudo, Tree, Watch};
+use coast_tests::{Mount, Remote, Shell, Snapshot, Sudo, Tree, Watch, noise};
 use rustix::process::Signal;
-
-/// Bytes that no compression shrinks, the same on every call with the same seed.
-fn noise(seed: u32, length: usize) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state.to_le_bytes()
-    };
-    std::iter::repeat_with(&mut next).flatten().take(length).collect()
-}
 
 #[test]
 fn a_home_that_runs_no_programs_does_not_stop_a_push() {
@@ -84,7 +72,7 @@ fn a_full_disk_is_named_and_leaves_old_files_whole() {
 }
 
 /// A tree of small files and, last by name, one that takes long to send.
-fn slow_tree(seed: u32) -> Tree {
+fn slow_tree(seed: u64) -> Tree {
     let small = (0..20)
         .fold(Tree::new(), |tree, number| tree.file(format!("a/{number}"), format!("{seed} {number}")));
     small.file("z", noise(seed, 24 << 20))

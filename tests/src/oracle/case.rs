@@ -153,6 +153,8 @@ impl Case {
         }
         let program = match subject {
             Subject::Coast => place.coast(["sync"]),
+            // Deletion always comes last here, which matters to rsync only where rule files arrive.
+            Subject::Rsync if self.deletes() => place.rsync(["--delete-after"]),
             Subject::Rsync => place.rsync([""; 0]),
         };
         let to = [OsStr::new(side), OsStr::new("/"), &self.to].into_iter().collect::<OsString>();
@@ -179,6 +181,10 @@ impl Case {
     fn order_decides(&self) -> bool {
         let limit = self.arguments.iter().find_map(|word| word.to_str()?.strip_prefix("--max-delete="));
         limit.is_some_and(|limit| !["0", "1000"].contains(&limit))
+    }
+
+    fn deletes(&self) -> bool {
+        self.arguments.iter().any(|word| word == "--delete" || word == "--delete-excluded")
     }
 
     fn letters(&self) -> impl Iterator<Item = char> {
@@ -208,7 +214,13 @@ impl fmt::Debug for Case {
         }
         writeln!(out, "umask {:03o}", self.umask)?;
         let words: Vec<_> = self.arguments.iter().map(|word| quote(word.as_encoded_bytes())).collect();
+        let when = if self.deletes() { "--delete-after " } else { "" };
         let (from, to) = (quote(self.from.as_encoded_bytes()), quote(self.to.as_encoded_bytes()));
-        writeln!(out, "rsync {0} {from} rsync/{to}\ncoast sync {0} {from} coast/{to}", words.join(" "))
+        writeln!(
+            out,
+            "rsync {1}{0} {from} rsync/{to}\ncoast sync {0} {from} coast/{to}",
+            words.join(" "),
+            when
+        )
     }
 }
