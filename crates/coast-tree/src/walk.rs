@@ -224,8 +224,8 @@ mod tests {
 
     #[test]
     fn every_directory_is_visited_once_after_its_parent_with_its_sorted_entries() {
-        proptest!(ProptestConfig::with_cases(48), |(
-            files in prop::collection::btree_set("[ab]{1,2}(/[ab]{1,2}){0,5}/f[0-9]", 0..40),
+        proptest!(ProptestConfig::with_cases(24), |(
+            files in prop::collection::btree_set("[ab]{1,2}(/[ab]{1,2}){0,5}/f[0-9]", 0..25),
             threads in 0_usize..5,
         )| {
             let mut scratch = Scratch::new();
