@@ -87,11 +87,12 @@ pub enum ToReceiver<'a> {
         reason: Gone,
     },
     /// Every directory has been offered.
-    WalkDone,
+    WalkDone {
+        /// Whether something could not be read so far; then nothing may be deleted.
+        source_errors: bool,
+    },
     /// Something to tell the user on the receiver's side.
     Event(#[serde(borrow)] Event<'a>),
-    /// The sender's counts, its last message.
-    SenderStats(SenderStats),
     /// Nothing to say, still alive.
     Alive,
 }

@@ -1,0 +1,97 @@
+//! The content cache of one side for one run: what earlier runs knew, and what this one learns.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use coast_tree::{CacheReader, CacheWriter, ContentHash, DirRecords, Record, RelPath};
+
+/// The cache of one run. It is derived data: whatever goes wrong with it, the run goes on without.
+pub(crate) struct Cache {
+    known: CacheReader,
+    new: RwLock<Option<(CacheWriter, Target)>>,
+}
+
+/// Where the new cache goes when the run is done.
+enum Target {
+    /// A named file that replaces another.
+    Path { temporary: PathBuf, path: PathBuf },
+    /// A file of a private directory.
+    Entry { dir: coast_tree::DirHandle, temporary: coast_tree::Name, name: coast_tree::Name },
+}
+
+impl Cache {
+    /// No cache at all.
+    pub(crate) fn none() -> Self {
+        Self { known: CacheReader::empty(), new: RwLock::new(None) }
+    }
+
+    /// The cache in the file `path`, which need not exist.
+    pub(crate) fn open(path: Option<&Path>) -> Self {
+        let Some(path) = path else { return Self::none() };
+        let known = File::open(path).ok().and_then(|file| CacheReader::open(file).ok());
+        let new = path.parent().and_then(|parent| {
+            fs::create_dir_all(parent).ok()?;
+            let mut temporary = path.as_os_str().to_owned();
+            temporary.push(format!(".{}", std::process::id()));
+            let temporary = PathBuf::from(temporary);
+            let file = File::options().read(true).write(true).create(true).truncate(true).open(&temporary).ok()?;
+            Some((CacheWriter::create(file).ok()?, Target::Path { temporary, path: path.to_owned() }))
+        });
+        Self { known: known.unwrap_or_else(CacheReader::empty), new: RwLock::new(new) }
+    }
+
+    /// The cache in the private directory `dir`.
+    pub(crate) fn open_in(dir: &coast_tree::DirHandle, name: &coast_tree::Name, temporary: &coast_tree::Name) -> Self {
+        let known = dir.open_file(name).ok().and_then(|(file, _)| CacheReader::open(file).ok());
+        // A leftover of a killed run; whether there is one does not matter.
+        let _ = dir.unlink(temporary);
+        let new = dir.create_file(temporary, 0o600).ok().and_then(|file| CacheWriter::create(file).ok());
+        let target = Target::Entry { dir: dir.clone(), temporary: temporary.clone(), name: name.clone() };
+        Self { known: known.unwrap_or_else(CacheReader::empty), new: RwLock::new(new.map(|writer| (writer, target))) }
+    }
+
+    /// What earlier runs knew of a directory.
+    pub(crate) fn directory(&self, path: &RelPath) -> Option<DirRecords> {
+        self.known.directory(path).ok().filter(|records| !records.is_empty())
+    }
+
+    /// Whether earlier runs knew a file of this size.
+    pub(crate) fn has_size(&self, size: u64) -> bool {
+        self.known.has_size(size).unwrap_or(false)
+    }
+
+    /// Where earlier runs saw this content.
+    pub(crate) fn find_content(&self, hash: &ContentHash) -> Vec<RelPath> {
+        self.known.find_content(hash).unwrap_or_default()
+    }
+
+    /// Remembers what this run knows of (a part of) a directory.
+    pub(crate) fn append(&self, path: &RelPath, records: Vec<Record>) {
+        if let Some((writer, _)) = &*self.new.read().unwrap_or_else(PoisonError::into_inner)
+            && !records.is_empty()
+        {
+            // The writer keeps its first error and then refuses to finish.
+            let _ = writer.append(path, &records);
+        }
+    }
+
+    /// Puts the new cache in the place of the old one.
+    pub(crate) fn save(&self) {
+        let new = self.new.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((writer, target)) = new else { return };
+        let written = writer.finish().is_ok();
+        match target {
+            Target::Path { temporary, path } => {
+                if !written || fs::rename(&temporary, path).is_err() {
+                    let _ = fs::remove_file(temporary);
+                }
+            }
+            Target::Entry { dir, temporary, name } => {
+                if !written || dir.rename_to(&temporary, &dir, &name, coast_tree::Replace::Any).is_err() {
+                    let _ = dir.unlink(&temporary);
+                }
+            }
+        }
+    }
+}

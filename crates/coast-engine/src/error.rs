@@ -1,0 +1,91 @@
+//! Why a run ended before it was done.
+
+use std::io;
+use std::path::PathBuf;
+
+use coast_wire::{FailureKind, WireError};
+
+/// Why a run ended before it was done. What happens to single entries is told as events instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The source cannot be used.
+    #[error("cannot read the source {}: {error}", path.display())]
+    Source {
+        /// The source.
+        path: PathBuf,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// The destination cannot be used.
+    #[error("cannot use the destination {}: {doing}: {error}", path.display())]
+    Destination {
+        /// The destination.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// Writing at the destination failed in a way that would fail for every file.
+    #[error("writing at the destination failed: {doing}: {error}")]
+    FileIo {
+        /// What was being done.
+        doing: String,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// A filter rule cannot be used.
+    #[error("{0}")]
+    Rule(String),
+    /// The stream failed or holds what it must not.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The other side broke the protocol.
+    #[error("the other side broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// The stream ended before the run did.
+    #[error("the connection ended before the transfer was done")]
+    Disconnected,
+    /// Nothing moved for as long as `--timeout` allows.
+    #[error("nothing was received for {0} s")]
+    Timeout(u64),
+    /// The run was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// The other side gave up and said why.
+    #[error("the remote side gave up: {text}")]
+    Remote {
+        /// What kind of failure.
+        kind: FailureKind,
+        /// What it said.
+        text: String,
+    },
+}
+
+impl EngineError {
+    /// The exit code that rsync's users know.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Source { .. } => 3,
+            Self::Destination { .. } | Self::Remote { kind: FailureKind::Destination, .. } => 3,
+            Self::FileIo { .. } | Self::Remote { kind: FailureKind::FileIo, .. } => 11,
+            Self::Rule(_) | Self::Remote { kind: FailureKind::Usage, .. } => 1,
+            Self::Wire(WireError::Io(_) | WireError::Truncated) | Self::Disconnected => 12,
+            Self::Wire(_) | Self::Protocol(_) | Self::Remote { kind: FailureKind::Protocol, .. } => 2,
+            Self::Timeout(_) => 30,
+            Self::Interrupted | Self::Remote { kind: FailureKind::Interrupted, .. } => 20,
+        }
+    }
+
+    /// How the other side is told.
+    pub(crate) fn failure_kind(&self) -> FailureKind {
+        match self.exit_code() {
+            1 => FailureKind::Usage,
+            3 => FailureKind::Destination,
+            11 => FailureKind::FileIo,
+            20 | 30 => FailureKind::Interrupted,
+            _ => FailureKind::Protocol,
+        }
+    }
+}

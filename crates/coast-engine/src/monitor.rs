@@ -1,0 +1,51 @@
+//! What a run tells while it goes on, as a trait, so that the engine never prints.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use coast_wire::Event;
+
+/// Watches a run. Methods are called from several threads and must return quickly.
+pub trait Monitor: Sync {
+    /// Something happened to a path, or to the run.
+    fn event(&self, event: &Event<'_>) {
+        let _ = event;
+    }
+
+    /// The counters that the run keeps up to date; called once, before anything else.
+    fn started(&self, progress: &std::sync::Arc<Progress>) {
+        let _ = progress;
+    }
+}
+
+/// A monitor that ignores everything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct VoidMonitor;
+
+impl Monitor for VoidMonitor {}
+
+/// Counters of a run as it goes on; read them at any time.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Entries of any kind offered so far.
+    pub offered_entries: AtomicU64,
+    /// Size of the files offered so far, in bytes.
+    pub offered_bytes: AtomicU64,
+    /// Whether the whole source was walked, so that the two above are final: 0 or 1.
+    pub walk_done: AtomicU64,
+    /// Entries of settled parts so far.
+    pub settled_entries: AtomicU64,
+    /// Files asked for so far, as content or delta.
+    pub wanted_files: AtomicU64,
+    /// Size of the files asked for so far, in bytes.
+    pub wanted_bytes: AtomicU64,
+    /// Bytes of those files sent so far (before compression).
+    pub sent_bytes: AtomicU64,
+    /// Bytes written to the stream.
+    pub wire_sent_bytes: AtomicU64,
+    /// Bytes read from the stream.
+    pub wire_received_bytes: AtomicU64,
+}
+
+pub(crate) fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::Relaxed);
+}

@@ -1,0 +1,227 @@
+//! What one side sends: small messages gather in a pack, frames wait in a short queue, and one writer puts both
+//! on the stream.
+//!
+//! Order: control messages leave in the order they were pushed. The pack is sealed and queued under its lock, and
+//! the writer takes the pack itself only when the queue is empty, so a pack can never overtake an earlier one.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use coast_wire::{Bottleneck, Class, Compressor, LevelControl, Pack, WireError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use serde::Serialize;
+
+use crate::monitor::{Progress, add};
+use crate::stop::{Stop, Stopped};
+
+/// A pack of control messages is sealed at this size: large enough to compress well, small enough that the other
+/// side has work early.
+const CONTROL_PACK_BYTES: usize = 48 << 10;
+
+/// How long the writer may be idle before it says that this side is alive.
+const ALIVE_AFTER: Duration = Duration::from_secs(5);
+
+enum Outgoing {
+    Frame(Vec<u8>),
+    /// The pack has something; it was empty and the writer may be asleep.
+    Wake,
+}
+
+/// The way out of one side, shared by its threads.
+pub(crate) struct Outbox {
+    gathering: Mutex<Gathering>,
+    queue: Sender<Outgoing>,
+    capacity: usize,
+    stop: Stop,
+}
+
+struct Gathering {
+    pack: Pack,
+    compressor: Option<Compressor>,
+}
+
+/// The writer's end of an [`Outbox`].
+pub(crate) struct Outgoings {
+    queue: Receiver<Outgoing>,
+}
+
+impl Outbox {
+    /// A queue of at most `capacity` frames.
+    pub(crate) fn new(capacity: usize, stop: Stop) -> (Self, Outgoings) {
+        let (sender, receiver) = bounded(capacity);
+        let gathering = Mutex::new(Gathering { pack: Pack::new(Class::Control), compressor: None });
+        (Self { gathering, queue: sender, capacity, stop }, Outgoings { queue: receiver })
+    }
+
+    /// From now on control messages are compressed.
+    pub(crate) fn compress_with(&self, level: Arc<LevelControl>) -> Result<(), WireError> {
+        self.lock().compressor = Some(Compressor::new(level)?);
+        Ok(())
+    }
+
+    /// Sends a control message, in order.
+    pub(crate) fn push<M: Serialize>(&self, message: &M) -> Result<(), SendError> {
+        let mut gathering = self.lock();
+        let before = gathering.pack.len();
+        if let Err(error) = gathering.pack.push(message) {
+            // It may just not fit behind what was gathered.
+            if before == 0 {
+                return Err(error.into());
+            }
+            self.queue_pack(&mut gathering)?;
+            gathering.pack.push(message)?;
+        }
+        if gathering.pack.len() >= CONTROL_PACK_BYTES {
+            self.queue_pack(&mut gathering)?;
+        } else if before == 0 && self.queue.is_empty() {
+            // A full queue needs no waking.
+            let _ = self.queue.try_send(Outgoing::Wake);
+        }
+        Ok(())
+    }
+
+    fn queue_pack(&self, gathering: &mut Gathering) -> Result<(), SendError> {
+        let frame = gathering.seal(Bottleneck::Cpu)?;
+        self.send(frame)?;
+        Ok(())
+    }
+
+    /// Queues a sealed frame; waits while the queue is full.
+    pub(crate) fn send(&self, frame: Vec<u8>) -> Result<(), Stopped> {
+        crossbeam_channel::select! {
+            send(self.queue, Outgoing::Frame(frame)) -> sent => sent.map_err(|_| Stopped),
+            recv(self.stop.stopped()) -> _ => Err(Stopped),
+        }
+    }
+
+    /// What holds the sender up, as far as the queue shows it.
+    pub(crate) fn bottleneck(&self, more_to_do: bool) -> Bottleneck {
+        if self.queue.len() * 2 >= self.capacity {
+            Bottleneck::Output
+        } else if more_to_do {
+            Bottleneck::Cpu
+        } else {
+            Bottleneck::Input
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Gathering> {
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what was gathered, if anything was.
+    fn take(&self) -> Result<Option<Vec<u8>>, WireError> {
+        let mut gathering = self.lock();
+        // Checked under the lock: a frame queued by now is older than the pack.
+        if gathering.pack.is_empty() || !self.queue.is_empty() {
+            return Ok(None);
+        }
+        gathering.seal(Bottleneck::Input).map(Some)
+    }
+}
+
+impl Gathering {
+    fn seal(&mut self, bottleneck: Bottleneck) -> Result<Vec<u8>, WireError> {
+        let pack = std::mem::replace(&mut self.pack, Pack::new(Class::Control));
+        pack.seal(self.compressor.as_mut().map(|compressor| (compressor, bottleneck)))
+    }
+}
+
+/// Why something could not be sent.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The run is over.
+    Stopped,
+    /// It cannot be encoded.
+    Wire(WireError),
+}
+
+impl From<Stopped> for SendError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<WireError> for SendError {
+    fn from(error: WireError) -> Self {
+        Self::Wire(error)
+    }
+}
+
+/// How fast the writer may write.
+pub(crate) struct Pace {
+    bytes_per_second: Option<u64>,
+    started: Instant,
+    written: u64,
+}
+
+impl Pace {
+    pub(crate) fn new(bytes_per_second: Option<u64>) -> Self {
+        Self { bytes_per_second, started: Instant::now(), written: 0 }
+    }
+
+    /// Waits until `bytes` more may be written, or the run is stopped.
+    fn wait(&mut self, bytes: usize, stop: &Stop) {
+        let Some(limit) = self.bytes_per_second else { return };
+        self.written += bytes as u64;
+        let due = Duration::from_secs_f64(self.written as f64 / limit.max(1) as f64);
+        if let Some(pause) = due.checked_sub(self.started.elapsed()) {
+            let _ = stop.stopped().recv_timeout(pause);
+        }
+    }
+}
+
+impl Outgoings {
+    /// Writes until the run stops, then what is left, then drops the stream so that the other side sees its end.
+    pub(crate) fn write_to(
+        self,
+        outbox: &Outbox,
+        mut stream: impl Write,
+        alive: &[u8],
+        mut pace: Pace,
+        progress: &Progress,
+    ) -> Result<(), WireError> {
+        let mut write = |bytes: &[u8], pace: &mut Pace| -> Result<(), WireError> {
+            // A slice at a time, so that a low limit does not make one long pause of a large frame.
+            for slice in bytes.chunks(64 << 10) {
+                pace.wait(slice.len(), &outbox.stop);
+                stream.write_all(slice)?;
+                add(&progress.wire_sent_bytes, slice.len() as u64);
+            }
+            Ok(())
+        };
+        loop {
+            let next = match self.queue.try_recv() {
+                Ok(next) => next,
+                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) => {
+                    if let Some(frame) = outbox.take()? {
+                        write(&frame, &mut pace)?;
+                        continue;
+                    }
+                    crossbeam_channel::select! {
+                        recv(self.queue) -> next => match next { Ok(next) => next, Err(_) => break },
+                        recv(outbox.stop.stopped()) -> _ => break,
+                        default(ALIVE_AFTER) => Outgoing::Frame(alive.to_vec()),
+                    }
+                }
+            };
+            if let Outgoing::Frame(frame) = next {
+                write(&frame, &mut pace)?;
+            }
+        }
+        loop {
+            match self.queue.recv_timeout(Duration::ZERO) {
+                Ok(Outgoing::Frame(frame)) => write(&frame, &mut pace)?,
+                Ok(Outgoing::Wake) => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => match outbox.take()? {
+                    Some(frame) => write(&frame, &mut pace)?,
+                    None => break,
+                },
+            }
+        }
+        stream.flush()?;
+        Ok(())
+    }
+}

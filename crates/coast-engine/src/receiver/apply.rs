@@ -1,0 +1,436 @@
+//! Applies what arrives: whole small files, pieces of large ones, hashes, and the news that a file cannot come.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use coast_delta::Patcher;
+use coast_tree::{ContentHash, ContentHasher, DirHandle, Stat, clone_contents, hash_file};
+use coast_wire::limits::{MAX_DELTA_BYTES, MAX_WHOLE_BYTES};
+use coast_wire::{EntryKind, FileId, Frame, Time, ToReceiver, Update, messages};
+
+use super::Run;
+use super::decide::{Failure, Site};
+use super::lane::{Condition, Lane, OwnedPiece, Target, Turn};
+use super::parts::{FileState, LivePart, WantedWhat, checked_time};
+use super::staging::{Staged, set_file};
+use crate::error::EngineError;
+
+/// How much larger than announced a file may turn out, having grown since.
+const MAX_GROWTH_BYTES: u64 = 64 << 20;
+
+/// What one worker keeps at hand between files.
+#[derive(Default)]
+pub(super) struct Hands {
+    /// The directory it worked in last: files come in the order they were asked for, directory by directory.
+    dir: Option<(u32, DirHandle)>,
+    patcher: Patcher,
+}
+
+impl Hands {
+    fn directory(&mut self, run: &Run<'_>, part: &LivePart) -> io::Result<DirHandle> {
+        if let Some((id, dir)) = &self.dir
+            && *id == part.id
+        {
+            return Ok(dir.clone());
+        }
+        let dir = run.directory(&part.path)?.ok_or(io::ErrorKind::NotFound)?;
+        self.dir = Some((part.id, dir.clone()));
+        Ok(dir)
+    }
+}
+
+impl Run<'_> {
+    /// Applies a frame of content.
+    pub(super) fn apply(&self, frame: &Frame, hands: &mut Hands) -> Result<(), EngineError> {
+        let payload = frame.decode()?;
+        for message in messages(&payload) {
+            match self.apply_message(message?, hands) {
+                Ok(()) => {}
+                Err(Failure::Stopped) => return Ok(()),
+                Err(Failure::Run(error)) => return Err(error),
+                Err(Failure::Entry(doing, error)) => return Err(EngineError::FileIo { doing: doing.to_owned(), error }),
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_message(&self, message: ToReceiver<'_>, hands: &mut Hands) -> Result<(), Failure> {
+        match message {
+            ToReceiver::Whole { file, content, hash, mtime } => {
+                let (part, lane) = self.awaited(file, Awaited::Content)?;
+                let hash = ContentHash::from_bytes(hash);
+                let done = self.apply_whole(&part, file.index, lane.existing, content, hash, mtime, hands);
+                self.or_fail(&part, file.index, done)
+            }
+            ToReceiver::Chunk { file, attempt, sequence, piece } => {
+                let (part, lane) = self.transfer_of(file)?;
+                let turn = lane.deposit(attempt, sequence, &piece).map_err(Failure::Run)?;
+                self.apply_pieces(&part, file.index, &lane, turn, hands)
+            }
+            ToReceiver::Hash { file, hash } => {
+                let (part, _) = self.awaited(file, Awaited::Hash)?;
+                let compared = hands
+                    .directory(self, &part)
+                    .and_then(|dir| Ok((dir.stat(&part.entries[file.index as usize].name)?, dir)))
+                    .map_err(|error| Failure::Entry("cannot read its attributes", error))
+                    .and_then(|(existing, dir)| {
+                        let entry = &part.entries[file.index as usize];
+                        let site = Site { part: &part, index: file.index, entry, dir: Some(&dir), existing };
+                        self.compare(&site, ContentHash::from_bytes(hash))
+                    });
+                self.or_fail(&part, file.index, compared)
+            }
+            ToReceiver::Gone { file, reason } => {
+                let (part, lane) = self.awaited(file, Awaited::Anything)?;
+                lane.close();
+                self.release_signature(lane.signature_bytes);
+                Ok(self.source_failed(&part, reason)?)
+            }
+            _ => Err(Failure::Run(EngineError::Protocol("it sent something out of place"))),
+        }
+    }
+
+    fn part_of(&self, file: FileId) -> Result<Arc<LivePart>, Failure> {
+        let part = self.parts.get(file.part).filter(|part| part.entries.len() > file.index as usize);
+        part.ok_or(Failure::Run(UNASKED))
+    }
+
+    /// Takes a file out of the state that waits for a message; the message breaks the protocol if it does not.
+    fn awaited(&self, file: FileId, what: Awaited) -> Result<(Arc<LivePart>, Arc<Lane>), Failure> {
+        let part = self.part_of(file)?;
+        let state = std::mem::replace(&mut *part.entries[file.index as usize].state(), FileState::Idle);
+        let lane = match (state, what) {
+            (FileState::Transfer(lane), Awaited::Content | Awaited::Anything) => lane,
+            (FileState::Hash, Awaited::Hash | Awaited::Anything) => Arc::new(Lane::new(None, 0, None)),
+            _ => return Err(Failure::Run(UNASKED)),
+        };
+        Ok((part, lane))
+    }
+
+    fn transfer_of(&self, file: FileId) -> Result<(Arc<LivePart>, Arc<Lane>), Failure> {
+        let part = self.part_of(file)?;
+        let lane = match &*part.entries[file.index as usize].state() {
+            FileState::Transfer(lane) => lane.clone(),
+            _ => return Err(Failure::Run(UNASKED)),
+        };
+        Ok((part, lane))
+    }
+
+    #[allow(clippy::too_many_arguments)] // The parts of one message.
+    fn apply_whole(
+        &self,
+        part: &Arc<LivePart>,
+        index: u32,
+        existing: Option<Stat>,
+        content: &[u8],
+        hash: ContentHash,
+        mtime: Option<Time>,
+        hands: &mut Hands,
+    ) -> Result<(), Failure> {
+        if content.len() as u64 > MAX_WHOLE_BYTES {
+            return Err(Failure::Run(EngineError::Protocol("it sent a file at once that is too large for that")));
+        }
+        if ContentHash::of(content) != hash {
+            return Err(Failure::Run(EngineError::Protocol("it sent content that does not have its hash")));
+        }
+        let dir = hands.directory(self, part).map_err(|error| Failure::Entry("cannot open its directory", error))?;
+        let entry = &part.entries[index as usize];
+        let site = Site { part, index, entry, dir: Some(&dir), existing };
+        let (staged, mut file) = self.stage(&site)?;
+        file.write_all(content).map_err(|error| Failure::Entry("cannot write it", error))?;
+        let came = Came { staged, file, literal_bytes: content.len() as u64, matched_bytes: 0 };
+        self.finish_file(&site, &dir, came, hash, mtime)
+    }
+
+    /// Makes the staged file.
+    fn stage(&self, site: &Site<'_>) -> Result<(Staged, File), Failure> {
+        let Some(staging) = &self.staging else {
+            return Err(Failure::Run(EngineError::Protocol("it sent content in a dry run")));
+        };
+        let wanted = self.attributes.wanted(site.entry, site.existing.as_ref());
+        staging.file(wanted.mode.unwrap_or(0o600)).map_err(|error| Failure::Entry("cannot create it", error))
+    }
+
+    /// Sets a staged file's attributes, puts it in place and remembers its hash.
+    fn finish_file(
+        &self,
+        site: &Site<'_>,
+        dir: &DirHandle,
+        came: Came,
+        hash: ContentHash,
+        mtime: Option<Time>,
+    ) -> Result<(), Failure> {
+        let Came { staged, file, literal_bytes, matched_bytes } = came;
+        let mut wanted = self.attributes.wanted(site.entry, site.existing.as_ref());
+        if wanted.mtime.is_some()
+            && let Some(mtime) = mtime
+        {
+            // The time of the content that came, not of the one that was listed.
+            wanted.mtime = Some(checked_time(mtime).map_err(Failure::Run)?);
+        }
+        let wanted = self.inherit_group(wanted, dir, site.existing.as_ref())?;
+        set_file(&file, &wanted).map_err(|error| Failure::Entry("cannot set its attributes", error))?;
+        self.place_file(site, dir, staged, hash, &file)?;
+        self.count(|stats| {
+            stats.transferred_files += 1;
+            stats.transferred_bytes += literal_bytes + matched_bytes;
+            stats.literal_bytes += literal_bytes;
+            stats.matched_bytes += matched_bytes;
+        });
+        self.created(site, EntryKind::File, Update::Transferred);
+        Ok(self.settle(site.part)?)
+    }
+
+    fn apply_pieces(
+        &self,
+        part: &Arc<LivePart>,
+        index: u32,
+        lane: &Arc<Lane>,
+        mut turn: Turn,
+        hands: &mut Hands,
+    ) -> Result<(), Failure> {
+        let entry = &part.entries[index as usize];
+        while let Turn::Apply(mut target, piece) = turn {
+            let applied = hands
+                .directory(self, part)
+                .map_err(|error| Failure::Entry("cannot open its directory", error))
+                .and_then(|dir| {
+                    let site = Site { part, index, entry, dir: Some(&dir), existing: lane.existing };
+                    match piece {
+                        OwnedPiece::Content(bytes) => self.write_content(&site, &mut target, &bytes),
+                        OwnedPiece::Delta(delta) => self.write_delta(&site, &dir, lane, &mut target, &delta, &mut hands.patcher),
+                        OwnedPiece::End { size, hash, mtime } => {
+                            lane.close();
+                            *entry.state() = FileState::Idle;
+                            self.release_signature(lane.signature_bytes);
+                            let target = std::mem::take(&mut *target);
+                            return self.end(&site, &dir, lane, target, size, hash, mtime).map(|()| true);
+                        }
+                    }
+                    .map(|()| false)
+                });
+            turn = match applied {
+                Ok(true) => return Ok(()),
+                Ok(false) => lane.next(target),
+                Err(Failure::Entry(doing, error)) => {
+                    // The rest of it is on its way and cannot be called back; it is settled with its end.
+                    self.report(part, index, doing, error)?;
+                    target.fail();
+                    lane.next(target)
+                }
+                Err(failure) => return Err(failure),
+            };
+        }
+        Ok(())
+    }
+
+    fn write_content(&self, site: &Site<'_>, target: &mut Box<Target>, bytes: &[u8]) -> Result<(), Failure> {
+        if target.condition != Condition::Good {
+            return Ok(());
+        }
+        self.ensure_open(site, target)?;
+        target.check_growth(site, bytes.len() as u64)?;
+        if let Some((_, file)) = &mut target.output {
+            file.write_all(bytes).map_err(|error| Failure::Entry("cannot write it", error))?;
+        }
+        target.hasher.update(bytes);
+        target.written += bytes.len() as u64;
+        target.literal_bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn write_delta(
+        &self,
+        site: &Site<'_>,
+        dir: &DirHandle,
+        lane: &Lane,
+        target: &mut Box<Target>,
+        delta: &[u8],
+        patcher: &mut Patcher,
+    ) -> Result<(), Failure> {
+        if delta.len() > MAX_DELTA_BYTES {
+            return Err(Failure::Run(EngineError::Protocol("it sent a difference that is too large")));
+        }
+        let Some(basis) = &lane.basis else {
+            return Err(Failure::Run(EngineError::Protocol("it sent a difference to nothing")));
+        };
+        if target.condition != Condition::Good {
+            return Ok(());
+        }
+        self.ensure_open(site, target)?;
+        if target.basis.is_none() {
+            target.basis = self.reopen_basis(basis, dir, &site.entry.name).ok().flatten();
+        }
+        if target.basis.is_none() {
+            // It is no longer what was signed: all of the file is asked for when the delta has ended.
+            target.condition = Condition::Spoiled;
+            return Ok(());
+        }
+        let limit = target.room(site);
+        let Target { basis: Some(basis_file), output: Some((_, file)), hasher, .. } = &mut **target else {
+            return Ok(());
+        };
+        let mut out = HashingWriter { file, hasher, failed: None };
+        match patcher.patch(delta, basis_file, basis.identity.size, limit, &mut out) {
+            Ok(stats) => {
+                target.written += stats.output_bytes();
+                target.literal_bytes += stats.literal_bytes;
+                target.matched_bytes += stats.copied_bytes;
+                Ok(())
+            }
+            Err(_) => match out.failed.take() {
+                Some(error) => Err(Failure::Entry("cannot write it", error)),
+                None => {
+                    target.condition = Condition::Spoiled;
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    fn ensure_open(&self, site: &Site<'_>, target: &mut Box<Target>) -> Result<(), Failure> {
+        if target.output.is_none() {
+            target.output = Some(self.stage(site)?);
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments)] // The parts of one message.
+    fn end(
+        &self,
+        site: &Site<'_>,
+        dir: &DirHandle,
+        lane: &Lane,
+        target: Target,
+        size: u64,
+        hash: ContentHash,
+        mtime: Option<Time>,
+    ) -> Result<(), Failure> {
+        if target.condition == Condition::Failed {
+            return Ok(self.settle(site.part)?);
+        }
+        if target.condition == Condition::Good && target.written == size && target.hasher.finish() == hash {
+            if let Some(basis) = &lane.basis {
+                self.forget_partial(basis);
+            }
+            let Target { output, literal_bytes, matched_bytes, .. } = target;
+            // An empty file has no pieces.
+            let output = output.map_or_else(|| self.stage(site), Ok);
+            let finished = output.and_then(|(staged, file)| {
+                self.finish_file(site, dir, Came { staged, file, literal_bytes, matched_bytes }, hash, mtime)
+            });
+            return self.or_fail(site.part, site.index, finished);
+        }
+        if let Some(basis) = &lane.basis {
+            // Weak sums that agreed by accident or by design, or a basis that changed: a delta is only a guess.
+            self.forget_partial(basis);
+            return Ok(self.ask_again(site)?);
+        }
+        Err(Failure::Run(EngineError::Protocol("it sent content that does not have its hash")))
+    }
+
+    /// Makes a missing file from one of the same content that the tree had in the last run; false if there is none.
+    pub(super) fn clone_from_elsewhere(
+        &self,
+        site: &Site<'_>,
+        dir: &DirHandle,
+        size: u64,
+        hash: ContentHash,
+    ) -> Result<bool, Failure> {
+        let Some(root) = &self.root else { return Ok(false) };
+        for path in self.cache.find_content(&hash) {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            let Ok((source, stat)) = root.dir(&parent).and_then(|dir| dir.open_file(&name)) else { continue };
+            if stat.size != size {
+                continue;
+            }
+            let (staged, mut file) = self.stage(site)?;
+            let copied = clone_contents(&source, &file, size)
+                .and_then(|_| io::Seek::rewind(&mut file))
+                .and_then(|()| hash_file(&mut file, &mut Vec::new()));
+            match copied {
+                Ok((copied, length)) if copied == hash && length == size => {
+                    let wanted = self.attributes.wanted(site.entry, site.existing.as_ref());
+                    let wanted = self.inherit_group(wanted, dir, site.existing.as_ref())?;
+                    set_file(&file, &wanted).map_err(|error| Failure::Entry("cannot set its attributes", error))?;
+                    self.place_file(site, dir, staged, hash, &file)?;
+                    self.count(|stats| {
+                        stats.cloned_files += 1;
+                        stats.cloned_bytes += size;
+                    });
+                    self.created(site, EntryKind::File, Update::Local);
+                    self.settle(site.part)?;
+                    return Ok(true);
+                }
+                Ok(_) => {}
+                Err(error) if Self::is_fatal(&error) => return Err(Failure::Entry("cannot write it", error)),
+                Err(_) => {}
+            }
+        }
+        Ok(false)
+    }
+}
+
+const UNASKED: EngineError = EngineError::Protocol("it sent what nobody had asked for");
+
+/// A file whose content has come.
+struct Came {
+    staged: Staged,
+    file: File,
+    literal_bytes: u64,
+    matched_bytes: u64,
+}
+
+/// What a message must have been awaited as.
+#[derive(Clone, Copy)]
+enum Awaited {
+    Content,
+    Hash,
+    Anything,
+}
+
+impl Target {
+    /// How many bytes more may be written.
+    fn room(&self, site: &Site<'_>) -> u64 {
+        let announced = match site.entry.what {
+            WantedWhat::File { size, .. } => size,
+            _ => 0,
+        };
+        announced.saturating_add(MAX_GROWTH_BYTES).saturating_sub(self.written)
+    }
+
+    fn check_growth(&self, site: &Site<'_>, bytes: u64) -> Result<(), Failure> {
+        if bytes > self.room(site) {
+            return Err(Failure::Run(EngineError::Protocol("it sent far more of a file than it had announced")));
+        }
+        Ok(())
+    }
+}
+
+/// Writes to a file and hashes what it writes; keeps what the system answered.
+struct HashingWriter<'a> {
+    file: &'a mut File,
+    hasher: &'a mut ContentHasher,
+    failed: Option<io::Error>,
+}
+
+impl Write for HashingWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.file.write(bytes) {
+            Ok(count) => {
+                self.hasher.update(&bytes[..count]);
+                Ok(count)
+            }
+            Err(error) => {
+                let kept = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+                self.failed = Some(kept);
+                Err(error)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! Which mode, owner and time an entry shall have at the destination, by rsync's rules.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use coast_tree::{Kind, Stat, Timestamp};
+use coast_wire::{OwnerName, Options, Ownership};
+
+use super::LoginUser;
+use super::parts::{WantedEntry, WantedWhat};
+use crate::error::EngineError;
+use crate::names::OwnerNames;
+
+/// The rules of a run.
+pub(super) struct Attributes {
+    perms: bool,
+    executability: bool,
+    times: bool,
+    owner: bool,
+    group: bool,
+    umask: u32,
+    /// For every entry, whatever the source says.
+    fixed: (Option<u32>, Option<u32>),
+    /// Sender's number to ours, filled as the sender tells names.
+    users: Mutex<HashMap<u32, u32>>,
+    groups: Mutex<HashMap<u32, u32>>,
+    names: OwnerNames,
+    may_chown: bool,
+}
+
+/// What an entry shall be; none where it shall stay as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) mode: Option<u32>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) mtime: Option<Timestamp>,
+}
+
+impl Attributes {
+    pub(super) fn new(
+        options: &Options,
+        umask: u32,
+        login: Option<LoginUser>,
+        names: OwnerNames,
+    ) -> Result<Self, EngineError> {
+        let may_chown = rustix::process::geteuid().is_root();
+        let fixed = match &options.ownership {
+            Ownership::Receiver => (None, None),
+            Ownership::LoginUser if may_chown => {
+                let login = login.unwrap_or_else(LoginUser::current);
+                (Some(login.uid), Some(login.gid))
+            }
+            Ownership::LoginUser => (None, None),
+            Ownership::Fixed { user, group } => {
+                let user = resolve(user.as_ref(), "user", |name| names.uid(name))?;
+                (user, resolve(group.as_ref(), "group", |name| names.gid(name))?)
+            }
+        };
+        Ok(Self {
+            perms: options.perms,
+            executability: options.executability,
+            times: options.times,
+            owner: options.owner && may_chown,
+            group: options.group,
+            umask,
+            fixed,
+            users: Mutex::default(),
+            groups: Mutex::default(),
+            names,
+            may_chown,
+        })
+    }
+
+    /// Learns the names of the sender's numbers.
+    pub(super) fn learn(&self, users: &[OwnerName<'_>], groups: &[OwnerName<'_>]) {
+        let mut map = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        map.extend(users.iter().filter_map(|owner| Some((owner.id, self.names.uid(owner.name)?))));
+        let mut map = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        map.extend(groups.iter().filter_map(|owner| Some((owner.id, self.names.gid(owner.name)?))));
+    }
+
+    /// What `entry` shall be where `existing` (if anything) is now.
+    pub(super) fn wanted(&self, entry: &WantedEntry, existing: Option<&Stat>) -> Wanted {
+        let (uid, gid) = self.owner(entry);
+        Wanted {
+            mode: (!matches!(entry.what, WantedWhat::Symlink(_))).then(|| self.mode(entry, existing)),
+            uid,
+            gid,
+            mtime: entry.mtime.filter(|_| self.times),
+        }
+    }
+
+    fn mode(&self, entry: &WantedEntry, existing: Option<&Stat>) -> u32 {
+        if self.perms {
+            return entry.mode;
+        }
+        let is_directory = matches!(entry.what, WantedWhat::Directory);
+        // What is there keeps its bits, even as another kind; only a directory and a non-directory have none in
+        // common.
+        let kept = existing.filter(|stat| (stat.kind == Kind::Directory) == is_directory);
+        let Some(kept) = kept else { return entry.mode & 0o777 & !self.umask };
+        let mut mode = kept.mode;
+        if self.executability && matches!(entry.what, WantedWhat::File { .. }) {
+            if entry.mode & 0o111 == 0 {
+                mode &= !0o111;
+            } else if kept.mode & 0o111 == 0 {
+                mode |= (mode & 0o444) >> 2;
+            }
+        }
+        mode
+    }
+
+    fn owner(&self, entry: &WantedEntry) -> (Option<u32>, Option<u32>) {
+        let map = |numbers: &Mutex<HashMap<u32, u32>>, id: u32| {
+            numbers.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied().unwrap_or(id)
+        };
+        let uid = entry.owner.filter(|_| self.owner).map(|(uid, _)| map(&self.users, uid));
+        let gid = entry.owner.filter(|_| self.group).map(|(_, gid)| map(&self.groups, gid));
+        (self.fixed.0.or(uid), self.fixed.1.or(gid.filter(|&gid| self.may_give_group(gid))))
+    }
+
+    /// Only root gives a file to any group; others to one of their own.
+    fn may_give_group(&self, gid: u32) -> bool {
+        self.may_chown
+            || rustix::process::getegid().as_raw() == gid
+            || rustix::process::getgroups().is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid))
+    }
+
+    /// Who every entry of the workspace shall belong to, excluded and protected ones too.
+    pub(super) fn whole_workspace_owner(&self, options: &Options) -> Option<(u32, u32)> {
+        match (&options.ownership, self.fixed) {
+            (Ownership::LoginUser, (Some(uid), Some(gid))) => Some((uid, gid)),
+            _ => None,
+        }
+    }
+}
+
+/// A user or group of `--chown`: a name of this system, or a number.
+fn resolve(
+    given: Option<&serde_bytes::ByteBuf>,
+    what: &str,
+    by_name: impl Fn(&[u8]) -> Option<u32>,
+) -> Result<Option<u32>, EngineError> {
+    let Some(given) = given else { return Ok(None) };
+    let number = || std::str::from_utf8(given).ok()?.parse().ok();
+    match by_name(given).or_else(number) {
+        Some(id) => Ok(Some(id)),
+        None => Err(EngineError::Rule(format!(
+            "--chown: there is no {what} {} at the destination; give one that exists, or a number",
+            given.escape_ascii()
+        ))),
+    }
+}

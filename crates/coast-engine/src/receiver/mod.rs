@@ -1,0 +1,455 @@
+//! The side that shall have the files: looks at each directory as it is offered, asks for what it needs, puts what
+//! arrives into place, and deletes last.
+//!
+//! Threads: one reader takes frames and decodes those whose order matters; workers look at directories, compare,
+//! sign, and apply content; one writer owns the stream. Work that comes of directories is bounded by the sender's
+//! window, so the reader never waits for it; content waits in a short queue, which workers always drain, since they
+//! can always send (see the sender).
+
+mod apply;
+mod attributes;
+mod decide;
+mod destination;
+mod extraneous;
+mod finish;
+mod intake;
+mod lane;
+mod parts;
+mod place;
+mod signing;
+mod spill;
+mod staging;
+
+use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use coast_filter::{Filter, RuleList, Side};
+use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root};
+use coast_wire::{
+    Change, Class, Event, Frame, FrameReader, Itemize, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats,
+    ToReceiver, ToSender, messages,
+};
+use crossbeam_channel::{Receiver as Queue, Sender as QueueEnd, bounded, unbounded};
+
+use crate::cache::Cache;
+use crate::error::EngineError;
+use crate::monitor::{Monitor, Progress};
+use crate::names::OwnerNames;
+use crate::outbox::{Outbox, Pace};
+use crate::stop::{Stop, Stopped};
+use crate::{Cancel, threads};
+
+use attributes::Attributes;
+use decide::Work;
+pub use destination::{DestinationIs, STATE_INSIDE};
+use destination::{Destination, Preparation, State};
+use extraneous::Extraneous;
+use finish::LateDirectory;
+use parts::Parts;
+use place::Deferred;
+use signing::SignatureWindow;
+use spill::Spill;
+use staging::Staging;
+
+/// Frames of content that may wait for a worker, for each worker.
+const QUEUED_FRAMES: usize = 3;
+
+/// Frames of messages to the sender that may wait for the writer.
+const QUEUED_REPLIES: usize = 64;
+
+/// The user who logged in, where the receiver runs as root for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoginUser {
+    /// User number.
+    pub uid: u32,
+    /// Number of the user's group.
+    pub gid: u32,
+}
+
+impl LoginUser {
+    /// The user the process runs as.
+    pub fn current() -> Self {
+        Self { uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() }
+    }
+}
+
+/// Where a Receiver puts what it gets.
+#[derive(Debug, Clone)]
+pub struct ReceiverConfig {
+    /// The destination, as the user wrote it.
+    pub destination: PathBuf,
+    /// What it means.
+    pub destination_is: DestinationIs,
+    /// Whether missing parents are made.
+    pub make_parents: bool,
+    /// Whether nothing may be written.
+    pub dry_run: bool,
+    /// Bits that new entries do not get.
+    pub umask: u32,
+    /// Who the SSH user is, if not whom the process runs as.
+    pub login: Option<LoginUser>,
+    /// Worker threads; by default as many as there are processors, from 2 to 8.
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl ReceiverConfig {
+    /// Receives into a directory, which is made if only it is missing, with the process' umask.
+    pub fn new(destination: PathBuf) -> Self {
+        Self {
+            destination,
+            destination_is: DestinationIs::Directory,
+            make_parents: false,
+            dry_run: false,
+            umask: staging::process_umask() & 0o777,
+            login: None,
+            threads: None,
+        }
+    }
+}
+
+/// A destination that is open and ready for a run.
+pub struct Receiver {
+    config: ReceiverConfig,
+    destination: Destination,
+    names: OwnerNames,
+}
+
+impl std::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receiver").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Receiver {
+    /// Opens the destination. From here on nothing outside of [`Receiver::writable_paths`] is opened, so that the
+    /// process may be confined to them before [`Receiver::run`] reads a byte.
+    ///
+    /// # Errors
+    /// [`EngineError::Destination`].
+    pub fn open(config: ReceiverConfig) -> Result<Self, EngineError> {
+        let how = Preparation {
+            is: config.destination_is,
+            make_parents: config.make_parents,
+            dry_run: config.dry_run,
+            login_uid: config.login.map(|login| login.uid),
+        };
+        let destination = Destination::prepare(&config.destination, how)?;
+        Ok(Self { config, destination, names: OwnerNames::load() })
+    }
+
+    /// The directories that the run works in.
+    pub fn writable_paths(&self) -> Vec<&Path> {
+        let mut paths = Vec::new();
+        if self.destination.root.is_some() {
+            paths.push(self.destination.path.as_path());
+        }
+        paths.extend(self.destination.state.as_ref().map(|state| state.path.as_path()));
+        paths
+    }
+
+    /// Takes what the sender at the other end of `reader` and `writer` has. `confined` is told to the sender.
+    ///
+    /// # Errors
+    /// When the run could not be brought to its end; the sender has been told, if it could be.
+    pub fn run(
+        self,
+        reader: impl Read + Send,
+        writer: impl Write + Send,
+        confined: bool,
+        monitor: &dyn Monitor,
+        cancel: &Cancel,
+    ) -> Result<ReceiverStats, EngineError> {
+        let stop = Stop::new();
+        cancel.on_cancel({
+            let stop = stop.clone();
+            move || stop.fail(EngineError::Interrupted)
+        });
+        // The writer outlives a failure of the run, to say what it was.
+        let closing = Stop::new();
+        let (outbox, outgoings) = Outbox::new(QUEUED_REPLIES, closing.clone());
+        let progress = Arc::new(Progress::default());
+        monitor.started(&progress);
+        let alive = sealed(&ToSender::Alive)?;
+        std::thread::scope(|scope| {
+            scope.spawn({
+                let (outbox, progress, stop, closing) = (&outbox, &progress, &stop, &closing);
+                move || {
+                    if let Err(error) = outgoings.write_to(outbox, writer, &alive, Pace::new(None), progress) {
+                        stop.fail(error.into());
+                        closing.finish();
+                    }
+                }
+            });
+            let mut frames = FrameReader::new(reader);
+            let told = AtomicBool::new(false);
+            let tell = |result: &Result<ReceiverStats, EngineError>| {
+                if !told.swap(true, Ordering::AcqRel) {
+                    say_how_it_ended(&outbox, result);
+                    stop.finish();
+                    closing.finish();
+                }
+            };
+            let result = self.receive(&mut frames, &outbox, confined, monitor, &stop, &tell);
+            tell(&result);
+            result
+        })
+    }
+
+    /// The run itself. `tell` is called when its result is known, while the reader still waits for the sender to
+    /// close the stream.
+    fn receive<R: Read + Send>(
+        self,
+        frames: &mut FrameReader<R>,
+        outbox: &Outbox,
+        confined: bool,
+        monitor: &dyn Monitor,
+        stop: &Stop,
+        tell: &dyn Fn(&Result<ReceiverStats, EngineError>),
+    ) -> Result<ReceiverStats, EngineError> {
+        let options = read_start(frames)?;
+        let workers = threads(self.config.threads);
+        if let Some(state) = &self.destination.state {
+            state.lock(stop, || {
+                let text = "another run works on this workspace; waiting for it to end";
+                let _ = outbox.push(&ToSender::Event(Event::Notice { text }));
+            })?;
+        }
+        outbox.compress_with(LevelControl::new())?;
+        let run = Run::new(self, options, workers, outbox, monitor, stop)?;
+        let ready = Ready { uid: rustix::process::geteuid().as_raw(), confined };
+        run.tell(&ToSender::Ready(ready)).map_err(|Stopped| EngineError::Disconnected)?;
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| run.work());
+            }
+            scope.spawn(|| {
+                if let Err(error) = run.take_in(frames) {
+                    stop.fail(error);
+                }
+            });
+            crossbeam_channel::select! {
+                recv(run.settled.1) -> _ => {}
+                recv(stop.stopped()) -> _ => {}
+            }
+            let result = match stop.take_failure() {
+                Some(error) => {
+                    run.abandon();
+                    Err(error)
+                }
+                None => run.finish(),
+            };
+            tell(&result);
+            result
+        })
+    }
+}
+
+/// Tells the sender that the destination cannot be used, in place of a run.
+///
+/// # Errors
+/// When the stream fails.
+pub fn refuse(error: &EngineError, mut writer: impl Write) -> io::Result<()> {
+    let text = bounded_text(&error.to_string());
+    let frame = sealed(&ToSender::Failed { kind: error.failure_kind(), text: &text }).map_err(io::Error::other)?;
+    writer.write_all(&frame)?;
+    writer.flush()
+}
+
+fn sealed(message: &ToSender<'_>) -> Result<Vec<u8>, EngineError> {
+    let mut pack = Pack::new(Class::Control);
+    pack.push(message)?;
+    Ok(pack.seal(None)?)
+}
+
+fn say_how_it_ended(outbox: &Outbox, result: &Result<ReceiverStats, EngineError>) {
+    // If it cannot be said any more, the sender notices the end of the stream.
+    let _ = match result {
+        Ok(stats) => outbox.push(&ToSender::Finished(*stats)),
+        Err(error) => {
+            let text = bounded_text(&error.to_string());
+            outbox.push(&ToSender::Failed { kind: error.failure_kind(), text: &text })
+        }
+    };
+}
+
+fn bounded_text(text: &str) -> String {
+    text.chars().take(coast_wire::limits::MAX_TEXT_BYTES / 4).collect()
+}
+
+/// The first message.
+fn read_start<R: Read>(frames: &mut FrameReader<R>) -> Result<Options, EngineError> {
+    let frame = frames.next_frame()?.ok_or(EngineError::Disconnected)?;
+    let payload = frame.decode()?;
+    let mut all = messages(&payload);
+    match (all.next(), all.next()) {
+        (Some(Ok(ToReceiver::Start(options))), None) => Ok(options),
+        (Some(Err(error)), _) => Err(error.into()),
+        _ => Err(EngineError::Protocol("it did not begin with its options")),
+    }
+}
+
+/// Everything that the threads of a receiving run share.
+struct Run<'a> {
+    /// None only in a dry run, when the destination does not exist.
+    root: Option<Root>,
+    rename: Option<Name>,
+    root_created: bool,
+    state: Option<State>,
+    /// None only in a dry run.
+    staging: Option<Staging>,
+    options: Options,
+    attributes: Attributes,
+    filter: Option<Filter>,
+    cache: Cache,
+    clock_step: Option<ClockStep>,
+    outbox: &'a Outbox,
+    monitor: &'a dyn Monitor,
+    stop: &'a Stop,
+    parts: Parts,
+    work: (QueueEnd<Work>, Queue<Work>),
+    content: (QueueEnd<Frame>, Queue<Frame>),
+    settled: (QueueEnd<()>, Queue<()>),
+    signatures: SignatureWindow,
+    deferred: Spill<Deferred>,
+    in_the_way: Spill<Deferred>,
+    extraneous: Spill<Extraneous>,
+    kept: Spill<Vec<u8>>,
+    late_directories: Spill<LateDirectory>,
+    source_errors: AtomicBool,
+    stats: Mutex<ReceiverStats>,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        receiver: Receiver,
+        options: Options,
+        workers: usize,
+        outbox: &'a Outbox,
+        monitor: &'a dyn Monitor,
+        stop: &'a Stop,
+    ) -> Result<Self, EngineError> {
+        let Receiver { config, destination, names } = receiver;
+        let failed = |error| EngineError::Destination {
+            path: config.destination.clone(),
+            doing: "preparing the private state directory",
+            error,
+        };
+        if options.dry_run != config.dry_run {
+            return Err(EngineError::Protocol("it changed its mind about a dry run"));
+        }
+        let filter = match &options.delete {
+            Some(_) => {
+                let rules = RuleList::from_lines(options.rules.iter().map(|rule| rule.as_slice()))
+                    .and_then(|rules| Filter::compile(&rules, Side::Receiver));
+                Some(rules.map_err(|error| EngineError::Rule(error.to_string()))?)
+            }
+            None => None,
+        };
+        let attributes = Attributes::new(&options, config.umask, config.login, names)?;
+        let state_dir = destination.state.as_ref().map(|state| &state.dir);
+        let staging = destination.state.as_ref().map(State::staging).transpose().map_err(failed)?.map(Staging::new);
+        let name = |text: &str| Name::new(text.as_bytes()).expect("a constant without a slash");
+        let cache = state_dir.map_or_else(Cache::none, |dir| Cache::open_in(dir, &name("cache"), &name("cache.new")));
+        let clock_step = state_dir.and_then(|dir| ClockStep::measure(dir, &name("clock")).ok());
+        let lists = staging.as_ref().map(Staging::dir);
+        Ok(Self {
+            root: destination.root,
+            rename: destination.rename,
+            root_created: destination.created,
+            deferred: Spill::new(lists, "deferred").map_err(failed)?,
+            in_the_way: Spill::new(lists, "in-the-way").map_err(failed)?,
+            extraneous: Spill::new(lists, "extraneous").map_err(failed)?,
+            kept: Spill::new(lists, "kept").map_err(failed)?,
+            late_directories: Spill::new(lists, "directories").map_err(failed)?,
+            state: destination.state,
+            staging,
+            options,
+            attributes,
+            filter,
+            cache,
+            clock_step,
+            outbox,
+            monitor,
+            stop,
+            parts: Parts::default(),
+            work: unbounded(),
+            content: bounded(workers * QUEUED_FRAMES),
+            settled: bounded(1),
+            signatures: SignatureWindow::default(),
+            source_errors: AtomicBool::new(false),
+            stats: Mutex::default(),
+        })
+    }
+
+    fn tell(&self, message: &ToSender<'_>) -> Result<(), Stopped> {
+        self.stop.check_sent(self.outbox.push(message))
+    }
+
+    fn event(&self, event: Event<'_>) {
+        self.monitor.event(&event);
+        // A stopped run needs no events.
+        let _ = self.outbox.push(&ToSender::Event(event));
+    }
+
+    fn count(&self, change: impl FnOnce(&mut ReceiverStats)) {
+        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Tells of something that could not be done at the destination.
+    fn problem(&self, path: &[u8], doing: &str, error: &io::Error) {
+        self.count(|stats| stats.failed += 1);
+        let text = bounded_text(&format!("{doing}: {error}"));
+        self.event(Event::Problem { path, kind: ProblemKind::Destination, text: &text });
+    }
+
+    fn skipped(&self, path: &[u8], text: &str) {
+        if self.options.verbose {
+            self.event(Event::Problem { path, kind: ProblemKind::Skipped, text });
+        }
+    }
+
+    fn changed(&self, path: impl FnOnce() -> Vec<u8>, change: Change) {
+        if self.options.itemize == Itemize::Changes {
+            self.event(Event::Changed { path: &path(), change });
+        }
+    }
+
+    /// Opens a directory of the destination; none in a dry run that would have made it.
+    fn directory(&self, path: &RelPath) -> io::Result<Option<DirHandle>> {
+        match self.root.as_ref().map(|root| root.dir(path)) {
+            Some(Err(error)) if self.options.dry_run && would_be_made(&error) => Ok(None),
+            opened => opened.transpose(),
+        }
+    }
+
+    /// What would fail for every file to come ends the run.
+    fn is_fatal(error: &io::Error) -> bool {
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem)
+    }
+
+    /// Lets everyone keep what they have when a run ends early.
+    fn abandon(&self) {
+        let abandoned = self.parts.abandon();
+        if self.options.partial {
+            self.keep_partials(&abandoned);
+        }
+        drop(abandoned);
+        self.clean_up();
+    }
+
+    fn clean_up(&self) {
+        if let Some(state) = &self.state {
+            // What cannot be removed now is removed by the next run.
+            let _ = state.clean_up();
+        }
+    }
+}
+
+/// In a dry run a directory is missing, or something else has its name, until it would have been made.
+fn would_be_made(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}

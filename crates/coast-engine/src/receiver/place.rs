@@ -1,0 +1,123 @@
+//! Puts staged entries into place: at once, or at the end of the run.
+
+use std::fs::File;
+use std::io;
+
+use coast_tree::{ContentHash, DirHandle, FileIdentity, Kind, Name, Record, RelPath, Timestamp, file_stat};
+use serde::{Deserialize, Serialize};
+
+use super::Run;
+use super::decide::{Failure, Site, spill_failed};
+use super::staging::Staged;
+use crate::error::EngineError;
+
+/// A staged entry whose place is taken at the end of the run.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Deferred {
+    /// The entry, relative to the transfer root.
+    #[serde(with = "serde_bytes")]
+    path: Vec<u8>,
+    /// Its name in the staging area.
+    #[serde(with = "serde_bytes")]
+    staged: Vec<u8>,
+    /// Of a regular file.
+    hash: Option<[u8; 32]>,
+}
+
+impl Run<'_> {
+    /// Puts an entry without content into place.
+    pub(super) fn place(&self, site: &Site<'_>, dir: &DirHandle, staged: Staged) -> Result<(), Failure> {
+        match self.defer(site, staged, None)? {
+            Some(staged) => self.place_now(site, dir, staged),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a regular file into place and remembers what it holds.
+    pub(super) fn place_file(
+        &self,
+        site: &Site<'_>,
+        dir: &DirHandle,
+        staged: Staged,
+        hash: ContentHash,
+        file: &File,
+    ) -> Result<(), Failure> {
+        let Some(staged) = self.defer(site, staged, Some(hash))? else { return Ok(()) };
+        self.place_now(site, dir, staged)?;
+        // The rename changed its ctime; only now it has the identity that the next run will see.
+        self.remember(site, hash, |observed_at| Ok((file_stat(file)?, observed_at)));
+        Ok(())
+    }
+
+    fn place_now(&self, site: &Site<'_>, dir: &DirHandle, staged: Staged) -> Result<(), Failure> {
+        staged.place(dir, &site.entry.name).map_err(|error| Failure::Entry("cannot move it into place", error))
+    }
+
+    /// Keeps a staged entry for the end of the run, if that is when its turn is.
+    fn defer(&self, site: &Site<'_>, staged: Staged, hash: Option<ContentHash>) -> Result<Option<Staged>, Failure> {
+        let list = match site.existing {
+            // Removing a directory is a deletion, and deletions come last.
+            Some(existing) if existing.kind == Kind::Directory => &self.in_the_way,
+            Some(_) if self.options.delay_updates => &self.deferred,
+            _ => return Ok(Some(staged)),
+        };
+        if let Some(staged) = staged.defer() {
+            let item = Deferred {
+                path: site.path(),
+                staged: staged.as_bytes().to_vec(),
+                hash: hash.map(|hash| *hash.as_bytes()),
+            };
+            list.push(&item).map_err(|error| Failure::Run(spill_failed(error)))?;
+        }
+        Ok(None)
+    }
+
+    /// Puts all replaced entries into place, in one short burst.
+    pub(super) fn place_deferred(&self) -> Result<(), EngineError> {
+        self.place_all(&self.deferred, |_, _| Ok(()))
+    }
+
+    /// Puts entries where directories were, which by now are deleted, if they could be.
+    pub(super) fn place_where_directories_were(&self) -> Result<(), EngineError> {
+        self.place_all(&self.in_the_way, |dir, name| match dir.rmdir(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        })
+    }
+
+    fn place_all(
+        &self,
+        list: &super::Spill<Deferred>,
+        make_way: impl Fn(&DirHandle, &Name) -> io::Result<()>,
+    ) -> Result<(), EngineError> {
+        let (Some(root), Some(staging)) = (&self.root, &self.staging) else { return Ok(()) };
+        for item in list.drain().map_err(spill_failed)? {
+            let item = item.map_err(spill_failed)?;
+            let own = |bytes: &[u8]| Name::new(bytes).map_err(|error| spill_failed(io::Error::other(error)));
+            let path = RelPath::new(&item.path).map_err(|error| spill_failed(io::Error::other(error)))?;
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            let staged = staging.adopt(own(&item.staged)?);
+            let placed = root.dir(&parent).and_then(|dir| {
+                make_way(&dir, &name)?;
+                staged.place(&dir, &name)?;
+                Ok(dir)
+            });
+            match (placed, item.hash) {
+                (Ok(dir), Some(hash)) => self.remember_late(&parent, &dir, name, ContentHash::from_bytes(hash)),
+                (Ok(_), None) => {}
+                (Err(error), _) => self.problem(&item.path, "cannot make way for it", &error),
+            }
+        }
+        Ok(())
+    }
+
+    fn remember_late(&self, parent: &RelPath, dir: &DirHandle, name: Name, hash: ContentHash) {
+        let observed_at = Timestamp::now();
+        let Some(step) = self.clock_step else { return };
+        if let Ok(Some(stat)) = dir.stat(&name)
+            && step.settled(&FileIdentity::from(&stat), observed_at)
+        {
+            self.cache.append(parent, vec![Record { name, stat: FileIdentity::from(&stat), hash }]);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Signatures of what is there already, so that only differences have to come; and the window that bounds them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use coast_delta::Signature;
+use coast_tree::{DirHandle, FileIdentity, Kind, Name};
+use coast_wire::limits::SIGNATURE_WINDOW_BYTES;
+use coast_wire::{Need, ToSender, Want};
+
+use super::decide::{Failure, Site, Work, full_path};
+use super::destination::keep_partial;
+use super::lane::{Basis, BasisPlace, Lane};
+use super::parts::{FileState, LivePart};
+use super::Run;
+
+/// Less than this of an interrupted file is not worth keeping.
+const MIN_PARTIAL_BYTES: u64 = 1 << 20;
+
+/// How many bytes of signatures wait for their deltas.
+#[derive(Default)]
+pub(super) struct SignatureWindow {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    used: usize,
+    /// What has to be signed when there is room. Bounded by the sender's window.
+    waiting: VecDeque<(Arc<LivePart>, u32)>,
+}
+
+impl SignatureWindow {
+    /// Takes room, or remembers who wanted it. A worker never waits here: it may be the one who makes room.
+    fn take(&self, bytes: usize, part: &Arc<LivePart>, index: u32) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.used > 0 && state.used + bytes > SIGNATURE_WINDOW_BYTES {
+            state.waiting.push_back((part.clone(), index));
+            return false;
+        }
+        state.used += bytes;
+        true
+    }
+
+    fn release(&self, bytes: usize) -> Option<(Arc<LivePart>, u32)> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.used = state.used.saturating_sub(bytes);
+        state.waiting.pop_front()
+    }
+}
+
+impl Run<'_> {
+    /// Makes a signature of what is there of a file, and asks for the difference.
+    pub(super) fn sign(&self, site: &Site<'_>) -> Result<(), Failure> {
+        let Some((mut file, basis)) = self.open_basis(site) else { return Ok(self.ask_again(site)?) };
+        let length = basis.identity.size;
+        let block = u64::from(coast_delta::block_size(length)).max(1);
+        // Twelve bytes a block and a header.
+        let bytes = usize::try_from(length.div_ceil(block) * 12 + 12).unwrap_or(SIGNATURE_WINDOW_BYTES);
+        if !self.signatures.take(bytes, site.part, site.index) {
+            return Ok(());
+        }
+        let signature = match Signature::of(&mut file, length) {
+            Ok(signature) => signature,
+            Err(error) => {
+                self.release_signature(bytes);
+                return Err(Failure::Entry("cannot read what is there", error));
+            }
+        };
+        *site.entry.state() = FileState::Transfer(Arc::new(Lane::new(Some(basis), bytes, site.existing)));
+        let needs = vec![Need { index: site.index, want: Want::Delta(signature.as_bytes()) }];
+        Ok(self.tell(&ToSender::Needs { part: site.part.id, needs })?)
+    }
+
+    /// The delta to a signature has come, or never will.
+    pub(super) fn release_signature(&self, bytes: usize) {
+        if bytes > 0
+            && let Some((part, index)) = self.signatures.release(bytes)
+        {
+            self.enqueue(Work::Sign(part, index));
+        }
+    }
+
+    fn open_basis(&self, site: &Site<'_>) -> Option<(std::fs::File, Basis)> {
+        let partial = self.partial_dir().and_then(|dir| {
+            let key = partial_key(&site.path());
+            let (file, stat) = dir.open_file(&key).ok()?;
+            Some((file, Basis { place: BasisPlace::Partial(key), identity: FileIdentity::from(&stat) }))
+        });
+        let existing = site.existing.filter(|existing| existing.kind == Kind::File);
+        // Of two bases the longer one has more to offer.
+        if let Some(partial) = partial
+            && existing.is_none_or(|existing| existing.size < partial.1.identity.size)
+        {
+            return Some(partial);
+        }
+        existing?;
+        let (file, stat) = site.dir?.open_file(&site.entry.name).ok()?;
+        Some((file, Basis { place: BasisPlace::Destination, identity: FileIdentity::from(&stat) }))
+    }
+
+    /// Opens again what a signature was made of; none when it is no longer that.
+    pub(super) fn reopen_basis(&self, basis: &Basis, dir: &DirHandle, name: &Name) -> io::Result<Option<std::fs::File>> {
+        let (file, stat) = match &basis.place {
+            BasisPlace::Destination => dir.open_file(name)?,
+            BasisPlace::Partial(key) => match self.partial_dir() {
+                Some(partial) => partial.open_file(key)?,
+                None => return Ok(None),
+            },
+        };
+        Ok((FileIdentity::from(&stat) == basis.identity).then_some(file))
+    }
+
+    fn partial_dir(&self) -> Option<DirHandle> {
+        let state = self.state.as_ref().filter(|_| self.options.partial)?;
+        state.dir.child(&Name::new(b"partial").ok()?).ok()
+    }
+
+    /// Whether an interrupted run left something of this file.
+    pub(super) fn has_partial(&self, site: &Site<'_>) -> bool {
+        self.partial_dir()
+            .is_some_and(|dir| dir.stat(&partial_key(&site.path())).is_ok_and(|stat| stat.is_some()))
+    }
+
+    /// Removes what was left of a file that is whole now.
+    pub(super) fn forget_partial(&self, basis: &Basis) {
+        if let (BasisPlace::Partial(key), Some(dir)) = (&basis.place, self.partial_dir()) {
+            // Left behind, it would be the basis of another run, and checked like any.
+            let _ = dir.unlink(key);
+        }
+    }
+
+    /// Keeps what arrived of large files.
+    pub(super) fn keep_partials(&self, parts: &[Arc<LivePart>]) {
+        let (Some(state), Some(staging)) = (&self.state, &self.staging) else { return };
+        for part in parts {
+            for entry in &part.entries {
+                let lane = match &*entry.state() {
+                    FileState::Transfer(lane) => lane.clone(),
+                    _ => continue,
+                };
+                let Some(target) = lane.close().filter(|target| target.written >= MIN_PARTIAL_BYTES) else { continue };
+                if let Some(staged) = target.output.and_then(|(staged, _)| staged.defer()) {
+                    let key = partial_key(&full_path(part, &entry.name));
+                    // What cannot be kept is sent again.
+                    let _ = keep_partial(state, staging.dir(), &staged, &key);
+                }
+            }
+        }
+    }
+}
+
+/// The name under which an interrupted file is kept.
+fn partial_key(path: &[u8]) -> Name {
+    let hash = coast_tree::ContentHash::of(path).to_string();
+    Name::new(hash.as_bytes()).expect("hexadecimal digits are a name")
+}

@@ -1,0 +1,191 @@
+//! A list that grows with the tree and is read once at the end: in a file of the state directory, not in memory.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::marker::PhantomData;
+use std::sync::{Mutex, PoisonError};
+
+use coast_tree::{DirHandle, Name};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Bytes of one item at most; ours are a few paths.
+const MAX_ITEM_BYTES: usize = 1 << 20;
+
+/// A list of items, appended to by many threads.
+pub(super) struct Spill<T> {
+    items: Mutex<Items>,
+    item: PhantomData<fn(T) -> T>,
+}
+
+struct Items {
+    store: Store,
+    count: u64,
+    scratch: Vec<u8>,
+}
+
+enum Store {
+    File(BufWriter<File>),
+    /// In a dry run, which writes no file.
+    Memory(Vec<u8>),
+}
+
+impl<T: Serialize + DeserializeOwned> Spill<T> {
+    /// A list in a file that is gone with the run; in memory if there is no directory for one.
+    pub(super) fn new(dir: Option<&DirHandle>, name: &str) -> io::Result<Self> {
+        let store = match dir {
+            None => Store::Memory(Vec::new()),
+            Some(dir) => {
+                let name = Name::new(name.as_bytes()).map_err(io::Error::other)?;
+                let file = dir.create_file(&name, 0o600)?;
+                // Open and nameless: nothing is left of it, however the run ends.
+                dir.unlink(&name)?;
+                Store::File(BufWriter::with_capacity(64 << 10, file))
+            }
+        };
+        Ok(Self { items: Mutex::new(Items { store, count: 0, scratch: Vec::new() }), item: PhantomData })
+    }
+
+    pub(super) fn push(&self, item: &T) -> io::Result<()> {
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let Items { store, count, scratch } = &mut *items;
+        scratch.clear();
+        let encoded = postcard::to_extend(item, std::mem::take(scratch)).map_err(io::Error::other)?;
+        let length = u32::try_from(encoded.len()).map_err(io::Error::other)?.to_le_bytes();
+        let writer: &mut dyn Write = match store {
+            Store::File(file) => file,
+            Store::Memory(bytes) => bytes,
+        };
+        // The length on both sides, so that the list can be read from either end.
+        for bytes in [&length[..], &encoded, &length[..]] {
+            writer.write_all(bytes)?;
+        }
+        *count += 1;
+        *scratch = encoded;
+        Ok(())
+    }
+
+    /// The items in the order they were pushed; the list is empty afterwards.
+    pub(super) fn drain(&self) -> io::Result<Drain<T>> {
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader: Box<dyn BufRead + Send> = match &mut items.store {
+            Store::File(file) => {
+                file.flush()?;
+                let mut file = file.get_ref().try_clone()?;
+                file.seek(SeekFrom::Start(0))?;
+                Box::new(BufReader::with_capacity(64 << 10, file))
+            }
+            Store::Memory(bytes) => Box::new(io::Cursor::new(std::mem::take(bytes))),
+        };
+        Ok(Drain { reader, left: std::mem::take(&mut items.count), item: PhantomData })
+    }
+
+    /// The items from the last to the first; the list is empty afterwards.
+    pub(super) fn drain_back(&self) -> io::Result<DrainBack<T>> {
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reader, end): (Box<dyn ReadSeek + Send>, u64) = match &mut items.store {
+            Store::File(file) => {
+                file.flush()?;
+                let mut file = file.get_ref().try_clone()?;
+                let end = file.seek(SeekFrom::End(0))?;
+                (Box::new(file), end)
+            }
+            Store::Memory(bytes) => {
+                let bytes = std::mem::take(bytes);
+                let end = bytes.len() as u64;
+                (Box::new(io::Cursor::new(bytes)), end)
+            }
+        };
+        items.count = 0;
+        Ok(DrainBack { reader, end, item: PhantomData })
+    }
+}
+
+trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
+
+/// See [`Spill::drain`].
+pub(super) struct Drain<T> {
+    reader: Box<dyn BufRead + Send>,
+    left: u64,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Iterator for Drain<T> {
+    type Item = io::Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let mut read = || {
+            let length = read_length(&mut self.reader)?;
+            let mut item = vec![0; length + 4];
+            self.reader.read_exact(&mut item)?;
+            postcard::from_bytes(&item[..length]).map_err(io::Error::other)
+        };
+        Some(read())
+    }
+}
+
+/// See [`Spill::drain_back`].
+pub(super) struct DrainBack<T> {
+    reader: Box<dyn ReadSeek + Send>,
+    end: u64,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Iterator for DrainBack<T> {
+    type Item = io::Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.end < 8 {
+            return None;
+        }
+        let mut read = || {
+            self.reader.seek(SeekFrom::Start(self.end - 4))?;
+            let length = read_length(&mut self.reader)?;
+            let start = self.end.checked_sub(8 + length as u64).ok_or(io::ErrorKind::InvalidData)?;
+            self.reader.seek(SeekFrom::Start(start + 4))?;
+            let mut item = vec![0; length];
+            self.reader.read_exact(&mut item)?;
+            self.end = start;
+            postcard::from_bytes(&item).map_err(io::Error::other)
+        };
+        let result = read();
+        if result.is_err() {
+            self.end = 0;
+        }
+        Some(result)
+    }
+}
+
+fn read_length(reader: &mut impl Read) -> io::Result<usize> {
+    let mut length = [0; 4];
+    reader.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > MAX_ITEM_BYTES { Err(io::ErrorKind::InvalidData.into()) } else { Ok(length) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Spill;
+
+    #[test]
+    fn items_come_back_in_either_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let handle = coast_tree::Root::open(dir.path()).unwrap().handle();
+        for place in [None, Some(&handle)] {
+            let spill = Spill::<Vec<u8>>::new(place, "list").unwrap();
+            let items: Vec<Vec<u8>> = (0..200u8).map(|n| vec![n; usize::from(n) * 7]).collect();
+            items.iter().for_each(|item| spill.push(item).unwrap());
+            let forth: Vec<Vec<u8>> = spill.drain().unwrap().map(Result::unwrap).collect();
+            assert_eq!(forth, items);
+            let spill = Spill::<Vec<u8>>::new(place, "list").unwrap();
+            items.iter().for_each(|item| spill.push(item).unwrap());
+            let mut back: Vec<Vec<u8>> = spill.drain_back().unwrap().map(Result::unwrap).collect();
+            back.reverse();
+            assert_eq!(back, items);
+            assert!(spill.drain().unwrap().next().is_none());
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file is left");
+    }
+}

@@ -1,0 +1,310 @@
+//! Answers what the receiver needs: reads, hashes and packs small files together; large ones are streamed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use coast_tree::{ContentHash, DirHandle, FileIdentity, Timestamp};
+use coast_wire::limits::{MAX_SIGNATURE_BYTES, MAX_WHOLE_BYTES, PACK_BYTES};
+use coast_wire::{Class, Compressor, FileId, Gone, Need, Pack, ProblemKind, ToReceiver, Want, WholeError};
+use serde::Serialize;
+
+use super::Run;
+use super::offer::{OfferedFile, OfferedPart};
+use crate::error::EngineError;
+use crate::monitor::add;
+use crate::outbox::SendError;
+use crate::stop::Stopped;
+use crate::wire_time;
+
+/// Needs that one worker takes at a time: enough to open a directory once for many files, few enough that all
+/// workers have some.
+const GROUP: usize = 32;
+
+/// How often a file that changes while it is read is read again.
+pub(super) const ATTEMPTS: u32 = 4;
+
+/// Some needs of one part.
+pub(super) struct Job {
+    part: Arc<OfferedPart>,
+    needs: Vec<(u32, Task)>,
+}
+
+enum Task {
+    Hash,
+    Content,
+    Delta(Vec<u8>),
+}
+
+impl Job {
+    /// Checks needs and splits them into jobs.
+    pub(super) fn group(part: Arc<OfferedPart>, needs: Vec<Need<'_>>) -> Result<Vec<Self>, EngineError> {
+        let mut jobs = Vec::with_capacity(needs.len().div_ceil(GROUP));
+        let mut group = Vec::new();
+        for Need { index, want } in needs {
+            let file = part.entries.get(index as usize).and_then(|entry| entry.file.as_ref());
+            let file = file.ok_or(EngineError::Protocol("it asked for a file that was not offered"))?;
+            // One question at a time for each file bounds the queue by the window.
+            if file.asked.swap(true, Ordering::AcqRel) {
+                return Err(EngineError::Protocol("it asked twice for the same file"));
+            }
+            let task = match want {
+                Want::Hash => Task::Hash,
+                Want::Content => Task::Content,
+                Want::Delta(signature) if signature.len() <= MAX_SIGNATURE_BYTES => Task::Delta(signature.to_vec()),
+                Want::Delta(_) => return Err(EngineError::Protocol("it sent a signature that is too large")),
+            };
+            group.push((index, task));
+            if group.len() == GROUP {
+                jobs.push(Self { part: part.clone(), needs: std::mem::take(&mut group) });
+            }
+        }
+        if !group.is_empty() {
+            jobs.push(Self { part, needs: group });
+        }
+        Ok(jobs)
+    }
+}
+
+/// Why a file could not be sent as it was asked for.
+pub(super) enum Failure {
+    Stopped,
+    /// It is told to both sides.
+    Gone(Gone, String),
+}
+
+impl From<Stopped> for Failure {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            Self::Gone(Gone::Vanished, "it vanished before it was read".to_owned())
+        } else {
+            Self::Gone(Gone::Unreadable, format!("cannot read it: {error}"))
+        }
+    }
+}
+
+/// One worker: its pack in the making and its compressor.
+pub(super) struct Answerer<'a> {
+    pub(super) run: &'a Run<'a>,
+    pack: Pack,
+    compressor: Option<Compressor>,
+}
+
+impl Run<'_> {
+    /// One worker's life: answers jobs and compresses what others read, until the run stops.
+    pub(super) fn work(&self) {
+        let compressor = match self.level.clone().map(Compressor::new).transpose() {
+            Ok(compressor) => compressor,
+            Err(error) => return self.stop.fail(error.into()),
+        };
+        let mut answerer = Answerer { run: self, pack: Pack::new(Class::Data), compressor };
+        let _: Result<(), Stopped> = answerer.answer_all();
+    }
+}
+
+impl Answerer<'_> {
+    fn answer_all(&mut self) -> Result<(), Stopped> {
+        loop {
+            if let Ok(pack) = self.run.seals.1.try_recv() {
+                self.seal(pack)?;
+            } else if let Ok(job) = self.run.queued_jobs.try_recv() {
+                self.answer(job)?;
+            } else {
+                // Nothing to do: what was packed must not wait for more.
+                self.flush()?;
+                crossbeam_channel::select! {
+                    recv(self.run.seals.1) -> pack => self.seal(pack.map_err(|_| Stopped)?)?,
+                    recv(self.run.queued_jobs) -> job => self.answer(job.map_err(|_| Stopped)?)?,
+                    recv(self.run.stop.stopped()) -> _ => return Err(Stopped),
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, job: Job) -> Result<(), Stopped> {
+        let part = &job.part;
+        let opened = self.run.root.dir(&part.path);
+        for (index, task) in job.needs {
+            if self.run.stop.is_stopped() {
+                return Err(Stopped);
+            }
+            let id = FileId { part: part.id, index };
+            let entry = &part.entries[index as usize];
+            let Some(file) = &entry.file else { continue };
+            let answered = match &opened {
+                Ok(dir) => self.answer_one(dir, part, id, file, task),
+                Err(error) => Err(std::io::Error::from(error.kind()).into()),
+            };
+            match answered {
+                Ok(()) => {}
+                Err(Failure::Stopped) => return Err(Stopped),
+                Err(Failure::Gone(reason, text)) => self.gone(part, id, file, reason, &text)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_one(
+        &mut self,
+        dir: &DirHandle,
+        part: &OfferedPart,
+        id: FileId,
+        file: &OfferedFile,
+        task: Task,
+    ) -> Result<(), Failure> {
+        let name = &part.entries[id.index as usize].name;
+        match task {
+            Task::Hash => self.hash(dir, name, id, file),
+            Task::Content if file.identity.size <= MAX_WHOLE_BYTES => self.whole(dir, name, id, file),
+            Task::Content => self.stream(dir, name, id, file, None),
+            Task::Delta(signature) => self.stream(dir, name, id, file, Some(signature)),
+        }
+    }
+
+    fn gone(
+        &mut self,
+        part: &OfferedPart,
+        id: FileId,
+        file: &OfferedFile,
+        reason: Gone,
+        text: &str,
+    ) -> Result<(), Stopped> {
+        let kind = match reason {
+            Gone::Vanished => ProblemKind::Vanished,
+            Gone::Unreadable | Gone::Changing => ProblemKind::SourceRead,
+        };
+        let path = part.path.join(&part.entries[id.index as usize].name);
+        self.run.problem(path.as_ref().map_or(part.path.as_bytes(), |path| path.as_bytes()), kind, text);
+        file.asked.store(false, Ordering::Release);
+        self.push(&ToReceiver::Gone { file: id, reason })
+    }
+
+    /// A file that fits into one message.
+    fn whole(
+        &mut self,
+        dir: &DirHandle,
+        name: &coast_tree::Name,
+        id: FileId,
+        file: &OfferedFile,
+    ) -> Result<(), Failure> {
+        for _ in 0..ATTEMPTS {
+            let observed_at = Timestamp::now();
+            let (opened, stat) = dir.open_file(name)?;
+            if stat.size > MAX_WHOLE_BYTES {
+                return self.stream(dir, name, id, file, None);
+            }
+            let length = usize::try_from(stat.size).expect("at most MAX_WHOLE_BYTES");
+            if self.pack.len() + length > PACK_BYTES + PACK_BYTES / 4 {
+                self.flush()?;
+            }
+            let before = FileIdentity::from(&stat);
+            let times = self.run.options.times;
+            // Free for the next question as soon as the answer may be on its way.
+            file.asked.store(false, Ordering::Release);
+            let packed = self.pack.whole(id, length, |buffer| -> Result<_, Failure> {
+                let start = buffer.len();
+                // Room for one byte more shows a file that grew.
+                buffer.reserve(length + 1);
+                while buffer.len() <= start + length {
+                    if rustix::io::retry_on_intr(|| rustix::io::read(&opened, rustix::buffer::spare_capacity(buffer)))
+                        .map_err(std::io::Error::from)?
+                        == 0
+                        || buffer.len() == start + length
+                    {
+                        break;
+                    }
+                }
+                let after = coast_tree::file_stat(&opened)?;
+                if buffer.len() != start + length || FileIdentity::from(&after) != before {
+                    return Err(changing());
+                }
+                let hash = match file.known_hash {
+                    Some(hash) if file.identity == before => hash,
+                    _ => {
+                        let hash = ContentHash::of(&buffer[start..]);
+                        file.found(before, hash, observed_at);
+                        hash
+                    }
+                };
+                Ok((*hash.as_bytes(), times.then(|| wire_time(stat.mtime))))
+            });
+            match packed {
+                Ok(()) => {
+                    add(&self.run.progress.sent_bytes, stat.size);
+                    return if self.pack.len() >= PACK_BYTES { Ok(self.flush()?) } else { Ok(()) };
+                }
+                Err(WholeError::Read(Failure::Gone(Gone::Changing, _)) | WholeError::Length) => {}
+                Err(WholeError::Read(failure)) => return Err(failure),
+                Err(WholeError::Wire(error)) => {
+                    self.run.stop.fail(error.into());
+                    return Err(Failure::Stopped);
+                }
+            }
+        }
+        Err(changing())
+    }
+
+    /// Appends a message to the pack.
+    pub(super) fn push<M: Serialize>(&mut self, message: &M) -> Result<(), Stopped> {
+        if self.pack.len() >= PACK_BYTES {
+            self.flush()?;
+        }
+        let before = self.pack.len();
+        match self.pack.push(message) {
+            Ok(()) => Ok(()),
+            Err(_) if before > 0 => {
+                self.flush()?;
+                self.run.stop.check_sent(self.pack.push(message).map_err(SendError::from))
+            }
+            Err(error) => self.run.stop.check_sent(Err(error.into())),
+        }
+    }
+
+    /// Sends what was packed.
+    pub(super) fn flush(&mut self) -> Result<(), Stopped> {
+        if self.pack.is_empty() {
+            return Ok(());
+        }
+        let pack = std::mem::replace(&mut self.pack, Pack::new(Class::Data));
+        self.seal(pack)
+    }
+
+    /// Gives what was packed to whoever has time to compress it, so that one large file keeps all workers busy.
+    pub(super) fn hand_over(&mut self) -> Result<(), Stopped> {
+        let pack = std::mem::replace(&mut self.pack, Pack::new(Class::Data));
+        match self.run.seals.0.try_send(pack) {
+            Ok(()) => Ok(()),
+            Err(refused) => self.seal(refused.into_inner()),
+        }
+    }
+
+    pub(super) fn packed_bytes(&self) -> usize {
+        self.pack.len()
+    }
+
+    fn seal(&mut self, pack: Pack) -> Result<(), Stopped> {
+        let more = !self.run.queued_jobs.is_empty() || !self.run.seals.1.is_empty();
+        let bottleneck = self.run.outbox.bottleneck(more);
+        match pack.seal(self.compressor.as_mut().map(|compressor| (compressor, bottleneck))) {
+            Ok(frame) => self.run.outbox.send(frame),
+            Err(error) => {
+                self.run.stop.fail(error.into());
+                Err(Stopped)
+            }
+        }
+    }
+}
+
+pub(super) fn changing() -> Failure {
+    Failure::Gone(Gone::Changing, "it changed each time it was read".to_owned())
+}
+
+/// Frees a file for the next question.
+pub(super) fn answered(asked: &AtomicBool) {
+    asked.store(false, Ordering::Release);
+}

@@ -1,0 +1,304 @@
+//! The side that has the files: offers its tree, answers what the receiver needs, and never waits for the one to
+//! finish before the other.
+//!
+//! Threads: walkers offer directories (held back by the window), one reader takes the receiver's messages and never
+//! waits for anything, workers answer needs, one writer owns the stream. Because the reader never waits, the
+//! receiver can always send; because of that it can always apply what it got; so nothing can lock up.
+
+mod answer;
+mod offer;
+mod source;
+mod stream;
+mod window;
+
+use std::io::{Read, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use coast_filter::{Filter, RuleList, Side};
+use coast_tree::Root;
+use coast_wire::{
+    Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats, ToReceiver,
+    ToSender, messages,
+};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use crate::cache::Cache;
+use crate::error::EngineError;
+use crate::monitor::{Monitor, Progress, add};
+use crate::outbox::{Outbox, Pace};
+use crate::stop::{Stop, Stopped};
+use crate::{Cancel, threads};
+
+use answer::Job;
+use offer::{Offers, Walker};
+pub use source::Source;
+use window::Window;
+
+/// Frames that may wait for the writer. Some megabytes: enough to bridge a pause of the link or of the workers.
+const QUEUED_FRAMES: usize = 8;
+
+/// What a Sender shall do.
+#[derive(Debug)]
+pub struct SenderConfig {
+    /// What to send.
+    pub source: Source,
+    /// What the receiver is told to do.
+    pub options: Options,
+    /// Filter rules of the run; they travel in `options` too, this is the parsed form.
+    pub rules: RuleList,
+    /// File of the content cache; none to work without.
+    pub cache: Option<PathBuf>,
+    /// `-z`
+    pub compress: bool,
+    /// Bytes per second that may be written, if limited.
+    pub bytes_per_second: Option<u64>,
+    /// Worker threads; by default as many as there are processors, from 2 to 8.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// What a run did.
+#[derive(Debug, Clone)]
+pub struct RunReport {
+    /// The sender's counts.
+    pub sender: SenderStats,
+    /// The receiver's counts.
+    pub receiver: ReceiverStats,
+    /// Who did the receiver's work.
+    pub ready: Ready,
+    /// Bytes written to the stream.
+    pub wire_sent_bytes: u64,
+    /// Bytes read from the stream.
+    pub wire_received_bytes: u64,
+}
+
+impl RunReport {
+    /// The exit code that rsync's users know: 23 when something was not transferred, 25 when `--max-delete` stopped
+    /// deletions, 24 when source files vanished, else 0.
+    pub fn exit_code(&self) -> u8 {
+        if self.sender.unreadable > 0 || self.receiver.failed > 0 {
+            23
+        } else if self.receiver.over_max_delete > 0 {
+            25
+        } else if self.sender.vanished > 0 {
+            24
+        } else {
+            0
+        }
+    }
+}
+
+/// Sends a tree to the receiver at the other end of `reader` and `writer`; returns when the receiver has finished.
+///
+/// # Errors
+/// When the run could not be brought to its end; see [`EngineError`]. What single entries suffer is told to
+/// `monitor` and counted in the report.
+pub fn send(
+    config: SenderConfig,
+    reader: impl Read + Send,
+    writer: impl Write + Send,
+    monitor: &dyn Monitor,
+    cancel: &Cancel,
+) -> Result<RunReport, EngineError> {
+    let threads = threads(config.threads);
+    let stop = Stop::new();
+    cancel.on_cancel({
+        let stop = stop.clone();
+        move || stop.fail(EngineError::Interrupted)
+    });
+    let located = config.source.locate()?;
+    let mut options = config.options;
+    options.rules = config.rules.to_lines().into_iter().map(serde_bytes::ByteBuf::from).collect();
+    let filter =
+        Filter::compile(&config.rules, Side::Sender).map_err(|error| EngineError::Rule(error.to_string()))?;
+
+    let level = config.compress.then(LevelControl::new);
+    let (outbox, outgoings) = Outbox::new(QUEUED_FRAMES, stop.clone());
+    if let Some(level) = &level {
+        outbox.compress_with(level.clone())?;
+    }
+    let (jobs, queued_jobs) = unbounded();
+    let progress = Arc::new(Progress::default());
+    monitor.started(&progress);
+    let run = Run {
+        root: located.root,
+        options,
+        outbox,
+        level,
+        window: Window::new(stop.clone()),
+        offers: Offers::new(),
+        cache: Cache::open(config.cache.as_deref()),
+        jobs,
+        queued_jobs,
+        seals: crossbeam_channel::bounded(threads),
+        stats: Mutex::default(),
+        source_errors: AtomicBool::new(false),
+        outcome: Mutex::default(),
+        monitor,
+        progress,
+        stop,
+    };
+    let alive = {
+        let mut pack = Pack::new(Class::Control);
+        pack.push(&ToReceiver::Alive)?;
+        pack.seal(None)?
+    };
+
+    let mut received = 0;
+    let wrote = std::thread::scope(|scope| {
+        let (run, alive) = (&run, &alive[..]);
+        let writing = scope.spawn(move || {
+            let written = outgoings.write_to(&run.outbox, writer, alive, Pace::new(config.bytes_per_second), &run.progress);
+            if written.is_err() {
+                // The reader learns the reason from the other side, if that still can say one.
+                run.stop.finish();
+            }
+            written
+        });
+        for _ in 0..threads {
+            scope.spawn(|| run.work());
+        }
+        scope.spawn(|| Walker::new(run, filter, located.selection).walk(threads));
+        received = run.read(reader);
+        writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    if let Some(error) = run.stop.take_failure() {
+        return Err(error);
+    }
+    let outcome = std::mem::take(&mut *run.outcome.lock().unwrap_or_else(PoisonError::into_inner));
+    let (Some(ready), Some(receiver)) = (outcome.ready, outcome.finished) else {
+        wrote?;
+        return Err(EngineError::Disconnected);
+    };
+    if !run.options.dry_run {
+        run.cache.save();
+    }
+    let sender = *run.stats.lock().unwrap_or_else(PoisonError::into_inner);
+    let wire_sent_bytes = run.progress.wire_sent_bytes.load(Ordering::Relaxed);
+    Ok(RunReport { sender, receiver, ready, wire_sent_bytes, wire_received_bytes: received })
+}
+
+/// Everything that the threads of a sending run share.
+struct Run<'a> {
+    root: Root,
+    options: Options,
+    outbox: Outbox,
+    level: Option<Arc<LevelControl>>,
+    window: Window,
+    offers: Offers,
+    cache: Cache,
+    jobs: Sender<Job>,
+    queued_jobs: Receiver<Job>,
+    /// Chunks of large files that wait to be compressed by whoever has time.
+    seals: (Sender<Pack>, Receiver<Pack>),
+    stats: Mutex<SenderStats>,
+    /// Whether something of the source could not be read: then nothing is deleted.
+    source_errors: AtomicBool,
+    outcome: Mutex<Outcome>,
+    monitor: &'a dyn Monitor,
+    progress: Arc<Progress>,
+    stop: Stop,
+}
+
+/// What the receiver said of itself.
+#[derive(Default)]
+struct Outcome {
+    ready: Option<Ready>,
+    finished: Option<ReceiverStats>,
+}
+
+impl Run<'_> {
+    /// Takes the receiver's messages until the stream ends; returns the bytes read.
+    fn read(&self, stream: impl Read) -> u64 {
+        let mut reader = FrameReader::new(stream);
+        loop {
+            let result = match reader.next_frame() {
+                Ok(Some(frame)) => frame.decode().map_err(EngineError::from).and_then(|payload| {
+                    add(&self.progress.wire_received_bytes, payload.len() as u64);
+                    messages(&payload).try_for_each(|message| self.handle(message?))
+                }),
+                Ok(None) => break,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = result {
+                self.stop.fail(error);
+                break;
+            }
+        }
+        self.stop.finish();
+        reader.wire_bytes()
+    }
+
+    fn handle(&self, message: ToSender<'_>) -> Result<(), EngineError> {
+        match message {
+            ToSender::Ready(ready) => self.outcome().ready = Some(ready),
+            ToSender::Needs { part, needs } => {
+                let part = self.offers.get(part)?;
+                for group in Job::group(part, needs)? {
+                    // The receiving end lives as long as the run.
+                    let _ = self.jobs.send(group);
+                }
+            }
+            ToSender::Settled { part } => {
+                let part = self.offers.settle(part)?;
+                self.window.release(part.weight());
+                add(&self.progress.settled_entries, part.entries.len() as u64);
+                self.cache.append(&part.path, part.records());
+            }
+            ToSender::Event(event) => self.monitor.event(&event),
+            ToSender::Finished(stats) => {
+                self.outcome().finished = Some(stats);
+                self.stop.finish();
+            }
+            ToSender::Failed { kind, text } => {
+                return Err(EngineError::Remote { kind, text: text.to_owned() });
+            }
+            ToSender::Alive => {}
+            _ => return Err(EngineError::Protocol("it sent a message of an unknown kind")),
+        }
+        Ok(())
+    }
+
+    fn outcome(&self) -> std::sync::MutexGuard<'_, Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, change: impl FnOnce(&mut SenderStats)) {
+        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Sends a control message, or ends the run.
+    fn tell(&self, message: &ToReceiver<'_>) -> Result<(), Stopped> {
+        self.stop.check_sent(self.outbox.push(message))
+    }
+
+    /// Tells the user of a source entry that could not be sent, and remembers what follows from it.
+    fn problem(&self, path: &[u8], kind: ProblemKind, text: &str) {
+        match kind {
+            ProblemKind::Vanished => self.count(|stats| stats.vanished += 1),
+            ProblemKind::SourceRead => {
+                self.source_errors.store(true, Ordering::Release);
+                self.count(|stats| stats.unreadable += 1);
+            }
+            _ => {}
+        }
+        self.monitor.event(&Event::Problem { path, kind, text });
+    }
+}
+
+impl SenderConfig {
+    /// Sends `source` with no options and no rules.
+    pub fn new(source: Source) -> Self {
+        Self {
+            source,
+            options: Options::default(),
+            rules: RuleList::new(),
+            cache: None,
+            compress: false,
+            bytes_per_second: None,
+            threads: None,
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! Walks the source and offers it, directory by directory; remembers what was offered until it is settled.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use coast_filter::{DirFilter, EntryKind as FilterKind, Filter};
+use coast_tree::{
+    ClockStep, ContentHash, DirHandle, FileIdentity, Kind, Listed, Name, Record, RelPath, Stat, Timestamp, Visit, walk,
+};
+use coast_wire::limits::MAX_PART_ENTRIES;
+use coast_wire::{Entry, Event, OwnerName, Part, ProblemKind, Range, ToReceiver, What};
+
+use super::Run;
+use super::source::Selection;
+use crate::error::EngineError;
+use crate::merge::TreeMergeFiles;
+use crate::monitor::add;
+use crate::names::OwnerNames;
+use crate::stop::Stopped;
+use crate::wire_time;
+
+/// Bytes of names and targets at which a part is closed, far below what a frame may hold.
+const PART_BYTES: usize = 1 << 20;
+
+/// The clock step assumed of the source's file system, whose real one cannot be measured without writing there: the
+/// coarsest in use. A file changed within it before the run is only hashed once more in the next.
+const SOURCE_CLOCK_STEP: Duration = Duration::from_secs(2);
+
+/// A part that was offered and is not settled.
+pub(super) struct OfferedPart {
+    pub(super) id: u32,
+    pub(super) path: RelPath,
+    pub(super) entries: Box<[OfferedEntry]>,
+}
+
+/// An entry of an offered part.
+pub(super) struct OfferedEntry {
+    pub(super) name: Name,
+    /// For regular files.
+    pub(super) file: Option<OfferedFile>,
+}
+
+/// What is known of an offered file.
+pub(super) struct OfferedFile {
+    pub(super) identity: FileIdentity,
+    /// From an earlier run's cache.
+    pub(super) known_hash: Option<ContentHash>,
+    /// Found in this run, with the identity it belongs to, if that tells it apart from later states.
+    pub(super) found_hash: OnceLock<(FileIdentity, ContentHash)>,
+    /// Whether the receiver waits for an answer. It may ask again only then.
+    pub(super) asked: AtomicBool,
+}
+
+impl OfferedPart {
+    /// What the part takes of the window.
+    pub(super) fn weight(&self) -> usize {
+        self.entries.len() + 1
+    }
+
+    /// What the cache shall remember.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let record = |entry: &OfferedEntry| {
+            let file = entry.file.as_ref()?;
+            let known = file.known_hash.map(|hash| (file.identity, hash));
+            let (stat, hash) = file.found_hash.get().copied().or(known)?;
+            Some(Record { name: entry.name.clone(), stat, hash })
+        };
+        self.entries.iter().filter_map(record).collect()
+    }
+}
+
+impl OfferedFile {
+    /// Remembers a hash that was computed of the state `identity`, looked at after `observed_at`.
+    pub(super) fn found(&self, identity: FileIdentity, hash: ContentHash, observed_at: Timestamp) {
+        if ClockStep::from_duration(SOURCE_CLOCK_STEP).settled(&identity, observed_at) {
+            let _ = self.found_hash.set((identity, hash));
+        }
+    }
+}
+
+/// The parts that are offered and not settled.
+pub(super) struct Offers {
+    live: Mutex<HashMap<u32, Arc<OfferedPart>>>,
+    next: AtomicU32,
+}
+
+impl Offers {
+    pub(super) fn new() -> Self {
+        Self { live: Mutex::default(), next: AtomicU32::new(0) }
+    }
+
+    pub(super) fn get(&self, id: u32) -> Result<Arc<OfferedPart>, EngineError> {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.get(&id).cloned().ok_or(EngineError::Protocol("it asked for a file that was not offered"))
+    }
+
+    pub(super) fn settle(&self, id: u32) -> Result<Arc<OfferedPart>, EngineError> {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.remove(&id).ok_or(EngineError::Protocol("it settled a directory that was not offered"))
+    }
+
+    fn insert(&self, part: OfferedPart) {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(part.id, Arc::new(part));
+    }
+}
+
+/// Walks the source.
+pub(super) struct Walker<'a> {
+    run: &'a Run<'a>,
+    filter: Filter,
+    selection: Selection,
+    files: TreeMergeFiles,
+    names: Option<OwnerNames>,
+    told_owners: Mutex<HashSet<(OwnerKind, u32)>>,
+}
+
+#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+enum OwnerKind {
+    User,
+    Group,
+}
+
+/// What a directory hands to its children: its filter, and the part that offered each of them.
+pub(super) struct Above {
+    filter: DirFilter,
+    part: Option<u32>,
+}
+
+/// An entry with all that is sent of it.
+struct Found {
+    name: Name,
+    stat: Stat,
+    target: Vec<u8>,
+    hash: Option<ContentHash>,
+}
+
+impl<'a> Walker<'a> {
+    pub(super) fn new(run: &'a Run<'a>, filter: Filter, selection: Selection) -> Self {
+        let files = TreeMergeFiles::new(run.root.clone());
+        let names = (run.options.owner || run.options.group).then(OwnerNames::load);
+        Self { run, filter, selection, files, names, told_owners: Mutex::default() }
+    }
+
+    /// Offers everything, then says that this was all. Ends early when the run stops.
+    pub(super) fn walk(&self, threads: usize) {
+        let _: Result<(), Stopped> = self.try_walk(threads);
+    }
+
+    fn try_walk(&self, threads: usize) -> Result<(), Stopped> {
+        self.run.tell(&ToReceiver::Start(self.run.options.clone()))?;
+        if matches!(self.selection, Selection::All) && !self.run.options.recursive {
+            self.skipped(b".", "skipping the directory: -r is not given");
+        } else {
+            self.offer_root()?;
+            match self.filter.root(&self.files) {
+                Ok(filter) => walk(&self.run.root, threads, self, Above { filter, part: None }),
+                Err(error) => self.run.problem(b"", ProblemKind::SourceRead, &error.to_string()),
+            }
+        }
+        if self.run.stop.is_stopped() {
+            return Err(Stopped);
+        }
+        self.run.progress.walk_done.store(1, Ordering::Release);
+        self.run.tell(&ToReceiver::WalkDone { source_errors: self.run.source_errors.load(Ordering::Acquire) })
+    }
+
+    /// The root's own attributes, when the root is part of what is sent.
+    fn offer_root(&self) -> Result<(), Stopped> {
+        if !matches!(self.selection, Selection::All) {
+            return Ok(());
+        }
+        match self.run.root.handle().stat_self() {
+            Ok(stat) => {
+                self.tell_owner(&stat)?;
+                self.run.tell(&ToReceiver::Root(self.entry(b"", &stat, What::Directory)))
+            }
+            Err(error) => {
+                self.run.problem(b"", ProblemKind::SourceRead, &format!("cannot read its attributes: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn entry<'e>(&self, name: &'e [u8], stat: &Stat, what: What<'e>) -> Entry<'e> {
+        let options = &self.run.options;
+        Entry {
+            name,
+            what,
+            mode: u16::try_from(stat.mode & 0o7777).expect("masked to twelve bits"),
+            mtime: options.times.then(|| wire_time(stat.mtime)),
+            owner: (options.owner || options.group).then_some((stat.uid, stat.gid)),
+        }
+    }
+
+    /// Sends the names of an entry's owners before the first entry that has them.
+    fn tell_owner(&self, stat: &Stat) -> Result<(), Stopped> {
+        let Some(names) = &self.names else { return Ok(()) };
+        for (kind, id, name) in
+            [(OwnerKind::User, stat.uid, names.user(stat.uid)), (OwnerKind::Group, stat.gid, names.group(stat.gid))]
+        {
+            let mut told = self.told_owners.lock().unwrap_or_else(PoisonError::into_inner);
+            // Told under the lock, or another thread could send an entry of this owner first.
+            if told.insert((kind, id))
+                && let Some(name) = name
+            {
+                let name = vec![OwnerName { id, name }];
+                self.run.tell(&match kind {
+                    OwnerKind::User => ToReceiver::Owners { users: name, groups: Vec::new() },
+                    OwnerKind::Group => ToReceiver::Owners { users: Vec::new(), groups: name },
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn skipped(&self, path: &[u8], text: &str) {
+        self.run.monitor.event(&Event::Problem { path, kind: ProblemKind::Skipped, text });
+    }
+
+    /// The entries of a directory that take part, with all that is sent of them.
+    fn find(&self, path: &RelPath, dir: &DirHandle, filter: &DirFilter, listed: Vec<Listed>) -> Vec<Found> {
+        let records = self.run.cache.directory(path);
+        let mut found = Vec::with_capacity(listed.len());
+        for Listed { name, kind, .. } in listed {
+            if let Selection::Only(only) = &self.selection
+                && path.is_root()
+                && *only != name
+            {
+                continue;
+            }
+            if filter.excludes(name.as_bytes(), filter_kind(kind)) {
+                continue;
+            }
+            if kind == Kind::Directory && !self.run.options.recursive {
+                self.skipped(name.as_bytes(), "skipping the directory: -r is not given");
+                continue;
+            }
+            match self.look(dir, name.clone(), records.as_ref()) {
+                Ok(Some(entry)) => found.push(entry),
+                Ok(None) => self.entry_problem(path, &name, ProblemKind::Vanished, "it vanished before it was read"),
+                Err(error) => {
+                    self.entry_problem(path, &name, ProblemKind::SourceRead, &format!("cannot read its attributes: {error}"));
+                }
+            }
+        }
+        found
+    }
+
+    fn look(
+        &self,
+        dir: &DirHandle,
+        name: Name,
+        records: Option<&coast_tree::DirRecords>,
+    ) -> io::Result<Option<Found>> {
+        let Some(stat) = dir.stat(&name)? else { return Ok(None) };
+        let target = if stat.kind == Kind::Symlink && self.run.options.links {
+            match dir.read_link(&name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                target => target?,
+            }
+        } else {
+            Vec::new()
+        };
+        let hash = (stat.kind == Kind::File)
+            .then(|| records.and_then(|records| records.get(&name, &FileIdentity::from(&stat))))
+            .flatten();
+        Ok(Some(Found { name, stat, target, hash }))
+    }
+
+    fn entry_problem(&self, path: &RelPath, name: &Name, kind: ProblemKind, text: &str) {
+        let full = path.join(name).map_or_else(|_| path.as_bytes().to_vec(), |full| full.as_bytes().to_vec());
+        self.run.problem(&full, kind, text);
+    }
+
+    /// Offers one directory in as many parts as it needs; returns its subdirectories.
+    fn offer(
+        &self,
+        path: &RelPath,
+        parent: Option<u32>,
+        found: &[Found],
+        complete: bool,
+    ) -> Result<Vec<(Name, u32)>, Stopped> {
+        let mut children = Vec::new();
+        let mut after = None;
+        let mut rest = found;
+        loop {
+            let (entries, others) = rest.split_at(part_len(rest));
+            rest = others;
+            let last = rest.is_empty();
+            let id = self.run.offers.next.fetch_add(1, Ordering::Relaxed);
+            let range = if complete { Range::Names { after, last } } else { Range::Listed };
+            self.offer_part(id, path, parent, range, entries)?;
+            children.extend(
+                entries
+                    .iter()
+                    .filter(|entry| entry.stat.kind == Kind::Directory)
+                    .map(|entry| (entry.name.clone(), id)),
+            );
+            if last {
+                return Ok(children);
+            }
+            after = entries.last().map(|entry| serde_bytes::Bytes::new(entry.name.as_bytes()));
+        }
+    }
+
+    fn offer_part(
+        &self,
+        id: u32,
+        path: &RelPath,
+        parent: Option<u32>,
+        range: Range<'_>,
+        found: &[Found],
+    ) -> Result<(), Stopped> {
+        self.run.window.acquire(found.len() + 1)?;
+        for entry in found {
+            self.tell_owner(&entry.stat)?;
+        }
+        self.count(found);
+        // Known before it is offered: the answer may come at once.
+        self.run.offers.insert(OfferedPart {
+            id,
+            path: path.clone(),
+            entries: found
+                .iter()
+                .map(|entry| OfferedEntry {
+                    name: entry.name.clone(),
+                    file: (entry.stat.kind == Kind::File).then(|| OfferedFile {
+                        identity: FileIdentity::from(&entry.stat),
+                        known_hash: entry.hash,
+                        found_hash: OnceLock::new(),
+                        asked: AtomicBool::new(false),
+                    }),
+                })
+                .collect(),
+        });
+        let entries =
+            found.iter().map(|entry| self.entry(entry.name.as_bytes(), &entry.stat, what(entry))).collect();
+        self.run.tell(&ToReceiver::Part(Part { id, parent, path: path.as_bytes(), range, entries }))
+    }
+
+    fn count(&self, found: &[Found]) {
+        let of = |kind| found.iter().filter(move |entry| entry.stat.kind == kind);
+        let files = of(Kind::File).count() as u64;
+        let directories = of(Kind::Directory).count() as u64;
+        let bytes = of(Kind::File).map(|entry| entry.stat.size).sum();
+        self.run.count(|stats| {
+            stats.files += files;
+            stats.directories += directories;
+            stats.others += found.len() as u64 - files - directories;
+            stats.total_bytes += bytes;
+        });
+        add(&self.run.progress.offered_entries, found.len() as u64);
+        add(&self.run.progress.offered_bytes, bytes);
+    }
+}
+
+impl Visit for Walker<'_> {
+    type Context = Above;
+
+    fn directory(&self, path: &RelPath, dir: &DirHandle, above: Above, listed: Vec<Listed>) -> Vec<(Name, Above)> {
+        let mut complete = !(path.is_root() && matches!(self.selection, Selection::Only(_)));
+        let filter = match path.file_name().map(|name| above.filter.enter(name.as_bytes(), &self.files)) {
+            None => above.filter,
+            Some(Ok(filter)) => filter,
+            Some(Err(error)) => {
+                self.run.problem(path.as_bytes(), ProblemKind::SourceRead, &error.to_string());
+                complete = false;
+                above.filter
+            }
+        };
+        let found = self.find(path, dir, &filter, listed);
+        match self.offer(path, above.part, &found, complete) {
+            Ok(children) => children
+                .into_iter()
+                .map(|(name, part)| (name, Above { filter: filter.clone(), part: Some(part) }))
+                .collect(),
+            Err(Stopped) => Vec::new(),
+        }
+    }
+
+    fn failed(&self, path: &RelPath, _: Above, error: io::Error) {
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                self.run.problem(path.as_bytes(), ProblemKind::Vanished, "it vanished before it was read");
+            }
+            _ => {
+                let text = format!("cannot read the directory: {error}");
+                self.run.problem(path.as_bytes(), ProblemKind::SourceRead, &text);
+            }
+        }
+    }
+
+    fn stop(&self) -> bool {
+        self.run.stop.is_stopped()
+    }
+}
+
+/// How many of the entries go into the next part.
+fn part_len(entries: &[Found]) -> usize {
+    let mut bytes = 0;
+    let full = |entry: &Found| {
+        bytes += entry.name.as_bytes().len() + entry.target.len() + 64;
+        bytes > PART_BYTES
+    };
+    entries.iter().take(MAX_PART_ENTRIES).position(full).unwrap_or(entries.len().min(MAX_PART_ENTRIES))
+}
+
+fn what(entry: &Found) -> What<'_> {
+    match entry.stat.kind {
+        Kind::File => What::File { size: entry.stat.size, hash: entry.hash.map(|hash| *hash.as_bytes()) },
+        Kind::Directory => What::Directory,
+        Kind::Symlink => What::Symlink(&entry.target),
+        Kind::Fifo => What::Fifo,
+        Kind::Socket => What::Socket,
+        Kind::CharDevice => What::CharDevice(entry.stat.rdev),
+        Kind::BlockDevice => What::BlockDevice(entry.stat.rdev),
+    }
+}
+
+fn filter_kind(kind: Kind) -> FilterKind {
+    if kind == Kind::Directory { FilterKind::Directory } else { FilterKind::Other }
+}

@@ -1,0 +1,76 @@
+//! What is sent: the content of a directory, or one entry by name.
+
+use std::path::PathBuf;
+
+use coast_tree::{Kind, Name, Root};
+
+use crate::error::EngineError;
+
+/// What to send, as the user named it.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// The content of a directory (`dir/`); its entries become those of the destination.
+    Contents(PathBuf),
+    /// One entry (`dir`, `file`): it becomes an entry of the destination.
+    Entry {
+        /// The directory that holds it.
+        parent: PathBuf,
+        /// Its name.
+        name: Name,
+    },
+}
+
+/// An opened source.
+pub(super) struct Located {
+    pub(super) root: Root,
+    pub(super) selection: Selection,
+}
+
+/// Which entries of the root are sent.
+pub(super) enum Selection {
+    All,
+    Only(Name),
+}
+
+impl Source {
+    /// Opens the directory to walk and makes sure that what is named exists.
+    pub(super) fn locate(&self) -> Result<Located, EngineError> {
+        let path = match self {
+            Self::Contents(path) => path.clone(),
+            Self::Entry { parent, name } => {
+                use std::os::unix::ffi::OsStrExt;
+                parent.join(std::ffi::OsStr::from_bytes(name.as_bytes()))
+            }
+        };
+        let failed = |error| EngineError::Source { path: path.clone(), error };
+        match self {
+            Self::Contents(directory) => {
+                let root = Root::open(directory).map_err(failed)?;
+                Ok(Located { root, selection: Selection::All })
+            }
+            Self::Entry { parent, name } => {
+                let root = Root::open(parent).map_err(failed)?;
+                match root.handle().stat(name).map_err(failed)? {
+                    Some(_) => Ok(Located { root, selection: Selection::Only(name.clone()) }),
+                    None => Err(failed(std::io::ErrorKind::NotFound.into())),
+                }
+            }
+        }
+    }
+
+    /// Whether one regular file (or another entry that is no directory) is sent, so that the destination may be its
+    /// new name.
+    ///
+    /// # Errors
+    /// [`EngineError::Source`] when it cannot be looked at.
+    pub fn is_single_entry(&self) -> Result<bool, EngineError> {
+        let located = self.locate()?;
+        Ok(match &located.selection {
+            Selection::All => false,
+            Selection::Only(name) => {
+                let stat = located.root.handle().stat(name).ok().flatten();
+                stat.is_some_and(|stat| stat.kind != Kind::Directory)
+            }
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! Sends a large file in chunks, as content or as a delta against the receiver's basis, and hashes large files.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use coast_delta::{Differ, Signature};
+use coast_tree::{ContentHash, ContentHasher, DirHandle, FileIdentity, Name, Timestamp};
+use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, PACK_BYTES};
+use coast_wire::{FileId, Gone, Piece, ToReceiver};
+
+use super::answer::{ATTEMPTS, Answerer, Failure, answered, changing};
+use super::offer::OfferedFile;
+use crate::monitor::add;
+use crate::wire_time;
+
+/// Delta bytes that are gathered before they become a chunk.
+const DELTA_CHUNK_BYTES: usize = 256 << 10;
+const _: () = assert!(DELTA_CHUNK_BYTES + 2 * CHUNK_BYTES < MAX_DELTA_BYTES + DELTA_CHUNK_BYTES);
+
+impl Answerer<'_> {
+    /// Computes a file's hash and sends it.
+    pub(super) fn hash(&mut self, dir: &DirHandle, name: &Name, id: FileId, file: &OfferedFile) -> Result<(), Failure> {
+        for _ in 0..ATTEMPTS {
+            let observed_at = Timestamp::now();
+            let (mut opened, stat) = dir.open_file(name)?;
+            let before = FileIdentity::from(&stat);
+            let mut hasher = ContentHasher::new();
+            let mut buffer = vec![0; CHUNK_BYTES.min(usize::try_from(stat.size).unwrap_or(CHUNK_BYTES) + 1)];
+            loop {
+                let count = read_some(&mut opened, &mut buffer)?;
+                if count == 0 {
+                    break;
+                }
+                hasher.update(&buffer[..count]);
+                self.check_running()?;
+            }
+            if FileIdentity::from(&coast_tree::file_stat(&opened)?) == before {
+                let hash = hasher.finish();
+                file.found(before, hash, observed_at);
+                self.run.count(|stats| stats.hashed_files += 1);
+                answered(&file.asked);
+                self.push(&ToReceiver::Hash { file: id, hash: *hash.as_bytes() })?;
+                return Ok(());
+            }
+        }
+        Err(changing())
+    }
+
+    /// Sends a file of any size, from the start again when it changed meanwhile.
+    pub(super) fn stream(
+        &mut self,
+        dir: &DirHandle,
+        name: &Name,
+        id: FileId,
+        file: &OfferedFile,
+        signature: Option<Vec<u8>>,
+    ) -> Result<(), Failure> {
+        let signature = match signature.map(Signature::from_bytes).transpose() {
+            Ok(signature) => signature,
+            Err(_) => {
+                self.run.stop.fail(crate::EngineError::Protocol("it sent a signature that is none"));
+                return Err(Failure::Stopped);
+            }
+        };
+        for attempt in 0..ATTEMPTS {
+            let observed_at = Timestamp::now();
+            let (mut opened, stat) = dir.open_file(name)?;
+            let before = FileIdentity::from(&stat);
+            let mut chunks = Chunks { id, attempt, sequence: 0 };
+            let sent = match &signature {
+                None => self.contents(&mut chunks, &mut opened, before.size),
+                Some(signature) => self.delta(&mut chunks, &mut opened, before.size, signature),
+            };
+            let (hash, size) = match sent {
+                Ok(sent) => sent,
+                Err(Failure::Gone(Gone::Changing, _)) => continue,
+                Err(failure) => return Err(failure),
+            };
+            if FileIdentity::from(&coast_tree::file_stat(&opened)?) != before {
+                continue;
+            }
+            file.found(before, hash, observed_at);
+            answered(&file.asked);
+            let mtime = self.run.options.times.then(|| wire_time(stat.mtime));
+            self.chunk(&mut chunks, Piece::End { size, hash: *hash.as_bytes(), mtime })?;
+            self.flush()?;
+            return Ok(());
+        }
+        Err(changing())
+    }
+
+    fn contents(&mut self, chunks: &mut Chunks, file: &mut File, size: u64) -> Result<(ContentHash, u64), Failure> {
+        let mut hasher = ContentHasher::new();
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut total = 0;
+        loop {
+            let count = read_full(file, &mut buffer)?;
+            if count == 0 {
+                return Ok((hasher.finish(), total));
+            }
+            total += count as u64;
+            if total > size {
+                return Err(changing());
+            }
+            hasher.update(&buffer[..count]);
+            self.chunk(chunks, Piece::Content(&buffer[..count]))?;
+            self.hand_over()?;
+            add(&self.run.progress.sent_bytes, count as u64);
+            self.check_running()?;
+        }
+    }
+
+    fn delta(
+        &mut self,
+        chunks: &mut Chunks,
+        file: &mut File,
+        size: u64,
+        signature: &Signature,
+    ) -> Result<(ContentHash, u64), Failure> {
+        let mut differ = Differ::new(signature);
+        let mut hasher = ContentHasher::new();
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut delta = Vec::new();
+        let mut total = 0;
+        let unencodable = |_| Failure::Gone(Gone::Unreadable, "its difference cannot be encoded".to_owned());
+        loop {
+            let count = read_full(file, &mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            total += count as u64;
+            if total > size {
+                return Err(changing());
+            }
+            hasher.update(&buffer[..count]);
+            delta.clear();
+            differ.push(&buffer[..count], &mut delta).map_err(unencodable)?;
+            self.delta_chunk(chunks, &delta)?;
+            add(&self.run.progress.sent_bytes, count as u64);
+            self.check_running()?;
+        }
+        delta.clear();
+        differ.finish(&mut delta).map_err(unencodable)?;
+        self.delta_chunk(chunks, &delta)?;
+        Ok((hasher.finish(), total))
+    }
+
+    fn delta_chunk(&mut self, chunks: &mut Chunks, delta: &[u8]) -> Result<(), Failure> {
+        if delta.is_empty() {
+            return Ok(());
+        }
+        self.chunk(chunks, Piece::Delta(delta))?;
+        if self.packed_bytes() >= DELTA_CHUNK_BYTES.min(PACK_BYTES) {
+            self.hand_over()?;
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, chunks: &mut Chunks, piece: Piece<'_>) -> Result<(), Failure> {
+        let Chunks { id: file, attempt, sequence } = *chunks;
+        chunks.sequence += 1;
+        Ok(self.push(&ToReceiver::Chunk { file, attempt, sequence, piece })?)
+    }
+
+    fn check_running(&self) -> Result<(), Failure> {
+        if self.run.stop.is_stopped() { Err(Failure::Stopped) } else { Ok(()) }
+    }
+}
+
+/// Numbers the chunks of one try to send a file.
+struct Chunks {
+    id: FileId,
+    attempt: u32,
+    sequence: u32,
+}
+
+fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match read_some(file, &mut buffer[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,75 @@
+//! How the threads of one side end together: the first failure is kept, everyone who waits is woken.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::EngineError;
+use crate::outbox::SendError;
+
+/// The run is over; whoever gets this returns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopped;
+
+/// Ends a run. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Stop {
+    /// Never sent on: it is disconnected when the run stops, which every `select!` notices.
+    stopped: Receiver<()>,
+    shared: Arc<Mutex<State>>,
+}
+
+struct State {
+    running: Option<Sender<()>>,
+    failure: Option<EngineError>,
+}
+
+impl Stop {
+    pub(crate) fn new() -> Self {
+        let (running, stopped) = bounded(0);
+        Self { stopped, shared: Arc::new(Mutex::new(State { running: Some(running), failure: None })) }
+    }
+
+    /// A channel that is disconnected when the run stops.
+    pub(crate) fn stopped(&self) -> &Receiver<()> {
+        &self.stopped
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        matches!(self.stopped.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
+    }
+
+    /// Ends the run well.
+    pub(crate) fn finish(&self) {
+        self.lock().running = None;
+    }
+
+    /// Ends the run because of `error`, unless it has ended already.
+    pub(crate) fn fail(&self, error: EngineError) {
+        let mut state = self.lock();
+        if state.running.take().is_some() {
+            state.failure = Some(error);
+        }
+    }
+
+    /// [`Stop::fail`] for what sending answers.
+    pub(crate) fn check_sent(&self, sent: Result<(), SendError>) -> Result<(), Stopped> {
+        match sent {
+            Ok(()) => Ok(()),
+            Err(SendError::Stopped) => Err(Stopped),
+            Err(SendError::Wire(error)) => {
+                self.fail(error.into());
+                Err(Stopped)
+            }
+        }
+    }
+
+    /// Why the run failed, if it did.
+    pub(crate) fn take_failure(&self) -> Option<EngineError> {
+        self.lock().failure.take()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
