@@ -161,3 +161,99 @@ fn named_class(name: &[u8]) -> Option<fn(&u8) -> bool> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::automaton::{Automaton, Start};
+
+    use super::*;
+
+    /// Whether the wildcard pattern matches all of the text.
+    fn matches(pattern: &str, text: &str) -> bool {
+        wildcard_tokens(pattern.as_bytes())
+            .is_some_and(|tokens| Automaton::new(&tokens, Start::Beginning).matches(text.as_bytes()))
+    }
+
+    fn check(pattern: &str, matching: &[&str], others: &[&str]) {
+        for text in matching {
+            assert!(matches(pattern, text), "{pattern} matches {text}");
+        }
+        for text in others {
+            assert!(!matches(pattern, text), "{pattern} does not match {text}");
+        }
+    }
+
+    #[test]
+    fn stars_and_question_marks_stop_at_slashes() {
+        check("?", &["a", "\u{1}"], &["", "/", "ab"]);
+        check("*", &["", "a", "a.b"], &["/", "a/b"]);
+        check("a*c", &["ac", "abc", "abcbc"], &["a/c", "acd"]);
+        check("*/*", &["a/b", "/"], &["a", "a/b/c"]);
+        check("*a*b*", &["ab", "xaxbx", "aab"], &["ba", "a/b"]);
+    }
+
+    #[test]
+    fn double_stars_do_not() {
+        check("**", &["", "a", "a/b/c"], &[]);
+        check("a**c", &["ac", "a/b/c"], &["a/b"]);
+        check("**/b", &["/b", "a/b", "a/c/b"], &["b", "a/xb"]);
+        check("a/**/c", &["a/b/c", "a/b/b/c", "a//c"], &["a/c"]);
+        check("a/***", &["a/", "a/b", "a/b/c"], &["a", "b/a/"]);
+        check("*b**d*", &["b/d", "abcde", "xb/y/dx"], &["x/b/d", "b/d/x"]);
+    }
+
+    #[test]
+    fn classes_hold_members_ranges_and_their_inverse() {
+        check("[abc]", &["a", "c"], &["d", "", "ab", "/"]);
+        check("[a-c]x", &["bx"], &["dx", "b"]);
+        check("[!a-c]", &["d", "-", "!"], &["b", "/"]);
+        check("[^a-c]", &["d", "^"], &["b", "/"]);
+        check("[a^!]", &["^", "!"], &["b"]);
+        check("a[/]b", &[], &["a/b"]);
+        check("[,-0]", &[".", "0"], &["/", "+"]);
+    }
+
+    #[test]
+    fn a_bracket_or_dash_at_the_edge_of_a_class_is_itself() {
+        check("[]a]", &["]", "a"], &["b"]);
+        check("[!]a]", &["b"], &["]", "a"]);
+        check("[]-b]", &["]", "^", "a"], &["-", "c"]);
+        check("[-a]", &["-", "a"], &["b"]);
+        check("[a-]", &["-", "a"], &["b"]);
+        check("[a-c-e]", &["b", "-", "e"], &["d"]);
+        check("[c-a]", &["c"], &["a", "b", "-"]);
+    }
+
+    #[test]
+    fn backslashes_escape_inside_and_outside_of_classes() {
+        check("\\*", &["*"], &["a", "\\*"]);
+        check("\\a[b]", &["ab"], &["\\ab"]);
+        check("[\\]]", &["]"], &["\\"]);
+        check("[\\\\]", &["\\"], &["a"]);
+        check("[a\\-c]", &["a", "-", "c"], &["b"]);
+        check("[\\a-\\c]", &["b"], &["\\", "-"]);
+        check("[[-\\]]", &["[", "\\", "]"], &["-"]);
+    }
+
+    #[test]
+    fn named_classes_are_those_of_the_c_locale() {
+        check("[[:alpha:]]", &["a", "Z"], &["1", "\u{e9}"]);
+        check("[[:digit:][:space:]]", &["5", " ", "\u{b}"], &["a"]);
+        check("[![:upper:]]", &["a", "1"], &["A"]);
+        check("[[:print:]]", &[" ", "~"], &["\t", "\u{7f}"]);
+        check("[[:graph:]]", &["~"], &[" "]);
+        check("[[:blank:]]", &[" ", "\t"], &["\n"]);
+        check("[[:xdigit:]-z]", &["f", "-", "z"], &["g"]);
+        check("[[:]x]", &["[x]", ":x]"], &["x"]);
+        check("[[:digit]", &["[", ":", "d"], &["1"]);
+    }
+
+    #[test]
+    fn malformed_patterns_match_nothing() {
+        for pattern in
+            ["[", "[a", "[!", "[]", "a[]b", "[a-", "[\\", "[a-\\", "[[:", "[[:foo:]]", "[[::]ab]", "*\\"]
+        {
+            assert_eq!(wildcard_tokens(pattern.as_bytes()), None, "{pattern}");
+        }
+    }
+}

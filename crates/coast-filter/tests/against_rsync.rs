@@ -84,14 +84,16 @@ impl Model<'_> {
     fn delete(&self, target: &mut Tree, filter: &DirFilter, files: &TreeFiles) -> Outcome<()> {
         for (name, kind) in children(&target.clone(), filter.path()) {
             let path = join(filter.path(), name);
-            if !self.sent.contains_key(&path) && !filter.excludes(name, kind) {
-                if kind == EntryKind::Other || remove_contents(target, &filter.enter(name, files)?, files)? {
-                    target.remove(&path);
-                }
+            let keep = self.sent.contains_key(&path)
+                || filter.excludes(name, kind)
+                || kind == EntryKind::Directory
+                    && !remove_contents(target, &filter.enter(name, files)?, files)?;
+            if !keep {
+                target.remove(&path);
             }
         }
         for (name, kind) in children(&self.sent, filter.path()) {
-            if kind == EntryKind::Directory && self.sent.contains_key(&join(filter.path(), name)) {
+            if kind == EntryKind::Directory {
                 self.delete(target, &filter.enter(name, files)?, files)?;
             }
         }
