@@ -45,7 +45,9 @@ impl Chunk {
     fn append(&self, file: &mut Vec<u8>) {
         let len = usize::from(self.len) % (8 * MIN_BLOCK_BYTES as usize);
         let kind = u32::from(self.kind % 8);
-        file.extend((0..).take(len).map(|i: u32| (i.wrapping_mul(kind * 2_654_435_761) >> 24) as u8));
+        file.extend(
+            (0..).take(len).map(|i: u32| (i.wrapping_mul(2_654_435_761).wrapping_mul(kind) >> 24) as u8),
+        );
     }
 }
 
