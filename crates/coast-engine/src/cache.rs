@@ -35,20 +35,28 @@ impl Cache {
             let mut temporary = path.as_os_str().to_owned();
             temporary.push(format!(".{}", std::process::id()));
             let temporary = PathBuf::from(temporary);
-            let file = File::options().read(true).write(true).create(true).truncate(true).open(&temporary).ok()?;
+            let file =
+                File::options().read(true).write(true).create(true).truncate(true).open(&temporary).ok()?;
             Some((CacheWriter::create(file).ok()?, Target::Path { temporary, path: path.to_owned() }))
         });
         Self { known: known.unwrap_or_else(CacheReader::empty), new: RwLock::new(new) }
     }
 
     /// The cache in the private directory `dir`.
-    pub(crate) fn open_in(dir: &coast_tree::DirHandle, name: &coast_tree::Name, temporary: &coast_tree::Name) -> Self {
+    pub(crate) fn open_in(
+        dir: &coast_tree::DirHandle,
+        name: &coast_tree::Name,
+        temporary: &coast_tree::Name,
+    ) -> Self {
         let known = dir.open_file(name).ok().and_then(|(file, _)| CacheReader::open(file).ok());
         // A leftover of a killed run; whether there is one does not matter.
         let _ = dir.unlink(temporary);
         let new = dir.create_file(temporary, 0o600).ok().and_then(|file| CacheWriter::create(file).ok());
         let target = Target::Entry { dir: dir.clone(), temporary: temporary.clone(), name: name.clone() };
-        Self { known: known.unwrap_or_else(CacheReader::empty), new: RwLock::new(new.map(|writer| (writer, target))) }
+        Self {
+            known: known.unwrap_or_else(CacheReader::empty),
+            new: RwLock::new(new.map(|writer| (writer, target))),
+        }
     }
 
     /// What earlier runs knew of a directory.

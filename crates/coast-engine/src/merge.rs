@@ -30,7 +30,10 @@ impl MergeFiles for TreeMergeFiles {
         let mut content = Vec::new();
         file.take(MAX_MERGE_FILE_BYTES as u64 + 1).read_to_end(&mut content)?;
         if content.len() > MAX_MERGE_FILE_BYTES {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large for a file of filter rules"));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "it is too large for a file of filter rules",
+            ));
         }
         Ok(Some(content))
     }

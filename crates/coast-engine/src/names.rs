@@ -57,7 +57,9 @@ impl Table {
         let mut table = Self::default();
         for line in content.split(|&byte| byte == b'\n') {
             let mut fields = line.split(|&byte| byte == b':');
-            let (Some(name), Some(_), Some(id)) = (fields.next(), fields.next(), fields.next()) else { continue };
+            let (Some(name), Some(_), Some(id)) = (fields.next(), fields.next(), fields.next()) else {
+                continue;
+            };
             let Some(id) = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()) else { continue };
             // The first line that has it counts, as in the C library.
             table.by_id.entry(id).or_insert_with(|| name.to_vec());
@@ -73,7 +75,8 @@ mod tests {
 
     #[test]
     fn first_line_of_a_name_or_number_counts() {
-        let table = Table::parse(b"root:x:0:0::/root:/bin/sh\n# note\ntoor:x:0:0::/:\nbad:x:y\nroot:x:7:\n\nshort\n");
+        let table =
+            Table::parse(b"root:x:0:0::/root:/bin/sh\n# note\ntoor:x:0:0::/:\nbad:x:y\nroot:x:7:\n\nshort\n");
         assert_eq!(table.by_id.get(&0).unwrap(), b"root");
         assert_eq!(table.by_name.get(&b"toor"[..]), Some(&0));
         assert_eq!(table.by_name.get(&b"root"[..]), Some(&0));

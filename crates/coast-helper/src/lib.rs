@@ -1,1 +1,102 @@
-//! The remote program: one Sender or Receiver on standard input and output.
+//! The remote program: one Receiver on standard input and output, confined to the workspace.
+//!
+//! It is started as `coast-helper receive --root PATH`, says [`GREETING`], and then speaks the protocol of
+//! `coast-wire`. The path comes on the command line because the process confines itself to it before it reads a byte
+//! from the peer. It never exits with 1: that is how a `sudo` that refused is told apart from a helper that failed.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod arguments;
+mod confine;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+use coast_engine::{Cancel, EngineError, Receiver, VoidMonitor, refuse};
+
+use arguments::Command;
+
+/// The first bytes on standard output, with the version of the protocol.
+pub const GREETING: &str = "coast-helper 1\n";
+
+/// The exit code of a helper that was called wrongly: not 1, see above.
+const USAGE: u8 = 64;
+
+/// Runs the helper with these arguments (without the program's name).
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let command = match arguments::parse(arguments) {
+        Ok(command) => command,
+        Err(error) => {
+            say(&error);
+            return ExitCode::from(USAGE);
+        }
+    };
+    match command {
+        Command::Version => {
+            let text = format!("coast-helper {} (protocol 1)\n", env!("CARGO_PKG_VERSION"));
+            exit_after(io::stdout().write_all(text.as_bytes()))
+        }
+        Command::Receive(config) => receive(*config),
+    }
+}
+
+fn receive(mut config: coast_engine::ReceiverConfig) -> ExitCode {
+    coast_tree::raise_descriptor_limit();
+    // Modes are set as they shall be when things are made; the user's umask is applied by the engine's rules.
+    config.umask = rustix::process::umask(rustix::fs::Mode::empty()).as_raw_mode() & 0o777;
+    config.login = login_user();
+    let (input, mut output) = match streams() {
+        Ok(streams) => streams,
+        Err(error) => return exit_after(Err(error)),
+    };
+    if let Err(error) = output.write_all(GREETING.as_bytes()) {
+        return exit_after(Err(error));
+    }
+    let receiver = match Receiver::open(config) {
+        Ok(receiver) => receiver,
+        Err(error) => {
+            let told = refuse(&error, &mut output);
+            return told.map_or_else(|error| exit_after(Err(error)), |()| exit_code(&error));
+        }
+    };
+    let confined = confine::to(&receiver.directories());
+    match receiver.run(input, output, confined, &VoidMonitor, &Cancel::new()) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => exit_code(&error),
+    }
+}
+
+/// Who logged in, when sudo made the helper root.
+fn login_user() -> Option<coast_engine::LoginUser> {
+    let number = |name| std::env::var(name).ok()?.parse().ok();
+    Some(coast_engine::LoginUser { uid: number("SUDO_UID")?, gid: number("SUDO_GID")? })
+}
+
+/// Standard input and output without the buffers of the standard library: frames are large already.
+fn streams() -> io::Result<(std::fs::File, std::fs::File)> {
+    let own = |fd: OwnedFd| std::fs::File::from(fd);
+    Ok((own(io::stdin().as_fd().try_clone_to_owned()?), own(io::stdout().as_fd().try_clone_to_owned()?)))
+}
+
+fn exit_code(error: &EngineError) -> ExitCode {
+    match error.exit_code() {
+        1 => ExitCode::from(USAGE),
+        code => ExitCode::from(code),
+    }
+}
+
+fn exit_after(written: io::Result<()>) -> ExitCode {
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever started the helper is gone; there is nobody to tell.
+        Err(_) => ExitCode::from(12),
+    }
+}
+
+fn say(text: &str) {
+    // Standard error may be closed.
+    let _ = writeln!(io::stderr(), "coast-helper: {text}");
+}

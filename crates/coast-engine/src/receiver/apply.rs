@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use coast_delta::Patcher;
-use coast_tree::{ContentHash, ContentHasher, DirHandle, Stat, clone_contents, hash_file};
+use coast_tree::{ContentHash, ContentHasher, DirHandle, Stat, Timestamp, clone_contents, hash_file};
 use coast_wire::limits::{MAX_DELTA_BYTES, MAX_WHOLE_BYTES};
 use coast_wire::{EntryKind, FileId, Frame, Time, ToReceiver, Update, messages};
 
@@ -49,7 +49,9 @@ impl Run<'_> {
                 Ok(()) => {}
                 Err(Failure::Stopped) => return Ok(()),
                 Err(Failure::Run(error)) => return Err(error),
-                Err(Failure::Entry(doing, error)) => return Err(EngineError::FileIo { doing: doing.to_owned(), error }),
+                Err(Failure::Entry(doing, error)) => {
+                    return Err(EngineError::FileIo { doing: doing.to_owned(), error });
+                }
             }
         }
         Ok(())
@@ -70,15 +72,8 @@ impl Run<'_> {
             }
             ToReceiver::Hash { file, hash } => {
                 let (part, _) = self.awaited(file, Awaited::Hash)?;
-                let compared = hands
-                    .directory(self, &part)
-                    .and_then(|dir| Ok((dir.stat(&part.entries[file.index as usize].name)?, dir)))
-                    .map_err(|error| Failure::Entry("cannot read its attributes", error))
-                    .and_then(|(existing, dir)| {
-                        let entry = &part.entries[file.index as usize];
-                        let site = Site { part: &part, index: file.index, entry, dir: Some(&dir), existing };
-                        self.compare(&site, ContentHash::from_bytes(hash))
-                    });
+                let theirs = ContentHash::from_bytes(hash);
+                let compared = self.revisit(&part, file.index, |site| self.compare(site, theirs));
                 self.or_fail(&part, file.index, compared)
             }
             ToReceiver::Gone { file, reason } => {
@@ -129,14 +124,18 @@ impl Run<'_> {
         hands: &mut Hands,
     ) -> Result<(), Failure> {
         if content.len() as u64 > MAX_WHOLE_BYTES {
-            return Err(Failure::Run(EngineError::Protocol("it sent a file at once that is too large for that")));
+            return Err(Failure::Run(EngineError::Protocol(
+                "it sent a file at once that is too large for that",
+            )));
         }
         if ContentHash::of(content) != hash {
             return Err(Failure::Run(EngineError::Protocol("it sent content that does not have its hash")));
         }
-        let dir = hands.directory(self, part).map_err(|error| Failure::Entry("cannot open its directory", error))?;
+        let dir = hands
+            .directory(self, part)
+            .map_err(|error| Failure::Entry("cannot open its directory", error))?;
         let entry = &part.entries[index as usize];
-        let site = Site { part, index, entry, dir: Some(&dir), existing };
+        let site = Site { part, index, entry, dir: Some(&dir), existing, observed_at: Timestamp::now() };
         let (staged, mut file) = self.stage(&site)?;
         file.write_all(content).map_err(|error| Failure::Entry("cannot write it", error))?;
         let came = Came { staged, file, literal_bytes: content.len() as u64, matched_bytes: 0 };
@@ -196,10 +195,14 @@ impl Run<'_> {
                 .directory(self, part)
                 .map_err(|error| Failure::Entry("cannot open its directory", error))
                 .and_then(|dir| {
-                    let site = Site { part, index, entry, dir: Some(&dir), existing: lane.existing };
+                    let observed_at = Timestamp::now();
+                    let site =
+                        Site { part, index, entry, dir: Some(&dir), existing: lane.existing, observed_at };
                     match piece {
                         OwnedPiece::Content(bytes) => self.write_content(&site, &mut target, &bytes),
-                        OwnedPiece::Delta(delta) => self.write_delta(&site, &dir, lane, &mut target, &delta, &mut hands.patcher),
+                        OwnedPiece::Delta(delta) => {
+                            self.write_delta(&site, &dir, lane, &mut target, &delta, &mut hands.patcher)
+                        }
                         OwnedPiece::End { size, hash, mtime } => {
                             lane.close();
                             *entry.state() = FileState::Idle;
@@ -353,7 +356,8 @@ impl Run<'_> {
                 Ok((copied, length)) if copied == hash && length == size => {
                     let wanted = self.attributes.wanted(site.entry, site.existing.as_ref());
                     let wanted = self.inherit_group(wanted, dir, site.existing.as_ref())?;
-                    set_file(&file, &wanted).map_err(|error| Failure::Entry("cannot set its attributes", error))?;
+                    set_file(&file, &wanted)
+                        .map_err(|error| Failure::Entry("cannot set its attributes", error))?;
                     self.place_file(site, dir, staged, hash, &file)?;
                     self.count(|stats| {
                         stats.cloned_files += 1;
@@ -402,7 +406,9 @@ impl Target {
 
     fn check_growth(&self, site: &Site<'_>, bytes: u64) -> Result<(), Failure> {
         if bytes > self.room(site) {
-            return Err(Failure::Run(EngineError::Protocol("it sent far more of a file than it had announced")));
+            return Err(Failure::Run(EngineError::Protocol(
+                "it sent far more of a file than it had announced",
+            )));
         }
         Ok(())
     }
@@ -423,7 +429,8 @@ impl Write for HashingWriter<'_> {
                 Ok(count)
             }
             Err(error) => {
-                let kept = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+                let kept =
+                    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
                 self.failed = Some(kept);
                 Err(error)
             }

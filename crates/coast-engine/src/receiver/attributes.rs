@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use coast_tree::{Kind, Stat, Timestamp};
-use coast_wire::{OwnerName, Options, Ownership};
+use coast_wire::{Options, OwnerName, Ownership};
 
 use super::LoginUser;
 use super::parts::{WantedEntry, WantedWhat};
@@ -124,7 +124,8 @@ impl Attributes {
     fn may_give_group(&self, gid: u32) -> bool {
         self.may_chown
             || rustix::process::getegid().as_raw() == gid
-            || rustix::process::getgroups().is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid))
+            || rustix::process::getgroups()
+                .is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid))
     }
 
     /// Who every entry of the workspace shall belong to, excluded and protected ones too.

@@ -36,6 +36,8 @@ pub(super) struct Site<'a> {
     /// The directory it is in; none only in a dry run that would have made it.
     pub(super) dir: Option<&'a DirHandle>,
     pub(super) existing: Option<Stat>,
+    /// The system's time from before that was looked at.
+    pub(super) observed_at: Timestamp,
 }
 
 impl Site<'_> {
@@ -57,18 +59,12 @@ impl Run<'_> {
         let done = match work {
             Work::LookAt(part) => self.look_at(&part),
             Work::Compare(part, index, theirs) => {
-                let site = self.revisit(&part, index);
-                self.or_fail(&part, index, site.and_then(|(dir, existing)| {
-                    let entry = &part.entries[index as usize];
-                    self.compare(&Site { part: &part, index, entry, dir: dir.as_ref(), existing }, theirs)
-                }))
+                let compared = self.revisit(&part, index, |site| self.compare(site, theirs));
+                self.or_fail(&part, index, compared)
             }
             Work::Sign(part, index) => {
-                let site = self.revisit(&part, index);
-                self.or_fail(&part, index, site.and_then(|(dir, existing)| {
-                    let entry = &part.entries[index as usize];
-                    self.sign(&Site { part: &part, index, entry, dir: dir.as_ref(), existing })
-                }))
+                let signed = self.revisit(&part, index, |site| self.sign(site));
+                self.or_fail(&part, index, signed)
             }
         };
         match done {
@@ -79,19 +75,32 @@ impl Run<'_> {
     }
 
     /// Opens an entry's directory again, for work that was put off.
-    fn revisit(&self, part: &LivePart, index: u32) -> Result<(Option<DirHandle>, Option<Stat>), Failure> {
-        let dir = self.directory(&part.path).map_err(|error| Failure::Entry("cannot open its directory", error))?;
+    pub(super) fn revisit<T>(
+        &self,
+        part: &Arc<LivePart>,
+        index: u32,
+        work: impl FnOnce(&Site<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let observed_at = Timestamp::now();
+        let entry = &part.entries[index as usize];
+        let dir =
+            self.directory(&part.path).map_err(|error| Failure::Entry("cannot open its directory", error))?;
         let existing = match &dir {
-            Some(dir) => dir
-                .stat(&part.entries[index as usize].name)
-                .map_err(|error| Failure::Entry("cannot read its attributes", error))?,
+            Some(dir) => {
+                dir.stat(&entry.name).map_err(|error| Failure::Entry("cannot read its attributes", error))?
+            }
             None => None,
         };
-        Ok((dir, existing))
+        work(&Site { part, index, entry, dir: dir.as_ref(), existing, observed_at })
     }
 
     /// Settles an entry that failed, unless what failed it would fail everything.
-    pub(super) fn or_fail(&self, part: &Arc<LivePart>, index: u32, done: Result<(), Failure>) -> Result<(), Failure> {
+    pub(super) fn or_fail(
+        &self,
+        part: &Arc<LivePart>,
+        index: u32,
+        done: Result<(), Failure>,
+    ) -> Result<(), Failure> {
         match done {
             Err(Failure::Entry(doing, error)) => {
                 self.report(part, index, doing, error)?;
@@ -123,7 +132,8 @@ impl Run<'_> {
         if !part.settle_one() {
             return Ok(());
         }
-        let records = std::mem::take(&mut *part.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let records =
+            std::mem::take(&mut *part.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         self.cache.append(&part.path, records);
         // Told before it is counted out, so that the sender has room again before the run can end.
         self.tell(&ToSender::Settled { part: part.id })?;
@@ -169,6 +179,7 @@ impl Run<'_> {
                 extraneous.push(other);
             }
             let found = listed.next_if(|other| other.name == entry.name).is_some();
+            let observed_at = Timestamp::now();
             let existing = match dir.filter(|_| found).map(|dir| dir.stat(&entry.name)).transpose() {
                 Ok(existing) => existing.flatten(),
                 Err(error) => {
@@ -176,7 +187,7 @@ impl Run<'_> {
                     continue;
                 }
             };
-            let site = Site { part, index, entry, dir, existing };
+            let site = Site { part, index, entry, dir, existing, observed_at };
             let decided = self.decide(&site, cached.as_ref(), &mut asks);
             self.or_fail(part, index, decided)?;
         }
@@ -209,7 +220,8 @@ impl Run<'_> {
             WantedWhat::Symlink(target) => self.decide_symlink(site, target)?,
             WantedWhat::Special(kind, rdev) => {
                 let root = rustix::process::geteuid().is_root();
-                let taken = if kind.is_device() { self.options.devices && root } else { self.options.specials };
+                let taken =
+                    if kind.is_device() { self.options.devices && root } else { self.options.specials };
                 if taken {
                     self.decide_special(site, *kind, *rdev)?;
                 } else {
@@ -235,7 +247,8 @@ impl Run<'_> {
             && let Some(dir) = site.dir
         {
             if site.existing.is_some() {
-                dir.unlink(name).map_err(|error| Failure::Entry("cannot remove what is in the way", error))?;
+                dir.unlink(name)
+                    .map_err(|error| Failure::Entry("cannot remove what is in the way", error))?;
             }
             let mode = wanted.mode.unwrap_or(0o755);
             let made = dir.mkdir(name, mode | 0o700);
@@ -252,7 +265,8 @@ impl Run<'_> {
         if wanted.uid.is_some() || wanted.gid.is_some() {
             dir.chown(name, wanted.uid, wanted.gid)?;
         }
-        let masked = self.staging.as_ref().is_some_and(|staging| staging.masks(wanted.mode.unwrap_or(0) | 0o700));
+        let masked =
+            self.staging.as_ref().is_some_and(|staging| staging.masks(wanted.mode.unwrap_or(0) | 0o700));
         // The system ignores set-id bits when it makes a directory, or adds the parent's.
         match wanted.mode {
             Some(mode) if masked || mode & 0o7000 != 0 => dir.chmod(name, mode | 0o700),
@@ -277,7 +291,9 @@ impl Run<'_> {
             let existing = handle.stat_self()?;
             let wanted = self.attributes.wanted(entry, (!self.root_created).then_some(&existing));
             let differs = |wanted: Option<u32>, is: u32| wanted.is_some_and(|wanted| wanted != is);
-            if !self.options.dry_run && (differs(wanted.uid, existing.uid) || differs(wanted.gid, existing.gid)) {
+            if !self.options.dry_run
+                && (differs(wanted.uid, existing.uid) || differs(wanted.gid, existing.gid))
+            {
                 handle.chown_self(wanted.uid, wanted.gid)?;
                 self.count(|stats| stats.chowned += 1);
             }
@@ -297,7 +313,9 @@ impl Run<'_> {
 
     fn decide_symlink(&self, site: &Site<'_>, target: &[u8]) -> Result<(), Failure> {
         let wanted = self.attributes.wanted(site.entry, site.existing.as_ref());
-        if let (Some(existing), Some(dir)) = (site.existing.filter(|stat| stat.kind == Kind::Symlink), site.dir) {
+        if let (Some(existing), Some(dir)) =
+            (site.existing.filter(|stat| stat.kind == Kind::Symlink), site.dir)
+        {
             let is = dir.read_link(&site.entry.name);
             if is.map_err(|error| Failure::Entry("cannot read the symlink", error))? == target {
                 self.fix(site, &existing, &wanted, &wanted)?;
@@ -347,7 +365,9 @@ impl Run<'_> {
         if wanted.gid.is_some() || existing.is_some() {
             return Ok(wanted);
         }
-        let parent = dir.stat_self().map_err(|error| Failure::Entry("cannot read its directory's attributes", error))?;
+        let parent = dir
+            .stat_self()
+            .map_err(|error| Failure::Entry("cannot read its directory's attributes", error))?;
         let gid = Some(parent.gid).filter(|_| parent.mode & 0o2000 != 0);
         Ok(Wanted { gid, ..wanted })
     }
@@ -413,6 +433,11 @@ impl Run<'_> {
         }
         Ok(Fixed::Something)
     }
+}
+
+/// Whether a file that was looked at twice was not written to between; its attributes may have changed.
+pub(super) fn is_same_content(before: &Stat, after: &Stat) -> bool {
+    (before.ino, before.size, before.mtime) == (after.ino, after.size, after.mtime)
 }
 
 /// Whether [`Run::fix`] had to do something.
@@ -494,7 +519,8 @@ impl Asks {
             Question::Hash => Want::Hash,
             Question::Content => Want::Content,
         };
-        let needs = self.0.into_iter().map(|(index, question)| Need { index, want: want(question) }).collect();
+        let needs =
+            self.0.into_iter().map(|(index, question)| Need { index, want: want(question) }).collect();
         run.tell(&ToSender::Needs { part: part.id, needs })
     }
 }
@@ -587,31 +613,39 @@ impl Run<'_> {
         let wanted = self.attributes.wanted(site.entry, Some(existing));
         let fixed = self.fix(site, existing, &wanted, &wanted)?;
         if let (Some(hash), Some(dir)) = (ours, site.dir) {
-            self.remember(site, hash, |observed_at| match fixed {
-                Fixed::Nothing => Ok((*existing, observed_at)),
+            match fixed {
+                Fixed::Nothing => self.remember(site, hash, existing, site.observed_at),
                 // The new attributes made it another identity.
-                Fixed::Something => dir
-                    .stat(&site.entry.name)?
-                    .map(|stat| (stat, observed_at))
-                    .ok_or_else(|| io::ErrorKind::NotFound.into()),
-            });
+                Fixed::Something => {
+                    self.remember_changed(site, hash, existing, || dir.stat(&site.entry.name))
+                }
+            }
         }
         Ok(self.settle(site.part)?)
     }
 
-    /// Remembers a hash for the next run, if the file's identity will tell it apart from later states.
-    pub(super) fn remember(
+    /// Remembers a hash for the next run, if the file's identity will tell this state apart from later ones.
+    fn remember(&self, site: &Site<'_>, hash: ContentHash, stat: &Stat, observed_at: Timestamp) {
+        let identity = FileIdentity::from(stat);
+        if self.clock_step.is_some_and(|step| step.settled(&identity, observed_at)) {
+            site.part.remember(Record { name: site.entry.name.clone(), stat: identity, hash });
+        }
+    }
+
+    /// The same after the run itself gave the file a new ctime. `before` is from when the content was known: if size
+    /// and mtime are still those, nobody else has written to it between.
+    pub(super) fn remember_changed(
         &self,
         site: &Site<'_>,
         hash: ContentHash,
-        stat: impl FnOnce(Timestamp) -> io::Result<(Stat, Timestamp)>,
+        before: &Stat,
+        stat: impl FnOnce() -> io::Result<Option<Stat>>,
     ) {
-        let Some(step) = self.clock_step else { return };
-        if let Ok((stat, observed_at)) = stat(Timestamp::now()) {
-            let identity = FileIdentity::from(&stat);
-            if step.settled(&identity, observed_at) {
-                site.part.remember(Record { name: site.entry.name.clone(), stat: identity, hash });
-            }
+        let observed_at = Timestamp::now();
+        if let Ok(Some(after)) = stat()
+            && is_same_content(before, &after)
+        {
+            self.remember(site, hash, &after, observed_at);
         }
     }
 
@@ -638,7 +672,11 @@ impl Run<'_> {
     }
 
     /// The sender could not send a file it had offered.
-    pub(super) fn source_failed(&self, part: &Arc<LivePart>, reason: coast_wire::Gone) -> Result<(), Stopped> {
+    pub(super) fn source_failed(
+        &self,
+        part: &Arc<LivePart>,
+        reason: coast_wire::Gone,
+    ) -> Result<(), Stopped> {
         if reason != coast_wire::Gone::Vanished {
             self.source_errors.store(true, Ordering::Release);
         }

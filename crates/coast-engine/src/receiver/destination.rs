@@ -26,7 +26,6 @@ pub enum DestinationIs {
 
 /// An opened destination.
 pub(super) struct Destination {
-    pub(super) path: PathBuf,
     /// None only in a dry run, when it does not exist.
     pub(super) root: Option<Root>,
     /// The new name of the one entry that is sent.
@@ -91,24 +90,38 @@ impl Destination {
                 .map_err(|error| failed("taking its last part as a name")(io::Error::other(error)))?;
             (parent.to_owned(), Some(file_name))
         };
-        let missing = std::fs::metadata(&directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let missing =
+            std::fs::metadata(&directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         if missing && how.dry_run {
-            return Ok(Self { path: directory, root: None, rename, created: true, state: None });
+            return Ok(Self { root: None, rename, created: true, state: None });
         }
         if missing {
-            let made = if how.make_parents { std::fs::create_dir_all(&directory) } else { std::fs::create_dir(&directory) };
+            let made = if how.make_parents {
+                std::fs::create_dir_all(&directory)
+            } else {
+                std::fs::create_dir(&directory)
+            };
             made.map_err(failed("making the directory"))?;
         }
         let root = Root::open(&directory).map_err(failed("opening the directory"))?;
-        let state = if how.dry_run { None } else { Some(State::open(&directory, &root, rename.as_ref(), how.login_uid)?) };
-        Ok(Self { path: directory, root: Some(root), rename, created: missing, state })
+        let state = if how.dry_run {
+            None
+        } else {
+            Some(State::open(&directory, &root, rename.as_ref(), how.login_uid)?)
+        };
+        Ok(Self { root: Some(root), rename, created: missing, state })
     }
 }
 
 impl State {
     /// Opens the state directory: `.{name}.coast` beside the workspace, or, when that cannot be (another file system,
     /// no permission to write there), [`STATE_INSIDE`] the workspace.
-    fn open(directory: &Path, root: &Root, file: Option<&Name>, login_uid: Option<u32>) -> Result<Self, EngineError> {
+    fn open(
+        directory: &Path,
+        root: &Root,
+        file: Option<&Name>,
+        login_uid: Option<u32>,
+    ) -> Result<Self, EngineError> {
         let failed = |path: &Path, error| EngineError::Destination {
             path: path.to_owned(),
             doing: "opening the private state directory",
@@ -127,7 +140,8 @@ impl State {
             Err(Beside::Impossible) => {
                 let own = name(STATE_INSIDE);
                 let path = directory.join(STATE_INSIDE);
-                let dir = open_private(&root.handle(), &own, login_uid).map_err(|error| failed(&path, error))?;
+                let dir =
+                    open_private(&root.handle(), &own, login_uid).map_err(|error| failed(&path, error))?;
                 Self::with(dir, path, Some(own), None)
             }
         }
@@ -159,7 +173,8 @@ impl State {
         inside: Option<Name>,
         transient: Option<(DirHandle, Name)>,
     ) -> Result<Self, EngineError> {
-        let failed = |error| EngineError::Destination { path: path.clone(), doing: "opening its lock file", error };
+        let failed =
+            |error| EngineError::Destination { path: path.clone(), doing: "opening its lock file", error };
         let lock_name = name("lock");
         let lock = match dir.create_file(&lock_name, 0o600) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -179,14 +194,19 @@ impl State {
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
                 Err(error) => {
                     let path = self.path.join("lock");
-                    return Err(EngineError::Destination { path, doing: "locking the workspace", error: error.into() });
+                    return Err(EngineError::Destination {
+                        path,
+                        doing: "locking the workspace",
+                        error: error.into(),
+                    });
                 }
             }
             if let Some(waiting) = waiting.take() {
                 waiting();
             }
             // `flock` has no time limit, and a blocked call would not notice that the peer is gone.
-            if stop.stopped().recv_timeout(Duration::from_millis(50)) == Err(crossbeam_channel::RecvTimeoutError::Disconnected)
+            if stop.stopped().recv_timeout(Duration::from_millis(50))
+                == Err(crossbeam_channel::RecvTimeoutError::Disconnected)
             {
                 return Err(EngineError::Interrupted);
             }

@@ -6,7 +6,7 @@
 use std::io;
 
 use coast_filter::{DirFilter, EntryKind as FilterKind};
-use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Stat, Timestamp};
+use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Stat};
 use coast_wire::{Event, ProblemKind};
 use serde::{Deserialize, Serialize};
 
@@ -25,20 +25,19 @@ pub(super) struct Extraneous {
     seen: Seen,
 }
 
-/// What tells an entry apart from one that took its name later: inode numbers are given out again.
+/// What tells an entry apart from one that took its name later: inode numbers are given out again, but not with the
+/// time of the last change of content. Not the ctime: deleting one of a file's names changes that of the others.
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
 struct Seen {
     ino: u64,
-    /// When it was made, or, on file systems that do not say, when it last changed (unless it is a directory, which
-    /// changes with each deletion in it).
-    since: Option<(i64, u32)>,
+    /// Seconds and nanoseconds; none for a directory, which changes with each deletion in it.
+    mtime: Option<(i64, u32)>,
 }
 
 impl Seen {
     fn from(stat: &Stat) -> Self {
-        let changed = (stat.kind != Kind::Directory).then_some(stat.ctime);
-        let since = stat.btime.or(changed).map(|time: Timestamp| (time.secs(), time.nanos()));
-        Self { ino: stat.ino, since }
+        let mtime = (stat.kind != Kind::Directory).then(|| (stat.mtime.secs(), stat.mtime.nanos()));
+        Self { ino: stat.ino, mtime }
     }
 }
 
@@ -83,7 +82,8 @@ impl Run<'_> {
         let (Some(filter), Some(root)) = (&self.filter, &self.root) else { return Ok(None) };
         let files = TreeMergeFiles::new(root.clone());
         let of_root = filter.root(&files);
-        let entered = of_root.and_then(|filter| path.components().try_fold(filter, |filter, name| filter.enter(name, &files)));
+        let entered = of_root
+            .and_then(|filter| path.components().try_fold(filter, |filter, name| filter.enter(name, &files)));
         match entered {
             Ok(filter) => Ok(Some(filter)),
             Err(error) => {
@@ -121,7 +121,13 @@ impl Run<'_> {
         Ok(Fate::Deleted)
     }
 
-    fn remember_below(&self, path: &RelPath, parent: &DirHandle, name: &Name, filter: &DirFilter) -> Result<Fate, Failure> {
+    fn remember_below(
+        &self,
+        path: &RelPath,
+        parent: &DirHandle,
+        name: &Name,
+        filter: &DirFilter,
+    ) -> Result<Fate, Failure> {
         let Some(root) = &self.root else { return Ok(Fate::Kept) };
         let entered = parent.child(name).and_then(|dir| {
             let mut listed = dir.list()?;
@@ -208,7 +214,11 @@ impl Run<'_> {
         if self.options.dry_run {
             return Ok(Fate::Deleted);
         }
-        if directory { dir.rmdir(&name)? } else { dir.unlink(&name)? }
+        if directory {
+            dir.rmdir(&name)?
+        } else {
+            dir.unlink(&name)?
+        }
         Ok(Fate::Deleted)
     }
 }

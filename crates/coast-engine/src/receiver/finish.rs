@@ -45,18 +45,22 @@ impl Run<'_> {
     fn skip_deletion(&self) {
         if self.options.delete.is_some() {
             self.count(|stats| stats.deletion_skipped = true);
-            self.event(Event::Notice { text: "nothing is deleted, because the source was not read without errors" });
+            self.event(Event::Notice {
+                text: "nothing is deleted, because the source was not read without errors",
+            });
         }
     }
 
     /// Gives what the source does not have, and what stays all the same, to the workspace's owner too.
     fn give_away(&self) -> Result<(), EngineError> {
-        let (Some(owner), Some(root)) = (self.attributes.whole_workspace_owner(&self.options), &self.root) else {
+        let (Some(owner), Some(root)) = (self.attributes.whole_workspace_owner(&self.options), &self.root)
+        else {
             return Ok(());
         };
         let giver = Giver { run: self, owner };
         for path in self.kept.drain().map_err(spill_failed)? {
-            let path = RelPath::new(&path.map_err(spill_failed)?).map_err(|error| spill_failed(io::Error::other(error)))?;
+            let path = RelPath::new(&path.map_err(spill_failed)?)
+                .map_err(|error| spill_failed(io::Error::other(error)))?;
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
             let given = root.dir(&parent).and_then(|dir| giver.give(&dir, &name));
             match given {

@@ -92,6 +92,10 @@ impl Run<'_> {
     /// The name of the state directory, where it lies in the workspace.
     pub(super) fn reserved(&self, path_is_root: bool, name: &Name) -> bool {
         path_is_root
-            && self.state.as_ref().and_then(|state| state.inside.as_ref()).is_some_and(|inside| inside == name)
+            && self
+                .state
+                .as_ref()
+                .and_then(|state| state.inside.as_ref())
+                .is_some_and(|inside| inside == name)
     }
 }

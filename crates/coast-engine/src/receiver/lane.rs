@@ -115,7 +115,12 @@ impl Lane {
     }
 
     /// Takes in a piece. The lane goes to whoever brings the next one in order, unless somebody has it.
-    pub(super) fn deposit(&self, attempt: u32, sequence: u32, piece: &Piece<'_>) -> Result<Turn, EngineError> {
+    pub(super) fn deposit(
+        &self,
+        attempt: u32,
+        sequence: u32,
+        piece: &Piece<'_>,
+    ) -> Result<Turn, EngineError> {
         let mut state = self.lock();
         if state.closed || attempt < state.attempt {
             // Left over from a try that was given up.

@@ -22,15 +22,15 @@ mod staging;
 
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coast_filter::{Filter, RuleList, Side};
 use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root};
 use coast_wire::{
-    Change, Class, Event, Frame, FrameReader, Itemize, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats,
-    ToReceiver, ToSender, messages,
+    Change, Class, Event, Frame, FrameReader, Itemize, LevelControl, Options, Pack, ProblemKind, Ready,
+    ReceiverStats, ToReceiver, ToSender, messages,
 };
 use crossbeam_channel::{Receiver as Queue, Sender as QueueEnd, bounded, unbounded};
 
@@ -44,8 +44,8 @@ use crate::{Cancel, threads};
 
 use attributes::Attributes;
 use decide::Work;
-pub use destination::{DestinationIs, STATE_INSIDE};
 use destination::{Destination, Preparation, State};
+pub use destination::{DestinationIs, STATE_INSIDE};
 use extraneous::Extraneous;
 use finish::LateDirectory;
 use parts::Parts;
@@ -115,6 +115,7 @@ pub struct Receiver {
     config: ReceiverConfig,
     destination: Destination,
     names: OwnerNames,
+    process_umask: u32,
 }
 
 impl std::fmt::Debug for Receiver {
@@ -124,7 +125,7 @@ impl std::fmt::Debug for Receiver {
 }
 
 impl Receiver {
-    /// Opens the destination. From here on nothing outside of [`Receiver::writable_paths`] is opened, so that the
+    /// Opens the destination. From here on nothing outside of [`Receiver::directories`] is opened, so that the
     /// process may be confined to them before [`Receiver::run`] reads a byte.
     ///
     /// # Errors
@@ -137,17 +138,13 @@ impl Receiver {
             login_uid: config.login.map(|login| login.uid),
         };
         let destination = Destination::prepare(&config.destination, how)?;
-        Ok(Self { config, destination, names: OwnerNames::load() })
+        Ok(Self { config, destination, names: OwnerNames::load(), process_umask: staging::process_umask() })
     }
 
     /// The directories that the run works in.
-    pub fn writable_paths(&self) -> Vec<&Path> {
-        let mut paths = Vec::new();
-        if self.destination.root.is_some() {
-            paths.push(self.destination.path.as_path());
-        }
-        paths.extend(self.destination.state.as_ref().map(|state| state.path.as_path()));
-        paths
+    pub fn directories(&self) -> Vec<DirHandle> {
+        let root = self.destination.root.as_ref().map(Root::handle);
+        root.into_iter().chain(self.destination.state.as_ref().map(|state| state.dir.clone())).collect()
     }
 
     /// Takes what the sender at the other end of `reader` and `writer` has. `confined` is told to the sender.
@@ -177,7 +174,8 @@ impl Receiver {
             scope.spawn({
                 let (outbox, progress, stop, closing) = (&outbox, &progress, &stop, &closing);
                 move || {
-                    if let Err(error) = outgoings.write_to(outbox, writer, &alive, Pace::new(None), progress) {
+                    if let Err(error) = outgoings.write_to(outbox, writer, &alive, Pace::new(None), progress)
+                    {
                         stop.fail(error.into());
                         closing.finish();
                     }
@@ -253,7 +251,8 @@ impl Receiver {
 /// When the stream fails.
 pub fn refuse(error: &EngineError, mut writer: impl Write) -> io::Result<()> {
     let text = bounded_text(&error.to_string());
-    let frame = sealed(&ToSender::Failed { kind: error.failure_kind(), text: &text }).map_err(io::Error::other)?;
+    let frame =
+        sealed(&ToSender::Failed { kind: error.failure_kind(), text: &text }).map_err(io::Error::other)?;
     writer.write_all(&frame)?;
     writer.flush()
 }
@@ -331,7 +330,7 @@ impl<'a> Run<'a> {
         monitor: &'a dyn Monitor,
         stop: &'a Stop,
     ) -> Result<Self, EngineError> {
-        let Receiver { config, destination, names } = receiver;
+        let Receiver { config, destination, names, process_umask } = receiver;
         let failed = |error| EngineError::Destination {
             path: config.destination.clone(),
             doing: "preparing the private state directory",
@@ -350,9 +349,16 @@ impl<'a> Run<'a> {
         };
         let attributes = Attributes::new(&options, config.umask, config.login, names)?;
         let state_dir = destination.state.as_ref().map(|state| &state.dir);
-        let staging = destination.state.as_ref().map(State::staging).transpose().map_err(failed)?.map(Staging::new);
+        let staging = destination
+            .state
+            .as_ref()
+            .map(State::staging)
+            .transpose()
+            .map_err(failed)?
+            .map(|dir| Staging::new(dir, process_umask));
         let name = |text: &str| Name::new(text.as_bytes()).expect("a constant without a slash");
-        let cache = state_dir.map_or_else(Cache::none, |dir| Cache::open_in(dir, &name("cache"), &name("cache.new")));
+        let cache =
+            state_dir.map_or_else(Cache::none, |dir| Cache::open_in(dir, &name("cache"), &name("cache.new")));
         let clock_step = state_dir.and_then(|dir| ClockStep::measure(dir, &name("clock")).ok());
         let lists = staging.as_ref().map(Staging::dir);
         Ok(Self {
@@ -427,7 +433,10 @@ impl<'a> Run<'a> {
 
     /// What would fail for every file to come ends the run.
     fn is_fatal(error: &io::Error) -> bool {
-        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem)
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
+        )
     }
 
     /// Lets everyone keep what they have when a run ends early.

@@ -90,7 +90,9 @@ impl LivePart {
         // The one entry of a single-file run gets the name that the destination's path ends in.
         if let Some(rename) = rename {
             match entries.as_mut_slice() {
-                [only] if path.is_root() && !matches!(only.what, WantedWhat::Directory) => only.name = rename.clone(),
+                [only] if path.is_root() && !matches!(only.what, WantedWhat::Directory) => {
+                    only.name = rename.clone()
+                }
                 [] => {}
                 _ => return Err(EngineError::Protocol("it sent a tree where one file was announced")),
             }
@@ -109,7 +111,8 @@ impl LivePart {
 
 impl WantedEntry {
     pub(super) fn check(entry: Entry<'_>) -> Result<Self, EngineError> {
-        let name = Name::new(entry.name).map_err(|_| EngineError::Protocol("it sent a name that no file can have"))?;
+        let name = Name::new(entry.name)
+            .map_err(|_| EngineError::Protocol("it sent a name that no file can have"))?;
         Self::with_name(name, entry)
     }
 
@@ -121,7 +124,9 @@ impl WantedEntry {
             What::Symlink(target) if target.len() < MAX_TARGET_BYTES && !target.contains(&0) => {
                 WantedWhat::Symlink(target.into())
             }
-            What::Symlink(_) => return Err(EngineError::Protocol("it sent a link target that no link can have")),
+            What::Symlink(_) => {
+                return Err(EngineError::Protocol("it sent a link target that no link can have"));
+            }
             What::Fifo => WantedWhat::Special(Kind::Fifo, 0),
             What::Socket => WantedWhat::Special(Kind::Socket, 0),
             What::CharDevice(device) => WantedWhat::Special(Kind::CharDevice, device),
@@ -170,7 +175,11 @@ struct State {
 
 impl Parts {
     /// Takes in a part; gives it back if it can be looked at now.
-    pub(super) fn arrive(&self, part: LivePart, parent: Option<u32>) -> Result<Option<Arc<LivePart>>, EngineError> {
+    pub(super) fn arrive(
+        &self,
+        part: LivePart,
+        parent: Option<u32>,
+    ) -> Result<Option<Arc<LivePart>>, EngineError> {
         let mut state = self.lock();
         if state.walk_done {
             return Err(EngineError::Protocol("it offered more after it said that this was all"));

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io;
 
-use coast_tree::{ContentHash, DirHandle, FileIdentity, Kind, Name, Record, RelPath, Timestamp, file_stat};
+use coast_tree::{
+    ContentHash, DirHandle, FileIdentity, Kind, Name, Record, RelPath, Stat, Timestamp, file_stat,
+};
 use serde::{Deserialize, Serialize};
 
 use super::Run;
-use super::decide::{Failure, Site, spill_failed};
+use super::decide::{Failure, Site, is_same_content, spill_failed};
 use super::staging::Staged;
 use crate::error::EngineError;
 
@@ -43,18 +45,26 @@ impl Run<'_> {
         file: &File,
     ) -> Result<(), Failure> {
         let Some(staged) = self.defer(site, staged, Some(hash))? else { return Ok(()) };
+        let before = file_stat(file).map_err(|error| Failure::Entry("cannot read its attributes", error))?;
         self.place_now(site, dir, staged)?;
         // The rename changed its ctime; only now it has the identity that the next run will see.
-        self.remember(site, hash, |observed_at| Ok((file_stat(file)?, observed_at)));
+        self.remember_changed(site, hash, &before, || file_stat(file).map(Some));
         Ok(())
     }
 
     fn place_now(&self, site: &Site<'_>, dir: &DirHandle, staged: Staged) -> Result<(), Failure> {
-        staged.place(dir, &site.entry.name).map_err(|error| Failure::Entry("cannot move it into place", error))
+        staged
+            .place(dir, &site.entry.name)
+            .map_err(|error| Failure::Entry("cannot move it into place", error))
     }
 
     /// Keeps a staged entry for the end of the run, if that is when its turn is.
-    fn defer(&self, site: &Site<'_>, staged: Staged, hash: Option<ContentHash>) -> Result<Option<Staged>, Failure> {
+    fn defer(
+        &self,
+        site: &Site<'_>,
+        staged: Staged,
+        hash: Option<ContentHash>,
+    ) -> Result<Option<Staged>, Failure> {
         let list = match site.existing {
             // Removing a directory is a deletion, and deletions come last.
             Some(existing) if existing.kind == Kind::Directory => &self.in_the_way,
@@ -98,23 +108,27 @@ impl Run<'_> {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
             let staged = staging.adopt(own(&item.staged)?);
             let placed = root.dir(&parent).and_then(|dir| {
+                let before = staged.stat()?;
                 make_way(&dir, &name)?;
                 staged.place(&dir, &name)?;
-                Ok(dir)
+                Ok((dir, before))
             });
             match (placed, item.hash) {
-                (Ok(dir), Some(hash)) => self.remember_late(&parent, &dir, name, ContentHash::from_bytes(hash)),
-                (Ok(_), None) => {}
+                (Ok((dir, Some(before))), Some(hash)) => {
+                    self.remember_late(&parent, &dir, name, ContentHash::from_bytes(hash), &before);
+                }
+                (Ok(_), _) => {}
                 (Err(error), _) => self.problem(&item.path, "cannot make way for it", &error),
             }
         }
         Ok(())
     }
 
-    fn remember_late(&self, parent: &RelPath, dir: &DirHandle, name: Name, hash: ContentHash) {
+    fn remember_late(&self, parent: &RelPath, dir: &DirHandle, name: Name, hash: ContentHash, before: &Stat) {
         let observed_at = Timestamp::now();
         let Some(step) = self.clock_step else { return };
         if let Ok(Some(stat)) = dir.stat(&name)
+            && is_same_content(before, &stat)
             && step.settled(&FileIdentity::from(&stat), observed_at)
         {
             self.cache.append(parent, vec![Record { name, stat: FileIdentity::from(&stat), hash }]);

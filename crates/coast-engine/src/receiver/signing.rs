@@ -9,11 +9,11 @@ use coast_tree::{DirHandle, FileIdentity, Kind, Name};
 use coast_wire::limits::SIGNATURE_WINDOW_BYTES;
 use coast_wire::{Need, ToSender, Want};
 
+use super::Run;
 use super::decide::{Failure, Site, Work, full_path};
 use super::destination::keep_partial;
 use super::lane::{Basis, BasisPlace, Lane};
 use super::parts::{FileState, LivePart};
-use super::Run;
 
 /// Less than this of an interrupted file is not worth keeping.
 const MIN_PARTIAL_BYTES: u64 = 1 << 20;
@@ -101,7 +101,12 @@ impl Run<'_> {
     }
 
     /// Opens again what a signature was made of; none when it is no longer that.
-    pub(super) fn reopen_basis(&self, basis: &Basis, dir: &DirHandle, name: &Name) -> io::Result<Option<std::fs::File>> {
+    pub(super) fn reopen_basis(
+        &self,
+        basis: &Basis,
+        dir: &DirHandle,
+        name: &Name,
+    ) -> io::Result<Option<std::fs::File>> {
         let (file, stat) = match &basis.place {
             BasisPlace::Destination => dir.open_file(name)?,
             BasisPlace::Partial(key) => match self.partial_dir() {
@@ -140,7 +145,9 @@ impl Run<'_> {
                     FileState::Transfer(lane) => lane.clone(),
                     _ => continue,
                 };
-                let Some(target) = lane.close().filter(|target| target.written >= MIN_PARTIAL_BYTES) else { continue };
+                let Some(target) = lane.close().filter(|target| target.written >= MIN_PARTIAL_BYTES) else {
+                    continue;
+                };
                 if let Some(staged) = target.output.and_then(|(staged, _)| staged.defer()) {
                     let key = partial_key(&full_path(part, &entry.name));
                     // What cannot be kept is sent again.

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use coast_tree::{DirHandle, Name, Replace};
+use coast_tree::{DirHandle, Name, Replace, Stat};
 use rustix::fs::{Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid};
 
 use super::attributes::Wanted;
@@ -26,8 +26,8 @@ pub(super) struct Staged {
 }
 
 impl Staging {
-    pub(super) fn new(dir: DirHandle) -> Self {
-        Self { dir, next: Arc::default(), process_umask: process_umask() }
+    pub(super) fn new(dir: DirHandle, process_umask: u32) -> Self {
+        Self { dir, next: Arc::default(), process_umask }
     }
 
     pub(super) fn dir(&self) -> &DirHandle {
@@ -81,6 +81,11 @@ impl Staged {
     /// Leaves it in the staging area under the name it has.
     pub(super) fn defer(mut self) -> Option<Name> {
         self.name.take()
+    }
+
+    /// Its status while it is here.
+    pub(super) fn stat(&self) -> io::Result<Option<Stat>> {
+        self.name.as_ref().map_or(Ok(None), |name| self.dir.stat(name))
     }
 
     /// Gives an entry that is no regular file what it shall be.

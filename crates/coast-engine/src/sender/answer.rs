@@ -50,7 +50,9 @@ impl Job {
             let task = match want {
                 Want::Hash => Task::Hash,
                 Want::Content => Task::Content,
-                Want::Delta(signature) if signature.len() <= MAX_SIGNATURE_BYTES => Task::Delta(signature.to_vec()),
+                Want::Delta(signature) if signature.len() <= MAX_SIGNATURE_BYTES => {
+                    Task::Delta(signature.to_vec())
+                }
                 Want::Delta(_) => return Err(EngineError::Protocol("it sent a signature that is too large")),
             };
             group.push((index, task));
@@ -211,8 +213,10 @@ impl Answerer<'_> {
                 // Room for one byte more shows a file that grew.
                 buffer.reserve(length + 1);
                 while buffer.len() <= start + length {
-                    if rustix::io::retry_on_intr(|| rustix::io::read(&opened, rustix::buffer::spare_capacity(buffer)))
-                        .map_err(std::io::Error::from)?
+                    if rustix::io::retry_on_intr(|| {
+                        rustix::io::read(&opened, rustix::buffer::spare_capacity(buffer))
+                    })
+                    .map_err(std::io::Error::from)?
                         == 0
                         || buffer.len() == start + length
                     {

@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use coast_filter::{Filter, RuleList, Side};
 use coast_tree::Root;
 use coast_wire::{
-    Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats, ToReceiver,
-    ToSender, messages,
+    Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats,
+    ToReceiver, ToSender, messages,
 };
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -150,7 +150,13 @@ pub fn send(
     let wrote = std::thread::scope(|scope| {
         let (run, alive) = (&run, &alive[..]);
         let writing = scope.spawn(move || {
-            let written = outgoings.write_to(&run.outbox, writer, alive, Pace::new(config.bytes_per_second), &run.progress);
+            let written = outgoings.write_to(
+                &run.outbox,
+                writer,
+                alive,
+                Pace::new(config.bytes_per_second),
+                &run.progress,
+            );
             if written.is_err() {
                 // The reader learns the reason from the other side, if that still can say one.
                 run.stop.finish();

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use coast_filter::{DirFilter, EntryKind as FilterKind, Filter};
 use coast_tree::{
-    ClockStep, ContentHash, DirHandle, FileIdentity, Kind, Listed, Name, Record, RelPath, Stat, Timestamp, Visit, walk,
+    ClockStep, ContentHash, DirHandle, FileIdentity, Kind, Listed, Name, Record, RelPath, Stat, Timestamp,
+    Visit, walk,
 };
 use coast_wire::limits::MAX_PART_ENTRIES;
-use coast_wire::{Entry, Event, OwnerName, Part, ProblemKind, Range, ToReceiver, What};
+use coast_wire::{Class, Entry, Event, OwnerName, Pack, Part, ProblemKind, Range, ToReceiver, What};
 
 use super::Run;
 use super::source::Selection;
@@ -150,7 +151,7 @@ impl<'a> Walker<'a> {
     }
 
     fn try_walk(&self, threads: usize) -> Result<(), Stopped> {
-        self.run.tell(&ToReceiver::Start(self.run.options.clone()))?;
+        self.start()?;
         if matches!(self.selection, Selection::All) && !self.run.options.recursive {
             self.skipped(b".", "skipping the directory: -r is not given");
         } else {
@@ -167,6 +168,16 @@ impl<'a> Walker<'a> {
         self.run.tell(&ToReceiver::WalkDone { source_errors: self.run.source_errors.load(Ordering::Acquire) })
     }
 
+    /// Sends the options, in a frame of their own: the receiver makes itself ready before it reads on.
+    fn start(&self) -> Result<(), Stopped> {
+        let mut pack = Pack::new(Class::Control);
+        let pushed = pack.push(&ToReceiver::Start(self.run.options.clone()));
+        match pushed.and_then(|()| pack.seal(None)) {
+            Ok(frame) => self.run.outbox.send(frame),
+            Err(error) => self.run.stop.check_sent(Err(error.into())),
+        }
+    }
+
     /// The root's own attributes, when the root is part of what is sent.
     fn offer_root(&self) -> Result<(), Stopped> {
         if !matches!(self.selection, Selection::All) {
@@ -178,7 +189,11 @@ impl<'a> Walker<'a> {
                 self.run.tell(&ToReceiver::Root(self.entry(b"", &stat, What::Directory)))
             }
             Err(error) => {
-                self.run.problem(b"", ProblemKind::SourceRead, &format!("cannot read its attributes: {error}"));
+                self.run.problem(
+                    b"",
+                    ProblemKind::SourceRead,
+                    &format!("cannot read its attributes: {error}"),
+                );
                 Ok(())
             }
         }
@@ -198,9 +213,10 @@ impl<'a> Walker<'a> {
     /// Sends the names of an entry's owners before the first entry that has them.
     fn tell_owner(&self, stat: &Stat) -> Result<(), Stopped> {
         let Some(names) = &self.names else { return Ok(()) };
-        for (kind, id, name) in
-            [(OwnerKind::User, stat.uid, names.user(stat.uid)), (OwnerKind::Group, stat.gid, names.group(stat.gid))]
-        {
+        for (kind, id, name) in [
+            (OwnerKind::User, stat.uid, names.user(stat.uid)),
+            (OwnerKind::Group, stat.gid, names.group(stat.gid)),
+        ] {
             let mut told = self.told_owners.lock().unwrap_or_else(PoisonError::into_inner);
             // Told under the lock, or another thread could send an entry of this owner first.
             if told.insert((kind, id))
@@ -240,9 +256,16 @@ impl<'a> Walker<'a> {
             }
             match self.look(dir, name.clone(), records.as_ref()) {
                 Ok(Some(entry)) => found.push(entry),
-                Ok(None) => self.entry_problem(path, &name, ProblemKind::Vanished, "it vanished before it was read"),
+                Ok(None) => {
+                    self.entry_problem(path, &name, ProblemKind::Vanished, "it vanished before it was read")
+                }
                 Err(error) => {
-                    self.entry_problem(path, &name, ProblemKind::SourceRead, &format!("cannot read its attributes: {error}"));
+                    self.entry_problem(
+                        path,
+                        &name,
+                        ProblemKind::SourceRead,
+                        &format!("cannot read its attributes: {error}"),
+                    );
                 }
             }
         }
@@ -360,7 +383,13 @@ impl<'a> Walker<'a> {
 impl Visit for Walker<'_> {
     type Context = Above;
 
-    fn directory(&self, path: &RelPath, dir: &DirHandle, above: Above, listed: Vec<Listed>) -> Vec<(Name, Above)> {
+    fn directory(
+        &self,
+        path: &RelPath,
+        dir: &DirHandle,
+        above: Above,
+        listed: Vec<Listed>,
+    ) -> Vec<(Name, Above)> {
         let mut complete = !(path.is_root() && matches!(self.selection, Selection::Only(_)));
         let filter = match path.file_name().map(|name| above.filter.enter(name.as_bytes(), &self.files)) {
             None => above.filter,

@@ -19,7 +19,13 @@ const _: () = assert!(DELTA_CHUNK_BYTES + 2 * CHUNK_BYTES < MAX_DELTA_BYTES + DE
 
 impl Answerer<'_> {
     /// Computes a file's hash and sends it.
-    pub(super) fn hash(&mut self, dir: &DirHandle, name: &Name, id: FileId, file: &OfferedFile) -> Result<(), Failure> {
+    pub(super) fn hash(
+        &mut self,
+        dir: &DirHandle,
+        name: &Name,
+        id: FileId,
+        file: &OfferedFile,
+    ) -> Result<(), Failure> {
         for _ in 0..ATTEMPTS {
             let observed_at = Timestamp::now();
             let (mut opened, stat) = dir.open_file(name)?;
@@ -89,7 +95,12 @@ impl Answerer<'_> {
         Err(changing())
     }
 
-    fn contents(&mut self, chunks: &mut Chunks, file: &mut File, size: u64) -> Result<(ContentHash, u64), Failure> {
+    fn contents(
+        &mut self,
+        chunks: &mut Chunks,
+        file: &mut File,
+        size: u64,
+    ) -> Result<(ContentHash, u64), Failure> {
         let mut hasher = ContentHasher::new();
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut total = 0;
