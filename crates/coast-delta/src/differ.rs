@@ -9,7 +9,7 @@ use crate::index::BlockIndex;
 use crate::signature::{HEADER_BYTES, Signature};
 use crate::weak::Weak;
 
-/// The least a differ works on at a time, when it is given as much. Small enough to stay in the processor's cache.
+/// How much is searched at a time, unless blocks are so large that this is less than a run of them. Small enough to stay in the processor's cache.
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// The most bytes hashed at a time because they may continue a run of matches.
@@ -27,8 +27,9 @@ const VAIN_BLOCKS: u64 = 64;
 
 /// Takes a new file in windows and gives a delta that turns the basis into it.
 ///
-/// Owns all it needs, so it can be kept next to the file it reads. Memory: 36 bytes per block of the basis, and a buffer
-/// of 1 MiB or nine blocks, whichever is more (at least two blocks of up to 16 MiB if the peer chose such).
+/// Owns all it needs, so it can be kept next to the file it reads. Memory: about 32 bytes per block of the basis (12 MiB for
+/// the longest signature, 2 MiB for a basis of 3 GiB), and a buffer of at most 1 MiB or nine blocks, whichever is more;
+/// of blocks above 1 MiB as many as fit in 8 MiB and one more.
 #[derive(Debug)]
 pub struct Differ {
     index: BlockIndex,

@@ -2,7 +2,7 @@
 //!
 //! The side that has an old version of a file (the *basis*) sends a [`Signature`] of it: two checksums per block. The
 //! side that has the new version feeds it to a [`Differ`], window by window, and gets a *delta*: the parts of the new
-//! file that are not in the basis, and references to the parts that are. [`patch`] puts the new file together from the
+//! file that are not in the basis, and references to the parts that are. [`patch()`] puts the new file together from the
 //! basis and the delta. All three stream; none holds a file in memory.
 //!
 //! ```
@@ -35,7 +35,7 @@
 //! # What is not promised
 //! Blocks are recognised by 12 bytes of checksum, 8 of them MD4, which is broken. A basis made for the purpose, a basis
 //! that changed since its signature was taken, or a peer that lies, lead to a *wrong file*; the caller has to compare a
-//! cryptographic hash of the whole result. What bytes from a peer cannot do is cause a panic, make [`patch`] write more
+//! cryptographic hash of the whole result. What bytes from a peer cannot do is cause a panic, make [`patch()`] write more
 //! than it was allowed to, or make memory or time grow beyond a fixed multiple of the file being read.
 //!
 //! # Formats
@@ -50,10 +50,21 @@
 //! there are independent implementations to test against.
 //!
 //! # What comes from `fast_rsync`, and what does not
-//! `fast_rsync` computes all checksums (MD4 of eight blocks at a time where the processor can). Its `diff` is not used:
-//! it wants the whole file in one slice, hashes blocks one at a time, forgets at each call which checksums it had given
-//! up on (measured: a forged signature slows each call by 1024 block hashes), and holds an index that borrows the
-//! signature. [`Differ`] keeps its format and replaces its search.
+//! `fast_rsync` computes all checksums, the MD4 of eight blocks at a time where the processor can. Its `diff` is not used:
+//! it wants the whole file in one slice and an index that borrows the signature, and it hashes blocks one at a time.
+//! [`Differ`] keeps its formats and replaces its search. Measured on a 256 MiB file in windows of 4 MiB, against one
+//! call of `fast_rsync::diff` for the whole file, in MB/s of one core with AVX2:
+//!
+//! | new file | [`Differ`] | `fast_rsync::diff` |
+//! |---|---|---|
+//! | unchanged | 3000 | 1030 |
+//! | insertion at the front, 200 scattered edits | 2800 | 930 |
+//! | every second block edited | 1850 | 210 |
+//! | unrelated | 460 | 115 |
+//! | zeros, against a forged signature of blocks of 64 KiB (1 MiB) | 120 (105) | 50 (4), per window |
+//!
+//! The last line is why the search bounds what it hashes in vain: `fast_rsync` gives up on a checksum after 1024 blocks, and
+//! forgets that with every call.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -68,6 +79,7 @@ mod signature;
 mod weak;
 
 pub use block::{MAX_BLOCK_BYTES, MIN_BASIS, MIN_BLOCK_BYTES, block_size};
+pub use command::{CommandError, CommandKind};
 pub use differ::{DiffError, DiffStats, Differ};
 pub use patch::{PatchError, PatchStats, Patcher, patch};
 pub use read_at::ReadAt;

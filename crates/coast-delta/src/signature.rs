@@ -41,8 +41,7 @@ impl Signature {
     /// Whatever reading answered; an interrupted read is repeated.
     pub fn of(basis: &mut impl Read, basis_len: u64) -> io::Result<Self> {
         let block_size = block_size(basis_len);
-        let blocks = usize::try_from(basis_len.div_ceil(block_size.into())).unwrap_or(MAX_BLOCKS);
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + blocks.min(MAX_BLOCKS) * ENTRY_BYTES);
+        let mut bytes = Vec::with_capacity(Self::byte_len(basis_len));
         bytes.extend_from_slice(&MAGIC.to_be_bytes());
         bytes.extend_from_slice(&block_size.to_be_bytes());
         bytes.extend_from_slice(&STRONG_BYTES.to_be_bytes());
@@ -62,6 +61,13 @@ impl Signature {
             left -= blocks;
         }
         Ok(Self { bytes, block_size })
+    }
+
+    /// How many bytes the signature of a basis of `basis_len` bytes has.
+    #[must_use]
+    pub fn byte_len(basis_len: u64) -> usize {
+        let blocks = basis_len.div_ceil(block_size(basis_len).into());
+        HEADER_BYTES + usize::try_from(blocks).unwrap_or(MAX_BLOCKS).min(MAX_BLOCKS) * ENTRY_BYTES
     }
 
     /// The serialized form, to be sent.
@@ -206,6 +212,7 @@ mod tests {
             assert_eq!(signature.as_bytes(), hash_blocks(&basis, block_size(len as u64)), "{len} bytes");
             assert_eq!(Signature::from_bytes(signature.as_bytes().to_vec()).unwrap(), signature);
             assert_eq!(signature.block_count(), len.div_ceil(signature.block_size() as usize));
+            assert_eq!(signature.as_bytes().len(), Signature::byte_len(len as u64));
         }
     }
 
