@@ -1,0 +1,169 @@
+//! The keys a user can be recognised by: private key files and what the agent holds, and what became of each when it was
+//! offered.
+
+use russh::keys::{PrivateKey, PublicKey, decode_secret_key};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// The most a key file may hold, in bytes.
+const MAX_KEY_LEN: u64 = 1 << 20;
+
+/// A key that was considered, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyAttempt {
+    /// Where the key comes from.
+    pub source: KeySource,
+    /// Algorithm and fingerprint, as far as they are known.
+    pub key: Option<String>,
+    /// What became of it.
+    pub outcome: KeyOutcome,
+}
+
+impl fmt::Display for KeyAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key {
+            Some(key) => write!(f, "{} ({key}): {}", self.source, self.outcome),
+            None => write!(f, "{}: {}", self.source, self.outcome),
+        }
+    }
+}
+
+/// Where a key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeySource {
+    /// A private key file.
+    File(PathBuf),
+    /// The agent, under this comment.
+    Agent(String),
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeySource::File(path) => write!(f, "{}", path.display()),
+            KeySource::Agent(comment) if comment.is_empty() => f.write_str("agent"),
+            KeySource::Agent(comment) => write!(f, "agent key {comment}"),
+        }
+    }
+}
+
+/// What became of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyOutcome {
+    /// The server does not accept it.
+    Refused,
+    /// The server accepts it and wants another proof besides.
+    NotEnough(Vec<String>),
+    /// There is no such file.
+    Missing,
+    /// The file cannot be read.
+    Unreadable(String),
+    /// The file is no private key that is understood here.
+    Malformed(String),
+    /// It is encrypted, and there was no passphrase.
+    NoPassphrase,
+    /// It is encrypted, and the passphrases given were wrong.
+    WrongPassphrase,
+    /// It could not sign, or its agent would not.
+    CannotSign(String),
+    /// The server takes this kind of key only with a signature that is no longer safe.
+    UnsafeSignature,
+    /// The server ended the connection before it was tried.
+    NotTried,
+}
+
+impl fmt::Display for KeyOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyOutcome::Refused => f.write_str("not accepted by the server"),
+            KeyOutcome::NotEnough(methods) => {
+                write!(f, "accepted, but the server wants {} besides", methods.join(" or "))
+            }
+            KeyOutcome::Missing => f.write_str("no such file"),
+            KeyOutcome::Unreadable(error) => f.write_str(error),
+            KeyOutcome::Malformed(error) => write!(f, "not a usable private key: {error}"),
+            KeyOutcome::NoPassphrase => f.write_str("encrypted, and there is no passphrase"),
+            KeyOutcome::WrongPassphrase => f.write_str("encrypted, and the passphrase is wrong"),
+            KeyOutcome::CannotSign(error) => write!(f, "cannot sign: {error}"),
+            KeyOutcome::UnsafeSignature => f.write_str("the server takes it only with a SHA-1 signature"),
+            KeyOutcome::NotTried => f.write_str("not tried, the server ended the connection"),
+        }
+    }
+}
+
+/// A private key file as far as it can be read without a passphrase.
+pub(crate) struct KeyFile {
+    pub(crate) path: PathBuf,
+    /// Known unless the file is encrypted in an old format and has no `.pub` beside it.
+    pub(crate) public: Option<PublicKey>,
+    pub(crate) secret: Secret,
+}
+
+/// The private part of a key file.
+pub(crate) enum Secret {
+    Open(Box<PrivateKey>),
+    /// The file's text, to be decrypted.
+    Locked(Zeroizing<String>),
+    /// Only the public key is here: the private one must be in the agent.
+    Elsewhere,
+}
+
+impl KeyFile {
+    /// Reads the key at `path`, which may also be a public key whose private part the agent holds.
+    pub(crate) fn read(path: &Path) -> Result<KeyFile, KeyOutcome> {
+        let beside = || {
+            let mut name = path.as_os_str().to_owned();
+            name.push(".pub");
+            read_text(Path::new(&name)).ok().and_then(|text| PublicKey::from_openssh(text.trim()).ok())
+        };
+        let file = |public, secret| Ok(KeyFile { path: path.to_owned(), public, secret });
+        let text = match read_text(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return beside().map_or(Err(KeyOutcome::Missing), |public| file(Some(public), Secret::Elsewhere));
+            }
+            Err(error) => return Err(KeyOutcome::Unreadable(error.to_string())),
+        };
+        if let Ok(public) = PublicKey::from_openssh(text.trim()) {
+            return file(Some(public), Secret::Elsewhere);
+        }
+        if let Ok(key) = PrivateKey::from_openssh(text.as_bytes()) {
+            let public = Some(key.public_key().clone());
+            let secret = if key.is_encrypted() { Secret::Locked(text) } else { Secret::Open(Box::new(key)) };
+            return file(public, secret);
+        }
+        if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
+            return file(beside(), Secret::Locked(text));
+        }
+        match decode_secret_key(&text, None) {
+            Ok(key) => file(Some(key.public_key().clone()), Secret::Open(Box::new(key))),
+            Err(error) => Err(KeyOutcome::Malformed(error.to_string())),
+        }
+    }
+
+    /// Whether others than the owner may read the file.
+    pub(crate) fn is_exposed(&self) -> bool {
+        let exposed = |metadata: std::fs::Metadata| metadata.permissions().mode() & 0o077 != 0;
+        !matches!(self.secret, Secret::Elsewhere) && std::fs::metadata(&self.path).is_ok_and(exposed)
+    }
+}
+
+/// Opens a locked key.
+pub(crate) fn unlock(text: &str, passphrase: &str) -> Option<PrivateKey> {
+    decode_secret_key(text, Some(passphrase)).ok().filter(|key| !key.is_encrypted())
+}
+
+fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    let read = File::open(path)?.take(MAX_KEY_LEN).read_to_string(&mut text)?;
+    if read as u64 == MAX_KEY_LEN {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "too large for a key"));
+    }
+    Ok(text)
+}
