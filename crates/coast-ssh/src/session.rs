@@ -1,0 +1,47 @@
+//! A connection to one host, as the users of this crate see it.
+
+use crate::channel::Channel;
+use crate::connection::Connection;
+use crate::dial::establish;
+use crate::error::SshError;
+use crate::helper::{HelperProcess, HelperSpec};
+use crate::options::{ConnectOptions, Target};
+use crate::prompt::Prompt;
+use std::sync::Arc;
+
+/// An authenticated connection to a host. Commands run on it side by side; it ends when it and everything that was
+/// started on it has been dropped.
+pub struct Session {
+    connection: Arc<Connection>,
+}
+
+impl Session {
+    /// Connects to `target`, makes sure that it is the right host, and logs in. Blocks until that is done or has failed;
+    /// `prompt` is called on this thread meanwhile.
+    pub fn connect(target: &Target, options: &ConnectOptions, prompt: &dyn Prompt) -> Result<Session, SshError> {
+        let (target, options) = (target.clone(), options.clone());
+        let connection = Connection::start(move |prompts| establish(target, options, prompts), prompt)?;
+        Ok(Session { connection: Arc::new(connection) })
+    }
+
+    /// The host's name, with its port if that is not 22.
+    pub fn host(&self) -> &str {
+        self.connection.host()
+    }
+
+    /// Has the user's login shell run `command`. Arguments in it are for the caller to [`quote`](crate::quote).
+    pub fn exec(&self, command: &[u8]) -> Result<Channel, SshError> {
+        Channel::exec(&self.connection, command)
+    }
+
+    /// Starts the helper, having put it on the host if it was not there, and waits for its greeting.
+    pub fn start_helper(&self, spec: &HelperSpec) -> Result<HelperProcess, SshError> {
+        HelperProcess::start(self, spec)
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("host", &self.host()).finish_non_exhaustive()
+    }
+}
