@@ -12,7 +12,7 @@ use crate::signature::{HEADER_BYTES, MAX_SIGNATURE_BYTES};
 /// sides cost on any link this is used on.
 pub const MIN_BASIS: u64 = 16 * 1024;
 
-/// The smallest block, in bytes. rsync uses 700; this is the next multiple of [`BLOCK_STEP`].
+/// The smallest block, in bytes. rsync uses 700; this is the next multiple of 64.
 ///
 /// It bounds what a forged signature can do to a delta: every copy command (17 bytes at most) stands for at least this much.
 pub const MIN_BLOCK_BYTES: u32 = 704;
