@@ -97,8 +97,19 @@ fuzz_target!(|data: &[u8]| {
         files.lines(dir).iter().filter_map(|line| patterns(line)).flat_map(|rules| rules.to_lines()).collect()
     };
     let slow = reference::rules_in(text.iter().map(Vec::as_slice), &dir, merged);
-    for (side, letter) in [(Side::Sender, b's'), (Side::Receiver, b'r')] {
-        let filter = Filter::compile_at(&rules, side, ROOT).expect("the list is within the limits");
+    // Of a long list, tables answer for plain names and extensions.
+    let mut long = RuleList::new();
+    for number in 0..40 {
+        let patterns = [format!("\u{1}{number}"), format!("*.\u{1}{number}")];
+        patterns.iter().try_for_each(|pattern| long.exclude(pattern.as_bytes())).expect("two patterns");
+    }
+    long.append(rules.clone());
+    let lists = [(&rules, Side::Sender, b's'), (&rules, Side::Receiver, b'r'), (&long, Side::Receiver, b'r')];
+    if name.contains(&1) {
+        return;
+    }
+    for (rules, side, letter) in lists {
+        let filter = Filter::compile_at(rules, side, ROOT).expect("the list is within the limits");
         let mut filter = filter.root(&files).expect("the merge files are correct");
         for component in parents {
             filter = filter.enter(component, &files).expect("the merge files are correct");

@@ -2,7 +2,7 @@
 //! text byte by byte. No pattern can make it backtrack, and a path can be fed directory by directory, so that a
 //! name costs only its own bytes.
 
-use crate::glob::Token;
+use crate::glob::{ByteSet, Token};
 
 /// Where in a path a pattern may begin to match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,10 @@ impl Automaton {
         self.words
     }
 
+    pub(crate) fn start(&self) -> Start {
+        self.start
+    }
+
     /// The state before any byte.
     pub(crate) fn initial(&self) -> &[u64] {
         &self.initial
@@ -96,6 +100,34 @@ impl Automaton {
     /// Whether the pattern can still match what follows this state, whatever it is.
     pub(crate) fn is_alive(&self, state: &[u64]) -> bool {
         self.start == Start::EveryComponent || state.iter().any(|&word| word != 0)
+    }
+
+    /// The bytes that do not end all attempts from this state.
+    pub(crate) fn next_bytes(&self, state: &[u64]) -> ByteSet {
+        let mut bytes = ByteSet::default();
+        for byte in 0..=u8::MAX {
+            let row = usize::from(self.row_of[usize::from(byte)]) * 2 * self.words;
+            let (moves, stays) = self.steps[row..row + 2 * self.words].split_at(self.words);
+            if (0..self.words).any(|word| state[word] & (moves[word] | stays[word]) != 0) {
+                bytes.insert(byte);
+            }
+        }
+        bytes
+    }
+
+    /// The positions behind which at most `count` tokens demand `byte`.
+    pub(crate) fn positions_before_last(&self, byte: u8, tokens: &[Token], count: usize) -> Box<[u64]> {
+        let mut positions = vec![0; self.words];
+        let mut demanded = 0;
+        set_bit(&mut positions, tokens.len());
+        for (index, token) in tokens.iter().enumerate().rev() {
+            demanded += usize::from(*token == Token::Byte(byte));
+            if demanded > count {
+                break;
+            }
+            set_bit(&mut positions, index);
+        }
+        positions.into()
     }
 
     /// Moves `state` over `text`.

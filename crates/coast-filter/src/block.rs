@@ -1,12 +1,13 @@
-//! A run of rules that stand together, compiled for fast first-match verdicts: plain names and extensions are
-//! looked up in tables, only what remains is tried rule by rule, and only as far as the table's answer.
+//! A run of rules that stand together, compiled for fast first-match verdicts. Of a long list, plain names and
+//! extensions are looked up in tables; of the other rules only those are tried whose patterns can begin with the first
+//! and end with the last byte of the name, which is few, and two loads tell which.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use crate::EntryKind;
-use crate::pattern::{Anchor, NameTest, Test};
+use crate::pattern::{Anchor, NameTest, Progress, Test};
 use crate::root::Root;
 use crate::rule::{Flags, MatchRule};
 
@@ -63,8 +64,8 @@ impl Entry {
 /// Names or extensions, with the first rule that is about one for each [`Question`].
 type Table = HashMap<Box<[u8]>, [Entry; 4], BuildHasherDefault<EdgeHasher>>;
 
-/// Fewer rules than this are compared one after the other sooner than looked up.
-const TABLE_MIN: usize = 4;
+/// Fewer rules than this are sooner tried than looked up.
+const TABLE_MIN: usize = 32;
 
 /// Compiled rules that no other rule stands between.
 #[derive(Debug)]
@@ -73,6 +74,10 @@ pub(crate) struct Block {
     extensions: Table,
     /// The rules that are in no table.
     rules: Box<[Compiled]>,
+    /// For each byte the rules whose pattern may begin with it at the transfer root, one bit a rule.
+    first: ByteIndex,
+    /// For each byte the rules whose pattern may end with it.
+    last: ByteIndex,
     /// Words that the states of all path rules take; 0 if there is none.
     state_words: usize,
 }
@@ -82,6 +87,8 @@ struct Compiled {
     entry: Entry,
     flags: Flags,
     test: Test,
+    /// Where the state of a path rule begins among those of its block.
+    state: usize,
 }
 
 impl Block {
@@ -93,19 +100,38 @@ impl Block {
             .map(|(position, (rule, anchor))| {
                 let action = if rule.flags.has(Flags::INCLUDE) { Action::Include } else { Action::Exclude };
                 let test = Test::new(rule, anchor, root);
-                Compiled { entry: Entry::new(position, action), flags: rule.flags, test }
+                Compiled { entry: Entry::new(position, action), flags: rule.flags, test, state: 0 }
             })
             .collect();
         let names = take_table(&mut rules, Compiled::exact_name);
         let extensions = take_table(&mut rules, Compiled::extension);
-        let state_words = rules.iter().map(Compiled::state_words).sum();
-        Self { names, extensions, rules: rules.into(), state_words }
+
+        let mut state_words = 0;
+        let mut first = ByteIndex::new(rules.len());
+        let mut last = ByteIndex::new(rules.len());
+        for (number, rule) in rules.iter_mut().enumerate() {
+            rule.state = state_words;
+            state_words += rule.state_words();
+            // Where its pattern does not match, a negated rule does.
+            let negated = rule.flags.has(Flags::NEGATE);
+            let (first_bytes, last_bytes) = rule.test.edges();
+            first.insert(number, |byte| negated || first_bytes.contains(byte));
+            last.insert(number, |byte| negated || last_bytes.contains(byte));
+        }
+        Self { names, extensions, rules: rules.into(), first, last, state_words }
+    }
+
+    /// Words that a set of its rules takes.
+    fn set_words(&self) -> usize {
+        self.rules.len().div_ceil(64)
     }
 
     /// The first rule among the tables that matches.
     fn look_up(&self, name: &[u8], question: Question) -> Entry {
         let mut first = Entry::NONE;
-        if let Some(entries) = self.names.get(name) {
+        if !self.names.is_empty()
+            && let Some(entries) = self.names.get(name)
+        {
             first = entries[question.column()];
         }
         if !self.extensions.is_empty()
@@ -153,14 +179,17 @@ impl Compiled {
         !(question.in_removed_dir && self.flags.has(Flags::PERISHABLE))
     }
 
-    /// Whether the rule matches; `state` is that of its automaton in the directory.
+    /// Whether the rule matches; `state` begins with that of its automaton in the directory.
     fn matches(&self, state: &[u64], name: &[u8], question: Question) -> bool {
         let directory = question.kind == EntryKind::Directory;
         let pattern_matches = (directory || !self.flags.has(Flags::DIRECTORY))
             && match &self.test {
                 Test::Never => false,
                 Test::Name(test) => test.matches(name),
-                Test::Path(path) => path.automaton.accepts(state, name, directory && path.directory_slash),
+                Test::Path(path) => {
+                    let state = &state[..path.automaton.words()];
+                    path.automaton.accepts(state, name, directory && path.directory_slash)
+                }
             };
         pattern_matches != self.flags.has(Flags::NEGATE)
     }
@@ -187,61 +216,90 @@ fn take_table(rules: &mut Vec<Compiled>, key: impl Fn(&Compiled) -> Option<&[u8]
     table
 }
 
-/// A block within one directory: the rules that can match there, and how far the directory's path has brought
+/// For each byte a set of rules, one bit a rule.
+#[derive(Debug)]
+struct ByteIndex {
+    words: usize,
+    sets: Box<[u64]>,
+}
+
+impl ByteIndex {
+    fn new(rules: usize) -> Self {
+        let words = rules.div_ceil(64);
+        Self { words, sets: vec![0; 256 * words].into() }
+    }
+
+    fn insert(&mut self, rule: usize, has: impl Fn(u8) -> bool) {
+        for byte in (0..=u8::MAX).filter(|&byte| has(byte)) {
+            self.sets[usize::from(byte) * self.words + rule / 64] |= 1 << (rule % 64);
+        }
+    }
+
+    fn get(&self, byte: u8) -> &[u64] {
+        let start = usize::from(byte) * self.words;
+        &self.sets[start..start + self.words]
+    }
+}
+
+/// A block within one directory: which of its rules can match there, and how far the directory's path has brought
 /// their automata.
 #[derive(Debug)]
 pub(crate) struct BlockInDir {
     block: Arc<Block>,
-    /// Indices of the rules to try and of their states' first words; `None` if all are tried and none has a
-    /// state.
-    live: Option<Box<[(usize, usize)]>>,
-    states: Box<[u64]>,
+    /// Two sets of rules, then the states of all path rules. The first set holds the rules that begin with the
+    /// bytes that [`Block::first`] knows, the second the path rules that are in the midst of a match, which may
+    /// go on with any byte. A path rule that is in neither cannot match here.
+    words: Box<[u64]>,
 }
 
 impl BlockInDir {
     pub(crate) fn new(block: &Arc<Block>, dir: &[u8]) -> Self {
-        if block.state_words == 0 {
-            return Self { block: Arc::clone(block), live: None, states: Box::default() };
-        }
-        let mut live = Vec::with_capacity(block.rules.len());
-        let mut states = vec![0; block.state_words];
-        let mut used = 0;
-        for (index, rule) in block.rules.iter().enumerate() {
-            let Test::Path(path) = &rule.test else {
-                live.push((index, used));
-                continue;
+        let set = block.set_words();
+        let mut words = vec![0; 2 * set + block.state_words];
+        let (begins, rest) = words.split_at_mut(set);
+        let (goes_on, states) = rest.split_at_mut(set);
+        for (number, rule) in block.rules.iter().enumerate() {
+            let progress = match &rule.test {
+                Test::Path(path) => {
+                    path.enter(dir, &mut states[rule.state..rule.state + path.automaton.words()])
+                }
+                Test::Name(_) | Test::Never => Progress::AsInRoot,
             };
-            let end = used + path.automaton.words();
-            // A dead state never matches, which is when a negated rule does.
-            if path.enter(dir, &mut states[used..end]) || rule.flags.has(Flags::NEGATE) {
-                live.push((index, used));
-                used = end;
-            }
+            let set = match progress {
+                Progress::AsInRoot => &mut *begins,
+                Progress::Further => &mut *goes_on,
+                // Where its pattern does not match, a negated rule does.
+                Progress::NoMatch if rule.flags.has(Flags::NEGATE) => &mut *begins,
+                Progress::NoMatch => continue,
+            };
+            set[number / 64] |= 1 << (number % 64);
         }
-        states.truncate(used);
-        Self { block: Arc::clone(block), live: Some(live.into()), states: states.into() }
+        Self { block: Arc::clone(block), words: words.into() }
     }
 
     /// What the first rule that matches says.
     pub(crate) fn verdict(&self, name: &[u8], question: Question) -> Option<Action> {
-        let first = self.block.look_up(name, question);
-        let rules = &self.block.rules;
-        let hit = match &self.live {
-            None => rules
-                .iter()
-                .take_while(|rule| rule.entry < first)
-                .find(|rule| rule.is_asked(question) && rule.matches(&[], name, question)),
-            Some(live) => live
-                .iter()
-                .map(|&(index, state)| (&rules[index], state))
-                .take_while(|(rule, _)| rule.entry < first)
-                .find(|(rule, state)| {
-                    let state = &self.states[*state..*state + rule.state_words()];
-                    rule.is_asked(question) && rule.matches(state, name, question)
-                })
-                .map(|(rule, _)| rule),
-        };
-        hit.map_or(first, |rule| rule.entry).action()
+        let block = &*self.block;
+        let found = block.look_up(name, question);
+        let (Some(&first), Some(&last)) = (name.first(), name.last()) else { return found.action() };
+        let (first, last) = (block.first.get(first), block.last.get(last));
+        let (begins, rest) = self.words.split_at(first.len());
+        let (goes_on, states) = rest.split_at(first.len());
+
+        for word in 0..first.len() {
+            let mut candidates = ((first[word] & begins[word]) | goes_on[word]) & last[word];
+            while candidates != 0 {
+                let rule = &block.rules[word * 64 + candidates.trailing_zeros() as usize];
+                candidates &= candidates - 1;
+                if rule.entry > found {
+                    return found.action();
+                }
+                if rule.is_asked(question) && rule.matches(&states[rule.state..], name, question) {
+                    return rule.entry.action();
+                }
+            }
+        }
+        found.action()
     }
 }
 

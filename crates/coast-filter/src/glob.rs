@@ -18,7 +18,19 @@ pub(crate) enum Token {
 pub(crate) struct ByteSet([u64; 4]);
 
 impl ByteSet {
-    fn insert(&mut self, byte: u8) {
+    /// All bytes.
+    pub(crate) fn full() -> Self {
+        Self([u64::MAX; 4])
+    }
+
+    /// One byte.
+    pub(crate) fn of(byte: u8) -> Self {
+        let mut set = Self::default();
+        set.insert(byte);
+        set
+    }
+
+    pub(crate) fn insert(&mut self, byte: u8) {
         self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
     }
 
@@ -40,6 +52,15 @@ pub(crate) fn is_wild(pattern: &[u8]) -> bool {
     pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['))
 }
 
+/// The bytes that a name can begin or end with if its pattern does so with this token.
+pub(crate) fn edge_bytes(token: Option<&Token>) -> ByteSet {
+    match token {
+        Some(Token::Byte(byte)) => ByteSet::of(*byte),
+        Some(Token::Class(set)) => (**set).clone(),
+        Some(Token::Star | Token::StarStar) | None => ByteSet::full(),
+    }
+}
+
 /// The tokens of a plain string.
 pub(crate) fn literal_tokens(text: &[u8]) -> Vec<Token> {
     text.iter().map(|&byte| Token::Byte(byte)).collect()
@@ -59,8 +80,7 @@ pub(crate) fn wildcard_tokens(pattern: &[u8]) -> Option<Vec<Token>> {
                 Token::Byte(escaped)
             }
             b'?' => {
-                let mut any = ByteSet::default();
-                any.invert();
+                let mut any = ByteSet::full();
                 any.remove(b'/');
                 Token::Class(Box::new(any))
             }

@@ -2,7 +2,7 @@
 //! pattern has no slash, else an automaton over the path.
 
 use crate::automaton::{Automaton, Start};
-use crate::glob::{self, Token};
+use crate::glob::{self, ByteSet, Token};
 use crate::root::{Place, Root};
 use crate::rule::{Flags, MatchRule};
 
@@ -33,7 +33,11 @@ pub(crate) enum NameTest {
         prefix: Box<[u8]>,
         suffix: Box<[u8]>,
     },
-    Glob(Automaton),
+    Glob {
+        automaton: Automaton,
+        first: ByteSet,
+        last: ByteSet,
+    },
 }
 
 /// A pattern that looks at the path.
@@ -42,6 +46,12 @@ pub(crate) struct PathTest {
     pub(crate) automaton: Automaton,
     /// The automaton's state where the path below the transfer root begins.
     at_root: Box<[u64]>,
+    /// The bytes with which a match can go on from there.
+    first: ByteSet,
+    /// The bytes with which a match can end.
+    last: ByteSet,
+    /// The positions from which a name completes the match, since at most the slash behind it is missing.
+    in_last_component: Box<[u64]>,
     /// Bytes of the path that are not looked at: those of the directory at which the pattern is anchored.
     skip: usize,
     /// A pattern that ends with `***` sees a directory with a slash behind its name.
@@ -111,7 +121,25 @@ impl Test {
         let mut at_root: Box<[u64]> = automaton.initial().into();
         automaton.feed(&mut at_root, before);
         let directory_slash = shape.ends_with_triple_star;
-        Self::Path(Box::new(PathTest { automaton, at_root, skip, directory_slash }))
+        let in_last_component = automaton.positions_before_last(b'/', tokens, usize::from(directory_slash));
+        Self::Path(Box::new(PathTest {
+            first: automaton.next_bytes(&at_root),
+            last: glob::edge_bytes(tokens.last()),
+            automaton,
+            at_root,
+            in_last_component,
+            skip,
+            directory_slash,
+        }))
+    }
+
+    /// The bytes with which a name that matches can begin, at the transfer root, and with which it can end.
+    pub(crate) fn edges(&self) -> (ByteSet, ByteSet) {
+        match self {
+            Self::Never => (ByteSet::default(), ByteSet::default()),
+            Self::Name(test) => test.edges(),
+            Self::Path(test) => (test.first.clone(), test.last.clone()),
+        }
     }
 }
 
@@ -148,7 +176,20 @@ impl NameTest {
         let edges = star.and_then(|star| Some((literal(&tokens[..star])?, literal(&tokens[star + 1..])?)));
         match edges {
             Some((prefix, suffix)) => Self::Edges { prefix, suffix },
-            None => Self::Glob(Automaton::new(tokens, Start::Beginning)),
+            None => Self::Glob {
+                automaton: Automaton::new(tokens, Start::Beginning),
+                first: glob::edge_bytes(tokens.first()),
+                last: glob::edge_bytes(tokens.last()),
+            },
+        }
+    }
+
+    fn edges(&self) -> (ByteSet, ByteSet) {
+        let set = |byte: Option<&u8>| byte.map_or_else(ByteSet::full, |&byte| ByteSet::of(byte));
+        match self {
+            Self::Exact(name) => (set(name.first()), set(name.last())),
+            Self::Edges { prefix, suffix } => (set(prefix.first()), set(suffix.last())),
+            Self::Glob { first, last, .. } => (first.clone(), last.clone()),
         }
     }
 
@@ -160,7 +201,7 @@ impl NameTest {
                     && name.starts_with(prefix)
                     && name.ends_with(suffix)
             }
-            Self::Glob(automaton) => automaton.matches(name),
+            Self::Glob { automaton, .. } => automaton.matches(name),
         }
     }
 }
@@ -176,18 +217,47 @@ fn literal(tokens: &[Token]) -> Option<Box<[u8]>> {
         .collect()
 }
 
+/// What the path of a directory has made of a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Names are matched as they are in the transfer root.
+    AsInRoot,
+    /// Names may go on with what the path began.
+    Further,
+    /// No name in this directory matches.
+    NoMatch,
+}
+
 impl PathTest {
-    /// Writes the automaton's state in front of the names of directory `dir`; returns whether any name in it, or
-    /// below it, can match.
-    pub(crate) fn enter(&self, dir: &[u8], state: &mut [u64]) -> bool {
+    /// Writes the state in which the names of directory `dir` find the automaton.
+    pub(crate) fn enter(&self, dir: &[u8], state: &mut [u64]) -> Progress {
         state.copy_from_slice(&self.at_root);
-        if !dir.is_empty() {
-            // The slash behind the directory of the anchor belongs to what is skipped.
-            if let Some(path) = dir.get(self.skip..) {
-                self.automaton.feed(state, path);
+        // The slash behind the directory of the anchor belongs to what is skipped.
+        let path = dir.get(self.skip..).unwrap_or_default();
+        for component in path.split(|&byte| byte == b'/').filter(|component| !component.is_empty()) {
+            // Most components do not begin as the pattern does, and lead a pattern that may begin at each of them
+            // back to where it was.
+            let leads_back = self.automaton.start() == Start::EveryComponent
+                && *state == *self.automaton.initial()
+                && !self.first.contains(component[0]);
+            if !leads_back {
+                self.automaton.feed(state, component);
                 self.automaton.feed(state, b"/");
             }
+            if !self.automaton.is_alive(state) {
+                return Progress::NoMatch;
+            }
         }
-        self.automaton.is_alive(state)
+        let as_in_root = *state == *self.at_root;
+        let mut matchable = 0;
+        for (word, mask) in state.iter_mut().zip(&self.in_last_component) {
+            *word &= mask;
+            matchable |= *word;
+        }
+        match (matchable, as_in_root) {
+            (0, _) => Progress::NoMatch,
+            (_, true) => Progress::AsInRoot,
+            (_, false) => Progress::Further,
+        }
     }
 }

@@ -13,6 +13,7 @@ use std::{env, fmt, fs};
 
 use coast_filter::{DirFilter, EntryKind, Filter, MergeFiles, RuleList, Side};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 /// Relative paths, with the content of files.
 type Tree = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -205,6 +206,13 @@ impl Case {
         read_tree(&dir.join("dst"))
     }
 
+    fn merges_for_one_side(&self) -> bool {
+        let one_sided = |argument: &Argument| matches!(argument, Argument::Filter(rule) if rule.starts_with(":s") || rule.starts_with(":r"));
+        self.arguments.iter().any(one_sided)
+            || self.static_rules.contains(":s")
+            || self.static_rules.contains(":r")
+    }
+
     fn check(&self) -> Result<(), TestCaseError> {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().canonicalize().unwrap();
@@ -216,6 +224,9 @@ impl Case {
         match (self.expected(&dir), self.actual(&dir)) {
             (Ok(expected), Ok(actual)) => prop_assert_eq!(show(&actual), show(&expected)),
             (Err(_), Err(_)) => {}
+            // rsync's client reads the merge files of the other side too, only to drop their rules, and stumbles
+            // over their errors.
+            (Ok(_), Err(_)) if self.merges_for_one_side() => {}
             (expected, actual) => prop_assert!(false, "expected {expected:?}, rsync {actual:?}"),
         }
         Ok(())
@@ -447,9 +458,11 @@ prop_compose! {
     }
 }
 
-/// `FILTER_CASES` asks for more, or fewer, random cases.
-fn cases() -> u32 {
-    env::var("FILTER_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(100)
+/// The same 100 cases always, or as many new ones as `FILTER_CASES` asks for.
+fn config() -> ProptestConfig {
+    let cases = env::var("FILTER_CASES").ok().and_then(|cases| cases.parse().ok());
+    let rng_seed = if cases.is_some() { RngSeed::Random } else { RngSeed::Fixed(3_141_592) };
+    ProptestConfig { cases: cases.unwrap_or(100), rng_seed, failure_persistence: None, ..Default::default() }
 }
 
 fn rsync_is_missing() -> bool {
@@ -457,7 +470,7 @@ fn rsync_is_missing() -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn rsync_sends_and_deletes_the_same(case in case()) {
