@@ -345,6 +345,7 @@ impl Run<'_> {
         wanted: &Wanted,
         make: impl FnOnce(&DirHandle, &Name) -> io::Result<()>,
     ) -> Result<(), Failure> {
+        self.remember_in_the_way(site)?;
         if let (Some(staging), Some(dir)) = (&self.staging, site.dir) {
             let wanted = self.inherit_group(*wanted, dir, site.existing.as_ref())?;
             let staged = staging.entry(make).and_then(|staged: Staged| staged.set(&wanted).map(|()| staged));
@@ -568,6 +569,7 @@ impl Run<'_> {
         theirs: Option<ContentHash>,
         asks: &mut Asks,
     ) -> Result<(), Failure> {
+        self.remember_in_the_way(site)?;
         if size > 0 && !self.options.dry_run && self.cache.has_size(size) {
             match theirs {
                 Some(theirs) => self.enqueue(Work::Compare(site.part.clone(), site.index, theirs)),

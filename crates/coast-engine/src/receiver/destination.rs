@@ -101,7 +101,11 @@ impl Destination {
             } else {
                 std::fs::create_dir(&directory)
             };
-            made.map_err(failed("making the directory"))?;
+            match made {
+                // Another run made it between.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made.map_err(failed("making the directory"))?,
+            }
         }
         let root = Root::open(&directory).map_err(failed("opening the directory"))?;
         let state = if how.dry_run {

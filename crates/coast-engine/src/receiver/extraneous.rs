@@ -11,7 +11,7 @@ use coast_wire::{Event, ProblemKind};
 use serde::{Deserialize, Serialize};
 
 use super::Run;
-use super::decide::{Failure, spill_failed};
+use super::decide::{Failure, Site, spill_failed};
 use crate::error::EngineError;
 use crate::merge::TreeMergeFiles;
 
@@ -76,6 +76,26 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// A directory where the source has something else goes with what is extraneous, unless it holds something
+    /// protected; what is staged for its place comes after that. Without deletion only an empty one gives way.
+    pub(super) fn remember_in_the_way(&self, site: &Site<'_>) -> Result<(), Failure> {
+        let (Some(dir), Some(existing)) = (site.dir, site.existing.filter(|stat| stat.kind == Kind::Directory)) else {
+            return Ok(());
+        };
+        let Some(filter) = self.filter_of(&site.part.path)? else { return Ok(()) };
+        let Ok(full) = site.part.path.join(&site.entry.name) else { return Ok(()) };
+        if self.remember_below(&full, dir, &site.entry.name, &filter)? == Fate::Deleted {
+            self.push_extraneous(&full, &existing)?;
+        }
+        Ok(())
+    }
+
+    fn push_extraneous(&self, path: &RelPath, stat: &Stat) -> Result<(), Failure> {
+        let directory = stat.kind == Kind::Directory;
+        let item = Extraneous { path: path.as_bytes().to_vec(), directory, seen: Seen::from(stat) };
+        self.extraneous.push(&item).map_err(|error| Failure::Run(spill_failed(error)))
+    }
+
     /// The filter of a directory; none when nothing is deleted. Made from the root anew: only directories with
     /// something extraneous need it, and without per-directory rules it costs nothing.
     fn filter_of(&self, path: &RelPath) -> Result<Option<DirFilter>, Failure> {
@@ -111,13 +131,11 @@ impl Run<'_> {
                 return Ok(Fate::Kept);
             }
         };
-        let directory = stat.kind == Kind::Directory;
-        if directory && self.remember_below(&full, dir, &entry.name, filter)? == Fate::Kept {
+        if stat.kind == Kind::Directory && self.remember_below(&full, dir, &entry.name, filter)? == Fate::Kept {
             self.keep(path, &entry.name)?;
             return Ok(Fate::Kept);
         }
-        let item = Extraneous { path: full.as_bytes().to_vec(), directory, seen: Seen::from(&stat) };
-        self.extraneous.push(&item).map_err(|error| Failure::Run(spill_failed(error)))?;
+        self.push_extraneous(&full, &stat)?;
         Ok(Fate::Deleted)
     }
 

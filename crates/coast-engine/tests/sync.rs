@@ -1,0 +1,366 @@
+//! Both ends of a run in one process, over socket pairs: what a user relies on, tree by tree.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use coast_engine::{
+    Cancel, EngineError, Monitor, Receiver, ReceiverConfig, RunReport, SenderConfig, Source, VoidMonitor, send,
+};
+use coast_wire::{Delete, Event, Options};
+
+/// A source and a destination in a directory of their own.
+struct Pair {
+    dir: tempfile::TempDir,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("source")).unwrap();
+        Self { dir }
+    }
+
+    fn source(&self) -> PathBuf {
+        self.dir.path().join("source")
+    }
+
+    fn destination(&self) -> PathBuf {
+        self.dir.path().join("destination")
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn config(&self) -> SenderConfig {
+        let mut config = SenderConfig::new(Source::Contents(self.source()));
+        config.options =
+            Options { recursive: true, links: true, specials: true, delete: Some(Delete::default()), ..Options::default() };
+        config.cache = Some(self.dir.path().join("sender-cache"));
+        config.compress = true;
+        config
+    }
+
+    fn run(&self, config: SenderConfig, monitor: &dyn Monitor) -> Result<RunReport, EngineError> {
+        let mut receiver = ReceiverConfig::new(self.destination());
+        receiver.dry_run = config.options.dry_run;
+        receiver.umask = 0o022;
+        let (near, far) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        std::thread::scope(|scope| {
+            let remote = scope.spawn(move || {
+                Receiver::open(receiver)?.run(near.1, far.0, false, &VoidMonitor, &Cancel::new())
+            });
+            let sent = send(config, far.1, near.0, monitor, &Cancel::new());
+            let received = remote.join().unwrap();
+            assert_eq!(sent.is_ok(), received.is_ok(), "one side failed alone: {sent:?} {received:?}");
+            sent
+        })
+    }
+
+    fn sync(&self) -> RunReport {
+        self.run(self.config(), &VoidMonitor).unwrap()
+    }
+
+    /// Syncs and compares both trees.
+    fn sync_and_compare(&self) -> RunReport {
+        let report = self.sync();
+        assert_eq!(contents(&self.source()), contents(&self.destination()));
+        report
+    }
+}
+
+/// Kind and content of everything below a directory.
+fn contents(root: &Path) -> BTreeMap<PathBuf, String> {
+    fn walk(root: &Path, dir: &Path, all: &mut BTreeMap<PathBuf, String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let what = if meta.is_symlink() {
+                format!("-> {}", fs::read_link(&path).unwrap().display())
+            } else if meta.is_dir() {
+                walk(root, &path, all);
+                "directory".to_owned()
+            } else if meta.is_file() {
+                format!("{} bytes, {}", meta.len(), coast_tree::ContentHash::of(&fs::read(&path).unwrap()))
+            } else {
+                format!("special {:o}", meta.mode() & 0o170_000)
+            };
+            all.insert(path.strip_prefix(root).unwrap().to_owned(), what);
+        }
+    }
+    let mut all = BTreeMap::new();
+    walk(root, root, &mut all);
+    all
+}
+
+/// What a watcher of the tree could notice.
+fn stamps(root: &Path) -> Vec<(PathBuf, u64, i64, i64, i64, i64)> {
+    let mut all: Vec<_> = contents(root)
+        .into_keys()
+        .chain([PathBuf::new()])
+        .map(|path| {
+            let meta = fs::symlink_metadata(root.join(&path)).unwrap();
+            (path, meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// Bytes that look like nothing else.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..len.div_ceil(8)).flat_map(|_| step().to_le_bytes()).take(len).collect()
+}
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Recorder(Mutex<Vec<String>>);
+
+impl Monitor for Recorder {
+    fn event(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push(format!("{event:?}"));
+    }
+}
+
+fn sample() -> Pair {
+    let pair = Pair::new();
+    for number in 0..300u32 {
+        pair.write(&format!("source/d{}/e{}/f{number}", number % 7, number % 3), noise(number.into(), number as usize * 40));
+    }
+    pair.write("source/empty", "");
+    pair.write("source/large", noise(7, 5_000_000));
+    symlink("d1/e1", pair.source().join("link")).unwrap();
+    symlink("nowhere", pair.source().join("dangling")).unwrap();
+    fs::create_dir_all(pair.source().join("hollow/inner")).unwrap();
+    pair
+}
+
+#[test]
+fn first_run_makes_the_trees_equal() {
+    let pair = sample();
+    let report = pair.sync_and_compare();
+    assert_eq!(report.receiver.transferred_files, 302);
+    assert_eq!(report.exit_code(), 0);
+    let left: Vec<_> = fs::read_dir(pair.dir.path().join(".destination.coast")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == "cache" || name == "lock"), "{left:?}");
+}
+
+#[test]
+fn second_run_touches_nothing_and_reads_no_content() {
+    let pair = sample();
+    pair.sync();
+    let before = stamps(&pair.destination());
+    let report = pair.sync();
+    assert_eq!(stamps(&pair.destination()), before);
+    assert_eq!(report.receiver.transferred_files, 0);
+}
+
+#[test]
+fn second_run_without_caches_touches_nothing_either() {
+    let pair = sample();
+    pair.sync();
+    let before = stamps(&pair.destination());
+    fs::remove_file(pair.dir.path().join("sender-cache")).unwrap();
+    fs::remove_file(pair.dir.path().join(".destination.coast/cache")).unwrap();
+    let report = pair.sync();
+    assert_eq!(stamps(&pair.destination()), before);
+    assert_eq!(report.receiver.transferred_files, 0);
+    assert_eq!(report.sender.hashed_files, 302);
+}
+
+#[test]
+fn edits_moves_and_removals_arrive() {
+    let pair = sample();
+    pair.sync();
+    let source = pair.source();
+    fs::rename(source.join("large"), source.join("moved")).unwrap();
+    fs::remove_dir_all(source.join("d3")).unwrap();
+    pair.write("source/d1/e1/new", "new");
+    pair.write("source/d2/e0/f9", "other content");
+    let report = pair.sync_and_compare();
+    assert_eq!(report.receiver.cloned_files, 1, "a moved file costs no transfer");
+    assert_eq!(report.receiver.transferred_files, 2);
+    assert!(report.receiver.deleted > 40);
+}
+
+#[test]
+fn large_file_comes_as_a_delta() {
+    let pair = Pair::new();
+    let old = noise(3, 9_000_000);
+    pair.write("destination/large", &old);
+    let mut new = b"an insertion at the front".to_vec();
+    new.extend(&old);
+    new[5_000_000..5_000_100].fill(b'x');
+    pair.write("source/large", &new);
+    let report = pair.sync_and_compare();
+    assert!(report.receiver.matched_bytes > 8_900_000, "{report:?}");
+    assert!(report.wire_sent_bytes < 100_000, "{report:?}");
+}
+
+#[test]
+fn every_kind_replaces_every_other() {
+    let kinds = ["file", "directory", "full", "symlink", "fifo"];
+    let make = |path: &Path, kind: &str| match kind {
+        "file" => fs::write(path, "content").unwrap(),
+        "directory" => fs::create_dir(path).unwrap(),
+        "full" => {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("inside"), "inside").unwrap();
+        }
+        "symlink" => symlink("target", path).unwrap(),
+        _ => drop(std::process::Command::new("mkfifo").arg(path).status().unwrap()),
+    };
+    let pair = Pair::new();
+    fs::create_dir(pair.destination()).unwrap();
+    for from in kinds {
+        for to in kinds {
+            make(&pair.destination().join(format!("{from}-{to}")), from);
+            make(&pair.source().join(format!("{from}-{to}")), to);
+        }
+    }
+    let report = pair.sync_and_compare();
+    assert_eq!(report.exit_code(), 0);
+}
+
+#[test]
+fn full_directory_in_the_way_stays_without_delete() {
+    let pair = Pair::new();
+    pair.write("source/name", "file");
+    pair.write("destination/name/inside", "precious");
+    let mut config = pair.config();
+    config.options.delete = None;
+    let report = pair.run(config, &VoidMonitor).unwrap();
+    assert_eq!(report.exit_code(), 23);
+    assert_eq!(fs::read(pair.destination().join("name/inside")).unwrap(), b"precious");
+}
+
+#[test]
+fn protected_directory_survives_delete() {
+    let pair = Pair::new();
+    pair.write("source/a", "a");
+    for path in ["generated/deep/file", "stale/generated/keep", "stale/gone", "node_modules/x"] {
+        pair.write(&format!("destination/{path}"), path);
+    }
+    let mut config = pair.config();
+    config.rules.protect(b"generated/***").unwrap();
+    config.rules.exclude(b"node_modules").unwrap();
+    let report = pair.run(config, &VoidMonitor).unwrap();
+    let left: Vec<String> = contents(&pair.destination()).keys().map(|path| path.display().to_string()).collect();
+    let expected = [
+        "a", "generated", "generated/deep", "generated/deep/file", "node_modules", "node_modules/x", "stale",
+        "stale/generated", "stale/generated/keep",
+    ];
+    assert_eq!(left, expected);
+    assert_eq!(report.receiver.deleted, 1);
+}
+
+#[test]
+fn dry_run_changes_nothing_and_tells_all() {
+    let pair = sample();
+    pair.write("destination/extraneous/file", "x");
+    let before = stamps(&pair.destination());
+    let mut config = pair.config();
+    config.options.dry_run = true;
+    let recorder = Recorder::default();
+    let report = pair.run(config, &recorder).unwrap();
+    assert_eq!(stamps(&pair.destination()), before);
+    assert_eq!(report.receiver.transferred_files, 302);
+    assert_eq!(report.receiver.deleted, 2);
+    assert!(!pair.dir.path().join(".destination.coast").exists());
+}
+
+#[test]
+fn dry_run_into_nowhere_makes_nothing() {
+    let pair = sample();
+    let mut config = pair.config();
+    config.options.dry_run = true;
+    let report = pair.run(config, &VoidMonitor).unwrap();
+    assert_eq!(report.receiver.transferred_files, 302);
+    assert!(!pair.destination().exists());
+}
+
+#[test]
+fn delayed_updates_arrive_all_the_same() {
+    let pair = sample();
+    pair.sync();
+    for number in 0..20 {
+        pair.write(&format!("source/d{}/e{}/f{number}", number % 7, number % 3), "changed");
+    }
+    let mut config = pair.config();
+    config.options.delay_updates = true;
+    let report = pair.run(config, &VoidMonitor).unwrap();
+    assert_eq!(report.receiver.transferred_files, 20);
+    assert_eq!(contents(&pair.source()), contents(&pair.destination()));
+    let before = stamps(&pair.destination());
+    pair.sync();
+    assert_eq!(stamps(&pair.destination()), before);
+}
+
+#[test]
+fn symlink_planted_in_the_destination_is_not_followed() {
+    let pair = Pair::new();
+    pair.write("source/sub/file", "from the source");
+    pair.write("outside/file", "outside");
+    fs::create_dir(pair.destination()).unwrap();
+    symlink("../outside", pair.destination().join("sub")).unwrap();
+    pair.sync_and_compare();
+    assert_eq!(fs::read(pair.dir.path().join("outside/file")).unwrap(), b"outside");
+}
+
+#[test]
+fn executability_follows_the_source_and_nothing_else_does() {
+    let pair = Pair::new();
+    pair.write("source/script", "one");
+    pair.write("destination/script", "other");
+    let mode = |path: PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(pair.source().join("script"), 0o777);
+    mode(pair.destination().join("script"), 0o640);
+    let mut config = pair.config();
+    config.options.executability = true;
+    pair.run(config, &VoidMonitor).unwrap();
+    let meta = fs::metadata(pair.destination().join("script")).unwrap();
+    assert_eq!(meta.permissions().mode() & 0o7777, 0o750);
+}
+
+#[test]
+fn directory_of_many_entries_comes_in_parts() {
+    let pair = Pair::new();
+    for number in 0..20_000 {
+        pair.write(&format!("source/many/{number:05}"), "");
+    }
+    pair.write("destination/many/00000-extraneous", "");
+    pair.write("destination/many/zzz", "");
+    let report = pair.sync_and_compare();
+    assert_eq!(report.receiver.deleted, 2);
+    let before = stamps(&pair.destination());
+    pair.sync();
+    assert_eq!(stamps(&pair.destination()), before);
+}
+
+#[test]
+fn two_runs_into_one_workspace_do_not_interleave() {
+    let pair = sample();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut config = pair.config();
+                config.cache = None;
+                pair.run(config, &VoidMonitor).unwrap()
+            });
+        }
+    });
+    assert_eq!(contents(&pair.source()), contents(&pair.destination()));
+}
