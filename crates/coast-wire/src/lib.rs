@@ -36,8 +36,8 @@ pub use compress::{Bottleneck, Compressor, LevelControl};
 pub use frame::{Class, Frame, FrameReader, Messages, messages};
 pub use message::{
     Change, Entry, EntryKind, Event, FailureKind, FileId, Gone, HashBytes, Need, OwnerName, Part, Piece,
-    ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver, ToSender, Update, Want,
-    What,
+    ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver, ToSender, Update,
+    Want, What,
 };
 pub use options::{Delete, Itemize, Options, Ownership};
 pub use pack::{Pack, WholeError};

@@ -53,7 +53,8 @@ impl Pack {
     /// When the frame would become larger than [`MAX_FRAME_BYTES`]; it is then as it was.
     pub fn push<M: Serialize>(&mut self, message: &M) -> Result<(), WireError> {
         let before = self.buffer.len();
-        self.buffer = postcard::to_extend(message, std::mem::take(&mut self.buffer)).map_err(WireError::Encode)?;
+        self.buffer =
+            postcard::to_extend(message, std::mem::take(&mut self.buffer)).map_err(WireError::Encode)?;
         if self.len() > MAX_FRAME_BYTES {
             let bytes = self.len();
             self.buffer.truncate(before);
@@ -106,7 +107,8 @@ impl Pack {
         let Self { class, mut buffer } = self;
         let raw_len = buffer.len() - HEADER_BYTES;
         if let Some((compressor, bottleneck)) = compressor
-            && let Some(mut packed) = compressor.compress(&buffer[HEADER_BYTES..], HEADER_BYTES, bottleneck)?
+            && let Some(mut packed) =
+                compressor.compress(&buffer[HEADER_BYTES..], HEADER_BYTES, bottleneck)?
         {
             write_header(&mut packed, class, true, raw_len);
             return Ok(packed);
