@@ -95,7 +95,8 @@ impl Login<'_> {
         }
         if !settings.identities_only {
             for (public, comment) in std::mem::take(&mut in_agent) {
-                let candidate = Candidate { source: KeySource::Agent(comment), public, signing: Signing::Agent };
+                let candidate =
+                    Candidate { source: KeySource::Agent(comment), public, signing: Signing::Agent };
                 if let Some(done) = self.offer(candidate).await? {
                     return Ok(done);
                 }
@@ -181,7 +182,8 @@ impl Login<'_> {
             (None, Secret::Open(key)) => Signing::Key(key),
             (None, Secret::Locked(text)) => Signing::Locked { path: path.to_owned(), text },
             (None, Secret::Elsewhere) => {
-                let outcome = KeyOutcome::CannotSign("the private key is neither there nor in the agent".to_owned());
+                let outcome =
+                    KeyOutcome::CannotSign("the private key is neither there nor in the agent".to_owned());
                 self.attempts.push(KeyAttempt { source, key: Some(describe(&public)), outcome });
                 return Ok(None);
             }
@@ -204,9 +206,15 @@ impl Login<'_> {
         };
         attempt.outcome = KeyOutcome::UnsafeSignature;
         for hash in hashes {
-            let mut signer = LazySigner { signing: &mut signing, agent: self.agent.as_mut(), prompts: self.prompts, batch: self.settings.batch };
+            let mut signer = LazySigner {
+                signing: &mut signing,
+                agent: self.agent.as_mut(),
+                prompts: self.prompts,
+                batch: self.settings.batch,
+            };
             let user = self.settings.user.clone();
-            let result = self.handle.authenticate_publickey_with(user, public.clone(), hash, &mut signer).await;
+            let result =
+                self.handle.authenticate_publickey_with(user, public.clone(), hash, &mut signer).await;
             match result {
                 Ok(AuthResult::Success) => return Ok(Some(true)),
                 Ok(AuthResult::Failure { remaining_methods, partial_success }) => {

@@ -79,7 +79,8 @@ impl<'a> ConfigReader<'a> {
         let mut active = outer;
         for (index, line) in text.lines().enumerate() {
             let Some((keyword, value)) = split_line(line) else { continue };
-            let assignment = Assignment { keyword: keyword.to_ascii_lowercase(), value, file, line: index + 1 };
+            let assignment =
+                Assignment { keyword: keyword.to_ascii_lowercase(), value, file, line: index + 1 };
             match assignment.keyword.as_str() {
                 "host" => active = outer && patterns_match(&words(value), &self.target.host),
                 "match" => active = outer && self.criteria_hold(&assignment, merged)?,
@@ -107,7 +108,9 @@ impl<'a> ConfigReader<'a> {
             for path in found.filter_map(Result::ok) {
                 match read(&path) {
                     Ok(text) => self.walk(&path, &text, true, depth + 1, merged)?,
-                    Err(error) => self.notices.push(format!("{}: {error}; the file is ignored", path.display())),
+                    Err(error) => {
+                        self.notices.push(format!("{}: {error}; the file is ignored", path.display()))
+                    }
                 }
             }
         }
@@ -131,7 +134,10 @@ impl<'a> ConfigReader<'a> {
     fn criteria_hold(&mut self, line: &Assignment<'_>, merged: &Merged<'_>) -> Result<bool, SshError> {
         let words = words(line.value);
         if words.is_empty() {
-            return Err(SshError::Config { place: line.place(), problem: "Match without criteria".to_owned() });
+            return Err(SshError::Config {
+                place: line.place(),
+                problem: "Match without criteria".to_owned(),
+            });
         }
         let mut words = words.iter();
         let mut holds = true;
@@ -163,7 +169,10 @@ impl<'a> ConfigReader<'a> {
                         "user" => patterns_match(&patterns, user),
                         "localuser" => patterns_match(&patterns, local),
                         _ => {
-                            let notice = format!("{}: Match {name} is not supported; the block is skipped", line.place());
+                            let notice = format!(
+                                "{}: Match {name} is not supported; the block is skipped",
+                                line.place()
+                            );
                             self.notices.push(notice);
                             return Ok(false);
                         }

@@ -146,9 +146,14 @@ pub(crate) enum Role {
 }
 
 /// Reads what the configuration says about `target`.
-pub(crate) fn resolve(target: &Target, options: &ConnectOptions, role: Role) -> Result<HostSettings, SshError> {
+pub(crate) fn resolve(
+    target: &Target,
+    options: &ConnectOptions,
+    role: Role,
+) -> Result<HostSettings, SshError> {
     let environment = &options.environment;
-    let mut merged = Merged { params: HostParams::new(&DefaultAlgorithms::empty()), home: environment.home.as_deref() };
+    let mut merged =
+        Merged { params: HostParams::new(&DefaultAlgorithms::empty()), home: environment.home.as_deref() };
     if role == Role::Destination {
         for identity in &options.identities {
             merged.params.identity_file.get_or_insert_default().push(identity.clone());
@@ -270,7 +275,8 @@ impl Merged<'_> {
             .or_else(|| environment.user.clone())
             .ok_or_else(|| SshError::Unsupported {
                 host: target.host.clone(),
-                problem: "which user to log in as? Neither the target, the configuration nor USER says".to_owned(),
+                problem: "which user to log in as? Neither the target, the configuration nor USER says"
+                    .to_owned(),
             })?;
         let port = target.port.or(self.params.port).unwrap_or(22);
         let host_name = match &self.params.host_name {
@@ -284,7 +290,9 @@ impl Merged<'_> {
             None | Some("SSH_AUTH_SOCK") => environment.agent.clone(),
             Some("none") => None,
             Some(path) => match path.strip_prefix('$') {
-                Some(name) if !name.starts_with('{') => environment.variables.get(OsStr::new(name)).map(PathBuf::from),
+                Some(name) if !name.starts_with('{') => {
+                    environment.variables.get(OsStr::new(name)).map(PathBuf::from)
+                }
                 _ => Some(tokens.path(path)?),
             },
         };
@@ -355,7 +363,9 @@ impl Merged<'_> {
         let alive_interval = self.params.server_alive_interval.unwrap_or(DEFAULT_ALIVE_INTERVAL);
         let bind_address = match &self.params.bind_address {
             None => None,
-            Some(text) => Some(text.parse().map_err(|_| bad_value("BindAddress", text, "expected an address"))?),
+            Some(text) => {
+                Some(text.parse().map_err(|_| bad_value("BindAddress", text, "expected an address"))?)
+            }
         };
         let address_family = match self.word("addressfamily") {
             None | Some("any") => AddressFamily::Any,
@@ -397,7 +407,8 @@ impl Merged<'_> {
         }
         let jump = |text: &String| {
             let text = unquoted(text).replace("%h", &target.host);
-            Target::parse(text.trim()).ok_or_else(|| bad_value("ProxyJump", &text, "expected [user@]host[:port]"))
+            Target::parse(text.trim())
+                .ok_or_else(|| bad_value("ProxyJump", &text, "expected [user@]host[:port]"))
         };
         jumps.iter().map(jump).collect()
     }

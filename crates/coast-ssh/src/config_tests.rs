@@ -58,7 +58,9 @@ fn without_configuration_the_defaults_hold() {
 
 #[test]
 fn the_first_value_wins_and_the_target_wins_over_all() {
-    let home = config("Host dev\n  User one\n  User two\n  Port 2200\n  HostName real.example\nHost *\n  User three\n");
+    let home = config(
+        "Host dev\n  User one\n  User two\n  Port 2200\n  HostName real.example\nHost *\n  User three\n",
+    );
     let settings = home.resolve("dev");
     assert_eq!(
         (settings.host_name.as_str(), settings.port, settings.user.as_str()),
@@ -97,7 +99,8 @@ fn match_blocks_apply_only_when_their_criteria_hold() {
 
 #[test]
 fn a_match_that_would_run_a_program_is_skipped_and_told() {
-    let home = config("User before\nMatch exec \"touch /tmp/never\"\n  Port 2222\nMatch final\n  Port 3333\n");
+    let home =
+        config("User before\nMatch exec \"touch /tmp/never\"\n  Port 2222\nMatch final\n  Port 3333\n");
     let settings = home.resolve("dev");
     assert_eq!((settings.port, settings.user.as_str()), (22, "before"));
     assert_eq!(settings.notices.len(), 1, "{:?}", settings.notices);
@@ -107,7 +110,10 @@ fn a_match_that_would_run_a_program_is_skipped_and_told() {
 #[test]
 fn includes_are_read_in_place_and_within_their_block() {
     let home = Home::with(&[
-        ("config", "Host dev\n  Include conf.d/*.conf\n  Port 1\nHost *\n  Include absent.conf\n  User late\n"),
+        (
+            "config",
+            "Host dev\n  Include conf.d/*.conf\n  Port 1\nHost *\n  Include absent.conf\n  User late\n",
+        ),
         ("conf.d/a.conf", "User early\nHost nothing\n  Port 7\n"),
         ("conf.d/b.conf", "Host dev\n  HashKnownHosts yes\n"),
     ]);
@@ -120,7 +126,10 @@ fn includes_are_read_in_place_and_within_their_block() {
 #[test]
 fn a_file_that_includes_itself_is_an_error_with_its_place() {
     let error = config("Include config\n").resolve_with("x", config("Include config\n").options());
-    assert!(matches!(error, Err(SshError::Config { ref place, .. }) if place.ends_with("config:1")), "{error:?}");
+    assert!(
+        matches!(error, Err(SshError::Config { ref place, .. }) if place.ends_with("config:1")),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -141,7 +150,9 @@ fn a_bad_value_names_its_line() {
 
 #[test]
 fn identity_files_add_up_with_the_given_ones_first() {
-    let home = config("Host dev\n  IdentityFile ~/keys/%r@%h-%p\nHost *\n  IdentityFile /etc/key\n  IdentitiesOnly yes\n");
+    let home = config(
+        "Host dev\n  IdentityFile ~/keys/%r@%h-%p\nHost *\n  IdentityFile /etc/key\n  IdentitiesOnly yes\n",
+    );
     let mut options = home.options();
     options.identities.push("mine".into());
     let settings = home.resolve_with("me@dev", options).unwrap();
@@ -159,7 +170,12 @@ fn options_win_over_files_and_unknown_ones_are_named() {
     assert_eq!(settings.connect_timeout, Duration::from_secs(3));
 
     let mut options = home.options();
-    let given = [("port", "2"), ("StrictHostKeyChecking", "no"), ("UserKnownHostsFile", "/dev/null"), ("LogLevel", "ERROR")];
+    let given = [
+        ("port", "2"),
+        ("StrictHostKeyChecking", "no"),
+        ("UserKnownHostsFile", "/dev/null"),
+        ("LogLevel", "ERROR"),
+    ];
     options.overrides.extend(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
     options.connect_timeout = Some(Duration::from_millis(1500));
     let settings = home.resolve_with("dev", options.clone()).unwrap();
@@ -177,7 +193,9 @@ fn options_win_over_files_and_unknown_ones_are_named() {
 
 #[test]
 fn jumps_are_read_and_a_proxy_command_is_refused() {
-    let home = config("Host dev\n  ProxyJump a@one:23,two\nHost odd\n  ProxyCommand nc %h %p\nHost direct\n  ProxyJump none\n");
+    let home = config(
+        "Host dev\n  ProxyJump a@one:23,two\nHost odd\n  ProxyCommand nc %h %p\nHost direct\n  ProxyJump none\n",
+    );
     let jumps = home.resolve("dev").jumps;
     assert_eq!(jumps, [Target::parse("a@one:23").unwrap(), Target::host("two")]);
     assert!(home.resolve("direct").jumps.is_empty());
@@ -198,20 +216,18 @@ fn a_jump_host_ignores_what_was_given_for_the_destination() {
 
 #[test]
 fn times_have_units() {
-    assert_eq!(["90", "1m30s", "2h", "1d", "1w", "none"].map(seconds), [
-        Some(90),
-        Some(90),
-        Some(7200),
-        Some(86_400),
-        Some(604_800),
-        Some(0)
-    ]);
+    assert_eq!(
+        ["90", "1m30s", "2h", "1d", "1w", "none"].map(seconds),
+        [Some(90), Some(90), Some(7200), Some(86_400), Some(604_800), Some(0)]
+    );
     assert_eq!(["", "m", "1x", "-1", "99999999999999999999"].map(seconds), [None; 5]);
 }
 
 #[test]
 fn environment_variables_and_the_agent_are_expanded() {
-    let home = config("Host a\n  IdentityAgent ${AGENT}/sock\nHost b\n  IdentityAgent none\nHost c\n  IdentityAgent $AGENT\n");
+    let home = config(
+        "Host a\n  IdentityAgent ${AGENT}/sock\nHost b\n  IdentityAgent none\nHost c\n  IdentityAgent $AGENT\n",
+    );
     let mut options = home.options();
     options.environment.agent = Some("/default".into());
     options.environment.variables.insert("AGENT".into(), "/run/agent".into());

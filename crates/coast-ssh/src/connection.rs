@@ -56,7 +56,8 @@ impl Connection {
     {
         let (calls, incoming) = mpsc::channel();
         let (done, outcome) = oneshot::channel();
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(SshError::Runtime)?;
+        let runtime =
+            runtime::Builder::new_current_thread().enable_all().build().map_err(SshError::Runtime)?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::Builder::new()
@@ -115,7 +116,10 @@ impl Connection {
     }
 
     /// Runs a request of the SSH library, which waits for queues only, on this thread.
-    pub(crate) fn run<T>(&self, request: impl Future<Output = Result<T, russh::Error>>) -> Result<T, SshError> {
+    pub(crate) fn run<T>(
+        &self,
+        request: impl Future<Output = Result<T, russh::Error>>,
+    ) -> Result<T, SshError> {
         let result = block_on(async {
             tokio::select! {
                 result = request => result,
@@ -175,7 +179,8 @@ impl Chain {
         }
         let interval = last.settings.alive_interval;
         let count = last.settings.alive_count;
-        let last = Ends { host: last.host, handle: Arc::new(last.handle), meter: last.meter, lost: last.lost };
+        let last =
+            Ends { host: last.host, handle: Arc::new(last.handle), meter: last.meter, lost: last.lost };
         if let Some(interval) = interval {
             tokio::spawn(keep_alive(last.clone(), interval, count));
         }

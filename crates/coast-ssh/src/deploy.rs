@@ -9,7 +9,8 @@ use std::io::{Read, Write};
 
 /// Where the helper may live, in the order of preference. A name that ends in `-` gets the user's numeric id appended.
 /// Relative names are relative to the user's home, where commands start.
-pub(crate) const DIRECTORIES: [&str; 4] = [".cache/coast", "/var/tmp/coast-", "/tmp/coast-", "/dev/shm/coast-"];
+pub(crate) const DIRECTORIES: [&str; 4] =
+    [".cache/coast", "/var/tmp/coast-", "/tmp/coast-", "/dev/shm/coast-"];
 
 /// The most that is read of what the upload script reports, in bytes.
 const MAX_REPORT_LEN: u64 = 64 << 10;
@@ -91,11 +92,15 @@ impl fmt::Display for DeployFailure {
 }
 
 /// Uploads `program` into the first of `directories` that will do.
-pub(crate) fn upload(session: &Session, program: &HelperProgram, directories: &[String]) -> Result<(), SshError> {
-    let bytes = program.source.read().map_err(|source| SshError::HelperSource {
-        name: program.source.to_string(),
-        source,
-    })?;
+pub(crate) fn upload(
+    session: &Session,
+    program: &HelperProgram,
+    directories: &[String],
+) -> Result<(), SshError> {
+    let bytes = program
+        .source
+        .read()
+        .map_err(|source| SshError::HelperSource { name: program.source.to_string(), source })?;
     let mut left: Vec<&str> = directories.iter().map(String::as_str).collect();
     let mut attempts = Vec::new();
     loop {
@@ -180,10 +185,19 @@ mod tests {
     #[test]
     fn what_the_script_says_is_told_apart() {
         let failure = |text: &str| parse_failure(text).unwrap().failure;
-        assert_eq!(failure("store .cache/coast cat: write error: No space left on device"), DeployFailure::NoSpace);
-        assert_eq!(failure("make /tmp/coast-1 mkdir: cannot create: Read-only file system"), DeployFailure::ReadOnly);
+        assert_eq!(
+            failure("store .cache/coast cat: write error: No space left on device"),
+            DeployFailure::NoSpace
+        );
+        assert_eq!(
+            failure("make /tmp/coast-1 mkdir: cannot create: Read-only file system"),
+            DeployFailure::ReadOnly
+        );
         assert_eq!(failure("run /tmp/coast-1 sh: 1: /tmp/x: Permission denied"), DeployFailure::NoExec);
-        assert_eq!(failure("make /d Permission denied"), DeployFailure::NotWritable("Permission denied".to_owned()));
+        assert_eq!(
+            failure("make /d Permission denied"),
+            DeployFailure::NotWritable("Permission denied".to_owned())
+        );
         assert_eq!(failure("unsafe /d it is a symlink"), DeployFailure::Unsafe("it is a symlink".to_owned()));
         assert_eq!(failure("store /d"), DeployFailure::Other(String::new()));
         assert_eq!(parse_failure("make"), None);

@@ -26,7 +26,7 @@ const MAX_HOPS: usize = 8;
 /// How long one address of a host is waited for before the next is tried beside it (RFC 8305 suggests 250 ms).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// What may be under way on a channel towards us, in bytes.
-const WINDOW_LEN: u32 = 16 << 20;
+const WINDOW_LEN: u32 = 8 << 20;
 /// The largest piece of data we take in one packet. OpenSSH sends up to 32 KiB whatever we offer, other servers more.
 const PACKET_LEN: u32 = 65_535;
 
@@ -48,7 +48,9 @@ pub(crate) async fn establish(
         let host = label(&settings.host_name, settings.port);
         let hop = connect(carriers.last(), host.clone(), settings, &prompts).await;
         let hop = match hop {
-            Err(error) if index < destination => return Err(SshError::Jump { jump: host, source: Box::new(error) }),
+            Err(error) if index < destination => {
+                return Err(SshError::Jump { jump: host, source: Box::new(error) });
+            }
             hop => hop?,
         };
         if index < destination {
@@ -196,7 +198,10 @@ async fn dial(settings: &HostSettings, progress: &Progress) -> Result<TcpStream,
     let mut addresses: Vec<SocketAddr> = found.filter(wanted).collect();
     addresses.dedup();
     if addresses.is_empty() {
-        return Err(resolve(io::Error::new(io::ErrorKind::NotFound, "it has no address of the wanted family")));
+        return Err(resolve(io::Error::new(
+            io::ErrorKind::NotFound,
+            "it has no address of the wanted family",
+        )));
     }
     progress.set(Stage::Connecting);
     let mut waiting = addresses.into_iter();
@@ -289,7 +294,8 @@ where
         ..client::Config::default()
     };
     let transport = Transport::new(stream, Arc::clone(meter));
-    let connected = client::connect_stream(Arc::new(config), transport, Client::new(verifier, lost.clone())).await;
+    let connected =
+        client::connect_stream(Arc::new(config), transport, Client::new(verifier, lost.clone())).await;
     connected.map_err(|error| match error {
         ClientError::Ours(error) => *error,
         ClientError::Library(russh::Error::Version) => SshError::NotSsh { host: host.to_owned() },

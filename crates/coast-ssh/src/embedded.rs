@@ -6,7 +6,9 @@ use crate::pipe::{Lost, PipeReader, PipeWriter, Shared, Stream, pump};
 use crate::transport::{Meter, Transport};
 use russh::keys::{Algorithm, EcdsaCurve, PrivateKey, PublicKey, ssh_key::LineEnding};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Preferred, Sig, cipher, compression};
+use russh::{
+    Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Preferred, Sig, cipher, compression,
+};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -27,7 +29,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// What may be under way on a channel towards us, in bytes.
-const WINDOW_LEN: u32 = 16 << 20;
+const WINDOW_LEN: u32 = 8 << 20;
 /// The largest piece of data taken in one packet, in bytes.
 const PACKET_LEN: u32 = 65_535;
 /// How much of a child's output is sent at once.
@@ -122,7 +124,13 @@ impl EmbeddedServer {
             });
             runtime.shutdown_background();
         })?;
-        Ok(EmbeddedServer { addr, host_keys: public_host_keys, client_key, stop: Some(stop), thread: Some(thread) })
+        Ok(EmbeddedServer {
+            addr,
+            host_keys: public_host_keys,
+            client_key,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// Where it listens.
@@ -211,7 +219,12 @@ async fn accept(listener: TcpListener, config: Arc<server::Config>, host: Arc<Ho
         // Costs time only if it fails.
         drop(stream.set_nodelay(true));
         let meter = Arc::new(Meter::default());
-        let guest = Guest { host: Arc::clone(&host), meter: Arc::clone(&meter), lost: Lost::new("client"), opened: HashMap::new() };
+        let guest = Guest {
+            host: Arc::clone(&host),
+            meter: Arc::clone(&meter),
+            lost: Lost::new("client"),
+            opened: HashMap::new(),
+        };
         let config = Arc::clone(&config);
         connections.spawn(async move {
             // How a connection ends is the client's to tell.
@@ -298,11 +311,19 @@ impl Guest {
 impl server::Handler for Guest {
     type Error = russh::Error;
 
-    async fn auth_publickey_offered(&mut self, _user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+    async fn auth_publickey_offered(
+        &mut self,
+        _user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, russh::Error> {
         Ok(self.judge(offer.public_key))
     }
 
-    async fn auth_publickey(&mut self, _user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+    async fn auth_publickey(
+        &mut self,
+        _user: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, russh::Error> {
         Ok(self.judge(key.public_key))
     }
 

@@ -117,7 +117,9 @@ impl HostVerifier {
                 };
                 match self.policy {
                     HostKeyPolicy::Strict => return unknown("StrictHostKeyChecking allows only known hosts"),
-                    HostKeyPolicy::Ask if self.batch => return unknown("BatchMode allows no question about it"),
+                    HostKeyPolicy::Ask if self.batch => {
+                        return unknown("BatchMode allows no question about it");
+                    }
                     HostKeyPolicy::Ask => {
                         if !self.prompts.confirm_host(host, &format!("{algorithm} {presented}")).await {
                             return unknown("it was not confirmed");
@@ -215,7 +217,11 @@ pub(crate) fn described(error: &russh::Error) -> String {
         russh::Error::IO(error) => error.to_string(),
         russh::Error::Disconnect | russh::Error::HUP => "the server closed it".to_owned(),
         russh::Error::NoCommonAlgo { kind, theirs, .. } => {
-            format!("no common {} algorithm; the server has {}", format!("{kind:?}").to_lowercase(), theirs.join(", "))
+            format!(
+                "no common {} algorithm; the server has {}",
+                format!("{kind:?}").to_lowercase(),
+                theirs.join(", ")
+            )
         }
         error => error.to_string(),
     }

@@ -188,7 +188,9 @@ impl HelperProcess {
             Attempt::Missing(program) => {
                 upload(session, program, &spec.directories)?;
                 match starting.attempt()? {
-                    Attempt::Started(channel, as_root) => Ok(HelperProcess { channel, deployed: true, as_root }),
+                    Attempt::Started(channel, as_root) => {
+                        Ok(HelperProcess { channel, deployed: true, as_root })
+                    }
                     Attempt::Missing(_) => Err(SshError::HelperFailed {
                         host: session.host().to_owned(),
                         status: "it is not found where it has just been put".to_owned(),
@@ -240,8 +242,12 @@ impl<'a> Starting<'a> {
             Ok(Greeting::OtherVersion(found)) => {
                 Err(SshError::HelperVersion { host: self.host(), found, expected: PROTOCOL_VERSION })
             }
-            Ok(Greeting::Garbage) => Err(SshError::HelperGarbage { host: self.host(), start: preamble.start }),
-            Ok(Greeting::Silent) => Err(SshError::HelperSilent { host: self.host(), after: GREETING_PATIENCE }),
+            Ok(Greeting::Garbage) => {
+                Err(SshError::HelperGarbage { host: self.host(), start: preamble.start })
+            }
+            Ok(Greeting::Silent) => {
+                Err(SshError::HelperSilent { host: self.host(), after: GREETING_PATIENCE })
+            }
             Ok(Greeting::Ended) => self.ended(channel, preamble),
             Err(_) => Err(channel.status.lost()),
         }
@@ -290,7 +296,8 @@ impl<'a> Starting<'a> {
                 return Ok(Attempt::Missing(program));
             }
             if let Some(platform) = preamble.said("platform") {
-                let available = self.spec.programs.iter().filter_map(|program| program.platform.clone()).collect();
+                let available =
+                    self.spec.programs.iter().filter_map(|program| program.platform.clone()).collect();
                 return Err(SshError::NoHelperFor { platform: platform.to_owned(), available });
             }
         }
@@ -431,7 +438,8 @@ fn read_refusal(stderr: &str) -> SudoRefusal {
     if line(&["password is required", "terminal is required to read the password"]).is_some() {
         return SudoRefusal::WantsPassword;
     }
-    let not_allowed = ["not in the sudoers", "not allowed", "may not run sudo", "must have a tty", "no new privileges"];
+    let not_allowed =
+        ["not in the sudoers", "not allowed", "may not run sudo", "must have a tty", "no new privileges"];
     if let Some(said) = line(&not_allowed) {
         return SudoRefusal::NotAllowed(said);
     }

@@ -17,7 +17,14 @@ fn a_greeting_is_found_behind_other_output() {
 
 #[test]
 fn an_incomplete_or_odd_greeting_is_none() {
-    for seen in ["", "coast-helper ", "coast-helper 1", "coast-helper x\n", "coast-helper 1234567890\n", "coast-helper\n"] {
+    for seen in [
+        "",
+        "coast-helper ",
+        "coast-helper 1",
+        "coast-helper x\n",
+        "coast-helper 1234567890\n",
+        "coast-helper\n",
+    ] {
         assert_eq!(find_greeting(seen.as_bytes()), None, "{seen:?}");
     }
 }

@@ -126,7 +126,8 @@ impl KeyFile {
         let text = match read_text(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return beside().map_or(Err(KeyOutcome::Missing), |public| file(Some(public), Secret::Elsewhere));
+                return beside()
+                    .map_or(Err(KeyOutcome::Missing), |public| file(Some(public), Secret::Elsewhere));
             }
             Err(error) => return Err(KeyOutcome::Unreadable(error.to_string())),
         };

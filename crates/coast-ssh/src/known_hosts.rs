@@ -240,7 +240,9 @@ fn hashed_name(host: &HostName) -> io::Result<String> {
 
 fn hashed_name_matches(salt_and_hash: &str, host: &HostName) -> bool {
     let Some((salt, hash)) = salt_and_hash.split_once('|') else { return false };
-    let (Ok(salt), Ok(hash)) = (BASE64.decode(salt.as_bytes()), BASE64.decode(hash.as_bytes())) else { return false };
+    let (Ok(salt), Ok(hash)) = (BASE64.decode(salt.as_bytes()), BASE64.decode(hash.as_bytes())) else {
+        return false;
+    };
     name_mac(&salt, host).is_some_and(|mac| mac.verify_slice(&hash).is_ok())
 }
 
@@ -262,7 +264,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
-    const OTHER_ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G1sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
+    const OTHER_ED25519: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G1sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
 
     fn key(text: &str) -> PublicKey {
         PublicKey::from_openssh(text).unwrap()
@@ -306,7 +309,9 @@ mod tests {
         let text = format!("\n# comment\nb {ED25519}\na {OTHER_ED25519}\n");
         let known = keys(&text, &host);
         match known.check(&key(ED25519)) {
-            Verdict::Changed(entry) => assert_eq!((entry.line, entry.file.as_path()), (4, Path::new("known"))),
+            Verdict::Changed(entry) => {
+                assert_eq!((entry.line, entry.file.as_path()), (4, Path::new("known")))
+            }
             verdict => panic!("{verdict:?}"),
         }
         assert!(matches!(keys(&text, &HostName::new("c", 22)).check(&key(ED25519)), Verdict::New));
@@ -334,7 +339,8 @@ mod tests {
     #[test]
     fn certificate_authorities_and_unreadable_keys_are_passed_over() {
         let host = HostName::new("a", 22);
-        let text = format!("@cert-authority * {ED25519}\na ssh-dss AAAA\na\na ssh-ed25519\n@odd a {ED25519}\n");
+        let text =
+            format!("@cert-authority * {ED25519}\na ssh-dss AAAA\na\na ssh-ed25519\n@odd a {ED25519}\n");
         assert!(matches!(keys(&text, &host).check(&key(ED25519)), Verdict::New));
     }
 
@@ -358,7 +364,8 @@ mod tests {
         let text = fs::read_to_string(&file).unwrap();
         assert_eq!(text.lines().next(), Some(format!("[plain.example]:2222 {ED25519}").as_str()));
         assert!(!text.contains("hidden"));
-        let load = |host: &HostName| KnownKeys::load(std::slice::from_ref(&file), host, |notice| panic!("{notice}"));
+        let load =
+            |host: &HostName| KnownKeys::load(std::slice::from_ref(&file), host, |notice| panic!("{notice}"));
         assert!(matches!(load(&plain).check(&key(ED25519)), Verdict::Known));
         assert!(matches!(load(&hashed).check(&key(OTHER_ED25519)), Verdict::Known));
 

@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_target_is_read_in_all_its_forms() {
-        let some = |user: Option<&str>, host: &str, port| Some((user.map(str::to_owned), host.to_owned(), port));
+        let some =
+            |user: Option<&str>, host: &str, port| Some((user.map(str::to_owned), host.to_owned(), port));
         assert_eq!(parts("host"), some(None, "host", None));
         assert_eq!(parts("me@host:22"), some(Some("me"), "host", Some(22)));
         assert_eq!(parts("me@corp@host"), some(Some("me@corp"), "host", None));
@@ -147,7 +148,9 @@ mod tests {
 
     #[test]
     fn what_is_no_target_is_refused() {
-        for text in ["", "@host", "host:", "host:0", "host:70000", "host:ssh", "[::1", "[::1]22", "-oProxyCommand=x"] {
+        for text in
+            ["", "@host", "host:", "host:0", "host:70000", "host:ssh", "[::1", "[::1]22", "-oProxyCommand=x"]
+        {
             assert_eq!(parts(text), None, "{text:?}");
         }
     }

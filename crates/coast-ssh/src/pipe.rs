@@ -130,7 +130,11 @@ impl Shared {
     }
 
     /// Waits until `done` gives something, or until `deadline`.
-    fn wait_until<T>(&self, deadline: Option<Instant>, mut done: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
+    fn wait_until<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut done: impl FnMut(&mut State) -> Option<T>,
+    ) -> Option<T> {
         let mut state = self.lock();
         loop {
             if let Some(result) = done(&mut state) {
@@ -168,7 +172,9 @@ impl Shared {
     /// Waits for a whole line on standard error, but not longer than `patience` and not past the channel's end.
     pub(crate) fn wait_for_stderr(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
-        self.wait_until(Some(deadline), |state| (state.closed || state.stderr.contains(&b'\n')).then_some(()));
+        self.wait_until(Some(deadline), |state| {
+            (state.closed || state.stderr.contains(&b'\n')).then_some(())
+        });
     }
 }
 

@@ -41,8 +41,15 @@ impl Prompt for NoPrompt {
 
 /// One call of a [`Prompt`] on its way to the waiting thread.
 pub(crate) enum PromptCall {
-    Passphrase { key: PathBuf, reply: oneshot::Sender<Option<Zeroizing<String>>> },
-    ConfirmHost { host: String, fingerprint: String, reply: oneshot::Sender<bool> },
+    Passphrase {
+        key: PathBuf,
+        reply: oneshot::Sender<Option<Zeroizing<String>>>,
+    },
+    ConfirmHost {
+        host: String,
+        fingerprint: String,
+        reply: oneshot::Sender<bool>,
+    },
     Notice(String),
     /// There will be no more calls.
     End,
@@ -54,7 +61,7 @@ impl PromptCall {
         match self {
             PromptCall::Passphrase { key, reply } => {
                 let _ = reply.send(prompt.passphrase(&key));
-            },
+            }
             PromptCall::ConfirmHost { host, fingerprint, reply } => {
                 let _ = reply.send(prompt.confirm_host(&host, &fingerprint));
             }

@@ -42,7 +42,8 @@ mod tests {
     use std::process::Command;
 
     /// Every shell that must agree, with the arguments that make it run one command line.
-    const SHELLS: [&[&str]; 4] = [&["bash", "-c"], &["dash", "-c"], &["busybox", "ash", "-c"], &["fish", "-c"]];
+    const SHELLS: [&[&str]; 4] =
+        [&["bash", "-c"], &["dash", "-c"], &["busybox", "ash", "-c"], &["fish", "-c"]];
 
     fn words_as_read_by(shell: &[&str], line: &[u8]) -> Vec<u8> {
         let output = Command::new(shell[0])
@@ -66,7 +67,12 @@ mod tests {
             expected.push(b',');
         }
         for shell in SHELLS {
-            assert_eq!(words_as_read_by(shell, &line), expected, "{shell:?} on {}", String::from_utf8_lossy(&line));
+            assert_eq!(
+                words_as_read_by(shell, &line),
+                expected,
+                "{shell:?} on {}",
+                String::from_utf8_lossy(&line)
+            );
         }
     }
 

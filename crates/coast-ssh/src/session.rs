@@ -18,7 +18,11 @@ pub struct Session {
 impl Session {
     /// Connects to `target`, makes sure that it is the right host, and logs in. Blocks until that is done or has failed;
     /// `prompt` is called on this thread meanwhile.
-    pub fn connect(target: &Target, options: &ConnectOptions, prompt: &dyn Prompt) -> Result<Session, SshError> {
+    pub fn connect(
+        target: &Target,
+        options: &ConnectOptions,
+        prompt: &dyn Prompt,
+    ) -> Result<Session, SshError> {
         let (target, options) = (target.clone(), options.clone());
         let connection = Connection::start(move |prompts| establish(target, options, prompts), prompt)?;
         Ok(Session { connection: Arc::new(connection) })

@@ -1,5 +1,6 @@
-//! The byte stream under one SSH connection, with two things added that the SSH library lacks: a gate that stops
-//! reading while too much received data waits for its reader, and a meter that tells whether the peer is alive.
+//! The byte stream under one SSH connection, with three things added that the SSH library lacks: a gate that stops
+//! reading while too much received data waits for its reader, an outbox that takes what is sent without waiting for the
+//! socket, and a meter that tells whether the peer is alive.
 //!
 //! Why a gate. russh extends a channel's window as soon as data arrives, read or not, and holds its whole loop, sending
 //! included, while a channel's queue is full. With a bounded queue a program that writes before it reads would then
@@ -7,7 +8,13 @@
 //! [`HIGH_WATER`] bytes wait, nothing more is read from the socket, but what is to be sent still goes out. A sender that
 //! has used up the peer's window needs the peer's next window message, which is behind the gate; for such a sender the
 //! gate opens up to [`STARVED_HIGH_WATER`].
+//!
+//! Why an outbox. russh does not read while it writes. Two such peers that both have much to send fill both sockets and
+//! then wait for each other for ever. So a write that the socket does not take goes into the outbox, which is emptied
+//! while the library waits for something to read. The peer's windows bound what can be in it; [`OUTBOX_LEN`] is there
+//! for a peer that grants more than is good for us.
 
+use bytes::{Buf, BytesMut};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,6 +26,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) const HIGH_WATER: usize = 16 << 20;
 /// The same while a sender waits for the peer's window.
 pub(crate) const STARVED_HIGH_WATER: usize = 64 << 20;
+/// The bytes sent that may wait for the socket. More than the windows of a few channels of this crate's own server.
+const OUTBOX_LEN: usize = 32 << 20;
 /// How much is read from the socket at once: russh reads a packet in two small pieces.
 const READ_BUFFER_LEN: usize = 256 << 10;
 
@@ -102,16 +111,21 @@ pub(crate) struct Transport<S> {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
+    outbox: BytesMut,
     send_waited: bool,
 }
 
 impl<S> Transport<S> {
     pub(crate) fn new(stream: S, meter: Arc<Meter>) -> Transport<S> {
         let buffer = vec![0; READ_BUFFER_LEN].into_boxed_slice();
-        Transport { stream, meter, buffer, start: 0, end: 0, send_waited: false }
+        Transport { stream, meter, buffer, start: 0, end: 0, outbox: BytesMut::new(), send_waited: false }
     }
+}
 
-    fn sent<T>(&mut self, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+impl<S: AsyncWrite + Unpin> Transport<S> {
+    /// Sends to the socket, watching the peer's pulse.
+    fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write(cx, data);
         match &poll {
             Poll::Pending => self.send_waited = true,
             // The send buffer had been full and has room again: the peer's system took something.
@@ -123,11 +137,32 @@ impl<S> Transport<S> {
         }
         poll
     }
+
+    /// Empties the outbox as far as the socket takes it.
+    fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let result = loop {
+            if outbox.is_empty() {
+                break Poll::Ready(Ok(()));
+            }
+            match self.poll_send(cx, &outbox) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(len)) => outbox.advance(len),
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        self.outbox = outbox;
+        result
+    }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Poll::Ready(sent) = this.poll_outbox(cx) {
+            sent?;
+        }
         if this.meter.poll_shut(cx) {
             return Poll::Pending;
         }
@@ -146,16 +181,33 @@ impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(cx, data);
-        self.sent(poll)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if let Poll::Ready(sent) = this.poll_outbox(cx) {
+            sent?;
+            if let Poll::Ready(sent) = this.poll_send(cx, data) {
+                return Poll::Ready(sent);
+            }
+        }
+        let room = OUTBOX_LEN.saturating_sub(this.outbox.len());
+        if room == 0 {
+            return Poll::Pending;
+        }
+        let len = data.len().min(room);
+        this.outbox.extend_from_slice(&data[..len]);
+        Poll::Ready(Ok(len))
     }
 
+    /// What is in the outbox goes out by itself as long as somebody reads, which the library always does.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(sent) = self.poll_outbox(cx) {
+            sent?;
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_outbox(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
@@ -175,14 +227,19 @@ mod tests {
         }
     }
 
+    type Stream = tokio::io::Join<&'static [u8], Vec<u8>>;
+
     struct Reading {
-        transport: Transport<&'static [u8]>,
+        transport: Transport<Stream>,
         woken: Arc<Flag>,
     }
 
     impl Reading {
         fn of(bytes: &'static [u8], meter: &Arc<Meter>) -> Reading {
-            Reading { transport: Transport::new(bytes, Arc::clone(meter)), woken: Arc::default() }
+            Reading {
+                transport: Transport::new(tokio::io::join(bytes, Vec::new()), Arc::clone(meter)),
+                woken: Arc::default(),
+            }
         }
 
         fn poll(&mut self) -> Option<u8> {
@@ -227,5 +284,22 @@ mod tests {
         assert_eq!(reading.poll(), None);
         drop(starving);
         assert_eq!(reading.poll(), None);
+    }
+
+    #[tokio::test]
+    async fn two_peers_that_only_write_before_they_read_do_not_block_each_other() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        const LEN: usize = 1 << 20;
+        let (one, other) = tokio::io::duplex(1024);
+        let talk = |stream, byte: u8| async move {
+            let mut transport = Transport::new(stream, Arc::default());
+            transport.write_all(&vec![byte; LEN]).await.unwrap();
+            let mut received = vec![0; LEN];
+            transport.read_exact(&mut received).await.unwrap();
+            transport.shutdown().await.unwrap();
+            received
+        };
+        let (first, second) = tokio::join!(talk(one, 1), talk(other, 2));
+        assert!(first == vec![2; LEN] && second == vec![1; LEN]);
     }
 }

@@ -4,9 +4,7 @@
 mod support;
 
 use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer, HostKeyKind};
-use coast_ssh::{
-    ConnectOptions, ExitStatus, KeyOutcome, NoPrompt, Session, SshError, Stage, Target, quote,
-};
+use coast_ssh::{ConnectOptions, ExitStatus, KeyOutcome, NoPrompt, Session, SshError, Stage, Target, quote};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -83,7 +81,8 @@ fn a_killed_command_says_by_what() {
 fn only_the_end_of_standard_error_is_kept() {
     let session = Fixture::new();
     let session = session.connect();
-    let (reader, writer, status) = session.exec(b"head -c 100000 /dev/zero >&2; echo end >&2").unwrap().split();
+    let (reader, writer, status) =
+        session.exec(b"head -c 100000 /dev/zero >&2; echo end >&2").unwrap().split();
     drop((reader, writer));
     status.wait().unwrap();
     let stderr = status.stderr();
@@ -265,7 +264,9 @@ fn a_changed_host_key_is_refused_with_both_fingerprints_and_the_line() {
         panic!("{text}")
     };
     assert_eq!((host.as_str(), line, found), ("box", 1, record.clone()));
-    assert!(presented.starts_with("SHA256:") && recorded.contains("SHA256:") && !recorded.contains(&presented));
+    assert!(
+        presented.starts_with("SHA256:") && recorded.contains("SHA256:") && !recorded.contains(&presented)
+    );
     assert!(text.contains(&format!("{}:1", record.display())), "{text}");
     assert_eq!(fs::read_to_string(&record).unwrap().lines().count(), 1);
 
@@ -279,10 +280,8 @@ fn a_revoked_host_key_is_refused() {
     let fixture = Fixture::new();
     let record = fixture.home.path().join("known");
     fs::write(&record, format!("@revoked * {}\n", fixture.server.host_keys()[0])).unwrap();
-    let options = fixture.options(&[
-        ("UserKnownHostsFile", record.to_str().unwrap()),
-        ("StrictHostKeyChecking", "no"),
-    ]);
+    let options =
+        fixture.options(&[("UserKnownHostsFile", record.to_str().unwrap()), ("StrictHostKeyChecking", "no")]);
     let error = connect_error(&fixture.target(), &options, &Script::default());
     assert!(matches!(error, SshError::HostKeyRevoked { line: 1, .. }), "{error:?}");
 }
@@ -290,7 +289,8 @@ fn a_revoked_host_key_is_refused() {
 #[test]
 fn a_host_with_several_keys_is_known_by_the_one_on_record() {
     for recorded in 0..2 {
-        let fixture = Fixture::with(|options| options.host_keys = vec![HostKeyKind::Ed25519, HostKeyKind::EcdsaP256]);
+        let fixture =
+            Fixture::with(|options| options.host_keys = vec![HostKeyKind::Ed25519, HostKeyKind::EcdsaP256]);
         let record = fixture.home.path().join("known");
         fs::write(&record, format!("* {}\n", fixture.server.host_keys()[recorded])).unwrap();
         let options = fixture.options(&[("UserKnownHostsFile", record.to_str().unwrap())]);
@@ -432,7 +432,7 @@ fn a_dead_server_is_noticed_by_its_silence() {
             to.write_all(&buffer[..len]).unwrap();
         }
         // Hold the connection, and say nothing more.
-        drop(freeze.recv());
+        let _ = freeze.recv();
     });
     let options = fixture.options(&[("ServerAliveInterval", "1"), ("ServerAliveCountMax", "1")]);
     let session = Session::connect(&target(port), &options, &NoPrompt).unwrap();

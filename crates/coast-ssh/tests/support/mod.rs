@@ -1,29 +1,31 @@
 //! What the tests of this crate share: a prompt that remembers, and a stand-in for the helper.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use coast_ssh::{ConnectOptions, Environment, HelperProgram, HelperSource, HelperSpec, Prompt, Target, Zeroizing};
+use coast_ssh::{
+    ConnectOptions, Environment, HelperProgram, HelperSource, HelperSpec, Prompt, Target, Zeroizing,
+};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// Answers as told, and remembers what it was asked.
 #[derive(Default)]
-pub struct Script {
-    pub passphrases: Mutex<Vec<&'static str>>,
-    pub trusting: bool,
-    pub notices: Mutex<Vec<String>>,
-    pub asked_for: Mutex<Vec<PathBuf>>,
-    pub asked_about: Mutex<Vec<(String, String)>>,
+pub(crate) struct Script {
+    pub(crate) passphrases: Mutex<Vec<&'static str>>,
+    pub(crate) trusting: bool,
+    pub(crate) notices: Mutex<Vec<String>>,
+    pub(crate) asked_for: Mutex<Vec<PathBuf>>,
+    pub(crate) asked_about: Mutex<Vec<(String, String)>>,
 }
 
 impl Script {
     /// Gives these passphrases, one after the other, and then none.
-    pub fn with_passphrases(passphrases: &[&'static str]) -> Script {
+    pub(crate) fn with_passphrases(passphrases: &[&'static str]) -> Script {
         let mut passphrases = passphrases.to_vec();
         passphrases.reverse();
         Script { passphrases: Mutex::new(passphrases), ..Script::default() }
     }
 
-    pub fn notices(&self) -> Vec<String> {
+    pub(crate) fn notices(&self) -> Vec<String> {
         self.notices.lock().unwrap().clone()
     }
 }
@@ -44,12 +46,12 @@ impl Prompt for Script {
     }
 }
 
-pub fn target(port: u16) -> Target {
+pub(crate) fn target(port: u16) -> Target {
     Target { user: None, host: "127.0.0.1".to_owned(), port: Some(port) }
 }
 
 /// Options with nothing but a home directory, a key and some `-o` options.
-pub fn options(home: &Path, key: &Path, overrides: &[(&str, &str)]) -> ConnectOptions {
+pub(crate) fn options(home: &Path, key: &Path, overrides: &[(&str, &str)]) -> ConnectOptions {
     ConnectOptions {
         identities: vec![key.to_owned()],
         overrides: overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
@@ -59,7 +61,7 @@ pub fn options(home: &Path, key: &Path, overrides: &[(&str, &str)]) -> ConnectOp
 }
 
 /// A helper for any platform that is this shell script.
-pub fn helper_script(name: &str, script: &str) -> HelperSpec {
+pub(crate) fn helper_script(name: &str, script: &str) -> HelperSpec {
     let bytes: Arc<[u8]> = format!("#!/bin/sh\n{script}\n").into_bytes().into();
     HelperSpec::new(vec![HelperProgram {
         platform: None,
@@ -69,12 +71,12 @@ pub fn helper_script(name: &str, script: &str) -> HelperSpec {
 }
 
 /// A helper that greets, shows its arguments and then sends back what it gets.
-pub fn echo_helper(name: &str) -> HelperSpec {
+pub(crate) fn echo_helper(name: &str) -> HelperSpec {
     helper_script(name, r#"printf 'coast-helper 1\n'; for arg; do printf '%s\0' "$arg"; done; exec cat"#)
 }
 
 /// Bytes that repeat at no block size.
-pub fn pattern(len: usize) -> Vec<u8> {
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
     let mut state: u32 = 1;
     let mut bytes = Vec::with_capacity(len + 4);
     while bytes.len() < len {
