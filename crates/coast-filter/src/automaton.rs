@@ -30,8 +30,9 @@ pub(crate) struct Automaton {
     accept: usize,
 }
 
-/// States of up to this many words need no allocation.
-const INLINE_WORDS: usize = 8;
+/// States of up to this many words need no allocation. Longer is only a pattern of nearly
+/// [`MAX_PATTERN_BYTES`](crate::MAX_PATTERN_BYTES) behind the wildcards of its directory.
+const INLINE_WORDS: usize = crate::MAX_PATTERN_BYTES / 64 + 1;
 
 impl Automaton {
     pub(crate) fn new(tokens: &[Token], start: Start) -> Self {
@@ -212,4 +213,70 @@ impl Automaton {
 
 fn set_bit(words: &mut [u64], index: usize) {
     words[index / 64] |= 1 << (index % 64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::glob::wildcard_tokens;
+
+    fn automaton(pattern: &str, start: Start) -> Automaton {
+        Automaton::new(&wildcard_tokens(pattern.as_bytes()).unwrap(), start)
+    }
+
+    /// Lengths around the ends of words, and of what needs no allocation.
+    fn lengths() -> impl Iterator<Item = usize> {
+        [0..4, 58..70, 120..132, 4090..4100].into_iter().flatten()
+    }
+
+    #[test]
+    fn positions_move_from_word_to_word() {
+        for length in lengths() {
+            let run = "a".repeat(length);
+            let star = automaton(&format!("{run}*bc"), Start::Beginning);
+            for (end, matches) in [("bc", true), ("xbc", true), ("bbc", true), ("b", false), ("/bc", false)] {
+                assert_eq!(star.matches(format!("{run}{end}").as_bytes()), matches, "{length} {end}");
+            }
+            let stars = automaton(&format!("{run}**?*b**c"), Start::Beginning);
+            for (end, matches) in
+                [("xbc", true), ("/x/x/yb/c", true), ("/x/y/b/c", false), ("bc", false), ("xb/", false)]
+            {
+                assert_eq!(stars.matches(format!("{run}{end}").as_bytes()), matches, "{length} {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_may_be_fed_in_pieces() {
+        for length in lengths() {
+            let run = "a".repeat(length);
+            let automaton = automaton(&format!("{run}b/c/***"), Start::EveryComponent);
+            let mut state = automaton.initial().to_vec();
+            automaton.feed(&mut state, format!("x/{run}b/").as_bytes());
+            assert!(automaton.accepts(&state, b"c", true), "{length}");
+            assert!(!automaton.accepts(&state, b"c", false), "{length}");
+            automaton.feed(&mut state, b"c/d/");
+            assert!(automaton.accepts(&state, b"e", false), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_state_without_positions_is_dead_if_nothing_begins_again() {
+        let from = |start| {
+            let automaton = automaton("a*b/c", start);
+            let mut state = automaton.initial().to_vec();
+            automaton.feed(&mut state, b"b/");
+            (automaton.is_alive(&state), state)
+        };
+        assert_eq!(from(Start::Beginning), (false, vec![0]));
+        assert_eq!(from(Start::EveryComponent), (true, vec![1]));
+    }
+
+    #[test]
+    fn the_next_bytes_are_those_that_keep_a_position() {
+        let automaton = automaton("[ab]*c", Start::Beginning);
+        let bytes = automaton.next_bytes(automaton.initial());
+        let bytes: Vec<u8> = (0..=u8::MAX).filter(|&byte| bytes.contains(byte)).collect();
+        assert_eq!(bytes, b"ab");
+    }
 }

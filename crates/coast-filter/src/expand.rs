@@ -70,16 +70,8 @@ pub(crate) struct Dialect {
 }
 
 impl Expander<'_> {
-    /// Adds the rule of an argument.
-    pub(crate) fn argument(&mut self, text: &[u8], dialect: Dialect) -> Result<(), RuleError> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        self.rule(text, dialect, Location::Argument(text), 0)
-    }
-
-    /// Adds the rule of one line.
-    pub(crate) fn line(
+    /// Adds one rule, which is not empty.
+    pub(crate) fn one(
         &mut self,
         text: &[u8],
         dialect: Dialect,

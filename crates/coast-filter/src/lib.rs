@@ -53,8 +53,14 @@
 //!
 //! # Cost
 //!
-//! A verdict allocates nothing. Names and extensions are looked up in tables, other patterns are matched in time
-//! linear in the name, whatever the pattern: path patterns keep their progress from directory to directory.
+//! A verdict allocates nothing, and no pattern makes it backtrack: patterns run as bit sets over the bytes of a
+//! name. Names and extensions of long lists are looked up in tables; of the other rules only those are tried that begin and end as the name does; and path
+//! patterns are matched against the directories of a path once a directory, not once a name.
+//!
+//! `globset` would have been the engine to build on. It cannot express most of the above (bytes, classes, tails of
+//! paths, directories only), knows nothing of the order of rules, and brings a regex engine of 0.9 MiB into a helper
+//! of at most 3 MiB. For the ten rules of the documented profile over 100,000 names it takes more than three times
+//! as long (`cargo bench -p coast-benches --bench filter`).
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]

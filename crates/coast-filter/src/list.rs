@@ -111,7 +111,7 @@ impl RuleList {
                 return Err(location.error(RuleFault::UnexpectedEnd));
             }
             list.expander(&NoMergeFiles, |expander| {
-                expander.line(line, dialect(Flags::NONE, Syntax::Canonical), location)
+                expander.one(line, dialect(Flags::NONE, Syntax::Canonical), location)
             })?;
         }
         Ok(list)
@@ -138,7 +138,11 @@ impl RuleList {
         syntax: Syntax,
         files: &dyn MergeFiles,
     ) -> Result<(), RuleError> {
-        self.expander(files, |expander| expander.argument(text, dialect(template, syntax)))
+        if text.is_empty() {
+            return Ok(());
+        }
+        let location = Location::Argument(text);
+        self.expander(files, |expander| expander.one(text, dialect(template, syntax), location))
     }
 
     fn content(&mut self, content: &[u8], template: Flags) -> Result<(), RuleError> {

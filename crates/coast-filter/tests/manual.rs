@@ -185,7 +185,7 @@ fn perishable_rules_do_not_count_in_a_directory_that_is_removed() {
 
 #[test]
 fn a_perishable_rule_gives_way_to_a_later_one_in_a_removed_directory() {
-    let mut rules = list(&["-p a", "+ a", "- b", "-p *.a", "+ *.a", "- *.b"]);
+    let mut rules = list(&["-p a", "+ a", "- b", "-p *.a", "+ *.a", "- *.b", "- *.x.y"]);
     // So many names and extensions are looked up in tables.
     for number in 0..100 {
         rules.append(list(&[&format!("- name{number}"), &format!("- *.e{number}")]));
@@ -195,7 +195,7 @@ fn a_perishable_rule_gives_way_to_a_later_one_in_a_removed_directory() {
         assert!(filter.excludes(name, EntryKind::Other));
         assert!(!filter.excludes_in_removed_dir(name, EntryKind::Other));
     }
-    for name in [b"b".as_slice(), b"x.b", b"name99", b"x.y.e99"] {
+    for name in [b"b".as_slice(), b"x.b", b"name99", b"x.y.e99", b"a.x.y"] {
         assert!(filter.excludes_in_removed_dir(name, EntryKind::Other));
     }
 }
