@@ -127,7 +127,8 @@ fn parse_url(bytes: &[u8], shown: &dyn Fn() -> String) -> Result<RemoteEndpoint,
 }
 
 fn user_and_host(
-    bytes: &[u8], shown: &dyn Fn() -> String,
+    bytes: &[u8],
+    shown: &dyn Fn() -> String,
 ) -> Result<(Option<String>, String), EndpointError> {
     let text = str::from_utf8(bytes).map_err(|_| EndpointError::NotText(shown()))?;
     let (user, host) = match text.rsplit_once('@') {
@@ -178,7 +179,9 @@ mod tests {
 
     #[test]
     fn a_path_without_a_colon_before_its_first_slash_is_local() {
-        for typed in ["dir", "dir/", "/abs", "./a:b", "dir/a:b", ".", "~", "user@host", "[::1]", "[::1]x:p", "a[b]:c"] {
+        for typed in
+            ["dir", "dir/", "/abs", "./a:b", "dir/a:b", ".", "~", "user@host", "[::1]", "[::1]x:p", "a[b]:c"]
+        {
             assert_eq!(parse(typed), Ok(Endpoint::Local(PathBuf::from(typed))), "{typed}");
         }
     }

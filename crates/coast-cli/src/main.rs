@@ -1,14 +1,72 @@
 //! The `coast` program: `coast push` and `coast sync` make a directory on another machine equal to a local one,
-//! `coast demo` shows it. All the work is in `coast-sync`; this crate reads the command line and prints.
+//! `coast demo` shows it. All the work is done by `coast-sync`; this crate reads the command line and prints.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod args;
+mod demo;
 mod endpoint;
 mod output;
+mod plan;
 mod refused;
 mod remote_shell;
+mod run;
+mod signals;
 
-fn main() {
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use crate::args::{Cli, Command};
+
+/// The exit code for a command line that is not understood.
+const USAGE: u8 = 1;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_else(|| "coast".into());
+    let mut arguments = arguments.peekable();
+    // Before anything else: as helper this program speaks frames on standard output and must print nothing.
+    let named = arguments.next_if(|first| first == plan::HELPER_SUBCOMMAND).is_some();
+    if named || arguments.peek().is_some_and(|first| first == plan::HELPER_RECEIVE) {
+        return coast_helper::main(arguments);
+    }
+    let cli = match args::parse(std::iter::once(program).chain(arguments)) {
+        Ok(cli) => cli,
+        Err(message) => {
+            // --help and --version end here too. Nobody is left to be told that the output is closed.
+            let _ = message.print();
+            return ExitCode::from(if message.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let ended = match cli.command {
+        Command::Push(args) => plan::push(args).and_then(run::run),
+        Command::Sync(args) => plan::sync(&args).and_then(run::run),
+        Command::Demo(args) => demo::run(args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "coast", &mut script);
+            print_whole(&script)
+        }
+        Command::Man { subcommand } => {
+            args::manual_page(subcommand.as_deref()).and_then(|page| print_whole(&page))
+        }
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            output::complain(&format!("{error:#}"));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Prints a document; a reader that has seen enough is no error.
+fn print_whole(document: &[u8]) -> anyhow::Result<u8> {
+    match std::io::stdout().write_all(document) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(0),
+    }
 }

@@ -13,7 +13,8 @@ const NOT_SUPPORTED: &str = "nothing here does the same.";
 const NO_DAEMON: &str = "rsync's daemon is not spoken; only SSH is.";
 const DELETES_LAST: &str = "use --delete: deletion always comes last, after everything has arrived.";
 const OWN_PROTOCOL: &str = "leave it out: the protocol is coast's own and both ends always fit.";
-const OWN_COMPRESSION: &str = "leave it out: -z compresses with zstd at a level that follows the link's speed.";
+const OWN_COMPRESSION: &str =
+    "leave it out: -z compresses with zstd at a level that follows the link's speed.";
 const ALWAYS_SAFE: &str = "leave it out: remote paths never pass through a shell unquoted.";
 const ALWAYS_CONFINED: &str = "leave it out: symlinks are never followed, on either side.";
 
@@ -47,7 +48,15 @@ const REFUSED: &[Refused] = &[
         hint: "use coast push, which makes the destination's missing parents; or make them first.",
     },
     Refused {
-        names: &["--copy-links", "-L", "--copy-unsafe-links", "--copy-dirlinks", "-k", "--keep-dirlinks", "-K"],
+        names: &[
+            "--copy-links",
+            "-L",
+            "--copy-unsafe-links",
+            "--copy-dirlinks",
+            "-k",
+            "--keep-dirlinks",
+            "-K",
+        ],
         hint: "symlinks are copied as they are with -l and never followed.",
     },
     Refused { names: &["--safe-links"], hint: "leave it out or leave out -l: links are copied as they are." },
@@ -55,14 +64,23 @@ const REFUSED: &[Refused] = &[
     Refused { names: &["--insecure-links", "--confine-root"], hint: ALWAYS_CONFINED },
     Refused { names: &["--hard-links", "-H"], hint: "leave it out: each name becomes a file of its own." },
     Refused { names: &["--chmod"], hint: "use -p or -E to take permissions from the source." },
-    Refused { names: &["--acls", "-A", "--xattrs", "-X"], hint: "ACLs and extended attributes are not copied." },
+    Refused {
+        names: &["--acls", "-A", "--xattrs", "-X"],
+        hint: "ACLs and extended attributes are not copied.",
+    },
     Refused { names: &["--drop-D"], hint: "leave out -D." },
     Refused {
         names: &["--atimes", "-U", "--open-noatime", "--crtimes", "-N"],
         hint: "only modification times are kept, with -t.",
     },
-    Refused { names: &["--omit-dir-times", "-O", "--omit-link-times", "-J"], hint: "leave out -t to keep no times." },
-    Refused { names: &["--super", "--fake-super"], hint: "use --rsync-path=\"sudo rsync\" or --sudo=always to receive as root." },
+    Refused {
+        names: &["--omit-dir-times", "-O", "--omit-link-times", "-J"],
+        hint: "leave out -t to keep no times.",
+    },
+    Refused {
+        names: &["--super", "--fake-super"],
+        hint: "use --rsync-path=\"sudo rsync\" or --sudo=always to receive as root.",
+    },
     Refused { names: &["--copy-as"], hint: "use --chown=USER:GROUP, or log in as that user." },
     Refused { names: &["--sparse", "-S", "--preallocate"], hint: "leave it out: the file system decides." },
     Refused {
@@ -86,8 +104,14 @@ const REFUSED: &[Refused] = &[
         hint: "nothing is deleted after a read error in the source: make it readable or exclude it.",
     },
     Refused { names: &["--force"], hint: "use --delete: a directory in the way of a file is then replaced." },
-    Refused { names: &["--max-size", "--min-size"], hint: "select files by name with --exclude and --include." },
-    Refused { names: &["--max-alloc"], hint: "leave it out: memory is bounded whatever the size of the tree." },
+    Refused {
+        names: &["--max-size", "--min-size"],
+        hint: "select files by name with --exclude and --include.",
+    },
+    Refused {
+        names: &["--max-alloc"],
+        hint: "leave it out: memory is bounded whatever the size of the tree.",
+    },
     Refused {
         names: &["--partial-dir"],
         hint: "use --partial: what arrived is kept outside of the destination for the next run.",
@@ -128,7 +152,10 @@ const REFUSED: &[Refused] = &[
     Refused { names: &["--old-args", "--secluded-args", "--protect-args", "-s"], hint: ALWAYS_SAFE },
     Refused { names: &["--trust-sender"], hint: "leave it out: the other side is never trusted." },
     Refused { names: &["--outbuf"], hint: "leave it out: output is written line by line." },
-    Refused { names: &["--8-bit-output", "-8"], hint: "leave it out: valid UTF-8 is printed as it is; --json is exact." },
+    Refused {
+        names: &["--8-bit-output", "-8"],
+        hint: "leave it out: valid UTF-8 is printed as it is; --json is exact.",
+    },
     Refused { names: &["--human-readable", "-h"], hint: "leave it out; for help use --help." },
     Refused { names: &["--remote-option", "-M"], hint: "each option is told to both sides." },
     Refused {
@@ -136,12 +163,18 @@ const REFUSED: &[Refused] = &[
         hint: "use -i or --json and redirect the output.",
     },
     Refused { names: &["--list-only"], hint: "use -n -v to see what would be sent." },
-    Refused { names: &["--stop-after", "--time-limit", "--stop-at"], hint: "use timeout(1); what arrived stays." },
+    Refused {
+        names: &["--stop-after", "--time-limit", "--stop-at"],
+        hint: "use timeout(1); what arrived stays.",
+    },
     Refused { names: &["--fsync"], hint: "run sync(1) at the destination." },
     Refused { names: &["--write-batch", "--only-write-batch", "--read-batch"], hint: NOT_SUPPORTED },
     Refused { names: &["--protocol"], hint: OWN_PROTOCOL },
     Refused { names: &["--iconv"], hint: "names are bytes and arrive as they are." },
-    Refused { names: &["--ipv4", "-4", "--ipv6", "-6"], hint: "give an address: 192.0.2.1:PATH or [2001:db8::1]:PATH." },
+    Refused {
+        names: &["--ipv4", "-4", "--ipv6", "-6"],
+        hint: "give an address: 192.0.2.1:PATH or [2001:db8::1]:PATH.",
+    },
     Refused { names: &["--server", "--sender"], hint: OWN_PROTOCOL },
 ];
 
@@ -152,7 +185,8 @@ pub(crate) fn hint(option: &str) -> Option<&'static str> {
     if let Some(refused) = REFUSED.iter().find(|refused| refused.names.contains(&name)) {
         return Some(refused.hint);
     }
-    name.strip_prefix("--no-").map(|_| "leave out what it turns off; -a is -rlptgoD and can be spelled in part.")
+    name.strip_prefix("--no-")
+        .map(|_| "leave out what it turns off; -a is -rlptgoD and can be spelled in part.")
 }
 
 #[cfg(test)]
@@ -169,7 +203,11 @@ mod tests {
         let taken: HashSet<String> = crate::args::sync::option_names();
         for option in RSYNC_OPTIONS.lines() {
             let refused = hint(option).is_some();
-            assert_ne!(taken.contains(option), refused, "{option}: taken and refused must exclude each other");
+            assert_ne!(
+                taken.contains(option),
+                refused,
+                "{option}: taken and refused must exclude each other"
+            );
         }
         assert!(RSYNC_OPTIONS.lines().count() > 150);
     }

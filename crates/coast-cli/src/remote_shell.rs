@@ -35,7 +35,9 @@ pub(crate) enum RemoteShellError {
     #[error("the remote-shell command is empty")]
     Empty,
     /// Some other program.
-    #[error("cannot use the remote shell {0:?}: this client speaks SSH itself and starts no program; give \"ssh\" and its options")]
+    #[error(
+        "cannot use the remote shell {0:?}: this client speaks SSH itself and starts no program; give \"ssh\" and its options"
+    )]
     Program(String),
     /// An option of ssh that has no meaning here.
     #[error("the remote-shell option {0:?} is not supported; -p, -l, -i, -J and -o are")]

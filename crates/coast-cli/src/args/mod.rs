@@ -7,6 +7,7 @@ pub(crate) mod rules;
 pub(crate) mod size;
 pub(crate) mod sync;
 
+use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -70,15 +71,36 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Print the manual page, in roff
-    Man,
+    /// Print the manual page, in roff (read it with `coast man push | man -l -`)
+    Man {
+        /// The subcommand whose page it is [default: the page of coast itself]
+        subcommand: Option<String>,
+    },
 }
 
 /// Reads the command line; what it cannot mean is an error of clap, made to speak of rsync where that helps.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
-    let matches = command.try_get_matches_from_mut(arguments).map_err(|error| sync::explain(error, &mut command))?;
+    let matches =
+        command.try_get_matches_from_mut(arguments).map_err(|error| sync::explain(error, &mut command))?;
     Cli::from_arg_matches(&matches)
+}
+
+/// A manual page, in roff: the program's, or that of one subcommand.
+pub(crate) fn manual_page(subcommand: Option<&str>) -> anyhow::Result<Vec<u8>> {
+    let mut command = Cli::command();
+    // Gives the subcommands their full names, as in `coast push`.
+    command.build();
+    let command = match subcommand {
+        None => command,
+        Some(name) => {
+            let found = command.get_subcommands().find(|subcommand| subcommand.get_name() == name);
+            found.cloned().with_context(|| format!("there is no subcommand {name:?}"))?
+        }
+    };
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page)?;
+    Ok(page)
 }
 
 #[cfg(test)]
@@ -93,16 +115,18 @@ mod tests {
     #[test]
     fn help_states_the_promises_and_the_exit_codes() {
         let help = Cli::command().render_long_help().to_string();
-        for text in ["TWO PROMISES", "EXIT CODES", "What is right is not touched", "What is new is not deleted"] {
+        for text in
+            ["TWO PROMISES", "EXIT CODES", "What is right is not touched", "What is new is not deleted"]
+        {
             assert!(help.contains(text), "{text}");
         }
     }
 
     #[test]
     fn the_manual_page_and_the_completions_come_from_the_same_definitions() {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(Cli::command()).render(&mut page).unwrap();
-        assert!(String::from_utf8(page).unwrap().contains("coast"));
+        let page = |subcommand| String::from_utf8(manual_page(subcommand).unwrap()).unwrap();
+        assert!(page(None).contains("TWO PROMISES") && page(Some("push")).contains("no\\-default\\-rules"));
+        assert!(page(Some("sync")).contains("itemize\\-changes") && manual_page(Some("frobnicate")).is_err());
         let mut script = Vec::new();
         clap_complete::generate(Shell::Bash, &mut Cli::command(), "coast", &mut script);
         assert!(String::from_utf8(script).unwrap().contains("--no-default-rules"));

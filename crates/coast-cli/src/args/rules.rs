@@ -60,9 +60,11 @@ fn file(name: &'static str, help: &'static str) -> Arg {
 }
 
 fn common(command: clap::Command) -> clap::Command {
-    command
-        .arg(pattern(EXCLUDE, "PATTERN", "Leave out what matches, on both sides"))
-        .arg(pattern(INCLUDE, "PATTERN", "Do not leave out what matches"))
+    command.arg(pattern(EXCLUDE, "PATTERN", "Leave out what matches, on both sides")).arg(pattern(
+        INCLUDE,
+        "PATTERN",
+        "Do not leave out what matches",
+    ))
 }
 
 impl Args for PushRules {
@@ -92,10 +94,15 @@ impl Args for SyncRules {
 
 /// What each option's values become.
 fn in_order(
-    matches: &ArgMatches, patterns: &[(&str, fn(OsString) -> RuleArg)], files: &[(&str, fn(PathBuf) -> RuleArg)],
+    matches: &ArgMatches,
+    patterns: &[(&str, fn(OsString) -> RuleArg)],
+    files: &[(&str, fn(PathBuf) -> RuleArg)],
 ) -> Vec<RuleArg> {
     fn collect<T: Clone + Send + Sync + 'static>(
-        matches: &ArgMatches, name: &str, make: fn(T) -> RuleArg, rules: &mut Vec<(usize, RuleArg)>,
+        matches: &ArgMatches,
+        name: &str,
+        make: fn(T) -> RuleArg,
+        rules: &mut Vec<(usize, RuleArg)>,
     ) {
         let indices = matches.indices_of(name).into_iter().flatten();
         let values = matches.get_many::<T>(name).into_iter().flatten();
@@ -175,7 +182,9 @@ mod tests {
     #[test]
     fn a_value_that_starts_with_a_dash_is_a_value() {
         let words = ["coast", "push", "--filter", "- *.o", "--protect", "-x", "--exclude", "--y", "a", "h:b"];
-        let Command::Push(args) = parse(words.map(OsString::from)).unwrap().command else { panic!("not push") };
+        let Command::Push(args) = parse(words.map(OsString::from)).unwrap().command else {
+            panic!("not push")
+        };
         assert_eq!(
             args.rules.0,
             [RuleArg::Filter("- *.o".into()), RuleArg::Protect("-x".into()), RuleArg::Exclude("--y".into())]

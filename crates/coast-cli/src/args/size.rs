@@ -10,7 +10,8 @@ const MIN_RATE: u64 = 512;
 fn parse_size(text: &str) -> Result<u64, String> {
     let number_len = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
     let (number, rest) = text.split_at(number_len);
-    let value: f64 = number.parse().map_err(|_| format!("{text:?} is not a size: it must start with a number"))?;
+    let value: f64 =
+        number.parse().map_err(|_| format!("{text:?} is not a size: it must start with a number"))?;
 
     // `1k-1` and `1k+1` are one byte less and one byte more.
     let (suffix, adjust) = match rest.strip_suffix("+1") {
@@ -25,7 +26,11 @@ fn parse_size(text: &str) -> Result<u64, String> {
     if bytes >= 9_223_372_036_854_775_808.0 {
         return Err(format!("{text:?} is too large"));
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked against 2^63; never negative")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked against 2^63; never negative"
+    )]
     let bytes = bytes as u64;
     bytes.checked_add_signed(adjust).ok_or_else(|| format!("{text:?} is too small"))
 }
@@ -89,7 +94,9 @@ mod tests {
 
     #[test]
     fn what_is_no_size_is_refused() {
-        for text in ["", "k", "-1", "1x", "1kib2", "1kk", "1.2.3", "1 k", "+1", "99999999p", "0-1", "inf", "1e3"] {
+        for text in
+            ["", "k", "-1", "1x", "1kib2", "1kk", "1.2.3", "1 k", "+1", "99999999p", "0-1", "inf", "1e3"]
+        {
             assert!(parse_size(text).is_err(), "{text:?} was read as a size");
         }
     }

@@ -189,7 +189,8 @@ pub(crate) struct Output {
 /// Makes an error about an option that rsync knows say what to use instead.
 pub(crate) fn explain(error: clap::Error, command: &mut clap::Command) -> clap::Error {
     let in_sync = error.context().any(|(kind, value)| {
-        kind == ContextKind::Usage && matches!(value, ContextValue::StyledStr(usage) if usage.to_string().contains("coast sync"))
+        kind == ContextKind::Usage
+            && matches!(value, ContextValue::StyledStr(usage) if usage.to_string().contains("coast sync"))
     });
     if !in_sync || error.kind() != ErrorKind::UnknownArgument {
         return error;
@@ -200,7 +201,9 @@ pub(crate) fn explain(error: clap::Error, command: &mut clap::Command) -> clap::
     let message = match refused::hint(argument) {
         Some(hint) => format!("rsync's option {argument} is not supported: {hint}"),
         None if !argument.starts_with('-') => {
-            format!("unexpected {argument:?}: there is one source and one destination; run once for each source")
+            format!(
+                "unexpected {argument:?}: there is one source and one destination; run once for each source"
+            )
         }
         None => return error,
     };
@@ -251,7 +254,8 @@ mod tests {
 
     #[test]
     fn a_short_option_takes_its_value_in_every_form() {
-        for line in ["-essh a b", "-e ssh a b", "-e=ssh a b", "--rsh=ssh a b", "--rsh ssh a b", "-ressh a b"] {
+        for line in ["-essh a b", "-e ssh a b", "-e=ssh a b", "--rsh=ssh a b", "--rsh ssh a b", "-ressh a b"]
+        {
             assert_eq!(sync(line).unwrap().transfer.rsh.as_deref(), Some("ssh"), "{line}");
         }
     }

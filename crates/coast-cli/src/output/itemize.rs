@@ -99,7 +99,11 @@ mod tests {
             (remote, Change { new: true, ..link }, "cL+++++++++"),
             (remote, Change { content: true, size: true, ..link }, "cLc........"),
             (remote, Change { perms: true, owner: true, group: true, ..NOTHING }, ".f...pog..."),
-            (remote, Change { kind: EntryKind::Device, new: true, update: Update::Local, ..NOTHING }, "cD+++++++++"),
+            (
+                remote,
+                Change { kind: EntryKind::Device, new: true, update: Update::Local, ..NOTHING },
+                "cD+++++++++",
+            ),
             (remote, Change { kind: EntryKind::Special, perms: true, ..NOTHING }, ".S...p....."),
             (remote, NOTHING, ".f         "),
             (remote, transferred, "<f........."),

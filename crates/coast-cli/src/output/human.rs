@@ -1,0 +1,231 @@
+//! Text for people: names and letters as rsync prints them on standard output, what went wrong on standard error.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use coast_sync::{
+    Change, EntryKind, Event, Monitor, ProblemKind, Progress, Prompt, SyncError, SyncReport, Update,
+    Zeroizing,
+};
+use indicatif::ProgressBar;
+
+use super::itemize::DELETING;
+use super::lines::{Lines, complain};
+use super::progress::{Moment, Ticker, bar, draw};
+use super::{Detail, Manner, Output, OutputOptions, ProgressWish, Shown, stats};
+
+/// Paths whose problem was told are remembered up to this many, so that each is told once.
+const MAX_REMEMBERED_PROBLEMS: usize = 10_000;
+
+/// Prints text.
+pub(crate) struct Human {
+    options: OutputOptions,
+    lines: Lines,
+    bar: ProgressBar,
+    ticker: Mutex<Option<Ticker>>,
+    told: Mutex<HashSet<Vec<u8>>>,
+    started: OnceLock<()>,
+}
+
+impl Human {
+    pub(crate) fn new(options: OutputOptions) -> Self {
+        Self {
+            options,
+            lines: Lines::new(),
+            bar: bar(),
+            ticker: Mutex::new(None),
+            told: Mutex::new(HashSet::new()),
+            started: OnceLock::new(),
+        }
+    }
+
+    fn print(&self, line: &str) {
+        if self.started.get().is_some() {
+            self.bar.suspend(|| self.lines.print(line));
+        } else {
+            self.lines.print(line);
+        }
+    }
+
+    fn complain(&self, text: &str) {
+        self.lines.flush();
+        self.bar.suspend(|| complain(text));
+    }
+
+    fn changed(&self, path: &[u8], change: &Change) {
+        let name = || {
+            let mut name = shown_name(path, change.kind == EntryKind::Directory);
+            if change.kind == EntryKind::Symlink {
+                name.push_str(&shown_target(&self.options.transfer_root, path));
+            }
+            name
+        };
+        match self.options.detail {
+            Detail::Problems => {}
+            // A file whose attributes alone change has no line of its own in rsync's `-v` either.
+            Detail::Names if change.update == Update::Attributes && change.kind != EntryKind::Directory => {}
+            Detail::Names => self.print(&name()),
+            Detail::Itemized => self.print(&format!("{} {}", self.options.itemizer.letters(change), name())),
+        }
+    }
+
+    fn deleted(&self, path: &[u8], directory: bool) {
+        let name = shown_name(path, directory);
+        match self.options.detail {
+            Detail::Problems => {}
+            Detail::Names => self.print(&format!("deleting {name}")),
+            Detail::Itemized => self.print(&format!("{DELETING} {name}")),
+        }
+    }
+
+    fn problem(&self, path: &[u8], kind: ProblemKind, text: &str) {
+        if kind == ProblemKind::Skipped && self.options.quiet {
+            return;
+        }
+        {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.len() < MAX_REMEMBERED_PROBLEMS && !told.insert(path.to_vec()) {
+                return;
+            }
+        }
+        let prefix = match (self.options.manner, kind) {
+            (_, ProblemKind::Skipped | ProblemKind::Kept) => "",
+            (Manner::Push, _) | (_, ProblemKind::Vanished) => "warning: ",
+            (Manner::Sync, _) => "error: ",
+        };
+        self.complain(&format!("{prefix}{}: {}", Shown(path), Shown(text.as_bytes())));
+    }
+
+    fn stop_drawing(&self) {
+        drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.bar.finish_and_clear();
+    }
+
+    fn tell_end(&self, report: &SyncReport) {
+        let options = &self.options;
+        if options.quiet {
+            return;
+        }
+        if options.stats {
+            self.print("");
+            stats::block(report).iter().for_each(|line| self.print(line));
+        }
+        match options.manner {
+            Manner::Push => {
+                if options.stats || options.detail > Detail::Problems {
+                    self.print("");
+                }
+                stats::summary(report, options.dry_run).iter().for_each(|line| self.print(line));
+            }
+            Manner::Sync if options.stats || options.detail == Detail::Names => {
+                self.print("");
+                stats::closing(report, options.dry_run).iter().for_each(|line| self.print(line));
+            }
+            Manner::Sync => {}
+        }
+    }
+}
+
+/// The name as rsync prints it: a directory ends in a slash, the transfer root is `./`.
+fn shown_name(path: &[u8], directory: bool) -> String {
+    match (path, directory) {
+        (b"", _) => "./".to_owned(),
+        (path, true) => format!("{}/", Shown(path)),
+        (path, false) => Shown(path).to_string(),
+    }
+}
+
+/// ` -> TARGET`, if the link can be read.
+fn shown_target(transfer_root: &Path, path: &[u8]) -> String {
+    match fs::read_link(transfer_root.join(OsStr::from_bytes(path))) {
+        Ok(target) => format!(" -> {}", Shown(target.as_os_str().as_bytes())),
+        Err(_) => String::new(),
+    }
+}
+
+impl Monitor for Human {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Changed { path, change } => self.changed(path, change),
+            Event::Deleted { path, directory } => self.deleted(path, *directory),
+            Event::Problem { path, kind, text } => self.problem(path, *kind, text),
+            Event::Notice { text } => self.notice(text),
+            _ => {}
+        }
+    }
+
+    fn started(&self, progress: &Arc<Progress>) {
+        // Marks that there may be a bar to draw around.
+        let _ = self.started.set(());
+        let on_terminal = io::stderr().is_terminal();
+        let ticker = match self.options.progress {
+            ProgressWish::OnTerminal | ProgressWish::Always if on_terminal => draw(&self.bar, progress),
+            ProgressWish::Always => {
+                let progress = Arc::clone(progress);
+                Ticker::start(Duration::from_secs(1), move || complain(&Moment::of(&progress).line()))
+            }
+            ProgressWish::Never | ProgressWish::OnTerminal => return,
+        };
+        *self.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(ticker);
+    }
+}
+
+impl Prompt for Human {
+    fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>> {
+        self.lines.flush();
+        let question = format!("Passphrase for {}: ", Shown(key.as_os_str().as_bytes()));
+        // Asked on the terminal itself, whatever standard input is; without one there is no answer.
+        rpassword::prompt_password(question).ok().filter(|answer| !answer.is_empty()).map(Zeroizing::new)
+    }
+
+    fn confirm_host(&self, host: &str, fingerprint: &str) -> bool {
+        self.lines.flush();
+        let question = format!(
+            "The host {} is not known. Its key is {}.\nConnect, and remember the key (yes/no)? ",
+            Shown(host.as_bytes()),
+            Shown(fingerprint.as_bytes())
+        );
+        ask_on_terminal(&question).is_ok_and(|answer| answer.trim() == "yes")
+    }
+
+    fn notice(&self, text: &str) {
+        if !self.options.quiet {
+            self.complain(text);
+        }
+    }
+}
+
+fn ask_on_terminal(question: &str) -> io::Result<String> {
+    let mut terminal = fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+    terminal.write_all(question.as_bytes())?;
+    let mut answer = String::new();
+    io::BufReader::new(terminal).read_line(&mut answer)?;
+    Ok(answer)
+}
+
+impl Output for Human {
+    fn finish(&self, ended: &Result<SyncReport, SyncError>, exit_code: u8) {
+        self.stop_drawing();
+        match ended {
+            Ok(report) => {
+                self.tell_end(report);
+                self.lines.flush();
+                let prefix = if self.options.manner == Manner::Push { "warning: " } else { "error: " };
+                for shortcoming in stats::shortcomings(report) {
+                    let code = if exit_code == 0 { String::new() } else { format!(" (code {exit_code})") };
+                    complain(&format!("{prefix}{shortcoming}{code}"));
+                }
+            }
+            Err(error) => {
+                self.lines.flush();
+                complain(&format!("{error} (code {exit_code})"));
+            }
+        }
+    }
+}

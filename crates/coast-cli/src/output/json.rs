@@ -1,0 +1,262 @@
+//! One JSON object a line, for programs. Objects have an `event`; a field that does not apply is absent. Paths are exact: a
+//! `path` that is not valid UTF-8 comes with its bytes in hex as `path_bytes`.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use coast_sync::{
+    EntryKind, Event, Monitor, ProblemKind, Progress, Prompt, SyncError, SyncReport, Update, Zeroizing,
+};
+use serde::Serialize;
+
+use super::lines::{Lines, complain};
+use super::progress::{Moment, Ticker};
+use super::{Detail, Output, OutputOptions, ProgressWish};
+
+/// Prints JSON.
+pub(crate) struct Json {
+    options: OutputOptions,
+    lines: Arc<Lines>,
+    ticker: Mutex<Option<Ticker>>,
+}
+
+impl Json {
+    pub(crate) fn new(options: OutputOptions) -> Self {
+        Self { options, lines: Arc::new(Lines::new()), ticker: Mutex::new(None) }
+    }
+
+    fn print(&self, record: &Record<'_>) {
+        print(&self.lines, record);
+    }
+}
+
+fn print(lines: &Lines, record: &Record<'_>) {
+    match serde_json::to_string(record) {
+        Ok(line) => lines.print(&line),
+        // Only a map with keys that are no strings could fail, and there is none.
+        Err(error) => complain(&error.to_string()),
+    }
+}
+
+/// One line.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Record<'a> {
+    Changed {
+        #[serde(flatten)]
+        path: PathFields<'a>,
+        kind: &'static str,
+        update: &'static str,
+        new: bool,
+        itemized: String,
+    },
+    Deleted {
+        #[serde(flatten)]
+        path: PathFields<'a>,
+        directory: bool,
+    },
+    Problem {
+        #[serde(flatten)]
+        path: PathFields<'a>,
+        problem: &'static str,
+        text: &'a str,
+    },
+    Notice {
+        text: &'a str,
+    },
+    Progress {
+        entries: u64,
+        settled_entries: u64,
+        walk_done: bool,
+        total_bytes: u64,
+        wanted_files: u64,
+        wanted_bytes: u64,
+        sent_bytes: u64,
+        wire_sent_bytes: u64,
+        wire_received_bytes: u64,
+    },
+    Done {
+        /// Of this program.
+        exit_code: u8,
+        /// What rsync would exit with: 23, 24 and 25 are told here even where they are only warnings.
+        transfer_code: u8,
+        dry_run: bool,
+        seconds: f64,
+        sender: coast_sync::SenderStats,
+        receiver: coast_sync::ReceiverStats,
+        wire_sent_bytes: u64,
+        wire_received_bytes: u64,
+        receiver_uid: u32,
+        receiver_confined: bool,
+    },
+    Failed {
+        exit_code: u8,
+        text: String,
+    },
+}
+
+#[derive(Serialize)]
+struct PathFields<'a> {
+    path: std::borrow::Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+}
+
+impl<'a> From<&'a [u8]> for PathFields<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        let path = String::from_utf8_lossy(bytes);
+        let exact = matches!(path, std::borrow::Cow::Borrowed(_));
+        let path_bytes = (!exact).then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+        Self { path, path_bytes }
+    }
+}
+
+fn kind_name(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::File => "file",
+        EntryKind::Directory => "directory",
+        EntryKind::Symlink => "symlink",
+        EntryKind::Device => "device",
+        EntryKind::Special => "special",
+    }
+}
+
+fn update_name(update: Update) -> &'static str {
+    match update {
+        Update::Transferred => "transferred",
+        Update::Local => "local",
+        Update::Attributes => "attributes",
+    }
+}
+
+fn problem_name(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::Vanished => "vanished",
+        ProblemKind::SourceRead => "source_unreadable",
+        ProblemKind::Destination => "destination_failed",
+        ProblemKind::Skipped => "skipped",
+        ProblemKind::Kept => "kept",
+        _ => "other",
+    }
+}
+
+impl Monitor for Json {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Changed { path, change } if self.options.detail > Detail::Problems => {
+                self.print(&Record::Changed {
+                    path: PathFields::from(*path),
+                    kind: kind_name(change.kind),
+                    update: update_name(change.update),
+                    new: change.new,
+                    itemized: self.options.itemizer.letters(change),
+                });
+            }
+            Event::Deleted { path, directory } if self.options.detail > Detail::Problems => {
+                self.print(&Record::Deleted { path: PathFields::from(*path), directory: *directory });
+            }
+            Event::Problem { path, kind, text } => {
+                self.print(&Record::Problem {
+                    path: PathFields::from(*path),
+                    problem: problem_name(*kind),
+                    text,
+                });
+            }
+            Event::Notice { text } => self.notice(text),
+            _ => {}
+        }
+    }
+
+    fn started(&self, progress: &Arc<Progress>) {
+        if self.options.progress == ProgressWish::Never {
+            return;
+        }
+        let (lines, progress) = (Arc::clone(&self.lines), Arc::clone(progress));
+        let ticker = Ticker::start(Duration::from_millis(500), move || {
+            let now = Moment::of(&progress);
+            print(
+                &lines,
+                &Record::Progress {
+                    entries: now.offered_entries,
+                    settled_entries: now.settled_entries,
+                    walk_done: now.walk_done,
+                    total_bytes: now.offered_bytes,
+                    wanted_files: now.wanted_files,
+                    wanted_bytes: now.wanted_bytes,
+                    sent_bytes: now.sent_bytes,
+                    wire_sent_bytes: now.wire_sent_bytes,
+                    wire_received_bytes: now.wire_received_bytes,
+                },
+            );
+            lines.flush();
+        });
+        *self.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(ticker);
+    }
+}
+
+impl Prompt for Json {
+    /// A program cannot answer: keys with a passphrase are left to the agent.
+    fn passphrase(&self, _key: &Path) -> Option<Zeroizing<String>> {
+        None
+    }
+
+    fn confirm_host(&self, _host: &str, _fingerprint: &str) -> bool {
+        false
+    }
+
+    fn notice(&self, text: &str) {
+        self.print(&Record::Notice { text });
+    }
+}
+
+impl Output for Json {
+    fn finish(&self, ended: &Result<SyncReport, SyncError>, exit_code: u8) {
+        drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
+        match ended {
+            Ok(report) => {
+                let run = &report.run;
+                self.print(&Record::Done {
+                    exit_code,
+                    transfer_code: report.exit_code(),
+                    dry_run: self.options.dry_run,
+                    seconds: report.elapsed.as_secs_f64(),
+                    sender: run.sender,
+                    receiver: run.receiver,
+                    wire_sent_bytes: run.wire_sent_bytes,
+                    wire_received_bytes: run.wire_received_bytes,
+                    receiver_uid: run.ready.uid,
+                    receiver_confined: run.ready.confined,
+                });
+            }
+            Err(error) => self.print(&Record::Failed { exit_code, text: error.to_string() }),
+        }
+        self.lines.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(record: &Record<'_>) -> String {
+        serde_json::to_string(record).unwrap()
+    }
+
+    #[test]
+    fn paths_are_exact() {
+        let deleted =
+            |path: &'static [u8]| line(&Record::Deleted { path: PathFields::from(path), directory: false });
+        assert_eq!(deleted(b"a\nb"), r#"{"event":"deleted","path":"a\nb","directory":false}"#);
+        assert_eq!(
+            deleted(b"\xff1"),
+            "{\"event\":\"deleted\",\"path\":\"\u{fffd}1\",\"path_bytes\":\"ff31\",\"directory\":false}"
+        );
+    }
+
+    #[test]
+    fn a_failure_has_the_exit_code_as_a_field() {
+        let failed = line(&Record::Failed { exit_code: 10, text: "no route".to_owned() });
+        assert_eq!(failed, r#"{"event":"failed","exit_code":10,"text":"no route"}"#);
+    }
+}

@@ -1,0 +1,64 @@
+//! Standard output and standard error as lines. A closed output (`coast ... | head`) ends the printing, not the run.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Shown;
+
+/// Standard output, buffered unless somebody watches.
+pub(crate) struct Lines {
+    /// None once writing failed.
+    out: Mutex<Option<BufWriter<io::Stdout>>>,
+    at_once: bool,
+}
+
+impl Lines {
+    /// Lines to standard output.
+    pub(crate) fn new() -> Self {
+        let stdout = io::stdout();
+        let at_once = stdout.is_terminal();
+        Self { out: Mutex::new(Some(BufWriter::new(stdout))), at_once }
+    }
+
+    /// Prints one line.
+    pub(crate) fn print(&self, line: &str) {
+        let mut out = self.lock();
+        let written = out.as_mut().map_or(Ok(()), |out| {
+            writeln!(out, "{line}")?;
+            if self.at_once { out.flush() } else { Ok(()) }
+        });
+        if written.is_err() {
+            discard(&mut out);
+        }
+    }
+
+    /// Hands on what is buffered.
+    pub(crate) fn flush(&self) {
+        let mut out = self.lock();
+        if out.as_mut().is_some_and(|out| out.flush().is_err()) {
+            discard(&mut out);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<BufWriter<io::Stdout>>> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives up an output that failed, without the attempt to write what is left that dropping it would make.
+fn discard(out: &mut Option<BufWriter<io::Stdout>>) {
+    if let Some(out) = out.take() {
+        drop(out.into_parts());
+    }
+}
+
+/// Prints a message to standard error; `text` may have several lines and hold what a peer said.
+pub(crate) fn complain(text: &str) {
+    let mut message = String::new();
+    for (index, line) in text.split('\n').enumerate() {
+        let prefix = if index == 0 { "coast: " } else { "" };
+        message.push_str(&format!("{prefix}{}\n", Shown(line.as_bytes())));
+    }
+    // Nobody is left to be told that standard error is closed.
+    let _ = io::stderr().write_all(message.as_bytes());
+}

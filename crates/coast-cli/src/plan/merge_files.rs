@@ -1,0 +1,39 @@
+//! The files that `merge` rules and `--exclude-from` name on the command line: read where the user stands, and
+//! standard input as `-`.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+
+use coast_sync::{MAX_MERGE_FILE_BYTES, MergeFiles};
+
+/// Reads files relative to the working directory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WorkingDirectory;
+
+impl WorkingDirectory {
+    /// The content of a file, or of standard input for `-`.
+    pub(super) fn content(self, name: &OsStr) -> io::Result<Vec<u8>> {
+        if name == "-" { read_limited(io::stdin().lock()) } else { read_limited(File::open(name)?) }
+    }
+}
+
+impl MergeFiles for WorkingDirectory {
+    fn read(&self, _dir: &[u8], name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        match self.content(OsStr::from_bytes(name)) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn read_limited(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    from.take(MAX_MERGE_FILE_BYTES as u64 + 1).read_to_end(&mut content)?;
+    if content.len() > MAX_MERGE_FILE_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more rules than a run may have"));
+    }
+    Ok(content)
+}

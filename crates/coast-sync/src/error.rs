@@ -1,0 +1,122 @@
+//! Why a run did not come to its end, with the exit code that rsync's users know.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use coast_engine::EngineError;
+use coast_ssh::SshError;
+
+/// Why a run did not come to its end. What happens to single entries is told as events and counted instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// Connecting, logging in or starting the helper failed.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    /// The receiver of a local destination could not be started.
+    #[error("cannot start the receiver {}: {error}", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// What was started as receiver of a local destination is none.
+    #[error("{} is not a receiver of this version{}", program.display(), said(stderr))]
+    NoReceiver {
+        /// The program.
+        program: PathBuf,
+        /// What it said on its standard error.
+        stderr: String,
+    },
+    /// The receiver ended before the run did and said why only on its standard error, or not at all.
+    #[error("the receiver ended too early ({status}){}", said(stderr))]
+    ReceiverDied {
+        /// How it ended.
+        status: String,
+        /// What it said on its standard error.
+        stderr: String,
+    },
+    /// The transfer itself failed.
+    #[error(transparent)]
+    Engine(EngineError),
+    /// The connection was lost in the middle of the transfer.
+    #[error("{connection} ({engine})")]
+    ConnectionLost {
+        /// What the connection says.
+        connection: SshError,
+        /// What the transfer noticed of it.
+        engine: EngineError,
+    },
+    /// Nothing moved for as long as the request allows.
+    #[error("nothing moved for {} s", .0.as_secs_f64())]
+    Timeout(Duration),
+    /// The run was cancelled.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl SyncError {
+    /// The exit code that rsync's users know.
+    ///
+    /// | code | cause |
+    /// |---|---|
+    /// | 1 | a rule, option or configuration line was not understood |
+    /// | 2 | the two sides do not understand each other |
+    /// | 3 | source or destination cannot be used |
+    /// | 10 | no connection: no address, no route, refused, timed out |
+    /// | 11 | reading or writing files failed as a whole |
+    /// | 12 | the connection or the helper broke |
+    /// | 20 | cancelled |
+    /// | 30 | nothing moved for as long as allowed |
+    /// | 255 | SSH failed: host key, no acceptable key, sudo |
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Ssh(error) => ssh_exit_code(error),
+            Self::NoReceiver { .. } => 2,
+            Self::Start { .. } | Self::ReceiverDied { .. } | Self::ConnectionLost { .. } => 12,
+            Self::Engine(error) => error.exit_code(),
+            Self::Timeout(_) => 30,
+            Self::Interrupted => 20,
+        }
+    }
+}
+
+impl From<EngineError> for SyncError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Interrupted => Self::Interrupted,
+            other => Self::Engine(other),
+        }
+    }
+}
+
+fn ssh_exit_code(error: &SshError) -> u8 {
+    match error {
+        SshError::Config { .. } | SshError::Option { .. } => 1,
+        SshError::HelperVersion { .. } | SshError::HelperGarbage { .. } => 2,
+        SshError::Resolve { .. }
+        | SshError::NoRoute { .. }
+        | SshError::Refused { .. }
+        | SshError::TimedOut { .. }
+        | SshError::Tcp { .. } => 10,
+        SshError::HelperSource { .. }
+        | SshError::NoHelperFor { .. }
+        | SshError::Deploy { .. }
+        | SshError::HelperPath { .. }
+        | SshError::HelperFailed { .. }
+        | SshError::ConnectionLost { .. } => 12,
+        SshError::HelperSilent { .. } => 30,
+        SshError::Jump { source, .. } => ssh_exit_code(source),
+        // Host key, keys, sudo, and whatever else comes up between here and a running command.
+        _ => 255,
+    }
+}
+
+fn said(stderr: &str) -> String {
+    match stderr.trim() {
+        "" => String::new(),
+        said => format!(": {said}"),
+    }
+}

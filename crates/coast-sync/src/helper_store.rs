@@ -1,0 +1,209 @@
+//! The helpers at hand for other machines, by platform. Which one a remote needs is decided there, by its own `uname`, in the
+//! same exec that starts it; so all are described up front, and only the one that is missing is read.
+
+use std::env::consts;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use coast_ssh::{HelperProgram, HelperSource};
+
+/// A helper that was embedded when this crate was built.
+struct Embedded {
+    /// As `OS-ARCH`.
+    platform: &'static str,
+    /// The hash of its content.
+    name: &'static str,
+    content: &'static [u8],
+}
+
+/// Written by the build script.
+static EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/embedded_helpers.rs"));
+
+/// What a helper's file is called, before its platform.
+const FILE_PREFIX: &str = "coast-helper-";
+
+/// The directory beside the program that may hold them, besides the program's own.
+const DIRECTORY: &str = "helpers";
+
+/// A system and a processor for which there can be a helper.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Platform {
+    /// As `uname -s` says it.
+    system: &'static str,
+    /// As `uname -m` says it.
+    machine: &'static str,
+}
+
+/// Every platform that a remote can have, with its spelling in file names.
+const PLATFORMS: [(&str, Platform); 2] = [
+    ("linux-x86_64", Platform { system: "Linux", machine: "x86_64" }),
+    ("linux-aarch64", Platform { system: "Linux", machine: "aarch64" }),
+];
+
+impl Platform {
+    /// Reads `OS-ARCH`, as in `coast-helper-linux-x86_64`.
+    pub fn from_file_suffix(text: &str) -> Option<Self> {
+        PLATFORMS.into_iter().find(|(suffix, _)| *suffix == text).map(|(_, platform)| platform)
+    }
+
+    /// The platform this program was built for, if a remote can have it.
+    pub fn of_this_program() -> Option<Self> {
+        Self::from_file_suffix(&format!("{}-{}", consts::OS, consts::ARCH))
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.system, self.machine)
+    }
+}
+
+/// The helpers at hand, at most one for each platform: the first that is added stays.
+#[derive(Debug, Clone, Default)]
+pub struct HelperStore {
+    helpers: Vec<(Platform, Content)>,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    File(PathBuf),
+    Embedded(&'static str, EmbeddedBytes),
+}
+
+#[derive(Clone)]
+struct EmbeddedBytes(&'static [u8]);
+
+impl fmt::Debug for EmbeddedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl HelperStore {
+    /// None.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Those beside the running program (`coast-helper-OS-ARCH`, there or in `helpers/`), then those embedded into it.
+    pub fn discover() -> Self {
+        let mut store = Self::empty();
+        let program = std::env::current_exe().and_then(fs::canonicalize);
+        if let Some(directory) = program.as_deref().ok().and_then(Path::parent) {
+            store.add_directory(directory);
+            store.add_directory(&directory.join(DIRECTORY));
+        }
+        for embedded in EMBEDDED {
+            if let Some(platform) = Platform::from_file_suffix(embedded.platform) {
+                store.add(platform, Content::Embedded(embedded.name, EmbeddedBytes(embedded.content)));
+            }
+        }
+        store
+    }
+
+    /// Adds every `coast-helper-OS-ARCH` in a directory. One that does not exist holds none.
+    pub fn add_directory(&mut self, directory: &Path) {
+        for (suffix, platform) in PLATFORMS {
+            let path = directory.join(format!("{FILE_PREFIX}{suffix}"));
+            if path.is_file() {
+                self.add_file(platform, path);
+            }
+        }
+    }
+
+    /// Adds a file that is a helper, unless there is one for that platform.
+    pub fn add_file(&mut self, platform: Platform, path: impl Into<PathBuf>) {
+        self.add(platform, Content::File(path.into()));
+    }
+
+    /// Whether there is a helper for that platform.
+    pub fn has(&self, platform: &Platform) -> bool {
+        self.helpers.iter().any(|(known, _)| known == platform)
+    }
+
+    fn add(&mut self, platform: Platform, content: Content) {
+        if !self.has(&platform) {
+            self.helpers.push((platform, content));
+        }
+    }
+
+    /// All of them as the connection wants them: named by the hash of their content.
+    pub(crate) fn programs(&self) -> Result<Vec<HelperProgram>, (PathBuf, io::Error)> {
+        let describe = |(platform, content): &(Platform, Content)| {
+            let (name, source) = match content {
+                Content::File(path) => {
+                    let name = hash_of(path).map_err(|error| (path.clone(), error))?;
+                    (name, HelperSource::Path(path.clone()))
+                }
+                Content::Embedded(name, EmbeddedBytes(bytes)) => {
+                    let bytes: &'static [u8] = bytes;
+                    let provide = move || Ok(Arc::from(bytes));
+                    ((*name).to_owned(), HelperSource::Provider(Arc::new(provide)))
+                }
+            };
+            Ok(HelperProgram { platform: Some(platform.to_string()), name, source })
+        };
+        self.helpers.iter().map(describe).collect()
+    }
+}
+
+fn hash_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().to_hex().to_string()),
+            len => hasher.update(&buffer[..len]),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linux() -> Platform {
+        Platform::from_file_suffix("linux-x86_64").unwrap()
+    }
+
+    #[test]
+    fn helpers_in_a_directory_are_found_by_their_names() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join("coast-helper-linux-x86_64"), "x").unwrap();
+        fs::write(scratch.path().join("coast-helper-plan9-mips"), "x").unwrap();
+        fs::create_dir(scratch.path().join("coast-helper-linux-aarch64")).unwrap();
+        let mut store = HelperStore::empty();
+        store.add_directory(scratch.path());
+        store.add_directory(&scratch.path().join("missing"));
+        let programs = store.programs().unwrap();
+        assert_eq!(programs.len(), 1);
+        assert_eq!(programs[0].platform.as_deref(), Some("Linux x86_64"));
+        assert_eq!(programs[0].name, blake3::hash(b"x").to_hex().as_str());
+    }
+
+    #[test]
+    fn the_first_helper_of_a_platform_stays() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (first, second) = (scratch.path().join("first"), scratch.path().join("second"));
+        fs::write(&first, "1").unwrap();
+        fs::write(&second, "2").unwrap();
+        let mut store = HelperStore::empty();
+        store.add_file(linux(), first);
+        store.add_file(linux(), second);
+        let programs = store.programs().unwrap();
+        assert_eq!(programs.len(), 1);
+        assert_eq!(programs[0].name, blake3::hash(b"1").to_hex().as_str());
+    }
+
+    #[test]
+    fn a_helper_that_cannot_be_read_is_named() {
+        let mut store = HelperStore::empty();
+        store.add_file(linux(), "/no/such/helper");
+        let (path, error) = store.programs().unwrap_err();
+        assert_eq!((path.as_path(), error.kind()), (Path::new("/no/such/helper"), io::ErrorKind::NotFound));
+    }
+}

@@ -1,0 +1,147 @@
+//! The receiver of a local destination: a thread of this process, or a helper as a child. Both speak over a socket
+//! pair, because a socket (unlike a pipe) can be shut down from another thread, which is how a run is cancelled.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use coast_engine::{Cancel, EngineError, Monitor, Receiver, RunReport, SenderConfig, VoidMonitor, refuse};
+
+use crate::SyncError;
+use crate::receiver_arguments::ReceiverArguments;
+
+/// The first line a helper prints; frames follow.
+const GREETING: &[u8] = b"coast-helper 1\n";
+
+/// How much of a child's standard error is kept for a message.
+const MAX_STDERR_BYTES: u64 = 64 << 10;
+
+/// Runs a transfer into a thread of this process.
+pub(crate) fn in_process(
+    sender: SenderConfig,
+    destination: &ReceiverArguments,
+    monitor: &dyn Monitor,
+    cancel: &Cancel,
+) -> Result<RunReport, SyncError> {
+    let (near, far) = UnixStream::pair().map_err(stream_error)?;
+    shut_down_on_cancel(cancel, &near)?;
+    let far_reader = far.try_clone().map_err(stream_error)?;
+    let near_reader = near.try_clone().map_err(stream_error)?;
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| {
+            let received = match Receiver::open(destination.to_config()) {
+                Ok(receiver) => receiver.run(far_reader, &far, false, &VoidMonitor, &Cancel::new()),
+                Err(error) => {
+                    // The sender sees the end of the stream even if it cannot be told why.
+                    let _ = refuse(&error, &far);
+                    Err(error)
+                }
+            };
+            // The sender must see the end even if the receiver failed before it read everything.
+            let _ = far.shutdown(Shutdown::Both);
+            received
+        });
+        let sent = coast_engine::send(sender, near_reader, &near, monitor, cancel);
+        let _ = near.shutdown(Shutdown::Both);
+        let received = receiving.join();
+        match (sent, received) {
+            (Ok(report), _) => Ok(report),
+            // What the receiver says of its own failure beats what the sender noticed of it.
+            (Err(EngineError::Disconnected | EngineError::Wire(_)), Ok(Err(error))) => Err(error.into()),
+            (Err(error), _) => Err(error.into()),
+        }
+    })
+}
+
+/// Runs a transfer into a helper that is started as a child process.
+pub(crate) fn child(
+    sender: SenderConfig,
+    destination: &ReceiverArguments,
+    program: &Path,
+    arguments: &[OsString],
+    monitor: &dyn Monitor,
+    cancel: &Cancel,
+) -> Result<RunReport, SyncError> {
+    let start_error = |error| SyncError::Start { program: program.to_owned(), error };
+    let (near, far) = UnixStream::pair().map_err(stream_error)?;
+    let far_output = far.try_clone().map_err(stream_error)?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .args(destination.to_words())
+        .stdin(Stdio::from(OwnedFd::from(far)))
+        .stdout(Stdio::from(OwnedFd::from(far_output)))
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(start_error)?;
+    let stderr = child.stderr.take();
+    let reading_stderr = thread::spawn(move || stderr.map_or_else(String::new, read_text));
+
+    shut_down_on_cancel(cancel, &near)?;
+    let greeted = read_greeting(&near);
+    let sent = match greeted {
+        Ok(true) => near
+            .try_clone()
+            .map_err(stream_error)
+            .and_then(|reader| Ok(coast_engine::send(sender, reader, &near, monitor, cancel)?)),
+        Ok(false) if !cancel.is_cancelled() => {
+            Err(SyncError::NoReceiver { program: program.to_owned(), stderr: String::new() })
+        }
+        Ok(false) => Err(SyncError::Interrupted),
+        Err(error) => Err(stream_error(error)),
+    };
+    // The child sees the end of its input and cleans up, whatever the state it is in.
+    let _ = near.shutdown(Shutdown::Both);
+    let status = end_of(&mut child).map_err(start_error)?;
+    let stderr = reading_stderr.join().unwrap_or_default();
+    sent.map_err(|error| match error {
+        SyncError::NoReceiver { program, .. } => SyncError::NoReceiver { program, stderr },
+        SyncError::Engine(EngineError::Disconnected | EngineError::Wire(_)) => {
+            SyncError::ReceiverDied { status, stderr }
+        }
+        other => other,
+    })
+}
+
+/// Waits for a child whose streams are closed.
+fn end_of(child: &mut Child) -> io::Result<String> {
+    Ok(child.wait()?.to_string())
+}
+
+/// Whether the stream starts with the greeting of a helper that fits.
+fn read_greeting(mut stream: &UnixStream) -> io::Result<bool> {
+    let mut greeting = [0; GREETING.len()];
+    match stream.read_exact(&mut greeting) {
+        Ok(()) => Ok(greeting == GREETING),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads all, so that the child never waits for a reader, and keeps the start of it.
+fn read_text(stream: impl Read) -> String {
+    let mut kept = Vec::new();
+    let mut limited = stream.take(MAX_STDERR_BYTES);
+    // A failed read ends the text; what came until then is worth showing.
+    let _ = limited.read_to_end(&mut kept);
+    let _ = io::copy(&mut limited.into_inner(), &mut io::sink());
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+fn shut_down_on_cancel(cancel: &Cancel, stream: &UnixStream) -> Result<(), SyncError> {
+    let stream = stream.try_clone().map_err(stream_error)?;
+    cancel.on_cancel(move || {
+        // Already closed is as good as closed.
+        let _ = stream.shutdown(Shutdown::Both);
+    });
+    Ok(())
+}
+
+fn stream_error(error: io::Error) -> SyncError {
+    SyncError::Engine(EngineError::Wire(coast_wire::WireError::Io(error)))
+}

@@ -1,0 +1,75 @@
+//! What a receiver is told on its command line, before the first message: only what it needs to confine itself.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use coast_engine::{DestinationIs, ReceiverConfig};
+
+/// What a receiver is told before the first message.
+#[derive(Debug, Clone)]
+pub(crate) struct ReceiverArguments {
+    pub(crate) root: PathBuf,
+    pub(crate) make_parents: bool,
+    pub(crate) dry_run: bool,
+    pub(crate) destination_is: DestinationIs,
+}
+
+impl ReceiverArguments {
+    /// The words of a helper's command line.
+    pub(crate) fn to_words(&self) -> Vec<OsString> {
+        let shape = match self.destination_is {
+            DestinationIs::Directory => "directory",
+            DestinationIs::FileOrDirectory => "file-or-directory",
+        };
+        let mut words = vec![OsString::from("receive")];
+        if self.make_parents {
+            words.push("--make-parents".into());
+        }
+        if self.dry_run {
+            words.push("--dry-run".into());
+        }
+        words.push(format!("--destination-is={shape}").into());
+        words.push("--root".into());
+        // An empty path is where the user lands: the home directory of a remote, or here.
+        let root =
+            if self.root.as_os_str().is_empty() { ".".into() } else { self.root.clone().into_os_string() };
+        words.push(root);
+        words
+    }
+
+    /// The same for a receiver in this process.
+    pub(crate) fn to_config(&self) -> ReceiverConfig {
+        let mut config = ReceiverConfig::new(self.root.clone());
+        config.make_parents = self.make_parents;
+        config.dry_run = self.dry_run;
+        config.destination_is = self.destination_is;
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_say_what_the_destination_is() {
+        let arguments = ReceiverArguments {
+            root: "/data/x y".into(),
+            make_parents: true,
+            dry_run: true,
+            destination_is: DestinationIs::Directory,
+        };
+        let expected =
+            ["receive", "--make-parents", "--dry-run", "--destination-is=directory", "--root", "/data/x y"];
+        assert_eq!(arguments.to_words(), expected.map(OsString::from));
+
+        let home = ReceiverArguments {
+            root: PathBuf::new(),
+            make_parents: false,
+            dry_run: false,
+            destination_is: DestinationIs::FileOrDirectory,
+        };
+        let expected = ["receive", "--destination-is=file-or-directory", "--root", "."];
+        assert_eq!(home.to_words(), expected.map(OsString::from));
+    }
+}

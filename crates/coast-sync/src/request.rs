@@ -1,0 +1,213 @@
+//! What a run shall do: source, destination, options, rules, and how it is carried out.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use coast_engine::{Cancel, DestinationIs, EngineError, Monitor, RunReport, SenderConfig};
+use coast_filter::{RuleError, RuleList};
+use coast_ssh::Prompt;
+use coast_wire::Options;
+
+use crate::destination::{Destination, LocalReceiver};
+use crate::receiver_arguments::ReceiverArguments;
+use crate::watchdog::Watched;
+use crate::{CachePlace, SyncError, SyncReport, local, profile, remote, source};
+
+/// One run: make a destination equal to a source. See the [crate](crate) for an example.
+#[derive(Debug, Clone)]
+pub struct SyncRequest {
+    source: PathBuf,
+    destination: Destination,
+    options: Options,
+    rules: RuleList,
+    make_parents: bool,
+    compress: bool,
+    bytes_per_second: Option<NonZeroU64>,
+    timeout: Option<Duration>,
+    threads: Option<NonZeroUsize>,
+    cache: CachePlace,
+}
+
+impl SyncRequest {
+    /// Brings `source` to `destination`, with no option set: without [`Options::recursive`] only a single file is
+    /// transferred. A source path that ends in a slash means the directory's content, as in rsync.
+    pub fn new(source: impl Into<PathBuf>, destination: impl Into<Destination>) -> Self {
+        Self {
+            source: source.into(),
+            destination: destination.into(),
+            options: Options::default(),
+            rules: RuleList::new(),
+            make_parents: false,
+            compress: false,
+            bytes_per_second: None,
+            timeout: None,
+            threads: None,
+            cache: CachePlace::Default,
+        }
+    }
+
+    /// Brings the content of the directory `workspace` to `destination` with the options and rules of
+    /// [`profile`]. Rules that shall win over the defaults are given with [`SyncRequest::rules`], followed by
+    /// [`profile::add_default_rules`].
+    ///
+    /// # Errors
+    /// None in practice: the default rules fit into an empty list.
+    pub fn push(
+        workspace: impl Into<PathBuf>,
+        destination: impl Into<Destination>,
+    ) -> Result<Self, RuleError> {
+        // An empty last component is what a trailing slash is.
+        let mut rules = RuleList::new();
+        profile::add_default_rules(&mut rules)?;
+        let contents = workspace.into().join("");
+        Ok(Self::new(contents, destination)
+            .options(profile::options())
+            .rules(rules)
+            .make_parents(true)
+            .compress(true))
+    }
+
+    /// What is transferred, kept and deleted. The field `rules` is not looked at; see [`SyncRequest::rules`].
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The filter rules, in place of those set so far.
+    #[must_use]
+    pub fn rules(mut self, rules: RuleList) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Whether missing parents of the destination are made.
+    #[must_use]
+    pub fn make_parents(mut self, make: bool) -> Self {
+        self.make_parents = make;
+        self
+    }
+
+    /// Whether what is sent to another machine is compressed.
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self
+    }
+
+    /// Bytes that may be sent a second.
+    #[must_use]
+    pub fn bytes_per_second(mut self, limit: Option<NonZeroU64>) -> Self {
+        self.bytes_per_second = limit;
+        self
+    }
+
+    /// How long nothing may move before the run is given up.
+    #[must_use]
+    pub fn timeout(mut self, limit: Option<Duration>) -> Self {
+        self.timeout = limit;
+        self
+    }
+
+    /// Worker threads of this side; by default as many as there are processors, from 2 to 8.
+    #[must_use]
+    pub fn threads(mut self, threads: Option<NonZeroUsize>) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Where the content cache of the source is kept.
+    #[must_use]
+    pub fn cache(mut self, place: CachePlace) -> Self {
+        self.cache = place;
+        self
+    }
+
+    /// Carries it out. Blocks until the destination has everything, the run failed, or `cancel` stopped it; in each case
+    /// the receiver has been told, so that it cleans up. What happens to single entries is told to `monitor`;
+    /// questions and notices of the connection go to `prompt`.
+    ///
+    /// # Errors
+    /// When the run did not come to its end. Entries that could not be transferred are no error: see
+    /// [`SyncReport::exit_code`].
+    pub fn run(
+        self,
+        monitor: &dyn Monitor,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<SyncReport, SyncError> {
+        let started = Instant::now();
+        // The run's own token: its watchdog must not cancel what else the caller's token stands for.
+        let run_cancel = Cancel::new();
+        cancel.on_cancel({
+            let run_cancel = run_cancel.clone();
+            move || run_cancel.cancel()
+        });
+        let timeout = self.timeout;
+        let watched = Watched::new(monitor);
+        let ended = thread::scope(|scope| {
+            let (running, done) = mpsc::channel();
+            if let Some(limit) = timeout {
+                let (watched, run_cancel) = (&watched, &run_cancel);
+                scope.spawn(move || watched.watch(limit, &done, run_cancel));
+            }
+            let ended = self.transfer(&watched, prompt, &run_cancel);
+            drop(running);
+            ended
+        });
+        match (ended, timeout) {
+            (Ok((run, connection)), _) => Ok(SyncReport { run, connection, elapsed: started.elapsed() }),
+            (Err(_), Some(limit)) if watched.expired() => Err(SyncError::Timeout(limit)),
+            // Whatever broke first when the streams were shut down, the reason is that somebody wanted it to stop.
+            (Err(_), _) if run_cancel.is_cancelled() => Err(SyncError::Interrupted),
+            (Err(SyncError::Engine(EngineError::Interrupted)), _) => Err(SyncError::Interrupted),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn transfer(
+        self,
+        monitor: &dyn Monitor,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<(RunReport, Option<remote::ConnectionReport>), SyncError> {
+        let source = source::resolve(&self.source)?;
+        let receiver = ReceiverArguments {
+            root: self.destination.path().to_owned(),
+            make_parents: self.make_parents,
+            dry_run: self.options.dry_run,
+            destination_is: if source.is_directory {
+                DestinationIs::Directory
+            } else {
+                DestinationIs::FileOrDirectory
+            },
+        };
+        let mut sender = SenderConfig::new(source.source);
+        sender.cache = self.cache.file(&sender.source);
+        sender.options = self.options;
+        sender.rules = self.rules;
+        // On this machine a compressor only stands in the way.
+        sender.compress = self.compress && self.destination.is_remote();
+        sender.bytes_per_second = self.bytes_per_second.map(NonZeroU64::get);
+        sender.threads = self.threads;
+
+        match &self.destination {
+            Destination::Remote(remote) => {
+                let (run, connection) = remote::send(sender, remote, &receiver, monitor, prompt, cancel)?;
+                Ok((run, Some(connection)))
+            }
+            Destination::Local(local) => {
+                let run = match local.receiver() {
+                    LocalReceiver::InProcess => local::in_process(sender, &receiver, monitor, cancel)?,
+                    LocalReceiver::Program { program, arguments } => {
+                        local::child(sender, &receiver, program, arguments, monitor, cancel)?
+                    }
+                };
+                Ok((run, None))
+            }
+        }
+    }
+}

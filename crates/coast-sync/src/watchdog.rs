@@ -1,0 +1,113 @@
+//! Ends a run in which nothing moves any more: `--timeout`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use coast_engine::{Cancel, Monitor, Progress};
+use coast_wire::Event;
+
+/// A monitor that passes everything on and keeps the counters for the watchdog.
+pub(crate) struct Watched<'a> {
+    inner: &'a dyn Monitor,
+    progress: OnceLock<Arc<Progress>>,
+    expired: AtomicBool,
+}
+
+impl Monitor for Watched<'_> {
+    fn event(&self, event: &Event<'_>) {
+        self.inner.event(event);
+    }
+
+    fn started(&self, progress: &Arc<Progress>) {
+        // A second call could only come from a second run, and each run has a monitor of its own.
+        let _ = self.progress.set(Arc::clone(progress));
+        self.inner.started(progress);
+    }
+}
+
+impl<'a> Watched<'a> {
+    pub(crate) fn new(inner: &'a dyn Monitor) -> Self {
+        Self { inner, progress: OnceLock::new(), expired: AtomicBool::new(false) }
+    }
+
+    /// Whether [`Watched::watch`] ended the run.
+    pub(crate) fn expired(&self) -> bool {
+        self.expired.load(Ordering::Acquire)
+    }
+
+    /// Returns when `done` is closed, or cancels the run when its counters stood still for as long as `limit`.
+    pub(crate) fn watch(&self, limit: Duration, done: &Receiver<()>, cancel: &Cancel) {
+        // Often enough to be late by no more than a tenth.
+        let step = (limit / 10).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let mut last = (0, Instant::now());
+        while done.recv_timeout(step) == Err(RecvTimeoutError::Timeout) {
+            let moved = self.progress.get().map_or(0, |progress| moved_bytes(progress));
+            if moved != last.0 {
+                last = (moved, Instant::now());
+            } else if last.1.elapsed() >= limit {
+                self.expired.store(true, Ordering::Release);
+                cancel.cancel();
+                return;
+            }
+        }
+    }
+}
+
+/// Bytes of the stream in both directions; a peer that is alive sends something even when it has nothing to say.
+fn moved_bytes(progress: &Progress) -> u64 {
+    let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    read(&progress.wire_sent_bytes).wrapping_add(read(&progress.wire_received_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use coast_engine::VoidMonitor;
+
+    use super::*;
+
+    #[test]
+    fn a_run_in_which_nothing_moves_is_cancelled() {
+        let watched = Watched::new(&VoidMonitor);
+        watched.started(&Arc::default());
+        let cancel = Cancel::new();
+        let (_running, done) = mpsc::channel();
+        watched.watch(Duration::from_millis(30), &done, &cancel);
+        assert!(watched.expired() && cancel.is_cancelled());
+    }
+
+    #[test]
+    fn a_run_that_ends_in_time_is_left_alone() {
+        let watched = Watched::new(&VoidMonitor);
+        let cancel = Cancel::new();
+        let (running, done) = mpsc::channel();
+        drop(running);
+        watched.watch(Duration::from_secs(3600), &done, &cancel);
+        assert!(!watched.expired() && !cancel.is_cancelled());
+    }
+
+    #[test]
+    fn a_run_whose_counters_move_outlives_its_limit() {
+        let watched = Watched::new(&VoidMonitor);
+        let progress: Arc<Progress> = Arc::default();
+        watched.started(&progress);
+        let cancel = Cancel::new();
+        let (running, done) = mpsc::channel::<()>();
+        let limit = Duration::from_millis(200);
+        std::thread::scope(|scope| {
+            let (watched, cancel) = (&watched, &cancel);
+            let watching = scope.spawn(move || watched.watch(limit, &done, cancel));
+            let begin = Instant::now();
+            while begin.elapsed() < 2 * limit {
+                progress.wire_received_bytes.fetch_add(1, Ordering::Relaxed);
+                std::thread::yield_now();
+            }
+            drop(running);
+            watching.join().unwrap();
+        });
+        assert!(!watched.expired());
+    }
+}
