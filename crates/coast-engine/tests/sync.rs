@@ -1,5 +1,7 @@
 //! Both ends of a run in one process, over socket pairs: what a user relies on, tree by tree.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -8,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use coast_engine::{
-    Cancel, EngineError, Monitor, Receiver, ReceiverConfig, RunReport, SenderConfig, Source, VoidMonitor, send,
+    Cancel, EngineError, Monitor, Receiver, ReceiverConfig, RunReport, SenderConfig, Source, VoidMonitor,
+    send,
 };
 use coast_wire::{Delete, Event, Options};
 
@@ -40,8 +43,13 @@ impl Pair {
 
     fn config(&self) -> SenderConfig {
         let mut config = SenderConfig::new(Source::Contents(self.source()));
-        config.options =
-            Options { recursive: true, links: true, specials: true, delete: Some(Delete::default()), ..Options::default() };
+        config.options = Options {
+            recursive: true,
+            links: true,
+            specials: true,
+            delete: Some(Delete::default()),
+            ..Options::default()
+        };
         config.cache = Some(self.dir.path().join("sender-cache"));
         config.compress = true;
         config
@@ -138,7 +146,10 @@ impl Monitor for Recorder {
 fn sample() -> Pair {
     let pair = Pair::new();
     for number in 0..300u32 {
-        pair.write(&format!("source/d{}/e{}/f{number}", number % 7, number % 3), noise(number.into(), number as usize * 40));
+        pair.write(
+            &format!("source/d{}/e{}/f{number}", number % 7, number % 3),
+            noise(number.into(), number as usize * 40),
+        );
     }
     pair.write("source/empty", "");
     pair.write("source/large", noise(7, 5_000_000));
@@ -154,7 +165,10 @@ fn first_run_makes_the_trees_equal() {
     let report = pair.sync_and_compare();
     assert_eq!(report.receiver.transferred_files, 302);
     assert_eq!(report.exit_code(), 0);
-    let left: Vec<_> = fs::read_dir(pair.dir.path().join(".destination.coast")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> = fs::read_dir(pair.dir.path().join(".destination.coast"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     assert!(left.iter().all(|name| name == "cache" || name == "lock"), "{left:?}");
 }
 
@@ -258,10 +272,18 @@ fn protected_directory_survives_delete() {
     config.rules.protect(b"generated/***").unwrap();
     config.rules.exclude(b"node_modules").unwrap();
     let report = pair.run(config, &VoidMonitor).unwrap();
-    let left: Vec<String> = contents(&pair.destination()).keys().map(|path| path.display().to_string()).collect();
+    let left: Vec<String> =
+        contents(&pair.destination()).keys().map(|path| path.display().to_string()).collect();
     let expected = [
-        "a", "generated", "generated/deep", "generated/deep/file", "node_modules", "node_modules/x", "stale",
-        "stale/generated", "stale/generated/keep",
+        "a",
+        "generated",
+        "generated/deep",
+        "generated/deep/file",
+        "node_modules",
+        "node_modules/x",
+        "stale",
+        "stale/generated",
+        "stale/generated/keep",
     ];
     assert_eq!(left, expected);
     assert_eq!(report.receiver.deleted, 1);

@@ -1,5 +1,7 @@
 //! Round trips of every message, and every limit exceeded.
 
+#![allow(clippy::unwrap_used)]
+
 use coast_wire::limits::{MAX_FRAME_BYTES, MAX_WHOLE_BYTES};
 use coast_wire::{
     Bottleneck, Change, Class, Compressor, Delete, Entry, EntryKind, Event, FailureKind, FileId, FrameReader,

@@ -135,9 +135,10 @@ impl Run<'_> {
         let records =
             std::mem::take(&mut *part.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         self.cache.append(&part.path, records);
-        // Told before it is counted out, so that the sender has room again before the run can end.
+        // Counted out before the sender is told that it has room again, and told before the run can end.
+        let last = self.parts.settle(part);
         self.tell(&ToSender::Settled { part: part.id })?;
-        if self.parts.settle(part) {
+        if last {
             self.all_settled();
         }
         Ok(())

@@ -79,7 +79,9 @@ impl Run<'_> {
     /// A directory where the source has something else goes with what is extraneous, unless it holds something
     /// protected; what is staged for its place comes after that. Without deletion only an empty one gives way.
     pub(super) fn remember_in_the_way(&self, site: &Site<'_>) -> Result<(), Failure> {
-        let (Some(dir), Some(existing)) = (site.dir, site.existing.filter(|stat| stat.kind == Kind::Directory)) else {
+        let (Some(dir), Some(existing)) =
+            (site.dir, site.existing.filter(|stat| stat.kind == Kind::Directory))
+        else {
             return Ok(());
         };
         let Some(filter) = self.filter_of(&site.part.path)? else { return Ok(()) };
@@ -131,7 +133,8 @@ impl Run<'_> {
                 return Ok(Fate::Kept);
             }
         };
-        if stat.kind == Kind::Directory && self.remember_below(&full, dir, &entry.name, filter)? == Fate::Kept {
+        if stat.kind == Kind::Directory && self.remember_below(&full, dir, &entry.name, filter)? == Fate::Kept
+        {
             self.keep(path, &entry.name)?;
             return Ok(Fate::Kept);
         }
