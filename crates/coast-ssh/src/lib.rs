@@ -42,6 +42,7 @@
 mod auth;
 mod blocks;
 mod channel;
+mod closer;
 mod config;
 mod connection;
 mod deploy;
@@ -61,6 +62,7 @@ mod session;
 mod transport;
 
 pub use crate::channel::{Channel, ChannelReader, ChannelStatus, ChannelWriter};
+pub use crate::closer::Closer;
 pub use crate::deploy::{DeployAttempt, DeployFailure};
 pub use crate::error::{SshError, Stage, SudoRefusal};
 pub use crate::helper::{

@@ -1,6 +1,7 @@
 //! A connection to one host, as the users of this crate see it.
 
 use crate::channel::Channel;
+use crate::closer::Closer;
 use crate::connection::Connection;
 use crate::dial::establish;
 use crate::error::SshError;
@@ -36,6 +37,11 @@ impl Session {
     /// Has the user's login shell run `command`. Arguments in it are for the caller to [`quote`](crate::quote).
     pub fn exec(&self, command: &[u8]) -> Result<Channel, SshError> {
         Channel::exec(&self.connection, command)
+    }
+
+    /// What ends this connection from another thread.
+    pub fn closer(&self) -> Closer {
+        Closer::of(self.connection.lost())
     }
 
     /// Starts the helper, having put it on the host if it was not there, and waits for its greeting.
