@@ -2,7 +2,7 @@
 //! pair, because a socket (unlike a pipe) can be shut down from another thread, which is how a run is cancelled.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -30,23 +30,19 @@ pub(crate) fn in_process(
 ) -> Result<RunReport, SyncError> {
     let (near, far) = UnixStream::pair().map_err(stream_error)?;
     shut_down_on_cancel(cancel, &near)?;
-    let far_reader = far.try_clone().map_err(stream_error)?;
+    let (near_writer, far_writer) = (WriteHalf::of(&near)?, WriteHalf::of(&far)?);
     let near_reader = near.try_clone().map_err(stream_error)?;
     thread::scope(|scope| {
-        let receiving = scope.spawn(|| {
-            let received = match Receiver::open(destination.to_config()) {
-                Ok(receiver) => receiver.run(far_reader, &far, false, &VoidMonitor, &Cancel::new()),
-                Err(error) => {
-                    // The sender sees the end of the stream even if it cannot be told why.
-                    let _ = refuse(&error, &far);
-                    Err(error)
-                }
-            };
-            // The sender must see the end even if the receiver failed before it read everything.
-            let _ = far.shutdown(Shutdown::Both);
-            received
+        // The receiver owns its end, so that the sender sees it close whatever becomes of the receiver.
+        let receiving = scope.spawn(move || match Receiver::open(destination.to_config()) {
+            Ok(receiver) => receiver.run(far, far_writer, false, &VoidMonitor, &Cancel::new()),
+            Err(error) => {
+                // The sender sees the end of the stream even if it cannot be told why.
+                let _ = refuse(&error, far_writer);
+                Err(error)
+            }
         });
-        let sent = coast_engine::send(sender, near_reader, &near, monitor, cancel);
+        let sent = coast_engine::send(sender, near_reader, near_writer, monitor, cancel);
         let _ = near.shutdown(Shutdown::Both);
         let received = receiving.join();
         match (sent, received) {
@@ -84,10 +80,9 @@ pub(crate) fn child(
     shut_down_on_cancel(cancel, &near)?;
     let greeted = read_greeting(&near);
     let sent = match greeted {
-        Ok(true) => near
-            .try_clone()
-            .map_err(stream_error)
-            .and_then(|reader| Ok(coast_engine::send(sender, reader, &near, monitor, cancel)?)),
+        Ok(true) => near.try_clone().map_err(stream_error).and_then(|reader| {
+            Ok(coast_engine::send(sender, reader, WriteHalf::of(&near)?, monitor, cancel)?)
+        }),
         Ok(false) if !cancel.is_cancelled() => {
             Err(SyncError::NoReceiver { program: program.to_owned(), stderr: String::new() })
         }
@@ -131,6 +126,32 @@ fn read_text(stream: impl Read) -> String {
     let _ = limited.read_to_end(&mut kept);
     let _ = io::copy(&mut limited.into_inner(), &mut io::sink());
     String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// The writing half of a stream. Dropping it ends the stream for the other side, whoever else still holds the socket.
+struct WriteHalf(UnixStream);
+
+impl WriteHalf {
+    fn of(stream: &UnixStream) -> Result<Self, SyncError> {
+        stream.try_clone().map(Self).map_err(stream_error)
+    }
+}
+
+impl Write for WriteHalf {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        // Already closed by the other side is as good.
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
 }
 
 fn shut_down_on_cancel(cancel: &Cancel, stream: &UnixStream) -> Result<(), SyncError> {

@@ -45,7 +45,10 @@ pub(crate) fn send(
         prompt.notice(&format!("{}: writing as the user who logged in: {refusal}", report.host));
     }
     let (reader, writer, status) = helper.split();
-    //CLOSER
+    cancel.on_cancel({
+        let closer = session.closer();
+        move || closer.close()
+    });
     let run = coast_engine::send(sender, reader, writer, monitor, cancel)
         .map_err(|error| explain(error, &status))?;
     Ok((run, report))
