@@ -186,6 +186,15 @@ impl Tree {
         self
     }
 
+    /// This tree with this time, in seconds since the epoch, for every entry that has none.
+    #[must_use]
+    pub fn with_default_mtime(mut self, seconds: i64) -> Self {
+        for entry in &mut self.entries {
+            entry.mtime = entry.mtime.or(Some((seconds, 0)));
+        }
+        self
+    }
+
     /// This tree, and every entry of `other` after its own.
     #[must_use]
     pub fn and(mut self, other: &Tree) -> Self {
@@ -235,35 +244,52 @@ impl Tree {
     /// Shell commands (bash) that build this tree at `at`.
     #[must_use]
     pub fn script(&self, at: &str) -> String {
-        let mut script = String::new();
-        line(&mut script, &format!("mkdir -p {at}"));
+        let mut script = format!("mkdir -p {at}\n");
         for entry in &self.entries {
             let path = quote(Path::new(at).join(&entry.path).as_os_str().as_bytes());
-            if let Some(parent) = entry.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                line(
-                    &mut script,
-                    &format!("mkdir -p -- {}", quote(Path::new(at).join(parent).as_os_str().as_bytes())),
-                );
+            if let Some(parent) =
+                entry.path.parent().filter(|parent| !self.holds(parent) && *parent != Path::new(""))
+            {
+                let parent = quote(Path::new(at).join(parent).as_os_str().as_bytes());
+                script.push_str(&format!("mkdir -p -- {parent}; "));
             }
-            line(&mut script, &entry.node.command(&path));
+            script.push_str(&format!("{}{}\n", entry.node.command(&path), entry.attributes(&path)));
         }
-        for entry in self.entries.iter().rev() {
+        // Directories last, when nothing below changes; the innermost first.
+        let directories =
+            self.entries.iter().rev().filter(|entry| entry.node == Node::Dir && entry.mtime.is_some());
+        for entry in directories {
             let path = quote(Path::new(at).join(&entry.path).as_os_str().as_bytes());
-            if let Some((uid, gid)) = entry.owner {
-                line(&mut script, &format!("chown -h {uid}:{gid} -- {path}"));
-            }
-            if let (Some(mode), false) = (entry.mode, matches!(entry.node, Node::Symlink(_))) {
-                line(&mut script, &format!("chmod {mode:o} -- {path}"));
-            }
-            if let Some((seconds, nanoseconds)) = entry.mtime {
-                line(&mut script, &format!("touch -h -d @{seconds}.{nanoseconds:09} -- {path}"));
-            }
+            script.push_str(&format!("{}\n", entry.touch(&path)));
         }
         script
     }
 }
 
 impl Entry {
+    /// Commands that follow the one which makes the entry, for what is not as usual.
+    fn attributes(&self, path: &str) -> String {
+        let usual = if self.node == Node::Dir { 0o755 } else { 0o644 };
+        let mut commands = String::new();
+        if let Some((uid, gid)) = self.owner.filter(|owner| *owner != (0, 0)) {
+            commands.push_str(&format!("; chown -h {uid}:{gid} -- {path}"));
+        }
+        if let Some(mode) = self.mode.filter(|mode| *mode != usual && !matches!(self.node, Node::Symlink(_)))
+        {
+            commands.push_str(&format!("; chmod {mode:o} -- {path}"));
+        }
+        if self.mtime.is_some() && self.node != Node::Dir {
+            commands.push_str(&format!("; {}", self.touch(path)));
+        }
+        commands
+    }
+
+    fn touch(&self, path: &str) -> String {
+        let (seconds, nanoseconds) = self.mtime.unwrap_or_default();
+        let fraction = if nanoseconds == 0 { String::new() } else { format!(".{nanoseconds:09}") };
+        format!("touch -h -d @{seconds}{fraction} -- {path}")
+    }
+
     fn dress(&self, path: &Path) {
         if let Some((uid, gid)) = self.owner {
             check(lchown(path, Some(uid), Some(gid)), "change the owner of", path);
@@ -346,11 +372,6 @@ pub(crate) fn quote(bytes: &[u8]) -> String {
         return format!("'{}'", String::from_utf8_lossy(bytes));
     }
     format!("$'{}'", bytes.escape_ascii().to_string().replace("\\\"", "\""))
-}
-
-fn line(script: &mut String, text: &str) {
-    script.push_str(text);
-    script.push('\n');
 }
 
 #[track_caller]
