@@ -147,7 +147,8 @@ impl Receiver {
         root.into_iter().chain(self.destination.state.as_ref().map(|state| state.dir.clone())).collect()
     }
 
-    /// Takes what the sender at the other end of `reader` and `writer` has. `confined` is told to the sender.
+    /// Takes what the sender at the other end of `reader` and `writer` has. `confined` is told to the sender. Dropping
+    /// `writer` must end the stream for the other side, as it does for a pipe.
     ///
     /// # Errors
     /// When the run could not be brought to its end; the sender has been told, if it could be.

@@ -91,6 +91,7 @@ impl RunReport {
 }
 
 /// Sends a tree to the receiver at the other end of `reader` and `writer`; returns when the receiver has finished.
+/// Dropping `writer` must end the stream for the other side, as it does for a pipe.
 ///
 /// # Errors
 /// When the run could not be brought to its end; see [`EngineError`]. What single entries suffer is told to
@@ -216,7 +217,7 @@ struct Outcome {
 }
 
 impl Run<'_> {
-    /// Takes the receiver's messages until the stream ends; returns the bytes read.
+    /// Takes the receiver's messages until the last one, or until the stream ends; returns the bytes read.
     fn read(&self, stream: impl Read) -> u64 {
         let mut reader = FrameReader::new(stream);
         loop {
@@ -230,6 +231,9 @@ impl Run<'_> {
             };
             if let Err(error) = result {
                 self.stop.fail(error);
+                break;
+            }
+            if self.outcome().finished.is_some() {
                 break;
             }
         }
@@ -256,7 +260,6 @@ impl Run<'_> {
             ToSender::Event(event) => self.monitor.event(&event),
             ToSender::Finished(stats) => {
                 self.outcome().finished = Some(stats);
-                self.stop.finish();
             }
             ToSender::Failed { kind, text } => {
                 return Err(EngineError::Remote { kind, text: text.to_owned() });

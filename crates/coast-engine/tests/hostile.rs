@@ -1,0 +1,418 @@
+//! A peer that breaks the protocol ends the run with a word for it, and never makes a wrong file.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use coast_engine::{
+    Cancel, DestinationIs, EngineError, Receiver, ReceiverConfig, SenderConfig, Source, VoidMonitor, send,
+};
+use coast_tree::ContentHash;
+use coast_wire::limits::{
+    MAX_CHUNKS_AHEAD, MAX_DELTA_BYTES, MAX_PART_ENTRIES, MAX_TARGET_BYTES, MAX_WHOLE_BYTES, WINDOW_ENTRIES,
+};
+use coast_wire::{
+    Class, Entry, FileId, FrameReader, Need, Options, Pack, Part, Piece, Range, Ready, Time, ToReceiver,
+    ToSender, Want, What, messages,
+};
+use serde::Serialize;
+
+/// A writer whose end the other side sees.
+struct WriteHalf(UnixStream);
+
+impl Write for WriteHalf {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+}
+
+fn frame<M: Serialize>(class: Class, message: &M) -> Vec<u8> {
+    let mut pack = Pack::new(class);
+    pack.push(message).unwrap();
+    pack.seal(None).unwrap()
+}
+
+fn start() -> ToReceiver<'static> {
+    ToReceiver::Start(Options { recursive: true, links: true, ..Options::default() })
+}
+
+fn file(name: &[u8], size: u64) -> Entry<'_> {
+    Entry { name, what: What::File { size, hash: None }, mode: 0o644, mtime: None, owner: None }
+}
+
+fn part<'a>(id: u32, path: &'a [u8], entries: Vec<Entry<'a>>) -> ToReceiver<'a> {
+    ToReceiver::Part(Part {
+        id,
+        parent: None,
+        path,
+        range: Range::Names { after: None, last: true },
+        entries,
+    })
+}
+
+/// What a forged peer does after its last frame.
+#[derive(PartialEq)]
+enum Then {
+    /// Waits for the other side to give up.
+    Wait,
+    /// Closes the stream.
+    Close,
+}
+
+/// Gives a receiver these frames; what it answered at the end of its run.
+fn receive(destination: &Path, is: DestinationIs, frames: &[Vec<u8>], then: Then) -> Result<(), EngineError> {
+    let mut config = ReceiverConfig::new(destination.to_owned());
+    config.destination_is = is;
+    let (near, far) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        let receiver = scope.spawn(move || {
+            Receiver::open(config)?.run(
+                far.try_clone().unwrap(),
+                WriteHalf(far),
+                false,
+                &VoidMonitor,
+                &Cancel::new(),
+            )
+        });
+        let writer = scope.spawn({
+            let near = near.try_clone().unwrap();
+            // A receiver that gives up closes its end.
+            move || frames.iter().all(|frame| (&near).write_all(frame).is_ok())
+        });
+        if then == Then::Close {
+            assert!(writer.join().unwrap());
+            near.shutdown(Shutdown::Write).unwrap();
+        }
+        let mut reader = FrameReader::new(near.try_clone().unwrap());
+        while let Ok(Some(frame)) = reader.next_frame() {
+            let payload = frame.decode().unwrap();
+            if messages::<ToSender<'_>>(&payload)
+                .any(|message| matches!(message, Ok(ToSender::Failed { .. })))
+            {
+                break;
+            }
+        }
+        let _ = near.shutdown(Shutdown::Both);
+        receiver.join().unwrap().map(|_| ())
+    })
+}
+
+fn assert_refused(frames: &[(Class, ToReceiver<'_>)], word: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let destination = dir.path().join("destination");
+    let mut all = vec![frame(Class::Control, &start())];
+    all.extend(frames.iter().map(|(class, message)| frame(*class, message)));
+    let error = receive(&destination, DestinationIs::Directory, &all, Then::Wait).unwrap_err();
+    assert!(error.to_string().contains(word), "{error} does not say {word:?}");
+    assert_eq!(error.exit_code(), 2, "{error}");
+    let made: Vec<_> = std::fs::read_dir(&destination).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(made.is_empty(), "{made:?}");
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        2,
+        "only the destination and its state are made"
+    );
+}
+
+fn assert_control_refused(message: ToReceiver<'_>, word: &str) {
+    assert_refused(&[(Class::Control, message)], word);
+}
+
+#[test]
+fn paths_and_names_that_leave_the_tree_are_refused() {
+    for path in [
+        &b"../x"[..],
+        b"/etc",
+        b"a/../b",
+        b"a//b",
+        b"a/",
+        b"a/./b",
+        b"a\0b",
+        &[b'a'; 20_000],
+        &b"a/".repeat(5000),
+    ] {
+        assert_control_refused(part(0, path, Vec::new()), "path that no file can have");
+    }
+    for name in [&b""[..], b".", b"..", b"a/b", b"a\0", &[b'x'; 256]] {
+        assert_control_refused(part(0, b"", vec![file(name, 1)]), "name that no file can have");
+    }
+}
+
+#[test]
+fn entries_over_a_limit_or_out_of_order_are_refused() {
+    let names: Vec<Vec<u8>> = (0..=MAX_PART_ENTRIES).map(|n| format!("{n:08}").into_bytes()).collect();
+    let too_many = names.iter().map(|name| file(name, 0)).collect();
+    assert_control_refused(part(0, b"", too_many), "too many entries");
+    assert_control_refused(part(0, b"", vec![file(b"b", 0), file(b"a", 0)]), "out of order");
+    assert_control_refused(part(0, b"", vec![file(b"a", 0), file(b"a", 0)]), "out of order");
+    let target = vec![b'a'; MAX_TARGET_BYTES];
+    for target in [&target[..], b"a\0b"] {
+        let link = Entry { what: What::Symlink(target), ..file(b"link", 0) };
+        assert_control_refused(part(0, b"", vec![link]), "link target");
+    }
+    let late = Entry { mtime: Some(Time { secs: 0, nanos: 1_000_000_000 }), ..file(b"a", 0) };
+    assert_control_refused(part(0, b"", vec![late]), "time that is none");
+}
+
+#[test]
+fn offers_beyond_the_window_are_refused() {
+    let names: Vec<Vec<u8>> = (0..MAX_PART_ENTRIES).map(|n| format!("{n:08}").into_bytes()).collect();
+    let parts = WINDOW_ENTRIES / MAX_PART_ENTRIES + 1;
+    let frames: Vec<_> = (0..parts)
+        .map(|id| {
+            let entries = names.iter().map(|name| file(name, 1)).collect();
+            (Class::Control, part(u32::try_from(id).unwrap(), b"", entries))
+        })
+        .collect();
+    assert_refused(&frames, "more entries than it may");
+}
+
+#[test]
+fn numbers_used_twice_and_offers_after_the_end_are_refused() {
+    let offer = |id| (Class::Control, part(id, b"", vec![file(b"a", 1)]));
+    assert_refused(&[offer(0), offer(0)], "number twice");
+    assert_refused(
+        &[offer(0), (Class::Control, ToReceiver::WalkDone { source_errors: false }), offer(1)],
+        "after it said",
+    );
+}
+
+#[test]
+fn content_that_nobody_asked_for_is_refused() {
+    let id = FileId { part: 0, index: 0 };
+    let hash = *ContentHash::of(b"x").as_bytes();
+    let whole = || ToReceiver::Whole { file: id, content: b"x", hash, mtime: None };
+    assert_refused(&[(Class::Data, whole())], "nobody had asked");
+    assert_refused(&[(Class::Data, ToReceiver::Hash { file: id, hash })], "nobody had asked");
+    let chunk = ToReceiver::Chunk { file: id, attempt: 0, sequence: 0, piece: Piece::Content(b"x") };
+    assert_refused(&[(Class::Data, chunk)], "nobody had asked");
+    assert_refused(&[(Class::Control, whole())], "out of place");
+    assert_refused(&[(Class::Data, ToReceiver::WalkDone { source_errors: false })], "out of place");
+}
+
+/// A sender that offers one file, waits until it is asked for, and then sends something else.
+fn answer_forged(
+    size: u64,
+    basis: Option<&[u8]>,
+    forged: impl Fn(FileId) -> Vec<ToReceiver<'static>>,
+) -> (EngineError, Option<Vec<u8>>) {
+    let dir = tempfile::tempdir().unwrap();
+    let destination = dir.path().join("destination");
+    std::fs::create_dir(&destination).unwrap();
+    if let Some(basis) = basis {
+        std::fs::write(destination.join("file"), basis).unwrap();
+    }
+    let config = ReceiverConfig::new(destination.clone());
+    let (near, far) = UnixStream::pair().unwrap();
+    let result = std::thread::scope(|scope| {
+        // The stream ends when the receiver drops it: nobody else may hold it.
+        let receiver = scope.spawn({
+            move || {
+                Receiver::open(config)?.run(
+                    far.try_clone().unwrap(),
+                    far,
+                    false,
+                    &VoidMonitor,
+                    &Cancel::new(),
+                )
+            }
+        });
+        (&near).write_all(&frame(Class::Control, &start())).unwrap();
+        (&near).write_all(&frame(Class::Control, &part(0, b"", vec![file(b"file", size)]))).unwrap();
+        let mut reader = FrameReader::new(near.try_clone().unwrap());
+        let mut asked = false;
+        while !asked {
+            let next = reader.next_frame().unwrap().unwrap();
+            let payload = next.decode().unwrap();
+            asked = messages::<ToSender<'_>>(&payload)
+                .any(|message| matches!(message.unwrap(), ToSender::Needs { .. }));
+        }
+        for message in forged(FileId { part: 0, index: 0 }) {
+            if (&near).write_all(&frame(Class::Data, &message)).is_err() {
+                break;
+            }
+        }
+        // Until it gives up, or asks once more.
+        while let Ok(Some(next)) = reader.next_frame() {
+            let payload = next.decode().unwrap();
+            let last =
+                |message: ToSender<'_>| matches!(message, ToSender::Needs { .. } | ToSender::Failed { .. });
+            if messages(&payload).any(|message| last(message.unwrap())) {
+                break;
+            }
+        }
+        let _ = near.shutdown(Shutdown::Write);
+        receiver.join().unwrap()
+    });
+    (result.unwrap_err(), std::fs::read(destination.join("file")).ok())
+}
+
+#[test]
+fn forged_content_never_makes_a_file() {
+    let hash = [1; 32];
+    let chunk = |file, sequence, piece| ToReceiver::Chunk { file, attempt: 0, sequence, piece };
+    static LONG: [u8; MAX_WHOLE_BYTES as usize + 1] = [0; MAX_WHOLE_BYTES as usize + 1];
+    let whole_hash = *ContentHash::of(&LONG).as_bytes();
+    type Forged = Box<dyn Fn(FileId) -> Vec<ToReceiver<'static>>>;
+    let cases: Vec<(u64, &str, Forged)> = vec![
+        (
+            3,
+            "does not have its hash",
+            Box::new(move |file| vec![ToReceiver::Whole { file, content: b"abc", hash, mtime: None }]),
+        ),
+        (
+            3,
+            "too large for that",
+            Box::new(move |file| {
+                vec![ToReceiver::Whole { file, content: &LONG, hash: whole_hash, mtime: None }]
+            }),
+        ),
+        (
+            5 << 20,
+            "does not have its hash",
+            Box::new(move |file| {
+                vec![
+                    chunk(file, 0, Piece::Content(b"abc")),
+                    chunk(file, 1, Piece::End { size: 3, hash, mtime: None }),
+                ]
+            }),
+        ),
+        (
+            5 << 20,
+            "out of order",
+            Box::new(move |file| vec![chunk(file, MAX_CHUNKS_AHEAD + 1, Piece::Content(b"abc"))]),
+        ),
+        (
+            5 << 20,
+            "twice",
+            Box::new(move |file| {
+                vec![chunk(file, 2, Piece::Content(b"a")), chunk(file, 2, Piece::Content(b"a"))]
+            }),
+        ),
+        (5 << 20, "difference to nothing", Box::new(move |file| vec![chunk(file, 0, Piece::Delta(b"abc"))])),
+        (
+            1,
+            "far more of a file",
+            Box::new(move |file| (0..70).map(|n| chunk(file, n, Piece::Content(&LONG))).collect()),
+        ),
+    ];
+    for (size, word, forged) in cases {
+        let (error, made) = answer_forged(size, None, forged);
+        assert!(error.to_string().contains(word), "{error} does not say {word:?}");
+        assert_eq!(made, None, "{word}");
+    }
+}
+
+#[test]
+fn forged_difference_leaves_the_old_file() {
+    let old: Vec<u8> = (0..100_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    static TOO_LONG: [u8; MAX_DELTA_BYTES + 1] = [0; MAX_DELTA_BYTES + 1];
+    let chunk = |file, sequence, piece| ToReceiver::Chunk { file, attempt: 0, sequence, piece };
+    let (error, left) =
+        answer_forged(300_000, Some(&old), |file| vec![chunk(file, 0, Piece::Delta(&TOO_LONG))]);
+    assert!(error.to_string().contains("difference that is too large"), "{error}");
+    assert_eq!(left.as_deref(), Some(&old[..]));
+    // Commands that mean nothing, and an end: asked for again, whole, and then the stream ends.
+    let garbage = |file| {
+        vec![
+            chunk(file, 0, Piece::Delta(b"\xff\xfe\x45garbage")),
+            chunk(file, 1, Piece::End { size: 3, hash: [1; 32], mtime: None }),
+        ]
+    };
+    let (error, left) = answer_forged(300_000, Some(&old), garbage);
+    assert!(matches!(error, EngineError::Disconnected), "{error}");
+    assert_eq!(left.as_deref(), Some(&old[..]));
+}
+
+#[test]
+fn tree_where_one_file_was_announced_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let two = part(0, b"", vec![file(b"a", 0), file(b"b", 0)]);
+    let deep = part(0, b"sub", vec![file(b"a", 0)]);
+    for offer in [two, deep] {
+        let frames = [frame(Class::Control, &start()), frame(Class::Control, &offer)];
+        let error =
+            receive(&dir.path().join("new-name"), DestinationIs::FileOrDirectory, &frames, Then::Wait)
+                .unwrap_err();
+        assert!(error.to_string().contains("one file was announced"), "{error}");
+    }
+}
+
+#[test]
+fn stream_that_ends_early_deletes_nothing_and_leaves_no_staging() {
+    let dir = tempfile::tempdir().unwrap();
+    let destination = dir.path().join("destination");
+    std::fs::create_dir(&destination).unwrap();
+    std::fs::write(destination.join("precious"), "precious").unwrap();
+    let options = Options { recursive: true, delete: Some(Default::default()), ..Options::default() };
+    let frames = [
+        frame(Class::Control, &ToReceiver::Start(options)),
+        frame(Class::Control, &part(0, b"", vec![file(b"a", 5)])),
+    ];
+    let error = receive(&destination, DestinationIs::Directory, &frames, Then::Close).unwrap_err();
+    assert_eq!(error.exit_code(), 12);
+    assert_eq!(std::fs::read(destination.join("precious")).unwrap(), b"precious");
+    assert!(!dir.path().join(".destination.coast/staging").exists());
+}
+
+/// Gives a sender of one small file these answers.
+fn answer_sender(answers: &[ToSender<'_>]) -> EngineError {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), vec![7; 100_000]).unwrap();
+    let mut config = SenderConfig::new(Source::Contents(dir.path().to_owned()));
+    config.options.recursive = true;
+    let (near, far) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(move || {
+            send(config, far.try_clone().unwrap(), WriteHalf(far), &VoidMonitor, &Cancel::new())
+        });
+        let mut reader = FrameReader::new(near.try_clone().unwrap());
+        let mut offered = false;
+        while !offered {
+            let next = reader.next_frame().unwrap().unwrap();
+            let payload = next.decode().unwrap();
+            offered = messages::<ToReceiver<'_>>(&payload)
+                .any(|message| matches!(message.unwrap(), ToReceiver::Part(_)));
+        }
+        (&near)
+            .write_all(&frame(Class::Control, &ToSender::Ready(Ready { uid: 0, confined: false })))
+            .unwrap();
+        for answer in answers {
+            (&near).write_all(&frame(Class::Control, answer)).unwrap();
+        }
+        // A sender that gives up closes its end.
+        while let Ok(Some(_)) = reader.next_frame() {}
+        let _ = near.shutdown(Shutdown::Both);
+        sender.join().unwrap().unwrap_err()
+    })
+}
+
+#[test]
+fn receiver_that_asks_for_what_was_not_offered_is_refused() {
+    let need = |part, index| ToSender::Needs { part, needs: vec![Need { index, want: Want::Content }] };
+    for answer in [need(7, 0), need(0, 1), need(0, u32::MAX)] {
+        let error = answer_sender(&[answer]);
+        assert!(error.to_string().contains("not offered"), "{error}");
+    }
+    assert!(answer_sender(&[ToSender::Settled { part: 9 }]).to_string().contains("not offered"));
+    let twice = ToSender::Needs {
+        part: 0,
+        needs: vec![Need { index: 0, want: Want::Content }, Need { index: 0, want: Want::Hash }],
+    };
+    assert!(answer_sender(&[twice]).to_string().contains("twice for the same file"));
+    let signature = ToSender::Needs { part: 0, needs: vec![Need { index: 0, want: Want::Delta(b"none") }] };
+    assert!(answer_sender(&[signature]).to_string().contains("signature that is none"));
+}
