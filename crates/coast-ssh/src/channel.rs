@@ -11,7 +11,7 @@ use std::time::Instant;
 /// A command running on the remote host.
 ///
 /// Reading and writing may go on at once from two threads, and writing does not wait for reading: what is received is
-/// taken in and kept, up to 16 MiB in all. When all three parts are dropped the channel is closed, so that a command
+/// taken in and kept, up to 64 MiB in all. When all three parts are dropped the channel is closed, so that a command
 /// that still runs sees the end of its standard input.
 pub struct Channel {
     /// The command's standard output.
@@ -25,7 +25,7 @@ pub struct Channel {
 impl Channel {
     /// Starts `command` on a new channel of `connection`.
     pub(crate) fn exec(connection: &Arc<Connection>, command: &[u8]) -> Result<Channel, SshError> {
-        let (channel, packet_len) = connection.open_session()?;
+        let channel = connection.open_session()?;
         let shared = Shared::new(Arc::clone(connection.meter()), connection.lost().clone());
         let (read_half, write_half) = channel.split();
         let half = Arc::new(write_half);
@@ -33,7 +33,7 @@ impl Channel {
         let lease = Arc::new(Lease { half: Arc::clone(&half), pump, connection: Arc::clone(connection) });
         // The answer is not waited for: a refusal ends the channel, and shows there.
         connection.run(half.exec(true, command))?;
-        let writer = PipeWriter::new(half, packet_len, Stream::Main, Arc::clone(&shared));
+        let writer = PipeWriter::new(half, Stream::Main, Arc::clone(&shared));
         Ok(Channel {
             reader: ChannelReader { pipe: PipeReader::new(Arc::clone(&shared)), _lease: Arc::clone(&lease) },
             writer: ChannelWriter { pipe: writer, _lease: Arc::clone(&lease) },

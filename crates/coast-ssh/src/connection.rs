@@ -108,11 +108,9 @@ impl Connection {
         &self.runtime
     }
 
-    /// Opens a channel for a command; with it comes the largest packet the server takes.
-    pub(crate) fn open_session(&self) -> Result<(ClientChannel, usize), SshError> {
-        let channel = self.run(self.ends.handle.channel_open_session())?;
-        let packet_len = block_on(channel.writable_packet_size());
-        Ok((channel, packet_len))
+    /// Opens a channel for a command.
+    pub(crate) fn open_session(&self) -> Result<ClientChannel, SshError> {
+        self.run(self.ends.handle.channel_open_session())
     }
 
     /// Runs a request of the SSH library, which waits for queues only, on this thread.

@@ -259,15 +259,14 @@ impl Guest {
         }
     }
 
-    async fn run(&self, channel: Channel<Msg>, command: &[u8], handle: server::Handle) -> io::Result<()> {
+    fn run(&self, channel: Channel<Msg>, command: &[u8], handle: server::Handle) -> io::Result<()> {
         let id = channel.id();
-        let packet_len = channel.writable_packet_size().await;
         let child = self.spawn(command)?;
         let shared = Shared::new(Arc::clone(&self.meter), self.lost.clone());
         let (read_half, write_half) = channel.split();
         let half = Arc::new(write_half);
         tokio::spawn(pump(read_half, Arc::clone(&shared)));
-        let writer = |stream| PipeWriter::new(Arc::clone(&half), packet_len, stream, Arc::clone(&shared));
+        let writer = |stream| PipeWriter::new(Arc::clone(&half), stream, Arc::clone(&shared));
         let streams = Streams {
             input: PipeReader::new(Arc::clone(&shared)),
             output: writer(Stream::Main),
@@ -374,7 +373,7 @@ impl server::Handler for Guest {
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
         let started = match self.opened.remove(&id) {
-            Some(channel) => self.run(channel, command, session.handle()).await.is_ok(),
+            Some(channel) => self.run(channel, command, session.handle()).is_ok(),
             None => false,
         };
         if started { session.channel_success(id) } else { session.channel_failure(id) }

@@ -18,6 +18,8 @@ const SMALL_WRITES_LEN: usize = 64 << 10;
 /// The most that one `write` takes: large enough to hand several packets over at once, small enough to be copied into a
 /// buffer of its own without weight.
 const LARGE_WRITE_LEN: usize = 256 << 10;
+/// The most that is handed over as one packet, in bytes: what OpenSSH takes at most.
+const PACKET_LEN: usize = 32 << 10;
 /// How much of a command's standard error is kept, the end of it.
 const STDERR_LEN: usize = 8 << 10;
 
@@ -313,8 +315,6 @@ impl Drop for PipeReader {
 pub(crate) struct PipeWriter<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> {
     shared: Arc<Shared>,
     half: Arc<ChannelWriteHalf<S>>,
-    /// The largest packet the peer takes, in bytes.
-    packet_len: usize,
     stream: Stream,
     buffer: BytesMut,
     finished: bool,
@@ -329,15 +329,8 @@ pub(crate) enum Stream {
 }
 
 impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> PipeWriter<S> {
-    /// `packet_len` is what [`ChannelWriteHalf::writable_packet_size`] said before anything was sent.
-    pub(crate) fn new(
-        half: Arc<ChannelWriteHalf<S>>,
-        packet_len: usize,
-        stream: Stream,
-        shared: Arc<Shared>,
-    ) -> PipeWriter<S> {
-        let packet_len = packet_len.max(1);
-        PipeWriter { shared, half, packet_len, stream, buffer: BytesMut::new(), finished: false }
+    pub(crate) fn new(half: Arc<ChannelWriteHalf<S>>, stream: Stream, shared: Arc<Shared>) -> PipeWriter<S> {
+        PipeWriter { shared, half, stream, buffer: BytesMut::new(), finished: false }
     }
 
     /// Sends what was written and the end of the stream.
@@ -359,8 +352,9 @@ impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> PipeWriter<S> {
 
     async fn send_packets(&self, mut data: Bytes) -> Result<(), russh::Error> {
         while !data.is_empty() {
-            let packet = data.split_to(data.len().min(self.packet_len));
-            let starving = (self.half.writable_packet_size().await == 0).then(|| self.shared.meter.starve());
+            let packet = data.split_to(data.len().min(PACKET_LEN));
+            let starving = self.half.writable_packet_size().await < packet.len();
+            let starving = starving.then(|| self.shared.meter.starve());
             match self.stream {
                 Stream::Main => self.half.data_bytes(packet).await?,
                 Stream::Error => self.half.extended_data_bytes(1, packet).await?,

@@ -1,0 +1,487 @@
+//! The same against OpenSSH: its keys, its agent, its server, and real sudo. Needs root, and sshd, ssh-keygen,
+//! ssh-agent, sudo, busybox, dash and fish installed.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/sshd.rs"]
+mod sshd;
+mod support;
+
+use coast_ssh::{
+    ConnectOptions, KeyOutcome, KeySource, NoPrompt, RunsAs, Session, SshError, Sudo, SudoRefusal,
+};
+use sshd::{Sshd, Sudoer, User, keygen, public, run};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use support::{Script, echo_helper, helper_script, options, pattern, target};
+use tempfile::TempDir;
+
+/// A client's home directory.
+fn home() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn as_root(home: &Path, key: &Path, overrides: &[(&str, &str)]) -> ConnectOptions {
+    as_user("root", home, key, overrides)
+}
+
+fn as_user(user: &str, home: &Path, key: &Path, overrides: &[(&str, &str)]) -> ConnectOptions {
+    let mut options = options(home, key, overrides);
+    options.overrides.push(("User".to_owned(), user.to_owned()));
+    options
+}
+
+fn logs_in(sshd: &Sshd, options: &ConnectOptions, prompt: &Script) -> Result<(), SshError> {
+    let session = Session::connect(&target(sshd.port), options, prompt)?;
+    let (output, status) = session.exec(b"echo in").unwrap().output().unwrap();
+    assert_eq!((output.as_slice(), status.success()), (b"in\n".as_slice(), true));
+    Ok(())
+}
+
+#[test]
+fn keys_of_every_kind_and_format_log_in() {
+    let home = home();
+    let kinds: [(&str, &[&str]); 9] = [
+        ("ed25519", &["-t", "ed25519"]),
+        ("ecdsa256", &["-t", "ecdsa", "-b", "256"]),
+        ("ecdsa384", &["-t", "ecdsa", "-b", "384"]),
+        ("ecdsa521", &["-t", "ecdsa", "-b", "521"]),
+        ("rsa", &["-t", "rsa", "-b", "2048"]),
+        ("rsa-pkcs1", &["-t", "rsa", "-b", "2048", "-m", "PEM"]),
+        ("rsa-pkcs8", &["-t", "rsa", "-b", "2048", "-m", "PKCS8"]),
+        ("ecdsa-sec1", &["-t", "ecdsa", "-b", "256", "-m", "PEM"]),
+        ("ecdsa-pkcs8", &["-t", "ecdsa", "-b", "256", "-m", "PKCS8"]),
+    ];
+    let keys: Vec<PathBuf> = kinds.iter().map(|(name, args)| keygen(home.path(), name, args)).collect();
+    let publics: Vec<String> = keys.iter().map(|key| public(key)).collect();
+    let sshd = Sshd::start(&publics.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    for key in &keys {
+        let prompt = Script::default();
+        logs_in(&sshd, &as_root(home.path(), key, &[]), &prompt)
+            .unwrap_or_else(|error| panic!("{}: {error}", key.display()));
+    }
+}
+
+#[test]
+fn rsa_signs_with_the_hash_that_the_server_takes() {
+    let home = home();
+    let key = keygen(home.path(), "rsa", &["-t", "rsa", "-b", "2048"]);
+    for algorithm in ["rsa-sha2-256", "rsa-sha2-512"] {
+        let sshd = Sshd::start(&[&public(&key)], &format!("PubkeyAcceptedAlgorithms {algorithm}"));
+        logs_in(&sshd, &as_root(home.path(), &key, &[]), &Script::default())
+            .unwrap_or_else(|error| panic!("{algorithm}: {error}"));
+    }
+    let sshd = Sshd::start(&[&public(&key)], "PubkeyAcceptedAlgorithms ssh-rsa");
+    let error = logs_in(&sshd, &as_root(home.path(), &key, &[]), &Script::default()).unwrap_err();
+    assert!(error.to_string().contains("SHA-1"), "{error}");
+}
+
+#[test]
+fn an_encrypted_key_asks_for_its_passphrase_and_only_when_the_server_would_take_it() {
+    let home = home();
+    let formats: [(&str, &[&str]); 3] = [
+        ("openssh", &["-t", "ed25519", "-N", "secret"]),
+        ("pkcs1", &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "secret"]),
+        ("pkcs8", &["-t", "rsa", "-b", "2048", "-m", "PKCS8", "-N", "secret"]),
+    ];
+    for (name, args) in formats {
+        let key = keygen(home.path(), name, args);
+        let sshd = Sshd::start(&[&public(&key)], "");
+        let options = as_root(home.path(), &key, &[]);
+        let prompt = Script::with_passphrases(&["wrong", "secret"]);
+        logs_in(&sshd, &options, &prompt).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(*prompt.asked_for.lock().unwrap(), [key.clone(), key.clone()]);
+
+        let outcome = |prompt: &Script, options: &ConnectOptions| match logs_in(&sshd, options, prompt) {
+            Err(SshError::NoAcceptableKey { attempts, .. }) => attempts[0].outcome.clone(),
+            other => panic!("{name}: {other:?}"),
+        };
+        assert_eq!(outcome(&Script::default(), &options), KeyOutcome::NoPassphrase);
+        let wrong = Script::with_passphrases(&["a", "b", "c", "secret"]);
+        assert_eq!(outcome(&wrong, &options), KeyOutcome::WrongPassphrase);
+        let batch = as_root(home.path(), &key, &[("BatchMode", "yes")]);
+        assert_eq!(outcome(&Script::with_passphrases(&["secret"]), &batch), KeyOutcome::NoPassphrase);
+
+        let stranger = Sshd::start(&[], "");
+        let prompt = Script::with_passphrases(&["secret"]);
+        logs_in(&stranger, &options, &prompt).unwrap_err();
+        assert_eq!(prompt.asked_for.lock().unwrap().len(), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_key_that_others_can_read_is_used_with_a_notice() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = home();
+    let key = keygen(home.path(), "open", &["-t", "ed25519"]);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let sshd = Sshd::start(&[&public(&key)], "");
+    let prompt = Script::default();
+    logs_in(&sshd, &as_root(home.path(), &key, &[]), &prompt).unwrap();
+    assert!(
+        prompt.notices().iter().any(|notice| notice.contains("others can read")),
+        "{:?}",
+        prompt.notices()
+    );
+}
+
+/// An ssh-agent of the test's own.
+struct Agent {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Agent {
+    fn with(dir: &Path, keys: &[&Path]) -> Agent {
+        let socket = dir.join("agent");
+        let mut child = Command::new("ssh-agent")
+            .args(["-D", "-a"])
+            .arg(&socket)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("ssh-agent must be installed for these tests");
+        // It says where it listens once it does.
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        for key in keys {
+            let add =
+                Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &socket).status().unwrap();
+            assert!(add.success());
+        }
+        Agent { child, socket }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn the_agents_keys_log_in() {
+    let home = home();
+    let wrong = keygen(home.path(), "wrong", &["-t", "ed25519"]);
+    for (name, args) in [("ed", &["-t", "ed25519"][..]), ("rsa", &["-t", "rsa", "-b", "2048"])] {
+        let dir = tempfile::tempdir().unwrap();
+        let right = keygen(dir.path(), name, args);
+        let agent = Agent::with(dir.path(), &[&wrong, &right]);
+        let sshd = Sshd::start(&[&public(&right)], "");
+        let mut options = as_root(home.path(), &right, &[]);
+        options.identities.clear();
+        options.environment.agent = Some(agent.socket.clone());
+        logs_in(&sshd, &options, &Script::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+
+        options.overrides.push(("IdentitiesOnly".to_owned(), "yes".to_owned()));
+        let error = logs_in(&sshd, &options, &Script::default()).unwrap_err();
+        assert!(
+            matches!(error, SshError::NoAcceptableKey { ref attempts, .. } if attempts.is_empty()),
+            "{error:?}"
+        );
+
+        // Named by its public half alone, and the private one is in the agent.
+        fs::remove_file(&right).unwrap();
+        options.identities.push(right.with_extension("pub"));
+        logs_in(&sshd, &options, &Script::default()).unwrap();
+    }
+}
+
+#[test]
+fn the_agent_saves_the_passphrase_of_a_key_it_holds() {
+    let home = home();
+    let key = keygen(home.path(), "locked", &["-t", "ed25519"]);
+    let agent = Agent::with(home.path(), &[&key]);
+    run("ssh-keygen", &["-q", "-p", "-N", "secret", "-f", key.to_str().unwrap()]);
+    let sshd = Sshd::start(&[&public(&key)], "");
+    let mut options = as_root(home.path(), &key, &[]);
+    options.environment.agent = Some(agent.socket.clone());
+    let prompt = Script::default();
+    logs_in(&sshd, &options, &prompt).unwrap();
+    assert_eq!(prompt.asked_for.lock().unwrap().len(), 0);
+}
+
+#[test]
+fn a_stale_agent_socket_is_told_and_does_no_harm() {
+    let home = home();
+    let key = keygen(home.path(), "key", &["-t", "ed25519"]);
+    let sshd = Sshd::start(&[&public(&key)], "");
+    let mut options = as_root(home.path(), &key, &[]);
+    options.environment.agent = Some(home.path().join("nobody-listens"));
+    let prompt = Script::default();
+    logs_in(&sshd, &options, &prompt).unwrap();
+    assert!(prompt.notices().iter().any(|notice| notice.contains("agent")), "{:?}", prompt.notices());
+}
+
+#[test]
+fn every_key_that_was_refused_is_listed() {
+    let home = home();
+    let keys: Vec<PathBuf> =
+        ["a", "b"].iter().map(|name| keygen(home.path(), name, &["-t", "ed25519"])).collect();
+    let sshd = Sshd::start(&[], "");
+    let mut options = as_root(home.path(), &keys[0], &[]);
+    options.identities = keys.clone();
+    match logs_in(&sshd, &options, &Script::default()).unwrap_err() {
+        SshError::NoAcceptableKey { attempts, .. } => {
+            let listed: Vec<_> =
+                attempts.iter().map(|attempt| (attempt.source.clone(), attempt.outcome.clone())).collect();
+            let expected: Vec<_> =
+                keys.into_iter().map(|key| (KeySource::File(key), KeyOutcome::Refused)).collect();
+            assert_eq!(listed, expected);
+        }
+        error => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn more_keys_than_the_server_has_patience_for_are_told_apart() {
+    let home = home();
+    let keys: Vec<PathBuf> =
+        (0..4).map(|number| keygen(home.path(), &format!("k{number}"), &["-t", "ed25519"])).collect();
+    let sshd = Sshd::start(&[], "MaxAuthTries 2");
+    let mut options = as_root(home.path(), &keys[0], &[]);
+    options.identities = keys;
+    match logs_in(&sshd, &options, &Script::default()).unwrap_err() {
+        SshError::NoAcceptableKey { attempts, .. } => {
+            assert_eq!(attempts.first().unwrap().outcome, KeyOutcome::Refused);
+            assert_eq!(attempts.last().unwrap().outcome, KeyOutcome::NotTried);
+        }
+        error => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn a_host_key_that_openssh_recorded_is_known() {
+    let home = home();
+    let key = keygen(home.path(), "key", &["-t", "ed25519"]);
+    let sshd = Sshd::start(&[&public(&key)], "");
+    let record = home.path().join("known");
+    let known = format!("UserKnownHostsFile={}", record.display());
+    let (port, path) = (sshd.port.to_string(), key.to_str().unwrap().to_owned());
+    run(
+        "ssh",
+        &[
+            "-F",
+            "none",
+            "-p",
+            &port,
+            "-i",
+            &path,
+            "-o",
+            &known,
+            "-o",
+            "StrictHostKeyChecking=accept-new",
+            "-o",
+            "HashKnownHosts=yes",
+            "root@127.0.0.1",
+            "true",
+        ],
+    );
+    let overrides = [("UserKnownHostsFile", record.to_str().unwrap()), ("StrictHostKeyChecking", "yes")];
+    let prompt = Script::default();
+    logs_in(&sshd, &as_root(home.path(), &key, &overrides), &prompt).unwrap();
+    assert_eq!(prompt.notices(), Vec::<String>::new());
+}
+
+#[test]
+fn a_host_key_that_is_recorded_here_is_known_to_openssh() {
+    let home = home();
+    let key = keygen(home.path(), "key", &["-t", "ed25519"]);
+    let sshd = Sshd::start(&[&public(&key)], "");
+    for hashed in ["yes", "no"] {
+        let record = home.path().join(hashed);
+        let overrides = [("UserKnownHostsFile", record.to_str().unwrap()), ("HashKnownHosts", hashed)];
+        logs_in(&sshd, &as_root(home.path(), &key, &overrides), &Script::default()).unwrap();
+        let known = format!("UserKnownHostsFile={}", record.display());
+        let (port, path) = (sshd.port.to_string(), key.to_str().unwrap().to_owned());
+        run(
+            "ssh",
+            &[
+                "-F",
+                "none",
+                "-p",
+                &port,
+                "-i",
+                &path,
+                "-o",
+                &known,
+                "-o",
+                "StrictHostKeyChecking=yes",
+                "-o",
+                "BatchMode=yes",
+                "root@127.0.0.1",
+                "true",
+            ],
+        );
+    }
+}
+
+#[test]
+fn streams_of_more_than_two_gibibytes_survive_the_key_exchanges() {
+    const LEN: u64 = (2 << 30) + (200 << 20);
+    let home = home();
+    let key = keygen(home.path(), "key", &["-t", "ed25519"]);
+    // The server asks for new keys every 512 MiB, this client every GiB.
+    let sshd = Sshd::start(&[&public(&key)], "RekeyLimit 512M");
+    let session = Session::connect(&target(sshd.port), &as_root(home.path(), &key, &[]), &NoPrompt).unwrap();
+    let block = pattern(1 << 20);
+
+    let (mut reader, mut writer, status) = session.exec(b"wc -c").unwrap().split();
+    for _ in 0..LEN >> 20 {
+        writer.write_all(&block).unwrap();
+    }
+    writer.finish().unwrap();
+    let mut counted = String::new();
+    reader.read_to_string(&mut counted).unwrap();
+    assert_eq!(counted.trim(), LEN.to_string());
+    assert!(status.wait().unwrap().success());
+
+    let command = format!("head -c {LEN} /dev/zero");
+    let (mut reader, _writer, status) = session.exec(command.as_bytes()).unwrap().split();
+    let received = std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+    assert_eq!(received, LEN);
+    assert!(status.wait().unwrap().success());
+}
+
+#[test]
+fn bytes_arrive_unchanged_both_ways_at_once() {
+    let home = home();
+    let key = keygen(home.path(), "key", &["-t", "ed25519"]);
+    let sshd = Sshd::start(&[&public(&key)], "RekeyLimit 16M");
+    let session = Session::connect(&target(sshd.port), &as_root(home.path(), &key, &[]), &NoPrompt).unwrap();
+    let (mut reader, mut writer, _status) = session.exec(b"cat").unwrap().split();
+    let sent = pattern(64 << 20);
+    let received = thread::scope(|scope| {
+        let reading = scope.spawn(move || {
+            let mut received = Vec::new();
+            reader.read_to_end(&mut received).unwrap();
+            received
+        });
+        writer.write_all(&sent).unwrap();
+        writer.finish().unwrap();
+        reading.join().unwrap()
+    });
+    assert!(received == sent);
+}
+
+#[test]
+fn a_killed_command_names_its_signal() {
+    let home = home();
+    let key = keygen(home.path(), "key", &["-t", "ed25519"]);
+    let sshd = Sshd::start(&[&public(&key)], "");
+    let session = Session::connect(&target(sshd.port), &as_root(home.path(), &key, &[]), &NoPrompt).unwrap();
+    let (_, status) = session.exec(b"kill -TERM $$").unwrap().output().unwrap();
+    assert_eq!(status.to_string(), "killed by SIGTERM");
+}
+
+#[test]
+fn a_way_through_a_real_jump_host_works() {
+    let home = home();
+    let key = keygen(home.path(), "key", &["-t", "ed25519"]);
+    let (gate, inner) = (Sshd::start(&[&public(&key)], ""), Sshd::start(&[&public(&key)], ""));
+    let config = format!(
+        "Host *\n HostName 127.0.0.1\n User root\n IdentityFile {}\nHost gate\n Port {}\nHost inner\n Port {}\n \
+         ProxyJump gate\n",
+        key.display(),
+        gate.port,
+        inner.port
+    );
+    let file = home.path().join("config");
+    fs::write(&file, config).unwrap();
+    let mut options = options(home.path(), &key, &[]);
+    options.config_file = Some(file);
+    let session = Session::connect(&coast_ssh::Target::host("inner"), &options, &NoPrompt).unwrap();
+    let (output, _) = session.exec(b"echo $SSH_CONNECTION").unwrap().output().unwrap();
+    assert!(String::from_utf8(output).unwrap().trim().ends_with(&inner.port.to_string()));
+}
+
+/// Starts the helper as `user` and gives the user it runs as, by the name `id` has for it.
+fn helper_runs_as(sshd: &Sshd, user: &User, key: &Path, sudo: Sudo) -> Result<(RunsAs, String), SshError> {
+    let home = home();
+    let options = as_user(&user.name, home.path(), key, &[]);
+    let session = Session::connect(&target(sshd.port), &options, &NoPrompt).unwrap();
+    let mut spec = helper_script("whoami", "echo coast-helper 1; id -un; exec cat");
+    spec.sudo = sudo;
+    let helper = session.start_helper(&spec)?;
+    let runs_as = helper.runs_as().clone();
+    let (mut reader, mut writer, _) = helper.split();
+    writer.write_all(b"whole").unwrap();
+    drop(writer);
+    let mut output = String::new();
+    reader.read_to_string(&mut output).unwrap();
+    let (name, rest) = output.split_once('\n').unwrap();
+    assert_eq!(rest, "whole");
+    Ok((runs_as, name.to_owned()))
+}
+
+#[test]
+fn sudo_is_used_where_it_works_and_told_about_where_it_does_not() {
+    let dir = home();
+    let key = keygen(dir.path(), "key", &["-t", "ed25519"]);
+    let sshd = Sshd::start(&[&public(&key)], "");
+
+    let free = User::new("/bin/bash", Sudoer::WithoutPassword);
+    let root = (RunsAs::Root, "root".to_owned());
+    assert_eq!(helper_runs_as(&sshd, &free, &key, Sudo::Auto).unwrap(), root);
+    assert_eq!(helper_runs_as(&sshd, &free, &key, Sudo::Always).unwrap(), root);
+    assert_eq!(helper_runs_as(&sshd, &free, &key, Sudo::Never).unwrap(), (RunsAs::User, free.name.clone()));
+
+    let asked = User::new("/bin/dash", Sudoer::WithPassword);
+    let after = RunsAs::UserAfter(SudoRefusal::WantsPassword);
+    assert_eq!(helper_runs_as(&sshd, &asked, &key, Sudo::Auto).unwrap(), (after, asked.name.clone()));
+    let error = helper_runs_as(&sshd, &asked, &key, Sudo::Always).unwrap_err();
+    assert!(matches!(error, SshError::Sudo { refusal: SudoRefusal::WantsPassword, .. }), "{error:?}");
+
+    let none = User::new("/bin/sh", Sudoer::No);
+    let (runs_as, name) = helper_runs_as(&sshd, &none, &key, Sudo::Auto).unwrap();
+    assert!(matches!(runs_as, RunsAs::UserAfter(_)), "{runs_as:?}");
+    assert_eq!(name, none.name);
+}
+
+#[test]
+fn an_unprivileged_user_gets_the_helper_in_every_login_shell() {
+    let dir = home();
+    let key = keygen(dir.path(), "key", &["-t", "ed25519"]);
+    let sshd = Sshd::start(&[&public(&key)], "");
+    for shell in ["/bin/bash", "/bin/dash", "/usr/bin/fish"] {
+        let user = User::new(shell, Sudoer::WithoutPassword);
+        let options = as_user(&user.name, dir.path(), &key, &[("UserKnownHostsFile", "/dev/null")]);
+        let session = Session::connect(&target(sshd.port), &options, &NoPrompt).unwrap();
+        for deployed in [true, false] {
+            let helper =
+                session.start_helper(&echo_helper("abc")).unwrap_or_else(|error| panic!("{shell}: {error}"));
+            assert_eq!((helper.deployed(), helper.runs_as()), (deployed, &RunsAs::Root), "{shell}");
+        }
+    }
+}
+
+#[test]
+fn a_home_that_cannot_be_written_falls_back_to_a_directory_of_the_users_own() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = home();
+    let key = keygen(dir.path(), "key", &["-t", "ed25519"]);
+    let sshd = Sshd::start(&[&public(&key)], "");
+    let user = User::new("/bin/bash", Sudoer::No);
+    let uid = fs::metadata(user.home()).unwrap().uid();
+    run("chown", &["root:root", user.home().to_str().unwrap()]);
+    run("chmod", &["755", user.home().to_str().unwrap()]);
+    let options = as_user(&user.name, dir.path(), &key, &[]);
+    let session = Session::connect(&target(sshd.port), &options, &NoPrompt).unwrap();
+    let mut spec = echo_helper("abc");
+    assert!(session.start_helper(&spec).unwrap().deployed());
+    let fallback = PathBuf::from(format!("/var/tmp/coast-{uid}"));
+    let metadata = fs::metadata(&fallback).unwrap();
+    assert_eq!((metadata.uid(), metadata.mode() & 0o777), (uid, 0o700));
+    assert!(!session.start_helper(&spec).unwrap().deployed());
+
+    // Another user's directory is not used, though it can be written.
+    fs::remove_dir_all(&fallback).unwrap();
+    fs::create_dir(&fallback).unwrap();
+    run("chmod", &["777", fallback.to_str().unwrap()]);
+    spec.directories.truncate(2);
+    let error = session.start_helper(&spec).map(|_| ()).unwrap_err();
+    fs::remove_dir_all(&fallback).unwrap();
+    let text = error.to_string();
+    assert!(text.contains("belongs to another user") && text.contains("not writable"), "{text}");
+}
