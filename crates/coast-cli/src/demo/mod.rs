@@ -195,6 +195,8 @@ impl<'a> Stage<'a> {
 
     fn say(&self, text: &str) {
         text.split('\n').for_each(|line| self.lines.print(line));
+        // Each step is seen as it happens, also through a pipe.
+        self.lines.flush();
     }
 
     fn take_down(self) -> anyhow::Result<()> {
