@@ -4,7 +4,7 @@
 use super::interrupt::Interrupt;
 use super::process::{self, Process};
 use super::server::Server;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Often enough to see every process of a run near its peak; 10 processes cost 0.2 ms each time.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
+/// Far longer than any run should take; one that does is stuck, and is ended so that it can be reported.
+const RUN_LIMIT: Duration = Duration::from_secs(300);
 /// How long the server may take to notice that a client has left.
 const SESSION_END_LIMIT: Duration = Duration::from_secs(30);
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -81,6 +83,12 @@ pub(crate) fn run(command: &mut Command, server: &Server<'_>, interrupt: &Interr
     let processes = watcher.join().expect("the watcher does not panic");
 
     interrupt.check()?;
+    ensure!(
+        started.elapsed() < RUN_LIMIT,
+        "{} was ended: not done after {} s",
+        crate::program::line(command),
+        RUN_LIMIT.as_secs()
+    );
     read.context("reading the client's standard error")?;
     if !status.success() {
         let said = String::from_utf8_lossy(&said);
@@ -103,13 +111,14 @@ fn ticks(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Samples memory until told to stop; kills the client when the user wants to leave.
+/// Samples memory until told to stop; kills the client when the user wants to leave or it takes too long.
 fn watch(
     client: Process,
     listener: Process,
     stopped: &mpsc::Receiver<()>,
     interrupt: &Interrupt,
 ) -> Vec<Peak> {
+    let started = Instant::now();
     // By name as well as by id: exec gives a process a new name and new memory.
     let mut peaks: BTreeMap<(Side, Process, String), u64> = BTreeMap::new();
     loop {
@@ -123,7 +132,7 @@ fn watch(
                 *peak = bytes.max(*peak);
             }
         }
-        if interrupt.is_raised() {
+        if interrupt.is_raised() || started.elapsed() >= RUN_LIMIT {
             client.signal(Signal::KILL);
         }
         match stopped.recv_timeout(SAMPLE_INTERVAL) {
