@@ -78,13 +78,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let site = Site::new(&server, scratch.path())?;
     let contenders = [Contender::rsync()?, Contender::coast(&coast)?];
 
+    let machine = Machine::describe(&contenders)?;
     scenario::warm_up(&site, &contenders, &interrupt)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for scenario in scenarios {
         outcomes.push(scenario.measure(&site, &contenders, &inputs, options.runs, &interrupt)?);
     }
 
-    let report = Report { machine: Machine::describe(&contenders)?, inputs: inputs.describe(), outcomes };
+    let report = Report { machine, inputs: inputs.describe(), outcomes };
     if report.is_complete() {
         let path = cargo::workspace().join("benches/RESULTS.md");
         fs::write(&path, report.to_string()).with_context(|| format!("writing {}", path.display()))?;

@@ -32,6 +32,8 @@ pub(crate) struct Machine {
     cores: usize,
     processor: String,
     kernel: String,
+    /// Processes that wanted a core in the minute before: figures taken while others work are worth less.
+    load: String,
     rsync: String,
     coast: String,
     revision: String,
@@ -41,6 +43,7 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn describe(contenders: &[Contender; 2]) -> Result<Self> {
         let [rsync, coast] = contenders;
+        let load = fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
         let processors = fs::read_to_string("/proc/cpuinfo").context("reading /proc/cpuinfo")?;
         let processor = processors
             .lines()
@@ -51,6 +54,7 @@ impl Machine {
             cores: thread::available_parallelism().context("counting cores")?.get(),
             processor,
             kernel: program::output(Command::new("uname").args(["-s", "-r", "-m"]))?,
+            load: load.split(' ').next().unwrap_or_default().to_owned(),
             rsync: rsync.version.clone(),
             coast: coast.version.clone(),
             revision: program::output(
