@@ -98,25 +98,8 @@ pub enum SshError {
     },
 
     /// The host's key is not the one that is on record.
-    #[error(
-        "the host key of {host} has changed: it now presents {algorithm} {presented}, but {} has {recorded}; \
-         either the host was set up anew or someone is in between. If the change is right, remove that line",
-        place(file, *line)
-    )]
-    HostKeyChanged {
-        /// The host as it stands in `known_hosts`.
-        host: String,
-        /// The algorithm of the key it presents.
-        algorithm: String,
-        /// The fingerprint of the key it presents, `SHA256:...`.
-        presented: String,
-        /// Algorithm and fingerprint of the recorded key.
-        recorded: String,
-        /// The file with the recorded key.
-        file: PathBuf,
-        /// The line of the recorded key, from 1.
-        line: usize,
-    },
+    #[error("{0}")]
+    HostKeyChanged(Box<HostKeyChange>),
 
     /// The host presents a key that is marked `@revoked`.
     #[error("the host key of {host}, {fingerprint}, is revoked ({})", place(file, *line))]
@@ -283,6 +266,35 @@ pub enum SshError {
         /// How long it was given.
         after: Duration,
     },
+}
+
+/// A host key that is not the one on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKeyChange {
+    /// The host as it stands in `known_hosts`.
+    pub host: String,
+    /// The algorithm of the key it presents.
+    pub algorithm: String,
+    /// The fingerprint of the key it presents, `SHA256:...`.
+    pub presented: String,
+    /// Algorithm and fingerprint of the recorded key.
+    pub recorded: String,
+    /// The file with the recorded key.
+    pub file: PathBuf,
+    /// The line of the recorded key, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for HostKeyChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostKeyChange { host, algorithm, presented, recorded, file, line } = self;
+        write!(
+            f,
+            "the host key of {host} has changed: it now presents {algorithm} {presented}, but {} has {recorded}; \
+             either the host was set up anew or someone is in between. If the change is right, remove that line",
+            place(file, *line)
+        )
+    }
 }
 
 /// How far a connection had got when its time ran out.

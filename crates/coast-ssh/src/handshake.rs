@@ -2,7 +2,7 @@
 //! has proved that it holds its key.
 
 use crate::config::{HostKeyPolicy, HostSettings};
-use crate::error::SshError;
+use crate::error::{HostKeyChange, SshError};
 use crate::known_hosts::{self, HostName, KnownKeys, Verdict, fingerprint};
 use crate::pipe::Lost;
 use crate::prompt::Prompts;
@@ -92,7 +92,7 @@ impl HostVerifier {
                 line: entry.line,
             }),
             Verdict::Changed(entry) => {
-                let error = SshError::HostKeyChanged {
+                let change = HostKeyChange {
                     host: host.to_owned(),
                     algorithm,
                     presented,
@@ -101,9 +101,10 @@ impl HostVerifier {
                     line: entry.line,
                 };
                 if self.policy != HostKeyPolicy::Lax {
-                    return Err(error);
+                    return Err(SshError::HostKeyChanged(Box::new(change)));
                 }
-                self.prompts.notice(format!("warning: {error}. StrictHostKeyChecking is off, so it goes on"));
+                self.prompts
+                    .notice(format!("warning: {change}. StrictHostKeyChecking is off, so it goes on"));
                 Ok(())
             }
             Verdict::New => {
@@ -227,12 +228,41 @@ pub(crate) fn described(error: &russh::Error) -> String {
     }
 }
 
-/// Which hash to sign with, for RSA keys.
-pub(crate) fn rsa_hashes(supported: Option<Option<HashAlg>>) -> Vec<HashAlg> {
-    match supported {
+/// The hashes to sign with for RSA keys, given the best one that the server says it takes: `None` if it does not say,
+/// `Some(None)` if it takes SHA-1 only.
+pub(crate) fn rsa_hashes(best: Option<Option<HashAlg>>) -> Vec<HashAlg> {
+    match best {
         Some(Some(hash)) => vec![hash],
-        // It takes SHA-1 only, which is not offered.
         Some(None) => Vec::new(),
         None => vec![HashAlg::Sha512, HashAlg::Sha256],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::known_hosts::HostName;
+    use std::path::PathBuf;
+
+    #[test]
+    fn rsa_is_never_signed_with_sha_1() {
+        assert_eq!(rsa_hashes(Some(Some(HashAlg::Sha256))), [HashAlg::Sha256]);
+        assert_eq!(rsa_hashes(None), [HashAlg::Sha512, HashAlg::Sha256]);
+        assert_eq!(rsa_hashes(Some(None)), []);
+    }
+
+    #[test]
+    fn the_kinds_of_key_on_record_are_asked_for_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("known");
+        let rsa = "AAAAB3NzaC1yc2EAAAADAQABAAAAQQC5K9D2bvrOFEHibQFQo9/XuXBxyPspDVC2x7rcA6o/9Vgi2oQfy6evE+iBc0GCtwISb9xwtlmz\
+                   ITeqCncNFCSR";
+        std::fs::write(&file, format!("host ssh-rsa {rsa}\n")).unwrap();
+        let known = KnownKeys::load(&[file, PathBuf::from("/absent")], &HostName::new("host", 22), |_| {});
+        let names =
+            |known: &KnownKeys| preferred(known).key.iter().map(Algorithm::to_string).collect::<Vec<_>>();
+        assert_eq!(names(&known)[..3], ["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]);
+        assert_eq!(names(&KnownKeys::default())[0], "ssh-ed25519");
+        assert!(!names(&known).contains(&"ssh-rsa".to_owned()));
     }
 }

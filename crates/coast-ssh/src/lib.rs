@@ -64,7 +64,7 @@ mod transport;
 pub use crate::channel::{Channel, ChannelReader, ChannelStatus, ChannelWriter};
 pub use crate::closer::Closer;
 pub use crate::deploy::{DeployAttempt, DeployFailure};
-pub use crate::error::{SshError, Stage, SudoRefusal};
+pub use crate::error::{HostKeyChange, SshError, Stage, SudoRefusal};
 pub use crate::helper::{
     GREETING, HelperProcess, HelperProgram, HelperSource, HelperSpec, PROTOCOL_VERSION, RunsAs, Sudo,
 };

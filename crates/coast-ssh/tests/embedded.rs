@@ -4,7 +4,9 @@
 mod support;
 
 use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer, HostKeyKind};
-use coast_ssh::{ConnectOptions, ExitStatus, KeyOutcome, NoPrompt, Session, SshError, Stage, Target, quote};
+use coast_ssh::{
+    ConnectOptions, ExitStatus, HostKeyChange, KeyOutcome, NoPrompt, Session, SshError, Stage, Target, quote,
+};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -260,9 +262,8 @@ fn a_changed_host_key_is_refused_with_both_fingerprints_and_the_line() {
     let prompt = Script::default();
     let error = connect_error(&now.target(), &now.options(&[alias, file]), &prompt);
     let text = error.to_string();
-    let SshError::HostKeyChanged { host, presented, recorded, line, file: found, .. } = error else {
-        panic!("{text}")
-    };
+    let SshError::HostKeyChanged(change) = error else { panic!("{text}") };
+    let HostKeyChange { host, presented, recorded, line, file: found, .. } = *change;
     assert_eq!((host.as_str(), line, found), ("box", 1, record.clone()));
     assert!(
         presented.starts_with("SHA256:") && recorded.contains("SHA256:") && !recorded.contains(&presented)
