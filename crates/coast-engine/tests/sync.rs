@@ -386,3 +386,58 @@ fn two_runs_into_one_workspace_do_not_interleave() {
     });
     assert_eq!(contents(&pair.source()), contents(&pair.destination()));
 }
+
+#[test]
+fn rule_files_of_the_destination_protect_as_they_are_after_the_transfer() {
+    let pair = Pair::new();
+    pair.write("source/d/a", "a");
+    pair.write("source/d/.rules", "P keep\n");
+    for path in ["d/keep", "d/drop", "stale/.rules", "stale/own", "stale/gone"] {
+        pair.write(&format!("destination/{path}"), path);
+    }
+    pair.write("destination/stale/.rules", "P own\nP .rules\n");
+    let mut config = pair.config();
+    config.rules.filter(b": .rules", &coast_filter::NoMergeFiles).unwrap();
+    pair.run(config, &VoidMonitor).unwrap();
+    let left: Vec<String> =
+        contents(&pair.destination()).keys().map(|path| path.display().to_string()).collect();
+    assert_eq!(left, ["d", "d/.rules", "d/a", "d/keep", "stale", "stale/.rules", "stale/own"]);
+}
+
+#[test]
+fn what_makes_way_does_not_count_for_max_delete() {
+    let pair = Pair::new();
+    pair.write("source/a", "a");
+    fs::create_dir_all(pair.destination().join("a")).unwrap();
+    pair.write("destination/x", "x");
+    let mut config = pair.config();
+    config.options.delete = Some(Delete { max: Some(1) });
+    let report = pair.run(config, &VoidMonitor).unwrap();
+    assert_eq!(report.exit_code(), 0);
+    assert_eq!(contents(&pair.source()), contents(&pair.destination()));
+}
+
+#[test]
+fn made_destination_gets_the_sources_bits_less_the_umask() {
+    let pair = Pair::new();
+    pair.write("source/a", "a");
+    fs::set_permissions(pair.source(), fs::Permissions::from_mode(0o775)).unwrap();
+    pair.sync();
+    assert_eq!(fs::metadata(pair.destination()).unwrap().permissions().mode() & 0o7777, 0o755);
+}
+
+#[test]
+fn nothing_to_send_is_known_before_anything_is_made() {
+    let pair = Pair::new();
+    pair.write("source/dir/a", "a");
+    let entry = || Source::Entry { parent: pair.source(), name: coast_tree::Name::new(b"dir").unwrap() };
+    let mut config = pair.config();
+    assert!(!config.sends_nothing().unwrap());
+    config.source = entry();
+    assert!(!config.sends_nothing().unwrap());
+    config.rules.exclude(b"dir").unwrap();
+    assert!(config.sends_nothing().unwrap());
+    let mut config = pair.config();
+    config.options.recursive = false;
+    assert!(config.sends_nothing().unwrap());
+}

@@ -55,6 +55,11 @@ impl RuleList {
         fault.map_or(Ok(()), |fault| Err(location.error(fault)))
     }
 
+    /// Whether some rule names a file to be read in each directory, so that verdicts depend on the tree.
+    pub fn has_directory_files(&self) -> bool {
+        !self.dir_merges.is_empty()
+    }
+
     /// Adds the patterns of an `--exclude-from` file: one a line, blank lines and those that start with `#` or
     /// `;` left out.
     pub fn exclude_from(&mut self, content: &[u8]) -> Result<(), RuleError> {

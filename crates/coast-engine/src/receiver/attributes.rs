@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use coast_tree::{Kind, Stat, Timestamp};
+use coast_tree::{Stat, Timestamp};
 use coast_wire::{Options, OwnerName, Ownership};
 
 use super::LoginUser;
@@ -95,10 +95,8 @@ impl Attributes {
         if self.perms {
             return entry.mode;
         }
-        let is_directory = matches!(entry.what, WantedWhat::Directory);
-        // What is there keeps its bits, even as another kind; only a directory and a non-directory have none in
-        // common.
-        let kept = existing.filter(|stat| (stat.kind == Kind::Directory) == is_directory);
+        // What is there keeps its bits; what replaces another kind is new.
+        let kept = existing.filter(|stat| stat.kind == entry.kind());
         let Some(kept) = kept else { return entry.mode & 0o777 & !self.umask };
         let mut mode = kept.mode;
         if self.executability && matches!(entry.what, WantedWhat::File { .. }) {

@@ -268,9 +268,9 @@ impl Run<'_> {
         }
         let masked =
             self.staging.as_ref().is_some_and(|staging| staging.masks(wanted.mode.unwrap_or(0) | 0o700));
-        // The system ignores set-id bits when it makes a directory, or adds the parent's.
+        // The system ignores set-id bits when it makes a directory, or adds the parent's; with `-p` neither may be.
         match wanted.mode {
-            Some(mode) if masked || mode & 0o7000 != 0 => dir.chmod(name, mode | 0o700),
+            Some(mode) if masked || self.options.perms || mode & 0o7000 != 0 => dir.chmod(name, mode | 0o700),
             _ => Ok(()),
         }
     }
@@ -384,7 +384,7 @@ impl Run<'_> {
             Some(existing) => {
                 let size = matches!(site.entry.what, WantedWhat::File { size, .. } if size != existing.size);
                 let time = match wanted.mtime {
-                    Some(mtime) => (mtime != existing.mtime).then_some(TimeChange::Kept),
+                    Some(mtime) => (!same_time(mtime, existing.mtime)).then_some(TimeChange::Kept),
                     None => Some(TimeChange::Now),
                 };
                 Change { update, content: true, size, time, ..differences(existing, &wanted, kind) }
@@ -397,7 +397,8 @@ impl Run<'_> {
     fn fix(&self, site: &Site<'_>, existing: &Stat, now: &Wanted, wanted: &Wanted) -> Result<Fixed, Failure> {
         let kind = entry_kind(existing.kind);
         let mut change = differences(existing, wanted, kind);
-        change.time = wanted.mtime.filter(|&mtime| mtime != existing.mtime).map(|_| TimeChange::Kept);
+        change.time =
+            wanted.mtime.filter(|&mtime| !same_time(mtime, existing.mtime)).map(|_| TimeChange::Kept);
         let fixed = change.perms || change.owner || change.group || change.time.is_some();
         if !fixed {
             self.count(|stats| stats.untouched += 1);
@@ -413,7 +414,7 @@ impl Run<'_> {
                 if let Some(mode) = now.mode.filter(|&mode| mode != existing.mode || resets_mode) {
                     dir.chmod(name, mode)?;
                 }
-                match now.mtime.filter(|&mtime| mtime != existing.mtime) {
+                match now.mtime.filter(|&mtime| !same_time(mtime, existing.mtime)) {
                     Some(mtime) => dir.set_mtime(name, mtime),
                     None => Ok(()),
                 }
@@ -435,6 +436,11 @@ impl Run<'_> {
         }
         Ok(Fixed::Something)
     }
+}
+
+/// Whether rsync calls two times the same: it compares whole seconds, which every file system keeps.
+pub(super) fn same_time(one: Timestamp, other: Timestamp) -> bool {
+    one.secs() == other.secs()
 }
 
 /// Whether a file that was looked at twice was not written to between; its attributes may have changed.
@@ -542,7 +548,9 @@ impl Run<'_> {
         };
         let identity = FileIdentity::from(&existing);
         let ours = cached.and_then(|cached| cached.get(&site.entry.name, &identity));
-        let quick = self.options.times && !self.options.checksum && site.entry.mtime == Some(existing.mtime);
+        let quick = self.options.times
+            && !self.options.checksum
+            && site.entry.mtime.is_some_and(|mtime| same_time(mtime, existing.mtime));
         if existing.size != size {
             return self.transfer(site, asks);
         }

@@ -1,8 +1,9 @@
 //! The destination before a run: the workspace's directory, the private state directory beside it, and the lock.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub enum DestinationIs {
 pub(super) struct Destination {
     /// None only in a dry run, when it does not exist.
     pub(super) root: Option<Root>,
+    /// The root's absolute path, which some rules match against.
+    pub(super) absolute: PathBuf,
     /// The new name of the one entry that is sent.
     pub(super) rename: Option<Name>,
     /// Whether the root was made by this run.
@@ -53,6 +56,7 @@ pub(super) struct Preparation {
     pub(super) is: DestinationIs,
     pub(super) make_parents: bool,
     pub(super) dry_run: bool,
+    pub(super) umask: u32,
     pub(super) login_uid: Option<u32>,
 }
 
@@ -93,14 +97,12 @@ impl Destination {
         let missing =
             std::fs::metadata(&directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         if missing && how.dry_run {
-            return Ok(Self { root: None, rename, created: true, state: None });
+            return Ok(Self { root: None, absolute: directory, rename, created: true, state: None });
         }
         if missing {
-            let made = if how.make_parents {
-                std::fs::create_dir_all(&directory)
-            } else {
-                std::fs::create_dir(&directory)
-            };
+            // The process' own umask may be none.
+            let mode = 0o777 & !how.umask;
+            let made = DirBuilder::new().recursive(how.make_parents).mode(mode).create(&directory);
             match made {
                 // Another run made it between.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -113,7 +115,8 @@ impl Destination {
         } else {
             Some(State::open(&directory, &root, rename.as_ref(), how.login_uid)?)
         };
-        Ok(Self { root: Some(root), rename, created: missing, state })
+        let absolute = std::fs::canonicalize(&directory).unwrap_or(directory);
+        Ok(Self { root: Some(root), absolute, rename, created: missing, state })
     }
 }
 

@@ -3,17 +3,20 @@
 //! Only what was seen when its directory was looked at is ever deleted, and only if it is still the same entry then:
 //! what appears while the run goes on stays.
 
+use std::collections::HashMap;
 use std::io;
 
-use coast_filter::{DirFilter, EntryKind as FilterKind};
-use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Stat};
+use coast_filter::DirFilter;
+use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Root, Stat};
 use coast_wire::{Event, ProblemKind};
 use serde::{Deserialize, Serialize};
 
 use super::Run;
 use super::decide::{Failure, Site, spill_failed};
+use super::judge::{Judge, Within, unreadable_rules};
+use super::spill::Spill;
+use super::staging::Staging;
 use crate::error::EngineError;
-use crate::merge::TreeMergeFiles;
 
 /// An entry to be deleted. A directory comes after all that is in it.
 #[derive(Serialize, Deserialize)]
@@ -23,6 +26,17 @@ pub(super) struct Extraneous {
     path: Vec<u8>,
     directory: bool,
     seen: Seen,
+    top: Top,
+}
+
+/// The topmost extraneous entry above (or at) an entry.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Top {
+    /// How many directories above it stay.
+    depth: usize,
+    /// Whether it makes way for an entry of another kind: then it is not asked for protection, and not counted for
+    /// `--max-delete`.
+    makes_way: bool,
 }
 
 /// What tells an entry apart from one that took its name later: inode numbers are given out again, but not with the
@@ -39,6 +53,23 @@ impl Seen {
         let mtime = (stat.kind != Kind::Directory).then(|| (stat.mtime.secs(), stat.mtime.nanos()));
         Self { ino: stat.ino, mtime }
     }
+}
+
+/// The rules of a directory when it is looked at.
+enum Rules {
+    Ask(DirFilter),
+    /// They are asked at the end.
+    Later,
+    /// Nothing in it is deleted.
+    NoDeletion,
+}
+
+/// What the rules say of an entry at the end.
+enum Verdict {
+    Delete,
+    Protected,
+    /// A directory above it is protected, and told of itself.
+    InProtected,
 }
 
 /// What became of an extraneous entry.
@@ -59,18 +90,27 @@ impl Run<'_> {
         if extraneous.is_empty() {
             return Ok(());
         }
-        let Some(filter) = self.filter_of(path)? else {
-            for entry in extraneous {
-                self.keep(path, &entry.name)?;
+        let top = Top { depth: path.depth(), makes_way: false };
+        match self.filter_of(path)? {
+            Rules::Ask(filter) => {
+                for entry in extraneous {
+                    if Judge::protects(&filter, &entry.name, entry.kind, Within::Kept) {
+                        self.count(|stats| stats.protected += 1);
+                        self.keep(path, &entry.name)?;
+                    } else {
+                        self.remember_extraneous(path, dir, &entry, Some(&filter), top)?;
+                    }
+                }
             }
-            return Ok(());
-        };
-        for entry in extraneous {
-            if filter.excludes(entry.name.as_bytes(), filter_kind(entry.kind)) {
-                self.count(|stats| stats.protected += 1);
-                self.keep(path, &entry.name)?;
-            } else {
-                self.remember_extraneous(path, dir, &entry, &filter)?;
+            Rules::Later => {
+                for entry in extraneous {
+                    self.remember_extraneous(path, dir, &entry, None, top)?;
+                }
+            }
+            Rules::NoDeletion => {
+                for entry in extraneous {
+                    self.keep(path, &entry.name)?;
+                }
             }
         }
         Ok(())
@@ -84,34 +124,37 @@ impl Run<'_> {
         else {
             return Ok(());
         };
-        let Some(filter) = self.filter_of(&site.part.path)? else { return Ok(()) };
         let Ok(full) = site.part.path.join(&site.entry.name) else { return Ok(()) };
-        if self.remember_below(&full, dir, &site.entry.name, &filter)? == Fate::Deleted {
-            self.push_extraneous(&full, &existing)?;
+        let top = Top { depth: site.part.path.depth(), makes_way: true };
+        let below = match self.filter_of(&site.part.path)? {
+            Rules::Ask(filter) => self.remember_below(&full, dir, &site.entry.name, Some(&filter), top)?,
+            Rules::Later => self.remember_below(&full, dir, &site.entry.name, None, top)?,
+            Rules::NoDeletion => Fate::Kept,
+        };
+        if below == Fate::Deleted {
+            self.push_extraneous(&full, &existing, top)?;
         }
         Ok(())
     }
 
-    fn push_extraneous(&self, path: &RelPath, stat: &Stat) -> Result<(), Failure> {
+    fn push_extraneous(&self, path: &RelPath, stat: &Stat, top: Top) -> Result<(), Failure> {
         let directory = stat.kind == Kind::Directory;
-        let item = Extraneous { path: path.as_bytes().to_vec(), directory, seen: Seen::from(stat) };
+        let item = Extraneous { path: path.as_bytes().to_vec(), directory, seen: Seen::from(stat), top };
         self.extraneous.push(&item).map_err(|error| Failure::Run(spill_failed(error)))
     }
 
-    /// The filter of a directory; none when nothing is deleted. Made from the root anew: only directories with
-    /// something extraneous need it, and without per-directory rules it costs nothing.
-    fn filter_of(&self, path: &RelPath) -> Result<Option<DirFilter>, Failure> {
-        let (Some(filter), Some(root)) = (&self.filter, &self.root) else { return Ok(None) };
-        let files = TreeMergeFiles::new(root.clone());
-        let of_root = filter.root(&files);
-        let entered = of_root
-            .and_then(|filter| path.components().try_fold(filter, |filter, name| filter.enter(name, &files)));
-        match entered {
-            Ok(filter) => Ok(Some(filter)),
+    /// The rules of a directory.
+    fn filter_of(&self, path: &RelPath) -> Result<Rules, Failure> {
+        let (Some(judge), Some(root)) = (&self.judge, &self.root) else { return Ok(Rules::NoDeletion) };
+        if judge.is_late() {
+            return Ok(Rules::Later);
+        }
+        match judge.directory(root, path) {
+            Ok(filter) => Ok(Rules::Ask(filter)),
             Err(error) => {
-                // Rules that cannot be read may protect anything.
-                self.problem(path.as_bytes(), "cannot read its filter rules", &io::Error::other(error));
-                Ok(None)
+                let error = unreadable_rules(error).map_err(Failure::Run)?;
+                self.problem(path.as_bytes(), "cannot read its filter rules", &error);
+                Ok(Rules::NoDeletion)
             }
         }
     }
@@ -122,7 +165,8 @@ impl Run<'_> {
         path: &RelPath,
         dir: &DirHandle,
         entry: &Listed,
-        filter: &DirFilter,
+        filter: Option<&DirFilter>,
+        top: Top,
     ) -> Result<Fate, Failure> {
         let Ok(full) = path.join(&entry.name) else { return Ok(Fate::Kept) };
         let stat = match dir.stat(&entry.name) {
@@ -133,12 +177,13 @@ impl Run<'_> {
                 return Ok(Fate::Kept);
             }
         };
-        if stat.kind == Kind::Directory && self.remember_below(&full, dir, &entry.name, filter)? == Fate::Kept
+        if stat.kind == Kind::Directory
+            && self.remember_below(&full, dir, &entry.name, filter, top)? == Fate::Kept
         {
             self.keep(path, &entry.name)?;
             return Ok(Fate::Kept);
         }
-        self.push_extraneous(&full, &stat)?;
+        self.push_extraneous(&full, &stat, top)?;
         Ok(Fate::Deleted)
     }
 
@@ -147,15 +192,15 @@ impl Run<'_> {
         path: &RelPath,
         parent: &DirHandle,
         name: &Name,
-        filter: &DirFilter,
+        filter: Option<&DirFilter>,
+        top: Top,
     ) -> Result<Fate, Failure> {
         let Some(root) = &self.root else { return Ok(Fate::Kept) };
         let entered = parent.child(name).and_then(|dir| {
             let mut listed = dir.list()?;
             listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-            let files = TreeMergeFiles::new(root.clone());
-            let filter = filter.enter(name.as_bytes(), &files).map_err(io::Error::other)?;
-            Ok((dir, listed, filter))
+            let filter = filter.map(|filter| Judge::enter(filter, root, name)).transpose();
+            Ok((dir, listed, filter.map_err(io::Error::other)?))
         });
         let (dir, listed, filter) = match entered {
             Ok(entered) => entered,
@@ -166,10 +211,11 @@ impl Run<'_> {
         };
         let mut fate = Fate::Deleted;
         for entry in listed {
-            if filter.excludes_in_removed_dir(entry.name.as_bytes(), filter_kind(entry.kind)) {
+            let protects = |filter| Judge::protects(filter, &entry.name, entry.kind, Within::Removed);
+            if filter.as_ref().is_some_and(protects) {
                 self.count(|stats| stats.protected += 1);
                 fate = Fate::Kept;
-            } else if self.remember_extraneous(path, &dir, &entry, &filter)? == Fate::Kept {
+            } else if self.remember_extraneous(path, &dir, &entry, filter.as_ref(), top)? == Fate::Kept {
                 fate = Fate::Kept;
             }
         }
@@ -187,20 +233,106 @@ impl Run<'_> {
 
     /// Deletes what was remembered. Not called when the source could not be read without errors.
     pub(super) fn delete_extraneous(&self) -> Result<(), EngineError> {
+        match self.judge.as_ref().filter(|judge| judge.is_late()) {
+            Some(judge) => {
+                let judged = self.judge_late(judge)?;
+                self.delete_all(&judged)
+            }
+            None => self.delete_all(&self.extraneous),
+        }
+    }
+
+    /// Judges what was remembered by the rule files that are there now, all of it before the first deletion takes
+    /// such a file away.
+    fn judge_late(&self, judge: &Judge) -> Result<Spill<Extraneous>, EngineError> {
+        let judged = Spill::new(self.staging.as_ref().map(Staging::dir), "judged").map_err(spill_failed)?;
+        let Some(root) = &self.root else { return Ok(judged) };
+        let mut filters = HashMap::new();
+        let mut last_top: Option<RelPath> = None;
+        for item in self.extraneous.drain().map_err(spill_failed)? {
+            let item = item.map_err(spill_failed)?;
+            let path = RelPath::new(&item.path).map_err(|error| spill_failed(io::Error::other(error)))?;
+            // Filters are kept for one extraneous tree at a time.
+            let top = ancestor(&path, item.top.depth + 1);
+            if last_top.as_ref() != Some(&top) {
+                filters.clear();
+                last_top = Some(top);
+            }
+            match self.late_verdict(judge, root, &item, &path, &mut filters)? {
+                Verdict::Delete => judged.push(&item).map_err(spill_failed)?,
+                Verdict::Protected => {
+                    self.count(|stats| stats.protected += 1);
+                    self.keep_late(&path)?;
+                }
+                Verdict::InProtected => {}
+            }
+        }
+        Ok(judged)
+    }
+
+    fn late_verdict(
+        &self,
+        judge: &Judge,
+        root: &Root,
+        item: &Extraneous,
+        path: &RelPath,
+        filters: &mut HashMap<RelPath, Option<DirFilter>>,
+    ) -> Result<Verdict, EngineError> {
+        let depth = path.depth();
+        let first = item.top.depth + usize::from(item.top.makes_way);
+        for level in first..depth {
+            let (dir, entry) = (ancestor(path, level), ancestor(path, level + 1));
+            let Some(name) = entry.file_name() else { continue };
+            let kind = if level + 1 < depth || item.directory { Kind::Directory } else { Kind::File };
+            let within = if level == item.top.depth { Within::Kept } else { Within::Removed };
+            if !filters.contains_key(&dir) {
+                let filter = match judge.directory(root, &dir) {
+                    Ok(filter) => Some(filter),
+                    Err(error) => {
+                        self.problem(
+                            dir.as_bytes(),
+                            "cannot read its filter rules",
+                            &unreadable_rules(error)?,
+                        );
+                        None
+                    }
+                };
+                filters.insert(dir.clone(), filter);
+            }
+            // Rules that cannot be read may protect anything.
+            let protected =
+                filters[&dir].as_ref().is_none_or(|filter| Judge::protects(filter, &name, kind, within));
+            if protected {
+                return Ok(if level + 1 == depth { Verdict::Protected } else { Verdict::InProtected });
+            }
+        }
+        Ok(Verdict::Delete)
+    }
+
+    fn keep_late(&self, path: &RelPath) -> Result<(), EngineError> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        match self.keep(&parent, &name) {
+            Err(Failure::Run(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn delete_all(&self, items: &Spill<Extraneous>) -> Result<(), EngineError> {
         let limit = self.options.delete.as_ref().and_then(|delete| delete.max).unwrap_or(u64::MAX);
         let mut deleted = 0;
-        for item in self.extraneous.drain().map_err(spill_failed)? {
-            let Extraneous { path, directory, seen } = item.map_err(spill_failed)?;
+        for item in items.drain().map_err(spill_failed)? {
+            let Extraneous { path, directory, seen, top } = item.map_err(spill_failed)?;
             if self.stop.is_stopped() {
                 return Ok(());
             }
-            if deleted >= limit {
+            let counts = !(top.makes_way && path.iter().filter(|&&byte| byte == b'/').count() == top.depth);
+            if counts && deleted >= limit {
                 self.count(|stats| stats.over_max_delete += 1);
                 continue;
             }
             match self.delete(&path, directory, &seen) {
                 Ok(Fate::Deleted) => {
-                    deleted += 1;
+                    deleted += u64::from(counts);
                     self.event(Event::Deleted { path: &path, directory });
                 }
                 Ok(Fate::Kept) => {
@@ -210,6 +342,9 @@ impl Run<'_> {
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
                     let text = "the directory was not deleted: something in it stays";
                     self.event(Event::Problem { path: &path, kind: ProblemKind::Kept, text });
+                    self.keep_late(
+                        &RelPath::new(&path).map_err(|error| spill_failed(io::Error::other(error)))?,
+                    )?;
                 }
                 Err(error) => self.problem(&path, "cannot delete it", &error),
             }
@@ -244,6 +379,11 @@ impl Run<'_> {
     }
 }
 
-fn filter_kind(kind: Kind) -> FilterKind {
-    if kind == Kind::Directory { FilterKind::Directory } else { FilterKind::Other }
+/// The first `depth` components of a path.
+fn ancestor(path: &RelPath, depth: usize) -> RelPath {
+    let mut ancestor = path.clone();
+    while ancestor.depth() > depth {
+        ancestor = ancestor.parent().unwrap_or_else(RelPath::root);
+    }
+    ancestor
 }

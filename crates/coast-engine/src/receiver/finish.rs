@@ -10,7 +10,7 @@ use coast_wire::{Event, ReceiverStats};
 use serde::{Deserialize, Serialize};
 
 use super::Run;
-use super::decide::spill_failed;
+use super::decide::{same_time, spill_failed};
 use crate::error::EngineError;
 
 /// Attributes of a directory that have to wait until nothing changes in it any more.
@@ -93,7 +93,7 @@ fn set_directory(dir: &DirHandle, mode: Option<u32>, mtime: Option<(i64, u32)>) 
     let stat = dir.stat_self()?;
     if let Some((secs, nanos)) = mtime {
         let mtime = Timestamp::new(secs, nanos);
-        if mtime != stat.mtime {
+        if !same_time(mtime, stat.mtime) {
             dir.set_mtime_self(mtime)?;
         }
     }

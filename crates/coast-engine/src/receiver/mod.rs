@@ -13,6 +13,7 @@ mod destination;
 mod extraneous;
 mod finish;
 mod intake;
+mod judge;
 mod lane;
 mod parts;
 mod place;
@@ -26,7 +27,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coast_filter::{Filter, RuleList, Side};
 use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root};
 use coast_wire::{
     Change, Class, Event, Frame, FrameReader, Itemize, LevelControl, Options, Pack, ProblemKind, Ready,
@@ -48,6 +48,7 @@ use destination::{Destination, Preparation, State};
 pub use destination::{DestinationIs, STATE_INSIDE};
 use extraneous::Extraneous;
 use finish::LateDirectory;
+use judge::Judge;
 use parts::Parts;
 use place::Deferred;
 use signing::SignatureWindow;
@@ -135,6 +136,7 @@ impl Receiver {
             is: config.destination_is,
             make_parents: config.make_parents,
             dry_run: config.dry_run,
+            umask: config.umask,
             login_uid: config.login.map(|login| login.uid),
         };
         let destination = Destination::prepare(&config.destination, how)?;
@@ -302,7 +304,8 @@ struct Run<'a> {
     staging: Option<Staging>,
     options: Options,
     attributes: Attributes,
-    filter: Option<Filter>,
+    /// Who says what may be deleted; none when nothing is.
+    judge: Option<Judge>,
     cache: Cache,
     clock_step: Option<ClockStep>,
     outbox: &'a Outbox,
@@ -340,12 +343,8 @@ impl<'a> Run<'a> {
         if options.dry_run != config.dry_run {
             return Err(EngineError::Protocol("it changed its mind about a dry run"));
         }
-        let filter = match &options.delete {
-            Some(_) => {
-                let rules = RuleList::from_lines(options.rules.iter().map(|rule| rule.as_slice()))
-                    .and_then(|rules| Filter::compile(&rules, Side::Receiver));
-                Some(rules.map_err(|error| EngineError::Rule(error.to_string()))?)
-            }
+        let judge = match &options.delete {
+            Some(_) => Some(Judge::new(&options.rules, &destination.absolute)?),
             None => None,
         };
         let attributes = Attributes::new(&options, config.umask, config.login, names)?;
@@ -375,7 +374,7 @@ impl<'a> Run<'a> {
             staging,
             options,
             attributes,
-            filter,
+            judge,
             cache,
             clock_step,
             outbox,

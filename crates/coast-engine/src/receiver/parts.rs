@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use coast_tree::{ContentHash, Name, Record, RelPath, Timestamp};
+use coast_tree::{ContentHash, Kind, Name, Record, RelPath, Timestamp};
 use coast_wire::limits::{MAX_PART_ENTRIES, MAX_TARGET_BYTES, WINDOW_ENTRIES};
 use coast_wire::{Entry, Part, Range, What};
 
@@ -46,7 +46,7 @@ pub(super) enum WantedWhat {
     File { size: u64, hash: Option<ContentHash> },
     Directory,
     Symlink(Box<[u8]>),
-    Special(coast_tree::Kind, u64),
+    Special(Kind, u64),
 }
 
 /// What the receiver waits for, for one file. Anything else that arrives breaks the protocol.
@@ -117,7 +117,6 @@ impl WantedEntry {
     }
 
     fn with_name(name: Name, entry: Entry<'_>) -> Result<Self, EngineError> {
-        use coast_tree::Kind;
         let what = match entry.what {
             What::File { size, hash } => WantedWhat::File { size, hash: hash.map(ContentHash::from_bytes) },
             What::Directory => WantedWhat::Directory,
@@ -141,6 +140,15 @@ impl WantedEntry {
     pub(super) fn root(entry: Entry<'_>) -> Result<Self, EngineError> {
         let unnamed = Name::new(b"root").expect("a constant without a slash");
         Self::with_name(unnamed, entry)
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        match self.what {
+            WantedWhat::File { .. } => Kind::File,
+            WantedWhat::Directory => Kind::Directory,
+            WantedWhat::Symlink(_) => Kind::Symlink,
+            WantedWhat::Special(kind, _) => kind,
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, FileState> {

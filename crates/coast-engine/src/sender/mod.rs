@@ -17,8 +17,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coast_filter::{Filter, RuleList, Side};
-use coast_tree::Root;
+use coast_filter::{EntryKind, Filter, NoMergeFiles, RuleList, Side};
+use coast_tree::{Kind, Root};
 use coast_wire::{
     Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats,
     ToReceiver, ToSender, messages,
@@ -112,8 +112,7 @@ pub fn send(
     let located = config.source.locate()?;
     let mut options = config.options;
     options.rules = config.rules.to_lines().into_iter().map(serde_bytes::ByteBuf::from).collect();
-    let filter =
-        Filter::compile(&config.rules, Side::Sender).map_err(|error| EngineError::Rule(error.to_string()))?;
+    let filter = compile(&config.rules, &located)?;
 
     let level = config.compress.then(LevelControl::new);
     let (outbox, outgoings) = Outbox::new(QUEUED_FRAMES, stop.clone());
@@ -310,4 +309,30 @@ impl SenderConfig {
             threads: None,
         }
     }
+
+    /// Whether the options and rules leave nothing to send at all. Then rsync does not even make the destination.
+    ///
+    /// # Errors
+    /// When the source cannot be looked at, or a rule is wrong.
+    pub fn sends_nothing(&self) -> Result<bool, EngineError> {
+        let located = self.source.locate()?;
+        let filter = compile(&self.rules, &located)?;
+        Ok(match &located.selection {
+            source::Selection::All => !self.options.recursive,
+            source::Selection::Only(name) => {
+                let stat = located.root.handle().stat(name);
+                let Ok(Some(stat)) = stat else { return Ok(false) };
+                let directory = stat.kind == Kind::Directory;
+                let kind = if directory { EntryKind::Directory } else { EntryKind::Other };
+                let rules =
+                    filter.root(&NoMergeFiles).map_err(|error| EngineError::Rule(error.to_string()))?;
+                (directory && !self.options.recursive) || rules.excludes(name.as_bytes(), kind)
+            }
+        })
+    }
+}
+
+fn compile(rules: &RuleList, located: &source::Located) -> Result<Filter, EngineError> {
+    Filter::compile_at(rules, Side::Sender, located.absolute.as_os_str().as_encoded_bytes())
+        .map_err(|error| EngineError::Rule(error.to_string()))
 }

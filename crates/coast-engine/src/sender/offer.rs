@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use coast_filter::{DirFilter, EntryKind as FilterKind, Filter};
+use coast_filter::{DirFilter, EntryKind as FilterKind, Filter, FilterError, NoMergeFiles};
 use coast_tree::{
     ClockStep, ContentHash, DirHandle, FileIdentity, Kind, Listed, Name, Record, RelPath, Stat, Timestamp,
     Visit, walk,
@@ -17,7 +17,7 @@ use coast_wire::{Class, Entry, Event, OwnerName, Pack, Part, ProblemKind, Range,
 use super::Run;
 use super::source::Selection;
 use crate::error::EngineError;
-use crate::merge::TreeMergeFiles;
+use crate::merge::{self, TreeMergeFiles};
 use crate::monitor::add;
 use crate::names::OwnerNames;
 use crate::stop::Stopped;
@@ -140,7 +140,7 @@ struct Found {
 
 impl<'a> Walker<'a> {
     pub(super) fn new(run: &'a Run<'a>, filter: Filter, selection: Selection) -> Self {
-        let files = TreeMergeFiles::new(run.root.clone());
+        let files = TreeMergeFiles::new(run.root.clone(), merge::Above::Read);
         let names = (run.options.owner || run.options.group).then(OwnerNames::load);
         Self { run, filter, selection, files, names, told_owners: Mutex::default() }
     }
@@ -156,9 +156,14 @@ impl<'a> Walker<'a> {
             self.skipped(b".", "skipping the directory: -r is not given");
         } else {
             self.offer_root()?;
-            match self.filter.root(&self.files) {
+            // The directory around a single named entry is no part of the transfer, and its rule files do not count.
+            let root = match &self.selection {
+                Selection::All => self.filter.root(&self.files),
+                Selection::Only(_) => self.filter.root(&NoMergeFiles),
+            };
+            match root {
                 Ok(filter) => walk(&self.run.root, threads, self, Above { filter, part: None }),
-                Err(error) => self.run.problem(b"", ProblemKind::SourceRead, &error.to_string()),
+                Err(error) => self.rules_failed(b".", error)?,
             }
         }
         if self.run.stop.is_stopped() {
@@ -230,6 +235,21 @@ impl<'a> Walker<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Rules that are wrong end the run: they may hide or protect anything. A file of them that cannot be read is
+    /// like any other that cannot.
+    fn rules_failed(&self, path: &[u8], error: FilterError) -> Result<(), Stopped> {
+        match error {
+            FilterError::Read { .. } => {
+                self.run.problem(path, ProblemKind::SourceRead, &error.to_string());
+                Ok(())
+            }
+            error => {
+                self.run.stop.fail(EngineError::Rule(error.to_string()));
+                Err(Stopped)
+            }
+        }
     }
 
     fn skipped(&self, path: &[u8], text: &str) {
@@ -395,7 +415,9 @@ impl Visit for Walker<'_> {
             None => above.filter,
             Some(Ok(filter)) => filter,
             Some(Err(error)) => {
-                self.run.problem(path.as_bytes(), ProblemKind::SourceRead, &error.to_string());
+                if let Err(Stopped) = self.rules_failed(path.as_bytes(), error) {
+                    return Vec::new();
+                }
                 complete = false;
                 above.filter
             }

@@ -1,6 +1,6 @@
 //! What is sent: the content of a directory, or one entry by name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use coast_tree::{Kind, Name, Root};
 
@@ -23,6 +23,8 @@ pub enum Source {
 /// An opened source.
 pub(super) struct Located {
     pub(super) root: Root,
+    /// The root's absolute path, which some rules match against.
+    pub(super) absolute: PathBuf,
     pub(super) selection: Selection,
 }
 
@@ -46,12 +48,15 @@ impl Source {
         match self {
             Self::Contents(directory) => {
                 let root = Root::open(directory).map_err(failed)?;
-                Ok(Located { root, selection: Selection::All })
+                Ok(Located { root, absolute: absolute(directory), selection: Selection::All })
             }
             Self::Entry { parent, name } => {
                 let root = Root::open(parent).map_err(failed)?;
                 match root.handle().stat(name).map_err(failed)? {
-                    Some(_) => Ok(Located { root, selection: Selection::Only(name.clone()) }),
+                    Some(_) => {
+                        let selection = Selection::Only(name.clone());
+                        Ok(Located { root, absolute: absolute(parent), selection })
+                    }
                     None => Err(failed(std::io::ErrorKind::NotFound.into())),
                 }
             }
@@ -73,4 +78,8 @@ impl Source {
             }
         })
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -1,0 +1,77 @@
+//! Whether what is extraneous may be deleted: the receiver's side of the filter rules.
+//!
+//! Rules that are the same everywhere are asked when a directory is looked at, so that what they protect is not even
+//! listed. Rule files in the tree count as they are after the transfer, as with rsync's `--delete-after`: then
+//! everything is remembered first and judged at the end, before the first deletion.
+
+use std::io;
+use std::path::Path;
+
+use coast_filter::{DirFilter, EntryKind as FilterKind, Filter, FilterError, RuleList, Side};
+use coast_tree::{Kind, Name, RelPath, Root};
+
+use crate::error::EngineError;
+use crate::merge::{Above, TreeMergeFiles};
+
+/// The rules of a run.
+pub(super) struct Judge {
+    filter: Filter,
+    late: bool,
+}
+
+/// Where an entry is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Within {
+    /// A directory that stays.
+    Kept,
+    /// A directory that is extraneous itself.
+    Removed,
+}
+
+impl Judge {
+    pub(super) fn new(rules: &[serde_bytes::ByteBuf], root: &Path) -> Result<Self, EngineError> {
+        let failed = |error: coast_filter::RuleError| EngineError::Rule(error.to_string());
+        let rules = RuleList::from_lines(rules.iter().map(|rule| rule.as_slice())).map_err(failed)?;
+        let late = rules.has_directory_files();
+        let filter = Filter::compile_at(&rules, Side::Receiver, root.as_os_str().as_encoded_bytes());
+        Ok(Self { filter: filter.map_err(failed)?, late })
+    }
+
+    /// Whether entries are judged at the end.
+    pub(super) fn is_late(&self) -> bool {
+        self.late
+    }
+
+    /// The rules in a directory. Made from the root anew: only directories with something extraneous need them, and
+    /// without rule files this only joins names.
+    pub(super) fn directory(&self, root: &Root, path: &RelPath) -> Result<DirFilter, FilterError> {
+        let files = files(root);
+        path.components().try_fold(self.filter.root(&files)?, |filter, name| filter.enter(name, &files))
+    }
+
+    /// The rules in a subdirectory.
+    pub(super) fn enter(filter: &DirFilter, root: &Root, name: &Name) -> Result<DirFilter, FilterError> {
+        filter.enter(name.as_bytes(), &files(root))
+    }
+
+    /// Whether an entry stays.
+    pub(super) fn protects(filter: &DirFilter, name: &Name, kind: Kind, within: Within) -> bool {
+        let kind = if kind == Kind::Directory { FilterKind::Directory } else { FilterKind::Other };
+        match within {
+            Within::Kept => filter.excludes(name.as_bytes(), kind),
+            Within::Removed => filter.excludes_in_removed_dir(name.as_bytes(), kind),
+        }
+    }
+}
+
+fn files(root: &Root) -> TreeMergeFiles {
+    TreeMergeFiles::new(root.clone(), Above::Absent)
+}
+
+/// Rules that are wrong end the run; a file of them that cannot be read is a problem of its directory.
+pub(super) fn unreadable_rules(error: FilterError) -> Result<io::Error, EngineError> {
+    match error {
+        FilterError::Read { source, .. } => Ok(source),
+        error => Err(EngineError::Rule(error.to_string())),
+    }
+}
