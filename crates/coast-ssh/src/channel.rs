@@ -3,7 +3,7 @@
 use crate::connection::Connection;
 use crate::error::SshError;
 use crate::pipe::{ExitStatus, PipeReader, PipeWriter, Shared, Stream, pump};
-use russh::{ChannelMsg, ChannelWriteHalf, client};
+use russh::{ChannelWriteHalf, client};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
@@ -161,14 +161,3 @@ impl std::fmt::Debug for Channel {
         f.debug_struct("Channel").field("host", &self.status.lease.connection.host()).finish_non_exhaustive()
     }
 }
-
-/// Kept here so that the message type is named in one place.
-pub(crate) type ClientChannel = russh::Channel<client::Msg>;
-
-const _: fn() = || {
-    fn sendable<T: Send>() {}
-    sendable::<ChannelReader>();
-    sendable::<ChannelWriter>();
-    sendable::<ChannelStatus>();
-    sendable::<ChannelMsg>();
-};

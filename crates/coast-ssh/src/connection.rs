@@ -1,7 +1,6 @@
 //! One authenticated connection and the thread it lives on: a single-threaded runtime that does the reading, writing
 //! and ciphering, and watches whether the peer is still there.
 
-use crate::channel::ClientChannel;
 use crate::config::HostSettings;
 use crate::error::SshError;
 use crate::handshake::Client;
@@ -9,7 +8,7 @@ use crate::park::block_on;
 use crate::pipe::Lost;
 use crate::prompt::{Prompt, PromptCall, Prompts};
 use crate::transport::Meter;
-use russh::client::Handle;
+use russh::client::{self, Handle};
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -72,8 +71,11 @@ impl Connection {
                         Err(error) => return drop(done.send(Err(error))),
                     };
                     if done.send(Ok(chain.ends())).is_ok() {
-                        // An error means that the connection was dropped, which is what is waited for.
-                        drop(stopped.await);
+                        tokio::select! {
+                            // Ends when the connection is dropped.
+                            _ = stopped => {}
+                            () = chain.last.lost.wait() => {}
+                        }
                     }
                     chain.farewell().await;
                 });
@@ -109,7 +111,7 @@ impl Connection {
     }
 
     /// Opens a channel for a command.
-    pub(crate) fn open_session(&self) -> Result<ClientChannel, SshError> {
+    pub(crate) fn open_session(&self) -> Result<russh::Channel<client::Msg>, SshError> {
         self.run(self.ends.handle.channel_open_session())
     }
 

@@ -287,7 +287,7 @@ where
     progress.set(Stage::Greeting);
     let verifier = HostVerifier::new(settings, prompts);
     let config = client::Config {
-        preferred: preferred(verifier.known()),
+        preferred: preferred(&verifier.algorithms()),
         window_size: WINDOW_LEN,
         maximum_packet_size: PACKET_LEN,
         nodelay: true,

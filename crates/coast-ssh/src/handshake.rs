@@ -25,8 +25,7 @@ const CIPHERS: [cipher::Name; 6] = [
 
 /// The algorithms to offer to a host: those of the keys on record come first, so that a host with several keys presents
 /// one that is known.
-pub(crate) fn preferred(known: &KnownKeys) -> Preferred {
-    let on_record = known.algorithms();
+pub(crate) fn preferred(on_record: &[Algorithm]) -> Preferred {
     let is_known = |offered: &Algorithm| {
         on_record.iter().any(|known| match (known, offered) {
             (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
@@ -49,6 +48,9 @@ pub(crate) fn preferred(known: &KnownKeys) -> Preferred {
 pub(crate) struct HostVerifier {
     name: HostName,
     known: KnownKeys,
+    /// The keys on record for the same host whatever its port. One of these is as good, though none is a reason for
+    /// alarm: as with OpenSSH, another server may listen on another port.
+    any_port: KnownKeys,
     policy: HostKeyPolicy,
     /// Where to record a new key.
     record: Option<PathBuf>,
@@ -65,8 +67,10 @@ impl HostVerifier {
             None => HostName::new(&settings.host_name, settings.port),
         };
         let files = [settings.user_known_hosts.as_slice(), settings.global_known_hosts.as_slice()].concat();
+        let any_port = name.without_port().map(|name| KnownKeys::load(&files, &name, |_| {}));
         HostVerifier {
             known: KnownKeys::load(&files, &name, |notice| prompts.notice(notice)),
+            any_port: any_port.unwrap_or_default(),
             name,
             policy: settings.policy,
             record: settings.user_known_hosts.first().cloned(),
@@ -76,8 +80,12 @@ impl HostVerifier {
         }
     }
 
-    pub(crate) fn known(&self) -> &KnownKeys {
-        &self.known
+    /// The kinds of key on record, which to ask for first.
+    pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
+        match self.known.algorithms() {
+            none if none.is_empty() => self.any_port.algorithms(),
+            known => known,
+        }
     }
 
     async fn verify(&self, key: &PublicKey) -> Result<(), SshError> {
@@ -107,6 +115,7 @@ impl HostVerifier {
                     .notice(format!("warning: {change}. StrictHostKeyChecking is off, so it goes on"));
                 Ok(())
             }
+            Verdict::New if matches!(self.any_port.check(key), Verdict::Known) => Ok(()),
             Verdict::New => {
                 let unknown = |reason: &str| {
                     Err(SshError::HostKeyUnknown {
@@ -259,8 +268,9 @@ mod tests {
                    ITeqCncNFCSR";
         std::fs::write(&file, format!("host ssh-rsa {rsa}\n")).unwrap();
         let known = KnownKeys::load(&[file, PathBuf::from("/absent")], &HostName::new("host", 22), |_| {});
-        let names =
-            |known: &KnownKeys| preferred(known).key.iter().map(Algorithm::to_string).collect::<Vec<_>>();
+        let names = |known: &KnownKeys| {
+            preferred(&known.algorithms()).key.iter().map(Algorithm::to_string).collect::<Vec<_>>()
+        };
         assert_eq!(names(&known)[..3], ["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]);
         assert_eq!(names(&KnownKeys::default())[0], "ssh-ed25519");
         assert!(!names(&known).contains(&"ssh-rsa".to_owned()));

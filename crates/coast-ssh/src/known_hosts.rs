@@ -24,6 +24,12 @@ impl HostName {
         HostName(if port == 22 { host } else { format!("[{host}]:{port}") })
     }
 
+    /// The name without the port, under which older programs recorded a key; `None` if this one has no port.
+    pub(crate) fn without_port(&self) -> Option<HostName> {
+        let (host, _) = self.0.strip_prefix('[')?.split_once(']')?;
+        Some(HostName(host.to_owned()))
+    }
+
     /// A `HostKeyAlias`, which stands for the host whatever its port.
     pub(crate) fn alias(alias: &str) -> HostName {
         HostName(alias.to_lowercase())
@@ -291,6 +297,13 @@ mod tests {
         assert!(!is_known(&format!("*.example,!secret.example {ED25519}"), &host("secret.example")));
         assert!(is_known(&format!("[*]:2222 {ED25519}"), &HostName::new("::1", 2222)));
         assert!(!is_known(&format!("# a.example {ED25519}"), &host("a.example")));
+    }
+
+    #[test]
+    fn a_name_with_a_port_has_one_without() {
+        let name = |host: &str, port| HostName::new(host, port).without_port().map(|name| name.0);
+        assert_eq!(name("::1", 2222).as_deref(), Some("::1"));
+        assert_eq!(name("host", 22), None);
     }
 
     #[test]

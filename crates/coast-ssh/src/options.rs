@@ -96,7 +96,7 @@ impl Environment {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         Environment {
             home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
-            user: text("USER").or_else(|| text("LOGNAME")),
+            user: text("USER").or_else(|| text("LOGNAME")).or_else(own_name),
             agent: std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from),
             system_config: Some(PathBuf::from("/etc/ssh/ssh_config")),
             system_known_hosts: vec![
@@ -118,6 +118,17 @@ impl Environment {
             variables: BTreeMap::new(),
         }
     }
+}
+
+/// The user's name by the system's list of users: in a container `USER` is often not set.
+fn own_name() -> Option<String> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, id) = (fields.next()?, fields.next()?, fields.next()?);
+        (id == uid).then(|| name.to_owned())
+    })
 }
 
 impl Default for Environment {
@@ -144,6 +155,12 @@ mod tests {
         assert_eq!(parts("[::1]:2222"), some(None, "::1", Some(2222)));
         assert_eq!(parts("::1"), some(None, "::1", None));
         assert_eq!(parts("ssh://me@host:2222/"), some(Some("me"), "host", Some(2222)));
+    }
+
+    #[test]
+    fn the_own_name_is_found_without_the_environment() {
+        let output = std::process::Command::new("id").arg("-un").output().unwrap();
+        assert_eq!(own_name().as_deref(), Some(String::from_utf8(output.stdout).unwrap().trim()));
     }
 
     #[test]

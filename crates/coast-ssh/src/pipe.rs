@@ -220,7 +220,11 @@ pub(crate) async fn pump(mut half: ChannelReadHalf, shared: Arc<Shared>) {
                 };
                 shared.update(|state| state.exit = Some(ExitStatus::Signal(signal)));
             }
-            Some(ChannelMsg::Failure) => shared.update(|state| state.refused = true),
+            Some(ChannelMsg::Failure) => {
+                // The server leaves the channel open, but nothing will ever run on it.
+                shared.update(|state| state.refused = true);
+                break;
+            }
             Some(ChannelMsg::Close) | None => break,
             Some(_) => {}
         }

@@ -15,8 +15,8 @@ pub trait Prompt: Send + Sync {
     /// all, when it was wrong.
     fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>>;
 
-    /// Whether to trust `host`, which is unknown and presents the key with `fingerprint` (`SHA256:...`). Asked only
-    /// when `StrictHostKeyChecking` is `ask`.
+    /// Whether to trust `host`, which is unknown and presents the key with `fingerprint` (algorithm and hash, as
+    /// `ssh-ed25519 SHA256:...`). Asked only when `StrictHostKeyChecking` is `ask`.
     fn confirm_host(&self, host: &str, fingerprint: &str) -> bool;
 
     /// Something worth telling, in one sentence: a new host key accepted and where it was recorded, say.

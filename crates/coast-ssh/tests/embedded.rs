@@ -80,6 +80,14 @@ fn a_killed_command_says_by_what() {
 }
 
 #[test]
+fn a_command_that_the_server_will_not_run_is_refused() {
+    let fixture = Fixture::with(|options| options.shell = vec!["/no/such/shell".to_owned()]);
+    let session = fixture.connect();
+    let error = session.exec(b"true").unwrap().output().unwrap_err();
+    assert!(matches!(error, SshError::ExecRefused { .. }), "{error:?}");
+}
+
+#[test]
 fn only_the_end_of_standard_error_is_kept() {
     let session = Fixture::new();
     let session = session.connect();
@@ -205,6 +213,24 @@ fn a_server_that_goes_away_is_noticed_by_reader_writer_and_waiter() {
 }
 
 #[test]
+fn a_closer_ends_the_connection_at_both_ends() {
+    let fixture = Fixture::new();
+    let session = fixture.connect();
+    let (mut reader, _writer, status) = session.exec(b"echo ready; cat; echo > ended").unwrap().split();
+    reader.read_exact(&mut [0; 6]).unwrap();
+    let closer = session.closer();
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| reader.read(&mut [0; 1]).unwrap_err());
+        closer.close();
+        assert_eq!(reading.join().unwrap().kind(), ErrorKind::ConnectionAborted);
+    });
+    assert!(matches!(status.wait(), Err(SshError::ConnectionLost { .. })));
+    let other = fixture.connect();
+    let (_, status) = other.exec(b"while [ ! -e ended ]; do :; done").unwrap().output().unwrap();
+    assert!(status.success());
+}
+
+#[test]
 fn a_new_host_key_is_accepted_said_recorded_and_known_from_then_on() {
     let fixture = Fixture::new();
     let prompt = Script::default();
@@ -231,6 +257,17 @@ fn a_recorded_name_is_hashed_when_the_configuration_says_so() {
     assert!(fixture.known_hosts().starts_with("|1|"), "{}", fixture.known_hosts());
     let strict = fixture.options(&[("StrictHostKeyChecking", "yes")]);
     Session::connect(&fixture.target(), &strict, &NoPrompt).unwrap();
+}
+
+#[test]
+fn a_key_recorded_without_the_port_is_known() {
+    let fixture =
+        Fixture::with(|options| options.host_keys = vec![HostKeyKind::Ed25519, HostKeyKind::EcdsaP256]);
+    let record = fixture.home.path().join("known");
+    fs::write(&record, format!("127.0.0.1 {}\n", fixture.server.host_keys()[1])).unwrap();
+    let known = ("UserKnownHostsFile", record.to_str().unwrap());
+    let options = fixture.options(&[known, ("StrictHostKeyChecking", "yes")]);
+    Session::connect(&fixture.target(), &options, &NoPrompt).unwrap();
 }
 
 #[test]

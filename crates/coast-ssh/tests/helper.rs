@@ -145,6 +145,25 @@ fn every_login_shell_starts_and_uploads_it() {
 }
 
 #[test]
+fn every_sh_runs_the_scripts() {
+    for sh in ["/bin/bash", "/bin/dash", "/bin/busybox"] {
+        let host = Host::new();
+        symlink(sh, host.path("bin/sh")).unwrap();
+        host.unprivileged();
+        host.program("sudo", "echo 'sudo: a password is required' >&2; exit 1");
+        fs::write(host.path("plain"), "a file in the way").unwrap();
+        let mut spec = echo_helper("abc");
+        spec.directories = ["plain", "here-"].map(str::to_owned).to_vec();
+        for deployed in [true, false] {
+            let helper = host.connect().start_helper(&spec).unwrap_or_else(|error| panic!("{sh}: {error}"));
+            assert_eq!(helper.deployed(), deployed, "{sh}");
+            assert_eq!(helper.runs_as(), &RunsAs::UserAfter(SudoRefusal::WantsPassword), "{sh}");
+        }
+        assert!(host.path("here-1000/helper-abc").exists());
+    }
+}
+
+#[test]
 fn the_platform_chooses_the_helper() {
     let host = Host::new();
     host.program("uname", "echo Linux riscv64");
