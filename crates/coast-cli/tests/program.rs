@@ -1,0 +1,219 @@
+//! The program as a user meets it, on this machine alone: what it prints, what it exits with, what it leaves.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
+
+/// The program, with a home of its own.
+fn coast(scratch: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coast"));
+    command.current_dir(scratch).env("HOME", scratch).env_remove("XDG_CACHE_HOME").env_remove("RSYNC_RSH");
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(scratch: &Path, arguments: &[&str]) -> Output {
+    coast(scratch).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A directory with a small source in `src`.
+fn scratch() -> tempfile::TempDir {
+    let scratch = tempfile::tempdir().unwrap();
+    let source = scratch.path().join("src");
+    fs::create_dir_all(source.join("sub")).unwrap();
+    fs::write(source.join("a"), "alpha").unwrap();
+    fs::write(source.join("sub/b"), "beta").unwrap();
+    std::os::unix::fs::symlink("a", source.join("link")).unwrap();
+    scratch
+}
+
+/// The lines of standard output, sorted: entries come in no particular order.
+fn sorted_lines(output: &Output) -> Vec<String> {
+    let mut lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn the_demo_proves_itself_and_leaves_nothing() {
+    let scratch = scratch();
+    let temporary = scratch.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    for arguments in [&["demo"][..], &["demo", "src"]] {
+        let before = fs::read_to_string(scratch.path().join("src/sub/b")).unwrap();
+        let output = coast(scratch.path()).args(arguments).env("TMPDIR", &temporary).output().unwrap();
+        let told = text(&output.stdout);
+        assert!(output.status.success(), "{told}\n{}", text(&output.stderr));
+        for part in
+            ["1. First push", "uploaded", "2. Second push", "3. Third push", "equal on both sides", "removed"]
+        {
+            assert!(told.contains(part), "{part:?} is missing:\n{told}");
+        }
+        assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+        assert_eq!(fs::read_to_string(scratch.path().join("src/sub/b")).unwrap(), before);
+    }
+}
+
+#[test]
+fn itemized_changes_are_those_of_rsync() {
+    let scratch = scratch();
+    let output = run(scratch.path(), &["sync", "-rli", "src/", "dst"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines = sorted_lines(&output);
+    for expected in [">f+++++++++ a", ">f+++++++++ sub/b", "cL+++++++++ link -> a", "cd+++++++++ sub/"] {
+        assert!(lines.iter().any(|line| line == expected), "{expected:?} is missing: {lines:?}");
+    }
+
+    fs::write(scratch.path().join("src/a"), "alpha, longer").unwrap();
+    // Another second than that of the copy: rsync compares whole ones.
+    let source = fs::File::options().write(true).open(scratch.path().join("src/a")).unwrap();
+    source.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+    fs::remove_file(scratch.path().join("src/sub/b")).unwrap();
+    let output = run(scratch.path(), &["sync", "-rlti", "--delete", "src/", "dst"]);
+    let lines = sorted_lines(&output);
+    for expected in ["*deleting   sub/b", ">f.st...... a"] {
+        assert!(lines.iter().any(|line| line == expected), "{expected:?} is missing: {lines:?}");
+    }
+}
+
+#[test]
+fn sync_is_silent_unless_asked_and_push_sums_up() {
+    let scratch = scratch();
+    let output = run(scratch.path(), &["sync", "-rl", "src/", "dst"]);
+    assert_eq!((text(&output.stdout), text(&output.stderr)), (String::new(), String::new()));
+
+    let output = run(scratch.path(), &["push", "src", "made/on/the/way"]);
+    assert!(output.status.success());
+    assert!(text(&output.stdout).starts_with("2 files sent (9 B)"), "{}", text(&output.stdout));
+    assert_eq!(fs::read_to_string(scratch.path().join("made/on/the/way/sub/b")).unwrap(), "beta");
+
+    let output = run(scratch.path(), &["push", "-q", "src", "made/on/the/way"]);
+    assert_eq!((text(&output.stdout), text(&output.stderr)), (String::new(), String::new()));
+}
+
+#[test]
+fn names_are_printed_so_that_they_cannot_steer_the_terminal() {
+    let scratch = scratch();
+    fs::write(scratch.path().join("src/evil\x1b[2J\nname"), "").unwrap();
+    let output = run(scratch.path(), &["sync", "-rv", "src/", "dst"]);
+    assert!(text(&output.stdout).contains("evil\\#033[2J\\#012name\n"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn json_is_one_object_a_line_and_ends_with_the_exit_code() {
+    let scratch = scratch();
+    let output = run(scratch.path(), &["push", "--json", "-v", "src", "dst"]);
+    let records: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let done = records.last().unwrap();
+    assert_eq!((&done["event"], &done["exit_code"]), (&"done".into(), &0.into()));
+    assert_eq!(done["receiver"]["transferred_files"], 2);
+    let changed = records.iter().filter(|record| record["event"] == "changed");
+    assert!(
+        changed.clone().any(|record| record["path"] == "sub/b" && record["kind"] == "file"),
+        "{records:?}"
+    );
+
+    let output = run(scratch.path(), &["push", "--json", "missing", "dst"]);
+    let failed: serde_json::Value =
+        serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap();
+    assert_eq!((&failed["event"], &failed["exit_code"]), (&"failed".into(), &3.into()));
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn exit_codes_are_those_of_rsync() {
+    let scratch = scratch();
+    fs::write(scratch.path().join("file"), "").unwrap();
+    for (arguments, code, said) in [
+        (&["frobnicate"][..], 1, "frobnicate"),
+        (&["sync", "-rb", "src/", "dst"], 1, "rsync's option -b is not supported"),
+        (&["sync", "-r", "host:src/", "dst"], 1, "not supported yet"),
+        (&["sync", "-r", "a:src/", "b:dst"], 1, "remote to remote"),
+        (&["sync", "-r", "-e", "rsh", "src/", "h:dst"], 1, "\"rsh\""),
+        (&["sync", "-r", "-e", "ssh -A", "src/", "h:dst"], 1, "\"-A\""),
+        (&["sync", "-r", "--filter", "frobnicate x", "src/", "dst"], 1, "frobnicate"),
+        (&["sync", "-r", "--bwlimit=fast", "src/", "dst"], 1, "fast"),
+        (&["sync", "-r", "missing/", "dst"], 3, "missing"),
+        (&["push", "missing", "dst"], 3, "missing"),
+        (&["push", "src", "file"], 3, "file"),
+        // Nothing listens on port 1 of the loopback interface.
+        (&["push", "-p", "1", "src", "dev@127.0.0.1:dst"], 10, "refused"),
+        (&["sync", "-r", "-e", "ssh -o Frobnicate=1", "src/", "127.0.0.1:dst"], 1, "Frobnicate"),
+    ] {
+        let output = run(scratch.path(), arguments);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said), "{arguments:?} does not say {said:?}: {stderr}");
+    }
+    assert!(!scratch.path().join("dst").exists());
+}
+
+#[test]
+fn max_delete_stops_with_its_own_code() {
+    let scratch = scratch();
+    fs::create_dir(scratch.path().join("dst")).unwrap();
+    for name in ["x", "y", "z"] {
+        fs::write(scratch.path().join("dst").join(name), "").unwrap();
+    }
+    let output = run(scratch.path(), &["sync", "-r", "--delete", "--max-delete=1", "src/", "dst"]);
+    assert_eq!(output.status.code(), Some(25), "{}", text(&output.stderr));
+    let left = ["x", "y", "z"].iter().filter(|name| scratch.path().join("dst").join(name).exists()).count();
+    assert_eq!(left, 2);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_does_not_stop_the_run() {
+    let scratch = scratch();
+    for number in 0..2000 {
+        fs::write(scratch.path().join(format!("src/file-{number:04}")), "x").unwrap();
+    }
+    let mut command = coast(scratch.path());
+    let mut child = command.args(["sync", "-rlv", "src/", "dst"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    let mut stdout = BufReader::with_capacity(16, child.stdout.take().unwrap());
+    stdout.read_line(&mut first).unwrap();
+    drop(stdout);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(fs::read_dir(scratch.path().join("dst")).unwrap().count(), 2003);
+}
+
+#[test]
+fn a_signal_ends_a_run_cleanly() {
+    let scratch = scratch();
+    // Compressed or not, this takes a minute at the rate allowed.
+    fs::write(scratch.path().join("src/large"), vec![7; 32 << 20]).unwrap();
+    let mut command = coast(scratch.path());
+    let arguments = ["sync", "-r", "--json", "--progress", "--bwlimit=512", "src/", "dst"];
+    let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut progress = String::new();
+    lines.read_line(&mut progress).unwrap();
+    assert!(progress.contains("\"progress\""), "{progress}");
+
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(20), "{rest}");
+    assert!(rest.lines().last().unwrap().contains("\"exit_code\":20"), "{rest}");
+    assert!(!scratch.path().join("dst/large").exists());
+}
+
+#[test]
+fn the_program_is_its_own_helper() {
+    let scratch = scratch();
+    let output = run(scratch.path(), &["__helper", "--version"]);
+    assert!(output.status.success() && text(&output.stdout).starts_with("coast-helper "), "{output:?}");
+    let output = run(scratch.path(), &["receive"]);
+    assert!(text(&output.stderr).contains("--root"), "{output:?}");
+    assert!(!matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+}
