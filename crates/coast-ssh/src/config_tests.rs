@@ -1,6 +1,7 @@
 //! What the configuration files and options make of a host.
 
 use super::*;
+use crate::options::Environment;
 use std::fs;
 
 /// A home directory with the given `~/.ssh` files.

@@ -27,7 +27,7 @@ const MAX_HOPS: usize = 8;
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// What may be under way on a channel towards us, in bytes.
 const WINDOW_LEN: u32 = 8 << 20;
-/// The largest piece of data we take in one packet. OpenSSH sends up to 32 KiB whatever we offer, other servers more.
+/// The largest piece of data we take in one packet, in bytes: as much as the SSH library allows.
 const PACKET_LEN: u32 = 65_535;
 
 /// Connects to `target` and logs in, through all the hosts on the way.

@@ -49,6 +49,7 @@ mod deploy;
 mod dial;
 pub mod embedded;
 mod error;
+mod greeting;
 mod handshake;
 mod helper;
 mod identity;
@@ -59,15 +60,15 @@ mod pipe;
 mod prompt;
 mod quote;
 mod session;
+mod tokens;
 mod transport;
 
 pub use crate::channel::{Channel, ChannelReader, ChannelStatus, ChannelWriter};
 pub use crate::closer::Closer;
 pub use crate::deploy::{DeployAttempt, DeployFailure};
 pub use crate::error::{HostKeyChange, SshError, Stage, SudoRefusal};
-pub use crate::helper::{
-    GREETING, HelperProcess, HelperProgram, HelperSource, HelperSpec, PROTOCOL_VERSION, RunsAs, Sudo,
-};
+pub use crate::greeting::{GREETING, PROTOCOL_VERSION};
+pub use crate::helper::{HelperProcess, HelperProgram, HelperSource, HelperSpec, RunsAs, Sudo};
 pub use crate::identity::{KeyAttempt, KeyOutcome, KeySource};
 pub use crate::options::{ConnectOptions, Environment, Target};
 pub use crate::pipe::ExitStatus;

@@ -1,0 +1,137 @@
+//! The helper's greeting, and what may come before it: the talk of a login script, and the words of the start script.
+
+use crate::channel::ChannelReader;
+use crate::error::SudoRefusal;
+use std::io;
+use std::time::Instant;
+
+/// What a helper of this version says first on its standard output.
+pub const GREETING: &[u8; 15] = b"coast-helper 1\n";
+/// The protocol version in [`GREETING`].
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// What every helper's greeting starts with, whatever its version.
+const GREETING_PREFIX: &[u8] = b"coast-helper ";
+/// The most that may come before the greeting (from a talkative `.bashrc`), in bytes.
+const MAX_PREAMBLE_LEN: usize = 64 << 10;
+/// The longest line that is taken for a greeting or for a word of the script, in bytes.
+const MAX_LINE_LEN: usize = 1024;
+/// How much of a wrong answer is shown, in bytes.
+const SHOWN_LEN: usize = 200;
+
+/// What comes before the greeting: nothing, what a login script says, or what the start script has to say.
+#[derive(Default)]
+pub(crate) struct Preamble {
+    seen: Vec<u8>,
+    /// The first bytes, for messages.
+    pub(crate) start: Vec<u8>,
+}
+
+/// What became of the wait for the greeting.
+pub(crate) enum Greeting {
+    Fits,
+    /// The helper's version, as it says.
+    OtherVersion(String),
+    Garbage,
+    Silent,
+    Ended,
+}
+
+impl Preamble {
+    /// Reads up to the end of the greeting and not a byte further.
+    pub(crate) fn read_greeting(
+        &mut self,
+        reader: &mut ChannelReader,
+        deadline: Instant,
+    ) -> io::Result<Greeting> {
+        loop {
+            let bytes = match reader.peek(Some(deadline))? {
+                None => return Ok(Greeting::Silent),
+                Some([]) => return Ok(Greeting::Ended),
+                Some(bytes) => bytes,
+            };
+            let before = self.seen.len();
+            self.seen.extend_from_slice(bytes);
+            let shown = self.seen.len().min(SHOWN_LEN);
+            self.start = self.seen[..shown].to_vec();
+            if let Some((version, end)) = find_greeting(&self.seen) {
+                let fits = version == PROTOCOL_VERSION.to_string();
+                let version = version.to_owned();
+                reader.consume(end - before);
+                self.seen.truncate(end);
+                return Ok(if fits { Greeting::Fits } else { Greeting::OtherVersion(version) });
+            }
+            reader.consume(self.seen.len() - before);
+            if self.seen.len() > MAX_PREAMBLE_LEN {
+                return Ok(Greeting::Garbage);
+            }
+        }
+    }
+
+    /// What the start script says after `coast-` and `word`, since it last began anew.
+    pub(crate) fn said(&self, word: &str) -> Option<&str> {
+        let text = std::str::from_utf8(tail(&self.seen)).ok()?;
+        let text = text.rsplit("coast-again").next()?;
+        let (_, rest) = text.split_once(&format!("coast-{word} "))?;
+        rest.lines().next().map(str::trim)
+    }
+
+    /// Why sudo refused, if it did.
+    pub(crate) fn sudo_refusal(&self, stderr: &str) -> Option<SudoRefusal> {
+        match self.said("sudo")? {
+            "missing" => Some(SudoRefusal::NotInstalled),
+            _ => Some(read_refusal(stderr)),
+        }
+    }
+}
+
+/// The script's own words, which are the last thing before the greeting, free of what a login script said before in
+/// whatever encoding.
+fn tail(seen: &[u8]) -> &[u8] {
+    let start = seen.len().saturating_sub(MAX_LINE_LEN);
+    let tail = &seen[start..];
+    match tail.windows(6).position(|window| window == b"coast-") {
+        Some(at) => &tail[at..],
+        None => &[],
+    }
+}
+
+/// Finds a greeting, and gives its version and where it ends.
+fn find_greeting(seen: &[u8]) -> Option<(&str, usize)> {
+    let mut from = 0;
+    while let Some(at) = find(&seen[from..], GREETING_PREFIX) {
+        let version = from + at + GREETING_PREFIX.len();
+        let digits = seen[version..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if (1..=9).contains(&digits) && seen.get(version + digits) == Some(&b'\n') {
+            let text = std::str::from_utf8(&seen[version..version + digits]).ok()?;
+            return Some((text, version + digits + 1));
+        }
+        from = version;
+    }
+    None
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// Tells sudo's refusals apart by what it says with `LC_ALL=C`.
+fn read_refusal(stderr: &str) -> SudoRefusal {
+    let line = |needles: &[&str]| {
+        let mut lines = stderr.lines().map(str::trim);
+        lines.find(|line| needles.iter().any(|needle| line.contains(needle))).map(str::to_owned)
+    };
+    if line(&["password is required", "terminal is required to read the password"]).is_some() {
+        return SudoRefusal::WantsPassword;
+    }
+    let not_allowed =
+        ["not in the sudoers", "not allowed", "may not run sudo", "must have a tty", "no new privileges"];
+    if let Some(said) = line(&not_allowed) {
+        return SudoRefusal::NotAllowed(said);
+    }
+    SudoRefusal::Other(line(&["sudo"]).or_else(|| line(&[""])).unwrap_or_default())
+}
+
+#[cfg(test)]
+#[path = "greeting_tests.rs"]
+mod tests;
