@@ -58,7 +58,7 @@ fn an_unknown_host_is_refused_where_checking_is_strict() {
     let remote = remote();
     configure(&remote, "config", "Host *\n  StrictHostKeyChecking yes\n");
     let outcome = remote.push([""; 0], remote.path("src"), "space").run();
-    outcome.assert_code(255).assert_says("SHA256:").assert_says("known_hosts");
+    outcome.assert_code(255).assert_says("SHA256:").assert_says("StrictHostKeyChecking");
     assert!(!arrived(&remote));
 }
 

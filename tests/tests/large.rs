@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use coast_tests::{Kind, Outcome, Remote, Shell, Snapshot, Sudo, Tree, noise};
+use coast_tests::{Kind, Outcome, Remote, Shell, Snapshot, Sudo, Tree, Watch, noise};
 use serde_json::Value;
 
 /// Size of the file in bytes.
@@ -56,14 +56,21 @@ fn push(remote: &Remote) -> u64 {
 
 #[track_caller]
 fn assert_peak_within_limit(report: &Path, outcome: &Outcome) {
-    let text = fs::read_to_string(report).expect("the report was written");
-    let peaks: Vec<u64> = text.lines().map(|line| line.parse().expect("a number of bytes")).collect();
-    let peak = peaks
-        .iter()
-        .max()
-        .unwrap_or_else(|| panic!("nothing was measured by {}\n{outcome}", report.display()));
-    assert!(*peak <= MEMORY, "{} MiB were taken, says {}\n{outcome}", peak >> 20, report.display());
+    let lines = || {
+        fs::read_to_string(report)
+            .expect("the report is there")
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let started = |lines: &[String]| lines.iter().filter(|line| *line == "started").count();
+    // The other side may end a moment after this one.
+    Watch::below(report.parent().expect("a report lies in a directory"))
+        .until("every command to end", || 2 * started(&lines()) == lines().len());
+    let peak = lines().iter().filter_map(|line| line.parse::<u64>().ok()).max();
+    let peak = peak.unwrap_or_else(|| panic!("nothing was measured by {}\n{outcome}", report.display()));
     println!("{}: {} MiB", report.display(), peak >> 20);
+    assert!(peak <= MEMORY, "{} MiB were taken, says {}\n{outcome}", peak >> 20, report.display());
 }
 
 fn sent(outcome: &Outcome) -> u64 {

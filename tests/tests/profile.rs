@@ -207,8 +207,8 @@ fn an_option_that_nobody_has_is_named() {
 
 #[test]
 fn a_remote_source_is_refused_for_now() {
-    assert_refused(&["sync", "-r", "host:src/", "dst/"], &["host:src/"]);
-    assert_refused(&["sync", "-r", "host:src/", "other:dst/"], &["host:src/"]);
+    assert_refused(&["sync", "-r", "host:src/", "dst/"], &["from a remote"]);
+    assert_refused(&["sync", "-r", "host:src/", "other:dst/"], &["remote"]);
     assert_refused(&["push", "host:src/", "other:dst/"], &[]);
 }
 
@@ -220,9 +220,9 @@ fn a_daemon_is_refused() {
 
 #[test]
 fn options_of_ssh_that_do_not_apply_are_named() {
-    assert_refused(&["sync", "-r", "-e", "ssh -X -p 22", "src/", "host:dst/"], &["-X"]);
-    assert_refused(&["sync", "-r", "-e", "ssh -o ForwardAgent=yes", "src/", "host:dst/"], &["ForwardAgent"]);
-    assert_refused(&["sync", "-r", "-e", "rsh", "src/", "host:dst/"], &["rsh"]);
+    assert_refused(&["sync", "-r", "-e", "ssh -X -p 22", "src/", "me@host:dst/"], &["-X"]);
+    assert_refused(&["sync", "-r", "-e", "ssh -o Frobnicate=yes", "src/", "me@host:dst/"], &["Frobnicate"]);
+    assert_refused(&["sync", "-r", "-e", "rsh", "src/", "me@host:dst/"], &["rsh"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Runs a command under a limit on its memory and writes down the most that it took: `measured LIMIT REPORT COMMAND...`.
-//! The limit is in bytes, on the data of each process (heap, stacks and private mappings); the report gets a line with
-//! the largest resident set, in bytes, of the command and of every process that it waited for.
+//! The limit is in bytes, on the data of each process (heap, stacks and private mappings). The report gets a line
+//! `started`, and in the end one with the largest resident set, in bytes, of the command and of every process that it
+//! waited for.
 
 use std::env;
 use std::fs::OpenOptions;
@@ -18,11 +19,12 @@ fn main() -> ExitCode {
     };
     let limit = limit.to_str().and_then(|text| text.parse().ok()).expect("the limit is a number of bytes");
     setrlimit(Resource::RLIMIT_DATA, limit, limit).expect("a limit can be lowered");
+    let mut report =
+        OpenOptions::new().create(true).append(true).open(report).expect("the report can be written");
+    writeln!(report, "started").expect("the report can be written");
     let status =
         Command::new(&program).args(words).status().unwrap_or_else(|error| panic!("{program:?}: {error}"));
     let peak = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the kernel counts").max_rss() * 1024;
-    let mut report =
-        OpenOptions::new().create(true).append(true).open(report).expect("the report can be written");
     writeln!(report, "{peak}").expect("the report can be written");
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
