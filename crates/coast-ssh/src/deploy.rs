@@ -31,7 +31,7 @@ case $d in *-) d=$d$i;; esac; \
 t=$d/.new-$n-$$; \
 case $d in /*) ;; */*) mkdir -p \"${d%/*}\" 2>/dev/null;; esac; \
 if [ -L \"$d\" ]; then echo coast-no unsafe \"$d\" it is a symlink; continue; fi; \
-if [ -d \"$d\" ] || e=$(mkdir -m 700 \"$d\" 2>&1); then :; else echo coast-no make \"$d\" $e; continue; fi; \
+if [ -d \"$d\" ] || e=$(mkdir -m 700 \"$d\" 2>&1) || [ -d \"$d\" ]; then :; else echo coast-no make \"$d\" $e; continue; fi; \
 if [ -O \"$d\" ]; then :; else echo coast-no unsafe \"$d\" it belongs to another user; continue; fi; \
 if e=$(chmod 700 \"$d\" 2>&1); then :; else echo coast-no make \"$d\" $e; continue; fi; \
 if e=$( { echo : > \"$t\"; } 2>&1 ) && e=$(chmod 700 \"$t\" 2>&1); then :; \

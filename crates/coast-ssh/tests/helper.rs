@@ -394,9 +394,10 @@ fn without_sudo_on_the_host_auto_goes_on_and_always_says_so() {
 fn two_clients_may_upload_at_once() {
     let host = Host::new();
     let spec = as_user(echo_helper("abc"));
+    let sessions: Vec<Session> = (0..6).map(|_| host.connect()).collect();
     std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| host.connect().start_helper(&spec).unwrap());
+        for session in &sessions {
+            scope.spawn(|| session.start_helper(&spec).unwrap());
         }
     });
     assert_eq!(fs::read_dir(host.path(".cache/coast")).unwrap().count(), 1);

@@ -7,7 +7,7 @@ mod sshd;
 mod support;
 
 use coast_ssh::{
-    ConnectOptions, KeyOutcome, KeySource, NoPrompt, RunsAs, Session, SshError, Sudo, SudoRefusal,
+    ConnectOptions, HelperSpec, KeyOutcome, KeySource, NoPrompt, RunsAs, Session, SshError, Sudo, SudoRefusal,
 };
 use sshd::{Sshd, Sudoer, User, keygen, public, run};
 use std::fs;
@@ -466,7 +466,7 @@ fn a_home_that_cannot_be_written_falls_back_to_a_directory_of_the_users_own() {
     run("chmod", &["755", user.home().to_str().unwrap()]);
     let options = as_user(&user.name, dir.path(), &key, &[]);
     let session = Session::connect(&target(sshd.port), &options, &NoPrompt).unwrap();
-    let mut spec = echo_helper("abc");
+    let mut spec = HelperSpec::new(echo_helper("abc").programs);
     assert!(session.start_helper(&spec).unwrap().deployed());
     let fallback = PathBuf::from(format!("/var/tmp/coast-{uid}"));
     let metadata = fs::metadata(&fallback).unwrap();

@@ -60,14 +60,14 @@ pub(crate) fn options(home: &Path, key: &Path, overrides: &[(&str, &str)]) -> Co
     }
 }
 
-/// A helper for any platform that is this shell script.
+/// A helper for any platform that is this shell script. It lives below the home directory only: the usual fallbacks are
+/// shared by all tests of a user.
 pub(crate) fn helper_script(name: &str, script: &str) -> HelperSpec {
     let bytes: Arc<[u8]> = format!("#!/bin/sh\n{script}\n").into_bytes().into();
-    HelperSpec::new(vec![HelperProgram {
-        platform: None,
-        name: name.to_owned(),
-        source: HelperSource::Bytes(bytes),
-    }])
+    let source = HelperSource::Bytes(bytes);
+    let mut spec = HelperSpec::new(vec![HelperProgram { platform: None, name: name.to_owned(), source }]);
+    spec.directories.truncate(1);
+    spec
 }
 
 /// A helper that greets, shows its arguments and then sends back what it gets.
