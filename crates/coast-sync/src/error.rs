@@ -13,7 +13,7 @@ use coast_ssh::SshError;
 pub enum SyncError {
     /// Connecting, logging in or starting the helper failed.
     #[error(transparent)]
-    Ssh(#[from] SshError),
+    Ssh(Box<SshError>),
     /// The receiver of a local destination could not be started.
     #[error("cannot start the receiver {}: {error}", program.display())]
     Start {
@@ -45,7 +45,7 @@ pub enum SyncError {
     #[error("{connection} ({engine})")]
     ConnectionLost {
         /// What the connection says.
-        connection: SshError,
+        connection: Box<SshError>,
         /// What the transfer noticed of it.
         engine: EngineError,
     },
@@ -80,6 +80,12 @@ impl SyncError {
             Self::Timeout(_) => 30,
             Self::Interrupted => 20,
         }
+    }
+}
+
+impl From<SshError> for SyncError {
+    fn from(error: SshError) -> Self {
+        Self::Ssh(Box::new(error))
     }
 }
 

@@ -97,7 +97,7 @@ fn explain(error: EngineError, status: &ChannelStatus) -> SyncError {
         return error.into();
     }
     match status.wait() {
-        Err(connection) => SyncError::ConnectionLost { connection, engine: error },
+        Err(connection) => SyncError::ConnectionLost { connection: Box::new(connection), engine: error },
         // The helper said all there is to say before it ended; what is wrong is in the stream itself.
         Ok(ExitStatus::Code(0)) => error.into(),
         Ok(exit) => SyncError::ReceiverDied {

@@ -92,12 +92,11 @@ impl Args for SyncRules {
     }
 }
 
-/// What each option's values become.
-fn in_order(
-    matches: &ArgMatches,
-    patterns: &[(&str, fn(OsString) -> RuleArg)],
-    files: &[(&str, fn(PathBuf) -> RuleArg)],
-) -> Vec<RuleArg> {
+/// An option by name, and the rule that a value of it is.
+type Maker<T> = (&'static str, fn(T) -> RuleArg);
+
+/// The rules in the order typed.
+fn in_order(matches: &ArgMatches, patterns: &[Maker<OsString>], files: &[Maker<PathBuf>]) -> Vec<RuleArg> {
     fn collect<T: Clone + Send + Sync + 'static>(
         matches: &ArgMatches,
         name: &str,

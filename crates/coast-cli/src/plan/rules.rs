@@ -49,7 +49,7 @@ mod tests {
         std::fs::write(&file, "# comment\n*.log\n\n+ keep.tmp\n").unwrap();
         let rules = list(&[
             RuleArg::Include("first".into()),
-            RuleArg::ExcludeFrom(file.clone()),
+            RuleArg::ExcludeFrom(file),
             RuleArg::Protect("last".into()),
         ])
         .unwrap();
