@@ -93,6 +93,7 @@ impl Display for Report {
             "- {}, {} cores ({}), {}",
             machine.date, machine.cores, machine.processor, machine.kernel
         )?;
+        writeln!(out, "- load average {} when it began", machine.load)?;
         writeln!(out, "- {} at revision {}", machine.coast, machine.revision)?;
         writeln!(out, "- {}", machine.rsync)?;
         writeln!(out, "- {}", machine.ssh)?;
