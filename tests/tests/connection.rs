@@ -46,10 +46,8 @@ fn an_unknown_host_is_accepted_said_and_recorded() {
     let first = remote.push([""; 0], remote.path("src"), "space").run();
     first.assert_code(0).assert_says("SHA256:");
     let known = fs::read_to_string(remote.path("home/.ssh/known_hosts")).expect("the host was recorded");
-    assert!(
-        known.contains(&format!("[127.0.0.1]:{} {}", remote.sshd().port(), remote.sshd().host_key())),
-        "{known}"
-    );
+    // The name may be hashed, as the system's configuration has it.
+    assert!(known.contains(&remote.sshd().host_key()), "{known}");
     remote.push([""; 0], remote.path("src"), "space").run().assert_code(0).assert_does_not_say("SHA256:");
 }
 

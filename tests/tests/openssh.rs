@@ -1,7 +1,7 @@
 //! Pushes to a real OpenSSH server, as an unprivileged user with `sudo`: what the documented rsync command line did.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use coast_tests::{Aspects, Outcome, Remote, Seen, Shell, Snapshot, Sudo, Tree};
@@ -268,7 +268,10 @@ fn a_helper_that_was_cut_short_is_uploaded_again() {
     let cache = workspace.remote.account().home().join(".cache/coast");
     let listing = Snapshot::of(&cache);
     let (name, _) = listing.iter().find(|(path, _)| *path != Path::new(".")).expect("a helper was uploaded");
+    // Not written over: the helper may still be running its last steps.
+    fs::remove_file(cache.join(name)).expect("it was just listed");
     fs::write(cache.join(name), "").expect("root writes anywhere");
+    fs::set_permissions(cache.join(name), fs::Permissions::from_mode(0o755)).expect("root changes modes");
     workspace.push("branch");
     assert!(fs::metadata(cache.join(name)).expect("it is there again").len() > 0);
 }
