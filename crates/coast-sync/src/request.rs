@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use coast_engine::{Cancel, DestinationIs, EngineError, Monitor, RunReport, SenderConfig};
 use coast_filter::{RuleError, RuleList};
 use coast_ssh::Prompt;
-use coast_wire::Options;
+use coast_wire::{Event, Options};
 
 use crate::destination::{Destination, LocalReceiver};
 use crate::receiver_arguments::ReceiverArguments;
@@ -194,6 +194,14 @@ impl SyncRequest {
         sender.bytes_per_second = self.bytes_per_second.map(NonZeroU64::get);
         sender.threads = self.threads;
 
+        // As in rsync, a destination is made for nothing only if a slash says that it is a directory.
+        let named_directory = self.destination.path().as_os_str().as_encoded_bytes().ends_with(b"/");
+        if !named_directory && sender.sends_nothing()? {
+            monitor.event(&Event::Notice {
+                text: "nothing to send: rules or options leave out the whole source",
+            });
+            return Ok((RunReport::nothing(), None));
+        }
         match &self.destination {
             Destination::Remote(remote) => {
                 let (run, connection) = remote::send(sender, remote, &receiver, monitor, prompt, cancel)?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use coast_tree::{Stat, Timestamp};
+use coast_tree::{Kind, Stat, Timestamp};
 use coast_wire::{Options, OwnerName, Ownership};
 
 use super::LoginUser;
@@ -95,8 +95,11 @@ impl Attributes {
         if self.perms {
             return entry.mode;
         }
-        // What is there keeps its bits; what replaces another kind is new.
-        let kept = existing.filter(|stat| stat.kind == entry.kind());
+        // What is there keeps its bits; what replaces another kind is new, but for a device, FIFO or socket, which in
+        // rsync takes over those of anything but a directory.
+        let special = matches!(entry.what, WantedWhat::Special(..));
+        let kept =
+            existing.filter(|stat| stat.kind == entry.kind() || (special && stat.kind != Kind::Directory));
         let Some(kept) = kept else { return entry.mode & 0o777 & !self.umask };
         let mut mode = kept.mode;
         if self.executability && matches!(entry.what, WantedWhat::File { .. }) {

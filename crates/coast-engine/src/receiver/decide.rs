@@ -286,7 +286,10 @@ impl Run<'_> {
 
     /// The transfer root's own attributes.
     pub(super) fn look_at_root(&self, entry: &WantedEntry) -> Result<(), EngineError> {
-        let Some(root) = &self.root else { return Ok(()) };
+        let Some(root) = &self.root else {
+            self.tell_root(unchanged(EntryKind::Directory));
+            return Ok(());
+        };
         let handle = root.handle();
         let set = || -> io::Result<Wanted> {
             let existing = handle.stat_self()?;
@@ -298,6 +301,10 @@ impl Run<'_> {
                 handle.chown_self(wanted.uid, wanted.gid)?;
                 self.count(|stats| stats.chowned += 1);
             }
+            let mut change = differences(&existing, &wanted, EntryKind::Directory);
+            change.time =
+                wanted.mtime.filter(|&mtime| !same_time(mtime, existing.mtime)).map(|_| TimeChange::Kept);
+            self.tell_root(change);
             Ok(Wanted { mode: wanted.mode.filter(|&mode| mode != existing.mode), ..wanted })
         };
         match set() {
@@ -309,6 +316,20 @@ impl Run<'_> {
                 self.problem(b"", "cannot set the attributes of the directory", &error);
                 Ok(())
             }
+        }
+    }
+
+    fn tell_root(&self, change: Change) {
+        let change = match self.root_created {
+            true => Change { update: Update::Local, new: true, ..change },
+            false => Change {
+                owner: change.owner && self.options.owner,
+                group: change.group && self.options.group,
+                ..change
+            },
+        };
+        if change.new || change.perms || change.owner || change.group || change.time.is_some() {
+            self.changed(|| b".".to_vec(), change);
         }
     }
 

@@ -96,6 +96,10 @@ impl Destination {
         };
         let missing =
             std::fs::metadata(&directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        // As in rsync, a new name is not given in a directory that does not exist.
+        if missing && rename.is_some() && !how.make_parents {
+            return Err(failed("looking for the directory to put it in")(io::ErrorKind::NotFound.into()));
+        }
         if missing && how.dry_run {
             return Ok(Self { root: None, absolute: directory, rename, created: true, state: None });
         }

@@ -75,6 +75,18 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// The report of a run that had nothing to do.
+    pub fn nothing() -> Self {
+        let ready = Ready { uid: rustix::process::geteuid().as_raw(), confined: false };
+        Self {
+            sender: SenderStats::default(),
+            receiver: ReceiverStats::default(),
+            ready,
+            wire_sent_bytes: 0,
+            wire_received_bytes: 0,
+        }
+    }
+
     /// The exit code that rsync's users know: 23 when something was not transferred, 25 when `--max-delete` stopped
     /// deletions, 24 when source files vanished, else 0.
     pub fn exit_code(&self) -> u8 {
