@@ -61,10 +61,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Push a workspace to another machine
+    #[command(long_about = push::ABOUT, after_long_help = push::AFTER)]
     Push(push::PushArgs),
     /// Make a directory equal to another, with rsync's options
+    #[command(long_about = sync::ABOUT, after_long_help = sync::AFTER)]
     Sync(sync::SyncArgs),
     /// Show a push and a second one on this machine alone, and prove the result
+    #[command(long_about = demo::ABOUT)]
     Demo(demo::DemoArgs),
     /// Print the completions for a shell
     Completions {

@@ -11,7 +11,7 @@ use super::rules::PushRules;
 use super::size::parse_rate;
 use crate::remote_shell::{SshOption, parse_port};
 
-const ABOUT: &str = "\
+pub(super) const ABOUT: &str = "\
 Pushes the content of a local directory to a directory on another machine, which becomes equal to it: files, \
 directories, symlinks and devices are created, replaced and (at the very end) deleted; the SSH user owns everything \
 in the end; missing parents of the destination are made. It does in one run what this did, and `chown -R` after it:
@@ -23,10 +23,14 @@ in the end; missing parents of the destination are made. It does in one run what
     --exclude .react-router --exclude .next \\
     -e \"ssh -p PORT -i KEY\" LOCAL/ USER@HOST:PATH/
 
-Executability follows the source. Content is compared, not times: what is right is not touched, so no file watcher \
-wakes up, and modification times are those of the transfer. Files that could not be read or that vanished are warnings.";
+Executability follows the source; modification times are those of the transfer. Files that could not be read or that \
+vanished are warnings.
 
-const AFTER: &str = "\
+Two promises differ from rsync. What is right is not touched: content is compared, not times, and an entry whose content, \
+kind and mode are right keeps its inode and modification time, so no file watcher wakes up. What is new is not \
+deleted: nothing is deleted that appeared at the destination while the run went on.";
+
+pub(super) const AFTER: &str = "\
 EXAMPLES
   coast push ./workspace dev@host:/data/workspaces/shop/1
   coast push -p 2222 -i ~/.ssh/dev_key . dev@host:/data/workspaces/shop/1
@@ -41,7 +45,7 @@ comes with its bytes in hex as \"path_bytes\".";
 
 /// Arguments of `coast push`.
 #[derive(Debug, Args)]
-#[command(args_override_self = true, long_about = ABOUT, after_long_help = AFTER)]
+#[command(args_override_self = true)]
 pub(crate) struct PushArgs {
     /// The local directory; its content is what is pushed, with or without a trailing slash
     #[arg(value_name = "LOCAL", value_hint = ValueHint::DirPath)]

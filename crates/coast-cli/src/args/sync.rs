@@ -10,7 +10,7 @@ use super::push::Rate;
 use super::rules::SyncRules;
 use crate::refused;
 
-const ABOUT: &str = "\
+pub(super) const ABOUT: &str = "\
 Makes DST equal to SRC, with rsync's options: a script changes one word. A trailing slash on SRC means its content, \
 without one SRC itself goes into DST. DST is a local path, [USER@]HOST:PATH or ssh://[USER@]HOST[:PORT]/PATH; a \
 relative remote path starts at the user's home. Any other option of rsync is refused by name, with what to use \
@@ -20,7 +20,7 @@ Two promises differ from rsync. What is right is not touched: an entry whose con
 keeps its inode and modification time, with or without -t. What is new is not deleted: nothing is deleted that \
 appeared at the destination while the run went on. And deletion always comes last, whichever --delete is given.";
 
-const AFTER: &str = "\
+pub(super) const AFTER: &str = "\
 EXAMPLES
   coast sync -rlDzP --delete-after --rsync-path=\"sudo rsync\" ./src/ dev@host:/srv/src/
   coast sync -a --delete -e \"ssh -p 2222 -i ~/.ssh/key\" build/ host:site/
@@ -31,7 +31,7 @@ The value of -e, or of RSYNC_RSH, is read for -p, -l, -i, -J and -o; no program 
 
 /// Arguments of `coast sync`.
 #[derive(Debug, Args)]
-#[command(args_override_self = true, disable_help_flag = true, long_about = ABOUT, after_long_help = AFTER)]
+#[command(args_override_self = true, disable_help_flag = true)]
 pub(crate) struct SyncArgs {
     /// The local file or directory; a trailing slash means its content
     #[arg(value_name = "SRC", value_hint = ValueHint::AnyPath)]
