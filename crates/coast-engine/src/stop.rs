@@ -21,13 +21,26 @@ pub(crate) struct Stop {
 
 struct State {
     running: Option<Sender<()>>,
-    failure: Option<EngineError>,
+    outcome: Outcome,
+}
+
+/// What is known of how the run ended.
+enum Outcome {
+    /// Nothing yet: a failure that is learned of now is the reason.
+    Open,
+    Well,
+    Failed(EngineError),
+    /// The failure was taken.
+    Told,
 }
 
 impl Stop {
     pub(crate) fn new() -> Self {
         let (running, stopped) = bounded(0);
-        Self { stopped, shared: Arc::new(Mutex::new(State { running: Some(running), failure: None })) }
+        Self {
+            stopped,
+            shared: Arc::new(Mutex::new(State { running: Some(running), outcome: Outcome::Open })),
+        }
     }
 
     /// A channel that is disconnected when the run stops.
@@ -41,14 +54,24 @@ impl Stop {
 
     /// Ends the run well.
     pub(crate) fn finish(&self) {
+        let mut state = self.lock();
+        state.running = None;
+        if matches!(state.outcome, Outcome::Open) {
+            state.outcome = Outcome::Well;
+        }
+    }
+
+    /// Ends the run; why is still to be learned.
+    pub(crate) fn halt(&self) {
         self.lock().running = None;
     }
 
-    /// Ends the run because of `error`, unless it has ended already.
+    /// Ends the run because of `error`, unless how it ended is known already.
     pub(crate) fn fail(&self, error: EngineError) {
         let mut state = self.lock();
-        if state.running.take().is_some() {
-            state.failure = Some(error);
+        state.running = None;
+        if matches!(state.outcome, Outcome::Open) {
+            state.outcome = Outcome::Failed(error);
         }
     }
 
@@ -66,7 +89,14 @@ impl Stop {
 
     /// Why the run failed, if it did.
     pub(crate) fn take_failure(&self) -> Option<EngineError> {
-        self.lock().failure.take()
+        let mut state = self.lock();
+        if !matches!(state.outcome, Outcome::Failed(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut state.outcome, Outcome::Told) {
+            Outcome::Failed(error) => Some(error),
+            _ => None,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

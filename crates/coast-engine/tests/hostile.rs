@@ -12,7 +12,7 @@ use coast_engine::{
 };
 use coast_tree::ContentHash;
 use coast_wire::limits::{
-    MAX_CHUNKS_AHEAD, MAX_DELTA_BYTES, MAX_PART_ENTRIES, MAX_TARGET_BYTES, MAX_WHOLE_BYTES, WINDOW_ENTRIES,
+    CHUNK_BYTES, MAX_CHUNKS_AHEAD, MAX_DELTA_BYTES, MAX_PART_ENTRIES, MAX_TARGET_BYTES, WINDOW_ENTRIES,
 };
 use coast_wire::{
     Class, Entry, FileId, FrameReader, Need, Options, Pack, Part, Piece, Range, Ready, Time, ToReceiver,
@@ -264,7 +264,7 @@ fn answer_forged(
 fn forged_content_never_makes_a_file() {
     let hash = [1; 32];
     let chunk = |file, sequence, piece| ToReceiver::Chunk { file, attempt: 0, sequence, piece };
-    static LONG: [u8; MAX_WHOLE_BYTES as usize + 1] = [0; MAX_WHOLE_BYTES as usize + 1];
+    static LONG: [u8; CHUNK_BYTES + 1] = [0; CHUNK_BYTES + 1];
     let whole_hash = *ContentHash::of(&LONG).as_bytes();
     type Forged = Box<dyn Fn(FileId) -> Vec<ToReceiver<'static>>>;
     let cases: Vec<(u64, &str, Forged)> = vec![

@@ -170,8 +170,8 @@ pub fn send(
                 &run.progress,
             );
             if written.is_err() {
-                // The reader learns the reason from the other side, if that still can say one.
-                run.stop.finish();
+                // Why is what the other side still says, if it says anything.
+                run.stop.halt();
             }
             written
         });
