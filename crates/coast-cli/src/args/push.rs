@@ -51,7 +51,9 @@ pub(crate) struct PushArgs {
     #[arg(value_name = "LOCAL", value_hint = ValueHint::DirPath)]
     pub(crate) local: PathBuf,
 
-    /// Where it goes: [USER@]HOST:PATH, ssh://[USER@]HOST[:PORT]/PATH, or a local directory
+    /// Where it goes.
+    // Not from the comment above: brackets are links there.
+    #[arg(help = "Where it goes: [USER@]HOST:PATH, ssh://[USER@]HOST[:PORT]/PATH, or a local directory")]
     #[arg(value_name = "[USER@]HOST:PATH", value_hint = ValueHint::Other)]
     pub(crate) destination: OsString,
 

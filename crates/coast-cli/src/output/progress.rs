@@ -48,8 +48,6 @@ pub(crate) struct Moment {
     pub(crate) offered_bytes: u64,
     pub(crate) walk_done: bool,
     pub(crate) settled_entries: u64,
-    pub(crate) wanted_files: u64,
-    pub(crate) wanted_bytes: u64,
     pub(crate) sent_bytes: u64,
     pub(crate) wire_sent_bytes: u64,
     pub(crate) wire_received_bytes: u64,
@@ -64,8 +62,6 @@ impl Moment {
             offered_bytes: read(&progress.offered_bytes),
             walk_done: read(&progress.walk_done) != 0,
             settled_entries: read(&progress.settled_entries),
-            wanted_files: read(&progress.wanted_files),
-            wanted_bytes: read(&progress.wanted_bytes),
             sent_bytes: read(&progress.sent_bytes),
             wire_sent_bytes: read(&progress.wire_sent_bytes),
             wire_received_bytes: read(&progress.wire_received_bytes),
@@ -75,20 +71,29 @@ impl Moment {
     /// One line for people.
     pub(crate) fn line(&self) -> String {
         format!(
-            "{} of {}{} entries, {} of {} sent ({} over the wire)",
+            "{} of {}{} entries, {} sent ({} over the wire)",
             Grouped(self.settled_entries),
             Grouped(self.offered_entries),
             if self.walk_done { "" } else { "+" },
             Size(self.sent_bytes),
-            Size(self.wanted_bytes),
             Size(self.wire_sent_bytes)
         )
+    }
+
+    /// How far the run is, in thousandths: by entries or by bytes, whichever is further. Entries alone would stand still
+    /// during a large file, bytes alone while nothing needs to be sent.
+    fn permille(&self) -> u64 {
+        let part = |done: u64, all: u64| match all {
+            0 => 0,
+            all => u64::try_from(u128::from(done.min(all)) * 1000 / u128::from(all)).unwrap_or(1000),
+        };
+        part(self.settled_entries, self.offered_entries).max(part(self.sent_bytes, self.offered_bytes))
     }
 }
 
 /// A bar on standard error, hidden where that is no terminal.
 pub(crate) fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{bar:24} {elapsed:>4}  {wide_msg}");
     // The template is a constant; if it were wrong the bar would look plain.
     if let Ok(style) = style {
@@ -102,9 +107,39 @@ pub(crate) fn draw(bar: &ProgressBar, progress: &Arc<Progress>) -> Ticker {
     let (bar, progress) = (bar.clone(), Arc::clone(progress));
     Ticker::start(Duration::from_millis(250), move || {
         let moment = Moment::of(&progress);
-        bar.set_length(moment.offered_entries.max(1));
-        bar.set_position(moment.settled_entries);
+        bar.set_position(moment.permille());
         bar.set_message(moment.line());
         bar.tick();
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_as_far_as_its_entries_or_its_bytes() {
+        let progress = Progress::default();
+        assert_eq!(Moment::of(&progress).permille(), 0);
+        progress.offered_entries.store(4, Ordering::Relaxed);
+        progress.offered_bytes.store(1000, Ordering::Relaxed);
+        progress.settled_entries.store(1, Ordering::Relaxed);
+        progress.sent_bytes.store(100, Ordering::Relaxed);
+        assert_eq!(Moment::of(&progress).permille(), 250);
+        progress.sent_bytes.store(900, Ordering::Relaxed);
+        assert_eq!(Moment::of(&progress).permille(), 900);
+        // A file that grew while it was read is sent beyond what was offered.
+        progress.sent_bytes.store(2000, Ordering::Relaxed);
+        assert_eq!(Moment::of(&progress).permille(), 1000);
+    }
+
+    #[test]
+    fn a_ticker_ticks_until_it_is_dropped() {
+        let (ticked, ticks) = mpsc::channel();
+        let ticker = Ticker::start(Duration::from_millis(1), move || drop(ticked.send(())));
+        ticks.recv().unwrap();
+        drop(ticker);
+        while ticks.try_recv().is_ok() {}
+        assert_eq!(ticks.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+    }
 }
