@@ -6,7 +6,8 @@ use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use coast_sync::{
@@ -30,7 +31,8 @@ pub(crate) struct Human {
     bar: ProgressBar,
     ticker: Mutex<Option<Ticker>>,
     told: Mutex<HashSet<Vec<u8>>>,
-    started: OnceLock<()>,
+    /// Whether the bar is drawn, so that it must give way to every line.
+    drawing: AtomicBool,
 }
 
 impl Human {
@@ -41,21 +43,22 @@ impl Human {
             bar: bar(),
             ticker: Mutex::new(None),
             told: Mutex::new(HashSet::new()),
-            started: OnceLock::new(),
+            drawing: AtomicBool::new(false),
         }
     }
 
     fn print(&self, line: &str) {
-        if self.started.get().is_some() {
-            self.bar.suspend(|| self.lines.print(line));
-        } else {
-            self.lines.print(line);
-        }
+        self.beside_the_bar(|| self.lines.print(line));
     }
 
     fn complain(&self, text: &str) {
         self.lines.flush();
-        self.bar.suspend(|| complain(text));
+        self.beside_the_bar(|| complain(text));
+    }
+
+    fn beside_the_bar(&self, print: impl FnOnce()) {
+        // Suspending a bar that was never drawn would draw it.
+        if self.drawing.load(Ordering::Acquire) { self.bar.suspend(print) } else { print() }
     }
 
     fn changed(&self, path: &[u8], change: &Change) {
@@ -104,7 +107,9 @@ impl Human {
 
     fn stop_drawing(&self) {
         drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
-        self.bar.finish_and_clear();
+        if self.drawing.swap(false, Ordering::AcqRel) {
+            self.bar.finish_and_clear();
+        }
     }
 
     fn tell_end(&self, report: &SyncReport) {
@@ -161,11 +166,12 @@ impl Monitor for Human {
     }
 
     fn started(&self, progress: &Arc<Progress>) {
-        // Marks that there may be a bar to draw around.
-        let _ = self.started.set(());
         let on_terminal = io::stderr().is_terminal();
         let ticker = match self.options.progress {
-            ProgressWish::OnTerminal | ProgressWish::Always if on_terminal => draw(&self.bar, progress),
+            ProgressWish::OnTerminal | ProgressWish::Always if on_terminal => {
+                self.drawing.store(true, Ordering::Release);
+                draw(&self.bar, progress)
+            }
             ProgressWish::Always => {
                 let progress = Arc::clone(progress);
                 Ticker::start(Duration::from_secs(1), move || complain(&Moment::of(&progress).line()))

@@ -136,7 +136,8 @@ mod tests {
     #[test]
     fn a_ticker_ticks_until_it_is_dropped() {
         let (ticked, ticks) = mpsc::channel();
-        let ticker = Ticker::start(Duration::from_millis(1), move || drop(ticked.send(())));
+        let tick = move || ticked.send(()).unwrap_or_default();
+        let ticker = Ticker::start(Duration::from_millis(1), tick);
         ticks.recv().unwrap();
         drop(ticker);
         while ticks.try_recv().is_ok() {}
