@@ -207,7 +207,6 @@ pub(crate) fn explain(error: clap::Error, command: &mut clap::Command) -> clap::
         }
         None => return error,
     };
-    let message = format!("{message}\n\nFor all options, try 'coast sync --help'.");
     match command.find_subcommand_mut("sync") {
         Some(sync) => sync.error(ErrorKind::UnknownArgument, message),
         None => error,
