@@ -439,3 +439,33 @@ rsync_agrees_that! {
     an_anchor_in_a_rule_file_without_slash_on_the_source: Case::new(
         pattern_tree().file(".rules", "- /foo\n").file("d/.rules", "- /foo\n"), tree(), "-r").filter(": .rules").from("src");
 }
+
+// What random cases found.
+rsync_agrees_that! {
+    a_new_name_in_a_missing_directory_is_refused: Case::new(files(&["b"]), tree(), "-r").from("src/b").to("dst/new").without_destination();
+    nothing_to_send_makes_no_destination: Case::new(files(&["d/a"]), tree(), "-r --exclude=*").from("src/d").to("dst/new");
+    nothing_to_send_makes_a_destination_with_a_slash:
+        Case::new(files(&["a"]), tree(), "-r --exclude=*").from("src/a").without_destination();
+    nothing_to_send_leaves_a_file_in_the_way_alone: Case::new(files(&["d/a"]), files(&["f"]), "-r --exclude=*").from("src/d").to("dst/f");
+    nothing_to_send_into_a_missing_parent_is_refused:
+        Case::new(files(&["a"]), tree(), "-r --exclude=*").from("src/a").to("dst/new").without_destination();
+    directories_skipped_make_no_destination: Case::new(files(&["a"]), tree(), "-l").to("dst").without_destination();
+    an_empty_directory_takes_the_name_of_a_missing_destination: Case::new(tree().dir("b"), tree(), "-r").from("src/b").to("dst/new");
+    a_directory_emptied_by_rules_takes_the_name_of_a_missing_destination:
+        Case::new(files(&["b/x"]), tree(), "-r --exclude=x").from("src/b").to("dst/new");
+    an_empty_directory_goes_into_a_destination_with_a_slash: Case::new(tree().dir("b"), tree(), "-r").from("src/b").to("dst/new/");
+    with_p_an_inherited_set_gid_bit_goes: Case::new(
+        tree().dir("c").mode(0o2755).file("c/a/f", "x").dir("c/a"), tree(), "-rp").umask(0);
+    without_p_an_inherited_set_gid_bit_stays: Case::new(
+        tree().dir("b").dir("b/b").mode(0o555), tree().dir("b").mode(0o2755), "-r").umask(0o027);
+    a_special_keeps_the_bits_of_what_it_replaces: Case::new(
+        tree().fifo("a").socket("b").char_device("c", 1, 3).fifo("d").fifo("e"),
+        tree().file("a", "x").mode(0o755).symlink("b", "x").socket("c").mode(0o600).char_device("d", 1, 5).mode(0o4711).dir("e").mode(0o700),
+        "-rlD");
+    a_file_does_not_keep_the_bits_of_what_it_replaces: Case::new(
+        files(&["a", "b", "c"]), tree().fifo("a").mode(0o755).symlink("b", "x").dir("c").mode(0o700), "-rlD");
+    a_single_file_knows_no_rule_file:
+        Case::new(files(&["a"]).file(".rules", "- a\n"), tree(), "-r").filter(": .rules").from("src/a");
+    a_directory_by_name_knows_its_own_rule_file_only: Case::new(
+        files(&["d/a", "d/b"]).file(".rules", "- a\n").file("d/.rules", "- b\n"), tree(), "-r").filter(": .rules").from("src/d");
+}

@@ -334,9 +334,7 @@ fn a_change_on_the_other_side_that_keeps_size_and_time_is_undone() {
 #[test]
 fn a_moved_file_is_not_sent_again() {
     let place = Sandbox::new();
-    let content = coast_tests::noise(1, 4 << 20);
-    Tree::new().file("old/name", &content).build(place.path("src"));
-    // What the destination holds is known from the run that put it there.
+    Tree::new().file("old/name", coast_tests::noise(1, 4 << 20)).build(place.path("src"));
     sync(&place, &["-r", "src/", "dst/"]).run().assert_code(0);
     fs::rename(place.path("src/old"), place.path("src/new")).expect("the sandbox is ours");
     let outcome = sync(&place, &["-r", "--delete", "--json", "src/", "dst/"]).run();
