@@ -13,7 +13,8 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 /// Ciphers in the order of their speed here. AES-128-GCM moved 650 MiB/s where the library's default, ChaCha20, moved
-/// 420; the rest is for servers that have neither.
+/// 420; the rest is for servers that have neither. They come from `ring`: with `aws-lc-rs` a GiB took 0.61 s of
+/// processor time instead of 0.70 s, which did not show in the throughput, and the program grew by 0.7 MB.
 const CIPHERS: [cipher::Name; 6] = [
     cipher::AES_128_GCM,
     cipher::AES_256_GCM,
