@@ -81,9 +81,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let machine = Machine::describe(&contenders)?;
     scenario::warm_up(&site, &contenders, &interrupt)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut failed = Vec::new();
     for scenario in scenarios {
-        outcomes.push(scenario.measure(&site, &contenders, &inputs, options.runs, &interrupt)?);
+        interrupt.check()?;
+        match scenario.measure(&site, &contenders, &inputs, options.runs, &interrupt) {
+            Ok(outcome) => outcomes.push(outcome),
+            // What the others take is worth knowing all the same.
+            Err(error) => {
+                eprintln!("{}: {error:#}", scenario.title());
+                failed.push(scenario.title());
+            }
+        }
     }
+    interrupt.check()?;
 
     let report = Report { machine, inputs: inputs.describe(), outcomes };
     if report.is_complete() {
@@ -95,6 +105,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     } else {
         print!("{report}");
     }
+    ensure!(failed.is_empty(), "no figures for: {}", failed.join(", "));
     Ok(())
 }
 
