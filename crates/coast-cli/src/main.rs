@@ -24,6 +24,9 @@ use crate::args::{Cli, Command};
 /// The exit code for a command line that is not understood.
 const USAGE: u8 = 1;
 
+/// The exit code for a local file that cannot be read or written.
+const FILE_IO: u8 = 11;
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_else(|| "coast".into());
@@ -58,7 +61,9 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::complain(&format!("{error:#}"));
-            ExitCode::from(USAGE)
+            // A file of rules that cannot be read is no mistake in the command line.
+            let unreadable = error.chain().any(|cause| cause.is::<std::io::Error>());
+            ExitCode::from(if unreadable { FILE_IO } else { USAGE })
         }
     }
 }

@@ -34,11 +34,7 @@ pub struct Progress {
     pub walk_done: AtomicU64,
     /// Entries of settled parts so far.
     pub settled_entries: AtomicU64,
-    /// Files asked for so far, as content or delta.
-    pub wanted_files: AtomicU64,
-    /// Size of the files asked for so far, in bytes.
-    pub wanted_bytes: AtomicU64,
-    /// Bytes of those files sent so far (before compression).
+    /// Bytes of files read to be sent so far (before compression).
     pub sent_bytes: AtomicU64,
     /// Bytes written to the stream.
     pub wire_sent_bytes: AtomicU64,

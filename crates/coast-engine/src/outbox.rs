@@ -174,15 +174,15 @@ impl Pace {
 
 impl Outgoings {
     /// Writes until the run stops, then what is left, then drops the stream so that the other side sees its end.
-    pub(crate) fn write_to(
+    pub(crate) fn write_to<W: Write>(
         self,
         outbox: &Outbox,
-        mut stream: impl Write,
+        mut stream: W,
         alive: &[u8],
         mut pace: Pace,
         progress: &Progress,
     ) -> Result<(), WireError> {
-        let mut write = |bytes: &[u8], pace: &mut Pace| -> Result<(), WireError> {
+        let write = |stream: &mut W, bytes: &[u8], pace: &mut Pace| -> Result<(), WireError> {
             // A slice at a time, so that a low limit does not make one long pause of a large frame.
             for slice in bytes.chunks(64 << 10) {
                 pace.wait(slice.len(), &outbox.stop);
@@ -197,9 +197,11 @@ impl Outgoings {
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {
                     if let Some(frame) = outbox.take()? {
-                        write(&frame, &mut pace)?;
+                        write(&mut stream, &frame, &mut pace)?;
                         continue;
                     }
+                    // What the stream itself gathers must not wait either.
+                    stream.flush()?;
                     crossbeam_channel::select! {
                         recv(self.queue) -> next => match next { Ok(next) => next, Err(_) => break },
                         recv(outbox.stop.stopped()) -> _ => break,
@@ -208,15 +210,15 @@ impl Outgoings {
                 }
             };
             if let Outgoing::Frame(frame) = next {
-                write(&frame, &mut pace)?;
+                write(&mut stream, &frame, &mut pace)?;
             }
         }
         loop {
             match self.queue.recv_timeout(Duration::ZERO) {
-                Ok(Outgoing::Frame(frame)) => write(&frame, &mut pace)?,
+                Ok(Outgoing::Frame(frame)) => write(&mut stream, &frame, &mut pace)?,
                 Ok(Outgoing::Wake) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => match outbox.take()? {
-                    Some(frame) => write(&frame, &mut pace)?,
+                    Some(frame) => write(&mut stream, &frame, &mut pace)?,
                     None => break,
                 },
             }

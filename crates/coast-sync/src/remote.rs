@@ -1,10 +1,9 @@
 //! A destination on another machine: connect, start the helper there, run the transfer over its two streams.
 
-use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
 
 use coast_engine::{Cancel, EngineError, Monitor, RunReport, SenderConfig};
-use coast_ssh::{ChannelStatus, ChannelWriter, ExitStatus, HelperSpec, Prompt, RunsAs, Session, SshError};
+use coast_ssh::{ChannelStatus, ExitStatus, HelperSpec, Prompt, RunsAs, Session, SshError};
 
 use crate::SyncError;
 use crate::destination::{RemoteDestination, RemoteHelper};
@@ -50,25 +49,9 @@ pub(crate) fn send(
         let closer = session.closer();
         move || closer.close()
     });
-    let run = coast_engine::send(sender, reader, AtOnce(writer), monitor, cancel)
+    let run = coast_engine::send(sender, reader, writer, monitor, cancel)
         .map_err(|error| explain(error, &status))?;
     Ok((run, report))
-}
-
-/// The input of the helper, without the channel's own collecting of small writes: the engine packs what is small
-/// itself, and what it writes must leave, or both sides would wait for each other.
-struct AtOnce(ChannelWriter);
-
-impl Write for AtOnce {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let written = self.0.write(data)?;
-        self.0.flush()?;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
 }
 
 fn helper_spec(remote: &RemoteDestination, receiver: &ReceiverArguments) -> Result<HelperSpec, SyncError> {

@@ -21,11 +21,8 @@ impl WorkingDirectory {
 
 impl MergeFiles for WorkingDirectory {
     fn read(&self, _dir: &[u8], name: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        match self.content(OsStr::from_bytes(name)) {
-            Ok(content) => Ok(Some(content)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        // A missing one is an error here, told in the system's words.
+        self.content(OsStr::from_bytes(name)).map(Some)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Context;
-use coast_sync::RuleList;
+use coast_sync::{RuleError, RuleList};
 
 use super::merge_files::WorkingDirectory;
 use crate::args::rules::RuleArg;
@@ -20,7 +20,7 @@ pub(super) fn list(arguments: &[RuleArg]) -> anyhow::Result<RuleList> {
 fn add(list: &mut RuleList, argument: &RuleArg) -> anyhow::Result<()> {
     let files = WorkingDirectory;
     match argument {
-        RuleArg::Filter(rule) => list.filter(rule.as_bytes(), &files)?,
+        RuleArg::Filter(rule) => list.filter(rule.as_bytes(), &files).map_err(explain)?,
         RuleArg::Exclude(pattern) => list.exclude(pattern.as_bytes())?,
         RuleArg::Include(pattern) => list.include(pattern.as_bytes())?,
         RuleArg::Protect(pattern) => list.protect(pattern.as_bytes())?,
@@ -36,6 +36,16 @@ fn add(list: &mut RuleList, argument: &RuleArg) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A merge file that cannot be read: the system's answer once, as a cause of its own.
+fn explain(error: RuleError) -> anyhow::Error {
+    match error {
+        RuleError::MergeFile { file, source } => {
+            anyhow::Error::new(source).context(format!("cannot read merge file {}", file.escape_ascii()))
+        }
+        error => error.into(),
+    }
 }
 
 #[cfg(test)]
