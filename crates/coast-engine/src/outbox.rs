@@ -5,7 +5,7 @@
 //! the writer takes the pack itself only when the queue is empty, so a pack can never overtake an earlier one.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use coast_wire::{Bottleneck, Class, Compressor, LevelControl, Pack, WireError};
@@ -74,8 +74,8 @@ impl Outbox {
         }
         if gathering.pack.len() >= CONTROL_PACK_BYTES {
             self.queue_pack(&mut gathering)?;
-        } else if before == 0 && self.queue.is_empty() {
-            // A full queue needs no waking.
+        } else if self.queue.is_empty() {
+            // The writer may be asleep, or may just have found the pack locked. A full queue needs no waking.
             let _ = self.queue.try_send(Outgoing::Wake);
         }
         Ok(())
@@ -112,7 +112,13 @@ impl Outbox {
 
     /// Takes what was gathered, if anything was.
     fn take(&self) -> Result<Option<Vec<u8>>, WireError> {
-        let mut gathering = self.lock();
+        // The writer must not wait here: whoever has the lock may wait for the writer to drain the queue. It is woken
+        // when the lock is free again.
+        let mut gathering = match self.gathering.try_lock() {
+            Ok(gathering) => gathering,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
         // Checked under the lock: a frame queued by now is older than the pack.
         if gathering.pack.is_empty() || !self.queue.is_empty() {
             return Ok(None);

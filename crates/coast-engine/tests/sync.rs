@@ -441,3 +441,26 @@ fn nothing_to_send_is_known_before_anything_is_made() {
     config.options.recursive = false;
     assert!(config.sends_nothing().unwrap());
 }
+
+#[test]
+fn file_of_many_chunks_arrives_whatever_worker_is_slow() {
+    let pair = Pair::new();
+    let path = pair.source().join("large");
+    let file = fs::File::create(&path).unwrap();
+    file.set_len(400 << 20).unwrap();
+    for compress in [false, true] {
+        let _ = fs::remove_dir_all(pair.destination());
+        let mut config = pair.config();
+        config.compress = compress;
+        config.threads = std::num::NonZeroUsize::new(8);
+        let report = pair.run(config, &VoidMonitor).unwrap();
+        assert_eq!(report.receiver.literal_bytes, 400 << 20);
+        assert_eq!(fs::metadata(pair.destination().join("large")).unwrap().len(), 400 << 20);
+    }
+    // Many small differences: more commands than fit into one chunk.
+    for place in 0..4000u64 {
+        std::os::unix::fs::FileExt::write_all_at(&file, &noise(place, 600), place * 100_000).unwrap();
+    }
+    let report = pair.sync_and_compare();
+    assert!(report.receiver.matched_bytes > 100 << 20, "{report:?}");
+}

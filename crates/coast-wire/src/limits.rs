@@ -20,8 +20,13 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 /// A file up to this many bytes travels whole in one message; a larger one in chunks.
 pub const MAX_WHOLE_BYTES: u64 = CHUNK_BYTES as u64;
 
-/// Delta bytes of one chunk: the literals of a window that matched nothing, and its commands.
-pub const MAX_DELTA_BYTES: usize = 2 * CHUNK_BYTES + (64 << 10);
+/// Delta bytes of one chunk: what was gathered, the literals of a window that matched nothing, the blocks that were
+/// held back before, and their commands.
+pub const MAX_DELTA_BYTES: usize = 5 << 20;
+
+/// Bytes of a block up to which a file is diffed, so that nine blocks held back fit into one chunk. Files of more
+/// than some 130 GB are sent whole.
+pub const MAX_DIFF_BLOCK_BYTES: u32 = 384 << 10;
 
 /// Entries in one part of a directory's listing.
 pub const MAX_PART_ENTRIES: usize = 8 << 10;
@@ -30,8 +35,15 @@ pub const MAX_PART_ENTRIES: usize = 8 << 10;
 /// settled. This is the window that bounds the memory of both sides, whatever the size of the tree.
 pub const WINDOW_ENTRIES: usize = 48 << 10;
 
-/// Chunks of one large file that may arrive ahead of the next one in order.
-pub const MAX_CHUNKS_AHEAD: u32 = 64;
+/// Chunks of one large file that a sender may let overtake one that leaves late.
+pub const MAX_OVERTAKING_CHUNKS: u32 = 32;
+
+/// Chunks of one large file that a receiver holds ahead of the next one in order; workers that bring later ones wait.
+pub const MAX_CHUNKS_HELD: u32 = 64;
+
+/// How far ahead of the next one a chunk can be at all: what is held, what waits (one for each of at most 8 workers),
+/// and what may overtake. Beyond that the sender breaks its own rule.
+pub const MAX_CHUNKS_AHEAD: u32 = MAX_CHUNKS_HELD + 8 + MAX_OVERTAKING_CHUNKS;
 
 /// Bytes of a path relative to the transfer root.
 pub const MAX_PATH_BYTES: usize = 16 << 10;

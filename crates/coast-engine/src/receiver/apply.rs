@@ -67,7 +67,7 @@ impl Run<'_> {
             }
             ToReceiver::Chunk { file, attempt, sequence, piece } => {
                 let (part, lane) = self.transfer_of(file)?;
-                let turn = lane.deposit(attempt, sequence, &piece).map_err(Failure::Run)?;
+                let turn = lane.deposit(attempt, sequence, &piece, self.stop).map_err(Failure::Run)?;
                 self.apply_pieces(&part, file.index, &lane, turn, hands)
             }
             ToReceiver::Hash { file, hash } => {

@@ -79,7 +79,7 @@ impl Run<'_> {
             let LateDirectory { path, mode, mtime } = item.map_err(spill_failed)?;
             let set = || -> io::Result<()> {
                 let dir = root.dir(&RelPath::new(&path).map_err(io::Error::other)?)?;
-                set_directory(&dir, mode, mtime)
+                set_directory(&dir, mode, mtime, self.options.perms)
             };
             if let Err(error) = set() {
                 self.problem(&path, "cannot set the attributes of the directory", &error);
@@ -89,8 +89,16 @@ impl Run<'_> {
     }
 }
 
-fn set_directory(dir: &DirHandle, mode: Option<u32>, mtime: Option<(i64, u32)>) -> io::Result<()> {
+fn set_directory(
+    dir: &DirHandle,
+    mode: Option<u32>,
+    mtime: Option<(i64, u32)>,
+    exact_mode: bool,
+) -> io::Result<()> {
     let stat = dir.stat_self()?;
+    // Without `-p` a directory keeps the set-group bit that it got from the one it is in.
+    let inherited = if exact_mode { 0 } else { stat.mode & 0o2000 };
+    let mode = mode.map(|mode| mode | inherited);
     if let Some((secs, nanos)) = mtime {
         let mtime = Timestamp::new(secs, nanos);
         if !same_time(mtime, stat.mtime) {

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use coast_tree::{ContentHash, ContentHasher, FileIdentity, Name, Stat};
 use coast_wire::Piece;
-use coast_wire::limits::MAX_CHUNKS_AHEAD;
+use coast_wire::limits::{MAX_CHUNKS_AHEAD, MAX_CHUNKS_HELD};
 
 use super::staging::Staged;
 use crate::error::EngineError;
+use crate::stop::Stop;
 
 /// The transfer of one file.
 pub(super) struct Lane {
@@ -20,6 +22,8 @@ pub(super) struct Lane {
     /// What was at the file's place when it was decided upon.
     pub(super) existing: Option<Stat>,
     state: Mutex<State>,
+    /// A piece was applied, or the lane was closed.
+    moved: Condvar,
 }
 
 /// What a delta refers to.
@@ -111,7 +115,7 @@ pub(super) enum Turn {
 
 impl Lane {
     pub(super) fn new(basis: Option<Basis>, signature_bytes: usize, existing: Option<Stat>) -> Self {
-        Self { signature_bytes, basis, existing, state: Mutex::default() }
+        Self { signature_bytes, basis, existing, state: Mutex::default(), moved: Condvar::new() }
     }
 
     /// Takes in a piece. The lane goes to whoever brings the next one in order, unless somebody has it.
@@ -120,8 +124,21 @@ impl Lane {
         attempt: u32,
         sequence: u32,
         piece: &Piece<'_>,
+        stop: &Stop,
     ) -> Result<Turn, EngineError> {
         let mut state = self.lock();
+        while !state.closed
+            && attempt == state.attempt
+            && sequence > state.next.saturating_add(MAX_CHUNKS_HELD)
+            && sequence <= state.next.saturating_add(MAX_CHUNKS_AHEAD)
+        {
+            // The one that is next is in the hands of another worker, which waits for nobody.
+            if stop.is_stopped() {
+                return Ok(Turn::None);
+            }
+            let waited = self.moved.wait_timeout(state, Duration::from_millis(200));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         if state.closed || attempt < state.attempt {
             // Left over from a try that was given up.
             return Ok(Turn::None);
@@ -131,7 +148,7 @@ impl Lane {
             state.next = 0;
             state.waiting.clear();
         }
-        if sequence < state.next || sequence - state.next > MAX_CHUNKS_AHEAD {
+        if sequence < state.next || sequence > state.next.saturating_add(MAX_CHUNKS_AHEAD) {
             return Err(EngineError::Protocol("it sent pieces of a file out of order"));
         }
         if state.waiting.insert(sequence, OwnedPiece::from_wire(piece)).is_some() {
@@ -148,6 +165,7 @@ impl Lane {
     pub(super) fn next(&self, target: Box<Target>) -> Turn {
         let mut state = self.lock();
         state.busy = false;
+        self.moved.notify_all();
         state.turn(Some(target))
     }
 
@@ -155,6 +173,7 @@ impl Lane {
     pub(super) fn close(&self) -> Option<Box<Target>> {
         let mut state = self.lock();
         state.closed = true;
+        self.moved.notify_all();
         state.waiting.clear();
         state.target.take()
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use coast_delta::Signature;
 use coast_tree::{DirHandle, FileIdentity, Kind, Name};
-use coast_wire::limits::SIGNATURE_WINDOW_BYTES;
+use coast_wire::limits::{MAX_DIFF_BLOCK_BYTES, SIGNATURE_WINDOW_BYTES};
 use coast_wire::{Need, ToSender, Want};
 
 use super::Run;
@@ -55,9 +55,10 @@ impl Run<'_> {
     pub(super) fn sign(&self, site: &Site<'_>) -> Result<(), Failure> {
         let Some((mut file, basis)) = self.open_basis(site) else { return Ok(self.ask_again(site)?) };
         let length = basis.identity.size;
-        let block = u64::from(coast_delta::block_size(length)).max(1);
-        // Twelve bytes a block and a header.
-        let bytes = usize::try_from(length.div_ceil(block) * 12 + 12).unwrap_or(SIGNATURE_WINDOW_BYTES);
+        if coast_delta::block_size(length) > MAX_DIFF_BLOCK_BYTES {
+            return Ok(self.ask_again(site)?);
+        }
+        let bytes = Signature::byte_len(length);
         if !self.signatures.take(bytes, site.part, site.index) {
             return Ok(());
         }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Run;
 use super::offer::{OfferedFile, OfferedPart};
+use super::under_way::{Ticket, UnderWay};
 use crate::error::EngineError;
 use crate::monitor::add;
 use crate::outbox::SendError;
@@ -90,6 +91,12 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+/// A pack of a large file that waits to be compressed by whoever has time.
+pub(super) struct HandedOver {
+    pack: Pack,
+    ticket: Ticket,
+}
+
 /// One worker: its pack in the making and its compressor.
 pub(super) struct Answerer<'a> {
     pub(super) run: &'a Run<'a>,
@@ -113,14 +120,14 @@ impl Answerer<'_> {
     fn answer_all(&mut self) -> Result<(), Stopped> {
         loop {
             if let Ok(pack) = self.run.seals.1.try_recv() {
-                self.seal(pack)?;
+                self.seal_handed_over(pack)?;
             } else if let Ok(job) = self.run.queued_jobs.try_recv() {
                 self.answer(job)?;
             } else {
                 // Nothing to do: what was packed must not wait for more.
                 self.flush()?;
                 crossbeam_channel::select! {
-                    recv(self.run.seals.1) -> pack => self.seal(pack.map_err(|_| Stopped)?)?,
+                    recv(self.run.seals.1) -> pack => self.seal_handed_over(pack.map_err(|_| Stopped)?)?,
                     recv(self.run.queued_jobs) -> job => self.answer(job.map_err(|_| Stopped)?)?,
                     recv(self.run.stop.stopped()) -> _ => return Err(Stopped),
                 }
@@ -279,16 +286,37 @@ impl Answerer<'_> {
     }
 
     /// Gives what was packed to whoever has time to compress it, so that one large file keeps all workers busy.
-    pub(super) fn hand_over(&mut self) -> Result<(), Stopped> {
+    pub(super) fn hand_over(&mut self, under_way: &UnderWay) -> Result<(), Stopped> {
         let pack = std::mem::replace(&mut self.pack, Pack::new(Class::Data));
-        match self.run.seals.0.try_send(pack) {
+        // What nobody had time for is older than this, and goes first. After that nothing waits for this worker,
+        // which may have to wait for the others.
+        while self.run.seals.0.is_full() {
+            let Ok(waiting) = self.run.seals.1.try_recv() else { break };
+            self.seal_handed_over(waiting)?;
+        }
+        let handed_over = HandedOver { pack, ticket: self.ticket(under_way)? };
+        match self.run.seals.0.try_send(handed_over) {
             Ok(()) => Ok(()),
-            Err(refused) => self.seal(refused.into_inner()),
+            Err(refused) => self.seal_handed_over(refused.into_inner()),
         }
     }
 
-    pub(super) fn packed_bytes(&self) -> usize {
-        self.pack.len()
+    /// The next place; while an older pack is too far behind, what waits to be compressed is done here.
+    fn ticket(&mut self, under_way: &UnderWay) -> Result<Ticket, Stopped> {
+        while under_way.is_behind() {
+            match self.run.seals.1.try_recv() {
+                Ok(waiting) => self.seal_handed_over(waiting)?,
+                Err(_) => break,
+            }
+        }
+        under_way.ticket()
+    }
+
+    fn seal_handed_over(&mut self, handed_over: HandedOver) -> Result<(), Stopped> {
+        let HandedOver { pack, ticket } = handed_over;
+        self.seal(pack)?;
+        drop(ticket);
+        Ok(())
     }
 
     fn seal(&mut self, pack: Pack) -> Result<(), Stopped> {

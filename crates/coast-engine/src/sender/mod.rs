@@ -9,6 +9,7 @@ mod answer;
 mod offer;
 mod source;
 mod stream;
+mod under_way;
 mod window;
 
 use std::io::{Read, Write};
@@ -32,7 +33,7 @@ use crate::outbox::{Outbox, Pace};
 use crate::stop::{Stop, Stopped};
 use crate::{Cancel, threads};
 
-use answer::Job;
+use answer::{HandedOver, Job};
 use offer::{Offers, Walker};
 pub use source::Source;
 use window::Window;
@@ -210,7 +211,7 @@ struct Run<'a> {
     jobs: Sender<Job>,
     queued_jobs: Receiver<Job>,
     /// Chunks of large files that wait to be compressed by whoever has time.
-    seals: (Sender<Pack>, Receiver<Pack>),
+    seals: (Sender<HandedOver>, Receiver<HandedOver>),
     stats: Mutex<SenderStats>,
     /// Whether something of the source could not be read: then nothing is deleted.
     source_errors: AtomicBool,

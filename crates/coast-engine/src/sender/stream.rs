@@ -5,17 +5,18 @@ use std::io::{self, Read};
 
 use coast_delta::{Differ, Signature};
 use coast_tree::{ContentHash, ContentHasher, DirHandle, FileIdentity, Name, Timestamp};
-use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, PACK_BYTES};
+use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_DIFF_BLOCK_BYTES};
 use coast_wire::{FileId, Gone, Piece, ToReceiver};
 
 use super::answer::{ATTEMPTS, Answerer, Failure, answered, changing};
 use super::offer::OfferedFile;
+use super::under_way::UnderWay;
 use crate::monitor::add;
 use crate::wire_time;
 
 /// Delta bytes that are gathered before they become a chunk.
 const DELTA_CHUNK_BYTES: usize = 256 << 10;
-const _: () = assert!(DELTA_CHUNK_BYTES + 2 * CHUNK_BYTES < MAX_DELTA_BYTES + DELTA_CHUNK_BYTES);
+const _: () = assert!(DELTA_CHUNK_BYTES + CHUNK_BYTES + 9 * MAX_DIFF_BLOCK_BYTES as usize <= MAX_DELTA_BYTES);
 
 impl Answerer<'_> {
     /// Computes a file's hash and sends it.
@@ -72,7 +73,8 @@ impl Answerer<'_> {
             let observed_at = Timestamp::now();
             let (mut opened, stat) = dir.open_file(name)?;
             let before = FileIdentity::from(&stat);
-            let mut chunks = Chunks { id, attempt, sequence: 0 };
+            let under_way = UnderWay::new(self.run.stop.clone());
+            let mut chunks = Chunks { id, attempt, sequence: 0, under_way };
             let sent = match &signature {
                 None => self.contents(&mut chunks, &mut opened, before.size),
                 Some(signature) => self.delta(&mut chunks, &mut opened, before.size, signature),
@@ -115,7 +117,7 @@ impl Answerer<'_> {
             }
             hasher.update(&buffer[..count]);
             self.chunk(chunks, Piece::Content(&buffer[..count]))?;
-            self.hand_over()?;
+            self.hand_over(&chunks.under_way)?;
             add(&self.run.progress.sent_bytes, count as u64);
             self.check_running()?;
         }
@@ -144,31 +146,28 @@ impl Answerer<'_> {
                 return Err(changing());
             }
             hasher.update(&buffer[..count]);
-            delta.clear();
             differ.push(&buffer[..count], &mut delta).map_err(unencodable)?;
-            self.delta_chunk(chunks, &delta)?;
+            if delta.len() >= DELTA_CHUNK_BYTES {
+                self.delta_chunk(chunks, &mut delta)?;
+            }
             add(&self.run.progress.sent_bytes, count as u64);
             self.check_running()?;
         }
-        delta.clear();
         differ.finish(&mut delta).map_err(unencodable)?;
-        self.delta_chunk(chunks, &delta)?;
+        if !delta.is_empty() {
+            self.delta_chunk(chunks, &mut delta)?;
+        }
         Ok((hasher.finish(), total))
     }
 
-    fn delta_chunk(&mut self, chunks: &mut Chunks, delta: &[u8]) -> Result<(), Failure> {
-        if delta.is_empty() {
-            return Ok(());
-        }
+    fn delta_chunk(&mut self, chunks: &mut Chunks, delta: &mut Vec<u8>) -> Result<(), Failure> {
         self.chunk(chunks, Piece::Delta(delta))?;
-        if self.packed_bytes() >= DELTA_CHUNK_BYTES.min(PACK_BYTES) {
-            self.hand_over()?;
-        }
-        Ok(())
+        delta.clear();
+        Ok(self.hand_over(&chunks.under_way)?)
     }
 
     fn chunk(&mut self, chunks: &mut Chunks, piece: Piece<'_>) -> Result<(), Failure> {
-        let Chunks { id: file, attempt, sequence } = *chunks;
+        let Chunks { id: file, attempt, sequence, .. } = *chunks;
         chunks.sequence += 1;
         Ok(self.push(&ToReceiver::Chunk { file, attempt, sequence, piece })?)
     }
@@ -183,6 +182,7 @@ struct Chunks {
     id: FileId,
     attempt: u32,
     sequence: u32,
+    under_way: UnderWay,
 }
 
 fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
