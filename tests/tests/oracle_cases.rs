@@ -468,4 +468,10 @@ rsync_agrees_that! {
         Case::new(files(&["a"]).file(".rules", "- a\n"), tree(), "-r").filter(": .rules").from("src/a");
     a_directory_by_name_knows_its_own_rule_file_only: Case::new(
         files(&["d/a", "d/b"]).file(".rules", "- a\n").file("d/.rules", "- b\n"), tree(), "-r").filter(": .rules").from("src/d");
+    max_delete_counts_what_is_inside_of_a_directory_that_makes_way: Case::new(
+        files(&["c"]), files(&["c/c"]), "-r --delete-after --max-delete=1");
+    max_delete_stops_before_a_directory_can_make_way: Case::new(
+        files(&["c"]), files(&["c/c", "c/d"]), "-r --delete-after --max-delete=0");
+    max_delete_serves_what_makes_way_first: Case::new(
+        files(&["c/c"]), files(&["b/a", "c/a/a", "c/c/c"]), "-r --delete-after --max-delete=1");
 }

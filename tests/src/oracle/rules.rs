@@ -119,7 +119,8 @@ fn selecting() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// A rule for a `--filter` option, with per-directory files among them.
+/// A rule for a `--filter` option, with per-directory files among them; those for one side are lists of patterns, since
+/// a rule in them that names a side itself would be an error.
 pub(super) fn rule() -> impl Strategy<Value = Vec<u8>> {
     let merges: Vec<&'static [u8]> = vec![
         b": .rules",
@@ -128,8 +129,6 @@ pub(super) fn rule() -> impl Strategy<Value = Vec<u8>> {
         b":e .rules",
         b":- .rules",
         b":+ .rules",
-        b":s .rules",
-        b":r .rules",
         b":p .rules",
         b":en .rules",
         b"dir-merge .rules",
