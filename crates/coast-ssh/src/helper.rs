@@ -120,7 +120,7 @@ fi; \
 
 /// Looks for the helper in the directories `$3` and starts the first one that can be started. `$1` is the use of sudo,
 /// `$2` names the helpers as `PLATFORM=NAME,...`, the rest are the helper's arguments. See `UPLOAD` in `deploy` for what
-/// makes a directory safe.
+/// makes a directory safe. An empty file, as a crash may leave one, is no helper: a shell would run it as a script.
 const START: &str = "\
 m=$1; v=,$2; l=$3; shift 3; u=$(uname -sm); n=; \
 case $v in *\",$u=\"*) n=${v#*\",$u=\"};; *,any=*) n=${v#*,any=};; esac; n=${n%%,*}; \
@@ -128,7 +128,7 @@ case $v in *\",$u=\"*) n=${v#*\",$u=\"};; *,any=*) n=${v#*,any=};; esac; n=${n%%
 for d in $l; do \
 case $d in *-) d=$d$(id -u);; esac; \
 [ -L \"$d\" ] && continue; \
-[ -O \"$d\" ] && [ -x \"$d/helper-$n\" ] || continue; \
+[ -O \"$d\" ] && [ -s \"$d/helper-$n\" ] && [ -x \"$d/helper-$n\" ] || continue; \
 case $d in /*) h=$d/helper-$n;; *) h=$PWD/$d/helper-$n;; esac; \
 run \"$@\"; r=$?; [ $r = 126 ] || exit $r; echo coast-again; \
 done; echo coast-missing $n; exit 127";
@@ -295,10 +295,11 @@ impl<'a> Starting<'a> {
         {
             return Err(SshError::Sudo { host: self.host(), refusal });
         }
-        if let (Some(path), ExitStatus::Code(126 | 127)) = (&self.spec.path, &exit) {
-            let problem = match stderr.trim() {
-                "" => exit.to_string(),
-                said => said.to_owned(),
+        if let Some(path) = &self.spec.path {
+            let problem = match (&exit, stderr.trim()) {
+                (ExitStatus::Code(126 | 127), said) if !said.is_empty() => said.to_owned(),
+                (exit, "") => format!("it ended without a greeting, so it is no coast-helper ({exit})"),
+                (exit, said) => format!("it ended without a greeting ({exit}): {said}"),
             };
             let path = String::from_utf8_lossy(path).into_owned();
             return Err(SshError::HelperPath { host: self.host(), path, problem });
