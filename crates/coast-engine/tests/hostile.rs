@@ -338,7 +338,7 @@ fn forged_difference_leaves_the_old_file() {
 }
 
 #[test]
-fn tree_where_one_file_was_announced_is_refused() {
+fn tree_where_one_entry_was_announced_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let two = part(0, b"", vec![file(b"a", 0), file(b"b", 0)]);
     let deep = part(0, b"sub", vec![file(b"a", 0)]);
@@ -347,7 +347,7 @@ fn tree_where_one_file_was_announced_is_refused() {
         let error =
             receive(&dir.path().join("new-name"), DestinationIs::FileOrDirectory, &frames, Then::Wait)
                 .unwrap_err();
-        assert!(error.to_string().contains("one file was announced"), "{error}");
+        assert!(error.to_string().contains("one entry was announced"), "{error}");
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) enum Command {
 }
 
 const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] \
-                     [--destination-is=directory|file-or-directory] --root PATH, or coast-helper --version";
+                     [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, or coast-helper --version";
 
 /// Reads the command line. The error is one line for people.
 pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command, String> {
@@ -30,6 +30,9 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
             Some("--make-parents") => config.make_parents = true,
             Some("--dry-run") => config.dry_run = true,
             Some("--destination-is=directory") => config.destination_is = DestinationIs::Directory,
+            Some("--destination-is=directory-or-new-name") => {
+                config.destination_is = DestinationIs::DirectoryOrNewName;
+            }
             Some("--destination-is=file-or-directory") => {
                 config.destination_is = DestinationIs::FileOrDirectory
             }

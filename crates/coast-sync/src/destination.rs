@@ -1,5 +1,7 @@
 //! Where a run brings its files to.
 
+use crate::SyncError;
+use coast_engine::EngineError;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -64,6 +66,18 @@ impl Destination {
     /// A path of this machine, written by a thread of this process.
     pub fn local(path: impl Into<PathBuf>) -> Self {
         Self::Local(LocalDestination { path: path.into(), receiver: LocalReceiver::InProcess })
+    }
+
+    /// Whether a local destination could be made, had there been something to send.
+    pub(crate) fn check_parent(&self) -> Result<(), SyncError> {
+        let Self::Local(local) = self else { return Ok(()) };
+        let parent = match local.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => return Ok(()),
+        };
+        let doing = "looking for the directory to put it in";
+        let failed = |error| EngineError::Destination { path: local.path.clone(), doing, error };
+        Ok(std::fs::metadata(parent).map(|_| ()).map_err(failed)?)
     }
 
     /// Whether it is on another machine.

@@ -20,6 +20,7 @@ impl ReceiverArguments {
         let shape = match self.destination_is {
             DestinationIs::Directory => "directory",
             DestinationIs::FileOrDirectory => "file-or-directory",
+            DestinationIs::DirectoryOrNewName => "directory-or-new-name",
         };
         let mut words = vec![OsString::from("receive")];
         if self.make_parents {

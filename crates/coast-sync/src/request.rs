@@ -175,16 +175,6 @@ impl SyncRequest {
         cancel: &Cancel,
     ) -> Result<(RunReport, Option<remote::ConnectionReport>), SyncError> {
         let source = source::resolve(&self.source)?;
-        let receiver = ReceiverArguments {
-            root: self.destination.path().to_owned(),
-            make_parents: self.make_parents,
-            dry_run: self.options.dry_run,
-            destination_is: if source.is_directory {
-                DestinationIs::Directory
-            } else {
-                DestinationIs::FileOrDirectory
-            },
-        };
         let mut sender = SenderConfig::new(source.source);
         sender.cache = self.cache.file(&sender.source);
         sender.options = self.options;
@@ -194,9 +184,21 @@ impl SyncRequest {
         sender.bytes_per_second = self.bytes_per_second.map(NonZeroU64::get);
         sender.threads = self.threads;
 
+        let destination_is = match source.is_directory {
+            false => DestinationIs::FileOrDirectory,
+            true if sender.sends_one_entry()? => DestinationIs::DirectoryOrNewName,
+            true => DestinationIs::Directory,
+        };
+        let receiver = ReceiverArguments {
+            root: self.destination.path().to_owned(),
+            make_parents: self.make_parents,
+            dry_run: sender.options.dry_run,
+            destination_is,
+        };
         // As in rsync, a destination is made for nothing only if a slash says that it is a directory.
         let named_directory = self.destination.path().as_os_str().as_encoded_bytes().ends_with(b"/");
         if !named_directory && sender.sends_nothing()? {
+            self.destination.check_parent()?;
             monitor.event(&Event::Notice {
                 text: "nothing to send: rules or options leave out the whole source",
             });

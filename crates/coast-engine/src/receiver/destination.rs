@@ -23,6 +23,8 @@ pub enum DestinationIs {
     Directory,
     /// That if it exists and is one, else the new name of the one entry that is sent.
     FileOrDirectory,
+    /// A directory if anything is there, else the new name of the one, empty, directory that is sent.
+    DirectoryOrNewName,
 }
 
 /// An opened destination.
@@ -76,11 +78,11 @@ impl Destination {
         };
         let as_directory = match (how.is, is_directory) {
             (_, Some(true)) => true,
-            (DestinationIs::Directory, Some(false)) => {
+            (DestinationIs::Directory | DestinationIs::DirectoryOrNewName, Some(false)) => {
                 return Err(failed("a directory is needed here")(io::ErrorKind::NotADirectory.into()));
             }
             (DestinationIs::Directory, None) => true,
-            (DestinationIs::FileOrDirectory, _) => ends_in_slash,
+            (DestinationIs::FileOrDirectory | DestinationIs::DirectoryOrNewName, _) => ends_in_slash,
         };
         let (directory, rename) = if as_directory {
             (path.to_owned(), None)

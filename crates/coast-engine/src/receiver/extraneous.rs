@@ -140,7 +140,8 @@ impl Run<'_> {
     fn push_extraneous(&self, path: &RelPath, stat: &Stat, top: Top) -> Result<(), Failure> {
         let directory = stat.kind == Kind::Directory;
         let item = Extraneous { path: path.as_bytes().to_vec(), directory, seen: Seen::from(stat), top };
-        self.extraneous.push(&item).map_err(|error| Failure::Run(spill_failed(error)))
+        let list = if top.makes_way { &self.making_way } else { &self.extraneous };
+        list.push(&item).map_err(|error| Failure::Run(spill_failed(error)))
     }
 
     /// The rules of a directory.
@@ -231,25 +232,38 @@ impl Run<'_> {
         self.kept.push(&full.as_bytes().to_vec()).map_err(|error| Failure::Run(spill_failed(error)))
     }
 
-    /// Deletes what was remembered. Not called when the source could not be read without errors.
+    /// Deletes what was remembered, what makes way first. Not called when the source could not be read without errors.
     pub(super) fn delete_extraneous(&self) -> Result<(), EngineError> {
+        let mut deleted = 0;
         match self.judge.as_ref().filter(|judge| judge.is_late()) {
             Some(judge) => {
-                let judged = self.judge_late(judge)?;
-                self.delete_all(&judged)
+                let making_way = self.judge_late(judge, &self.making_way, "judged-making-way")?;
+                let extraneous = self.judge_late(judge, &self.extraneous, "judged")?;
+                self.delete_all(&making_way, &mut deleted)?;
+                self.delete_all(&extraneous, &mut deleted)?;
             }
-            None => self.delete_all(&self.extraneous),
+            None => {
+                self.delete_all(&self.making_way, &mut deleted)?;
+                self.delete_all(&self.extraneous, &mut deleted)?;
+            }
         }
+        self.count(|stats| stats.deleted = deleted);
+        Ok(())
     }
 
     /// Judges what was remembered by the rule files that are there now, all of it before the first deletion takes
     /// such a file away.
-    fn judge_late(&self, judge: &Judge) -> Result<Spill<Extraneous>, EngineError> {
-        let judged = Spill::new(self.staging.as_ref().map(Staging::dir), "judged").map_err(spill_failed)?;
+    fn judge_late(
+        &self,
+        judge: &Judge,
+        items: &Spill<Extraneous>,
+        name: &str,
+    ) -> Result<Spill<Extraneous>, EngineError> {
+        let judged = Spill::new(self.staging.as_ref().map(Staging::dir), name).map_err(spill_failed)?;
         let Some(root) = &self.root else { return Ok(judged) };
         let mut filters = HashMap::new();
         let mut last_top: Option<RelPath> = None;
-        for item in self.extraneous.drain().map_err(spill_failed)? {
+        for item in items.drain().map_err(spill_failed)? {
             let item = item.map_err(spill_failed)?;
             let path = RelPath::new(&item.path).map_err(|error| spill_failed(io::Error::other(error)))?;
             // Filters are kept for one extraneous tree at a time.
@@ -317,22 +331,21 @@ impl Run<'_> {
         }
     }
 
-    fn delete_all(&self, items: &Spill<Extraneous>) -> Result<(), EngineError> {
+    fn delete_all(&self, items: &Spill<Extraneous>, deleted: &mut u64) -> Result<(), EngineError> {
         let limit = self.options.delete.as_ref().and_then(|delete| delete.max).unwrap_or(u64::MAX);
-        let mut deleted = 0;
         for item in items.drain().map_err(spill_failed)? {
             let Extraneous { path, directory, seen, top } = item.map_err(spill_failed)?;
             if self.stop.is_stopped() {
                 return Ok(());
             }
             let counts = !(top.makes_way && path.iter().filter(|&&byte| byte == b'/').count() == top.depth);
-            if counts && deleted >= limit {
+            if counts && *deleted >= limit {
                 self.count(|stats| stats.over_max_delete += 1);
                 continue;
             }
             match self.delete(&path, directory, &seen) {
                 Ok(Fate::Deleted) => {
-                    deleted += u64::from(counts);
+                    *deleted += u64::from(counts);
                     self.event(Event::Deleted { path: &path, directory });
                 }
                 Ok(Fate::Kept) => {
@@ -349,7 +362,6 @@ impl Run<'_> {
                 Err(error) => self.problem(&path, "cannot delete it", &error),
             }
         }
-        self.count(|stats| stats.deleted = deleted);
         Ok(())
     }
 

@@ -319,6 +319,8 @@ struct Run<'a> {
     deferred: Spill<Deferred>,
     in_the_way: Spill<Deferred>,
     extraneous: Spill<Extraneous>,
+    /// What is below directories that make way for something else, and they themselves.
+    making_way: Spill<Extraneous>,
     kept: Spill<Vec<u8>>,
     late_directories: Spill<LateDirectory>,
     source_errors: AtomicBool,
@@ -368,6 +370,7 @@ impl<'a> Run<'a> {
             deferred: Spill::new(lists, "deferred").map_err(failed)?,
             in_the_way: Spill::new(lists, "in-the-way").map_err(failed)?,
             extraneous: Spill::new(lists, "extraneous").map_err(failed)?,
+            making_way: Spill::new(lists, "making-way").map_err(failed)?,
             kept: Spill::new(lists, "kept").map_err(failed)?,
             late_directories: Spill::new(lists, "directories").map_err(failed)?,
             state: destination.state,

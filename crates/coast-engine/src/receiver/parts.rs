@@ -87,14 +87,18 @@ impl LivePart {
         for entry in part.entries {
             entries.push(WantedEntry::check(entry)?);
         }
-        // The one entry of a single-file run gets the name that the destination's path ends in.
+        // The one entry of a run that sends no more gets the name that the destination's path ends in; a directory that
+        // is the one entry is empty, and is looked at under its new name.
+        let mut path = path;
         if let Some(rename) = rename {
             match entries.as_mut_slice() {
-                [only] if path.is_root() && !matches!(only.what, WantedWhat::Directory) => {
-                    only.name = rename.clone()
+                [only] if path.is_root() => only.name = rename.clone(),
+                [] if path.depth() <= 1 => {
+                    if !path.is_root() {
+                        path = RelPath::from(rename.clone());
+                    }
                 }
-                [] => {}
-                _ => return Err(EngineError::Protocol("it sent a tree where one file was announced")),
+                _ => return Err(EngineError::Protocol("it sent a tree where one entry was announced")),
             }
         }
         let range = match part.range {

@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coast_filter::{EntryKind, Filter, NoMergeFiles, RuleList, Side};
-use coast_tree::{Kind, Root};
+use coast_filter::{EntryKind, Filter, FilterError, NoMergeFiles, RuleList, Side};
+use coast_tree::{Kind, Listed, Root};
 use coast_wire::{
     Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats,
     ToReceiver, ToSender, messages,
@@ -28,6 +28,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::cache::Cache;
 use crate::error::EngineError;
+use crate::merge::{Above, TreeMergeFiles};
 use crate::monitor::{Monitor, Progress, add};
 use crate::outbox::{Outbox, Pace};
 use crate::stop::{Stop, Stopped};
@@ -321,6 +322,27 @@ impl SenderConfig {
             bytes_per_second: None,
             threads: None,
         }
+    }
+
+    /// Whether just one entry is sent: one that is no directory, or a directory of which the rules leave nothing. Then,
+    /// as in rsync, the destination may be its new name.
+    ///
+    /// # Errors
+    /// When the source cannot be looked at, or a rule is wrong.
+    pub fn sends_one_entry(&self) -> Result<bool, EngineError> {
+        let located = self.source.locate()?;
+        let source::Selection::Only(name) = &located.selection else { return Ok(false) };
+        let Ok(dir) = located.root.handle().child(name) else { return Ok(true) };
+        let files = TreeMergeFiles::new(located.root.clone(), Above::Read);
+        let rules = |error: FilterError| EngineError::Rule(error.to_string());
+        let filter = compile(&self.rules, &located)?.root(&NoMergeFiles).map_err(rules)?;
+        let filter = filter.enter(name.as_bytes(), &files).map_err(rules)?;
+        let Ok(listed) = dir.list() else { return Ok(false) };
+        let sent = |entry: &Listed| {
+            let kind = if entry.kind == Kind::Directory { EntryKind::Directory } else { EntryKind::Other };
+            !filter.excludes(entry.name.as_bytes(), kind)
+        };
+        Ok(!listed.iter().any(sent))
     }
 
     /// Whether the options and rules leave nothing to send at all. Then rsync does not even make the destination.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use coast_tree::{Kind, Name, Root};
+use coast_tree::{Name, Root};
 
 use crate::error::EngineError;
 
@@ -61,22 +61,6 @@ impl Source {
                 }
             }
         }
-    }
-
-    /// Whether one regular file (or another entry that is no directory) is sent, so that the destination may be its
-    /// new name.
-    ///
-    /// # Errors
-    /// [`EngineError::Source`] when it cannot be looked at.
-    pub fn is_single_entry(&self) -> Result<bool, EngineError> {
-        let located = self.locate()?;
-        Ok(match &located.selection {
-            Selection::All => false,
-            Selection::Only(name) => {
-                let stat = located.root.handle().stat(name).ok().flatten();
-                stat.is_some_and(|stat| stat.kind != Kind::Directory)
-            }
-        })
     }
 }
 
