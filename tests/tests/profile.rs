@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 use coast_tests::{Outcome, Program, Sandbox, Snapshot, Tree};
 use serde_json::Value;
@@ -343,6 +344,18 @@ fn a_moved_file_is_not_sent_again() {
         records.last().and_then(|done| done["wire_sent_bytes"].as_u64()).expect("the last line has counts");
     assert!(sent < 100_000, "{sent} bytes were sent\n{outcome}");
     Snapshot::of(place.path("dst")).assert_same_content(&Snapshot::of(place.path("src")));
+}
+
+#[test]
+fn a_small_run_is_never_held_up() {
+    let place = Sandbox::in_memory();
+    Tree::new().file("f", "x").build(place.path("src"));
+    for number in 0..50 {
+        let outcome = sync(&place, &["-r", "src/", &format!("dst-{number}/")]).run();
+        outcome.assert_code(0);
+        // A message that nobody is woken for would go out with the next sign of life, after five seconds.
+        assert!(outcome.elapsed < Duration::from_secs(4), "run {number}: {outcome}");
+    }
 }
 
 // The demo.
