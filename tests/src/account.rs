@@ -65,6 +65,7 @@ impl Account {
         run(useradd.arg(&home).arg("--shell").arg(shell).arg(&name));
         let owner = fs::metadata(&home).expect("useradd made the home");
         let mut account = Self { name, home, uid: owner.uid(), gid: owner.gid(), sudoers: None };
+        account.remove_fallbacks();
         match sudo {
             Sudo::WithoutPassword => account.allow_sudo("NOPASSWD: ALL"),
             Sudo::WithPassword => account.allow_sudo("ALL"),
@@ -128,12 +129,22 @@ impl Account {
     }
 }
 
+impl Account {
+    /// Removes helpers outside of the home, which the next account with this number would find.
+    fn remove_fallbacks(&self) {
+        for directory in ["/var/tmp", "/tmp", "/dev/shm"] {
+            let _ = fs::remove_dir_all(format!("{directory}/coast-{}", self.uid));
+        }
+    }
+}
+
 impl Drop for Account {
     fn drop(&mut self) {
         let _turn = turn();
         if let Some(sudoers) = &self.sudoers {
             let _ = fs::remove_file(sudoers);
         }
+        self.remove_fallbacks();
         // The home lies in the test's own directory and goes with it. A failure here must not hide the test's own.
         let _ = Command::new(require("userdel", "passwd")).args(["--force", &self.name]).output();
     }
