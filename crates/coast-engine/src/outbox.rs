@@ -111,20 +111,28 @@ impl Outbox {
     }
 
     /// Takes what was gathered, if anything was.
-    fn take(&self) -> Result<Option<Vec<u8>>, WireError> {
-        // The writer must not wait here: whoever has the lock may wait for the writer to drain the queue. It is woken
-        // when the lock is free again.
+    fn take(&self) -> Result<Taken, WireError> {
+        // The writer must not wait here: whoever has the lock may wait for the writer to drain the queue. It asks
+        // again soon.
         let mut gathering = match self.gathering.try_lock() {
             Ok(gathering) => gathering,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::WouldBlock) => return Ok(Taken::Busy),
         };
         // Checked under the lock: a frame queued by now is older than the pack.
         if gathering.pack.is_empty() || !self.queue.is_empty() {
-            return Ok(None);
+            return Ok(Taken::Nothing);
         }
-        gathering.seal(Bottleneck::Input).map(Some)
+        gathering.seal(Bottleneck::Input).map(Taken::Frame)
     }
+}
+
+/// What the writer found gathered.
+enum Taken {
+    Frame(Vec<u8>),
+    Nothing,
+    /// Somebody is adding to it.
+    Busy,
 }
 
 impl Gathering {
@@ -202,9 +210,17 @@ impl Outgoings {
                 Ok(next) => next,
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {
-                    if let Some(frame) = outbox.take()? {
-                        write(&mut stream, &frame, &mut pace)?;
-                        continue;
+                    match outbox.take()? {
+                        Taken::Frame(frame) => {
+                            write(&mut stream, &frame, &mut pace)?;
+                            continue;
+                        }
+                        // Its wake-up may have come and gone already.
+                        Taken::Busy => {
+                            std::thread::yield_now();
+                            continue;
+                        }
+                        Taken::Nothing => {}
                     }
                     // What the stream itself gathers must not wait either.
                     stream.flush()?;
@@ -224,8 +240,9 @@ impl Outgoings {
                 Ok(Outgoing::Frame(frame)) => write(&mut stream, &frame, &mut pace)?,
                 Ok(Outgoing::Wake) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => match outbox.take()? {
-                    Some(frame) => write(&mut stream, &frame, &mut pace)?,
-                    None => break,
+                    Taken::Frame(frame) => write(&mut stream, &frame, &mut pace)?,
+                    Taken::Busy => std::thread::yield_now(),
+                    Taken::Nothing => break,
                 },
             }
         }
