@@ -54,8 +54,12 @@ use coast_wire::Time;
 
 /// How many worker threads a side uses: what was asked for, or what the machine has, within reason. More than eight
 /// wait for the cipher, which is one thread.
-fn threads(wanted: Option<NonZeroUsize>) -> usize {
-    wanted.or_else(|| std::thread::available_parallelism().ok()).map_or(2, NonZeroUsize::get).clamp(2, 8)
+fn threads(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
+    const FEWEST: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+    const MOST: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+    wanted
+        .or_else(|| std::thread::available_parallelism().ok())
+        .map_or(FEWEST, |threads| threads.clamp(FEWEST, MOST))
 }
 
 fn wire_time(time: Timestamp) -> Time {

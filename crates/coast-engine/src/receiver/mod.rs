@@ -223,7 +223,7 @@ impl Receiver {
         let ready = Ready { uid: rustix::process::geteuid().as_raw(), confined };
         run.tell(&ToSender::Ready(ready)).map_err(|Stopped| EngineError::Disconnected)?;
         std::thread::scope(|scope| {
-            for _ in 0..workers {
+            for _ in 0..workers.get() {
                 scope.spawn(|| run.work());
             }
             scope.spawn(|| {
@@ -312,6 +312,8 @@ struct Run<'a> {
     monitor: &'a dyn Monitor,
     stop: &'a Stop,
     parts: Parts,
+    /// How many threads work.
+    workers: NonZeroUsize,
     work: (QueueEnd<Work>, Queue<Work>),
     content: (QueueEnd<Frame>, Queue<Frame>),
     settled: (QueueEnd<()>, Queue<()>),
@@ -331,7 +333,7 @@ impl<'a> Run<'a> {
     fn new(
         receiver: Receiver,
         options: Options,
-        workers: usize,
+        workers: NonZeroUsize,
         outbox: &'a Outbox,
         monitor: &'a dyn Monitor,
         stop: &'a Stop,
@@ -384,8 +386,9 @@ impl<'a> Run<'a> {
             monitor,
             stop,
             parts: Parts::default(),
+            workers,
             work: unbounded(),
-            content: bounded(workers * QUEUED_FRAMES),
+            content: bounded(workers.get() * QUEUED_FRAMES),
             settled: bounded(1),
             signatures: SignatureWindow::default(),
             source_errors: AtomicBool::new(false),

@@ -1,10 +1,11 @@
 //! Signatures of what is there already, so that only differences have to come; and the window that bounds them.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coast_delta::Signature;
+use coast_delta::{ReadAt, Signature};
 use coast_tree::{DirHandle, FileIdentity, Kind, Name};
 use coast_wire::limits::{MAX_DIFF_BLOCK_BYTES, SIGNATURE_WINDOW_BYTES};
 use coast_wire::{Need, ToSender, Want};
@@ -14,6 +15,7 @@ use super::decide::{Failure, Site, Work, full_path};
 use super::destination::keep_partial;
 use super::lane::{Basis, BasisPlace, Lane};
 use super::parts::{FileState, LivePart};
+use crate::stop::{Stop, Stopped};
 
 /// Less than this of an interrupted file is not worth keeping.
 const MIN_PARTIAL_BYTES: u64 = 1 << 20;
@@ -53,7 +55,7 @@ impl SignatureWindow {
 impl Run<'_> {
     /// Makes a signature of what is there of a file, and asks for the difference.
     pub(super) fn sign(&self, site: &Site<'_>) -> Result<(), Failure> {
-        let Some((mut file, basis)) = self.open_basis(site) else { return Ok(self.ask_again(site)?) };
+        let Some((file, basis)) = self.open_basis(site) else { return Ok(self.ask_again(site)?) };
         let length = basis.identity.size;
         if coast_delta::block_size(length) > MAX_DIFF_BLOCK_BYTES {
             return Ok(self.ask_again(site)?);
@@ -62,8 +64,9 @@ impl Run<'_> {
         if !self.signatures.take(bytes, site.part, site.index) {
             return Ok(());
         }
-        let signature = match Signature::of(&mut file, length) {
+        let signature = match Signature::of(&UntilStopped { file, stop: self.stop }, length, self.workers) {
             Ok(signature) => signature,
+            Err(_) if self.stop.is_stopped() => return Err(Stopped.into()),
             Err(error) => {
                 self.release_signature(bytes);
                 return Err(Failure::Entry("cannot read what is there", error));
@@ -83,7 +86,7 @@ impl Run<'_> {
         }
     }
 
-    fn open_basis(&self, site: &Site<'_>) -> Option<(std::fs::File, Basis)> {
+    fn open_basis(&self, site: &Site<'_>) -> Option<(File, Basis)> {
         let partial = self.partial_dir().and_then(|dir| {
             let key = partial_key(&site.path());
             let (file, stat) = dir.open_file(&key).ok()?;
@@ -107,7 +110,7 @@ impl Run<'_> {
         basis: &Basis,
         dir: &DirHandle,
         name: &Name,
-    ) -> io::Result<Option<std::fs::File>> {
+    ) -> io::Result<Option<File>> {
         let (file, stat) = match &basis.place {
             BasisPlace::Destination => dir.open_file(name)?,
             BasisPlace::Partial(key) => match self.partial_dir() {
@@ -156,6 +159,21 @@ impl Run<'_> {
                 }
             }
         }
+    }
+}
+
+/// A basis that can no longer be read when the run has stopped: signing a large one may take minutes.
+struct UntilStopped<'a> {
+    file: File,
+    stop: &'a Stop,
+}
+
+impl ReadAt for UntilStopped<'_> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.stop.is_stopped() {
+            return Err(io::Error::other("the run was stopped"));
+        }
+        self.file.read_at(buf, offset)
     }
 }
 

@@ -117,7 +117,7 @@ pub fn send(
     monitor: &dyn Monitor,
     cancel: &Cancel,
 ) -> Result<RunReport, EngineError> {
-    let threads = threads(config.threads);
+    let threads = threads(config.threads).get();
     let stop = Stop::new();
     cancel.on_cancel({
         let stop = stop.clone();
