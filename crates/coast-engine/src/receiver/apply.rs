@@ -10,9 +10,10 @@ use coast_wire::limits::{MAX_DELTA_BYTES, MAX_WHOLE_BYTES};
 use coast_wire::{EntryKind, FileId, Frame, Time, ToReceiver, Update, messages};
 
 use super::Run;
-use super::decide::{Failure, Site};
+
 use super::lane::{Condition, Lane, OwnedPiece, Target, Turn};
 use super::parts::{FileState, LivePart, WantedWhat, checked_time};
+use super::site::{Failure, Site};
 use super::staging::{Staged, set_file};
 use crate::error::EngineError;
 

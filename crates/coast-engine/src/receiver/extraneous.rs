@@ -12,9 +12,9 @@ use coast_wire::{Event, ProblemKind};
 use serde::{Deserialize, Serialize};
 
 use super::Run;
-use super::decide::{Failure, Site, spill_failed};
 use super::judge::{Judge, Within, unreadable_rules};
-use super::spill::Spill;
+use super::site::{Failure, Site};
+use super::spill::{Spill, spill_failed};
 use super::staging::Staging;
 use crate::error::EngineError;
 

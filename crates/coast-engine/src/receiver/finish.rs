@@ -10,7 +10,8 @@ use coast_wire::{Event, ReceiverStats};
 use serde::{Deserialize, Serialize};
 
 use super::Run;
-use super::decide::{same_time, spill_failed};
+use super::change::same_time;
+use super::spill::spill_failed;
 use crate::error::EngineError;
 
 /// Attributes of a directory that have to wait until nothing changes in it any more.

@@ -8,9 +8,11 @@
 
 mod apply;
 mod attributes;
+mod change;
 mod decide;
 mod destination;
 mod extraneous;
+mod file;
 mod finish;
 mod intake;
 mod judge;
@@ -18,6 +20,7 @@ mod lane;
 mod parts;
 mod place;
 mod signing;
+mod site;
 mod spill;
 mod staging;
 

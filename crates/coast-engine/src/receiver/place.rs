@@ -9,7 +9,9 @@ use coast_tree::{
 use serde::{Deserialize, Serialize};
 
 use super::Run;
-use super::decide::{Failure, Site, is_same_content, spill_failed};
+use super::file::is_same_content;
+use super::site::{Failure, Site};
+use super::spill::spill_failed;
 use super::staging::Staged;
 use crate::error::EngineError;
 

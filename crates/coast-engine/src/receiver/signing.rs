@@ -11,10 +11,11 @@ use coast_wire::limits::{MAX_DIFF_BLOCK_BYTES, SIGNATURE_WINDOW_BYTES};
 use coast_wire::{Need, ToSender, Want};
 
 use super::Run;
-use super::decide::{Failure, Site, Work, full_path};
+use super::decide::Work;
 use super::destination::keep_partial;
 use super::lane::{Basis, BasisPlace, Lane};
 use super::parts::{FileState, LivePart};
+use super::site::{Failure, Site, full_path};
 use crate::stop::{Stop, Stopped};
 
 /// Less than this of an interrupted file is not worth keeping.
