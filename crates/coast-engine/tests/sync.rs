@@ -301,7 +301,27 @@ fn dry_run_changes_nothing_and_tells_all() {
     assert_eq!(stamps(&pair.destination()), before);
     assert_eq!(report.receiver.transferred_files, 302);
     assert_eq!(report.receiver.deleted, 2);
-    assert!(!pair.dir.path().join(".destination.coast").exists());
+    let mut left: Vec<_> =
+        fs::read_dir(pair.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["destination", "source"], "neither state nor cache is made");
+}
+
+#[test]
+fn a_run_that_fails_leaves_the_cache_as_it_was() {
+    let pair = sample();
+    pair.sync();
+    let cached = fs::read(pair.dir.path().join("sender-cache")).unwrap();
+    pair.write("source/new", "new");
+    // The other side hangs up at once.
+    let (near, far) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    drop((near.1, far.0));
+    send(pair.config(), far.1, near.0, &VoidMonitor, &Cancel::new()).unwrap_err();
+    let names = fs::read_dir(pair.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let of_the_cache: Vec<_> =
+        names.filter(|name| name.to_string_lossy().starts_with("sender-cache")).collect();
+    assert_eq!(of_the_cache, ["sender-cache"]);
+    assert_eq!(fs::read(pair.dir.path().join("sender-cache")).unwrap(), cached);
 }
 
 #[test]

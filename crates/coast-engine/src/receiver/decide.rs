@@ -24,7 +24,12 @@ pub(super) enum Work {
     /// Compare a file with the sender's hash.
     Compare(Arc<LivePart>, u32, ContentHash),
     /// Make a signature of a file's basis.
-    Sign(Arc<LivePart>, u32),
+    Sign {
+        part: Arc<LivePart>,
+        index: u32,
+        /// Bytes of the signature window that it has been given.
+        granted: usize,
+    },
 }
 
 impl Run<'_> {
@@ -35,8 +40,9 @@ impl Run<'_> {
                 let compared = self.revisit(&part, index, |site| self.compare(site, theirs));
                 self.or_fail(&part, index, compared)
             }
-            Work::Sign(part, index) => {
-                let signed = self.revisit(&part, index, |site| self.sign(site));
+            Work::Sign { part, index, mut granted } => {
+                let signed = self.revisit(&part, index, |site| self.sign(site, &mut granted));
+                self.release_signature(granted);
                 self.or_fail(&part, index, signed)
             }
         };

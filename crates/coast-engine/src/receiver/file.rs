@@ -188,7 +188,7 @@ impl Run<'_> {
         let useful = |basis_len: u64| basis_len >= MIN_BASIS && size >= MIN_BASIS;
         let existing = site.existing.filter(|existing| existing.kind == Kind::File);
         if existing.is_some_and(|existing| useful(existing.size)) || self.has_partial(site) {
-            self.enqueue(Work::Sign(site.part.clone(), site.index));
+            self.enqueue(Work::Sign { part: site.part.clone(), index: site.index, granted: 0 });
         } else {
             *site.entry.state() = FileState::Transfer(Arc::new(Lane::new(None, 0, site.existing)));
             asks.0.push((site.index, Question::Content));
@@ -209,9 +209,14 @@ impl Run<'_> {
     }
 
     /// Asks for all content, after a delta did not lead to it.
-    pub(super) fn ask_again(&self, site: &Site<'_>) -> Result<(), Stopped> {
-        *site.entry.state() = FileState::Transfer(Arc::new(Lane::new(None, 0, site.existing)));
-        let needs = vec![Need { index: site.index, want: Want::Content }];
-        self.tell(&ToSender::Needs { part: site.part.id, needs })
+    pub(super) fn ask_again(
+        &self,
+        part: &LivePart,
+        index: u32,
+        existing: Option<Stat>,
+    ) -> Result<(), Stopped> {
+        *part.entries[index as usize].state() = FileState::Transfer(Arc::new(Lane::new(None, 0, existing)));
+        let needs = vec![Need { index, want: Want::Content }];
+        self.tell(&ToSender::Needs { part: part.id, needs })
     }
 }

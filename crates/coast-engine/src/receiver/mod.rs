@@ -19,6 +19,7 @@ mod judge;
 mod lane;
 mod parts;
 mod place;
+mod signature_window;
 mod signing;
 mod site;
 mod spill;
@@ -52,9 +53,9 @@ pub use destination::{DestinationIs, STATE_INSIDE};
 use extraneous::Extraneous;
 use finish::LateDirectory;
 use judge::Judge;
-use parts::Parts;
+use parts::{LivePart, Parts};
 use place::Deferred;
-use signing::SignatureWindow;
+use signature_window::SignatureWindow;
 use spill::Spill;
 use staging::Staging;
 
@@ -226,9 +227,7 @@ impl Receiver {
         let ready = Ready { uid: rustix::process::geteuid().as_raw(), confined };
         run.tell(&ToSender::Ready(ready)).map_err(|Stopped| EngineError::Disconnected)?;
         std::thread::scope(|scope| {
-            for _ in 0..workers.get() {
-                scope.spawn(|| run.work());
-            }
+            let working: Vec<_> = (0..workers.get()).map(|_| scope.spawn(|| run.work())).collect();
             scope.spawn(|| {
                 if let Err(error) = run.take_in(frames) {
                     stop.fail(error);
@@ -240,6 +239,10 @@ impl Receiver {
             }
             let result = match stop.take_failure() {
                 Some(error) => {
+                    // Each has a file in its hands, which is to be kept, and none may stage another one now.
+                    for worker in working {
+                        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                    }
                     run.abandon();
                     Err(error)
                 }
@@ -320,7 +323,7 @@ struct Run<'a> {
     work: (QueueEnd<Work>, Queue<Work>),
     content: (QueueEnd<Frame>, Queue<Frame>),
     settled: (QueueEnd<()>, Queue<()>),
-    signatures: SignatureWindow,
+    signatures: SignatureWindow<(Arc<LivePart>, u32)>,
     deferred: Spill<Deferred>,
     in_the_way: Spill<Deferred>,
     extraneous: Spill<Extraneous>,
@@ -393,7 +396,7 @@ impl<'a> Run<'a> {
             work: unbounded(),
             content: bounded(workers.get() * QUEUED_FRAMES),
             settled: bounded(1),
-            signatures: SignatureWindow::default(),
+            signatures: SignatureWindow::new(),
             source_errors: AtomicBool::new(false),
             stats: Mutex::default(),
         })

@@ -1,13 +1,12 @@
-//! Signatures of what is there already, so that only differences have to come; and the window that bounds them.
+//! Signatures of what is there already, so that only differences have to come; and what interrupted runs left.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use coast_delta::{ReadAt, Signature};
 use coast_tree::{DirHandle, FileIdentity, Kind, Name};
-use coast_wire::limits::{MAX_DIFF_BLOCK_BYTES, SIGNATURE_WINDOW_BYTES};
+use coast_wire::limits::MAX_DIFF_BLOCK_BYTES;
 use coast_wire::{Need, ToSender, Want};
 
 use super::Run;
@@ -21,69 +20,43 @@ use crate::stop::{Stop, Stopped};
 /// Less than this of an interrupted file is not worth keeping.
 const MIN_PARTIAL_BYTES: u64 = 1 << 20;
 
-/// How many bytes of signatures wait for their deltas.
-#[derive(Default)]
-pub(super) struct SignatureWindow {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    used: usize,
-    /// What has to be signed when there is room. Bounded by the sender's window.
-    waiting: VecDeque<(Arc<LivePart>, u32)>,
-}
-
-impl SignatureWindow {
-    /// Takes room, or remembers who wanted it. A worker never waits here: it may be the one who makes room.
-    fn take(&self, bytes: usize, part: &Arc<LivePart>, index: u32) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.used > 0 && state.used + bytes > SIGNATURE_WINDOW_BYTES {
-            state.waiting.push_back((part.clone(), index));
-            return false;
-        }
-        state.used += bytes;
-        true
-    }
-
-    fn release(&self, bytes: usize) -> Option<(Arc<LivePart>, u32)> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.used = state.used.saturating_sub(bytes);
-        state.waiting.pop_front()
-    }
-}
-
 impl Run<'_> {
-    /// Makes a signature of what is there of a file, and asks for the difference.
-    pub(super) fn sign(&self, site: &Site<'_>) -> Result<(), Failure> {
-        let Some((file, basis)) = self.open_basis(site) else { return Ok(self.ask_again(site)?) };
+    /// Makes a signature of what is there of a file, and asks for the difference. `granted` bytes of the window are this
+    /// file's already; they are given back unless the signature goes out.
+    pub(super) fn sign(&self, site: &Site<'_>, granted: &mut usize) -> Result<(), Failure> {
+        let (part, index) = (site.part, site.index);
+        let basis = self
+            .open_basis(site)
+            .filter(|(_, basis)| coast_delta::block_size(basis.identity.size) <= MAX_DIFF_BLOCK_BYTES);
+        let Some((file, basis)) = basis else { return Ok(self.ask_again(part, index, site.existing)?) };
         let length = basis.identity.size;
-        if coast_delta::block_size(length) > MAX_DIFF_BLOCK_BYTES {
-            return Ok(self.ask_again(site)?);
-        }
         let bytes = Signature::byte_len(length);
-        if !self.signatures.take(bytes, site.part, site.index) {
-            return Ok(());
+        if *granted != bytes {
+            // Its first turn, or the basis has changed while it waited.
+            self.release_signature(std::mem::take(granted));
+            if !self.signatures.take(bytes, || (part.clone(), index)) {
+                return Ok(());
+            }
+            *granted = bytes;
         }
         let signature = match Signature::of(&UntilStopped { file, stop: self.stop }, length, self.workers) {
             Ok(signature) => signature,
             Err(_) if self.stop.is_stopped() => return Err(Stopped.into()),
-            Err(error) => {
-                self.release_signature(bytes);
-                return Err(Failure::Entry("cannot read what is there", error));
-            }
+            Err(error) => return Err(Failure::Entry("cannot read what is there", error)),
         };
+        *granted = 0;
         *site.entry.state() = FileState::Transfer(Arc::new(Lane::new(Some(basis), bytes, site.existing)));
-        let needs = vec![Need { index: site.index, want: Want::Delta(signature.as_bytes()) }];
-        Ok(self.tell(&ToSender::Needs { part: site.part.id, needs })?)
+        let needs = vec![Need { index, want: Want::Delta(signature.as_bytes()) }];
+        Ok(self.tell(&ToSender::Needs { part: part.id, needs })?)
     }
 
     /// The delta to a signature has come, or never will.
     pub(super) fn release_signature(&self, bytes: usize) {
-        if bytes > 0
-            && let Some((part, index)) = self.signatures.release(bytes)
-        {
-            self.enqueue(Work::Sign(part, index));
+        if bytes == 0 {
+            return;
+        }
+        for (granted, (part, index)) in self.signatures.release(bytes) {
+            self.enqueue(Work::Sign { part, index, granted });
         }
     }
 
@@ -138,6 +111,14 @@ impl Run<'_> {
         if let (BasisPlace::Partial(key), Some(dir)) = (&basis.place, self.partial_dir()) {
             // Left behind, it would be the basis of another run, and checked like any.
             let _ = dir.unlink(key);
+        }
+    }
+
+    /// Removes what interrupted runs left of any file: every file is whole now, or is no longer wanted.
+    pub(super) fn forget_partials(&self) {
+        if let Some(state) = &self.state {
+            // What stays would be the basis of another run, and checked like any.
+            let _ = state.forget_partials();
         }
     }
 

@@ -26,7 +26,7 @@ use coast_wire::{
 };
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Learns};
 use crate::error::EngineError;
 use crate::merge::{Above, TreeMergeFiles};
 use crate::monitor::{Monitor, Progress, add};
@@ -34,7 +34,7 @@ use crate::outbox::{Outbox, Pace};
 use crate::stop::{Stop, Stopped};
 use crate::{Cancel, threads};
 
-use answer::{HandedOver, Job};
+use answer::{HandedOver, Job, SignatureBytes};
 use offer::{Offers, Walker};
 pub use source::Source;
 use window::Window;
@@ -136,6 +136,7 @@ pub fn send(
     let (jobs, queued_jobs) = unbounded();
     let progress = Arc::new(Progress::default());
     monitor.started(&progress);
+    let learns = if options.dry_run { Learns::Nothing } else { Learns::New };
     let run = Run {
         root: located.root,
         options,
@@ -143,7 +144,8 @@ pub fn send(
         level,
         window: Window::new(stop.clone()),
         offers: Offers::new(),
-        cache: Cache::open(config.cache.as_deref()),
+        cache: Cache::open(config.cache.as_deref(), learns),
+        signatures: SignatureBytes::default(),
         jobs,
         queued_jobs,
         seals: crossbeam_channel::bounded(threads),
@@ -192,9 +194,7 @@ pub fn send(
         wrote?;
         return Err(EngineError::Disconnected);
     };
-    if !run.options.dry_run {
-        run.cache.save();
-    }
+    run.cache.save();
     let sender = *run.stats.lock().unwrap_or_else(PoisonError::into_inner);
     let wire_sent_bytes = run.progress.wire_sent_bytes.load(Ordering::Relaxed);
     Ok(RunReport { sender, receiver, ready, wire_sent_bytes, wire_received_bytes: received })
@@ -209,6 +209,7 @@ struct Run<'a> {
     window: Window,
     offers: Offers,
     cache: Cache,
+    signatures: SignatureBytes,
     jobs: Sender<Job>,
     queued_jobs: Receiver<Job>,
     /// Chunks of large files that wait to be compressed by whoever has time.
@@ -259,7 +260,7 @@ impl Run<'_> {
             ToSender::Ready(ready) => self.outcome().ready = Some(ready),
             ToSender::Needs { part, needs } => {
                 let part = self.offers.get(part)?;
-                for group in Job::group(part, needs)? {
+                for group in Job::group(part, needs, &self.signatures)? {
                     // The receiving end lives as long as the run.
                     let _ = self.jobs.send(group);
                 }

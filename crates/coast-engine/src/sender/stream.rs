@@ -8,7 +8,7 @@ use coast_tree::{ContentHash, ContentHasher, DirHandle, FileIdentity, Name, Time
 use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_DIFF_BLOCK_BYTES};
 use coast_wire::{FileId, Gone, Piece, ToReceiver};
 
-use super::answer::{ATTEMPTS, Answerer, Failure, answered, changing};
+use super::answer::{ATTEMPTS, Answerer, Failure, HeldSignature, answered, changing};
 use super::offer::OfferedFile;
 use super::under_way::UnderWay;
 use crate::monitor::add;
@@ -60,9 +60,9 @@ impl Answerer<'_> {
         name: &Name,
         id: FileId,
         file: &OfferedFile,
-        signature: Option<Vec<u8>>,
+        signature: Option<HeldSignature>,
     ) -> Result<(), Failure> {
-        let signature = match signature.map(Signature::from_bytes).transpose() {
+        let signature = match signature.map(|mut signature| signature.check()).transpose() {
             Ok(signature) => signature,
             Err(_) => {
                 self.run.stop.fail(crate::EngineError::Protocol("it sent a signature that is none"));
