@@ -52,11 +52,10 @@ use std::num::NonZeroUsize;
 use coast_tree::Timestamp;
 use coast_wire::Time;
 
-/// How many worker threads a side uses: what was asked for, or what the machine has, within reason. More than eight
-/// wait for the cipher, which is one thread.
+/// How many worker threads a side uses: what was asked for, or what the machine has, within reason.
 fn threads(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
     const FEWEST: NonZeroUsize = NonZeroUsize::new(2).unwrap();
-    const MOST: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+    const MOST: NonZeroUsize = NonZeroUsize::new(coast_wire::limits::MAX_WORKERS as usize).unwrap();
     wanted
         .or_else(|| std::thread::available_parallelism().ok())
         .map_or(FEWEST, |threads| threads.clamp(FEWEST, MOST))

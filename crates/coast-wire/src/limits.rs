@@ -4,9 +4,6 @@
 //! file before anything is allocated for it, and each credit is counted by the side that grants it. What a path and a
 //! set of filter rules may be is for `coast-tree` and `coast-filter` to say, which read more of them than a peer sends.
 
-/// Version of the protocol; both sides must speak the same one.
-pub const PROTOCOL_VERSION: u32 = 1;
-
 /// Bytes of a frame's payload before compression. Content is packed into frames of about
 /// [`PACK_BYTES`]; the head room is for a directory part or a signature.
 pub const MAX_FRAME_BYTES: usize = 6 << 20;
@@ -42,9 +39,12 @@ pub const MAX_OVERTAKING_CHUNKS: u32 = 32;
 /// Chunks of one large file that a receiver holds ahead of the next one in order; workers that bring later ones wait.
 pub const MAX_CHUNKS_HELD: u32 = 64;
 
-/// How far ahead of the next one a chunk can be at all: what is held, what waits (one for each of at most 8 workers),
-/// and what may overtake. Beyond that the sender breaks its own rule.
-pub const MAX_CHUNKS_AHEAD: u32 = MAX_CHUNKS_HELD + 8 + MAX_OVERTAKING_CHUNKS;
+/// Threads that work on either side. More wait for the cipher, which is one thread.
+pub const MAX_WORKERS: u32 = 8;
+
+/// How far ahead of the next one a chunk can be at all: what is held, what waits (one for each worker), and what may
+/// overtake. Beyond that the sender breaks its own rule.
+pub const MAX_CHUNKS_AHEAD: u32 = MAX_CHUNKS_HELD + MAX_WORKERS + MAX_OVERTAKING_CHUNKS;
 
 /// Bytes of a symlink's target (`PATH_MAX` on Linux).
 pub const MAX_TARGET_BYTES: usize = 4096;

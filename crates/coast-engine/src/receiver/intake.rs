@@ -50,7 +50,6 @@ impl Run<'_> {
                     self.all_settled();
                 }
             }
-            ToReceiver::Event(event) => self.monitor.event(&event),
             ToReceiver::Alive => {}
             _ => return Err(EngineError::Protocol("it sent content out of place")),
         }

@@ -15,7 +15,7 @@ mod window;
 use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coast_filter::{EntryKind, Filter, FilterError, NoMergeFiles, RuleList, Side};
@@ -162,7 +162,6 @@ pub fn send(
         pack.seal(None)?
     };
 
-    let mut received = 0;
     let wrote = std::thread::scope(|scope| {
         let (run, alive) = (&run, &alive[..]);
         let writing = scope.spawn(move || {
@@ -183,7 +182,7 @@ pub fn send(
             scope.spawn(|| run.work());
         }
         scope.spawn(|| Walker::new(run, filter, located.selection).walk(threads));
-        received = run.read(reader);
+        run.read(reader);
         writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     if let Some(error) = run.stop.take_failure() {
@@ -197,7 +196,8 @@ pub fn send(
     run.cache.save();
     let sender = *run.stats.lock().unwrap_or_else(PoisonError::into_inner);
     let wire_sent_bytes = run.progress.wire_sent_bytes.load(Ordering::Relaxed);
-    Ok(RunReport { sender, receiver, ready, wire_sent_bytes, wire_received_bytes: received })
+    let wire_received_bytes = run.progress.wire_received_bytes.load(Ordering::Relaxed);
+    Ok(RunReport { sender, receiver, ready, wire_sent_bytes, wire_received_bytes })
 }
 
 /// Everything that the threads of a sending run share.
@@ -223,6 +223,18 @@ struct Run<'a> {
     stop: Stop,
 }
 
+/// Counts what is read as it comes, also of a frame that takes long.
+struct Counted<'a, R> {
+    stream: R,
+    bytes: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.read(buffer).inspect(|&count| add(self.bytes, count as u64))
+    }
+}
+
 /// What the receiver said of itself.
 #[derive(Default)]
 struct Outcome {
@@ -231,15 +243,15 @@ struct Outcome {
 }
 
 impl Run<'_> {
-    /// Takes the receiver's messages until the last one, or until the stream ends; returns the bytes read.
-    fn read(&self, stream: impl Read) -> u64 {
-        let mut reader = FrameReader::new(stream);
+    /// Takes the receiver's messages until the last one, or until the stream ends.
+    fn read(&self, stream: impl Read) {
+        let mut reader = FrameReader::new(Counted { stream, bytes: &self.progress.wire_received_bytes });
         loop {
             let result = match reader.next_frame() {
-                Ok(Some(frame)) => frame.decode().map_err(EngineError::from).and_then(|payload| {
-                    add(&self.progress.wire_received_bytes, payload.len() as u64);
-                    messages(&payload).try_for_each(|message| self.handle(message?))
-                }),
+                Ok(Some(frame)) => frame
+                    .decode()
+                    .map_err(EngineError::from)
+                    .and_then(|payload| messages(&payload).try_for_each(|message| self.handle(message?))),
                 Ok(None) => break,
                 Err(error) => Err(error.into()),
             };
@@ -252,7 +264,6 @@ impl Run<'_> {
             }
         }
         self.stop.finish();
-        reader.wire_bytes()
     }
 
     fn handle(&self, message: ToSender<'_>) -> Result<(), EngineError> {
