@@ -11,6 +11,9 @@ macro_rules! rsync_agrees_that {
     };
 }
 
+/// Seconds since the epoch.
+const LONG_AGO: i64 = 1_600_000_000;
+
 fn tree() -> Tree {
     Tree::new()
 }
@@ -82,6 +85,11 @@ const THEN: i64 = 1_700_000_000;
 
 // Kinds.
 rsync_agrees_that! {
+    only_the_time_of_a_file_into_an_old_directory: Case::new(
+        tree().file("a", "same").mtime(LONG_AGO),
+        tree().dir("b").mtime(LONG_AGO).file("b/a", "same").mtime(LONG_AGO + 1),
+        "-t",
+    ).from("src/a").to("dst/b");
     every_kind_replaces_every_other: Case::new(matrix(0, empty), matrix(1, empty), "-rlD");
     every_kind_replaces_every_other_with_delete: Case::new(matrix(0, filled), matrix(1, filled), WITH_DELETE);
     a_full_directory_in_the_way_stays_without_delete: Case::new(matrix(0, filled), matrix(1, filled), "-rlD");
