@@ -122,6 +122,12 @@ impl Snapshot {
         self
     }
 
+    /// The paths of all directories below the root.
+    pub fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        let directories = self.entries.iter().filter(|(_, seen)| seen.is_dir());
+        directories.map(|(path, _)| PathBuf::from(OsStr::from_bytes(path)))
+    }
+
     /// The entry at a path below the root, if there is one.
     #[must_use]
     pub fn get(&self, path: impl AsRef<Path>) -> Option<&Seen> {

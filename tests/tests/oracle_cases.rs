@@ -2,7 +2,7 @@
 //! find and what is easy to get wrong is kept here.
 
 use coast_tests::oracle::Case;
-use coast_tests::{Node, Tree};
+use coast_tests::{Node, Sandbox, Tree};
 
 /// A test per case; its name is the behaviour.
 macro_rules! rsync_agrees_that {
@@ -84,6 +84,18 @@ const DAY: i64 = 86_400;
 const THEN: i64 = 1_700_000_000;
 
 // Kinds.
+#[test]
+fn what_a_rule_file_protects_in_a_directory_in_the_way_stays_unlike_with_rsync() {
+    let place = Sandbox::new();
+    tree().file("a", "new").build(place.path("src"));
+    tree().file(".rules", "P /a/keep\n").file("a/keep", "kept").file("a/drop", "").build(place.path("dst"));
+    let rules = "--filter=:e .rules";
+    let outcome = place.coast(["sync", "-r", "--delete", rules, "src/", "dst/"]).run();
+    outcome.assert_code(23).assert_says("a: the directory was not deleted: something in it stays");
+    assert_eq!(std::fs::read(place.path("dst/a/keep")).expect("it stays"), b"kept");
+    assert!(!place.path("dst/a/drop").exists());
+}
+
 rsync_agrees_that! {
     only_the_time_of_a_file_into_an_old_directory: Case::new(
         tree().file("a", "same").mtime(LONG_AGO),
