@@ -49,7 +49,8 @@ pub use sender::{RunReport, SenderConfig, Source, send};
 
 use std::num::NonZeroUsize;
 
-use coast_tree::Timestamp;
+use coast_filter::EntryKind;
+use coast_tree::{Kind, Timestamp};
 use coast_wire::Time;
 
 /// How many worker threads a side uses: what was asked for, or what the machine has, within reason.
@@ -59,6 +60,11 @@ fn threads(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
     wanted
         .or_else(|| std::thread::available_parallelism().ok())
         .map_or(FEWEST, |threads| threads.clamp(FEWEST, MOST))
+}
+
+/// What filter rules tell apart.
+fn filter_kind(kind: Kind) -> EntryKind {
+    if kind == Kind::Directory { EntryKind::Directory } else { EntryKind::Other }
 }
 
 fn wire_time(time: Timestamp) -> Time {

@@ -7,10 +7,11 @@
 use std::io;
 use std::path::Path;
 
-use coast_filter::{DirFilter, EntryKind as FilterKind, Filter, FilterError, RuleList, Side};
+use coast_filter::{DirFilter, Filter, FilterError, RuleList, Side};
 use coast_tree::{Kind, Name, RelPath, Root};
 
 use crate::error::EngineError;
+use crate::filter_kind;
 use crate::merge::{Above, TreeMergeFiles};
 
 /// The rules of a run.
@@ -56,7 +57,7 @@ impl Judge {
 
     /// Whether an entry stays.
     pub(super) fn protects(filter: &DirFilter, name: &Name, kind: Kind, within: Within) -> bool {
-        let kind = if kind == Kind::Directory { FilterKind::Directory } else { FilterKind::Other };
+        let kind = filter_kind(kind);
         match within {
             Within::Kept => filter.excludes(name.as_bytes(), kind),
             Within::Removed => filter.excludes_in_removed_dir(name.as_bytes(), kind),

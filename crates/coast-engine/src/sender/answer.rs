@@ -1,7 +1,7 @@
 //! Answers what the receiver needs: reads, hashes and packs small files together; large ones are streamed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coast_delta::{Signature, SignatureError};
 use coast_tree::{ContentHash, DirHandle, FileIdentity, Timestamp};
@@ -231,7 +231,7 @@ impl Answerer<'_> {
         };
         let path = part.path.join(&part.entries[id.index as usize].name);
         self.run.problem(path.as_ref().map_or(part.path.as_bytes(), |path| path.as_bytes()), kind, text);
-        file.asked.store(false, Ordering::Release);
+        file.answered();
         self.push(&ToReceiver::Gone { file: id, reason })
     }
 
@@ -256,7 +256,7 @@ impl Answerer<'_> {
             let before = FileIdentity::from(&stat);
             let times = self.run.options.times;
             // Free for the next question as soon as the answer may be on its way.
-            file.asked.store(false, Ordering::Release);
+            file.answered();
             let packed = self.pack.whole(id, length, |buffer| -> Result<_, Failure> {
                 let start = buffer.len();
                 // Room for one byte more shows a file that grew.
@@ -376,9 +376,4 @@ impl Answerer<'_> {
 
 pub(super) fn changing() -> Failure {
     Failure::Gone(Gone::Changing, "it changed each time it was read".to_owned())
-}
-
-/// Frees a file for the next question.
-pub(super) fn answered(asked: &AtomicBool) {
-    asked.store(false, Ordering::Release);
 }

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coast_filter::{EntryKind, Filter, FilterError, NoMergeFiles, RuleList, Side};
+use coast_filter::{Filter, FilterError, NoMergeFiles, RuleList, Side};
 use coast_tree::{Kind, Listed, Root};
 use coast_wire::{
     Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats,
@@ -32,7 +32,7 @@ use crate::merge::{Above, TreeMergeFiles};
 use crate::monitor::{Monitor, Progress, add};
 use crate::outbox::{Outbox, Pace};
 use crate::stop::{Stop, Stopped};
-use crate::{Cancel, threads};
+use crate::{Cancel, filter_kind, threads};
 
 use answer::{HandedOver, Job, SignatureBytes};
 use offer::{Offers, Walker};
@@ -350,10 +350,7 @@ impl SenderConfig {
         let filter = compile(&self.rules, &located)?.root(&NoMergeFiles).map_err(rules)?;
         let filter = filter.enter(name.as_bytes(), &files).map_err(rules)?;
         let Ok(listed) = dir.list() else { return Ok(false) };
-        let sent = |entry: &Listed| {
-            let kind = if entry.kind == Kind::Directory { EntryKind::Directory } else { EntryKind::Other };
-            !filter.excludes(entry.name.as_bytes(), kind)
-        };
+        let sent = |entry: &Listed| !filter.excludes(entry.name.as_bytes(), filter_kind(entry.kind));
         Ok(!listed.iter().any(sent))
     }
 
@@ -370,10 +367,10 @@ impl SenderConfig {
                 let stat = located.root.handle().stat(name);
                 let Ok(Some(stat)) = stat else { return Ok(false) };
                 let directory = stat.kind == Kind::Directory;
-                let kind = if directory { EntryKind::Directory } else { EntryKind::Other };
                 let rules =
                     filter.root(&NoMergeFiles).map_err(|error| EngineError::Rule(error.to_string()))?;
-                (directory && !self.options.recursive) || rules.excludes(name.as_bytes(), kind)
+                (directory && !self.options.recursive)
+                    || rules.excludes(name.as_bytes(), filter_kind(stat.kind))
             }
         })
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use coast_filter::{DirFilter, EntryKind as FilterKind, Filter, FilterError, NoMergeFiles};
+use coast_filter::{DirFilter, Filter, FilterError, NoMergeFiles};
 use coast_tree::{
     ClockStep, ContentHash, DirHandle, FileIdentity, Kind, Listed, Name, Record, RelPath, Stat, Timestamp,
     Visit, walk,
@@ -21,7 +21,7 @@ use crate::merge::{self, TreeMergeFiles};
 use crate::monitor::add;
 use crate::names::OwnerNames;
 use crate::stop::Stopped;
-use crate::wire_time;
+use crate::{filter_kind, wire_time};
 
 /// Bytes of names and targets at which a part is closed, far below what a frame may hold.
 const PART_BYTES: usize = 1 << 20;
@@ -53,6 +53,13 @@ pub(super) struct OfferedFile {
     pub(super) found_hash: OnceLock<(FileIdentity, ContentHash)>,
     /// Whether the receiver waits for an answer. It may ask again only then.
     pub(super) asked: AtomicBool,
+}
+
+impl OfferedFile {
+    /// Free for the next question.
+    pub(super) fn answered(&self) {
+        self.asked.store(false, Ordering::Release);
+    }
 }
 
 impl OfferedPart {
@@ -469,8 +476,4 @@ fn what(entry: &Found) -> What<'_> {
         Kind::CharDevice => What::CharDevice(entry.stat.rdev),
         Kind::BlockDevice => What::BlockDevice(entry.stat.rdev),
     }
-}
-
-fn filter_kind(kind: Kind) -> FilterKind {
-    if kind == Kind::Directory { FilterKind::Directory } else { FilterKind::Other }
 }

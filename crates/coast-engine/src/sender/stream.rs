@@ -8,7 +8,7 @@ use coast_tree::{ContentHash, ContentHasher, DirHandle, FileIdentity, Name, Time
 use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_DIFF_BLOCK_BYTES};
 use coast_wire::{FileId, Gone, Piece, ToReceiver};
 
-use super::answer::{ATTEMPTS, Answerer, Failure, HeldSignature, answered, changing};
+use super::answer::{ATTEMPTS, Answerer, Failure, HeldSignature, changing};
 use super::offer::OfferedFile;
 use super::under_way::UnderWay;
 use crate::monitor::add;
@@ -45,7 +45,7 @@ impl Answerer<'_> {
                 let hash = hasher.finish();
                 file.found(before, hash, observed_at);
                 self.run.count(|stats| stats.hashed_files += 1);
-                answered(&file.asked);
+                file.answered();
                 self.push(&ToReceiver::Hash { file: id, hash: *hash.as_bytes() })?;
                 return Ok(());
             }
@@ -88,7 +88,7 @@ impl Answerer<'_> {
                 continue;
             }
             file.found(before, hash, observed_at);
-            answered(&file.asked);
+            file.answered();
             let mtime = self.run.options.times.then(|| wire_time(stat.mtime));
             self.chunk(&mut chunks, Piece::End { size, hash: *hash.as_bytes(), mtime })?;
             self.flush()?;
