@@ -46,6 +46,7 @@ mod destination;
 mod error;
 mod helper_store;
 mod local;
+mod only;
 pub mod profile;
 mod receiver_arguments;
 mod remote;
