@@ -212,6 +212,7 @@ impl SyncRequest {
         sender.rules = self.rules;
         if let Some(only) = &self.only {
             only.restrict(&mut sender.rules)?;
+            sender.some_paths = true;
         }
         // On this machine a compressor only stands in the way.
         sender.compress = self.compress && self.destination.is_remote();
@@ -227,6 +228,7 @@ impl SyncRequest {
             root: self.destination.path().to_owned(),
             make_parents: self.make_parents,
             dry_run: sender.options.dry_run,
+            some_paths: sender.some_paths,
             destination_is,
         };
         // As in rsync, a destination is made for nothing only if a slash says that it is a directory.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use coast_sync::{CachePlace, Cancel, Destination, NoPrompt, SyncRequest, VoidMonitor};
@@ -231,4 +231,38 @@ fn names_that_look_like_patterns_are_names() {
     for name in &bystanders {
         assert_eq!(content(name), "there", "{}", name.escape_ascii());
     }
+}
+
+#[test]
+fn what_is_known_of_all_other_paths_is_kept() {
+    let pair = Pair::new().new_here(&["a", "d/b"]);
+    let cache = pair.scratch.path().join("cache");
+    let run = |request: SyncRequest| {
+        request.cache(CachePlace::File(cache.clone())).run(&VoidMonitor, &NoPrompt, &Cancel::new()).unwrap()
+    };
+    let state = || {
+        let of = |path: &Path| (fs::metadata(path).unwrap().ino(), fs::read(path).unwrap());
+        [of(&cache), of(&pair.scratch.path().join(".destination.coast/cache"))]
+    };
+    run(pair.request());
+    let before = state();
+    write(&pair.source().join("a"), "edited");
+    run(pair.request().only(["a"]).unwrap());
+    assert!(state() == before, "a run that sees one path forgets what is known of the others");
+    let left: Vec<_> =
+        fs::read_dir(pair.scratch.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 4, "source, destination, state and cache, and no temporary file: {left:?}");
+    pair.expect(&[("a", Some("edited")), ("d", None), ("d/b", Some("here"))]);
+}
+
+#[test]
+fn nothing_else_is_given_to_another_owner() {
+    assert!(rustix::process::geteuid().is_root(), "needs root, which alone can make a file of another user");
+    let pair = Pair::new().both(&["a", "b"]).only_there(&["extra"]);
+    for path in ["a", "b", "extra"] {
+        lchown(pair.destination().join(path), Some(12_345), Some(12_345)).unwrap();
+    }
+    pair.push_only(&[b"a"]);
+    let owner = |path: &str| fs::metadata(pair.destination().join(path)).unwrap().uid();
+    assert_eq!([owner("a"), owner("b"), owner("extra")], [0, 12_345, 12_345]);
 }
