@@ -281,7 +281,7 @@ fn say_how_it_ended(outbox: &Outbox, result: &Result<ReceiverStats, EngineError>
     };
 }
 
-fn bounded_text(text: &str) -> String {
+pub(crate) fn bounded_text(text: &str) -> String {
     text.chars().take(coast_wire::limits::MAX_TEXT_BYTES / 4).collect()
 }
 
