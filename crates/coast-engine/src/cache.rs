@@ -13,20 +13,21 @@ pub(crate) struct Cache {
     new: RwLock<Option<(CacheWriter, Target)>>,
 }
 
-/// Whether a run adds to what is known.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Learns {
-    /// It leaves the cache as it is: a dry run.
-    Nothing,
-    New,
-}
-
 /// Where the new cache goes when the run is done.
 enum Target {
     /// A named file that replaces another.
     Path { temporary: PathBuf, path: PathBuf },
     /// A file of a private directory.
     Entry { dir: coast_tree::DirHandle, temporary: coast_tree::Name, name: coast_tree::Name },
+}
+
+/// What becomes of what a run learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remember {
+    /// It takes the place of what was known before.
+    Everything,
+    /// Nothing: the run sees too little of the tree to take its place, or must not write.
+    Nothing,
 }
 
 impl Cache {
@@ -36,12 +37,12 @@ impl Cache {
     }
 
     /// The cache in the file `path`, which need not exist.
-    pub(crate) fn open(path: Option<&Path>, learns: Learns) -> Self {
+    pub(crate) fn open(path: Option<&Path>, remember: Remember) -> Self {
         /// Tells apart the runs of one process.
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let Some(path) = path else { return Self::none() };
         let known = File::open(path).ok().and_then(|file| CacheReader::open(file).ok());
-        let new = path.parent().filter(|_| learns == Learns::New).and_then(|parent| {
+        let new = path.parent().filter(|_| remember == Remember::Everything).and_then(|parent| {
             fs::create_dir_all(parent).ok()?;
             let mut temporary = path.as_os_str().to_owned();
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -59,11 +60,16 @@ impl Cache {
         dir: &coast_tree::DirHandle,
         name: &coast_tree::Name,
         temporary: &coast_tree::Name,
+        remember: Remember,
     ) -> Self {
         let known = dir.open_file(name).ok().and_then(|(file, _)| CacheReader::open(file).ok());
         // A leftover of a killed run; whether there is one does not matter.
         let _ = dir.unlink(temporary);
-        let new = dir.create_file(temporary, 0o600).ok().and_then(|file| CacheWriter::create(file).ok());
+        let new = match remember {
+            Remember::Everything => dir.create_file(temporary, 0o600).ok(),
+            Remember::Nothing => None,
+        };
+        let new = new.and_then(|file| CacheWriter::create(file).ok());
         let target = Target::Entry { dir: dir.clone(), temporary: temporary.clone(), name: name.clone() };
         Self {
             known: known.unwrap_or_else(CacheReader::empty),

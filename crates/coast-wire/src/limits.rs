@@ -60,3 +60,9 @@ pub const MAX_TEXT_BYTES: usize = 4 << 10;
 
 /// Users, and groups, whose names a sender may tell in a run; each tree has the few of its machine.
 pub const MAX_OWNER_NAMES: usize = 64 << 10;
+
+/// Entries that one answer names as left behind; more are only counted.
+pub const MAX_KEPT_NAMED: usize = 100;
+
+/// Bytes that answers to one question may have in all.
+pub const MAX_ANSWER_BYTES: u64 = 4 << 20;

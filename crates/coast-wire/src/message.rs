@@ -259,6 +259,10 @@ pub enum FailureKind {
     Usage,
     /// The stream broke or ended too early.
     Stream,
+    /// Another run works on the same workspace.
+    Busy,
+    /// It was asked to remove what it never removes.
+    Refused,
 }
 
 /// Who does the receiver's work.
