@@ -12,7 +12,7 @@ pub(crate) enum Command {
     Receive(Box<ReceiverConfig>),
 }
 
-const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] \
+const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] \
                      [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, or coast-helper --version";
 
 /// Reads the command line. The error is one line for people.
@@ -29,6 +29,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
         match word.to_str() {
             Some("--make-parents") => config.make_parents = true,
             Some("--dry-run") => config.dry_run = true,
+            Some("--some-paths") => config.some_paths = true,
             Some("--destination-is=directory") => config.destination_is = DestinationIs::Directory,
             Some("--destination-is=directory-or-new-name") => {
                 config.destination_is = DestinationIs::DirectoryOrNewName;
@@ -60,7 +61,7 @@ mod tests {
             ["receive", "--make-parents", "--destination-is=file-or-directory", "--root", "/data/x y"];
         let Ok(Command::Receive(config)) = parse_words(&words) else { panic!("not parsed") };
         assert_eq!(config.destination, PathBuf::from("/data/x y"));
-        assert!(config.make_parents && !config.dry_run);
+        assert!(config.make_parents && !config.dry_run && !config.some_paths);
         assert_eq!(config.destination_is, DestinationIs::FileOrDirectory);
     }
 

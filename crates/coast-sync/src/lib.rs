@@ -46,6 +46,7 @@ mod destination;
 mod error;
 mod helper_store;
 mod local;
+mod only;
 pub mod profile;
 mod receiver_arguments;
 mod remote;
@@ -65,7 +66,8 @@ pub use request::SyncRequest;
 pub use coast_engine::{Cancel, EngineError, Monitor, Progress, RunReport, VoidMonitor};
 pub use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles, NoMergeFiles, RuleError, RuleList};
 pub use coast_ssh::{
-    ConnectOptions, Environment, NoPrompt, Prompt, RunsAs, SshError, Sudo, SudoRefusal, Target, Zeroizing,
+    ConnectOptions, Environment, HostKey, IdentityUsed, NoPrompt, Prompt, RunsAs, SshError, Sudo,
+    SudoRefusal, Target, Zeroizing,
 };
 pub use coast_wire::{
     Change, Delete, EntryKind, Event, Itemize, Options, Ownership, ProblemKind, Ready, ReceiverStats,

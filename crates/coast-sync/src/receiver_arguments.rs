@@ -11,6 +11,7 @@ pub(crate) struct ReceiverArguments {
     pub(crate) root: PathBuf,
     pub(crate) make_parents: bool,
     pub(crate) dry_run: bool,
+    pub(crate) some_paths: bool,
     pub(crate) destination_is: DestinationIs,
 }
 
@@ -29,6 +30,9 @@ impl ReceiverArguments {
         if self.dry_run {
             words.push("--dry-run".into());
         }
+        if self.some_paths {
+            words.push("--some-paths".into());
+        }
         words.push(format!("--destination-is={shape}").into());
         words.push("--root".into());
         // An empty path is where the user lands: the home directory of a remote, or here.
@@ -43,6 +47,7 @@ impl ReceiverArguments {
         let mut config = ReceiverConfig::new(self.root.clone());
         config.make_parents = self.make_parents;
         config.dry_run = self.dry_run;
+        config.some_paths = self.some_paths;
         config.destination_is = self.destination_is;
         config
     }
@@ -58,16 +63,25 @@ mod tests {
             root: "/data/x y".into(),
             make_parents: true,
             dry_run: true,
+            some_paths: true,
             destination_is: DestinationIs::Directory,
         };
-        let expected =
-            ["receive", "--make-parents", "--dry-run", "--destination-is=directory", "--root", "/data/x y"];
+        let expected = [
+            "receive",
+            "--make-parents",
+            "--dry-run",
+            "--some-paths",
+            "--destination-is=directory",
+            "--root",
+            "/data/x y",
+        ];
         assert_eq!(arguments.to_words(), expected.map(OsString::from));
 
         let home = ReceiverArguments {
             root: PathBuf::new(),
             make_parents: false,
             dry_run: false,
+            some_paths: false,
             destination_is: DestinationIs::FileOrDirectory,
         };
         let expected = ["receive", "--destination-is=file-or-directory", "--root", "."];

@@ -1,9 +1,13 @@
 //! A destination on another machine: connect, start the helper there, run the transfer over its two streams.
 
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt;
 
 use coast_engine::{Cancel, EngineError, Monitor, RunReport, SenderConfig};
-use coast_ssh::{ChannelStatus, ExitStatus, HelperSpec, Prompt, RunsAs, Session, SshError};
+use coast_ssh::{
+    ChannelStatus, ExitStatus, HelperProcess, HelperSpec, HostKey, IdentityUsed, Peer, Prompt, RunsAs,
+    Session, SshError,
+};
 
 use crate::SyncError;
 use crate::destination::{RemoteDestination, RemoteHelper};
@@ -15,10 +19,42 @@ use crate::receiver_arguments::ReceiverArguments;
 pub struct ConnectionReport {
     /// The host's name, with its port if that is not 22.
     pub host: String,
+    /// The user who logged in.
+    pub user: String,
+    /// The name or address that was connected to, once the ssh configuration had its say.
+    pub host_name: String,
+    /// The TCP port.
+    pub port: u16,
+    /// The address that answered. None behind a jump host, which looks it up itself.
+    pub address: Option<SocketAddr>,
+    /// The jump hosts on the way, first one first, each with its port if that is not 22.
+    pub jumps: Vec<String>,
+    /// The key that the host proved to have, and that was accepted.
+    pub host_key: HostKey,
+    /// The key that let us in.
+    pub identity: IdentityUsed,
     /// Whether the helper had to be uploaded.
     pub uploaded_helper: bool,
     /// Whom the helper ran as.
     pub runs_as: RunsAs,
+}
+
+impl ConnectionReport {
+    fn of(session: &Session, helper: &HelperProcess) -> Self {
+        let Peer { user, host_name, port, address, jumps, host_key, identity, .. } = session.peer().clone();
+        Self {
+            host: session.host().to_owned(),
+            user,
+            host_name,
+            port,
+            address,
+            jumps,
+            host_key,
+            identity,
+            uploaded_helper: helper.deployed(),
+            runs_as: helper.runs_as().clone(),
+        }
+    }
 }
 
 /// Runs a transfer to another machine.
@@ -36,11 +72,7 @@ pub(crate) fn send(
         return Err(SyncError::Interrupted);
     }
     let helper = session.start_helper(&spec)?;
-    let report = ConnectionReport {
-        host: session.host().to_owned(),
-        uploaded_helper: helper.deployed(),
-        runs_as: helper.runs_as().clone(),
-    };
+    let report = ConnectionReport::of(&session, &helper);
     if let RunsAs::UserAfter(refusal) = &report.runs_as {
         prompt.notice(&format!("{}: writing as the user who logged in: {refusal}", report.host));
     }
