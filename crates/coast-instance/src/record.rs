@@ -47,6 +47,9 @@ pub struct Record {
     /// The shell container, from when one may exist until it is known to be gone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub container: Option<String>,
+    /// Whether a key may be in it.
+    #[serde(default)]
+    pub access: bool,
     /// The bulk transfer that came to its end last.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_transfer: Option<LastTransfer>,
@@ -367,6 +370,7 @@ impl Record {
             image: None,
             following: Following::Off,
             container: None,
+            access: false,
             last_transfer: None,
             created: now(),
         }
