@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answer;
 mod cache;
 mod cancel;
 mod error;
@@ -37,14 +38,19 @@ mod merge;
 mod monitor;
 mod names;
 mod outbox;
+mod probe;
 mod receiver;
+mod removal;
 mod sender;
 mod stop;
 
+pub use answer::{decline, say, take_answer};
 pub use cancel::Cancel;
 pub use error::EngineError;
 pub use monitor::{Monitor, Progress, VoidMonitor};
+pub use probe::ProbedDirectory;
 pub use receiver::{DestinationIs, LoginUser, Receiver, ReceiverConfig, STATE_INSIDE, refuse};
+pub use removal::{DoomedWorkspace, RemovalReach};
 pub use sender::{RunReport, SenderConfig, Source, send};
 
 use std::num::NonZeroUsize;

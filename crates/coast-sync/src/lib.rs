@@ -29,6 +29,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Beside that, a [`ProbeRequest`] asks what there is on another machine.
+//!
 //! # Two promises
 //! An entry whose content, kind and mode are right is not touched at all: same inode, same modification time, no event for
 //! whoever watches. And nothing is deleted that appeared at the destination while the run went on.
@@ -47,6 +49,7 @@ mod error;
 mod helper_store;
 mod local;
 mod only;
+mod probe;
 pub mod profile;
 mod receiver_arguments;
 mod remote;
@@ -59,6 +62,7 @@ pub use cache_place::CachePlace;
 pub use destination::{Destination, LocalDestination, LocalReceiver, RemoteDestination, RemoteHelper};
 pub use error::SyncError;
 pub use helper_store::{HelperStore, Platform};
+pub use probe::{ProbeReport, ProbeRequest};
 pub use remote::ConnectionReport;
 pub use report::SyncReport;
 pub use request::SyncRequest;

@@ -1,7 +1,7 @@
 //! What a receiver is told on its command line, before the first message: only what it needs to confine itself.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use coast_engine::{DestinationIs, ReceiverConfig};
 
@@ -34,11 +34,7 @@ impl ReceiverArguments {
             words.push("--some-paths".into());
         }
         words.push(format!("--destination-is={shape}").into());
-        words.push("--root".into());
-        // An empty path is where the user lands: the home directory of a remote, or here.
-        let root =
-            if self.root.as_os_str().is_empty() { ".".into() } else { self.root.clone().into_os_string() };
-        words.push(root);
+        words.extend(root_words(&self.root));
         words
     }
 
@@ -51,6 +47,13 @@ impl ReceiverArguments {
         config.destination_is = self.destination_is;
         config
     }
+}
+
+/// The words that say where a helper works.
+pub(crate) fn root_words(root: &Path) -> [OsString; 2] {
+    // An empty path is where the user lands: the home directory of a remote, or here.
+    let root = if root.as_os_str().is_empty() { OsStr::new(".") } else { root.as_os_str() };
+    ["--root".into(), root.into()]
 }
 
 #[cfg(test)]

@@ -1,17 +1,22 @@
-//! A destination on another machine: connect, start the helper there, run the transfer over its two streams.
+//! A destination on another machine: connect, start the helper there, run the transfer over its two streams, or ask it
+//! something.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
 
-use coast_engine::{Cancel, EngineError, Monitor, RunReport, SenderConfig};
+use coast_engine::{Cancel, EngineError, Monitor, RunReport, SenderConfig, take_answer};
 use coast_ssh::{
-    ChannelStatus, ExitStatus, HelperProcess, HelperSpec, HostKey, IdentityUsed, Peer, Prompt, RunsAs,
-    Session, SshError,
+    ChannelReader, ChannelStatus, ChannelWriter, ExitStatus, HelperProcess, HelperSpec, HostKey,
+    IdentityUsed, Peer, Prompt, RunsAs, Session, SshError,
 };
+
+use coast_wire::Answer;
 
 use crate::SyncError;
 use crate::destination::{RemoteDestination, RemoteHelper};
-use crate::receiver_arguments::ReceiverArguments;
+use crate::receiver_arguments::{ReceiverArguments, root_words};
 
 /// How the other machine was reached.
 #[derive(Debug, Clone)]
@@ -57,16 +62,22 @@ impl ConnectionReport {
     }
 }
 
-/// Runs a transfer to another machine.
-pub(crate) fn send(
-    sender: SenderConfig,
+/// A helper that was started on another machine and has greeted.
+pub(crate) struct Reached {
+    pub(crate) report: ConnectionReport,
+    pub(crate) reader: ChannelReader,
+    pub(crate) writer: ChannelWriter,
+    status: ChannelStatus,
+}
+
+/// Connects and starts the helper with these words. From here on `cancel` ends the connection.
+pub(crate) fn reach(
     remote: &RemoteDestination,
-    receiver: &ReceiverArguments,
-    monitor: &dyn Monitor,
+    words: Vec<OsString>,
     prompt: &dyn Prompt,
     cancel: &Cancel,
-) -> Result<(RunReport, ConnectionReport), SyncError> {
-    let spec = helper_spec(remote, receiver)?;
+) -> Result<Reached, SyncError> {
+    let spec = helper_spec(remote, words)?;
     let session = Session::connect(&remote.target, &remote.connect, prompt)?;
     if cancel.is_cancelled() {
         return Err(SyncError::Interrupted);
@@ -81,12 +92,50 @@ pub(crate) fn send(
         let closer = session.closer();
         move || closer.close()
     });
+    Ok(Reached { report, reader, writer, status })
+}
+
+/// Runs a transfer to another machine.
+pub(crate) fn send(
+    sender: SenderConfig,
+    remote: &RemoteDestination,
+    receiver: &ReceiverArguments,
+    monitor: &dyn Monitor,
+    prompt: &dyn Prompt,
+    cancel: &Cancel,
+) -> Result<(RunReport, ConnectionReport), SyncError> {
+    let Reached { report, reader, writer, status } = reach(remote, receiver.to_words(), prompt, cancel)?;
     let run = coast_engine::send(sender, reader, writer, monitor, cancel)
         .map_err(|error| explain(error, &status))?;
     Ok((run, report))
 }
 
-fn helper_spec(remote: &RemoteDestination, receiver: &ReceiverArguments) -> Result<HelperSpec, SyncError> {
+/// Asks a helper on another machine for something that is no transfer; `take` gets the messages of its answer until it has
+/// what it wants.
+pub(crate) fn ask<T>(
+    remote: &RemoteDestination,
+    command: &str,
+    prompt: &dyn Prompt,
+    cancel: &Cancel,
+    mut take: impl FnMut(Answer<'_>, &ConnectionReport) -> Result<ControlFlow<T>, EngineError>,
+) -> Result<T, SyncError> {
+    let mut words = vec![OsString::from(command)];
+    words.extend(root_words(&remote.path));
+    // The writer stays open until the answer is there: its end tells the helper that nobody waits any more.
+    let answered = reach(remote, words, prompt, cancel).and_then(|reached| {
+        let Reached { report, reader, writer, status } = reached;
+        let taken = take_answer(reader, |answer| take(answer, &report));
+        drop(writer);
+        taken.map_err(|error| explain(error, &status))
+    });
+    match answered {
+        // Whatever broke first when the connection was ended, the reason is that somebody wanted it to stop.
+        Err(_) if cancel.is_cancelled() => Err(SyncError::Interrupted),
+        answered => answered,
+    }
+}
+
+fn helper_spec(remote: &RemoteDestination, words: Vec<OsString>) -> Result<HelperSpec, SyncError> {
     let mut spec = match &remote.helper {
         RemoteHelper::Deployed(store) => {
             let programs = store.programs().map_err(|(path, source)| SshError::HelperSource {
@@ -101,7 +150,7 @@ fn helper_spec(remote: &RemoteDestination, receiver: &ReceiverArguments) -> Resu
             spec
         }
     };
-    spec.args = receiver.to_words().into_iter().map(OsStringExt::into_vec).collect();
+    spec.args = words.into_iter().map(OsStringExt::into_vec).collect();
     spec.sudo = remote.sudo;
     Ok(spec)
 }

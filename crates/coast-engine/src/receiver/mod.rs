@@ -46,6 +46,7 @@ use attributes::Attributes;
 use decide::Work;
 use destination::{Destination, Preparation, State};
 pub use destination::{DestinationIs, STATE_INSIDE};
+pub(crate) use destination::{LOCK, hidden_name};
 use extraneous::Extraneous;
 use finish::LateDirectory;
 use judge::Judge;
@@ -281,7 +282,7 @@ fn say_how_it_ended(outbox: &Outbox, result: &Result<ReceiverStats, EngineError>
     };
 }
 
-fn bounded_text(text: &str) -> String {
+pub(crate) fn bounded_text(text: &str) -> String {
     text.chars().take(coast_wire::limits::MAX_TEXT_BYTES / 4).collect()
 }
 
