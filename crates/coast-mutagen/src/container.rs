@@ -99,6 +99,8 @@ impl Docker {
                 }
             }
         }
+        // What the new one needs is there before the old one goes.
+        self.image(&spec.image)?;
         self.remove_shell(&spec.name)?;
         Ok((self.create(spec, worktree)?, Ensured::Recreated))
     }
@@ -252,8 +254,9 @@ fn check_name(name: &str) -> Result<(), MutagenError> {
 
 fn worktree_path(worktree: &Path) -> Result<&str, MutagenError> {
     let problem = match worktree.to_str() {
-        Some(path) if worktree.is_absolute() => return Ok(path),
-        Some(_) => "is not absolute",
+        Some(_) if !worktree.is_absolute() => "is not absolute",
+        Some(_) if !worktree.is_dir() => "is not a directory that exists",
+        Some(path) => return Ok(path),
         None => "is not UTF-8, and Docker mounts no such path",
     };
     let value = worktree.display().to_string();
@@ -276,5 +279,7 @@ mod tests {
     fn a_worktree_is_mounted_by_its_absolute_path_only() {
         let error = worktree_path(Path::new("here")).unwrap_err().to_string();
         assert_eq!(error, "the worktree \"here\" is not absolute");
+        let error = worktree_path(Path::new("/nowhere/here")).unwrap_err().to_string();
+        assert_eq!(error, "the worktree \"/nowhere/here\" is not a directory that exists");
     }
 }

@@ -104,9 +104,10 @@ impl Docker {
         })?;
         // As a shell does, Docker answers 126 or 127 where there was nothing to run. Its message comes as output.
         if matches!(exec.code, 126 | 127) && exec.said().contains("exec failed") {
+            let program = command.arguments.first().copied().unwrap_or_default();
             return Err(MutagenError::NoProgram {
-                step: command.step,
-                program: command.arguments.first().copied().unwrap_or_default().to_owned(),
+                step: if program == "mutagen" { Step::Mutagen } else { command.step },
+                program: program.to_owned(),
                 image: command.image.to_owned(),
             });
         }

@@ -144,6 +144,7 @@ impl Shell {
     /// # Errors
     /// When mutagen cannot end them.
     pub fn terminate(&self, project: &str, instance: &str) -> Result<(), MutagenError> {
+        self.end_abandoned_create()?;
         self.each("terminate", project, instance, RESET_PATIENCE)
     }
 
