@@ -1,7 +1,7 @@
-//! Any bytes as messages of either direction: no panic, and what decodes encodes to something that decodes to the same.
+//! Any bytes as messages of either direction, or as answers: no panic, and what decodes encodes to something that decodes to the same.
 #![no_main]
 
-use coast_wire::{ToReceiver, ToSender, messages};
+use coast_wire::{Answer, ToReceiver, ToSender, messages};
 use libfuzzer_sys::fuzz_target;
 use serde::{Deserialize, Serialize};
 
@@ -15,5 +15,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     for encoded in check::<ToSender<'_>>(bytes) {
         assert_eq!(check::<ToSender<'_>>(&encoded), [encoded.clone()]);
+    }
+    for encoded in check::<Answer<'_>>(bytes) {
+        assert_eq!(check::<Answer<'_>>(&encoded), [encoded.clone()]);
     }
 });

@@ -31,10 +31,12 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_else(|| "coast".into());
     let mut arguments = arguments.peekable();
-    // Before anything else: as helper this program speaks frames on standard output and must print nothing.
+    // Before anything else: as helper this program speaks frames on standard output and must print nothing. It is told so,
+    // or, where it stands in for the small helper on a remote, is started like that one.
     let named = arguments.next_if(|first| first == plan::HELPER_SUBCOMMAND).is_some();
-    if named || arguments.peek().is_some_and(|first| first == plan::HELPER_RECEIVE) {
-        return coast_helper::main(arguments);
+    let arguments: Vec<_> = arguments.collect();
+    if named || coast_helper::is_call(&arguments) {
+        return coast_helper::main(arguments.into_iter());
     }
     let cli = match args::parse(std::iter::once(program).chain(arguments)) {
         Ok(cli) => cli,

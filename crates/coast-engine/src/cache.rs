@@ -20,6 +20,15 @@ enum Target {
     Entry { dir: coast_tree::DirHandle, temporary: coast_tree::Name, name: coast_tree::Name },
 }
 
+/// What becomes of what a run learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remember {
+    /// It takes the place of what was known before.
+    Everything,
+    /// Nothing: the run sees too little of the tree to take its place, or must not write.
+    Nothing,
+}
+
 impl Cache {
     /// No cache at all.
     pub(crate) fn none() -> Self {
@@ -27,10 +36,11 @@ impl Cache {
     }
 
     /// The cache in the file `path`, which need not exist.
-    pub(crate) fn open(path: Option<&Path>) -> Self {
+    pub(crate) fn open(path: Option<&Path>, remember: Remember) -> Self {
         let Some(path) = path else { return Self::none() };
         let known = File::open(path).ok().and_then(|file| CacheReader::open(file).ok());
-        let new = path.parent().and_then(|parent| {
+        let parent = path.parent().filter(|_| remember == Remember::Everything);
+        let new = parent.and_then(|parent| {
             fs::create_dir_all(parent).ok()?;
             let mut temporary = path.as_os_str().to_owned();
             temporary.push(format!(".{}", std::process::id()));
@@ -47,11 +57,16 @@ impl Cache {
         dir: &coast_tree::DirHandle,
         name: &coast_tree::Name,
         temporary: &coast_tree::Name,
+        remember: Remember,
     ) -> Self {
         let known = dir.open_file(name).ok().and_then(|(file, _)| CacheReader::open(file).ok());
         // A leftover of a killed run; whether there is one does not matter.
         let _ = dir.unlink(temporary);
-        let new = dir.create_file(temporary, 0o600).ok().and_then(|file| CacheWriter::create(file).ok());
+        let new = match remember {
+            Remember::Everything => dir.create_file(temporary, 0o600).ok(),
+            Remember::Nothing => None,
+        };
+        let new = new.and_then(|file| CacheWriter::create(file).ok());
         let target = Target::Entry { dir: dir.clone(), temporary: temporary.clone(), name: name.clone() };
         Self {
             known: known.unwrap_or_else(CacheReader::empty),

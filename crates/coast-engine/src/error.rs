@@ -27,6 +27,20 @@ pub enum EngineError {
         /// What the system answered.
         error: io::Error,
     },
+    /// Another run works on the workspace.
+    #[error("another run works on {}; let it end, or end it, and try again", path.display())]
+    Busy {
+        /// The workspace.
+        path: PathBuf,
+    },
+    /// This is never removed.
+    #[error("{} is not removed: {reason}", path.display())]
+    Refused {
+        /// What was to be removed.
+        path: PathBuf,
+        /// What speaks against it.
+        reason: String,
+    },
     /// Writing at the destination failed in a way that would fail for every file.
     #[error("writing at the destination failed: {doing}: {error}")]
     FileIo {
@@ -68,7 +82,11 @@ impl EngineError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Source { .. } => 3,
-            Self::Destination { .. } | Self::Remote { kind: FailureKind::Destination, .. } => 3,
+            Self::Destination { .. } | Self::Busy { .. } | Self::Refused { .. } => 3,
+            Self::Remote {
+                kind: FailureKind::Destination | FailureKind::Busy | FailureKind::Refused,
+                ..
+            } => 3,
             Self::FileIo { .. } | Self::Remote { kind: FailureKind::FileIo, .. } => 11,
             Self::Rule(_) | Self::Remote { kind: FailureKind::Usage, .. } => 1,
             Self::Wire(WireError::Io(_) | WireError::Truncated) | Self::Disconnected => 12,
@@ -80,6 +98,11 @@ impl EngineError {
 
     /// How the other side is told.
     pub(crate) fn failure_kind(&self) -> FailureKind {
+        match self {
+            Self::Busy { .. } => return FailureKind::Busy,
+            Self::Refused { .. } => return FailureKind::Refused,
+            _ => {}
+        }
         match self.exit_code() {
             1 => FailureKind::Usage,
             3 => FailureKind::Destination,

@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answer;
 mod cache;
 mod cancel;
 mod error;
@@ -37,13 +38,16 @@ mod merge;
 mod monitor;
 mod names;
 mod outbox;
+mod probe;
 mod receiver;
 mod sender;
 mod stop;
 
+pub use answer::{decline, say, take_answer};
 pub use cancel::Cancel;
 pub use error::EngineError;
 pub use monitor::{Monitor, Progress, VoidMonitor};
+pub use probe::ProbedDirectory;
 pub use receiver::{DestinationIs, LoginUser, Receiver, ReceiverConfig, STATE_INSIDE, refuse};
 pub use sender::{RunReport, SenderConfig, Source, send};
 

@@ -60,6 +60,16 @@ impl RuleList {
         !self.dir_merges.is_empty()
     }
 
+    /// Whether every rule only ever takes something away: none includes, shows or risks, and none names a file that
+    /// could hold such a rule. Then a rule added behind the list can narrow what is left.
+    pub fn excludes_only(&self) -> bool {
+        let excludes = |rule: &Rule| match rule {
+            Rule::Match(rule) => !rule.flags.has(Flags::INCLUDE),
+            Rule::DirMerge(_) => false,
+        };
+        self.rules.iter().all(excludes)
+    }
+
     /// Adds the patterns of an `--exclude-from` file: one a line, blank lines and those that start with `#` or
     /// `;` left out.
     pub fn exclude_from(&mut self, content: &[u8]) -> Result<(), RuleError> {

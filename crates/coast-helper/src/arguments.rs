@@ -10,25 +10,42 @@ use coast_engine::{DestinationIs, ReceiverConfig};
 pub(crate) enum Command {
     Version,
     Receive(Box<ReceiverConfig>),
+    /// Tell what there is where a workspace is or shall be.
+    Probe(PathBuf),
 }
 
-const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] \
-                     [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, or coast-helper --version";
+/// The words that begin a call of the helper, each followed by `--root` sooner or later.
+const COMMANDS: [&str; 2] = ["receive", "probe"];
+
+/// Whether these are the words of a call, for a program that is the helper among other things.
+pub(crate) fn is_call(words: &[OsString]) -> bool {
+    let named = words.first().is_some_and(|first| COMMANDS.iter().any(|command| first == command));
+    named && words.iter().any(|word| word == "--root")
+}
+
+const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] \
+                     [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, coast-helper probe --root PATH, \
+                     or coast-helper --version";
 
 /// Reads the command line. The error is one line for people.
 pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command, String> {
     match words.next().as_ref().and_then(|word| word.to_str()) {
-        Some("--version") => return Ok(Command::Version),
-        Some("receive") => {}
-        Some(other) => return Err(format!("there is no command {other:?}; {USAGE}")),
-        None => return Err(USAGE.to_owned()),
+        Some("--version") => Ok(Command::Version),
+        Some("receive") => receive(words).map(|config| Command::Receive(Box::new(config))),
+        Some("probe") => root_only(words).map(Command::Probe),
+        Some(other) => Err(format!("there is no command {other:?}; {USAGE}")),
+        None => Err(USAGE.to_owned()),
     }
+}
+
+fn receive(mut words: impl Iterator<Item = OsString>) -> Result<ReceiverConfig, String> {
     let mut root = None;
     let mut config = ReceiverConfig::new(PathBuf::new());
     while let Some(word) = words.next() {
         match word.to_str() {
             Some("--make-parents") => config.make_parents = true,
             Some("--dry-run") => config.dry_run = true,
+            Some("--some-paths") => config.some_paths = true,
             Some("--destination-is=directory") => config.destination_is = DestinationIs::Directory,
             Some("--destination-is=directory-or-new-name") => {
                 config.destination_is = DestinationIs::DirectoryOrNewName;
@@ -36,14 +53,35 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
             Some("--destination-is=file-or-directory") => {
                 config.destination_is = DestinationIs::FileOrDirectory
             }
-            Some("--root") => {
-                root = Some(words.next().ok_or_else(|| format!("--root needs a path; {USAGE}"))?)
-            }
-            _ => return Err(format!("there is no option {word:?}; {USAGE}")),
+            Some("--root") => root = Some(path(&mut words)?),
+            _ => return Err(no_option(&word)),
         }
     }
-    config.destination = PathBuf::from(root.ok_or_else(|| format!("--root is missing; {USAGE}"))?);
-    Ok(Command::Receive(Box::new(config)))
+    config.destination = root.ok_or_else(no_root)?;
+    Ok(config)
+}
+
+fn root_only(mut words: impl Iterator<Item = OsString>) -> Result<PathBuf, String> {
+    let mut root = None;
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--root") => root = Some(path(&mut words)?),
+            _ => return Err(no_option(&word)),
+        }
+    }
+    root.ok_or_else(no_root)
+}
+
+fn path(words: &mut impl Iterator<Item = OsString>) -> Result<PathBuf, String> {
+    words.next().map(PathBuf::from).ok_or_else(|| format!("--root needs a path; {USAGE}"))
+}
+
+fn no_option(word: &OsString) -> String {
+    format!("there is no option {word:?}; {USAGE}")
+}
+
+fn no_root() -> String {
+    format!("--root is missing; {USAGE}")
 }
 
 #[cfg(test)]
@@ -60,8 +98,17 @@ mod tests {
             ["receive", "--make-parents", "--destination-is=file-or-directory", "--root", "/data/x y"];
         let Ok(Command::Receive(config)) = parse_words(&words) else { panic!("not parsed") };
         assert_eq!(config.destination, PathBuf::from("/data/x y"));
-        assert!(config.make_parents && !config.dry_run);
+        assert!(config.make_parents && !config.dry_run && !config.some_paths);
         assert_eq!(config.destination_is, DestinationIs::FileOrDirectory);
+    }
+
+    #[test]
+    fn a_call_is_told_from_what_people_type() {
+        let is_call = |words: &[&str]| is_call(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(
+            is_call(&["probe", "--root", "/data"]) && is_call(&["receive", "--dry-run", "--root", "/data"])
+        );
+        assert!(!is_call(&["probe", "dev-1"]) && !is_call(&["push", "--root"]) && !is_call(&[]));
     }
 
     #[test]
@@ -70,6 +117,8 @@ mod tests {
             (&["receive"][..], "--root is missing"),
             (&["receive", "--root"], "--root needs a path"),
             (&["receive", "--rot", "/"], "--rot"),
+            (&["probe", "--dry-run", "--root", "/data"], "--dry-run"),
+            (&["probe"], "--root is missing"),
             (&["send"], "send"),
             (&[], "usage"),
         ] {

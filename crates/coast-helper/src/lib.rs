@@ -1,7 +1,8 @@
-//! The remote program: one Receiver on standard input and output, confined to the workspace.
+//! The remote program: one Receiver on standard input and output, confined to the workspace; and what else has to be
+//! done or found out over there.
 //!
 //! It is started as `coast-helper receive --root PATH`, says [`GREETING`], and then speaks the protocol of
-//! `coast-wire`. The path comes on the command line because the process confines itself to it before it reads a byte
+//! `coast-wire`. Started as `coast-helper probe --root PATH` it answers what there is, and ends. The path comes on the command line because the process confines itself to it before it reads a byte
 //! from the peer. It never exits with 1: that is how a `sudo` that refused is told apart from a helper that failed.
 
 #![forbid(unsafe_code)]
@@ -13,9 +14,10 @@ mod confine;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 
-use coast_engine::{Cancel, EngineError, Receiver, VoidMonitor, refuse};
+use coast_engine::{Cancel, EngineError, ProbedDirectory, Receiver, VoidMonitor, decline, refuse, say};
 
 use arguments::Command;
 
@@ -30,7 +32,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let command = match arguments::parse(arguments) {
         Ok(command) => command,
         Err(error) => {
-            say(&error);
+            complain(&error);
             return ExitCode::from(USAGE);
         }
     };
@@ -40,7 +42,14 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             exit_after(io::stdout().write_all(text.as_bytes()))
         }
         Command::Receive(config) => receive(*config),
+        Command::Probe(path) => answering(|output| probe(&path, output)),
     }
+}
+
+/// Whether these arguments (without the program's name) are a call of the helper, for a program that is one among other
+/// things. What people type has no `--root`.
+pub fn is_call(arguments: &[OsString]) -> bool {
+    arguments::is_call(arguments)
 }
 
 fn receive(mut config: coast_engine::ReceiverConfig) -> ExitCode {
@@ -67,6 +76,31 @@ fn receive(mut config: coast_engine::ReceiverConfig) -> ExitCode {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => exit_code(&error),
     }
+}
+
+/// Greets and answers; whoever asked is told why there is no answer.
+fn answering(answer: impl FnOnce(&mut std::fs::File) -> Result<(), EngineError>) -> ExitCode {
+    coast_tree::raise_descriptor_limit();
+    let greeted =
+        streams().and_then(|(_, mut output)| output.write_all(GREETING.as_bytes()).map(|()| output));
+    let mut output = match greeted {
+        Ok(output) => output,
+        Err(error) => return exit_after(Err(error)),
+    };
+    match answer(&mut output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard output may be what failed.
+            let _ = decline(&error, &mut output);
+            exit_code(&error)
+        }
+    }
+}
+
+fn probe(path: &Path, output: &mut std::fs::File) -> Result<(), EngineError> {
+    let probed = ProbedDirectory::open(path)?;
+    let confined = confine::to(&[probed.handle()]);
+    probed.look(env!("CARGO_PKG_VERSION"), confined, |answer| say(answer, output))
 }
 
 /// Who logged in, when sudo made the helper root.
@@ -96,7 +130,7 @@ fn exit_after(written: io::Result<()>) -> ExitCode {
     }
 }
 
-fn say(text: &str) {
+fn complain(text: &str) {
     // Standard error may be closed.
     let _ = writeln!(io::stderr(), "coast-helper: {text}");
 }

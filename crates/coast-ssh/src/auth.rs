@@ -4,7 +4,7 @@
 use crate::config::HostSettings;
 use crate::error::SshError;
 use crate::handshake::{Client, rsa_hashes};
-use crate::identity::{KeyAttempt, KeyFile, KeyOutcome, KeySource, Secret, unlock};
+use crate::identity::{IdentityUsed, KeyAttempt, KeyFile, KeyOutcome, KeySource, Secret, unlock};
 use crate::known_hosts::fingerprint;
 use crate::pipe::Lost;
 use crate::prompt::Prompts;
@@ -27,14 +27,14 @@ const AGENT_PATIENCE: Duration = Duration::from_secs(5);
 
 type Agent = AgentClient<UnixStream>;
 
-/// Logs in on `handle`, or tells which keys were tried.
+/// Logs in on `handle` and tells by which key, or which keys were tried.
 pub(crate) async fn authenticate(
     handle: &mut Handle<Client>,
     host: &str,
     settings: &HostSettings,
     prompts: &Prompts,
     lost: &Lost,
-) -> Result<(), SshError> {
+) -> Result<IdentityUsed, SshError> {
     let mut login = Login {
         handle,
         settings,
@@ -44,8 +44,8 @@ pub(crate) async fn authenticate(
         methods: Vec::new(),
         hashes: None,
     };
-    if login.run().await? {
-        return Ok(());
+    if let Some(identity) = login.run().await? {
+        return Ok(identity);
     }
     // A server that lets go after too many keys has still refused each of them; one that is gone for another reason
     // has refused none.
@@ -72,6 +72,8 @@ struct Candidate {
     source: KeySource,
     public: PublicKey,
     signing: Signing,
+    /// What it is called once it has let us in.
+    identity: IdentityUsed,
 }
 
 /// What makes the signature.
@@ -83,31 +85,45 @@ enum Signing {
 
 impl Login<'_> {
     /// Offers the files that the user named, then the rest of the agent's keys, then the default files, as OpenSSH does.
-    async fn run(&mut self) -> Result<bool, SshError> {
+    async fn run(&mut self) -> Result<Option<IdentityUsed>, SshError> {
         let mut in_agent = self.agent_keys().await;
         let settings = self.settings;
         let (named, default): (Vec<_>, Vec<_>) = settings.identity_files.iter().partition(|file| file.named);
         for file in named {
-            let outcome = self.offer_file(&file.path, true, &mut in_agent).await?;
-            if let Some(done) = outcome {
-                return Ok(done);
+            let used = self.offer_file(&file.path, true, &mut in_agent).await?;
+            if used.is_some() {
+                return Ok(used);
             }
         }
         if !settings.identities_only {
             for (public, comment) in std::mem::take(&mut in_agent) {
-                let candidate =
-                    Candidate { source: KeySource::Agent(comment), public, signing: Signing::Agent };
-                if let Some(done) = self.offer(candidate).await? {
-                    return Ok(done);
+                let identity =
+                    self.kept_in_file(&public).unwrap_or(IdentityUsed::Agent { comment: comment.clone() });
+                let source = KeySource::Agent(comment);
+                let used =
+                    self.offer(Candidate { source, public, signing: Signing::Agent, identity }).await?;
+                if used.is_some() {
+                    return Ok(used);
                 }
             }
         }
         for file in default {
-            if let Some(done) = self.offer_file(&file.path, false, &mut in_agent).await? {
-                return Ok(done);
+            let used = self.offer_file(&file.path, false, &mut in_agent).await?;
+            if used.is_some() {
+                return Ok(used);
             }
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// The file among those to be tried that holds the private part of an agent's key. Whoever adds a key to the agent
+    /// mostly still has it where it was.
+    fn kept_in_file(&self, public: &PublicKey) -> Option<IdentityUsed> {
+        self.settings.identity_files.iter().find_map(|file| {
+            let key = KeyFile::read(&file.path).ok()?;
+            let same = key.public.as_ref().is_some_and(|held| held.key_data() == public.key_data());
+            key.identity().filter(|_| same)
+        })
     }
 
     /// What the agent holds, with the comments. A missing agent is none; one that does not answer is told.
@@ -144,7 +160,7 @@ impl Login<'_> {
         path: &Path,
         named: bool,
         in_agent: &mut Vec<(PublicKey, String)>,
-    ) -> Result<Option<bool>, SshError> {
+    ) -> Result<Option<IdentityUsed>, SshError> {
         let source = KeySource::File(path.to_owned());
         let mut file = match KeyFile::read(path) {
             Ok(file) => file,
@@ -157,6 +173,7 @@ impl Login<'_> {
         if file.is_exposed() {
             self.prompts.notice(format!("others can read the private key {}", path.display()));
         }
+        let in_file = file.identity();
         if file.public.is_none()
             && let Secret::Locked(text) = &file.secret
         {
@@ -174,11 +191,9 @@ impl Login<'_> {
         }
         let Some(public) = file.public else { return Ok(None) };
         let held = in_agent.iter().position(|(key, _)| key.key_data() == public.key_data());
-        let signing = match (held, file.secret) {
-            (Some(at), _) => {
-                in_agent.remove(at);
-                Signing::Agent
-            }
+        let held = held.map(|at| in_agent.remove(at).1);
+        let signing = match (&held, file.secret) {
+            (Some(_), _) => Signing::Agent,
             (None, Secret::Open(key)) => Signing::Key(key),
             (None, Secret::Locked(text)) => Signing::Locked { path: path.to_owned(), text },
             (None, Secret::Elsewhere) => {
@@ -188,12 +203,13 @@ impl Login<'_> {
                 return Ok(None);
             }
         };
-        self.offer(Candidate { source, public, signing }).await
+        let identity = in_file.unwrap_or_else(|| IdentityUsed::Agent { comment: held.unwrap_or_default() });
+        self.offer(Candidate { source, public, signing, identity }).await
     }
 
     /// Offers one key. `None`: go on with the next one.
-    async fn offer(&mut self, candidate: Candidate) -> Result<Option<bool>, SshError> {
-        let Candidate { source, public, mut signing } = candidate;
+    async fn offer(&mut self, candidate: Candidate) -> Result<Option<IdentityUsed>, SshError> {
+        let Candidate { source, public, mut signing, identity } = candidate;
         let key = Some(describe(&public));
         let mut attempt = KeyAttempt { source, key, outcome: KeyOutcome::NotTried };
         if self.handle.is_closed() {
@@ -216,7 +232,7 @@ impl Login<'_> {
             let result =
                 self.handle.authenticate_publickey_with(user, public.clone(), hash, &mut signer).await;
             match result {
-                Ok(AuthResult::Success) => return Ok(Some(true)),
+                Ok(AuthResult::Success) => return Ok(Some(identity)),
                 Ok(AuthResult::Failure { remaining_methods, partial_success }) => {
                     self.methods = method_names(&remaining_methods);
                     attempt.outcome = if partial_success {

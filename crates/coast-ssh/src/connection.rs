@@ -5,6 +5,7 @@ use crate::config::HostSettings;
 use crate::error::SshError;
 use crate::handshake::Client;
 use crate::park::block_on;
+use crate::peer::Peer;
 use crate::pipe::Lost;
 use crate::prompt::{Prompt, PromptCall, Prompts};
 use crate::transport::Meter;
@@ -34,6 +35,7 @@ pub(crate) struct Hop {
     pub(crate) lost: Lost,
     pub(crate) host: String,
     pub(crate) settings: HostSettings,
+    pub(crate) peer: Peer,
 }
 
 /// An authenticated connection. It ends when this is dropped.
@@ -98,6 +100,10 @@ impl Connection {
         &self.ends.host
     }
 
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.ends.peer
+    }
+
     pub(crate) fn meter(&self) -> &Arc<Meter> {
         &self.ends.meter
     }
@@ -154,6 +160,7 @@ impl Drop for Connection {
 #[derive(Clone)]
 struct Ends {
     host: String,
+    peer: Arc<Peer>,
     handle: Arc<Handle<Client>>,
     meter: Arc<Meter>,
     lost: Lost,
@@ -179,8 +186,13 @@ impl Chain {
         }
         let interval = last.settings.alive_interval;
         let count = last.settings.alive_count;
-        let last =
-            Ends { host: last.host, handle: Arc::new(last.handle), meter: last.meter, lost: last.lost };
+        let last = Ends {
+            host: last.host,
+            peer: Arc::new(last.peer),
+            handle: Arc::new(last.handle),
+            meter: last.meter,
+            lost: last.lost,
+        };
         if let Some(interval) = interval {
             tokio::spawn(keep_alive(last.clone(), interval, count));
         }

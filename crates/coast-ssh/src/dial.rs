@@ -7,6 +7,7 @@ use crate::connection::{Established, Hop};
 use crate::error::{SshError, Stage};
 use crate::handshake::{Client, ClientError, HostVerifier, described, preferred};
 use crate::options::{ConnectOptions, Target};
+use crate::peer::{HostKey, Peer};
 use crate::pipe::Lost;
 use crate::prompt::{Clock, Prompts};
 use crate::transport::{Meter, Transport};
@@ -15,7 +16,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
@@ -46,7 +47,7 @@ pub(crate) async fn establish(
             prompts.notice(notice);
         }
         let host = label(&settings.host_name, settings.port);
-        let hop = connect(carriers.last(), host.clone(), settings, &prompts).await;
+        let hop = connect(&carriers, host.clone(), settings, &prompts).await;
         let hop = match hop {
             Err(error) if index < destination => {
                 return Err(SshError::Jump { jump: host, source: Box::new(error) });
@@ -111,9 +112,9 @@ fn plan_first_jump(
     Ok(())
 }
 
-/// Connects to one host, through `carrier` if there is one, and logs in.
+/// Connects to one host, through the last of `carriers` if there is one, and logs in.
 async fn connect(
-    carrier: Option<&Hop>,
+    carriers: &[Hop],
     host: String,
     settings: HostSettings,
     prompts: &Prompts,
@@ -122,9 +123,11 @@ async fn connect(
     let lost = Lost::new(&host);
     let progress = Progress::default();
     let connecting = async {
-        let mut handle = match carrier {
+        let mut address = None;
+        let (mut handle, host_key) = match carriers.last() {
             None => {
                 let stream = dial(&settings, &progress).await?;
+                address = stream.peer_addr().ok();
                 handshake(stream, &host, &settings, &meter, &lost, prompts, &progress).await?
             }
             Some(carrier) => {
@@ -139,11 +142,20 @@ async fn connect(
             }
         };
         progress.set(Stage::Authenticating);
-        authenticate(&mut handle, &host, &settings, prompts, &lost).await?;
-        Ok(handle)
+        let identity = authenticate(&mut handle, &host, &settings, prompts, &lost).await?;
+        let peer = Peer {
+            user: settings.user.clone(),
+            host_name: settings.host_name.clone(),
+            port: settings.port,
+            address,
+            jumps: carriers.iter().map(|carrier| carrier.host.clone()).collect(),
+            host_key,
+            identity,
+        };
+        Ok((handle, peer))
     };
     let allowed = settings.connect_timeout;
-    let handle = match within(allowed, prompts.clock(), connecting).await {
+    let (handle, peer) = match within(allowed, prompts.clock(), connecting).await {
         Some(result) => result?,
         None => {
             let stage = match progress.get() {
@@ -153,7 +165,7 @@ async fn connect(
             return Err(SshError::TimedOut { host, after: allowed, stage });
         }
     };
-    Ok(Hop { handle, meter, lost, host, settings })
+    Ok(Hop { handle, meter, lost, host, settings, peer })
 }
 
 /// Runs `future` for at most `allowed`, not counting the time spent in prompts.
@@ -280,7 +292,7 @@ async fn handshake<S>(
     lost: &Lost,
     prompts: &Prompts,
     progress: &Progress,
-) -> Result<Handle<Client>, SshError>
+) -> Result<(Handle<Client>, HostKey), SshError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -294,16 +306,23 @@ where
         ..client::Config::default()
     };
     let transport = Transport::new(stream, Arc::clone(meter));
-    let connected =
-        client::connect_stream(Arc::new(config), transport, Client::new(verifier, lost.clone())).await;
-    connected.map_err(|error| match error {
-        ClientError::Ours(error) => *error,
-        ClientError::Library(russh::Error::Version) => SshError::NotSsh { host: host.to_owned() },
-        ClientError::Library(error) => {
-            let before = if meter.received() == 0 { " before it said anything" } else { "" };
-            SshError::Handshake { host: host.to_owned(), problem: described(&error) + before }
-        }
-    })
+    let accepted = Arc::new(OnceLock::new());
+    let client = Client::new(verifier, lost.clone(), Arc::clone(&accepted));
+    let handle =
+        client::connect_stream(Arc::new(config), transport, client).await.map_err(|error| match error {
+            ClientError::Ours(error) => *error,
+            ClientError::Library(russh::Error::Version) => SshError::NotSsh { host: host.to_owned() },
+            ClientError::Library(error) => {
+                let before = if meter.received() == 0 { " before it said anything" } else { "" };
+                SshError::Handshake { host: host.to_owned(), problem: described(&error) + before }
+            }
+        })?;
+    // The library reports the end of the handshake only after it has asked for the host's key.
+    let host_key = accepted.get().cloned().ok_or_else(|| SshError::Handshake {
+        host: host.to_owned(),
+        problem: "it did not prove that it holds a host key".to_owned(),
+    })?;
+    Ok((handle, host_key))
 }
 
 /// A host with its port, as it is named in messages.

@@ -4,6 +4,7 @@
 use crate::config::{HostKeyPolicy, HostSettings};
 use crate::error::{HostKeyChange, SshError};
 use crate::known_hosts::{self, HostName, KnownKeys, Verdict, fingerprint};
+use crate::peer::HostKey;
 use crate::pipe::Lost;
 use crate::prompt::Prompts;
 use russh::client::{self, DisconnectReason};
@@ -11,6 +12,7 @@ use russh::keys::{Algorithm, HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Preferred, cipher, compression};
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 /// Ciphers in the order of their speed here. AES-128-GCM moved 650 MiB/s where the library's default, ChaCha20, moved
 /// 420; the rest is for servers that have neither. They come from `ring`: with `aws-lc-rs` a GiB took 0.61 s of
@@ -163,11 +165,13 @@ impl HostVerifier {
 pub(crate) struct Client {
     verifier: HostVerifier,
     lost: Lost,
+    accepted: Arc<OnceLock<HostKey>>,
 }
 
 impl Client {
-    pub(crate) fn new(verifier: HostVerifier, lost: Lost) -> Client {
-        Client { verifier, lost }
+    /// `accepted` gets the host's key once it has been verified.
+    pub(crate) fn new(verifier: HostVerifier, lost: Lost, accepted: Arc<OnceLock<HostKey>>) -> Client {
+        Client { verifier, lost, accepted }
     }
 }
 
@@ -194,6 +198,9 @@ impl client::Handler for Client {
             PublicKeyOrCertificate::Certificate(_) => return Ok(false),
         };
         self.verifier.verify(key).await.map_err(|error| ClientError::Ours(Box::new(error)))?;
+        let key = HostKey::of(key).map_err(|error| ClientError::Library(russh::Error::Keys(error.into())))?;
+        // Asked again with every new exchange of keys, in which a server that presents another key fails.
+        self.accepted.get_or_init(|| key);
         Ok(true)
     }
 

@@ -52,6 +52,34 @@ impl fmt::Display for KeySource {
     }
 }
 
+/// The key that let us in, by where its private part is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdentityUsed {
+    /// In this file, even where the agent made the signature.
+    File {
+        /// The private key file.
+        path: PathBuf,
+        /// Whether it takes a passphrase to read it.
+        encrypted: bool,
+    },
+    /// In the agent, and in none of the files that the configuration or the caller names.
+    Agent {
+        /// What the agent calls it; often an address or the file it came from, and may be empty.
+        comment: String,
+    },
+}
+
+impl fmt::Display for IdentityUsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IdentityUsed::File { path, encrypted: false } => write!(f, "{}", path.display()),
+            IdentityUsed::File { path, encrypted: true } => write!(f, "{} (encrypted)", path.display()),
+            IdentityUsed::Agent { comment } => KeySource::Agent(comment.clone()).fmt(f),
+        }
+    }
+}
+
 /// What became of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -146,6 +174,16 @@ impl KeyFile {
             Ok(key) => file(Some(key.public_key().clone()), Secret::Open(Box::new(key))),
             Err(error) => Err(KeyOutcome::Malformed(error.to_string())),
         }
+    }
+
+    /// What the key is called when it lets us in; none where the private part is not in this file.
+    pub(crate) fn identity(&self) -> Option<IdentityUsed> {
+        let encrypted = match self.secret {
+            Secret::Open(_) => false,
+            Secret::Locked(_) => true,
+            Secret::Elsewhere => return None,
+        };
+        Some(IdentityUsed::File { path: self.path.clone(), encrypted })
     }
 
     /// Whether others than the owner may read the file.

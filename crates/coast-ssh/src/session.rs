@@ -7,6 +7,7 @@ use crate::dial::establish;
 use crate::error::SshError;
 use crate::helper::{HelperProcess, HelperSpec};
 use crate::options::{ConnectOptions, Target};
+use crate::peer::Peer;
 use crate::prompt::Prompt;
 use std::sync::Arc;
 
@@ -32,6 +33,11 @@ impl Session {
     /// The host's name, with its port if that is not 22.
     pub fn host(&self) -> &str {
         self.connection.host()
+    }
+
+    /// Where the connection ended up, and by which key.
+    pub fn peer(&self) -> &Peer {
+        self.connection.peer()
     }
 
     /// Has the user's login shell run `command`. Arguments in it are for the caller to [`quote`](crate::quote).

@@ -5,7 +5,8 @@ mod support;
 
 use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer, HostKeyKind};
 use coast_ssh::{
-    ConnectOptions, ExitStatus, HostKeyChange, KeyOutcome, NoPrompt, Session, SshError, Stage, Target, quote,
+    ConnectOptions, ExitStatus, HostKeyChange, IdentityUsed, KeyOutcome, NoPrompt, Session, SshError, Stage,
+    Target, quote,
 };
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -69,6 +70,20 @@ fn a_command_runs_with_its_output_its_errors_and_its_status() {
     assert_eq!(output, "input");
     assert_eq!(status.wait().unwrap(), ExitStatus::Code(7));
     assert_eq!(status.stderr(), b"problem\n");
+}
+
+#[test]
+fn a_session_tells_which_key_the_host_proved_to_have_and_which_of_ours_it_took() {
+    let fixture = Fixture::with(|options| options.host_keys = vec![HostKeyKind::EcdsaP256]);
+    let session = fixture.connect();
+    let peer = session.peer();
+    assert_eq!(peer.host_key.openssh, fixture.server.host_keys()[0]);
+    assert_eq!(peer.host_key.algorithm, "ecdsa-sha2-nistp256");
+    assert!(fixture.known_hosts().contains(&peer.host_key.openssh));
+    let key = IdentityUsed::File { path: fixture.server.client_key().to_owned(), encrypted: false };
+    assert_eq!(peer.identity, key);
+    assert_eq!((peer.user.as_str(), peer.host_name.as_str()), ("me", "127.0.0.1"));
+    assert_eq!(peer.address, Some(fixture.server.addr()));
 }
 
 #[test]

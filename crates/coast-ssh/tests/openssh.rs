@@ -7,7 +7,8 @@ mod sshd;
 mod support;
 
 use coast_ssh::{
-    ConnectOptions, HelperSpec, KeyOutcome, KeySource, NoPrompt, RunsAs, Session, SshError, Sudo, SudoRefusal,
+    ConnectOptions, HelperSpec, IdentityUsed, KeyOutcome, KeySource, NoPrompt, RunsAs, Session, SshError,
+    Sudo, SudoRefusal,
 };
 use sshd::{Sshd, Sudoer, User, keygen, public, run};
 use std::fs;
@@ -198,6 +199,69 @@ fn the_agent_saves_the_passphrase_of_a_key_it_holds() {
     let prompt = Script::default();
     logs_in(&sshd, &options, &prompt).unwrap();
     assert_eq!(prompt.asked_for.lock().unwrap().len(), 0);
+}
+
+/// The key that let us in.
+fn identity_used(sshd: &Sshd, options: &ConnectOptions) -> IdentityUsed {
+    let prompt = Script::with_passphrases(&["secret"]);
+    Session::connect(&target(sshd.port), options, &prompt).unwrap().peer().identity.clone()
+}
+
+#[test]
+fn the_key_that_let_us_in_is_told_by_where_its_private_part_is() {
+    let (home, elsewhere) = (home(), tempfile::tempdir().unwrap());
+    let open = keygen(home.path(), "open", &["-t", "ed25519"]);
+    let locked = keygen(home.path(), "locked", &["-t", "ed25519", "-N", "secret"]);
+    let held = keygen(elsewhere.path(), "held", &["-t", "ed25519"]);
+    let stranger = keygen(elsewhere.path(), "stranger", &["-t", "ed25519"]);
+    let agent = Agent::with(elsewhere.path(), &[&stranger, &held, &open]);
+    fs::create_dir(home.path().join(".ssh")).unwrap();
+    let file = |path: &Path, encrypted| IdentityUsed::File { path: path.to_owned(), encrypted };
+
+    for (key, expected) in [(&open, file(&open, false)), (&locked, file(&locked, true))] {
+        let sshd = Sshd::start(&[&public(key)], "");
+        assert_eq!(identity_used(&sshd, &as_root(home.path(), key, &[])), expected);
+    }
+
+    let with_agent = |identities: &[&Path]| {
+        let mut options = as_root(home.path(), &open, &[]);
+        options.identities = identities.iter().map(|key| key.to_path_buf()).collect();
+        options.environment.agent = Some(agent.socket.clone());
+        options
+    };
+    let held_only = Sshd::start(&[&public(&held)], "");
+    let in_agent = IdentityUsed::Agent { comment: "held".to_owned() };
+    assert_eq!(identity_used(&held_only, &with_agent(&[])), in_agent);
+    // Named by its public half, which is no private key to hand on.
+    let half = home.path().join("half.pub");
+    fs::copy(held.with_extension("pub"), &half).unwrap();
+    assert_eq!(identity_used(&held_only, &with_agent(&[&half])), in_agent);
+
+    // The agent signs, and the file is there all the same: named, or under a usual name.
+    let open_only = Sshd::start(&[&public(&open)], "");
+    assert_eq!(identity_used(&open_only, &with_agent(&[&open])), file(&open, false));
+    let usual = home.path().join(".ssh/id_ed25519");
+    fs::rename(&open, &usual).unwrap();
+    assert_eq!(identity_used(&open_only, &with_agent(&[])), file(&usual, false));
+}
+
+#[test]
+fn the_host_is_told_as_the_configuration_resolved_it() {
+    let home = home();
+    let key = keygen(home.path(), "key", &["-t", "ed25519"]);
+    let sshd = Sshd::start(&[&public(&key)], "");
+    let file = home.path().join("config");
+    fs::write(&file, format!("Host box\n HostName localhost\n Port {}\n User root\n", sshd.port)).unwrap();
+    let mut options = options(home.path(), &key, &[("AddressFamily", "inet")]);
+    options.config_file = Some(file);
+    let session = Session::connect(&coast_ssh::Target::host("box"), &options, &NoPrompt).unwrap();
+    let peer = session.peer();
+    assert_eq!((peer.user.as_str(), peer.host_name.as_str(), peer.port), ("root", "localhost", sshd.port));
+    assert_eq!(peer.address, Some(([127, 0, 0, 1], sshd.port).into()));
+    assert!(peer.jumps.is_empty());
+    assert_eq!(peer.host_key.openssh, sshd.host_key());
+    let shown = run("ssh-keygen", &["-lf", sshd.host_key_file().to_str().unwrap()]);
+    assert!(String::from_utf8(shown.stdout).unwrap().contains(&peer.host_key.fingerprint));
 }
 
 #[test]
@@ -392,6 +456,12 @@ fn a_way_through_a_real_jump_host_works() {
     let session = Session::connect(&coast_ssh::Target::host("inner"), &options, &NoPrompt).unwrap();
     let (output, _) = session.exec(b"echo $SSH_CONNECTION").unwrap().output().unwrap();
     assert!(String::from_utf8(output).unwrap().trim().ends_with(&inner.port.to_string()));
+    let peer = session.peer();
+    assert_eq!(
+        (peer.port, peer.address, &peer.jumps),
+        (inner.port, None, &vec![format!("127.0.0.1:{}", gate.port)])
+    );
+    assert_eq!(peer.host_key.openssh, inner.host_key());
 }
 
 /// Starts the helper as `user` and gives the user it runs as, by the name `id` has for it.

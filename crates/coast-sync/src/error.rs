@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use coast_engine::EngineError;
 use coast_ssh::SshError;
+use coast_tree::BadPath;
 
 /// Why a run did not come to its end. What happens to single entries is told as events and counted instead.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,18 @@ pub enum SyncError {
         /// What it said on its standard error.
         stderr: String,
     },
+    /// A path that a run is restricted to is none of the source's.
+    #[error("{}: a path to be sent alone must be relative to the source: {error}", path.escape_ascii())]
+    OnlyPath {
+        /// The path as given.
+        path: Vec<u8>,
+        /// What is wrong with it.
+        error: BadPath,
+    },
+    /// A run that is restricted to some paths has rules that include something: the first match decides, so they would
+    /// let through what the restriction shall hold back.
+    #[error("a run that is restricted to some paths takes only rules that exclude or protect")]
+    OnlyRules,
     /// The transfer itself failed.
     #[error(transparent)]
     Engine(EngineError),
@@ -62,7 +75,7 @@ impl SyncError {
     ///
     /// | code | cause |
     /// |---|---|
-    /// | 1 | a rule, option or configuration line was not understood |
+    /// | 1 | a rule, path, option or configuration line was not understood |
     /// | 2 | the two sides do not understand each other |
     /// | 3 | source or destination cannot be used |
     /// | 10 | no connection: no address, no route, refused, timed out |
@@ -74,6 +87,7 @@ impl SyncError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Ssh(error) => ssh_exit_code(error),
+            Self::OnlyPath { .. } | Self::OnlyRules => 1,
             Self::NoReceiver { .. } => 2,
             Self::Start { .. } | Self::ReceiverDied { .. } | Self::ConnectionLost { .. } => 12,
             Self::Engine(error) => error.exit_code(),

@@ -29,6 +29,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Beside that, a [`ProbeRequest`] asks what there is on another machine.
+//!
 //! # Two promises
 //! An entry whose content, kind and mode are right is not touched at all: same inode, same modification time, no event for
 //! whoever watches. And nothing is deleted that appeared at the destination while the run went on.
@@ -46,6 +48,8 @@ mod destination;
 mod error;
 mod helper_store;
 mod local;
+mod only;
+mod probe;
 pub mod profile;
 mod receiver_arguments;
 mod remote;
@@ -58,6 +62,7 @@ pub use cache_place::CachePlace;
 pub use destination::{Destination, LocalDestination, LocalReceiver, RemoteDestination, RemoteHelper};
 pub use error::SyncError;
 pub use helper_store::{HelperStore, Platform};
+pub use probe::{ProbeReport, ProbeRequest};
 pub use remote::ConnectionReport;
 pub use report::SyncReport;
 pub use request::SyncRequest;
@@ -65,7 +70,8 @@ pub use request::SyncRequest;
 pub use coast_engine::{Cancel, EngineError, Monitor, Progress, RunReport, VoidMonitor};
 pub use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles, NoMergeFiles, RuleError, RuleList};
 pub use coast_ssh::{
-    ConnectOptions, Environment, NoPrompt, Prompt, RunsAs, SshError, Sudo, SudoRefusal, Target, Zeroizing,
+    ConnectOptions, Environment, HostKey, IdentityUsed, NoPrompt, Prompt, RunsAs, SshError, Sudo,
+    SudoRefusal, Target, Zeroizing,
 };
 pub use coast_wire::{
     Change, Delete, EntryKind, Event, Itemize, Options, Ownership, ProblemKind, Ready, ReceiverStats,

@@ -1,7 +1,7 @@
 //! What a receiver is told on its command line, before the first message: only what it needs to confine itself.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use coast_engine::{DestinationIs, ReceiverConfig};
 
@@ -11,6 +11,7 @@ pub(crate) struct ReceiverArguments {
     pub(crate) root: PathBuf,
     pub(crate) make_parents: bool,
     pub(crate) dry_run: bool,
+    pub(crate) some_paths: bool,
     pub(crate) destination_is: DestinationIs,
 }
 
@@ -29,12 +30,11 @@ impl ReceiverArguments {
         if self.dry_run {
             words.push("--dry-run".into());
         }
+        if self.some_paths {
+            words.push("--some-paths".into());
+        }
         words.push(format!("--destination-is={shape}").into());
-        words.push("--root".into());
-        // An empty path is where the user lands: the home directory of a remote, or here.
-        let root =
-            if self.root.as_os_str().is_empty() { ".".into() } else { self.root.clone().into_os_string() };
-        words.push(root);
+        words.extend(root_words(&self.root));
         words
     }
 
@@ -43,9 +43,17 @@ impl ReceiverArguments {
         let mut config = ReceiverConfig::new(self.root.clone());
         config.make_parents = self.make_parents;
         config.dry_run = self.dry_run;
+        config.some_paths = self.some_paths;
         config.destination_is = self.destination_is;
         config
     }
+}
+
+/// The words that say where a helper works.
+pub(crate) fn root_words(root: &Path) -> [OsString; 2] {
+    // An empty path is where the user lands: the home directory of a remote, or here.
+    let root = if root.as_os_str().is_empty() { OsStr::new(".") } else { root.as_os_str() };
+    ["--root".into(), root.into()]
 }
 
 #[cfg(test)]
@@ -58,16 +66,25 @@ mod tests {
             root: "/data/x y".into(),
             make_parents: true,
             dry_run: true,
+            some_paths: true,
             destination_is: DestinationIs::Directory,
         };
-        let expected =
-            ["receive", "--make-parents", "--dry-run", "--destination-is=directory", "--root", "/data/x y"];
+        let expected = [
+            "receive",
+            "--make-parents",
+            "--dry-run",
+            "--some-paths",
+            "--destination-is=directory",
+            "--root",
+            "/data/x y",
+        ];
         assert_eq!(arguments.to_words(), expected.map(OsString::from));
 
         let home = ReceiverArguments {
             root: PathBuf::new(),
             make_parents: false,
             dry_run: false,
+            some_paths: false,
             destination_is: DestinationIs::FileOrDirectory,
         };
         let expected = ["receive", "--destination-is=file-or-directory", "--root", "."];

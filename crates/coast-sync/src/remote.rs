@@ -1,13 +1,22 @@
-//! A destination on another machine: connect, start the helper there, run the transfer over its two streams.
+//! A destination on another machine: connect, start the helper there, run the transfer over its two streams, or ask it
+//! something.
 
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
 
-use coast_engine::{Cancel, EngineError, Monitor, RunReport, SenderConfig};
-use coast_ssh::{ChannelStatus, ExitStatus, HelperSpec, Prompt, RunsAs, Session, SshError};
+use coast_engine::{Cancel, EngineError, Monitor, RunReport, SenderConfig, take_answer};
+use coast_ssh::{
+    ChannelReader, ChannelStatus, ChannelWriter, ExitStatus, HelperProcess, HelperSpec, HostKey,
+    IdentityUsed, Peer, Prompt, RunsAs, Session, SshError,
+};
+
+use coast_wire::Answer;
 
 use crate::SyncError;
 use crate::destination::{RemoteDestination, RemoteHelper};
-use crate::receiver_arguments::ReceiverArguments;
+use crate::receiver_arguments::{ReceiverArguments, root_words};
 
 /// How the other machine was reached.
 #[derive(Debug, Clone)]
@@ -15,10 +24,75 @@ use crate::receiver_arguments::ReceiverArguments;
 pub struct ConnectionReport {
     /// The host's name, with its port if that is not 22.
     pub host: String,
+    /// The user who logged in.
+    pub user: String,
+    /// The name or address that was connected to, once the ssh configuration had its say.
+    pub host_name: String,
+    /// The TCP port.
+    pub port: u16,
+    /// The address that answered. None behind a jump host, which looks it up itself.
+    pub address: Option<SocketAddr>,
+    /// The jump hosts on the way, first one first, each with its port if that is not 22.
+    pub jumps: Vec<String>,
+    /// The key that the host proved to have, and that was accepted.
+    pub host_key: HostKey,
+    /// The key that let us in.
+    pub identity: IdentityUsed,
     /// Whether the helper had to be uploaded.
     pub uploaded_helper: bool,
     /// Whom the helper ran as.
     pub runs_as: RunsAs,
+}
+
+impl ConnectionReport {
+    fn of(session: &Session, helper: &HelperProcess) -> Self {
+        let Peer { user, host_name, port, address, jumps, host_key, identity, .. } = session.peer().clone();
+        Self {
+            host: session.host().to_owned(),
+            user,
+            host_name,
+            port,
+            address,
+            jumps,
+            host_key,
+            identity,
+            uploaded_helper: helper.deployed(),
+            runs_as: helper.runs_as().clone(),
+        }
+    }
+}
+
+/// A helper that was started on another machine and has greeted.
+pub(crate) struct Reached {
+    pub(crate) report: ConnectionReport,
+    pub(crate) reader: ChannelReader,
+    pub(crate) writer: ChannelWriter,
+    status: ChannelStatus,
+}
+
+/// Connects and starts the helper with these words. From here on `cancel` ends the connection.
+pub(crate) fn reach(
+    remote: &RemoteDestination,
+    words: Vec<OsString>,
+    prompt: &dyn Prompt,
+    cancel: &Cancel,
+) -> Result<Reached, SyncError> {
+    let spec = helper_spec(remote, words)?;
+    let session = Session::connect(&remote.target, &remote.connect, prompt)?;
+    if cancel.is_cancelled() {
+        return Err(SyncError::Interrupted);
+    }
+    let helper = session.start_helper(&spec)?;
+    let report = ConnectionReport::of(&session, &helper);
+    if let RunsAs::UserAfter(refusal) = &report.runs_as {
+        prompt.notice(&format!("{}: writing as the user who logged in: {refusal}", report.host));
+    }
+    let (reader, writer, status) = helper.split();
+    cancel.on_cancel({
+        let closer = session.closer();
+        move || closer.close()
+    });
+    Ok(Reached { report, reader, writer, status })
 }
 
 /// Runs a transfer to another machine.
@@ -30,31 +104,38 @@ pub(crate) fn send(
     prompt: &dyn Prompt,
     cancel: &Cancel,
 ) -> Result<(RunReport, ConnectionReport), SyncError> {
-    let spec = helper_spec(remote, receiver)?;
-    let session = Session::connect(&remote.target, &remote.connect, prompt)?;
-    if cancel.is_cancelled() {
-        return Err(SyncError::Interrupted);
-    }
-    let helper = session.start_helper(&spec)?;
-    let report = ConnectionReport {
-        host: session.host().to_owned(),
-        uploaded_helper: helper.deployed(),
-        runs_as: helper.runs_as().clone(),
-    };
-    if let RunsAs::UserAfter(refusal) = &report.runs_as {
-        prompt.notice(&format!("{}: writing as the user who logged in: {refusal}", report.host));
-    }
-    let (reader, writer, status) = helper.split();
-    cancel.on_cancel({
-        let closer = session.closer();
-        move || closer.close()
-    });
+    let Reached { report, reader, writer, status } = reach(remote, receiver.to_words(), prompt, cancel)?;
     let run = coast_engine::send(sender, reader, writer, monitor, cancel)
         .map_err(|error| explain(error, &status))?;
     Ok((run, report))
 }
 
-fn helper_spec(remote: &RemoteDestination, receiver: &ReceiverArguments) -> Result<HelperSpec, SyncError> {
+/// Asks a helper on another machine for something that is no transfer; `take` gets the messages of its answer until it has
+/// what it wants.
+pub(crate) fn ask<T>(
+    remote: &RemoteDestination,
+    command: &str,
+    prompt: &dyn Prompt,
+    cancel: &Cancel,
+    mut take: impl FnMut(Answer<'_>, &ConnectionReport) -> Result<ControlFlow<T>, EngineError>,
+) -> Result<T, SyncError> {
+    let mut words = vec![OsString::from(command)];
+    words.extend(root_words(&remote.path));
+    // The writer stays open until the answer is there: its end tells the helper that nobody waits any more.
+    let answered = reach(remote, words, prompt, cancel).and_then(|reached| {
+        let Reached { report, reader, writer, status } = reached;
+        let taken = take_answer(reader, |answer| take(answer, &report));
+        drop(writer);
+        taken.map_err(|error| explain(error, &status))
+    });
+    match answered {
+        // Whatever broke first when the connection was ended, the reason is that somebody wanted it to stop.
+        Err(_) if cancel.is_cancelled() => Err(SyncError::Interrupted),
+        answered => answered,
+    }
+}
+
+fn helper_spec(remote: &RemoteDestination, words: Vec<OsString>) -> Result<HelperSpec, SyncError> {
     let mut spec = match &remote.helper {
         RemoteHelper::Deployed(store) => {
             let programs = store.programs().map_err(|(path, source)| SshError::HelperSource {
@@ -69,7 +150,7 @@ fn helper_spec(remote: &RemoteDestination, receiver: &ReceiverArguments) -> Resu
             spec
         }
     };
-    spec.args = receiver.to_words().into_iter().map(OsStringExt::into_vec).collect();
+    spec.args = words.into_iter().map(OsStringExt::into_vec).collect();
     spec.sudo = remote.sudo;
     Ok(spec)
 }

@@ -12,6 +12,7 @@ use coast_ssh::Prompt;
 use coast_wire::{Event, Options};
 
 use crate::destination::{Destination, LocalReceiver};
+use crate::only::Only;
 use crate::receiver_arguments::ReceiverArguments;
 use crate::watchdog::Watched;
 use crate::{CachePlace, SyncError, SyncReport, local, profile, remote, source};
@@ -23,6 +24,7 @@ pub struct SyncRequest {
     destination: Destination,
     options: Options,
     rules: RuleList,
+    only: Option<Only>,
     make_parents: bool,
     compress: bool,
     bytes_per_second: Option<NonZeroU64>,
@@ -40,6 +42,7 @@ impl SyncRequest {
             destination: destination.into(),
             options: Options::default(),
             rules: RuleList::new(),
+            only: None,
             make_parents: false,
             compress: false,
             bytes_per_second: None,
@@ -82,6 +85,34 @@ impl SyncRequest {
     pub fn rules(mut self, rules: RuleList) -> Self {
         self.rules = rules;
         self
+    }
+
+    /// Restricts the run to these paths, relative to the transfer root (with [`SyncRequest::push`] the workspace), each with
+    /// all that is below it. Nothing else is sent, and nothing else is deleted, except that a directory above a path goes
+    /// when the source does not have it and nothing is left in it. The rules hold on: what they exclude or protect is left
+    /// alone even below a path. No path at all means that nothing is done.
+    ///
+    /// ```
+    /// # use coast_sync::{Cancel, CachePlace, Destination, NoPrompt, SyncRequest, VoidMonitor};
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let (workspace, copy) = (scratch.path().join("workspace"), scratch.path().join("copy"));
+    /// # std::fs::create_dir(&workspace)?;
+    /// std::fs::write(workspace.join("wanted[1]"), "")?;
+    /// std::fs::write(workspace.join("wanted1"), "")?;
+    /// SyncRequest::push(&workspace, Destination::local(&copy))?
+    /// #   .cache(CachePlace::Nowhere)
+    ///     .only(["wanted[1]"])?
+    ///     .run(&VoidMonitor, &NoPrompt, &Cancel::new())?;
+    /// assert!(copy.join("wanted[1]").exists() && !copy.join("wanted1").exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When a path is not relative, or holds `.`, `..` or an empty name. That the rules must exclude and protect only is
+    /// checked by [`SyncRequest::run`].
+    pub fn only(mut self, paths: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Self, SyncError> {
+        self.only = Some(Only::new(paths)?);
+        Ok(self)
     }
 
     /// Whether missing parents of the destination are made.
@@ -179,6 +210,10 @@ impl SyncRequest {
         sender.cache = self.cache.file(&sender.source);
         sender.options = self.options;
         sender.rules = self.rules;
+        if let Some(only) = &self.only {
+            only.restrict(&mut sender.rules)?;
+            sender.some_paths = true;
+        }
         // On this machine a compressor only stands in the way.
         sender.compress = self.compress && self.destination.is_remote();
         sender.bytes_per_second = self.bytes_per_second.map(NonZeroU64::get);
@@ -193,6 +228,7 @@ impl SyncRequest {
             root: self.destination.path().to_owned(),
             make_parents: self.make_parents,
             dry_run: sender.options.dry_run,
+            some_paths: sender.some_paths,
             destination_is,
         };
         // As in rsync, a destination is made for nothing only if a slash says that it is a directory.

@@ -52,10 +52,12 @@ mod limits;
 mod listing;
 #[cfg(target_os = "linux")]
 mod mode;
+mod mount;
 mod path;
 mod root;
 #[cfg(test)]
 mod scratch;
+mod space;
 mod stat;
 mod walk;
 
@@ -68,7 +70,9 @@ pub use dir::{DirHandle, Replace};
 pub use kind::Kind;
 pub use limits::raise_descriptor_limit;
 pub use listing::Listed;
+pub use mount::MountId;
 pub use path::{BadPath, MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, Name, RelPath};
 pub use root::Root;
+pub use space::Space;
 pub use stat::{Stat, Timestamp, file_stat};
 pub use walk::{Visit, walk, walk_from};

@@ -1,4 +1,4 @@
-//! What travels between a Sender and a Receiver: messages, frames, compression, and every limit on what a
+//! What travels between a Sender and a Receiver, and what a helper answers to a question: messages, frames, compression, and every limit on what a
 //! peer may send.
 //!
 //! A stream is a sequence of frames; a frame is an eight-byte header and a payload, compressed on its own, so
@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answer;
 mod compress;
 mod frame;
 pub mod limits;
@@ -32,6 +33,7 @@ mod message;
 mod options;
 mod pack;
 
+pub use answer::{Answer, Probe, Removal};
 pub use compress::{Bottleneck, Compressor, LevelControl};
 pub use frame::{Class, Frame, FrameReader, Messages, messages};
 pub use message::{

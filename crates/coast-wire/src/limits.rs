@@ -65,3 +65,9 @@ pub const MAX_TEXT_BYTES: usize = 4 << 10;
 
 /// Names of owners that one message may carry.
 pub const MAX_OWNER_NAMES: usize = 4 << 10;
+
+/// Entries that one answer names as left behind; more are only counted.
+pub const MAX_KEPT_NAMED: usize = 100;
+
+/// Bytes that answers to one question may have in all.
+pub const MAX_ANSWER_BYTES: u64 = 4 << 20;

@@ -259,6 +259,10 @@ pub enum FailureKind {
     Interrupted,
     /// A rule or option was not understood.
     Usage,
+    /// Another run works on the same workspace.
+    Busy,
+    /// It was asked to remove what it never removes.
+    Refused,
 }
 
 /// Who does the receiver's work.

@@ -4,10 +4,10 @@
 
 use coast_wire::limits::{MAX_FRAME_BYTES, MAX_WHOLE_BYTES};
 use coast_wire::{
-    Bottleneck, Change, Class, Compressor, Delete, Entry, EntryKind, Event, FailureKind, FileId, FrameReader,
-    Gone, Itemize, LevelControl, Need, Options, OwnerName, Ownership, Pack, Part, Piece, ProblemKind, Range,
-    Ready, ReceiverStats, Time, TimeChange, ToReceiver, ToSender, Update, Want, What, WholeError, WireError,
-    messages,
+    Answer, Bottleneck, Change, Class, Compressor, Delete, Entry, EntryKind, Event, FailureKind, FileId,
+    FrameReader, Gone, Itemize, LevelControl, Need, Options, OwnerName, Ownership, Pack, Part, Piece, Probe,
+    ProblemKind, Range, Ready, ReceiverStats, Removal, Time, TimeChange, ToReceiver, ToSender, Update, Want,
+    What, WholeError, WireError, messages,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -117,6 +117,27 @@ fn to_sender() -> Vec<ToSender<'static>> {
     ]
 }
 
+fn answers() -> Vec<Answer<'static>> {
+    vec![
+        Answer::Probe(Probe {
+            version: "0.1.0",
+            os: "linux",
+            arch: "x86_64",
+            uid: 0,
+            confined: true,
+            directory: b"/data/\xff",
+            exists: false,
+            total_bytes: u64::MAX,
+            free_bytes: 7,
+            unwritable: Some("Read-only file system"),
+        }),
+        Answer::Event(Event::Problem { path: b"a\nb", kind: ProblemKind::Kept, text: "mounted" }),
+        Answer::Removal(Removal { existed: true, removed_entries: 9, kept_entries: 1, confined: false }),
+        Answer::Failed { kind: FailureKind::Busy, text: "another run" },
+        Answer::Failed { kind: FailureKind::Refused, text: "never" },
+    ]
+}
+
 fn assert_round_trip<'a, M: Serialize + Deserialize<'a> + PartialEq + std::fmt::Debug>(
     all: &[M],
     payload: &'a mut Vec<u8>,
@@ -134,6 +155,7 @@ fn assert_round_trip<'a, M: Serialize + Deserialize<'a> + PartialEq + std::fmt::
 fn every_message_comes_back_as_it_was() {
     assert_round_trip(&to_receiver(), &mut Vec::new());
     assert_round_trip(&to_sender(), &mut Vec::new());
+    assert_round_trip(&answers(), &mut Vec::new());
 }
 
 #[test]
@@ -143,6 +165,13 @@ fn messages_cut_short_are_errors() {
         for len in 1..bytes.len() {
             let last = messages::<ToReceiver<'_>>(&bytes[..len]).last();
             assert!(matches!(last, Some(Err(WireError::Message(_)))), "{message:?} cut at {len}");
+        }
+    }
+    for answer in answers() {
+        let bytes = postcard::to_stdvec(&answer).unwrap();
+        for len in 1..bytes.len() {
+            let last = messages::<Answer<'_>>(&bytes[..len]).last();
+            assert!(matches!(last, Some(Err(WireError::Message(_)))), "{answer:?} cut at {len}");
         }
     }
 }

@@ -25,10 +25,6 @@ pub(crate) use sync::plan as sync;
 /// The hidden subcommand with which this program is its own helper; the helper's arguments follow.
 pub(crate) const HELPER_SUBCOMMAND: &str = "__helper";
 
-/// The first of the helper's own arguments. This program takes it too, because on a remote it may stand in for the
-/// small helper, and is then started like that one.
-pub(crate) const HELPER_RECEIVE: &str = "receive";
-
 /// A run, ready to be carried out.
 pub(crate) struct Plan {
     /// What to do.

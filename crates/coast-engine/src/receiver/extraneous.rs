@@ -225,7 +225,8 @@ impl Run<'_> {
 
     /// Remembers an entry that stays, if whole workspaces are given to someone.
     fn keep(&self, path: &RelPath, name: &Name) -> Result<(), Failure> {
-        if self.attributes.whole_workspace_owner(&self.options).is_none() || self.options.dry_run {
+        let given_away = self.attributes.whole_workspace_owner(&self.options).is_some() && !self.some_paths;
+        if !given_away || self.options.dry_run {
             return Ok(());
         }
         let Ok(full) = path.join(name) else { return Ok(()) };

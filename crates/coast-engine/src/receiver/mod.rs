@@ -34,7 +34,7 @@ use coast_wire::{
 };
 use crossbeam_channel::{Receiver as Queue, Sender as QueueEnd, bounded, unbounded};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Remember};
 use crate::error::EngineError;
 use crate::monitor::{Monitor, Progress};
 use crate::names::OwnerNames;
@@ -88,6 +88,9 @@ pub struct ReceiverConfig {
     pub make_parents: bool,
     /// Whether nothing may be written.
     pub dry_run: bool,
+    /// Whether the run is restricted to some paths: then nothing of the rest is touched, neither its owner nor what the
+    /// cache knows of it.
+    pub some_paths: bool,
     /// Bits that new entries do not get.
     pub umask: u32,
     /// Who the SSH user is, if not whom the process runs as.
@@ -104,6 +107,7 @@ impl ReceiverConfig {
             destination_is: DestinationIs::Directory,
             make_parents: false,
             dry_run: false,
+            some_paths: false,
             umask: staging::process_umask() & 0o777,
             login: None,
             threads: None,
@@ -277,7 +281,7 @@ fn say_how_it_ended(outbox: &Outbox, result: &Result<ReceiverStats, EngineError>
     };
 }
 
-fn bounded_text(text: &str) -> String {
+pub(crate) fn bounded_text(text: &str) -> String {
     text.chars().take(coast_wire::limits::MAX_TEXT_BYTES / 4).collect()
 }
 
@@ -324,6 +328,7 @@ struct Run<'a> {
     kept: Spill<Vec<u8>>,
     late_directories: Spill<LateDirectory>,
     source_errors: AtomicBool,
+    some_paths: bool,
     stats: Mutex<ReceiverStats>,
 }
 
@@ -359,8 +364,10 @@ impl<'a> Run<'a> {
             .map_err(failed)?
             .map(|dir| Staging::new(dir, process_umask));
         let name = |text: &str| Name::new(text.as_bytes()).expect("a constant without a slash");
-        let cache =
-            state_dir.map_or_else(Cache::none, |dir| Cache::open_in(dir, &name("cache"), &name("cache.new")));
+        let remember = if config.some_paths { Remember::Nothing } else { Remember::Everything };
+        let cache = state_dir.map_or_else(Cache::none, |dir| {
+            Cache::open_in(dir, &name("cache"), &name("cache.new"), remember)
+        });
         let clock_step = state_dir.and_then(|dir| ClockStep::measure(dir, &name("clock")).ok());
         let lists = staging.as_ref().map(Staging::dir);
         Ok(Self {
@@ -389,6 +396,7 @@ impl<'a> Run<'a> {
             settled: bounded(1),
             signatures: SignatureWindow::default(),
             source_errors: AtomicBool::new(false),
+            some_paths: config.some_paths,
             stats: Mutex::default(),
         })
     }

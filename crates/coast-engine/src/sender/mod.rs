@@ -26,7 +26,7 @@ use coast_wire::{
 };
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Remember};
 use crate::error::EngineError;
 use crate::merge::{Above, TreeMergeFiles};
 use crate::monitor::{Monitor, Progress, add};
@@ -53,6 +53,9 @@ pub struct SenderConfig {
     pub rules: RuleList,
     /// File of the content cache; none to work without.
     pub cache: Option<PathBuf>,
+    /// Whether the rules restrict the run to some paths: then the cache is used and left as it is, since what was not
+    /// looked at would be forgotten.
+    pub some_paths: bool,
     /// `-z`
     pub compress: bool,
     /// Bytes per second that may be written, if limited.
@@ -128,6 +131,10 @@ pub fn send(
     options.rules = config.rules.to_lines().into_iter().map(serde_bytes::ByteBuf::from).collect();
     let filter = compile(&config.rules, &located)?;
 
+    let remember = match config.some_paths || options.dry_run {
+        true => Remember::Nothing,
+        false => Remember::Everything,
+    };
     let level = config.compress.then(LevelControl::new);
     let (outbox, outgoings) = Outbox::new(QUEUED_FRAMES, stop.clone());
     if let Some(level) = &level {
@@ -143,7 +150,7 @@ pub fn send(
         level,
         window: Window::new(stop.clone()),
         offers: Offers::new(),
-        cache: Cache::open(config.cache.as_deref()),
+        cache: Cache::open(config.cache.as_deref(), remember),
         jobs,
         queued_jobs,
         seals: crossbeam_channel::bounded(threads),
@@ -192,9 +199,7 @@ pub fn send(
         wrote?;
         return Err(EngineError::Disconnected);
     };
-    if !run.options.dry_run {
-        run.cache.save();
-    }
+    run.cache.save();
     let sender = *run.stats.lock().unwrap_or_else(PoisonError::into_inner);
     let wire_sent_bytes = run.progress.wire_sent_bytes.load(Ordering::Relaxed);
     Ok(RunReport { sender, receiver, ready, wire_sent_bytes, wire_received_bytes: received })
@@ -318,6 +323,7 @@ impl SenderConfig {
             options: Options::default(),
             rules: RuleList::new(),
             cache: None,
+            some_paths: false,
             compress: false,
             bytes_per_second: None,
             threads: None,

@@ -52,6 +52,17 @@ impl Sshd {
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Sshd { child, port, dir }
     }
+
+    /// The file of its public host key.
+    pub(crate) fn host_key_file(&self) -> PathBuf {
+        self.dir.path().join("host.pub")
+    }
+
+    /// Its public host key: algorithm and key, without the comment.
+    pub(crate) fn host_key(&self) -> String {
+        let line = fs::read_to_string(self.host_key_file()).unwrap();
+        line.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    }
 }
 
 impl Drop for Sshd {

@@ -1,0 +1,95 @@
+//! A question to another machine: can it be reached, does the helper run there, and is there room for a workspace?
+
+use std::ffi::OsStr;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use coast_engine::{Cancel, EngineError};
+use coast_ssh::Prompt;
+use coast_wire::limits::{MAX_PATH_BYTES, MAX_TEXT_BYTES};
+use coast_wire::{Answer, Probe};
+
+use crate::SyncError;
+use crate::destination::RemoteDestination;
+use crate::remote::{self, ConnectionReport};
+
+/// A question to another machine: connects, verifies the host, deploys the helper if it is missing and has it look at the
+/// destination. Changes nothing there but for the helper itself.
+#[derive(Debug, Clone)]
+pub struct ProbeRequest {
+    remote: RemoteDestination,
+}
+
+/// What another machine answered.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ProbeReport {
+    /// How it was reached.
+    pub connection: ConnectionReport,
+    /// Its operating system, as in `linux`.
+    pub os: String,
+    /// Its processor, as in `x86_64`.
+    pub arch: String,
+    /// The helper's own version.
+    pub helper_version: String,
+    /// The user number that the helper runs as; 0 is root.
+    pub uid: u32,
+    /// Whether the helper could confine itself to the directory (Linux 5.19 and later).
+    pub confined: bool,
+    /// The directory that was looked at: the destination, or the nearest one above it that exists.
+    pub directory: PathBuf,
+    /// Whether that is the destination itself.
+    pub exists: bool,
+    /// Size of the file system there, in bytes.
+    pub total_bytes: u64,
+    /// What may still be written there, in bytes.
+    pub free_bytes: u64,
+    /// Whether the helper can make entries there.
+    pub writable: bool,
+    /// Why it cannot, as the system says it.
+    pub unwritable_because: Option<String>,
+}
+
+impl ProbeRequest {
+    /// Asks about this destination, which need not exist.
+    pub fn new(remote: RemoteDestination) -> Self {
+        Self { remote }
+    }
+
+    /// Asks. Blocks until there is an answer, asking failed, or `cancel` stopped it. Questions and notices of the connection
+    /// go to `prompt`.
+    ///
+    /// # Errors
+    /// When there is no answer. That nothing can be written is one: see [`ProbeReport::writable`].
+    pub fn run(self, prompt: &dyn Prompt, cancel: &Cancel) -> Result<ProbeReport, SyncError> {
+        remote::ask(&self.remote, "probe", prompt, cancel, |answer, connection| match answer {
+            Answer::Probe(probe) => ProbeReport::new(probe, connection).map(ControlFlow::Break),
+            _ => Err(EngineError::Protocol("it answered something that was not asked")),
+        })
+    }
+}
+
+impl ProbeReport {
+    fn new(probe: Probe<'_>, connection: &ConnectionReport) -> Result<Self, EngineError> {
+        let texts = [Some(probe.version), Some(probe.os), Some(probe.arch), probe.unwritable];
+        let long = texts.into_iter().flatten().any(|text| text.len() > MAX_TEXT_BYTES);
+        if long || probe.directory.len() > MAX_PATH_BYTES {
+            return Err(EngineError::Protocol("its answer is longer than any"));
+        }
+        Ok(Self {
+            connection: connection.clone(),
+            os: probe.os.to_owned(),
+            arch: probe.arch.to_owned(),
+            helper_version: probe.version.to_owned(),
+            uid: probe.uid,
+            confined: probe.confined,
+            directory: PathBuf::from(OsStr::from_bytes(probe.directory)),
+            exists: probe.exists,
+            total_bytes: probe.total_bytes,
+            free_bytes: probe.free_bytes,
+            writable: probe.unwritable.is_none(),
+            unwritable_because: probe.unwritable.map(str::to_owned),
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! Helpers that answer what no helper of ours answers: scripts, over the embedded server.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use coast_engine::say;
+use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer};
+use coast_sync::{
+    Cancel, ConnectOptions, Environment, NoPrompt, ProbeReport, ProbeRequest, RemoteDestination,
+    RemoteHelper, Sudo, SyncError, Target,
+};
+use coast_wire::{Answer, Event, FailureKind, Probe, Removal};
+
+const PROBE: Probe<'static> = Probe {
+    version: "0.1.0",
+    os: "linux",
+    arch: "riscv64",
+    uid: 7,
+    confined: true,
+    directory: b"/data",
+    exists: false,
+    total_bytes: 9,
+    free_bytes: 8,
+    unwritable: Some("Read-only file system"),
+};
+
+/// Probes with a helper that greets, says these bytes and ends with this code.
+fn probe(said: &[u8], exit: u8) -> Result<ProbeReport, SyncError> {
+    let home = tempfile::tempdir().unwrap();
+    let server = EmbeddedServer::start(EmbeddedOptions::new(home.path())).unwrap();
+    let (said_at, helper) = (home.path().join("said"), home.path().join("helper"));
+    fs::write(&said_at, said).unwrap();
+    let script =
+        format!("#!/bin/sh\necho coast-helper 1\ncat '{}'\necho dying >&2\nexit {exit}\n", said_at.display());
+    fs::write(&helper, script).unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let target = Target { user: None, host: "127.0.0.1".to_owned(), port: Some(server.addr().port()) };
+    let remote = RemoteDestination::new(target, "/data/p/i")
+        .connect(ConnectOptions {
+            identities: vec![server.client_key().to_owned()],
+            environment: Environment::isolated(home.path(), "dev"),
+            ..ConnectOptions::default()
+        })
+        .sudo(Sudo::Never)
+        .helper(RemoteHelper::Installed(helper));
+    ProbeRequest::new(remote).run(&NoPrompt, &Cancel::new())
+}
+
+fn said(answers: &[Answer<'_>]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    answers.iter().for_each(|answer| say(answer, &mut stream).unwrap());
+    stream
+}
+
+#[test]
+fn an_answer_becomes_a_report() {
+    let report = probe(&said(&[Answer::Probe(PROBE)]), 0).unwrap();
+    assert_eq!(
+        (report.arch.as_str(), report.uid, report.total_bytes, report.free_bytes),
+        ("riscv64", 7, 9, 8)
+    );
+    assert!(!report.writable && report.confined && !report.exists);
+    assert_eq!(report.unwritable_because.as_deref(), Some("Read-only file system"));
+    assert_eq!(report.connection.user, "dev");
+}
+
+#[test]
+fn a_refusal_keeps_its_words_and_its_exit_code() {
+    let error =
+        probe(&said(&[Answer::Failed { kind: FailureKind::Destination, text: "a file is there" }]), 3);
+    let error = error.unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("a file is there"), "{error}");
+}
+
+#[test]
+fn a_helper_that_dies_is_told_with_its_last_words() {
+    let error = probe(b"", 9).unwrap_err();
+    assert_eq!(error.exit_code(), 12);
+    assert!(error.to_string().contains("dying"), "{error}");
+}
+
+#[test]
+fn answers_that_were_not_asked_for_or_have_no_bounds_are_refused() {
+    let long = "x".repeat(5000);
+    let removal = Removal { existed: true, removed_entries: 1, kept_entries: 0, confined: true };
+    for answer in [
+        Answer::Removal(removal),
+        Answer::Event(Event::Notice { text: "hello" }),
+        Answer::Probe(Probe { os: &long, ..PROBE }),
+        Answer::Probe(Probe { directory: &[b'd'; 17 << 10], ..PROBE }),
+    ] {
+        let error = probe(&said(&[answer]), 0).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{error}");
+    }
+    let error = probe(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff", 0).unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{error}");
+}
