@@ -27,7 +27,7 @@ const MAX_NAMES: u32 = 1000;
 /// Removes trees, and counts.
 pub(super) struct Eraser<'a> {
     cancel: &'a Cancel,
-    tell: &'a mut dyn FnMut(&Event<'_>),
+    tell: &'a mut dyn FnMut(Event<'_>),
     /// The user we are, if that is not root, who needs no permission.
     user: Option<u32>,
     pub(super) removed_entries: u64,
@@ -74,7 +74,7 @@ enum Left {
 }
 
 impl<'a> Eraser<'a> {
-    pub(super) fn new(cancel: &'a Cancel, tell: &'a mut dyn FnMut(&Event<'_>)) -> Self {
+    pub(super) fn new(cancel: &'a Cancel, tell: &'a mut dyn FnMut(Event<'_>)) -> Self {
         let user = rustix::process::geteuid();
         let user = (!user.is_root()).then(|| user.as_raw());
         Self { cancel, tell, user, removed_entries: 0, kept_entries: 0 }
@@ -308,7 +308,7 @@ impl<'a> Eraser<'a> {
                 (ProblemKind::Destination, failed.as_str())
             }
         };
-        (self.tell)(&Event::Problem { path: &path, kind, text });
+        (self.tell)(Event::Problem { path: &path, kind, text });
     }
 }
 
@@ -341,7 +341,7 @@ mod tests {
         let parent = Root::open(scratch.path()).unwrap().handle();
         let name = Name::new(b"filling").unwrap();
         parent.mkdir(&name, 0o755).unwrap();
-        let (cancel, mut tell) = (Cancel::new(), |event: &Event<'_>| panic!("{event:?}"));
+        let (cancel, mut tell) = (Cancel::new(), |event: Event<'_>| panic!("{event:?}"));
         let mut eraser = Eraser::new(&cancel, &mut tell);
         let mut levels = vec![eraser.enter(name.clone(), parent.child(&name).unwrap()).unwrap()];
         for round in 0..MAX_ROUNDS {

@@ -145,7 +145,7 @@ impl DoomedWorkspace {
         self,
         confined: bool,
         cancel: &Cancel,
-        tell: &mut dyn FnMut(&Event<'_>),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Removal, EngineError> {
         let Self { way, directory, state } = self;
         let mut eraser = Eraser::new(cancel, tell);
@@ -221,9 +221,9 @@ impl State {
             error,
         };
         let mut problem = None;
-        let mut tell = |event: &Event<'_>| {
+        let mut tell = |event: Event<'_>| {
             if let Event::Problem { text, .. } = event {
-                problem.get_or_insert_with(|| io::Error::other((*text).to_owned()));
+                problem.get_or_insert_with(|| io::Error::other(text.to_owned()));
             }
         };
         Eraser::new(cancel, &mut tell).empty(&self.dir, &name(LOCK))?;
