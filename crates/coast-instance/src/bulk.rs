@@ -2,14 +2,24 @@
 //! directory of this machine in the remote's place.
 
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use coast_sync::{
-    Cancel, Itemize, Monitor, Options, Prompt, RuleList, SyncError, SyncReport, SyncRequest, profile,
+    Cancel, Itemize, KeptEntry, Monitor, Options, Prompt, RemoteHelper, RemoveRequest, RuleList, SyncError,
+    SyncReport, SyncRequest, profile,
 };
 
 use crate::continuous::Access;
 use crate::ignores::VERSION_CONTROL;
 use crate::{Coastfile, Remote};
+
+/// How long a removal waits for a run that works on the workspace: the helper of a command that was killed goes on until it
+/// notices.
+const BUSY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often it looks again.
+const BUSY_AGAIN: Duration = Duration::from_millis(200);
 
 /// Brings worktrees to workspaces.
 pub trait Bulk: Sync {
@@ -65,12 +75,72 @@ pub struct Transferred {
 }
 
 /// What was removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Removed {
     /// Entries, those below included.
     pub entries: u64,
     /// Whether there was a workspace.
     pub existed: bool,
+    /// Entries that could not be removed.
+    pub kept_entries: u64,
+    /// The first of them.
+    pub kept: Vec<KeptEntry>,
+}
+
+/// Transfers to and removals on other machines, over SSH.
+#[derive(Debug, Clone)]
+pub struct RemoteBulk {
+    helper: RemoteHelper,
+}
+
+impl RemoteBulk {
+    /// With this helper at the other end.
+    pub fn new(helper: RemoteHelper) -> Self {
+        Self { helper }
+    }
+}
+
+impl Bulk for RemoteBulk {
+    fn transfer(
+        &self,
+        transfer: &Transfer<'_>,
+        monitor: &dyn Monitor,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<Transferred, SyncError> {
+        let destination = transfer.remote.destination(transfer.remote_path, self.helper.clone());
+        let report = request(transfer, destination)?.run(monitor, prompt, cancel)?;
+        let connection = report.connection.as_ref();
+        let access = Access::from(connection.expect("another machine is reached by a connection"));
+        Ok(Transferred { report, access })
+    }
+
+    fn remove(
+        &self,
+        remote: &Remote,
+        path: &str,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<Removed, SyncError> {
+        let request = RemoveRequest::new(remote.destination(path, self.helper.clone()));
+        let asked = Instant::now();
+        let report = loop {
+            match request.clone().run(prompt, cancel) {
+                Err(error)
+                    if error.is_busy() && asked.elapsed() < BUSY_PATIENCE && !cancel.is_cancelled() =>
+                {
+                    thread::sleep(BUSY_AGAIN);
+                }
+                ended => break ended?,
+            }
+        };
+        Ok(Removed {
+            entries: report.removed_entries,
+            existed: report.existed,
+            kept_entries: report.kept_entries,
+            kept: report.kept,
+        })
+    }
 }
 
 /// The rules of a project, for the bulk layer.

@@ -23,7 +23,7 @@ mod repository;
 mod stored_path;
 mod words;
 
-pub use bulk::{Bulk, Removed, Transfer, Transferred, request};
+pub use bulk::{Bulk, RemoteBulk, Removed, Transfer, Transferred, request};
 pub use coastfile::{Coastfile, CoastfileError, FILE_NAMES, Fault, Strategy};
 pub use continuous::{
     Access, Activity, BeginStep, Conflict, ContainerChange, Continuous, ContinuousError, ContinuousStart,

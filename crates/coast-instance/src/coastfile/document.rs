@@ -134,10 +134,7 @@ impl Said {
                 let allowed = "\"bridge\", \"host\", or the name of a Docker network";
                 let valid = |text: &str| {
                     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-                    // Without a network the shell container could not reach the remote.
-                    text.starts_with(|first: char| first.is_ascii_alphanumeric())
-                        && text.bytes().all(plain)
-                        && text != "none"
+                    text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(plain)
                 };
                 self.shell_network = Some(checked("[remote] shell_network", value, allowed, valid)?);
             }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use coast_sync::{RuleError, SyncError};
+use coast_sync::{KeptEntry, RuleError, SyncError};
 
 use crate::continuous::{ContinuousError, Failure};
 use crate::record::{Command, Step};
@@ -111,6 +111,18 @@ pub enum LifecycleError {
         /// Why it failed.
         error: SyncError,
     },
+    /// Some of the workspace could not be removed.
+    #[error("{count} entries of {place} could not be removed{}; see to them and try again, or leave them with: coast rm --keep-workspace {instance}", named(kept, *count))]
+    Kept {
+        /// The instance.
+        instance: Name,
+        /// The workspace, as `remote:path`.
+        place: String,
+        /// How many there are.
+        count: u64,
+        /// The first of them.
+        kept: Vec<KeptEntry>,
+    },
     /// The continuous layer failed where that is no mere warning.
     #[error("{failure}{hint}")]
     Continuous {
@@ -125,6 +137,20 @@ pub enum LifecycleError {
         /// The step that had begun.
         at: Option<Step>,
     },
+}
+
+/// How many entries that stayed are named in a message.
+const NAMED: usize = 5;
+
+fn named(kept: &[KeptEntry], count: u64) -> String {
+    let mut text = String::new();
+    for KeptEntry { path, reason, .. } in kept.iter().take(NAMED) {
+        text.push_str(&format!("\n  {}: {reason}", String::from_utf8_lossy(path)));
+    }
+    if count > NAMED as u64 {
+        text.push_str("\n  and more");
+    }
+    text
 }
 
 fn known_instances(known: &[Name]) -> String {
@@ -157,7 +183,7 @@ impl LifecycleError {
     /// | 11 | a record, a lock or another file of our own cannot be read or written |
     /// | 12 | edits do not follow where that was insisted on; what the continuous layer left cannot be removed |
     /// | 20 | cancelled |
-    /// | 23 | changes that were waited for did not arrive |
+    /// | 23 | changes that were waited for did not arrive; some of a workspace could not be removed |
     ///
     /// A failed transfer keeps the code of [`SyncError::exit_code`].
     pub fn exit_code(&self) -> u8 {
@@ -173,7 +199,7 @@ impl LifecycleError {
             Self::Lock(_) => 11,
             Self::Bulk { error, .. } => error.exit_code(),
             Self::Continuous { .. } | Self::NotFollowing { .. } => 12,
-            Self::NotCarried(_) => 23,
+            Self::NotCarried(_) | Self::Kept { .. } => 23,
             _ => 3,
         }
     }

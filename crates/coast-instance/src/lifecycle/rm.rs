@@ -1,6 +1,7 @@
 //! `rm`: the instance goes, with its shell container and, unless it shall stay, its directory on the remote.
 
 use crate::Name;
+use crate::bulk::Removed;
 use crate::continuous::Extent;
 use crate::event::Happening;
 use crate::lifecycle::work::Work;
@@ -72,6 +73,11 @@ impl Work<'_> {
                 },
                 error => error,
             })?;
+            if removed.kept_entries > 0 {
+                let place = format!("{}:{}", self.record.remote, self.record.remote_path);
+                let Removed { kept_entries: count, kept, .. } = removed;
+                return Err(LifecycleError::Kept { instance: self.id.instance.clone(), place, count, kept });
+            }
             self.tell(&Happening::WorkspaceRemoved { entries: removed.entries, existed: removed.existed });
         }
         Ok(self.lifecycle.records.remove(&self.id.project, &self.id.instance)?)
