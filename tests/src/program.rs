@@ -77,6 +77,13 @@ impl Program {
         self
     }
 
+    /// Where it runs.
+    #[must_use]
+    pub fn directory(mut self, directory: &Path) -> Self {
+        self.directory = directory.into();
+        self
+    }
+
     /// The umask it runs with.
     #[must_use]
     pub fn umask(mut self, umask: u32) -> Self {
