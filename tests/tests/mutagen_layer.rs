@@ -2,6 +2,7 @@
 //! `coast_tests::Mutagen` for which one).
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use coast_mutagen::{
     Docker, DockerEnvironment, Ensured, RemoteAccess, SessionSpec, SessionState, Shell, ShellSpec, Step,
 };
 use coast_tests::{DockerEngine, Remote, ShellImage, Snapshot, Sudo, Tree, Watch};
+use rustix::process::{Pid, Signal, kill_process};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -72,6 +74,22 @@ impl Place {
 
     fn flush(&self, shell: &Shell) {
         shell.flush(&self.project, "dev-1", PATIENCE).expect("it can be flushed");
+    }
+
+    /// Mutagen's far ends, by the user they run as.
+    fn agents(&self) -> Vec<Pid> {
+        let processes = fs::read_dir("/proc").expect("there are processes").flatten();
+        let own = processes.filter(|process| {
+            process.metadata().is_ok_and(|metadata| metadata.uid() == self.remote.account().uid())
+        });
+        let agents = own.filter(|process| {
+            fs::read(process.path().join("cmdline")).is_ok_and(|line| line.starts_with(b".mutagen/agents/"))
+        });
+        let pids =
+            agents.filter_map(|process| process.file_name().to_str()?.parse().ok().and_then(Pid::from_raw));
+        let pids: Vec<Pid> = pids.collect();
+        assert!(!pids.is_empty(), "there is no agent");
+        pids
     }
 
     #[track_caller]
@@ -176,6 +194,21 @@ fn sessions_outlive_their_container_stopping() {
     let watch = Watch::below(&workspace).within(Duration::from_secs(15));
     watch.until("the edit", || fs::read(workspace.join("src/main.rs")).is_ok_and(|found| found == b"2"));
     assert_eq!(shell.sessions(&place.project, "dev-1").expect("it can be listed").len(), 1);
+}
+
+#[test]
+fn a_lost_connection_is_made_again() {
+    let place = Place::new(ShellImage::Whole);
+    let shell = place.shell();
+    place.session(&shell).expect("a session can be created");
+    place.flush(&shell);
+    for agent in place.agents() {
+        kill_process(agent, Signal::KILL).expect("it is running");
+    }
+    fs::write(place.remote.path("worktree/src/main.rs"), "2").expect("it is ours");
+    let workspace = place.workspace();
+    let watch = Watch::below(&workspace).within(Duration::from_secs(15));
+    watch.until("the edit", || fs::read(workspace.join("src/main.rs")).is_ok_and(|found| found == b"2"));
 }
 
 #[test]
