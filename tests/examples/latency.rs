@@ -1,0 +1,53 @@
+//! How long a local save takes to reach the remote file, through `coast run`: 20 saves of one file, and 20 of a file each that
+//! was not touched before. With mutagen from `COAST_TEST_MUTAGEN`, or the stand-in.
+//!
+//! ```sh
+//! cargo run --package coast-tests --example latency -- [FILES]
+//! ```
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use coast_tests::{Project, Tree, Watch};
+
+const SAVES: usize = 20;
+
+fn main() {
+    let files = std::env::args().nth(1).map_or(800, |files| files.parse().expect("a number of files"));
+    let mut tree = Tree::new();
+    for number in 0..files {
+        tree = tree.file(path(number), format!("{number}\n"));
+    }
+    let project = Project::of(&tree);
+    project.coast(["run", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
+    let (root, workspace) = (project.root(), project.workspace("dev-1"));
+    // The first save makes it a file that was touched lately.
+    save(&root, &workspace, &path(0), 0);
+    let again = (1..=SAVES).map(|round| save(&root, &workspace, &path(0), round)).collect();
+    report(files, "a file saved again and again", again);
+    let first = (1..=SAVES).map(|number| save(&root, &workspace, &path(number), number)).collect();
+    report(files, "files not saved before", first);
+}
+
+fn path(number: usize) -> String {
+    format!("src/{}/{number}.ts", number % 40)
+}
+
+/// Saves a file and waits until it is on the other side.
+fn save(root: &Path, workspace: &Path, path: &str, round: usize) -> Duration {
+    let (content, there) = (format!("saved in round {round}\n"), workspace.join(path));
+    let directory = there.parent().expect("it lies in a directory");
+    let watch = Watch::below(directory).within(Duration::from_secs(30));
+    let started = Instant::now();
+    fs::write(root.join(path), &content).expect("the repository is ours");
+    watch.until(path, || fs::read(&there).is_ok_and(|found| found == content.as_bytes()));
+    started.elapsed()
+}
+
+fn report(files: usize, what: &str, mut took: Vec<Duration>) {
+    took.sort();
+    let (least, most) = (took[0], took[took.len() - 1]);
+    let median = (took[took.len() / 2 - 1] + took[took.len() / 2]) / 2;
+    println!("{files} files, {what}: median of {SAVES} {median:.2?}, from {least:.2?} to {most:.2?}");
+}
