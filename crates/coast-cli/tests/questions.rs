@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer};
 use coast_sync::{
-    Cancel, ConnectOptions, Environment, HelperStore, IdentityUsed, NoPrompt, Platform, ProbeReport,
-    ProbeRequest, RemoteDestination, RemoteHelper, RunsAs, Sudo, SyncError, Target,
+    CachePlace, Cancel, ConnectOptions, Environment, HelperStore, IdentityUsed, NoPrompt, Platform,
+    ProbeReport, ProbeRequest, RemoteDestination, RemoteHelper, RemoveReport, RemoveRequest, RunsAs, Sudo,
+    SyncError, SyncRequest, Target, VoidMonitor,
 };
 
 /// A server whose machine is this one, below a directory of its own.
@@ -44,6 +45,20 @@ impl Machine {
             })
             .sudo(Sudo::Never)
             .helper(RemoteHelper::Deployed(helpers))
+    }
+
+    /// Brings a small workspace to `path`, and gives what is there then.
+    fn push(&self, path: impl AsRef<Path>) -> PathBuf {
+        let source = self.scratch.path().join("source");
+        fs::create_dir_all(source.join("src")).unwrap();
+        fs::write(source.join("src/main.rs"), "fn main() {}").unwrap();
+        let request = SyncRequest::push(&source, self.destination(&path)).unwrap().cache(CachePlace::Nowhere);
+        request.run(&VoidMonitor, &NoPrompt, &Cancel::new()).unwrap();
+        self.path("").join(path)
+    }
+
+    fn remove(&self, path: impl AsRef<Path>) -> Result<RemoveReport, SyncError> {
+        RemoveRequest::new(self.destination(path)).run(&NoPrompt, &Cancel::new())
     }
 
     fn probe(&self, path: impl AsRef<Path>) -> Result<ProbeReport, SyncError> {
@@ -99,4 +114,83 @@ fn a_cancelled_probe_is_interrupted() {
     cancel.cancel();
     let error = ProbeRequest::new(machine.destination("x")).run(&NoPrompt, &cancel).unwrap_err();
     assert!(matches!(error, SyncError::Interrupted), "{error}");
+}
+
+#[test]
+fn a_workspace_is_removed_and_nothing_else() {
+    let machine = Machine::new();
+    let (workspace, sibling) = (machine.push("data/w/p/i"), machine.push("data/w/p/other"));
+    let report = machine.remove("data/w/p/i").unwrap();
+    assert_eq!((report.existed, report.removed_entries, report.is_complete()), (true, 3, true));
+    assert!(!report.connection.uploaded_helper);
+    let left: Vec<_> =
+        fs::read_dir(workspace.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.len() == 2 && sibling.join("src/main.rs").exists(), "the other one and its state: {left:?}");
+
+    let again = machine.remove("data/w/p/i").unwrap();
+    assert_eq!((again.existed, again.removed_entries), (false, 0));
+    machine.push("data/w/p/i");
+    assert!(workspace.join("src/main.rs").exists());
+}
+
+#[test]
+fn what_is_never_removed_is_refused_with_a_reason() {
+    let machine = Machine::new();
+    machine.push("data/w/p/i");
+    fs::create_dir_all(machine.path("else/where")).unwrap();
+    for (path, reason) in [
+        ("/".to_owned(), "deep"),
+        ("/data".to_owned(), "deep"),
+        (machine.path("").display().to_string(), "home"),
+        (machine.path("").parent().unwrap().display().to_string(), "home"),
+        ("data/w/p/../../w".to_owned(), ".."),
+        ("data/w".to_owned(), ".w.coast"),
+        ("else".to_owned(), ".else.coast"),
+    ] {
+        let error = machine.remove(&path).unwrap_err();
+        assert!(error.is_refused() && error.to_string().contains(reason), "{path}: {error}");
+    }
+    assert!(machine.path("data/w/p/i/src/main.rs").exists() && machine.path("else/where").exists());
+}
+
+#[test]
+fn a_workspace_under_a_run_is_busy() {
+    let machine = Machine::new();
+    let workspace = machine.push("data/w/p/i");
+    let lock = fs::File::open(workspace.with_file_name(".i.coast").join("lock")).unwrap();
+    lock.lock().unwrap();
+    let error = machine.remove("data/w/p/i").unwrap_err();
+    assert!(error.is_busy() && error.to_string().contains("another run works on"), "{error}");
+    drop(lock);
+    assert!(machine.remove("data/w/p/i").unwrap().is_complete());
+}
+
+#[test]
+fn a_removal_stops_when_nobody_waits_for_it_and_is_finished_by_the_next() {
+    let machine = Machine::new();
+    let workspace = machine.push("data/w/p/i");
+    for number in 0..30_000 {
+        fs::write(workspace.join(format!("src/{number}")), "").unwrap();
+    }
+    let left = || fs::read_dir(workspace.join("src")).map_or(0, Iterator::count);
+    let before = left();
+    let cancel = Cancel::new();
+    std::thread::scope(|scope| {
+        let request = RemoveRequest::new(machine.destination("data/w/p/i"));
+        let removing = scope.spawn(|| request.run(&NoPrompt, &cancel));
+        while left() == before && !removing.is_finished() {
+            std::thread::yield_now();
+        }
+        cancel.cancel();
+        assert!(matches!(removing.join().unwrap(), Err(SyncError::Interrupted)));
+    });
+    // The helper may still be on its way out, and holds the lock until then.
+    let report = loop {
+        match machine.remove("data/w/p/i") {
+            Err(error) if error.is_busy() => std::thread::yield_now(),
+            other => break other.unwrap(),
+        }
+    };
+    assert!(report.is_complete() && report.existed);
+    assert!(!workspace.exists() && !workspace.with_file_name(".i.coast").exists());
 }

@@ -40,6 +40,7 @@ mod names;
 mod outbox;
 mod probe;
 mod receiver;
+mod removal;
 mod sender;
 mod stop;
 
@@ -49,6 +50,7 @@ pub use error::EngineError;
 pub use monitor::{Monitor, Progress, VoidMonitor};
 pub use probe::ProbedDirectory;
 pub use receiver::{DestinationIs, LoginUser, Receiver, ReceiverConfig, STATE_INSIDE, refuse};
+pub use removal::{DoomedWorkspace, RemovalReach};
 pub use sender::{RunReport, SenderConfig, Source, send};
 
 use std::num::NonZeroUsize;

@@ -12,10 +12,12 @@ pub(crate) enum Command {
     Receive(Box<ReceiverConfig>),
     /// Tell what there is where a workspace is or shall be.
     Probe(PathBuf),
+    /// Remove a workspace.
+    Remove(PathBuf),
 }
 
 /// The words that begin a call of the helper, each followed by `--root` sooner or later.
-const COMMANDS: [&str; 2] = ["receive", "probe"];
+const COMMANDS: [&str; 3] = ["receive", "probe", "remove"];
 
 /// Whether these are the words of a call, for a program that is the helper among other things.
 pub(crate) fn is_call(words: &[OsString]) -> bool {
@@ -24,7 +26,7 @@ pub(crate) fn is_call(words: &[OsString]) -> bool {
 }
 
 const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] \
-                     [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, coast-helper probe --root PATH, \
+                     [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, coast-helper probe --root PATH, coast-helper remove --root PATH, \
                      or coast-helper --version";
 
 /// Reads the command line. The error is one line for people.
@@ -33,6 +35,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
         Some("--version") => Ok(Command::Version),
         Some("receive") => receive(words).map(|config| Command::Receive(Box::new(config))),
         Some("probe") => root_only(words).map(Command::Probe),
+        Some("remove") => root_only(words).map(Command::Remove),
         Some(other) => Err(format!("there is no command {other:?}; {USAGE}")),
         None => Err(USAGE.to_owned()),
     }
@@ -119,6 +122,7 @@ mod tests {
             (&["receive", "--rot", "/"], "--rot"),
             (&["probe", "--dry-run", "--root", "/data"], "--dry-run"),
             (&["probe"], "--root is missing"),
+            (&["remove", "--root"], "--root needs a path"),
             (&["send"], "send"),
             (&[], "usage"),
         ] {

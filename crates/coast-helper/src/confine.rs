@@ -9,16 +9,20 @@ use landlock::{
 
 use coast_tree::DirHandle;
 
-/// Confines the process to `directories`; false where the kernel cannot (before Linux 5.19, or with landlock off).
+/// Confines the process to `directories`, and to taking empty directories out of `losing`; false where the kernel cannot
+/// (before Linux 5.19, or with landlock off).
 ///
 /// Must be called while the process has one thread: those it starts later inherit the confinement.
 #[cfg(target_os = "linux")]
-pub(crate) fn to(directories: &[DirHandle]) -> bool {
-    restrict(directories).is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
+pub(crate) fn to(directories: &[DirHandle], losing: Option<&DirHandle>) -> bool {
+    restrict(directories, losing).is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
 }
 
 #[cfg(target_os = "linux")]
-fn restrict(directories: &[DirHandle]) -> Result<RestrictionStatus, RulesetError> {
+fn restrict(
+    directories: &[DirHandle],
+    losing: Option<&DirHandle>,
+) -> Result<RestrictionStatus, RulesetError> {
     // Below the second version a file cannot be moved from one directory to another, which is how every file is put
     // in place: there the receiver's own checks are the only wall.
     use landlock::{CompatLevel, Compatible};
@@ -32,11 +36,15 @@ fn restrict(directories: &[DirHandle]) -> Result<RestrictionStatus, RulesetError
     for directory in directories {
         ruleset = ruleset.add_rule(PathBeneath::new(directory, AccessFs::from_all(ABI::V6)))?;
     }
+    if let Some(directory) = losing {
+        // Counts for all that is below it too, but there it can take nothing away that holds anything.
+        ruleset = ruleset.add_rule(PathBeneath::new(directory, AccessFs::RemoveDir))?;
+    }
     ruleset.restrict_self()
 }
 
-/// Confines the process to `directories`; never possible on this system.
+/// Confines the process; never possible on this system.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn to(_: &[DirHandle]) -> bool {
+pub(crate) fn to(_: &[DirHandle], _: Option<&DirHandle>) -> bool {
     false
 }

@@ -2,8 +2,9 @@
 //! done or found out over there.
 //!
 //! It is started as `coast-helper receive --root PATH`, says [`GREETING`], and then speaks the protocol of
-//! `coast-wire`. Started as `coast-helper probe --root PATH` it answers what there is, and ends. The path comes on the command line because the process confines itself to it before it reads a byte
-//! from the peer. It never exits with 1: that is how a `sudo` that refused is told apart from a helper that failed.
+//! `coast-wire`. Started as `coast-helper probe --root PATH` it answers what there is, and ends; as
+//! `coast-helper remove --root PATH` it removes a workspace. The path comes on the command line because the process
+//! confines itself to it before it reads a byte from the peer. It never exits with 1: that is how a `sudo` that refused is told apart from a helper that failed.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -12,12 +13,17 @@ mod arguments;
 mod confine;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 
-use coast_engine::{Cancel, EngineError, ProbedDirectory, Receiver, VoidMonitor, decline, refuse, say};
+use coast_engine::{
+    Cancel, DoomedWorkspace, EngineError, ProbedDirectory, Receiver, VoidMonitor, decline, refuse, say,
+};
+use coast_wire::{Answer, Removal};
 
 use arguments::Command;
 
@@ -42,7 +48,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             exit_after(io::stdout().write_all(text.as_bytes()))
         }
         Command::Receive(config) => receive(*config),
-        Command::Probe(path) => answering(|output| probe(&path, output)),
+        Command::Probe(path) => answering(|_, output| probe(&path, output)),
+        Command::Remove(path) => answering(|input, output| remove(&path, input, output)),
     }
 }
 
@@ -71,7 +78,7 @@ fn receive(mut config: coast_engine::ReceiverConfig) -> ExitCode {
             return told.map_or_else(|error| exit_after(Err(error)), |()| exit_code(&error));
         }
     };
-    let confined = confine::to(&receiver.directories());
+    let confined = confine::to(&receiver.directories(), None);
     match receiver.run(input, output, confined, &VoidMonitor, &Cancel::new()) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => exit_code(&error),
@@ -79,15 +86,15 @@ fn receive(mut config: coast_engine::ReceiverConfig) -> ExitCode {
 }
 
 /// Greets and answers; whoever asked is told why there is no answer.
-fn answering(answer: impl FnOnce(&mut std::fs::File) -> Result<(), EngineError>) -> ExitCode {
+fn answering(answer: impl FnOnce(File, &mut File) -> Result<(), EngineError>) -> ExitCode {
     coast_tree::raise_descriptor_limit();
-    let greeted =
-        streams().and_then(|(_, mut output)| output.write_all(GREETING.as_bytes()).map(|()| output));
-    let mut output = match greeted {
-        Ok(output) => output,
+    let greeted = streams()
+        .and_then(|(input, mut output)| output.write_all(GREETING.as_bytes()).map(|()| (input, output)));
+    let (input, mut output) = match greeted {
+        Ok(streams) => streams,
         Err(error) => return exit_after(Err(error)),
     };
-    match answer(&mut output) {
+    match answer(input, &mut output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard output may be what failed.
@@ -97,10 +104,35 @@ fn answering(answer: impl FnOnce(&mut std::fs::File) -> Result<(), EngineError>)
     }
 }
 
-fn probe(path: &Path, output: &mut std::fs::File) -> Result<(), EngineError> {
+fn probe(path: &Path, output: &mut File) -> Result<(), EngineError> {
     let probed = ProbedDirectory::open(path)?;
-    let confined = confine::to(&[probed.handle()]);
+    let confined = confine::to(&[probed.handle()], None);
     probed.look(env!("CARGO_PKG_VERSION"), confined, |answer| say(answer, output))
+}
+
+/// Removes a workspace for as long as whoever asked is there: where they are gone, so is the wish.
+fn remove(path: &Path, mut input: File, output: &mut File) -> Result<(), EngineError> {
+    let removal = match DoomedWorkspace::open(path, login_user())? {
+        Some(workspace) => {
+            let reach = workspace.reach();
+            let confined = confine::to(&reach.directories, Some(&reach.parent));
+            let cancel = Cancel::new();
+            thread::spawn({
+                let cancel = cancel.clone();
+                move || {
+                    // Nothing is sent to a helper that was asked, so whatever ends this is the end.
+                    let _ = io::copy(&mut input, &mut io::sink());
+                    cancel.cancel();
+                }
+            });
+            workspace.remove(confined, &cancel, &mut |event| {
+                // That nobody listens any more shows at the other stream.
+                let _ = say(&Answer::Event(event), &mut *output);
+            })?
+        }
+        None => Removal { existed: false, removed_entries: 0, kept_entries: 0, confined: false },
+    };
+    say(&Answer::Removal(removal), output)
 }
 
 /// Who logged in, when sudo made the helper root.
@@ -110,8 +142,8 @@ fn login_user() -> Option<coast_engine::LoginUser> {
 }
 
 /// Standard input and output without the buffers of the standard library: frames are large already.
-fn streams() -> io::Result<(std::fs::File, std::fs::File)> {
-    let own = |fd: OwnedFd| std::fs::File::from(fd);
+fn streams() -> io::Result<(File, File)> {
+    let own = |fd: OwnedFd| File::from(fd);
     Ok((own(io::stdin().as_fd().try_clone_to_owned()?), own(io::stdout().as_fd().try_clone_to_owned()?)))
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use coast_engine::EngineError;
 use coast_ssh::SshError;
 use coast_tree::BadPath;
+use coast_wire::FailureKind;
 
 /// Why a run did not come to its end. What happens to single entries is told as events and counted instead.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,24 @@ pub enum SyncError {
 }
 
 impl SyncError {
+    /// Whether another run works on the workspace: it is for the user to let it end, or to end it.
+    pub fn is_busy(&self) -> bool {
+        self.failure_kind() == Some(FailureKind::Busy)
+    }
+
+    /// Whether this was to be removed and never is; the message says why.
+    pub fn is_refused(&self) -> bool {
+        self.failure_kind() == Some(FailureKind::Refused)
+    }
+
+    /// How the other machine called it, if it did.
+    fn failure_kind(&self) -> Option<FailureKind> {
+        match self {
+            Self::Engine(EngineError::Remote { kind, .. }) => Some(*kind),
+            _ => None,
+        }
+    }
+
     /// The exit code that rsync's users know.
     ///
     /// | code | cause |

@@ -29,7 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Beside that, a [`ProbeRequest`] asks what there is on another machine.
+//! Beside that, a [`ProbeRequest`] asks what there is on another machine, and a [`RemoveRequest`] takes a workspace away.
 //!
 //! # Two promises
 //! An entry whose content, kind and mode are right is not touched at all: same inode, same modification time, no event for
@@ -53,6 +53,7 @@ mod probe;
 pub mod profile;
 mod receiver_arguments;
 mod remote;
+mod removal;
 mod report;
 mod request;
 mod source;
@@ -64,6 +65,7 @@ pub use error::SyncError;
 pub use helper_store::{HelperStore, Platform};
 pub use probe::{ProbeReport, ProbeRequest};
 pub use remote::ConnectionReport;
+pub use removal::{KeptEntry, RemoveReport, RemoveRequest};
 pub use report::SyncReport;
 pub use request::SyncRequest;
 

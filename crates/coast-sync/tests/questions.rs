@@ -4,14 +4,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use coast_engine::say;
 use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer};
 use coast_sync::{
     Cancel, ConnectOptions, Environment, NoPrompt, ProbeReport, ProbeRequest, RemoteDestination,
-    RemoteHelper, Sudo, SyncError, Target,
+    RemoteHelper, RemoveReport, RemoveRequest, Sudo, SyncError, Target,
 };
-use coast_wire::{Answer, Event, FailureKind, Probe, Removal};
+use coast_wire::{Answer, Event, FailureKind, Probe, ProblemKind, Removal};
 
 const PROBE: Probe<'static> = Probe {
     version: "0.1.0",
@@ -26,26 +27,56 @@ const PROBE: Probe<'static> = Probe {
     unwritable: Some("Read-only file system"),
 };
 
-/// Probes with a helper that greets, says these bytes and ends with this code.
+const REMOVAL: Removal = Removal { existed: true, removed_entries: 7, kept_entries: 1, confined: true };
+
+/// A server with a helper that greets, says these bytes and ends with this code.
+struct Machine {
+    home: tempfile::TempDir,
+    server: EmbeddedServer,
+}
+
+impl Machine {
+    fn saying(said: &[u8], exit: u8) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let server = EmbeddedServer::start(EmbeddedOptions::new(home.path())).unwrap();
+        let machine = Self { home, server };
+        let (said_at, helper) = (machine.home.path().join("said"), machine.helper());
+        fs::write(&said_at, said).unwrap();
+        let script = format!(
+            "#!/bin/sh\necho coast-helper 1\ncat '{}'\necho dying >&2\nexit {exit}\n",
+            said_at.display()
+        );
+        fs::write(&helper, script).unwrap();
+        fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+        machine
+    }
+
+    fn helper(&self) -> PathBuf {
+        self.home.path().join("helper")
+    }
+
+    fn destination(&self) -> RemoteDestination {
+        let port = Some(self.server.addr().port());
+        let target = Target { user: None, host: "127.0.0.1".to_owned(), port };
+        RemoteDestination::new(target, "/data/p/i")
+            .connect(ConnectOptions {
+                identities: vec![self.server.client_key().to_owned()],
+                environment: Environment::isolated(self.home.path(), "dev"),
+                ..ConnectOptions::default()
+            })
+            .sudo(Sudo::Never)
+            .helper(RemoteHelper::Installed(self.helper()))
+    }
+}
+
 fn probe(said: &[u8], exit: u8) -> Result<ProbeReport, SyncError> {
-    let home = tempfile::tempdir().unwrap();
-    let server = EmbeddedServer::start(EmbeddedOptions::new(home.path())).unwrap();
-    let (said_at, helper) = (home.path().join("said"), home.path().join("helper"));
-    fs::write(&said_at, said).unwrap();
-    let script =
-        format!("#!/bin/sh\necho coast-helper 1\ncat '{}'\necho dying >&2\nexit {exit}\n", said_at.display());
-    fs::write(&helper, script).unwrap();
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
-    let target = Target { user: None, host: "127.0.0.1".to_owned(), port: Some(server.addr().port()) };
-    let remote = RemoteDestination::new(target, "/data/p/i")
-        .connect(ConnectOptions {
-            identities: vec![server.client_key().to_owned()],
-            environment: Environment::isolated(home.path(), "dev"),
-            ..ConnectOptions::default()
-        })
-        .sudo(Sudo::Never)
-        .helper(RemoteHelper::Installed(helper));
-    ProbeRequest::new(remote).run(&NoPrompt, &Cancel::new())
+    let machine = Machine::saying(said, exit);
+    ProbeRequest::new(machine.destination()).run(&NoPrompt, &Cancel::new())
+}
+
+fn remove(answers: &[Answer<'_>]) -> Result<RemoveReport, SyncError> {
+    let machine = Machine::saying(&said(answers), 0);
+    RemoveRequest::new(machine.destination()).run(&NoPrompt, &Cancel::new())
 }
 
 fn said(answers: &[Answer<'_>]) -> Vec<u8> {
@@ -85,9 +116,8 @@ fn a_helper_that_dies_is_told_with_its_last_words() {
 #[test]
 fn answers_that_were_not_asked_for_or_have_no_bounds_are_refused() {
     let long = "x".repeat(5000);
-    let removal = Removal { existed: true, removed_entries: 1, kept_entries: 0, confined: true };
     for answer in [
-        Answer::Removal(removal),
+        Answer::Removal(REMOVAL),
         Answer::Event(Event::Notice { text: "hello" }),
         Answer::Probe(Probe { os: &long, ..PROBE }),
         Answer::Probe(Probe { directory: &[b'd'; 17 << 10], ..PROBE }),
@@ -97,4 +127,30 @@ fn answers_that_were_not_asked_for_or_have_no_bounds_are_refused() {
     }
     let error = probe(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff", 0).unwrap_err();
     assert_eq!(error.exit_code(), 2, "{error}");
+}
+
+#[test]
+fn what_stays_of_a_workspace_is_reported() {
+    let kept = || Answer::Event(Event::Problem { path: b"mnt", kind: ProblemKind::Kept, text: "mounted" });
+    let report = remove(&[kept(), Answer::Removal(REMOVAL)]).unwrap();
+    assert_eq!((report.existed, report.removed_entries, report.kept_entries), (true, 7, 1));
+    assert_eq!((report.kept[0].path.as_slice(), report.kept[0].reason.as_str()), (&b"mnt"[..], "mounted"));
+    assert!(report.confined && !report.is_complete());
+
+    let report = remove(&[Answer::Removal(Removal { kept_entries: 0, ..REMOVAL })]).unwrap();
+    assert!(report.is_complete());
+
+    let mut endless: Vec<Answer<'_>> = (0..101).map(|_| kept()).collect();
+    endless.push(Answer::Removal(REMOVAL));
+    assert_eq!(remove(&endless).unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn why_nothing_is_removed_is_told_apart() {
+    let fail = |kind| remove(&[Answer::Failed { kind, text: "because" }]).unwrap_err();
+    let (busy, refused, other) =
+        (fail(FailureKind::Busy), fail(FailureKind::Refused), fail(FailureKind::Destination));
+    assert_eq!([&busy, &refused, &other].map(|error| error.is_busy()), [true, false, false]);
+    assert_eq!([&busy, &refused, &other].map(|error| error.is_refused()), [false, true, false]);
+    assert_eq!([busy, refused, other].map(|error| error.exit_code()), [3, 3, 3]);
 }

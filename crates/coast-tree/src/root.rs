@@ -12,7 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::{fs::ResolveFlags, io::Errno};
 
 use crate::dir::DIRECTORY_FLAGS;
-use crate::{DirHandle, RelPath};
+use crate::{DirHandle, Name, RelPath};
 
 /// The top of a confined tree; a clone refers to the same open directory.
 #[derive(Debug, Clone)]
@@ -94,6 +94,14 @@ impl Root {
             reached = Some(openat(from, component, flags, Mode::empty())?);
         }
         Ok(reached.map_or_else(|| self.handle(), DirHandle::from_fd))
+    }
+}
+
+impl DirHandle {
+    /// Opens a subdirectory on the way to something deeper: it can be searched, and need not be readable. A symlink is an
+    /// error, whatever it points to.
+    pub fn child_to_search(&self, name: &Name) -> io::Result<Self> {
+        Ok(Self::from_fd(openat(self.as_fd(), name.as_bytes(), SEARCH_FLAGS, Mode::empty())?))
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use coast_tree::{DirHandle, Kind, Name, Replace, Root};
+use coast_tree::{DirHandle, Kind, Name, Replace, Root, file_stat};
 use rustix::fs::FlockOperation;
 
 use crate::error::EngineError;
@@ -15,6 +15,9 @@ use crate::stop::Stop;
 
 /// The state directory's name when it must lie inside the workspace.
 pub const STATE_INSIDE: &str = ".coast-state";
+
+/// The name of the lock in the state directory.
+pub(crate) const LOCK: &str = "lock";
 
 /// What the destination's path means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,7 +191,7 @@ impl State {
     ) -> Result<Self, EngineError> {
         let failed =
             |error| EngineError::Destination { path: path.clone(), doing: "opening its lock file", error };
-        let lock_name = name("lock");
+        let lock_name = name(LOCK);
         let lock = match dir.create_file(&lock_name, 0o600) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 dir.open_file(&lock_name).map(|(file, _)| file).map_err(failed)?
@@ -203,10 +206,10 @@ impl State {
         let mut waiting = Some(waiting);
         loop {
             match rustix::fs::flock(&self.lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return self.check_still_there(),
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
                 Err(error) => {
-                    let path = self.path.join("lock");
+                    let path = self.path.join(LOCK);
                     return Err(EngineError::Destination {
                         path,
                         doing: "locking the workspace",
@@ -224,6 +227,22 @@ impl State {
                 return Err(EngineError::Interrupted);
             }
         }
+    }
+
+    /// Whoever held the lock may have removed it, and the workspace with it.
+    fn check_still_there(&self) -> Result<(), EngineError> {
+        let failed = |error| EngineError::Destination {
+            path: self.path.clone(),
+            doing: "locking the workspace",
+            error,
+        };
+        if file_stat(&self.lock).map_err(failed)?.nlink == 0 {
+            return Err(failed(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the workspace was removed meanwhile; run it again to make it anew",
+            )));
+        }
+        Ok(())
     }
 
     /// A fresh, empty directory for files in the making.
@@ -250,7 +269,7 @@ enum Beside {
 }
 
 /// `.{name}.coast`, for the state directory of what is called `name`.
-fn hidden_name(of: &[u8]) -> io::Result<Name> {
+pub(crate) fn hidden_name(of: &[u8]) -> io::Result<Name> {
     Name::new(&[b".", of, b".coast"].concat()).map_err(io::Error::other)
 }
 

@@ -46,6 +46,7 @@ use attributes::Attributes;
 use decide::Work;
 use destination::{Destination, Preparation, State};
 pub use destination::{DestinationIs, STATE_INSIDE};
+pub(crate) use destination::{LOCK, hidden_name};
 use extraneous::Extraneous;
 use finish::LateDirectory;
 use judge::Judge;

@@ -1,0 +1,359 @@
+//! Takes a tree away that others may be writing in. What is removed is always an entry of an open directory, and such a
+//! directory was always opened as an entry of one above it, without following a symlink and without stepping into another
+//! mount. So wherever the entries are moved meanwhile, and whatever is put in their places, nothing goes that was not in the
+//! tree.
+
+use std::io;
+
+use coast_tree::{DirHandle, Kind, Listed, MountId, Name, Replace};
+use coast_wire::limits::MAX_KEPT_NAMED;
+use coast_wire::{Event, ProblemKind};
+
+use crate::Cancel;
+use crate::error::EngineError;
+use crate::receiver::bounded_text;
+
+/// Directories held open, one below the other. A deeper one is moved to the top first, so that neither the number of
+/// descriptors nor the length of a path bounds what can be removed.
+const MAX_OPEN: usize = 64;
+
+/// How often a directory that was emptied and is not empty is emptied again before it is left to whoever fills it. Few: who
+/// makes entries twice as fast as they are removed has twice as many there at each round.
+const MAX_ROUNDS: u32 = 4;
+
+/// How often a free name at the top is looked for.
+const MAX_NAMES: u32 = 1000;
+
+/// Removes trees, and counts.
+pub(super) struct Eraser<'a> {
+    cancel: &'a Cancel,
+    tell: &'a mut dyn FnMut(Event<'_>),
+    /// The user we are, if that is not root, who needs no permission.
+    user: Option<u32>,
+    pub(super) removed_entries: u64,
+    pub(super) kept_entries: u64,
+}
+
+/// What became of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Gone,
+    /// Something in it stays, and so does it.
+    Kept,
+}
+
+/// A directory that is being emptied.
+struct Level {
+    /// Its name in the level above.
+    name: Name,
+    dir: DirHandle,
+    /// What is still to be removed, from the end.
+    entries: Vec<Listed>,
+    /// Whether something in it could not be removed.
+    keeps: bool,
+    rounds: u32,
+}
+
+/// Why an entry stays.
+enum Stays {
+    /// What is mounted there is not ours to empty.
+    Mount,
+    /// Others put more into it than can be taken out.
+    FillsUp,
+    Failed(&'static str, io::Error),
+}
+
+/// What became of a directory that had been emptied.
+enum Left {
+    Gone,
+    /// Something appeared in it.
+    Again,
+    /// Something in it stays, and has been told.
+    Keeps,
+    Stays(Stays),
+}
+
+impl<'a> Eraser<'a> {
+    pub(super) fn new(cancel: &'a Cancel, tell: &'a mut dyn FnMut(Event<'_>)) -> Self {
+        let user = rustix::process::geteuid();
+        let user = (!user.is_root()).then(|| user.as_raw());
+        Self { cancel, tell, user, removed_entries: 0, kept_entries: 0 }
+    }
+
+    /// Removes the directory `dir`, which is `name` in `parent`, with all that is in it. An entry called `last` goes last, and
+    /// stays if anything else does.
+    pub(super) fn erase(
+        &mut self,
+        parent: &DirHandle,
+        name: &Name,
+        dir: DirHandle,
+        last: Option<&Name>,
+    ) -> Result<Fate, EngineError> {
+        let unreadable =
+            |error| EngineError::FileIo { doing: format!("reading the directory {name}"), error };
+        let mount = dir.mount().map_err(unreadable)?;
+        let mut levels = vec![self.enter(name.clone(), dir).map_err(unreadable)?];
+        put_last(&mut levels, last);
+        while let Some(level) = levels.last_mut() {
+            if self.cancel.is_cancelled() {
+                return Err(EngineError::Interrupted);
+            }
+            match level.entries.pop() {
+                // Told by what else stays.
+                Some(entry) if level.keeps && levels.len() == 1 && Some(&entry.name) == last => {}
+                Some(entry) => self.remove(&mut levels, entry, mount),
+                None => match self.leave(&mut levels, parent) {
+                    Left::Gone => drop(levels.pop()),
+                    Left::Again => put_last(&mut levels, last),
+                    Left::Keeps => {
+                        levels.pop();
+                        match levels.last_mut() {
+                            Some(level) => level.keeps = true,
+                            None => return Ok(Fate::Kept),
+                        }
+                    }
+                    Left::Stays(stays) => {
+                        let name = levels.pop().map(|level| level.name);
+                        // The top is called by no name: paths are relative to it.
+                        let name = name.filter(|_| !levels.is_empty());
+                        self.keep(&mut levels, name.as_ref(), &stays);
+                        if levels.is_empty() {
+                            return Ok(Fate::Kept);
+                        }
+                    }
+                },
+            }
+        }
+        Ok(Fate::Gone)
+    }
+
+    /// Removes all that is in `dir` but the entry called `keep`.
+    pub(super) fn empty(&mut self, dir: &DirHandle, keep: &Name) -> Result<(), EngineError> {
+        let unreadable =
+            |error| EngineError::FileIo { doing: "reading a directory to be emptied".to_owned(), error };
+        let mount = dir.mount().map_err(unreadable)?;
+        for entry in dir.list().map_err(unreadable)? {
+            if entry.name == *keep {
+                continue;
+            }
+            let removed = match self.open_if_directory(dir, &entry, mount) {
+                Ok(Some(child)) => {
+                    self.erase(dir, &entry.name, child, None)?;
+                    Ok(())
+                }
+                Ok(None) => self.unlink(dir, &entry.name),
+                Err(stays) => Err(stays),
+            };
+            if let Err(stays) = removed {
+                self.keep(&mut [], Some(&entry.name), &stays);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes an entry of the last level, or goes down into it.
+    fn remove(&mut self, levels: &mut Vec<Level>, entry: Listed, mount: MountId) {
+        let Some(level) = levels.last() else { return };
+        let removed = match self.open_if_directory(&level.dir, &entry, mount) {
+            Ok(Some(dir)) => self.go_down(levels, &entry.name, dir),
+            Ok(None) => self.unlink(&level.dir, &entry.name),
+            Err(stays) => Err(stays),
+        };
+        if let Err(stays) = removed {
+            self.keep(levels, Some(&entry.name), &stays);
+        }
+    }
+
+    fn open_if_directory(
+        &self,
+        dir: &DirHandle,
+        entry: &Listed,
+        mount: MountId,
+    ) -> Result<Option<DirHandle>, Stays> {
+        match entry.kind {
+            Kind::Directory => self.open(dir, &entry.name, mount),
+            _ => Ok(None),
+        }
+    }
+
+    /// Opens a directory to be emptied; none when it is no directory any more.
+    fn open(&self, dir: &DirHandle, name: &Name, mount: MountId) -> Result<Option<DirHandle>, Stays> {
+        let failed = |error| Stays::Failed("cannot open the directory", error);
+        let opened = match dir.child_within(name, mount) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && self.owns(dir, name) => {
+                // Whoever may remove the directory of another mode may also change that mode.
+                dir.chmod(name, 0o700).map_err(failed)?;
+                dir.child_within(name, mount)
+            }
+            opened => opened,
+        };
+        match opened {
+            Ok(child) => Ok(Some(child)),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Err(Stays::Mount),
+            Err(error) => match dir.stat(name) {
+                Ok(Some(stat)) if stat.kind == Kind::Directory => Err(failed(error)),
+                // Gone, or replaced by something else: both are a matter of the name alone.
+                _ => Ok(None),
+            },
+        }
+    }
+
+    fn owns(&self, dir: &DirHandle, name: &Name) -> bool {
+        let stat = dir.stat(name).ok().flatten();
+        stat.is_some_and(|stat| stat.kind == Kind::Directory && self.user == Some(stat.uid))
+    }
+
+    fn unlink(&mut self, dir: &DirHandle, name: &Name) -> Result<(), Stays> {
+        match dir.unlink(name) {
+            Ok(()) => self.removed_entries += 1,
+            // One that has become a directory is met again when the directory around it is not empty.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err(Stays::Mount),
+            Err(error) => return Err(Stays::Failed("cannot delete it", error)),
+        }
+        Ok(())
+    }
+
+    fn go_down(&mut self, levels: &mut Vec<Level>, name: &Name, dir: DirHandle) -> Result<(), Stays> {
+        if levels.len() >= MAX_OPEN {
+            return self.move_up(levels, name);
+        }
+        let level = self.enter(name.clone(), dir);
+        levels.push(level.map_err(|error| Stays::Failed("cannot read the directory", error))?);
+        Ok(())
+    }
+
+    /// Moves a directory of the last level to the first, where its turn comes when all that is open now is done.
+    fn move_up(&mut self, levels: &mut [Level], name: &Name) -> Result<(), Stays> {
+        let failed = |error| Stays::Failed("cannot move the directory up, so as to empty it", error);
+        let [top, .., last] = levels else { return Ok(()) };
+        for number in 0..MAX_NAMES {
+            let free = format!(".coast-removed-{}-{number}", std::process::id());
+            let free = Name::new(free.as_bytes()).map_err(|error| failed(io::Error::other(error)))?;
+            match last.dir.rename_to(name, &top.dir, &free, Replace::Never) {
+                Ok(()) => {
+                    // The number is not looked at.
+                    top.entries.push(Listed { name: free, kind: Kind::Directory, ino: 0 });
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(failed(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    fn enter(&self, name: Name, dir: DirHandle) -> io::Result<Level> {
+        if let Some(user) = self.user {
+            // What makes read-only directories, as Go's module cache does, means to keep them from changes by mistake.
+            let stat = dir.stat_self()?;
+            if stat.uid == user && stat.mode & 0o700 != 0o700 {
+                dir.chmod_self(stat.mode | 0o700)?;
+            }
+        }
+        let entries = dir.list()?;
+        Ok(Level { name, dir, entries, keeps: false, rounds: 0 })
+    }
+
+    /// Removes the last level's directory, which was emptied. `parent` holds the first level's.
+    fn leave(&mut self, levels: &mut [Level], parent: &DirHandle) -> Left {
+        let Some((level, above)) = levels.split_last_mut() else { return Left::Gone };
+        if level.keeps {
+            return Left::Keeps;
+        }
+        match above.last().map_or(parent, |above| &above.dir).rmdir(&level.name) {
+            Ok(()) => {
+                self.removed_entries += 1;
+                Left::Gone
+            }
+            // Moved elsewhere in the tree, where it is met again, or removed by somebody else.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Left::Gone,
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Left::Stays(Stays::Mount),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                if level.rounds >= MAX_ROUNDS {
+                    return Left::Stays(Stays::FillsUp);
+                }
+                level.rounds += 1;
+                match level.dir.list() {
+                    Ok(entries) => {
+                        level.entries = entries;
+                        Left::Again
+                    }
+                    Err(error) => Left::Stays(Stays::Failed("cannot read the directory", error)),
+                }
+            }
+            Err(error) => Left::Stays(Stays::Failed("cannot remove the directory", error)),
+        }
+    }
+
+    /// Tells of an entry of the last level that stays.
+    fn keep(&mut self, levels: &mut [Level], name: Option<&Name>, stays: &Stays) {
+        self.kept_entries += 1;
+        let path = path_of(levels, name);
+        if let Some(level) = levels.last_mut() {
+            level.keeps = true;
+        }
+        if self.kept_entries > MAX_KEPT_NAMED as u64 {
+            return;
+        }
+        let failed;
+        let (kind, text) = match stays {
+            Stays::Mount => (ProblemKind::Kept, "something is mounted there; unmount it first"),
+            Stays::FillsUp => {
+                (ProblemKind::Kept, "it fills up again as often as it is emptied; end what writes there")
+            }
+            Stays::Failed(doing, error) => {
+                failed = bounded_text(&format!("{doing}: {error}"));
+                (ProblemKind::Destination, failed.as_str())
+            }
+        };
+        (self.tell)(Event::Problem { path: &path, kind, text });
+    }
+}
+
+/// Has the entry called `last` come last at the top.
+fn put_last(levels: &mut [Level], last: Option<&Name>) {
+    let [top] = levels else { return };
+    if let Some(at) = top.entries.iter().position(|entry| Some(&entry.name) == last) {
+        top.entries.swap(0, at);
+    }
+}
+
+/// The path of an entry of the last level, relative to the first; empty for the first itself.
+fn path_of(levels: &[Level], name: Option<&Name>) -> Vec<u8> {
+    let names = levels.iter().skip(1).map(|level| &level.name).chain(name);
+    names.map(Name::as_bytes).collect::<Vec<_>>().join(&b'/')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use coast_tree::Root;
+
+    use super::*;
+
+    /// A directory that has something in it again each time that it was emptied.
+    #[test]
+    fn a_directory_that_fills_up_is_left_after_some_rounds() {
+        let scratch = tempfile::tempdir().unwrap();
+        let parent = Root::open(scratch.path()).unwrap().handle();
+        let name = Name::new(b"filling").unwrap();
+        parent.mkdir(&name, 0o755).unwrap();
+        let (cancel, mut tell) = (Cancel::new(), |event: Event<'_>| panic!("{event:?}"));
+        let mut eraser = Eraser::new(&cancel, &mut tell);
+        let mut levels = vec![eraser.enter(name.clone(), parent.child(&name).unwrap()).unwrap()];
+        for round in 0..MAX_ROUNDS {
+            fs::write(scratch.path().join(format!("filling/{round}")), "").unwrap();
+            assert!(matches!(eraser.leave(&mut levels, &parent), Left::Again), "round {round}");
+            let entry = levels[0].entries.pop().unwrap();
+            assert!(levels[0].entries.is_empty());
+            let mount = levels[0].dir.mount().unwrap();
+            eraser.remove(&mut levels, entry, mount);
+        }
+        fs::write(scratch.path().join("filling/once too often"), "").unwrap();
+        assert!(matches!(eraser.leave(&mut levels, &parent), Left::Stays(Stays::FillsUp)));
+        assert_eq!(eraser.removed_entries, u64::from(MAX_ROUNDS));
+    }
+}

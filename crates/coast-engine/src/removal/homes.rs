@@ -1,0 +1,83 @@
+//! The directories that people live in. One of them, or one that holds any of them, is never a workspace.
+
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes read of the list of users at most.
+const MAX_FILE_BYTES: u64 = 8 << 20;
+
+/// The home directories of this system, and where this process is: a helper starts in the home of who logged in, also when
+/// no list of users on this machine has them.
+pub(super) struct Homes(Vec<PathBuf>);
+
+impl Homes {
+    /// Reads the list of users; one that cannot be read is empty.
+    pub(super) fn load() -> Self {
+        let mut content = Vec::new();
+        if let Ok(file) = std::fs::File::open("/etc/passwd") {
+            // What could be read counts.
+            let _ = file.take(MAX_FILE_BYTES).read_to_end(&mut content);
+        }
+        let homes = listed(&content).chain(std::env::home_dir()).chain(std::env::current_dir().ok());
+        Self::of(homes)
+    }
+
+    fn of(homes: impl Iterator<Item = PathBuf>) -> Self {
+        let mut all = Vec::new();
+        for home in homes.filter(|home| home.is_absolute()) {
+            // As it is named, and as it really is: one may lead through symlinks.
+            all.extend(std::fs::canonicalize(&home).ok());
+            all.push(home);
+        }
+        Self(all)
+    }
+
+    /// A home that is `path`, or lies in it.
+    pub(super) fn within(&self, path: &Path) -> Option<&Path> {
+        self.0.iter().map(PathBuf::as_path).find(|home| home.starts_with(path))
+    }
+}
+
+/// The sixth field of each line of `name:password:uid:gid:comment:home:shell`.
+fn listed(content: &[u8]) -> impl Iterator<Item = PathBuf> {
+    let home = |line: &[u8]| line.split(|&byte| byte == b':').nth(5).map(<[u8]>::to_vec);
+    let homes = content.split(|&byte| byte == b'\n').filter_map(home);
+    homes.map(|home| PathBuf::from(std::ffi::OsStr::from_bytes(&home)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_and_what_holds_one_are_known() {
+        let users = b"root:x:0:0:root:/root:/bin/sh\nbroken:x\ndev:x:1000:1000:,,,:/srv/people/dev:/bin/sh\nnone:x:1:1:::\n";
+        let homes = Homes::of(listed(users));
+        for (path, held) in [
+            ("/srv/people/dev", true),
+            ("/srv/people", true),
+            ("/srv/people/dev/workspaces/p/i", false),
+            ("/srv/people/develop", false),
+            ("/root", true),
+            ("/data/w/p/i", false),
+        ] {
+            assert_eq!(homes.within(Path::new(path)).is_some(), held, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_home_behind_a_symlink_is_known_by_both_names() {
+        let scratch = tempfile::tempdir().unwrap();
+        let top = scratch.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("disk/dev")).unwrap();
+        std::os::unix::fs::symlink("disk", top.join("home")).unwrap();
+        let homes = Homes::of([top.join("home/dev")].into_iter());
+        assert!(homes.within(&top.join("disk")).is_some() && homes.within(&top.join("home/dev")).is_some());
+    }
+
+    #[test]
+    fn where_this_process_is_counts() {
+        assert!(Homes::load().within(&std::env::current_dir().unwrap()).is_some());
+    }
+}

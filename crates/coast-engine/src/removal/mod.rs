@@ -1,0 +1,298 @@
+//! Removes a workspace: its directory, and the private state directory beside it.
+//!
+//! This runs as root in a tree that others can write, and it is told what to remove by a path. So:
+//! - the way there is gone one component at a time ([`way`]), and what is near the top, a home directory or a mount point is
+//!   refused;
+//! - only what a run has worked on is removed: the state directory beside it says so. Without one, only an empty directory is;
+//! - the lock of that state directory is held all the while, and nothing is waited for;
+//! - the tree is taken away beneath descriptors ([`eraser`]).
+//!
+//! The state directory goes last, and only when all else is gone. A removal that was interrupted leaves a workspace with less
+//! in it, which the next removal finishes and the next transfer repairs.
+//!
+//! The directory keeps its name until it is empty. To move it aside first would make its name free at once, but little else:
+//! services have it bind-mounted and see the same directory wherever it is, with whatever is written there still to be
+//! chased; what a mount in it keeps would stay at a hidden path that nobody looks at; and an interrupted removal would leave
+//! something that no transfer knows.
+
+mod eraser;
+mod homes;
+mod way;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use coast_tree::{DirHandle, Kind, Name, file_stat};
+use coast_wire::{Event, Removal};
+use rustix::fs::FlockOperation;
+
+use crate::Cancel;
+use crate::error::EngineError;
+use crate::receiver::{LOCK, LoginUser, STATE_INSIDE, hidden_name};
+
+use eraser::{Eraser, Fate};
+use homes::Homes;
+use way::Way;
+
+/// How often a workspace is looked for again when another removal took it away between two looks.
+const MAX_LOOKS: u32 = 8;
+
+/// A workspace that is open and ready to be removed, its lock held.
+#[derive(Debug)]
+pub struct DoomedWorkspace {
+    way: Way,
+    /// None when only the state directory is left.
+    directory: Option<DirHandle>,
+    state: Option<State>,
+}
+
+/// The state directory of the workspace.
+#[derive(Debug)]
+struct State {
+    dir: DirHandle,
+    name: Name,
+    place: Place,
+    _lock: File,
+}
+
+/// Where a state directory lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Beside,
+    Inside,
+}
+
+/// What a removal works in.
+#[derive(Debug)]
+pub struct RemovalReach {
+    /// Directories in which anything may go.
+    pub directories: Vec<DirHandle>,
+    /// The directory that loses them, and nothing but directories that are empty.
+    pub parent: DirHandle,
+}
+
+impl DoomedWorkspace {
+    /// Opens the workspace at `path` and takes its lock; none when there is nothing to remove. From here on nothing outside
+    /// of [`DoomedWorkspace::reach`] is opened. `login` is whoever logged in where this is root for them.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] for what is never removed, [`EngineError::Busy`] when another run works on it, and
+    /// [`EngineError::Destination`].
+    pub fn open(path: &Path, login: Option<LoginUser>) -> Result<Option<Self>, EngineError> {
+        for _ in 0..MAX_LOOKS {
+            let Some(way) = Way::to(path)? else { return Ok(None) };
+            match Self::look(way, login)? {
+                Look::Found(found) => return Ok(Some(found)),
+                Look::Nothing => return Ok(None),
+                Look::TakenAway => {}
+            }
+        }
+        Err(EngineError::Busy { path: path.to_owned() })
+    }
+
+    fn look(way: Way, login: Option<LoginUser>) -> Result<Look, EngineError> {
+        let refused = |reason: String| EngineError::Refused { path: way.path.clone(), reason };
+        if let Some(home) = Homes::load().within(&way.path) {
+            return Err(refused(match home == way.path {
+                true => "it is somebody's home directory".to_owned(),
+                false => format!("{} is in it, which is somebody's home directory", home.display()),
+            }));
+        }
+        // The lock comes first: what is opened after it is what no other removal takes away.
+        let mut state = State::at(&way, &way.parent, Place::Beside, login)?;
+        let directory = open_directory(&way)?;
+        if let (None, Some(directory)) = (&state, &directory) {
+            state = State::at(&way, directory, Place::Inside, login)?;
+        }
+        let state = match state {
+            Some(Found::Locked(state)) => Some(state),
+            Some(Found::TakenAway) => return Ok(Look::TakenAway),
+            None => None,
+        };
+        match (&directory, &state) {
+            (None, None) => return Ok(Look::Nothing),
+            (Some(directory), None)
+                if !directory.list().map_err(|error| failed(&way.path, error))?.is_empty() =>
+            {
+                return Err(refused(format!(
+                    "there is no {} beside it, so no run of coast has made it; if it is a workspace all the same, \
+                     remove it by hand",
+                    String::from_utf8_lossy(state_name(&way)?.as_bytes())
+                )));
+            }
+            _ => {}
+        }
+        Ok(Look::Found(Self { way, directory, state }))
+    }
+
+    /// What [`DoomedWorkspace::remove`] works in, so that the process may be confined to it.
+    pub fn reach(&self) -> RemovalReach {
+        let state = self.state.as_ref().map(|state| state.dir.clone());
+        RemovalReach {
+            directories: self.directory.iter().cloned().chain(state).collect(),
+            parent: self.way.parent.clone(),
+        }
+    }
+
+    /// Removes it. What has to stay is told to `tell`, with its path relative to the workspace (empty for its own directory),
+    /// and counted. `confined` is told on.
+    ///
+    /// # Errors
+    /// When it could not be brought to an end; what is left then is removed by the next removal.
+    pub fn remove(
+        self,
+        confined: bool,
+        cancel: &Cancel,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Removal, EngineError> {
+        let Self { way, directory, state } = self;
+        let mut eraser = Eraser::new(cancel, tell);
+        let mut fate = Fate::Gone;
+        if let Some(directory) = directory {
+            let inside = state.as_ref().filter(|state| state.place == Place::Inside);
+            fate = eraser.erase(&way.parent, &way.name, directory, inside.map(|state| &state.name))?;
+        }
+        let (removed_entries, kept_entries) = (eraser.removed_entries, eraser.kept_entries);
+        if let Some(state) = state.filter(|state| fate == Fate::Gone && state.place == Place::Beside) {
+            state.remove(&way, cancel)?;
+        }
+        Ok(Removal { existed: true, removed_entries, kept_entries, confined })
+    }
+}
+
+/// What a look at the path found.
+enum Look {
+    Found(DoomedWorkspace),
+    Nothing,
+    /// It was there, and went while it was being locked.
+    TakenAway,
+}
+
+enum Found {
+    Locked(State),
+    TakenAway,
+}
+
+impl State {
+    /// The state directory in `parent`, locked; none when it is not there.
+    fn at(
+        way: &Way,
+        parent: &DirHandle,
+        place: Place,
+        login: Option<LoginUser>,
+    ) -> Result<Option<Found>, EngineError> {
+        let name = match place {
+            Place::Beside => state_name(way)?,
+            Place::Inside => name(STATE_INSIDE),
+        };
+        let path = state_path(way, &name, place);
+        let unusable = |error| failed(&path, error);
+        let dir = match parent.child_within(&name, parent.mount().map_err(unusable)?) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            dir => dir.map_err(unusable)?,
+        };
+        check_private(&dir, &path, login)?;
+        let lock = match dir.open_file(&self::name(LOCK)) {
+            // Made by a run that was ended before it could lock anything.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                dir.create_file(&self::name(LOCK), 0o600)
+            }
+            opened => opened.map(|(file, _)| file),
+        };
+        let lock = lock.map_err(unusable)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(EngineError::Busy { path: way.path.clone() }),
+            Err(error) => return Err(unusable(error.into())),
+        }
+        if file_stat(&lock).map_err(unusable)?.nlink == 0 {
+            return Ok(Some(Found::TakenAway));
+        }
+        Ok(Some(Found::Locked(Self { dir, name, place, _lock: lock })))
+    }
+
+    /// Removes the state directory beside a workspace, its lock last.
+    fn remove(self, way: &Way, cancel: &Cancel) -> Result<(), EngineError> {
+        let failed = |error| EngineError::Destination {
+            path: state_path(way, &self.name, self.place),
+            doing: "removing the private state directory",
+            error,
+        };
+        let mut problem = None;
+        let mut tell = |event: Event<'_>| {
+            if let Event::Problem { text, .. } = event {
+                problem.get_or_insert_with(|| io::Error::other(text.to_owned()));
+            }
+        };
+        Eraser::new(cancel, &mut tell).empty(&self.dir, &name(LOCK))?;
+        if let Some(problem) = problem {
+            return Err(failed(problem));
+        }
+        self.dir.unlink(&name(LOCK)).map_err(failed)?;
+        match way.parent.rmdir(&self.name) {
+            // Once the lock has no name, another run may begin; what it has made here is its own.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) =>
+            {
+                Ok(())
+            }
+            removed => removed.map_err(failed),
+        }
+    }
+}
+
+/// Opens the workspace's own directory; none when it does not exist.
+fn open_directory(way: &Way) -> Result<Option<DirHandle>, EngineError> {
+    let refused = |reason| Err(EngineError::Refused { path: way.path.clone(), reason });
+    let unusable = |error| failed(&way.path, error);
+    match way.parent.stat(&way.name).map_err(unusable)? {
+        None => return Ok(None),
+        Some(stat) if stat.kind != Kind::Directory => {
+            return refused(format!("it is a {}, not a directory", stat.kind));
+        }
+        Some(_) => {}
+    }
+    match way.parent.child_within(&way.name, way.parent.mount().map_err(unusable)?) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            refused("something is mounted there; unmount it first".to_owned())
+        }
+        Err(error) => Err(unusable(error)),
+    }
+}
+
+/// A state directory that others can change was not left like that by a run, and says nothing.
+fn check_private(dir: &DirHandle, path: &Path, login: Option<LoginUser>) -> Result<(), EngineError> {
+    let stat = dir.stat_self().map_err(|error| failed(path, error))?;
+    let me = rustix::process::geteuid().as_raw();
+    let ours = stat.uid == me || (me == 0 && login.is_some_and(|login| login.uid == stat.uid));
+    let reason = match (ours, stat.mode & 0o077) {
+        (true, 0) => return Ok(()),
+        (true, _) => "others may read or write it, so no run of coast has left it like that".to_owned(),
+        (false, _) => format!("it belongs to user {}; remove the workspace as that user", stat.uid),
+    };
+    Err(EngineError::Refused { path: path.to_owned(), reason })
+}
+
+fn failed(path: &Path, error: io::Error) -> EngineError {
+    EngineError::Destination { path: path.to_owned(), doing: "opening it to be removed", error }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text.as_bytes()).expect("a constant without a slash")
+}
+
+fn state_name(way: &Way) -> Result<Name, EngineError> {
+    hidden_name(way.name.as_bytes()).map_err(|error| failed(&way.path, error))
+}
+
+fn state_path(way: &Way, name: &Name, place: Place) -> PathBuf {
+    let name = std::ffi::OsStr::from_bytes(name.as_bytes());
+    match place {
+        Place::Beside => way.path.with_file_name(name),
+        Place::Inside => way.path.join(name),
+    }
+}

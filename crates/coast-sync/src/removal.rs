@@ -1,0 +1,94 @@
+//! Takes a workspace on another machine away, with everything a transfer has left beside it.
+
+use std::ops::ControlFlow;
+
+use coast_engine::{Cancel, EngineError};
+use coast_ssh::Prompt;
+use coast_wire::limits::{MAX_KEPT_NAMED, MAX_PATH_BYTES, MAX_TEXT_BYTES};
+use coast_wire::{Answer, Event};
+
+use crate::SyncError;
+use crate::destination::RemoteDestination;
+use crate::remote::{self, ConnectionReport};
+
+/// Removes a workspace on another machine: the directory, and the private state directory beside it.
+///
+/// What no transfer has worked on, a home directory or what holds one, what is near the top and what something is mounted
+/// over is refused, and so is a workspace that another run works on; see [`RemoveRequest::run`]. Nothing is there already:
+/// that is no error. However a removal ended, the same one again finishes it.
+#[derive(Debug, Clone)]
+pub struct RemoveRequest {
+    remote: RemoteDestination,
+}
+
+/// What became of a workspace that was to be removed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RemoveReport {
+    /// How the other machine was reached.
+    pub connection: ConnectionReport,
+    /// Whether there was anything to remove.
+    pub existed: bool,
+    /// Entries of the workspace that were removed, its own directory included.
+    pub removed_entries: u64,
+    /// Entries that could not be removed. While there is one, the directories around it and the state directory stay too.
+    pub kept_entries: u64,
+    /// The first of them, at most 100.
+    pub kept: Vec<KeptEntry>,
+    /// Whether the helper confined itself to the workspace before it removed anything (Linux 5.19 and later).
+    pub confined: bool,
+}
+
+/// An entry that a removal left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeptEntry {
+    /// Its path, relative to the workspace; empty for the workspace's own directory.
+    pub path: Vec<u8>,
+    /// Why, and what to do about it where that is known.
+    pub reason: String,
+}
+
+impl RemoveRequest {
+    /// Removes the workspace at this destination.
+    pub fn new(remote: RemoteDestination) -> Self {
+        Self { remote }
+    }
+
+    /// Removes it. Blocks until that is done or has failed, or `cancel` stopped it. Questions and notices of the connection go
+    /// to `prompt`.
+    ///
+    /// # Errors
+    /// When it did not come to its end; with [`SyncError::is_busy`] when another run works on the workspace, and
+    /// [`SyncError::is_refused`] when this is never removed. Single entries that stay are no error: see
+    /// [`RemoveReport::is_complete`].
+    pub fn run(self, prompt: &dyn Prompt, cancel: &Cancel) -> Result<RemoveReport, SyncError> {
+        let mut kept = Vec::new();
+        remote::ask(&self.remote, "remove", prompt, cancel, |answer, connection| match answer {
+            Answer::Event(Event::Problem { path, text, .. }) => {
+                if path.len() > MAX_PATH_BYTES || text.len() > MAX_TEXT_BYTES || kept.len() >= MAX_KEPT_NAMED
+                {
+                    return Err(EngineError::Protocol("its answer is longer than any"));
+                }
+                kept.push(KeptEntry { path: path.to_owned(), reason: text.to_owned() });
+                Ok(ControlFlow::Continue(()))
+            }
+            Answer::Removal(removal) => Ok(ControlFlow::Break(RemoveReport {
+                connection: connection.clone(),
+                existed: removal.existed,
+                removed_entries: removal.removed_entries,
+                kept_entries: removal.kept_entries,
+                kept: std::mem::take(&mut kept),
+                confined: removal.confined,
+            })),
+            _ => Err(EngineError::Protocol("it answered something that was not asked")),
+        })
+    }
+}
+
+impl RemoveReport {
+    /// Whether nothing is left.
+    pub fn is_complete(&self) -> bool {
+        self.kept_entries == 0
+    }
+}
