@@ -208,6 +208,41 @@ fn a_single_files_state_directory_goes_without_what_is_not_its_own() {
 }
 
 #[test]
+fn the_state_directory_of_a_nested_workspace_stays_as_long_as_that_does() {
+    for late in [false, true] {
+        let place = Place::new();
+        place.write("source/sent/file", "");
+        for dir in ["sent", "excluded", "going", "gone", "stale/protected", "stale/going"] {
+            let (above, name) = dir
+                .rsplit_once('/')
+                .map_or((String::new(), dir), |(above, name)| (format!("{above}/"), name));
+            if name != "gone" {
+                place.write(&format!("destination/{dir}/file"), "");
+            }
+            place.write(&format!("destination/{above}.{name}.coast/lock"), "");
+        }
+        let rules = |sender: &mut SenderConfig| {
+            sender.rules.exclude(b"excluded").unwrap();
+            sender.rules.protect(b"protected").unwrap();
+            if late {
+                sender.rules.filter(b": .rules", &coast_filter::NoMergeFiles).unwrap();
+            }
+        };
+        place.sync_with(rules, |_| {}, &VoidMonitor).unwrap();
+        if late {
+            // A workspace that went with the first run is not there any more.
+            place.sync_with(rules, |_| {}, &VoidMonitor).unwrap();
+        }
+        for stays in [".sent", ".excluded", "stale/.protected"] {
+            assert!(place.exists(&format!("destination/{stays}.coast/lock")), "{stays}, late: {late}");
+        }
+        for goes in [".going.coast", ".gone.coast", "stale/.going.coast", "stale/going", "going"] {
+            assert!(!place.exists(&format!("destination/{goes}")), "{goes}, late: {late}");
+        }
+    }
+}
+
+#[test]
 fn however_deep_the_login_users_state_directory_is_it_is_taken_over_empty() {
     let place = Place::new();
     let state = place.leave_state_of_login();

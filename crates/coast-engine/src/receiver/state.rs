@@ -315,6 +315,11 @@ pub(crate) fn hidden_name(of: &[u8]) -> io::Result<Name> {
     Name::new(&[b".", of, b".coast"].concat()).map_err(io::Error::other)
 }
 
+/// What the state directory called `name` belongs to, if it can be the name of one.
+pub(super) fn state_owner(name: &Name) -> Option<Name> {
+    Name::new(name.as_bytes().strip_prefix(b".")?.strip_suffix(b".coast")?).ok()
+}
+
 fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::InvalidData, text.into()))
 }
