@@ -1,5 +1,5 @@
 //! Everything that is printed: as text for people ([`human`]) or as one JSON object a line ([`json`]); what happens during
-//! a command on an instance is told by a [`narrator`] on top of these.
+//! a command on an instance is told by a [`mod@narrator`] on top of these.
 
 mod figures;
 mod human;
