@@ -69,6 +69,13 @@ impl Program {
         self
     }
 
+    /// Has it run by another program, whose words come before its own.
+    #[must_use]
+    pub fn by<A: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = A>) -> Self {
+        self.words.splice(0..0, words.into_iter().map(|word| word.as_ref().into()));
+        self
+    }
+
     /// Sets a variable of its environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {

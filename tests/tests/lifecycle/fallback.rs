@@ -124,17 +124,17 @@ fn bulk_only_needs_no_docker_and_warns_of_nothing() {
 
 #[test]
 fn what_cannot_be_read_is_a_warning_that_names_it_once() {
-    let project = Project::of(&tree());
-    // Root reads everything; a file that is none at all cannot be read by anybody.
-    Tree::new().file("vanishing/file", "x").build(project.root());
-    let account = project.remote().account();
-    // coast as a user who may not read one file.
-    let outside = project.root().join("secret");
-    fs::write(&outside, "secret").expect("the repository is ours");
-    fs::set_permissions(&outside, std::os::unix::fs::PermissionsExt::from_mode(0o000)).expect("it is ours");
-    let _ = account;
-    let run = project.coast(["run", "dev-1"]).run();
-    run.assert_code(0);
+    let mut project = Project::of(&tree());
+    project.set("workspace_sync", "\"rsync\"");
+    Tree::new().file("secret/of somebody", "x").mode(0o600).build(project.root());
+    project.remote().account().own(project.root().join("secret/of somebody"));
+    // Root reads everything, unless it is denied that.
+    let denied = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"];
+    let run = project.coast(["run", "dev-1"]).by(denied).run();
+    run.assert_code(0).assert_says("warning");
+    assert_eq!(run.text().matches("of somebody").count(), 1, "{run}");
+    let workspace = project.workspace("dev-1");
+    assert!(workspace.join("src/main.rs").exists() && !workspace.join("secret/of somebody").exists());
 }
 
 /// An ssh-agent of the test's own.

@@ -1,6 +1,7 @@
 //! `status` and `ls`: how instances are, in words and as JSON.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use coast_tests::{Project, Tree};
 use serde_json::Value;
@@ -66,24 +67,21 @@ fn an_emptied_worktree_halts_and_start_mends_it() {
     let project = running();
     let away = project.remote().path("away");
     fs::create_dir(&away).expect("a new sandbox is empty");
-    let names: Vec<_> =
-        fs::read_dir(project.root()).expect("it is ours").flatten().map(|entry| entry.file_name()).collect();
-    let kept = ["Coastfile", ".git"];
-    // All that mutagen sees of it: what is ignored may stay, and so may the Coastfile once it is ignored.
-    for name in names.iter().filter(|name| !kept.iter().any(|kept| *name == kept)) {
+    // All of it, version control too: an ignored directory that stays is content, and then everything is deleted.
+    let names = fs::read_dir(project.root()).expect("it is ours").flatten().map(|entry| entry.file_name());
+    let names: Vec<_> = names.collect();
+    for name in &names {
         fs::rename(project.root().join(name), away.join(name)).expect("it is ours");
     }
-    fs::rename(project.root().join("Coastfile"), away.join("Coastfile")).expect("it is ours");
-    let container = project.container("dev-1");
+    let started = Instant::now();
     let halted = |project: &Project| {
         let sessions = project.sessions("dev-1");
         sessions[0]["status"].as_str().is_some_and(|status| status.starts_with("halted"))
     };
-    let started = std::time::Instant::now();
     while !halted(&project) {
-        assert!(started.elapsed().as_secs() < 30, "{container} does not halt");
+        assert!(started.elapsed() < Duration::from_secs(30), "the session does not halt");
     }
-    for name in names.iter().filter(|name| *name != ".git") {
+    for name in &names {
         fs::rename(away.join(name), project.root().join(name)).expect("it is ours");
     }
     let status = project.coast(["status", "dev-1"]).run();
