@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use coast_engine::{
-    Cancel, EngineError, Receiver, ReceiverConfig, RunReport, SenderConfig, Source, VoidMonitor, send,
+    Cancel, DestinationIs, EngineError, Receiver, ReceiverConfig, RunReport, SenderConfig, Source,
+    VoidMonitor, send,
 };
-use coast_tree::ContentHash;
+use coast_tree::{ContentHash, Name};
 use coast_wire::limits::CHUNK_BYTES;
 use coast_wire::{
     Class, Delete, Entry, FileId, FrameReader, Gone, Options, Pack, Part, Piece, Range, ReceiverStats,
@@ -37,7 +38,10 @@ struct Peer {
 
 impl Peer {
     fn start(destination: &Path, options: Options) -> Self {
-        let config = ReceiverConfig::new(destination.to_owned());
+        Self::start_with(ReceiverConfig::new(destination.to_owned()), options)
+    }
+
+    fn start_with(config: ReceiverConfig, options: Options) -> Self {
         let (stream, far) = UnixStream::pair().unwrap();
         let receiver = std::thread::spawn(move || {
             let reader = far.try_clone().unwrap();
@@ -93,12 +97,15 @@ fn options() -> Options {
 
 /// A whole run by the real sender.
 fn sync(source: PathBuf, destination: &Path) -> RunReport {
+    sync_with(Source::Contents(source), ReceiverConfig::new(destination.to_owned()))
+}
+
+fn sync_with(source: Source, config: ReceiverConfig) -> RunReport {
     let (near, far) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
-    let config = ReceiverConfig::new(destination.to_owned());
     let remote = std::thread::spawn(move || {
         Receiver::open(config)?.run(near.1, far.0, false, &VoidMonitor, &Cancel::new())
     });
-    let mut config = SenderConfig::new(Source::Contents(source));
+    let mut config = SenderConfig::new(source);
     config.options = options();
     let report = send(config, far.1, near.0, &VoidMonitor, &Cancel::new()).unwrap();
     remote.join().unwrap().unwrap();
@@ -131,6 +138,31 @@ fn what_arrived_of_an_interrupted_file_is_not_sent_again() {
     assert_eq!(fs::read(destination.join("file")).unwrap(), content);
     assert!(report.receiver.matched_bytes > 2 * CHUNK_BYTES as u64, "{:?}", report.receiver);
     assert!(!partial.exists());
+}
+
+#[test]
+fn what_arrived_of_an_interrupted_single_file_is_not_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = content();
+    fs::write(dir.path().join("file"), &content).unwrap();
+    fs::create_dir(dir.path().join("destination")).unwrap();
+    let mut config = ReceiverConfig::new(dir.path().join("destination/new"));
+    config.destination_is = DestinationIs::FileOrDirectory;
+
+    let mut peer = Peer::start_with(config.clone(), options());
+    peer.offer(None, 0, b"", file(b"file", content.len()));
+    peer.wait_for(|message| matches!(message, ToSender::Needs { .. }));
+    for (sequence, piece) in (0..3).zip(content.chunks(CHUNK_BYTES)) {
+        peer.piece(0, sequence, Piece::Content(piece));
+    }
+    assert_eq!(peer.hang_up().unwrap_err().exit_code(), 12);
+    assert_eq!(fs::read_dir(dir.path().join("destination/.new.coast/partial")).unwrap().count(), 1);
+
+    let name = Name::new(b"file").unwrap();
+    let report = sync_with(Source::Entry { parent: dir.path().to_owned(), name }, config);
+    assert_eq!(fs::read(dir.path().join("destination/new")).unwrap(), content);
+    assert!(report.receiver.matched_bytes > 2 * CHUNK_BYTES as u64, "{:?}", report.receiver);
+    assert_eq!(fs::read_dir(dir.path().join("destination")).unwrap().count(), 1, "its state is gone");
 }
 
 #[test]

@@ -2,8 +2,12 @@
 //!
 //! Only what was seen when its directory was looked at is ever deleted, and only if it is still the same entry then:
 //! what appears while the run goes on stays.
+//!
+//! The state directory of a workspace below this one ([`state_owner`]) stays as long as that workspace does: a run may be
+//! using it. Where rule files have a say, that is not known before everything is judged, and it stays even if the workspace
+//! goes; the next run deletes it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use coast_filter::DirFilter;
@@ -16,6 +20,7 @@ use super::judge::{Judge, Within, unreadable_rules};
 use super::site::{Failure, Site};
 use super::spill::{Spill, spill_failed};
 use super::staging::Staging;
+use super::state::state_owner;
 use crate::error::EngineError;
 
 /// An entry to be deleted. A directory comes after all that is in it.
@@ -88,6 +93,41 @@ enum Fate {
     Kept,
 }
 
+/// The entries of a directory that state directories beside them belong to.
+struct Workspaces {
+    staying: HashSet<Name>,
+}
+
+impl Workspaces {
+    fn of(entries: &[Listed]) -> Self {
+        Self { staying: entries.iter().filter_map(|entry| state_owner(&entry.name)).collect() }
+    }
+
+    fn learn(&mut self, name: &Name, fate: Fate) {
+        if fate == Fate::Deleted {
+            self.staying.remove(name);
+        }
+    }
+
+    /// Whether an entry is the state directory of what stays beside it.
+    fn use_state(&self, dir: &DirHandle, entry: &Listed) -> bool {
+        entry.kind == Kind::Directory
+            && state_owner(&entry.name)
+                .is_some_and(|owner| self.staying.contains(&owner) && may_exist(dir, &owner))
+    }
+}
+
+fn may_exist(dir: &DirHandle, name: &Name) -> bool {
+    dir.stat(name).map_or(true, |stat| stat.is_some())
+}
+
+/// The entries of a directory, those that may be state directories after those that they may belong to.
+fn states_last(mut entries: Vec<Listed>) -> Vec<Listed> {
+    // A state directory may have one of its own, as `.X.coast` is an entry like any.
+    entries.sort_by_key(|entry| state_owner(&entry.name).map_or(0, |_| entry.name.as_bytes().len()));
+    entries
+}
+
 impl Run<'_> {
     /// Remembers the entries of a directory that the source does not have.
     pub(super) fn look_at_extraneous(
@@ -102,12 +142,16 @@ impl Run<'_> {
         let top = Top { depth: path.depth(), makes_way: false };
         match self.filter_of(path)? {
             Rules::Ask(filter) => {
-                for entry in extraneous {
+                let mut workspaces = Workspaces::of(&extraneous);
+                for entry in states_last(extraneous) {
                     if Judge::protects(&filter, &entry.name, entry.kind, Within::Kept) {
                         self.count(|stats| stats.protected += 1);
                         self.keep(path, &entry.name)?;
+                    } else if workspaces.use_state(dir, &entry) {
+                        self.count(|stats| stats.protected += 1);
                     } else {
-                        self.remember_extraneous(path, dir, &entry, Some(&filter), top)?;
+                        let fate = self.remember_extraneous(path, dir, &entry, Some(&filter), top)?;
+                        workspaces.learn(&entry.name, fate);
                     }
                 }
             }
@@ -233,14 +277,22 @@ impl Run<'_> {
             }
         };
         let mut fate = Fate::Deleted;
-        for entry in listed {
-            let protects = |filter| Judge::protects(filter, &entry.name, entry.kind, Within::Removed);
+        let mut workspaces = Workspaces::of(&listed);
+        for entry in states_last(listed) {
+            let protects = |filter| {
+                Judge::protects(filter, &entry.name, entry.kind, Within::Removed)
+                    || workspaces.use_state(&dir, &entry)
+            };
             if filter.as_ref().is_some_and(protects) {
                 self.count(|stats| stats.protected += 1);
                 fate = Fate::Kept;
-            } else if self.remember_extraneous(path, &dir, &entry, filter.as_ref(), top)? == Fate::Kept {
+                continue;
+            }
+            let one = self.remember_extraneous(path, &dir, &entry, filter.as_ref(), top)?;
+            if one == Fate::Kept {
                 fate = Fate::Kept;
             }
+            workspaces.learn(&entry.name, one);
         }
         Ok(fate)
     }
@@ -338,7 +390,10 @@ impl Run<'_> {
             }
             // Rules that cannot be read may protect anything.
             let protected =
-                filters[&dir].as_ref().is_none_or(|filter| Judge::protects(filter, &name, kind, within));
+                filters[&dir].as_ref().is_none_or(|filter| Judge::protects(filter, &name, kind, within))
+                    || (kind == Kind::Directory
+                        && state_owner(&name)
+                            .is_some_and(|owner| root.dir(&dir).map_or(true, |dir| may_exist(&dir, &owner))));
             if protected {
                 return Ok(if level + 1 == depth { Verdict::Protected } else { Verdict::InProtected });
             }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use coast_tree::Name;
 use coast_wire::{Class, FrameReader, ToReceiver, messages};
 
+use super::STATE_INSIDE;
 use super::decide::Work;
 use super::parts::{LivePart, WantedEntry};
 use super::{Run, Stopped};
@@ -88,13 +89,11 @@ impl Run<'_> {
         })
     }
 
-    /// The name of the state directory, where it lies in the workspace.
+    /// Whether an entry is a state directory in the workspace: this run's, or that of a run by another user, who may
+    /// find no place for it beside the workspace.
     pub(super) fn reserved(&self, path_is_root: bool, name: &Name) -> bool {
         path_is_root
-            && self
-                .state
-                .as_ref()
-                .and_then(|state| state.inside.as_ref())
-                .is_some_and(|inside| inside == name)
+            && (name.as_bytes() == STATE_INSIDE.as_bytes()
+                || self.state.as_ref().is_some_and(|state| state.is_called(name)))
     }
 }

@@ -24,6 +24,7 @@ mod signing;
 mod site;
 mod spill;
 mod staging;
+mod state;
 
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
@@ -48,9 +49,8 @@ use crate::{Cancel, threads};
 
 use attributes::Attributes;
 use decide::Work;
-use destination::{Destination, Preparation, State};
-pub use destination::{DestinationIs, STATE_INSIDE};
-pub(crate) use destination::{LOCK, hidden_name};
+pub use destination::DestinationIs;
+use destination::{Destination, Preparation};
 use extraneous::Extraneous;
 use finish::LateDirectory;
 use judge::Judge;
@@ -59,6 +59,9 @@ use place::Deferred;
 use signature_window::SignatureWindow;
 use spill::Spill;
 use staging::Staging;
+pub use state::STATE_INSIDE;
+use state::{CACHE, CLOCK, NEW_CACHE, State, name};
+pub(crate) use state::{LOCK, hidden_name, try_lock_directory};
 
 /// Frames of content that may wait for a worker, for each worker.
 const QUEUED_FRAMES: usize = 3;
@@ -211,7 +214,7 @@ impl Receiver {
     /// The run itself. `tell` is called when its result is known, while the reader still waits for the sender to
     /// close the stream.
     fn receive<R: Read + Send>(
-        self,
+        mut self,
         frames: &mut FrameReader<R>,
         outbox: &Outbox,
         confined: bool,
@@ -221,7 +224,7 @@ impl Receiver {
     ) -> Result<ReceiverStats, EngineError> {
         let options = read_start(frames)?;
         let workers = threads(self.config.threads);
-        if let Some(state) = &self.destination.state {
+        if let Some(state) = &mut self.destination.state {
             state.lock(stop, || {
                 let text = "another run works on this workspace; waiting for it to end";
                 let _ = outbox.push(&ToSender::Event(Event::Notice { text }));
@@ -374,12 +377,10 @@ impl<'a> Run<'a> {
             .transpose()
             .map_err(failed)?
             .map(|dir| Staging::new(dir, process_umask));
-        let name = |text: &str| Name::new(text.as_bytes()).expect("a constant without a slash");
         let remember = if config.some_paths { Remember::Nothing } else { Remember::Everything };
-        let cache = state_dir.map_or_else(Cache::none, |dir| {
-            Cache::open_in(dir, &name("cache"), &name("cache.new"), remember)
-        });
-        let clock_step = state_dir.and_then(|dir| ClockStep::measure(dir, &name("clock")).ok());
+        let cache = state_dir
+            .map_or_else(Cache::none, |dir| Cache::open_in(dir, &name(CACHE), &name(NEW_CACHE), remember));
+        let clock_step = state_dir.and_then(|dir| ClockStep::measure(dir, &name(CLOCK)).ok());
         let lists = staging.as_ref().map(Staging::dir);
         // Made just now, and on the file system of the workspace.
         let began = lists.map(|dir| dir.stat_self().map(|stat| stat.ctime)).transpose().map_err(failed)?;

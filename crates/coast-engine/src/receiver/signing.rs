@@ -11,10 +11,10 @@ use coast_wire::{Need, ToSender, Want};
 
 use super::Run;
 use super::decide::Work;
-use super::destination::keep_partial;
 use super::lane::{Basis, BasisPlace, Lane};
 use super::parts::{FileState, LivePart};
 use super::site::{Failure, Site, full_path};
+use super::state::PARTIAL;
 use crate::stop::{Stop, Stopped};
 
 /// Less than this of an interrupted file is not worth keeping.
@@ -97,7 +97,7 @@ impl Run<'_> {
 
     fn partial_dir(&self) -> Option<DirHandle> {
         let state = self.state.as_ref().filter(|_| self.options.partial)?;
-        state.dir.child(&Name::new(b"partial").ok()?).ok()
+        state.dir.child(&Name::new(PARTIAL.as_bytes()).ok()?).ok()
     }
 
     /// Whether an interrupted run left something of this file.
@@ -137,7 +137,7 @@ impl Run<'_> {
                 if let Some(staged) = target.output.and_then(|(staged, _)| staged.defer()) {
                     let key = partial_key(&full_path(part, &entry.name));
                     // What cannot be kept is sent again.
-                    let _ = keep_partial(state, staging.dir(), &staged, &key);
+                    let _ = state.keep_partial(staging.dir(), &staged, &key);
                 }
             }
         }

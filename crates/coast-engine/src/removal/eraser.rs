@@ -133,20 +133,22 @@ impl<'a> Eraser<'a> {
             |error| EngineError::FileIo { doing: "reading a directory to be emptied".to_owned(), error };
         let mount = dir.mount().map_err(unreadable)?;
         for entry in dir.list().map_err(unreadable)? {
-            if entry.name == *keep {
-                continue;
+            if entry.name != *keep {
+                self.erase_entry(dir, &entry, mount)?;
             }
-            let removed = match self.open_if_directory(dir, &entry, mount) {
-                Ok(Some(child)) => {
-                    self.erase(dir, &entry.name, child, None)?;
-                    Ok(())
-                }
-                Ok(None) => self.unlink(dir, &entry.name),
-                Err(stays) => Err(stays),
-            };
-            if let Err(stays) = removed {
-                self.keep(&mut [], Some(&entry.name), &stays);
-            }
+        }
+        Ok(())
+    }
+
+    /// Removes an entry of `dir` with all that is in it.
+    fn erase_entry(&mut self, dir: &DirHandle, entry: &Listed, mount: MountId) -> Result<(), EngineError> {
+        let removed = match self.open_if_directory(dir, entry, mount) {
+            Ok(Some(child)) => self.erase(dir, &entry.name, child, None).map(|_| Ok(()))?,
+            Ok(None) => self.unlink(dir, &entry.name),
+            Err(stays) => Err(stays),
+        };
+        if let Err(stays) = removed {
+            self.keep(&mut [], Some(&entry.name), &stays);
         }
         Ok(())
     }
@@ -310,6 +312,21 @@ impl<'a> Eraser<'a> {
         };
         (self.tell)(Event::Problem { path: &path, kind, text });
     }
+}
+
+/// Removes an entry of a private directory with all that is in it, if it is there. What stays is an error.
+pub(crate) fn remove_entry(parent: &DirHandle, name: &Name) -> io::Result<()> {
+    let Some(stat) = parent.stat(name)? else { return Ok(()) };
+    let entry = Listed { name: name.clone(), kind: stat.kind, ino: stat.ino };
+    let mut stays = None;
+    let mut tell = |event: Event<'_>| {
+        if let Event::Problem { text, .. } = event {
+            stays.get_or_insert_with(|| io::Error::other(format!("{name} stays: {text}")));
+        }
+    };
+    let cancel = Cancel::new();
+    Eraser::new(&cancel, &mut tell).erase_entry(parent, &entry, parent.mount()?).map_err(io::Error::other)?;
+    stays.map_or(Ok(()), Err)
 }
 
 /// Has the entry called `last` come last at the top.

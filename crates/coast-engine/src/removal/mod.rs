@@ -4,7 +4,7 @@
 //! - the way there is gone one component at a time ([`way`]), and what is near the top, a home directory or a mount point is
 //!   refused;
 //! - only what a run has worked on is removed: the state directory beside it says so. Without one, only an empty directory is;
-//! - the lock of that state directory is held all the while, and nothing is waited for;
+//! - the lock of that state directory and that on the workspace are held all the while, and nothing is waited for;
 //! - the tree is taken away beneath descriptors ([`eraser`]).
 //!
 //! The state directory goes last, and only when all else is gone. A removal that was interrupted leaves a workspace with less
@@ -30,8 +30,9 @@ use rustix::fs::FlockOperation;
 
 use crate::Cancel;
 use crate::error::EngineError;
-use crate::receiver::{LOCK, LoginUser, STATE_INSIDE, hidden_name};
+use crate::receiver::{LOCK, LoginUser, STATE_INSIDE, hidden_name, try_lock_directory};
 
+pub(crate) use eraser::remove_entry;
 use eraser::{Eraser, Fate};
 use homes::Homes;
 use way::Way;
@@ -103,6 +104,13 @@ impl DoomedWorkspace {
         // The lock comes first: what is opened after it is what no other removal takes away.
         let mut state = State::at(&way, &way.parent, Place::Beside, login)?;
         let directory = open_directory(&way)?;
+        if let Some(directory) = &directory {
+            // A run by another user has another state directory; its lock is on the workspace itself.
+            let locked = try_lock_directory(directory, FlockOperation::NonBlockingLockExclusive);
+            if !locked.map_err(|error| failed(&way.path, error))? {
+                return Err(EngineError::Busy { path: way.path.clone() });
+            }
+        }
         if let (None, Some(directory)) = (&state, &directory) {
             state = State::at(&way, directory, Place::Inside, login)?;
         }

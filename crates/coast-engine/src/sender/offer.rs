@@ -20,6 +20,7 @@ use crate::error::EngineError;
 use crate::merge::{TreeMergeFiles, Whose};
 use crate::monitor::add;
 use crate::names::OwnerNames;
+use crate::receiver::STATE_INSIDE;
 use crate::stop::Stopped;
 use crate::{filter_kind, wire_time};
 
@@ -271,11 +272,15 @@ impl<'a> Walker<'a> {
         let records = self.run.cache.directory(path);
         let mut found = Vec::with_capacity(listed.len());
         for Listed { name, kind, .. } in listed {
-            if let Selection::Only(only) = &self.selection
-                && path.is_root()
-                && *only != name
-            {
-                continue;
+            if path.is_root() {
+                let takes_part = match &self.selection {
+                    Selection::Only(only) => *only == name,
+                    // What is at the root of a workspace under this name is some receiver's.
+                    _ => name.as_bytes() != STATE_INSIDE.as_bytes(),
+                };
+                if !takes_part {
+                    continue;
+                }
             }
             if filter.excludes(name.as_bytes(), filter_kind(kind)) {
                 continue;

@@ -1,0 +1,390 @@
+//! The private state directory of a receiver, and the locks that keep two runs out of one workspace.
+//!
+//! Two runs need not agree on the state directory: a run as root uses the one beside the workspace, which a run
+//! without `sudo` cannot open. So each run that writes locks two things, always in this order:
+//! 1. the workspace's own directory, which every run can open. A run for a single entry, which shares the directory
+//!    around it with others of its kind, locks that one for sharing;
+//! 2. the file `lock` in the state directory, for what may have no directory of its own, and because not every file
+//!    system locks directories.
+//!
+//! The state directory of a single entry is removed, lock and all, by the run that holds the lock. Whoever gets a lock
+//! that has no name any more has locked nothing, and starts over.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use coast_tree::{DirHandle, Kind, Name, Replace, Root, file_stat};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use crate::error::EngineError;
+use crate::removal::remove_entry;
+use crate::stop::Stop;
+
+/// The state directory's name when it must lie inside the workspace.
+pub const STATE_INSIDE: &str = ".coast-state";
+
+/// The name of the lock in the state directory.
+pub(crate) const LOCK: &str = "lock";
+
+/// What else is made in the state directory.
+pub(super) const CACHE: &str = "cache";
+pub(super) const NEW_CACHE: &str = "cache.new";
+pub(super) const CLOCK: &str = "clock";
+pub(super) const PARTIAL: &str = "partial";
+const STAGING: &str = "staging";
+
+/// The mode bit of a state directory that has been taken over and is not empty yet. Nothing in it is trusted, by later
+/// runs neither; no run gives a state directory this bit for any other reason.
+const UNTRUSTED: u32 = 0o1000;
+
+/// How often a state directory that other runs remove is made again before that counts as a failure.
+const MAX_OPENINGS: u32 = 1000;
+
+/// The private directory of the receiver: cache, staging area, lock.
+pub(super) struct State {
+    pub(super) dir: DirHandle,
+    path: PathBuf,
+    /// The transfer root.
+    root: DirHandle,
+    /// Its name in the transfer root, if it is of no use after the run: that of a single entry.
+    transient: Option<Name>,
+    login_uid: Option<u32>,
+    /// Held as long as this lives; none before [`State::lock`].
+    lock: Option<File>,
+}
+
+pub(super) fn name(text: &str) -> Name {
+    Name::new(text.as_bytes()).expect("a constant without a slash")
+}
+
+impl State {
+    /// Opens the state directory: `.{name}.coast` beside the workspace, or, when that cannot be (another file system,
+    /// no permission to write there), [`STATE_INSIDE`] the workspace.
+    pub(super) fn open(
+        directory: &Path,
+        root: &Root,
+        single: Option<&Name>,
+        login_uid: Option<u32>,
+    ) -> Result<Self, EngineError> {
+        let failed = |path: &Path, error| EngineError::Destination {
+            path: path.to_owned(),
+            doing: "opening the private state directory",
+            error,
+        };
+        let root = root.handle();
+        let inside = |own: Name| {
+            let path = directory.join(std::ffi::OsStr::from_bytes(own.as_bytes()));
+            match open_private(&root, &own, login_uid) {
+                Ok(dir) => Ok((dir, path, own)),
+                Err(error) => Err(failed(&path, error)),
+            }
+        };
+        let (dir, path, transient) = if let Some(single) = single {
+            let own = hidden_name(single.as_bytes()).map_err(|error| failed(directory, error))?;
+            let (dir, path, own) = inside(own)?;
+            (dir, path, Some(own))
+        } else {
+            match beside(directory, &root, login_uid) {
+                Ok((dir, path)) => (dir, path, None),
+                Err(Beside::Unsafe(path, error)) => return Err(failed(&path, error)),
+                Err(Beside::Impossible) => {
+                    let (dir, path, _) = inside(name(STATE_INSIDE))?;
+                    (dir, path, None)
+                }
+            }
+        };
+        Ok(Self { dir, path, root, transient, login_uid, lock: None })
+    }
+
+    /// Whether an entry of the transfer root is this state directory.
+    pub(super) fn is_called(&self, name: &Name) -> bool {
+        self.transient.as_ref() == Some(name)
+    }
+
+    /// Waits until no other run works on this workspace. `waiting` is called once, if it has to wait.
+    pub(super) fn lock(&mut self, stop: &Stop, waiting: impl FnOnce()) -> Result<(), EngineError> {
+        let patience = Patience { stop, waiting: Some(waiting) };
+        let locked = self.lock_both(patience);
+        if let (Err(_), Some(own)) = (&locked, &self.transient) {
+            // If it is in use it is not empty.
+            let _ = self.root.rmdir(own);
+        }
+        locked
+    }
+
+    fn lock_both(&mut self, mut patience: Patience<'_, impl FnOnce()>) -> Result<(), EngineError> {
+        let operation = match self.transient {
+            Some(_) => FlockOperation::NonBlockingLockShared,
+            None => FlockOperation::NonBlockingLockExclusive,
+        };
+        let locked = patience.wait_for(|| try_lock_directory(&self.root, operation));
+        locked.map_err(|ended| self.not_locked(ended))?;
+        loop {
+            let locked = self.try_lock_state(&mut patience).map_err(|ended| self.not_locked(ended))?;
+            if let Some(lock) = locked {
+                self.lock = Some(lock);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Locks the state directory; none when it or its lock has changed meanwhile.
+    fn try_lock_state(
+        &mut self,
+        patience: &mut Patience<'_, impl FnOnce()>,
+    ) -> Result<Option<File>, WaitEnded> {
+        if patience.stop.is_stopped() {
+            return Err(WaitEnded::Stopped);
+        }
+        let gone = |dir: &DirHandle| Ok::<_, io::Error>(dir.stat_self()?.nlink == 0);
+        if gone(&self.root)? || (self.transient.is_none() && gone(&self.dir)?) {
+            return Err(WaitEnded::Failed(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the workspace was removed meanwhile; run it again to make it anew",
+            )));
+        }
+        if let Some(own) = &self.transient {
+            let named = self.root.stat(own)?.is_some_and(|stat| stat.kind == Kind::Directory);
+            if !named || gone(&self.dir)? {
+                self.dir = open_private(&self.root, own, self.login_uid)?;
+            }
+        }
+        let lock = match open_lock(&self.dir) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // What somebody else has put there instead goes when the directory is taken over.
+            Err(error) => return if take_over(&self.dir)? { Ok(None) } else { Err(error.into()) },
+        };
+        patience.wait_for(|| {
+            try_lock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from)
+        })?;
+        // Whoever held it may have removed it. A directory that is taken over loses its lock, too.
+        let current = file_stat(&lock)?.nlink > 0 && !take_over(&self.dir)?;
+        Ok(current.then_some(lock))
+    }
+
+    fn not_locked(&self, ended: WaitEnded) -> EngineError {
+        match ended {
+            WaitEnded::Stopped => EngineError::Interrupted,
+            WaitEnded::Failed(error) => {
+                EngineError::Destination { path: self.path.clone(), doing: "locking the workspace", error }
+            }
+        }
+    }
+
+    /// A fresh, empty directory for files in the making.
+    pub(super) fn staging(&self) -> io::Result<DirHandle> {
+        let staging = name(STAGING);
+        remove_entry(&self.dir, &staging)?;
+        self.dir.mkdir(&staging, 0o700)?;
+        self.dir.child(&staging)
+    }
+
+    /// Removes what interrupted runs left.
+    pub(super) fn forget_partials(&self) -> io::Result<()> {
+        remove_entry(&self.dir, &name(PARTIAL))
+    }
+
+    /// Removes what only this run needed: of a single entry's state directory all that a run makes there, but what is
+    /// kept of interrupted files; then the directory, if there is nothing else in it.
+    pub(super) fn clean_up(&self) -> io::Result<()> {
+        remove_entry(&self.dir, &name(STAGING))?;
+        let Some(own) = &self.transient else { return Ok(()) };
+        for made in [CACHE, NEW_CACHE, CLOCK] {
+            // What is no file is not ours, and keeps the directory.
+            let _ = self.dir.unlink(&name(made));
+        }
+        // Unless it is empty it stays.
+        let _ = self.dir.rmdir(&name(PARTIAL));
+        // Last, and while it is held: from here on it may be another run's directory.
+        self.dir.unlink(&name(LOCK))?;
+        match self.root.rmdir(own) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) =>
+            {
+                Ok(())
+            }
+            removed => removed,
+        }
+    }
+
+    /// Keeps what arrived of a file for the next run.
+    pub(super) fn keep_partial(&self, staging: &DirHandle, staged: &Name, key: &Name) -> io::Result<()> {
+        let partial = open_private(&self.dir, &name(PARTIAL), None)?;
+        staging.rename_to(staged, &partial, key, Replace::Any)
+    }
+}
+
+/// Waits for locks, and says so once.
+struct Patience<'a, F> {
+    stop: &'a Stop,
+    waiting: Option<F>,
+}
+
+/// Why a lock was not got.
+enum WaitEnded {
+    Stopped,
+    Failed(io::Error),
+}
+
+impl From<io::Error> for WaitEnded {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<F: FnOnce()> Patience<'_, F> {
+    fn wait_for(&mut self, mut locked: impl FnMut() -> io::Result<bool>) -> Result<(), WaitEnded> {
+        while !locked()? {
+            if let Some(waiting) = self.waiting.take() {
+                waiting();
+            }
+            // `flock` has no time limit, and a blocked call would not notice that the peer is gone.
+            if self.stop.stopped().recv_timeout(Duration::from_millis(50))
+                == Err(crossbeam_channel::RecvTimeoutError::Disconnected)
+            {
+                return Err(WaitEnded::Stopped);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn try_lock(file: impl AsFd, operation: FlockOperation) -> Result<bool, Errno> {
+    match rustix::fs::flock(file, operation) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Locks a directory, as long as it is open; false if someone else has locked it. Where directories cannot be locked
+/// (NFS, where an exclusive lock needs a file open for writing) it is taken for locked.
+pub(crate) fn try_lock_directory(dir: &DirHandle, operation: FlockOperation) -> io::Result<bool> {
+    match try_lock(dir, operation) {
+        Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => Ok(true),
+        locked => Ok(locked?),
+    }
+}
+
+fn open_lock(dir: &DirHandle) -> io::Result<File> {
+    match dir.create_file(&name(LOCK), 0o600) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            dir.open_file(&name(LOCK)).map(|(file, _)| file)
+        }
+        created => created,
+    }
+}
+
+enum Beside {
+    Impossible,
+    Unsafe(PathBuf, io::Error),
+}
+
+fn beside(
+    directory: &Path,
+    root: &DirHandle,
+    login_uid: Option<u32>,
+) -> Result<(DirHandle, PathBuf), Beside> {
+    let impossible = |_: io::Error| Beside::Impossible;
+    let absolute = std::fs::canonicalize(directory).map_err(impossible)?;
+    let (Some(parent), Some(own)) = (absolute.parent(), absolute.file_name()) else {
+        return Err(Beside::Impossible);
+    };
+    let own = hidden_name(own.as_bytes()).map_err(impossible)?;
+    let above = Root::open(parent).map_err(impossible)?.handle();
+    let same_device = || Ok(above.stat_self()?.dev == root.stat_self()?.dev);
+    if !same_device().map_err(impossible)? {
+        return Err(Beside::Impossible);
+    }
+    let path = parent.join(std::ffi::OsStr::from_bytes(own.as_bytes()));
+    match open_private(&above, &own, login_uid) {
+        Ok(dir) => Ok((dir, path)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Beside::Unsafe(path, error)),
+        Err(_) => Err(Beside::Impossible),
+    }
+}
+
+/// `.{name}.coast`, for the state directory of what is called `name`.
+pub(crate) fn hidden_name(of: &[u8]) -> io::Result<Name> {
+    Name::new(&[b".", of, b".coast"].concat()).map_err(io::Error::other)
+}
+
+/// What the state directory called `name` belongs to, if it can be the name of one.
+pub(super) fn state_owner(name: &Name) -> Option<Name> {
+    Name::new(name.as_bytes().strip_prefix(b".")?.strip_suffix(b".coast")?).ok()
+}
+
+fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::InvalidData, text.into()))
+}
+
+/// Opens a directory that only this user can use, making it if it is missing.
+///
+/// Where a root receiver meets the state directory that the login user's own runs left, that will do: it is taken over
+/// once it is locked ([`take_over`]). Whatever else is there under that name is refused: someone else could change
+/// files in the making.
+fn open_private(parent: &DirHandle, own: &Name, login_uid: Option<u32>) -> io::Result<DirHandle> {
+    for _ in 0..MAX_OPENINGS {
+        match parent.mkdir(own, 0o700) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        // That of a single entry may be removed between any two of these steps, by the run it belonged to.
+        match parent.stat(own)? {
+            None => continue,
+            Some(stat) if stat.kind == Kind::Directory => {}
+            Some(_) => return refuse("something else has its name; remove that"),
+        }
+        let dir = match parent.child(own) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            dir => dir?,
+        };
+        let stat = dir.stat_self()?;
+        let me = rustix::process::geteuid().as_raw();
+        if stat.uid != me {
+            if me != 0 || Some(stat.uid) != login_uid {
+                return refuse("it belongs to another user; remove it, or run as that user");
+            }
+        } else if stat.mode & 0o077 != 0 {
+            return refuse("others may write or read it; remove it, or give it mode 0700");
+        }
+        return Ok(dir);
+    }
+    refuse("others remove it all the time")
+}
+
+/// Makes a state directory that another user left ours, and trusts nothing in it; false if it is ours already.
+///
+/// It gets its owner first, so that nobody adds to it while it is emptied, and [`UNTRUSTED`] with it: when it cannot be
+/// emptied that stays, and no later run trusts it either.
+fn take_over(dir: &DirHandle) -> io::Result<bool> {
+    let stat = dir.stat_self()?;
+    let me = rustix::process::geteuid().as_raw();
+    if stat.uid == me && stat.mode & UNTRUSTED == 0 {
+        return Ok(false);
+    }
+    let made = [LOCK, CACHE, NEW_CACHE, CLOCK, PARTIAL, STAGING];
+    let foreign = |listed: &coast_tree::Listed| made.iter().all(|made| listed.name != name(made));
+    let listed = dir.list()?;
+    if let Some(listed) = listed.iter().find(|listed| foreign(listed)) {
+        return refuse(format!(
+            "it belongs to another user and holds {}, which no run has put there; move that elsewhere",
+            listed.name
+        ));
+    }
+    dir.chmod_self(0o700 | UNTRUSTED)?;
+    dir.chown_self(Some(me), Some(rustix::process::getegid().as_raw()))?;
+    // Until then its owner could change it.
+    dir.chmod_self(0o700 | UNTRUSTED)?;
+    for listed in dir.list()? {
+        remove_entry(dir, &listed.name)?;
+    }
+    dir.chmod_self(0o700)?;
+    Ok(true)
+}
