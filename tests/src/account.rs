@@ -76,8 +76,12 @@ impl Account {
 
     fn allow_sudo(&mut self, what: &str) {
         let path = Path::new("/etc/sudoers.d").join(&self.name);
-        fs::write(&path, format!("{} ALL=(ALL) {what}\n", self.name)).expect("root writes sudoers");
-        fs::set_permissions(&path, Permissions::from_mode(0o440)).expect("root changes modes");
+        // Another test's sudo may be reading the directory: it must find the file whole or not at all, and passes over
+        // names with a dot.
+        let unfinished = path.with_extension("unfinished");
+        fs::write(&unfinished, format!("{} ALL=(ALL) {what}\n", self.name)).expect("root writes sudoers");
+        fs::set_permissions(&unfinished, Permissions::from_mode(0o440)).expect("root changes modes");
+        fs::rename(&unfinished, &path).expect("root writes sudoers");
         self.sudoers = Some(path);
     }
 

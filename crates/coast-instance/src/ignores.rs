@@ -157,12 +157,12 @@ fn translate_component(component: &str, escapes: bool) -> Result<String, BadPatt
 /// When one of `excludes` is no pattern for both layers; says which.
 pub fn for_mutagen(excludes: &[String], defaults: bool) -> Result<Vec<String>, (String, BadPattern)> {
     let defaults = profile::EXCLUDED.into_iter().filter(|pattern| defaults && *pattern != VERSION_CONTROL);
-    let all = defaults.chain(excludes.iter().map(String::as_str));
+    let all = [VERSION_CONTROL].into_iter().chain(defaults).chain(excludes.iter().map(String::as_str));
     all.map(|pattern| to_mutagen(pattern).map_err(|bad| (pattern.to_owned(), bad))).collect()
 }
 
 /// Never travels, whatever the rules say: in a linked worktree it is a file that points to a path of this machine. mutagen has an
-/// option of its own for it.
+/// option of its own for version control, which covers directories only.
 pub(crate) const VERSION_CONTROL: &str = ".git";
 
 #[cfg(test)]
@@ -262,10 +262,10 @@ mod tests {
     #[test]
     fn both_layers_start_from_one_list() {
         let ignores = for_mutagen(&["*.log".to_owned(), "a/b".to_owned()], true).unwrap();
-        let mut expected: Vec<&str> = profile::EXCLUDED.into_iter().filter(|name| *name != ".git").collect();
+        let mut expected: Vec<&str> = profile::EXCLUDED.into_iter().collect();
         expected.extend(["*.log", "**/a/b"]);
         assert_eq!(ignores, expected);
-        assert_eq!(for_mutagen(&[], false).unwrap(), Vec::<String>::new());
+        assert_eq!(for_mutagen(&[], false).unwrap(), [".git"]);
         assert_eq!(for_mutagen(&["[".to_owned()], true), Err(("[".to_owned(), BadPattern::Bracket)));
     }
 }

@@ -193,7 +193,7 @@ fn following_words(status: &InstanceStatus) -> String {
         }
         (Following::Off, _) => "do not follow yet".to_owned(),
         (Following::Failed { step, said, at }, _) => format!(
-            "do not follow, since {}: {step} failed: {said}\n            they will from the next `coast assign` or `coast start` on",
+            "do not follow: {step} failed {}: {said}\n            they will from the next `coast assign` or `coast start` on",
             ago(*at)
         ),
         (Following::Yes, None) => "follow".to_owned(),
@@ -257,7 +257,8 @@ pub(crate) fn trouble_lines(status: &ContinuousStatus) -> Vec<String> {
 fn ago(at: u64) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     match now.saturating_sub(at) {
-        seconds @ 0..60 => format!("{} ago", counted(seconds, "second", "seconds")),
+        // No finer, so that what is shown again and again does not change by itself.
+        0..60 => "less than a minute ago".to_owned(),
         seconds @ 60..3600 => format!("{} ago", counted(seconds / 60, "minute", "minutes")),
         seconds @ 3600..86_400 => format!("{} ago", counted(seconds / 3600, "hour", "hours")),
         seconds => format!("{} ago", counted(seconds / 86_400, "day", "days")),

@@ -57,9 +57,6 @@ pub enum LifecycleError {
         /// Why.
         failure: Failure,
     },
-    /// Edits are waited for that never arrive.
-    #[error("{0} paths did not arrive")]
-    NotCarried(u64),
     /// A `run` that was begun on one remote is to be finished on another.
     #[error(
         "run {instance} was begun on the remote {begun:?} and did not come to its end; finish it there, or remove it first with: coast rm {instance}"
@@ -183,7 +180,7 @@ impl LifecycleError {
     /// | 11 | a record, a lock or another file of our own cannot be read or written |
     /// | 12 | edits do not follow where that was insisted on; what the continuous layer left cannot be removed |
     /// | 20 | cancelled |
-    /// | 23 | changes that were waited for did not arrive; some of a workspace could not be removed |
+    /// | 23 | some of a workspace could not be removed |
     ///
     /// A failed transfer keeps the code of [`SyncError::exit_code`].
     pub fn exit_code(&self) -> u8 {
@@ -199,7 +196,7 @@ impl LifecycleError {
             Self::Lock(_) => 11,
             Self::Bulk { error, .. } => error.exit_code(),
             Self::Continuous { .. } | Self::NotFollowing { .. } => 12,
-            Self::NotCarried(_) | Self::Kept { .. } => 23,
+            Self::Kept { .. } => 23,
             _ => 3,
         }
     }

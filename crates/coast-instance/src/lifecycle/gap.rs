@@ -48,7 +48,7 @@ impl Work<'_> {
         let (mut vain_rounds, mut fewest) = (0, usize::MAX);
         loop {
             let changed: Vec<Vec<u8>> =
-                status.conflicts.iter().map(|conflict| conflict.path.clone()).collect();
+                status.conflicts.iter().map(|conflict| exact(&conflict.path).to_owned()).collect();
             if changed.is_empty() && vanished.is_empty() {
                 break;
             }
@@ -104,7 +104,7 @@ impl Work<'_> {
         Vec::new()
     }
 
-    /// Makes the remote equal to the worktree at these paths.
+    /// Makes the remote equal to the worktree at these paths; an empty one is all of it.
     fn bring(
         &self,
         worktree: &Path,
@@ -117,13 +117,24 @@ impl Work<'_> {
             remote,
             remote_path: &self.record.remote_path,
             rules,
-            only: Some(paths),
+            only: Some(paths).filter(|paths| paths.iter().all(|path| !path.is_empty())),
             delay_updates: false,
         };
         let lifecycle = self.lifecycle;
         let monitor = ProblemsOnly(lifecycle.observer);
         lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, lifecycle.cancel).map(|_| ())
     }
+}
+
+/// The part of a path that is told as it is. A layer that speaks in text tells a name that is none with U+FFFD in it; the directory
+/// that holds it is brought in its place.
+fn exact(path: &[u8]) -> &[u8] {
+    let replacement = "\u{fffd}".as_bytes();
+    let Some(lossy) = path.windows(replacement.len()).position(|window| window == replacement) else {
+        return path;
+    };
+    let slash = path[..lossy].iter().rposition(|byte| *byte == b'/');
+    &path[..slash.unwrap_or(0)]
 }
 
 /// Passes on what went wrong; the progress of a few paths is not worth a bar.
@@ -133,6 +144,18 @@ impl Monitor for ProblemsOnly<'_> {
     fn event(&self, event: &Event<'_>) {
         if matches!(event, Event::Problem { .. }) {
             self.0.event(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_no_text_is_brought_with_its_directory() {
+        for (told, exactly) in [("a/b", "a/b"), ("a/b/x\u{fffd}y/z", "a/b"), ("\u{fffd}", ""), ("", "")] {
+            assert_eq!(exact(told.as_bytes()), exactly.as_bytes(), "{told:?}");
         }
     }
 }

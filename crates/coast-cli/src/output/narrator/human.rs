@@ -21,11 +21,18 @@ pub(super) struct HumanNarrator {
     human: Human,
     quiet: bool,
     last_step: Mutex<Option<Step>>,
+    /// What was said to be left behind last, which more than one step may find.
+    left_behind: Mutex<Option<String>>,
 }
 
 impl HumanNarrator {
     pub(super) fn new(options: OutputOptions) -> Self {
-        Self { quiet: options.quiet, human: Human::new(options), last_step: Mutex::new(None) }
+        Self {
+            quiet: options.quiet,
+            human: Human::new(options),
+            last_step: Mutex::new(None),
+            left_behind: Mutex::new(None),
+        }
     }
 
     fn say(&self, line: &str) {
@@ -150,7 +157,12 @@ impl Observer for HumanNarrator {
                 failure_words(failure)
             )),
             Happening::LeftBehind { container, failure } => {
-                self.warn(&format!("{} is left, perhaps with a key in it: {failure}", in_words(container)));
+                let text = format!("{} is left, perhaps with a key in it: {failure}", in_words(container));
+                let mut last = self.left_behind.lock().unwrap_or_else(PoisonError::into_inner);
+                if last.as_ref() != Some(&text) {
+                    self.warn(&text);
+                    *last = Some(text);
+                }
             }
             Happening::WorkspaceRemoved { entries, existed } => self.say(&if *existed {
                 format!("workspace removed: {}", counted(*entries, "entry", "entries"))

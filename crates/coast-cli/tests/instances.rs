@@ -1,0 +1,138 @@
+//! The commands on remotes and instances as far as they need no other machine: what they keep, what they print, and how they
+//! refuse.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// The program in a project's directory, with a home of its own and no Docker.
+fn coast(scratch: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coast"));
+    command.current_dir(scratch.join("shop")).env("HOME", scratch.join("home")).stdin(Stdio::null());
+    for variable in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "SSH_AUTH_SOCK"] {
+        command.env_remove(variable);
+    }
+    command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock").args(arguments).output().unwrap()
+}
+
+/// A project called `shop`.
+fn project() -> tempfile::TempDir {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::create_dir_all(scratch.path().join("home")).unwrap();
+    fs::create_dir_all(scratch.path().join("shop/src")).unwrap();
+    scratch
+}
+
+#[track_caller]
+fn succeeds(output: &Output) -> String {
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{out}{err}");
+    out
+}
+
+#[track_caller]
+fn refuses(output: &Output, code: i32) -> String {
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{out}{err}");
+    format!("{out}{err}")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn remotes_are_kept_for_the_user_alone_and_listed() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    assert!(succeeds(&run(&["remote", "ls"])).contains("coast remote add NAME USER@HOST"));
+    fs::write(scratch.path().join("shop/key"), "").unwrap();
+    let added = succeeds(&run(&["remote", "add", "box", "dev@box.example:2222", "--key", "key"]));
+    assert!(added.contains("coast remote test box"), "{added}");
+    let file = scratch.path().join("home/.config/coast/remotes.toml");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let key = fs::canonicalize(scratch.path()).unwrap().join("shop/key");
+    let listed: Value = serde_json::from_str(&succeeds(&run(&["remote", "ls", "--json"]))).unwrap();
+    let expected = serde_json::json!({ "remotes": [{
+        "name": "box", "user": "dev", "host": "box.example", "port": 2222, "service_home": "/data", "key": key,
+    }]});
+    assert_eq!(listed, expected);
+
+    let again = refuses(&run(&["remote", "add", "box", "dev@other"]), 3);
+    assert!(again.contains("coast remote rm box"), "{again}");
+    let missing = refuses(&run(&["remote", "add", "lab", "dev@lab", "--key", "no-such-key"]), 3);
+    assert!(missing.contains("no-such-key"), "{missing}");
+    let address = refuses(&run(&["remote", "add", "lab", "-x", "--json"]), 1);
+    assert!(!address.is_empty());
+    succeeds(&run(&["remote", "rm", "box"]));
+    let gone = refuses(&run(&["remote", "test", "box"]), 3);
+    assert!(gone.contains("\"box\""), "{gone}");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_what_to_do_and_leaves_nothing() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    let none = refuses(&run(&["run", "dev-1"]), 3);
+    assert!(none.contains("coast remote add NAME USER@HOST"), "{none}");
+    let name = refuses(&run(&["run", "../x"]), 1);
+    assert!(name.contains("not a valid name"), "{name}");
+    for command in [&["stop", "dev-1"][..], &["start", "dev-1"], &["status", "dev-1"], &["rm", "dev-1"]] {
+        let said = refuses(&run(command), 3);
+        assert!(said.contains("there is no instance \"dev-1\" of the project \"shop\""), "{said}");
+    }
+    succeeds(&run(&["remote", "add", "box", "dev@127.0.0.1:1"]));
+    // Nobody listens there, so nothing was begun that would have to be finished.
+    let refused = refuses(&run(&["run", "dev-1"]), 10);
+    assert!(refused.contains("127.0.0.1"), "{refused}");
+    assert!(succeeds(&run(&["ls"])).contains("no instances"));
+    let test = refuses(&run(&["remote", "test"]), 10);
+    assert!(test.contains("connect") && test.contains("-> check the port"), "{test}");
+}
+
+#[test]
+fn a_failure_is_one_object_for_programs() {
+    let scratch = project();
+    let output = coast(scratch.path(), &["status", "dev-1", "--json"]);
+    let failed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&failed["event"], &failed["exit_code"]), (&"failed".into(), &3.into()));
+    assert!(output.stderr.is_empty());
+    let listed = succeeds(&coast(scratch.path(), &["ls", "--all", "--json"]));
+    assert_eq!(listed, "{\"instances\":[]}\n");
+}
+
+#[test]
+fn a_wrong_coastfile_is_named_with_its_line() {
+    let scratch = project();
+    fs::write(scratch.path().join("shop/Coastfile"), "[remote]\nworkspace_sync = \"mutagn\"\n").unwrap();
+    for command in ["run", "status", "stop"] {
+        let said = refuses(&coast(scratch.path(), &[command, "dev-1"]), 1);
+        assert!(said.contains("Coastfile:2: [remote] workspace_sync is \"mutagn\""), "{said}");
+        assert!(said.contains("did you mean \"mutagen\"?"), "{said}");
+    }
+}
+
+#[test]
+fn help_teaches_each_command() {
+    let scratch = project();
+    for (command, taught) in [
+        (&["run"][..], "workspace_sync = \"mutagen\""),
+        (&["assign"], "coast assign dev-1 --worktree feature"),
+        (&["stop"], "key is taken out"),
+        (&["start"], "a session that halted"),
+        (&["rm"], "what only exists there"),
+        (&["status"], "\"following\""),
+        (&["remote"], "remotes.toml"),
+        (&["remote", "test"], "sudo"),
+    ] {
+        let arguments = [command, &["--help"]].concat();
+        let help = succeeds(&coast(scratch.path(), &arguments));
+        assert!(help.contains(taught), "{command:?}: {help}");
+    }
+}
