@@ -87,10 +87,10 @@ fn assign_finishes_or_undoes_what_a_killed_assign_began() {
     let assign = |worktree: &Path| project.coast(["assign", "dev-1", "--worktree"]).arg(worktree);
     let (mut before, mut after) = (project.root(), feature);
     for step in STEPS_OF_ASSIGN {
-        kill_at(&project, &assign(&after), step);
+        kill_at(&project, &assign(&after), &after, step);
         assert_right(&project, &after, &assign(&after).run(), step);
         // To the worktree of before instead: whatever had begun is undone.
-        kill_at(&project, &assign(&before), step);
+        kill_at(&project, &assign(&before), &before, step);
         assert_right(&project, &after, &assign(&after).run(), &format!("{step} again"));
         (before, after) = (after, before);
     }
