@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 use std::io;
+use std::num::NonZeroUsize;
 
 use coast_delta::{Differ, Patcher, Signature};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -44,12 +45,13 @@ fn versions(basis: &[u8]) -> [(&'static str, Vec<u8>); 5] {
 fn delta(c: &mut Criterion) {
     let basis = noise(1);
     let basis_len = basis.len() as u64;
-    let signature = Signature::of(&mut basis.as_slice(), basis_len).expect("a slice can be read");
+    let signature =
+        Signature::of(basis.as_slice(), basis_len, NonZeroUsize::MIN).expect("a slice can be read");
 
     let mut group = c.benchmark_group("delta");
     group.throughput(Throughput::Bytes(basis_len)).sample_size(10);
     group.bench_function("signature", |b| {
-        b.iter(|| Signature::of(&mut black_box(basis.as_slice()), basis_len))
+        b.iter(|| Signature::of(black_box(basis.as_slice()), basis_len, NonZeroUsize::MIN))
     });
 
     for (name, new) in versions(&basis) {

@@ -3,6 +3,7 @@
 #![no_main]
 
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 
 use coast_delta::{Differ, MIN_BLOCK_BYTES, PatchError, Signature, patch};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -105,7 +106,7 @@ fuzz_target!(|case: Case| {
             let basis = basis_of(&basis);
             let new = new_of(&basis, &new);
             let signature =
-                Signature::of(&mut basis.as_slice(), basis.len() as u64).expect("a slice can be read");
+                Signature::of(basis.as_slice(), basis.len() as u64, NonZeroUsize::MIN).expect("a slice can be read");
             let signature = Signature::from_bytes(signature.into_bytes()).expect("an honest signature");
             let delta = delta_of(&signature, &new, usize::from(window) + 1);
             let mut rebuilt = Vec::new();
@@ -123,7 +124,7 @@ fuzz_target!(|case: Case| {
         Case::ForgedSignature { header, entries, taken, basis, new } => {
             let basis = basis_of(&basis);
             let honest =
-                Signature::of(&mut basis.as_slice(), basis.len() as u64).expect("a slice can be read");
+                Signature::of(basis.as_slice(), basis.len() as u64, NonZeroUsize::MIN).expect("a slice can be read");
             let mut bytes = match header {
                 Header::Honest { steps } => {
                     let mut header = honest.as_bytes()[..12].to_vec();

@@ -2,6 +2,7 @@
 //! system's own, named with the package that brings them when they are missing.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -44,6 +45,15 @@ fn build(what: &[&str], flags: Option<&str>) {
     build.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
     build.arg("--target-dir").arg(target_directory()).current_dir(env!("CARGO_MANIFEST_DIR"));
     build.envs(flags.map(|flags| ("RUSTFLAGS", flags)));
+    // Cargo describes the test's own package there, and the build script of a dependency (ring) runs again whenever that
+    // changes: each test would build anew what depends on it, and so would the next build after the tests.
+    let describes = |name: &OsString| {
+        let name = name.as_encoded_bytes();
+        name.starts_with(b"CARGO_PKG_") || name.starts_with(b"CARGO_MANIFEST_")
+    };
+    env::vars_os().map(|(name, _)| name).filter(describes).for_each(|name| {
+        build.env_remove(name);
+    });
     let status = build.status().expect("cargo starts");
     assert!(status.success(), "{build:?} failed: the tests have no program to run");
 }

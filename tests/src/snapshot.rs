@@ -107,6 +107,27 @@ impl Snapshot {
         self
     }
 
+    /// This snapshot with the time of every directory that was just changed here (see
+    /// [`with_times_alike_after`](Self::with_times_alike_after)) and not in `other` taken from there.
+    #[must_use]
+    pub fn with_directories_untouched_as_in(mut self, other: &Self) -> Self {
+        for (path, seen) in &mut self.entries {
+            if let Some(other) = other.entries.get(path)
+                && (seen.is_dir() && other.is_dir())
+                && seen.mtime == (i64::MAX, 0)
+            {
+                seen.mtime = other.mtime;
+            }
+        }
+        self
+    }
+
+    /// The paths of all directories below the root.
+    pub fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        let directories = self.entries.iter().filter(|(_, seen)| seen.is_dir());
+        directories.map(|(path, _)| PathBuf::from(OsStr::from_bytes(path)))
+    }
+
     /// The entry at a path below the root, if there is one.
     #[must_use]
     pub fn get(&self, path: impl AsRef<Path>) -> Option<&Seen> {

@@ -2,7 +2,7 @@
 //! find and what is easy to get wrong is kept here.
 
 use coast_tests::oracle::Case;
-use coast_tests::{Node, Tree};
+use coast_tests::{Node, Sandbox, Tree};
 
 /// A test per case; its name is the behaviour.
 macro_rules! rsync_agrees_that {
@@ -10,6 +10,9 @@ macro_rules! rsync_agrees_that {
         $(#[test] fn $behaviour() { $case.assert_agrees(); })+
     };
 }
+
+/// Seconds since the epoch.
+const LONG_AGO: i64 = 1_600_000_000;
 
 fn tree() -> Tree {
     Tree::new()
@@ -81,7 +84,26 @@ const DAY: i64 = 86_400;
 const THEN: i64 = 1_700_000_000;
 
 // Kinds.
+#[test]
+fn what_a_rule_file_protects_in_a_directory_in_the_way_stays_unlike_with_rsync() {
+    let place = Sandbox::new();
+    tree().file("a", "new").build(place.path("src"));
+    tree().file(".rules", "P /a/keep\n").file("a/keep", "kept").file("a/drop", "").build(place.path("dst"));
+    let rules = "--filter=:e .rules";
+    let outcome = place.coast(["sync", "-r", "--delete", rules, "src/", "dst/"]).run();
+    outcome.assert_code(23).assert_says("a: the directory was not deleted: something in it stays");
+    assert_eq!(std::fs::read(place.path("dst/a/keep")).expect("it stays"), b"kept");
+    assert!(!place.path("dst/a/drop").exists());
+}
+
 rsync_agrees_that! {
+    a_directory_that_holds_what_stays_counts_against_a_limit:
+        Case::new(files(&["b"]), files(&["core/x/a"]), "-rlD --delete --max-delete=0").filter("P /core/x/a");
+    only_the_time_of_a_file_into_an_old_directory: Case::new(
+        tree().file("a", "same").mtime(LONG_AGO),
+        tree().dir("b").mtime(LONG_AGO).file("b/a", "same").mtime(LONG_AGO + 1),
+        "-t",
+    ).from("src/a").to("dst/b");
     every_kind_replaces_every_other: Case::new(matrix(0, empty), matrix(1, empty), "-rlD");
     every_kind_replaces_every_other_with_delete: Case::new(matrix(0, filled), matrix(1, filled), WITH_DELETE);
     a_full_directory_in_the_way_stays_without_delete: Case::new(matrix(0, filled), matrix(1, filled), "-rlD");

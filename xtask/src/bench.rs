@@ -33,8 +33,8 @@ use tempfile::TempDir;
 
 /// Where inputs and destinations are, unless told otherwise: a file system in memory on every Linux.
 const MEMORY: &str = "/dev/shm";
-/// A pushed tree of either kind, with room to spare, in bytes; six at most exist at a time.
-const ROOM_BYTES: u64 = 6 * (3 << 29);
+/// Room for four trees of inputs, two destinations, and what is taken before a run.
+const ROOM_BYTES: u64 = 7 * contender::TAKEN_BYTES;
 
 /// Compare `coast push` with rsync over SSH on this machine (as root).
 #[derive(Args)]

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn index_of(basis: &[u8]) -> (BlockIndex, Vec<Checksums>) {
-        let signature = Signature::of(&mut &basis[..], basis.len() as u64).unwrap();
+        let signature = Signature::of(basis, basis.len() as u64, std::num::NonZeroUsize::MIN).unwrap();
         let blocks = signature.blocks().collect();
         (BlockIndex::new(&signature), blocks)
     }

@@ -6,6 +6,7 @@
 //! basis and the delta. All three stream; none holds a file in memory.
 //!
 //! ```
+//! use std::num::NonZeroUsize;
 //! use coast_delta::{Differ, Signature, patch};
 //!
 //! let basis: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
@@ -13,7 +14,7 @@
 //! new.extend_from_slice(&basis);
 //!
 //! // Receiver: describe the basis.
-//! let signature = Signature::of(&mut basis.as_slice(), basis.len() as u64)?;
+//! let signature = Signature::of(basis.as_slice(), basis.len() as u64, NonZeroUsize::MIN)?;
 //!
 //! // Sender: check the bytes that came in, then describe the new file in terms of the basis.
 //! let signature = Signature::from_bytes(signature.as_bytes().to_vec())?;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use coast_tree::{CacheReader, CacheWriter, ContentHash, DirRecords, Record, RelPath};
@@ -37,13 +38,15 @@ impl Cache {
 
     /// The cache in the file `path`, which need not exist.
     pub(crate) fn open(path: Option<&Path>, remember: Remember) -> Self {
+        /// Tells apart the runs of one process.
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let Some(path) = path else { return Self::none() };
         let known = File::open(path).ok().and_then(|file| CacheReader::open(file).ok());
-        let parent = path.parent().filter(|_| remember == Remember::Everything);
-        let new = parent.and_then(|parent| {
+        let new = path.parent().filter(|_| remember == Remember::Everything).and_then(|parent| {
             fs::create_dir_all(parent).ok()?;
             let mut temporary = path.as_os_str().to_owned();
-            temporary.push(format!(".{}", std::process::id()));
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            temporary.push(format!(".{}-{number}", std::process::id()));
             let temporary = PathBuf::from(temporary);
             let file =
                 File::options().read(true).write(true).create(true).truncate(true).open(&temporary).ok()?;
@@ -104,17 +107,37 @@ impl Cache {
         let new = self.new.write().unwrap_or_else(PoisonError::into_inner).take();
         let Some((writer, target)) = new else { return };
         let written = writer.finish().is_ok();
-        match target {
-            Target::Path { temporary, path } => {
-                if !written || fs::rename(&temporary, path).is_err() {
-                    let _ = fs::remove_file(temporary);
-                }
-            }
-            Target::Entry { dir, temporary, name } => {
-                if !written || dir.rename_to(&temporary, &dir, &name, coast_tree::Replace::Any).is_err() {
-                    let _ = dir.unlink(&temporary);
-                }
+        if !written || !target.replace() {
+            target.remove();
+        }
+    }
+}
+
+impl Drop for Cache {
+    /// What a run that failed has learned goes with it.
+    fn drop(&mut self) {
+        if let Some((_, target)) = self.new.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            target.remove();
+        }
+    }
+}
+
+impl Target {
+    /// Whether the new cache took its place.
+    fn replace(&self) -> bool {
+        match self {
+            Self::Path { temporary, path } => fs::rename(temporary, path).is_ok(),
+            Self::Entry { dir, temporary, name } => {
+                dir.rename_to(temporary, dir, name, coast_tree::Replace::Any).is_ok()
             }
         }
+    }
+
+    /// Nothing is lost with a file that cannot be removed: the next run's replaces or ignores it.
+    fn remove(&self) {
+        let _ = match self {
+            Self::Path { temporary, .. } => fs::remove_file(temporary),
+            Self::Entry { dir, temporary, .. } => dir.unlink(temporary),
+        };
     }
 }

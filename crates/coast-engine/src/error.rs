@@ -61,9 +61,6 @@ pub enum EngineError {
     /// The stream ended before the run did.
     #[error("the connection ended before the transfer was done")]
     Disconnected,
-    /// Nothing moved for as long as `--timeout` allows.
-    #[error("nothing was received for {0} s")]
-    Timeout(u64),
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -89,9 +86,10 @@ impl EngineError {
             } => 3,
             Self::FileIo { .. } | Self::Remote { kind: FailureKind::FileIo, .. } => 11,
             Self::Rule(_) | Self::Remote { kind: FailureKind::Usage, .. } => 1,
-            Self::Wire(WireError::Io(_) | WireError::Truncated) | Self::Disconnected => 12,
+            Self::Wire(WireError::Io(_) | WireError::Truncated)
+            | Self::Disconnected
+            | Self::Remote { kind: FailureKind::Stream, .. } => 12,
             Self::Wire(_) | Self::Protocol(_) | Self::Remote { kind: FailureKind::Protocol, .. } => 2,
-            Self::Timeout(_) => 30,
             Self::Interrupted | Self::Remote { kind: FailureKind::Interrupted, .. } => 20,
         }
     }
@@ -99,16 +97,15 @@ impl EngineError {
     /// How the other side is told.
     pub(crate) fn failure_kind(&self) -> FailureKind {
         match self {
-            Self::Busy { .. } => return FailureKind::Busy,
-            Self::Refused { .. } => return FailureKind::Refused,
-            _ => {}
-        }
-        match self.exit_code() {
-            1 => FailureKind::Usage,
-            3 => FailureKind::Destination,
-            11 => FailureKind::FileIo,
-            20 | 30 => FailureKind::Interrupted,
-            _ => FailureKind::Protocol,
+            Self::Rule(_) => FailureKind::Usage,
+            Self::Source { .. } | Self::Destination { .. } => FailureKind::Destination,
+            Self::Busy { .. } => FailureKind::Busy,
+            Self::Refused { .. } => FailureKind::Refused,
+            Self::FileIo { .. } => FailureKind::FileIo,
+            Self::Wire(WireError::Io(_) | WireError::Truncated) | Self::Disconnected => FailureKind::Stream,
+            Self::Wire(_) | Self::Protocol(_) => FailureKind::Protocol,
+            Self::Interrupted => FailureKind::Interrupted,
+            Self::Remote { kind, .. } => *kind,
         }
     }
 }

@@ -55,13 +55,22 @@ pub use sender::{RunReport, SenderConfig, Source, send};
 
 use std::num::NonZeroUsize;
 
-use coast_tree::Timestamp;
+use coast_filter::EntryKind;
+use coast_tree::{Kind, Timestamp};
 use coast_wire::Time;
 
-/// How many worker threads a side uses: what was asked for, or what the machine has, within reason. More than eight
-/// wait for the cipher, which is one thread.
-fn threads(wanted: Option<NonZeroUsize>) -> usize {
-    wanted.or_else(|| std::thread::available_parallelism().ok()).map_or(2, NonZeroUsize::get).clamp(2, 8)
+/// How many worker threads a side uses: what was asked for, or what the machine has, within reason.
+fn threads(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
+    const FEWEST: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+    const MOST: NonZeroUsize = NonZeroUsize::new(coast_wire::limits::MAX_WORKERS as usize).unwrap();
+    wanted
+        .or_else(|| std::thread::available_parallelism().ok())
+        .map_or(FEWEST, |threads| threads.clamp(FEWEST, MOST))
+}
+
+/// What filter rules tell apart.
+fn filter_kind(kind: Kind) -> EntryKind {
+    if kind == Kind::Directory { EntryKind::Directory } else { EntryKind::Other }
 }
 
 fn wire_time(time: Timestamp) -> Time {

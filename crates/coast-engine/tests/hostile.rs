@@ -12,11 +12,12 @@ use coast_engine::{
 };
 use coast_tree::ContentHash;
 use coast_wire::limits::{
-    CHUNK_BYTES, MAX_CHUNKS_AHEAD, MAX_DELTA_BYTES, MAX_PART_ENTRIES, MAX_TARGET_BYTES, WINDOW_ENTRIES,
+    CHUNK_BYTES, MAX_CHUNKS_AHEAD, MAX_DELTA_BYTES, MAX_OWNER_NAMES, MAX_PART_ENTRIES, MAX_SIGNATURE_BYTES,
+    MAX_TARGET_BYTES, WINDOW_ENTRIES,
 };
 use coast_wire::{
-    Class, Entry, FileId, FrameReader, Need, Options, Pack, Part, Piece, Range, Ready, Time, ToReceiver,
-    ToSender, Want, What, messages,
+    Class, Entry, FileId, FrameReader, Need, Options, OwnerName, Pack, Part, Piece, Range, Ready, Time,
+    ToReceiver, ToSender, Want, What, messages,
 };
 use serde::Serialize;
 
@@ -191,6 +192,18 @@ fn numbers_used_twice_and_offers_after_the_end_are_refused() {
 }
 
 #[test]
+fn names_of_too_many_owners_are_refused() {
+    let per_message = 8 << 10;
+    let root = |id| OwnerName { id, name: b"root" };
+    let names = (0..=u32::try_from(MAX_OWNER_NAMES / per_message).unwrap()).map(|message| {
+        let first = message * u32::try_from(per_message).unwrap();
+        let users = (first..).take(per_message).map(root).collect();
+        (Class::Control, ToReceiver::Owners { users, groups: Vec::new() })
+    });
+    assert_refused(&names.collect::<Vec<_>>(), "names of more owners");
+}
+
+#[test]
 fn content_that_nobody_asked_for_is_refused() {
     let id = FileId { part: 0, index: 0 };
     let hash = *ContentHash::of(b"x").as_bytes();
@@ -303,10 +316,13 @@ fn forged_content_never_makes_a_file() {
             }),
         ),
         (5 << 20, "difference to nothing", Box::new(move |file| vec![chunk(file, 0, Piece::Delta(b"abc"))])),
+        (5 << 20, "too large", Box::new(move |file| vec![chunk(file, 0, Piece::Content(&LONG))])),
         (
             1,
             "far more of a file",
-            Box::new(move |file| (0..70).map(|n| chunk(file, n, Piece::Content(&LONG))).collect()),
+            Box::new(move |file| {
+                (0..70).map(|n| chunk(file, n, Piece::Content(&LONG[..CHUNK_BYTES]))).collect()
+            }),
         ),
     ];
     for (size, word, forged) in cases {
@@ -323,7 +339,7 @@ fn forged_difference_leaves_the_old_file() {
     let chunk = |file, sequence, piece| ToReceiver::Chunk { file, attempt: 0, sequence, piece };
     let (error, left) =
         answer_forged(300_000, Some(&old), |file| vec![chunk(file, 0, Piece::Delta(&TOO_LONG))]);
-    assert!(error.to_string().contains("difference that is too large"), "{error}");
+    assert!(error.to_string().contains("piece of a file that is too large"), "{error}");
     assert_eq!(left.as_deref(), Some(&old[..]));
     // Commands that mean nothing, and an end: asked for again, whole, and then the stream ends.
     let garbage = |file| {
@@ -415,4 +431,7 @@ fn receiver_that_asks_for_what_was_not_offered_is_refused() {
     assert!(answer_sender(&[twice]).to_string().contains("twice for the same file"));
     let signature = ToSender::Needs { part: 0, needs: vec![Need { index: 0, want: Want::Delta(b"none") }] };
     assert!(answer_sender(&[signature]).to_string().contains("signature that is none"));
+    let signature = vec![0; MAX_SIGNATURE_BYTES + 1];
+    let long = ToSender::Needs { part: 0, needs: vec![Need { index: 0, want: Want::Delta(&signature) }] };
+    assert!(answer_sender(&[long]).to_string().contains("signature that is too large"));
 }

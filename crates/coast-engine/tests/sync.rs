@@ -13,6 +13,7 @@ use coast_engine::{
     Cancel, EngineError, Monitor, Receiver, ReceiverConfig, RunReport, SenderConfig, Source, VoidMonitor,
     send,
 };
+use coast_filter::NoMergeFiles;
 use coast_wire::{Delete, Event, Options};
 
 /// A source and a destination in a directory of their own.
@@ -301,7 +302,27 @@ fn dry_run_changes_nothing_and_tells_all() {
     assert_eq!(stamps(&pair.destination()), before);
     assert_eq!(report.receiver.transferred_files, 302);
     assert_eq!(report.receiver.deleted, 2);
-    assert!(!pair.dir.path().join(".destination.coast").exists());
+    let mut left: Vec<_> =
+        fs::read_dir(pair.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["destination", "source"], "neither state nor cache is made");
+}
+
+#[test]
+fn a_run_that_fails_leaves_the_cache_as_it_was() {
+    let pair = sample();
+    pair.sync();
+    let cached = fs::read(pair.dir.path().join("sender-cache")).unwrap();
+    pair.write("source/new", "new");
+    // The other side hangs up at once.
+    let (near, far) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    drop((near.1, far.0));
+    send(pair.config(), far.1, near.0, &VoidMonitor, &Cancel::new()).unwrap_err();
+    let names = fs::read_dir(pair.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let of_the_cache: Vec<_> =
+        names.filter(|name| name.to_string_lossy().starts_with("sender-cache")).collect();
+    assert_eq!(of_the_cache, ["sender-cache"]);
+    assert_eq!(fs::read(pair.dir.path().join("sender-cache")).unwrap(), cached);
 }
 
 #[test]
@@ -397,7 +418,7 @@ fn rule_files_of_the_destination_protect_as_they_are_after_the_transfer() {
     }
     pair.write("destination/stale/.rules", "P own\nP .rules\n");
     let mut config = pair.config();
-    config.rules.filter(b": .rules", &coast_filter::NoMergeFiles).unwrap();
+    config.rules.filter(b": .rules", &NoMergeFiles).unwrap();
     pair.run(config, &VoidMonitor).unwrap();
     let left: Vec<String> =
         contents(&pair.destination()).keys().map(|path| path.display().to_string()).collect();
@@ -463,4 +484,21 @@ fn file_of_many_chunks_arrives_whatever_worker_is_slow() {
     }
     let report = pair.sync_and_compare();
     assert!(report.receiver.matched_bytes > 100 << 20, "{report:?}");
+}
+
+#[test]
+fn a_rule_file_behind_a_symlink_is_followed_at_the_source_and_deletes_nothing_at_the_destination() {
+    let pair = Pair::new();
+    pair.write("source/rules", "P keep\n- *.o\n");
+    pair.write("source/a/x.o", "left out");
+    symlink("../rules", pair.source().join("a/.filter")).unwrap();
+    pair.write("destination/a/keep", "protected");
+    pair.write("destination/a/x.o", "left out");
+    let mut config = pair.config();
+    config.rules.filter(b": .filter", &NoMergeFiles).unwrap();
+    let report = pair.run(config, &VoidMonitor).unwrap();
+    assert_eq!((report.receiver.deleted, report.exit_code()), (0, 23));
+    assert_eq!(fs::read(pair.destination().join("a/keep")).unwrap(), b"protected");
+    assert_eq!(fs::read(pair.destination().join("a/x.o")).unwrap(), b"left out");
+    assert!(pair.destination().join("rules").exists());
 }

@@ -48,7 +48,7 @@ pub enum ProjectError {
         bad: BadName,
     },
     /// There is no such worktree.
-    #[error("there is no worktree {:?}: it is neither a directory nor the name or branch of one of {}{}", wanted.to_string_lossy(), list(known), did_you_mean(&wanted.to_string_lossy(), known.iter().map(String::as_str)))]
+    #[error("there is no worktree {:?}: it is neither a directory nor the name or branch of a worktree of this project ({}){}", wanted.to_string_lossy(), list(known), did_you_mean(&wanted.to_string_lossy(), known.iter().map(String::as_str)))]
     NoWorktree {
         /// As it was asked for.
         wanted: OsString,
@@ -74,7 +74,7 @@ pub enum ProjectError {
 }
 
 fn list(known: &[String]) -> String {
-    if known.is_empty() { "the project's worktrees (it has none)".to_owned() } else { known.join(", ") }
+    if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) }
 }
 
 impl Project {
@@ -249,7 +249,7 @@ mod tests {
         }
         assert_eq!(
             find("feature/y", "shop").unwrap_err().to_string(),
-            "there is no worktree \"feature/y\": it is neither a directory nor the name or branch of one of one, feature/x, two; did you mean \"feature/x\"?"
+            "there is no worktree \"feature/y\": it is neither a directory nor the name or branch of a worktree of this project (it has one, feature/x, two); did you mean \"feature/x\"?"
         );
         fs::remove_dir_all(base.join("wt/two")).unwrap();
         assert!(find("two", "shop").unwrap_err().to_string().contains("git worktree prune"));

@@ -17,7 +17,7 @@ pub enum CachePlace {
     /// the source's absolute path.
     #[default]
     Default,
-    /// This file, in a directory that exists.
+    /// This file; its directory is made.
     File(PathBuf),
     /// Nowhere: every run reads what it compares.
     Nowhere,

@@ -4,7 +4,7 @@
 use std::env::consts;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -151,15 +151,8 @@ impl HelperStore {
 }
 
 fn hash_of(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finalize().to_hex().to_string()),
-            len => hasher.update(&buffer[..len]),
-        };
-    }
+    let (hash, _) = coast_tree::hash_file(&mut File::open(path)?, &mut Vec::new())?;
+    Ok(hash.to_string())
 }
 
 #[cfg(test)]

@@ -68,6 +68,7 @@ pub use remote::ConnectionReport;
 pub use removal::{KeptEntry, RemoveReport, RemoveRequest};
 pub use report::SyncReport;
 pub use request::SyncRequest;
+pub use source::transfer_root;
 
 pub use coast_engine::{Cancel, EngineError, Monitor, Progress, RunReport, VoidMonitor};
 pub use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles, NoMergeFiles, RuleError, RuleList};

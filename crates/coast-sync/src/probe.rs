@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use coast_engine::{Cancel, EngineError};
 use coast_ssh::Prompt;
-use coast_wire::limits::{MAX_PATH_BYTES, MAX_TEXT_BYTES};
+use coast_tree::MAX_PATH_BYTES;
+use coast_wire::limits::MAX_TEXT_BYTES;
 use coast_wire::{Answer, Probe};
 
 use crate::SyncError;

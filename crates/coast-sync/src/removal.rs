@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use coast_engine::{Cancel, EngineError};
 use coast_ssh::Prompt;
-use coast_wire::limits::{MAX_KEPT_NAMED, MAX_PATH_BYTES, MAX_TEXT_BYTES};
+use coast_tree::MAX_PATH_BYTES;
+use coast_wire::limits::{MAX_KEPT_NAMED, MAX_TEXT_BYTES};
 use coast_wire::{Answer, Event};
 
 use crate::SyncError;

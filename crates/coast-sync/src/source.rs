@@ -36,6 +36,15 @@ pub(crate) fn resolve(path: &Path) -> Result<ResolvedSource, SyncError> {
     Ok(ResolvedSource { source: Source::Entry { parent, name }, is_directory })
 }
 
+/// The directory that the paths of a run with this source are relative to: the source itself if its content is sent (it
+/// ends in `/`, `/.` or `/..`), else what holds it.
+pub fn transfer_root(source: &Path) -> &Path {
+    match source.parent() {
+        Some(parent) if !means_content(source) => parent,
+        _ => source,
+    }
+}
+
 fn means_content(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
     matches!(bytes, b"." | b"..") || [&b"/"[..], b"/.", b"/.."].iter().any(|end| bytes.ends_with(end))

@@ -1,10 +1,8 @@
 //! Every limit on what a peer may send, in one place.
 //!
 //! The other side is hostile until its bytes are checked: each length is compared with a constant of this
-//! file before anything is allocated for it, and each credit is counted by the side that grants it.
-
-/// Version of the protocol; both sides must speak the same one.
-pub const PROTOCOL_VERSION: u32 = 1;
+//! file before anything is allocated for it, and each credit is counted by the side that grants it. What a path and a
+//! set of filter rules may be is for `coast-tree` and `coast-filter` to say, which read more of them than a peer sends.
 
 /// Bytes of a frame's payload before compression. Content is packed into frames of about
 /// [`PACK_BYTES`]; the head room is for a directory part or a signature.
@@ -41,12 +39,12 @@ pub const MAX_OVERTAKING_CHUNKS: u32 = 32;
 /// Chunks of one large file that a receiver holds ahead of the next one in order; workers that bring later ones wait.
 pub const MAX_CHUNKS_HELD: u32 = 64;
 
-/// How far ahead of the next one a chunk can be at all: what is held, what waits (one for each of at most 8 workers),
-/// and what may overtake. Beyond that the sender breaks its own rule.
-pub const MAX_CHUNKS_AHEAD: u32 = MAX_CHUNKS_HELD + 8 + MAX_OVERTAKING_CHUNKS;
+/// Threads that work on either side. More wait for the cipher, which is one thread.
+pub const MAX_WORKERS: u32 = 8;
 
-/// Bytes of a path relative to the transfer root.
-pub const MAX_PATH_BYTES: usize = 16 << 10;
+/// How far ahead of the next one a chunk can be at all: what is held, what waits (one for each worker), and what may
+/// overtake. Beyond that the sender breaks its own rule.
+pub const MAX_CHUNKS_AHEAD: u32 = MAX_CHUNKS_HELD + MAX_WORKERS + MAX_OVERTAKING_CHUNKS;
 
 /// Bytes of a symlink's target (`PATH_MAX` on Linux).
 pub const MAX_TARGET_BYTES: usize = 4096;
@@ -57,14 +55,11 @@ pub const MAX_SIGNATURE_BYTES: usize = 4 << 20;
 /// Bytes of signatures that the receiver may have sent and whose deltas have not yet arrived.
 pub const SIGNATURE_WINDOW_BYTES: usize = 16 << 20;
 
-/// Filter rules in a run.
-pub const MAX_RULES: usize = 64 << 10;
-
 /// Bytes of a message for people that one side sends the other.
 pub const MAX_TEXT_BYTES: usize = 4 << 10;
 
-/// Names of owners that one message may carry.
-pub const MAX_OWNER_NAMES: usize = 4 << 10;
+/// Users, and groups, whose names a sender may tell in a run; each tree has the few of its machine.
+pub const MAX_OWNER_NAMES: usize = 64 << 10;
 
 /// Entries that one answer names as left behind; more are only counted.
 pub const MAX_KEPT_NAMED: usize = 100;

@@ -91,8 +91,6 @@ pub enum ToReceiver<'a> {
         /// Whether something could not be read so far; then nothing may be deleted.
         source_errors: bool,
     },
-    /// Something to tell the user on the receiver's side.
-    Event(#[serde(borrow)] Event<'a>),
     /// Nothing to say, still alive.
     Alive,
 }
@@ -259,6 +257,8 @@ pub enum FailureKind {
     Interrupted,
     /// A rule or option was not understood.
     Usage,
+    /// The stream broke or ended too early.
+    Stream,
     /// Another run works on the same workspace.
     Busy,
     /// It was asked to remove what it never removes.

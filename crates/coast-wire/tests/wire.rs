@@ -78,7 +78,6 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
         ToReceiver::Gone { file: FILE, reason: Gone::Unreadable },
         ToReceiver::Gone { file: FILE, reason: Gone::Changing },
         ToReceiver::WalkDone { source_errors: true },
-        ToReceiver::Event(Event::Notice { text: "noted" }),
         ToReceiver::Alive,
     ]
 }

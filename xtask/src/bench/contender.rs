@@ -6,7 +6,8 @@ use crate::program;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,6 +15,9 @@ use std::process::Command;
 const PROTECTED: [&str; 4] =
     ["generated/***", ".react-router/***", "internal/generated/***", "app/generated/***"];
 const EXCLUDED: [&str; 6] = [".git", "node_modules", "target", "__pycache__", ".react-router", ".next"];
+
+/// How much memory is touched before each measured run: a pushed tree of either kind, with room to spare.
+pub(super) const TAKEN_BYTES: u64 = 3 << 29;
 
 /// One side of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -129,6 +133,20 @@ impl<'a> Site<'a> {
         let directory = directory.join("pushed");
         fs::create_dir(&directory).with_context(|| format!("creating {}", directory.display()))?;
         Ok(Self { server, directory })
+    }
+
+    /// Takes as much memory as a run may and gives it back.
+    ///
+    /// A guest of a hypervisor gets memory only when it first touches it, and may lose what it frees. That first touch
+    /// took up to 2 s a GiB here, as often in the runs of the one program as in those of the other, and more than
+    /// all that is to be measured.
+    pub(crate) fn take_memory(&self) -> Result<()> {
+        let path = self.directory.join("memory");
+        let mut file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+        let taken = io::copy(&mut io::repeat(0).take(TAKEN_BYTES), &mut file);
+        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        taken.with_context(|| format!("writing {}", path.display()))?;
+        Ok(())
     }
 
     /// `user@host:path` as both programs spell it.

@@ -29,7 +29,8 @@ pub(crate) struct Run {
     pub(crate) wall_seconds: f64,
     /// User and system time of the client and all it started.
     pub(crate) client_cpu_seconds: f64,
-    /// The same of the SSH server's side.
+    /// The same of the SSH server's side, sampled: of each process up to 20 ms are missed. What its ended children
+    /// took is no help, since sshd does not wait for all of them.
     pub(crate) remote_cpu_seconds: f64,
     /// Both directions, with all headers and acknowledgements.
     pub(crate) wire_bytes: u64,
@@ -62,7 +63,7 @@ pub(crate) fn run(command: &mut Command, server: &Server<'_>, interrupt: &Interr
     let ticks_of = |process: Process| {
         process.ended_children_ticks().with_context(|| format!("reading /proc/{}/stat", process.0))
     };
-    let (own_before, listener_before) = (ticks_of(own)?, ticks_of(listener)?);
+    let own_before = ticks_of(own)?;
     let bytes_before = server.network.bytes()?;
 
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -80,7 +81,7 @@ pub(crate) fn run(command: &mut Command, server: &Server<'_>, interrupt: &Interr
     let status = child.wait().context("waiting for the client")?;
     let wall_seconds = started.elapsed().as_secs_f64();
     drop(stop);
-    let processes = watcher.join().expect("the watcher does not panic");
+    let Watched { processes, remote_ticks } = watcher.join().expect("the watcher does not panic");
 
     interrupt.check()?;
     ensure!(
@@ -95,11 +96,11 @@ pub(crate) fn run(command: &mut Command, server: &Server<'_>, interrupt: &Interr
         bail!("{} ended with {status}: {}", crate::program::line(command), said.trim());
     }
     wait_for_sessions(listener)?;
-    let seconds = |before: u64, after: u64| ticks(after.saturating_sub(before)) / TICKS_PER_SECOND;
+    let client_ticks = ticks_of(own)?.saturating_sub(own_before);
     Ok(Run {
         wall_seconds,
-        client_cpu_seconds: seconds(own_before, ticks_of(own)?),
-        remote_cpu_seconds: seconds(listener_before, ticks_of(listener)?),
+        client_cpu_seconds: ticks(client_ticks) / TICKS_PER_SECOND,
+        remote_cpu_seconds: ticks(remote_ticks) / TICKS_PER_SECOND,
         wire_bytes: server.network.bytes()? - bytes_before,
         exit_code: status.code().unwrap_or_default(),
         processes,
@@ -111,22 +112,29 @@ fn ticks(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Samples memory until told to stop; kills the client when the user wants to leave or it takes too long.
-fn watch(
-    client: Process,
-    listener: Process,
-    stopped: &mpsc::Receiver<()>,
-    interrupt: &Interrupt,
-) -> Vec<Peak> {
+/// What was seen of a run from outside.
+struct Watched {
+    processes: Vec<Peak>,
+    remote_ticks: u64,
+}
+
+/// Samples memory and the remote's processor time until told to stop; kills the client when the user wants to leave or it takes too long.
+fn watch(client: Process, listener: Process, stopped: &mpsc::Receiver<()>, interrupt: &Interrupt) -> Watched {
     let started = Instant::now();
     // By name as well as by id: exec gives a process a new name and new memory.
     let mut peaks: BTreeMap<(Side, Process, String), u64> = BTreeMap::new();
+    let mut remote: BTreeMap<Process, u64> = BTreeMap::new();
     loop {
         let near = std::iter::once(client).chain(process::descendants(client));
         let far = process::descendants(listener);
         let all =
             near.map(|process| (Side::Client, process)).chain(far.into_iter().map(|p| (Side::Remote, p)));
         for (side, process) in all {
+            if side == Side::Remote
+                && let Some(ticks) = process.own_ticks()
+            {
+                remote.insert(process, ticks);
+            }
             if let Some((name, bytes)) = process.memory() {
                 let peak = peaks.entry((side, process, name)).or_default();
                 *peak = bytes.max(*peak);
@@ -140,7 +148,8 @@ fn watch(
             Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    peaks.into_iter().map(|((side, _, name), peak_bytes)| Peak { side, name, peak_bytes }).collect()
+    let peak = |((side, _, name), peak_bytes)| Peak { side, name, peak_bytes };
+    Watched { processes: peaks.into_iter().map(peak).collect(), remote_ticks: remote.values().sum() }
 }
 
 /// Waits until the server has seen the last of its sessions end, which is when their processor time counts.

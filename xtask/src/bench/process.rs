@@ -24,7 +24,12 @@ impl Process {
 
     /// Processor time of its ended descendants that were waited for, in clock ticks of 10 ms.
     pub(crate) fn ended_children_ticks(self) -> Option<u64> {
-        ended_children_ticks_in(&fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?)
+        ticks_in(&fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?, ENDED_CHILDREN_TICKS)
+    }
+
+    /// Processor time of its own so far, in clock ticks of 10 ms.
+    pub(crate) fn own_ticks(self) -> Option<u64> {
+        ticks_in(&fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?, OWN_TICKS)
     }
 
     /// Sends a signal; a process that has ended needs none.
@@ -57,11 +62,16 @@ fn memory_in(status: &str) -> Option<(String, u64)> {
     Some((field("Name:")?.trim().to_owned(), kibibytes << 10))
 }
 
-/// Fields 16 and 17, counted as proc(5) does: `cutime` and `cstime`.
-fn ended_children_ticks_in(stat: &str) -> Option<u64> {
+/// Fields of `stat`, counted from 1 as proc(5) does: `utime`, followed by `stime`.
+const OWN_TICKS: usize = 14;
+/// The same: `cutime`, followed by `cstime`.
+const ENDED_CHILDREN_TICKS: usize = 16;
+
+/// The sum of a field of `stat` and the one after it.
+fn ticks_in(stat: &str, field: usize) -> Option<u64> {
     // The second field is a name in parentheses that may hold blanks; the third follows the last parenthesis.
     let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace().skip(16 - 3);
+    let mut fields = rest.split_ascii_whitespace().skip(field - 3);
     let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     Some(user + system)
 }
@@ -81,7 +91,7 @@ mod tests {
     #[test]
     fn name_with_blanks_and_parentheses_shifts_no_field() {
         let stat = "12 (a b) c) S 1 2 3 4 5 6 7 8 9 10 100 200 30 4 20 0 1";
-        assert_eq!(ended_children_ticks_in(stat), Some(34));
+        assert_eq!(ticks_in(stat, ENDED_CHILDREN_TICKS), Some(34));
     }
 
     #[test]

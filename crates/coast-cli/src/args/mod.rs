@@ -40,6 +40,11 @@ TWO PROMISES
   (unless -t says otherwise).
   What is new is not deleted. Nothing is deleted at the destination that appeared there while the run went on.
 
+WHAT A RUN LEAVES BEHIND
+  .NAME.coast beside the destination NAME (.coast-state in it where that cannot be made): what its files
+  hold, what came of interrupted ones, a lock. ~/.cache/coast on the remote: the helper. The same directory
+  here: what the files of each source hold. All of it may be removed at any time.
+
 EXIT CODES (those of rsync)
     0  success                              20  interrupted
     1  command line not understood          23  some entries could not be transferred

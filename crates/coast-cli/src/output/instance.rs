@@ -193,7 +193,7 @@ fn following_words(status: &InstanceStatus) -> String {
         }
         (Following::Off, _) => "do not follow yet".to_owned(),
         (Following::Failed { step, said, at }, _) => format!(
-            "do not follow, since {}: {step} failed: {said}\n            they will from the next `coast assign` or `coast start` on",
+            "do not follow: {step} failed {}: {said}\n            they will from the next `coast assign` or `coast start` on",
             ago(*at)
         ),
         (Following::Yes, None) => "follow".to_owned(),

@@ -161,18 +161,7 @@ fn output(args: &SyncArgs, remote: bool, source: &Path) -> OutputOptions {
             ProgressWish::Never
         },
         itemizer: Itemizer { remote, checksum: args.what.checksum },
-        transfer_root: transfer_root(source),
-    }
-}
-
-/// The directory that the paths of a run are relative to: the source if its content is sent, else what holds it.
-fn transfer_root(source: &Path) -> PathBuf {
-    let bytes = source.as_os_str().as_bytes();
-    let contents =
-        [&b"/"[..], b"/.", b"/.."].iter().any(|end| bytes.ends_with(end)) || matches!(bytes, b"." | b"..");
-    match source.parent() {
-        Some(parent) if !contents => parent.to_owned(),
-        _ => source.to_owned(),
+        transfer_root: coast_sync::transfer_root(source).to_owned(),
     }
 }
 
@@ -262,7 +251,7 @@ mod tests {
         for (source, root) in
             [("a/b/", "a/b/"), ("a/b", "a"), ("a", ""), (".", "."), ("a/.", "a/."), ("/", "/")]
         {
-            assert_eq!(transfer_root(Path::new(source)).as_os_str(), root, "{source}");
+            assert_eq!(coast_sync::transfer_root(Path::new(source)).as_os_str(), root, "{source}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Files to make deltas of: pseudo-random bytes that are the same on every run, and edits on them.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::num::NonZeroUsize;
+
 use coast_delta::{Differ, Signature, patch};
 
 /// `len` bytes that look random, different for each `seed`.
@@ -22,7 +24,7 @@ pub(crate) fn noise_at(seed: u64, offset: u64, bytes: &mut [u8]) {
 }
 
 pub(crate) fn signature(basis: &[u8]) -> Signature {
-    Signature::of(&mut &basis[..], basis.len() as u64).unwrap()
+    Signature::of(basis, basis.len() as u64, NonZeroUsize::MIN).unwrap()
 }
 
 /// The delta of `new`, pushed in windows of `window` bytes; one piece per push, then the last.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use coast_delta::Patcher;
 use coast_tree::{ContentHash, ContentHasher, DirHandle, Stat, Timestamp, clone_contents, hash_file};
-use coast_wire::limits::{MAX_DELTA_BYTES, MAX_WHOLE_BYTES};
-use coast_wire::{EntryKind, FileId, Frame, Time, ToReceiver, Update, messages};
+use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_WHOLE_BYTES};
+use coast_wire::{EntryKind, FileId, Frame, Piece, Time, ToReceiver, Update, messages};
 
 use super::Run;
-use super::decide::{Failure, Site};
+
 use super::lane::{Condition, Lane, OwnedPiece, Target, Turn};
-use super::parts::{FileState, LivePart, WantedWhat, checked_time};
+use super::parts::{FileState, LivePart, WantedEntry, WantedWhat, checked_time};
+use super::site::{Failure, Site};
 use super::staging::{Staged, set_file};
 use crate::error::EngineError;
 
@@ -66,7 +67,12 @@ impl Run<'_> {
                 self.or_fail(&part, file.index, done)
             }
             ToReceiver::Chunk { file, attempt, sequence, piece } => {
-                let (part, lane) = self.transfer_of(file)?;
+                match piece {
+                    Piece::Content(bytes) if bytes.len() > CHUNK_BYTES => return Err(TOO_LARGE),
+                    Piece::Delta(bytes) if bytes.len() > MAX_DELTA_BYTES => return Err(TOO_LARGE),
+                    _ => {}
+                }
+                let Some((part, lane)) = self.transfer_of(file)? else { return Ok(()) };
                 let turn = lane.deposit(attempt, sequence, &piece, self.stop).map_err(Failure::Run)?;
                 self.apply_pieces(&part, file.index, &lane, turn, hands)
             }
@@ -97,19 +103,25 @@ impl Run<'_> {
         let state = std::mem::replace(&mut *part.entries[file.index as usize].state(), FileState::Idle);
         let lane = match (state, what) {
             (FileState::Transfer(lane), Awaited::Content | Awaited::Anything) => lane,
-            (FileState::Hash, Awaited::Hash | Awaited::Anything) => Arc::new(Lane::new(None, 0, None)),
+            (FileState::Hash, Awaited::Hash | Awaited::Anything) => Arc::new(Lane::new(None, 0, None, 0)),
             _ => return Err(Failure::Run(UNASKED)),
         };
         Ok((part, lane))
     }
 
-    fn transfer_of(&self, file: FileId) -> Result<(Arc<LivePart>, Arc<Lane>), Failure> {
+    /// The transfer that a piece belongs to; none if that is over. A piece may come late: what ended the transfer, or a
+    /// later try, can have overtaken it among the workers.
+    fn transfer_of(&self, file: FileId) -> Result<Option<Transfer>, Failure> {
+        if self.parts.was_settled(file.part) {
+            return Ok(None);
+        }
         let part = self.part_of(file)?;
         let lane = match &*part.entries[file.index as usize].state() {
             FileState::Transfer(lane) => lane.clone(),
-            _ => return Err(Failure::Run(UNASKED)),
+            FileState::Idle => return Ok(None),
+            FileState::Hash => return Err(Failure::Run(UNASKED)),
         };
-        Ok((part, lane))
+        Ok(Some((part, lane)))
     }
 
     #[allow(clippy::too_many_arguments)] // The parts of one message.
@@ -136,18 +148,18 @@ impl Run<'_> {
             .map_err(|error| Failure::Entry("cannot open its directory", error))?;
         let entry = &part.entries[index as usize];
         let site = Site { part, index, entry, dir: Some(&dir), existing, observed_at: Timestamp::now() };
-        let (staged, mut file) = self.stage(&site)?;
+        let (staged, mut file) = self.stage(entry, existing.as_ref())?;
         file.write_all(content).map_err(|error| Failure::Entry("cannot write it", error))?;
         let came = Came { staged, file, literal_bytes: content.len() as u64, matched_bytes: 0 };
         self.finish_file(&site, &dir, came, hash, mtime)
     }
 
-    /// Makes the staged file.
-    fn stage(&self, site: &Site<'_>) -> Result<(Staged, File), Failure> {
+    /// Makes the staged file of an entry that shall take the place of `existing`.
+    fn stage(&self, entry: &WantedEntry, existing: Option<&Stat>) -> Result<(Staged, File), Failure> {
         let Some(staging) = &self.staging else {
             return Err(Failure::Run(EngineError::Protocol("it sent content in a dry run")));
         };
-        let wanted = self.attributes.wanted(site.entry, site.existing.as_ref());
+        let wanted = self.attributes.wanted(entry, existing);
         staging.file(wanted.mode.unwrap_or(0o600)).map_err(|error| Failure::Entry("cannot create it", error))
     }
 
@@ -191,49 +203,44 @@ impl Run<'_> {
     ) -> Result<(), Failure> {
         let entry = &part.entries[index as usize];
         while let Turn::Apply(mut target, piece) = turn {
-            let applied = hands
-                .directory(self, part)
-                .map_err(|error| Failure::Entry("cannot open its directory", error))
-                .and_then(|dir| {
-                    let observed_at = Timestamp::now();
-                    let site =
-                        Site { part, index, entry, dir: Some(&dir), existing: lane.existing, observed_at };
-                    match piece {
-                        OwnedPiece::Content(bytes) => self.write_content(&site, &mut target, &bytes),
-                        OwnedPiece::Delta(delta) => {
-                            self.write_delta(&site, &dir, lane, &mut target, &delta, &mut hands.patcher)
-                        }
-                        OwnedPiece::End { size, hash, mtime } => {
-                            lane.close();
-                            *entry.state() = FileState::Idle;
-                            self.release_signature(lane.signature_bytes);
-                            let target = std::mem::take(&mut *target);
-                            return self.end(&site, &dir, lane, target, size, hash, mtime).map(|()| true);
-                        }
-                    }
-                    .map(|()| false)
-                });
-            turn = match applied {
-                Ok(true) => return Ok(()),
-                Ok(false) => lane.next(target),
-                Err(Failure::Entry(doing, error)) => {
-                    // The rest of it is on its way and cannot be called back; it is settled with its end.
-                    self.report(part, index, doing, error)?;
-                    target.fail();
-                    lane.next(target)
+            let written = match piece {
+                OwnedPiece::Content(bytes) => self.write_content(entry, lane, &mut target, &bytes),
+                OwnedPiece::Delta(delta) => self.write_delta(part, entry, lane, &mut target, &delta, hands),
+                OwnedPiece::End { size, hash, mtime } => {
+                    lane.close();
+                    *entry.state() = FileState::Idle;
+                    self.release_signature(lane.signature_bytes);
+                    let ended = self.end(part, index, lane, *target, End { size, hash, mtime }, hands);
+                    return self.or_fail(part, index, ended);
                 }
-                Err(failure) => return Err(failure),
             };
+            if let Err(failure) = written {
+                let Failure::Entry(doing, error) = failure else { return Err(failure) };
+                // The rest of it is on its way and cannot be called back; it is settled with its end.
+                self.report(part, index, doing, error)?;
+                target.fail();
+            }
+            turn = lane.next(target);
         }
         Ok(())
     }
 
-    fn write_content(&self, site: &Site<'_>, target: &mut Box<Target>, bytes: &[u8]) -> Result<(), Failure> {
+    fn write_content(
+        &self,
+        entry: &WantedEntry,
+        lane: &Lane,
+        target: &mut Box<Target>,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
         if target.condition != Condition::Good {
             return Ok(());
         }
-        self.ensure_open(site, target)?;
-        target.check_growth(site, bytes.len() as u64)?;
+        self.ensure_open(entry, lane, target)?;
+        if bytes.len() as u64 > target.room(entry) {
+            return Err(Failure::Run(EngineError::Protocol(
+                "it sent far more of a file than it had announced",
+            )));
+        }
         if let Some((_, file)) = &mut target.output {
             file.write_all(bytes).map_err(|error| Failure::Entry("cannot write it", error))?;
         }
@@ -245,37 +252,35 @@ impl Run<'_> {
 
     fn write_delta(
         &self,
-        site: &Site<'_>,
-        dir: &DirHandle,
+        part: &LivePart,
+        entry: &WantedEntry,
         lane: &Lane,
         target: &mut Box<Target>,
         delta: &[u8],
-        patcher: &mut Patcher,
+        hands: &mut Hands,
     ) -> Result<(), Failure> {
-        if delta.len() > MAX_DELTA_BYTES {
-            return Err(Failure::Run(EngineError::Protocol("it sent a difference that is too large")));
-        }
         let Some(basis) = &lane.basis else {
             return Err(Failure::Run(EngineError::Protocol("it sent a difference to nothing")));
         };
         if target.condition != Condition::Good {
             return Ok(());
         }
-        self.ensure_open(site, target)?;
+        self.ensure_open(entry, lane, target)?;
         if target.basis.is_none() {
-            target.basis = self.reopen_basis(basis, dir, &site.entry.name).ok().flatten();
+            let dir = hands.directory(self, part);
+            target.basis = dir.and_then(|dir| self.reopen_basis(basis, &dir, &entry.name)).ok().flatten();
         }
         if target.basis.is_none() {
             // It is no longer what was signed: all of the file is asked for when the delta has ended.
             target.condition = Condition::Spoiled;
             return Ok(());
         }
-        let limit = target.room(site);
+        let limit = target.room(entry);
         let Target { basis: Some(basis_file), output: Some((_, file)), hasher, .. } = &mut **target else {
             return Ok(());
         };
         let mut out = HashingWriter { file, hasher, failed: None };
-        match patcher.patch(delta, basis_file, basis.identity.size, limit, &mut out) {
+        match hands.patcher.patch(delta, basis_file, basis.identity.size, limit, &mut out) {
             Ok(stats) => {
                 target.written += stats.output_bytes();
                 target.literal_bytes += stats.literal_bytes;
@@ -292,43 +297,49 @@ impl Run<'_> {
         }
     }
 
-    fn ensure_open(&self, site: &Site<'_>, target: &mut Box<Target>) -> Result<(), Failure> {
+    fn ensure_open(&self, entry: &WantedEntry, lane: &Lane, target: &mut Box<Target>) -> Result<(), Failure> {
         if target.output.is_none() {
-            target.output = Some(self.stage(site)?);
+            target.output = Some(self.stage(entry, lane.existing.as_ref())?);
         }
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments)] // The parts of one message.
+    /// All pieces of a file have come. Whatever fails here is settled by the caller: nothing more comes for this file.
     fn end(
         &self,
-        site: &Site<'_>,
-        dir: &DirHandle,
+        part: &Arc<LivePart>,
+        index: u32,
         lane: &Lane,
         target: Target,
-        size: u64,
-        hash: ContentHash,
-        mtime: Option<Time>,
+        end: End,
+        hands: &mut Hands,
     ) -> Result<(), Failure> {
+        let entry = &part.entries[index as usize];
         if target.condition == Condition::Failed {
-            return Ok(self.settle(site.part)?);
+            return Ok(self.settle(part)?);
         }
-        if target.condition == Condition::Good && target.written == size && target.hasher.finish() == hash {
+        if target.condition == Condition::Good
+            && target.written == end.size
+            && target.hasher.finish() == end.hash
+        {
             if let Some(basis) = &lane.basis {
                 self.forget_partial(basis);
             }
             let Target { output, literal_bytes, matched_bytes, .. } = target;
             // An empty file has no pieces.
-            let output = output.map_or_else(|| self.stage(site), Ok);
-            let finished = output.and_then(|(staged, file)| {
-                self.finish_file(site, dir, Came { staged, file, literal_bytes, matched_bytes }, hash, mtime)
-            });
-            return self.or_fail(site.part, site.index, finished);
+            let (staged, file) = output.map_or_else(|| self.stage(entry, lane.existing.as_ref()), Ok)?;
+            let dir = hands
+                .directory(self, part)
+                .map_err(|error| Failure::Entry("cannot open its directory", error))?;
+            let observed_at = Timestamp::now();
+            let site = Site { part, index, entry, dir: Some(&dir), existing: lane.existing, observed_at };
+            let came = Came { staged, file, literal_bytes, matched_bytes };
+            return self.finish_file(&site, &dir, came, end.hash, end.mtime);
         }
         if let Some(basis) = &lane.basis {
             // Weak sums that agreed by accident or by design, or a basis that changed: a delta is only a guess.
             self.forget_partial(basis);
-            return Ok(self.ask_again(site)?);
+            return Ok(self.ask_again(part, index, lane.existing, target.attempt.saturating_add(1))?);
         }
         Err(Failure::Run(EngineError::Protocol("it sent content that does not have its hash")))
     }
@@ -348,7 +359,7 @@ impl Run<'_> {
             if stat.size != size {
                 continue;
             }
-            let (staged, mut file) = self.stage(site)?;
+            let (staged, mut file) = self.stage(site.entry, site.existing.as_ref())?;
             let copied = clone_contents(&source, &file, size)
                 .and_then(|_| io::Seek::rewind(&mut file))
                 .and_then(|()| hash_file(&mut file, &mut Vec::new()));
@@ -376,6 +387,10 @@ impl Run<'_> {
     }
 }
 
+/// A file of a part, and how it comes.
+type Transfer = (Arc<LivePart>, Arc<Lane>);
+
+const TOO_LARGE: Failure = Failure::Run(EngineError::Protocol("it sent a piece of a file that is too large"));
 const UNASKED: EngineError = EngineError::Protocol("it sent what nobody had asked for");
 
 /// A file whose content has come.
@@ -384,6 +399,13 @@ struct Came {
     file: File,
     literal_bytes: u64,
     matched_bytes: u64,
+}
+
+/// What the last piece of a file says of it.
+struct End {
+    size: u64,
+    hash: ContentHash,
+    mtime: Option<Time>,
 }
 
 /// What a message must have been awaited as.
@@ -396,21 +418,12 @@ enum Awaited {
 
 impl Target {
     /// How many bytes more may be written.
-    fn room(&self, site: &Site<'_>) -> u64 {
-        let announced = match site.entry.what {
+    fn room(&self, entry: &WantedEntry) -> u64 {
+        let announced = match entry.what {
             WantedWhat::File { size, .. } => size,
             _ => 0,
         };
         announced.saturating_add(MAX_GROWTH_BYTES).saturating_sub(self.written)
-    }
-
-    fn check_growth(&self, site: &Site<'_>, bytes: u64) -> Result<(), Failure> {
-        if bytes > self.room(site) {
-            return Err(Failure::Run(EngineError::Protocol(
-                "it sent far more of a file than it had announced",
-            )));
-        }
-        Ok(())
     }
 }
 

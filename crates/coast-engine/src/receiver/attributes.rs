@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use coast_tree::{Kind, Stat, Timestamp};
+use coast_wire::limits::MAX_OWNER_NAMES;
 use coast_wire::{Options, OwnerName, Ownership};
 
 use super::LoginUser;
@@ -73,11 +74,19 @@ impl Attributes {
     }
 
     /// Learns the names of the sender's numbers.
-    pub(super) fn learn(&self, users: &[OwnerName<'_>], groups: &[OwnerName<'_>]) {
-        let mut map = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        map.extend(users.iter().filter_map(|owner| Some((owner.id, self.names.uid(owner.name)?))));
-        let mut map = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        map.extend(groups.iter().filter_map(|owner| Some((owner.id, self.names.gid(owner.name)?))));
+    pub(super) fn learn(&self, users: &[OwnerName<'_>], groups: &[OwnerName<'_>]) -> Result<(), EngineError> {
+        let learn = |numbers: &Mutex<HashMap<u32, u32>>,
+                     owners: &[OwnerName<'_>],
+                     ours: &dyn Fn(&[u8]) -> Option<u32>| {
+            let mut numbers = numbers.lock().unwrap_or_else(PoisonError::into_inner);
+            numbers.extend(owners.iter().filter_map(|owner| Some((owner.id, ours(owner.name)?))));
+            if numbers.len() > MAX_OWNER_NAMES {
+                return Err(EngineError::Protocol("it sent names of more owners than it may"));
+            }
+            Ok(())
+        };
+        learn(&self.users, users, &|name| self.names.uid(name))?;
+        learn(&self.groups, groups, &|name| self.names.gid(name))
     }
 
     /// What `entry` shall be where `existing` (if anything) is now.

@@ -253,6 +253,11 @@ impl State {
         self.dir.child(&staging)
     }
 
+    /// Removes what interrupted runs left.
+    pub(super) fn forget_partials(&self) -> io::Result<()> {
+        remove_tree(&self.dir, &name("partial"))
+    }
+
     /// Removes what only this run needed.
     pub(super) fn clean_up(&self) -> io::Result<()> {
         remove_tree(&self.dir, &name("staging"))?;

@@ -10,7 +10,8 @@ use coast_wire::{Event, ReceiverStats};
 use serde::{Deserialize, Serialize};
 
 use super::Run;
-use super::decide::{same_time, spill_failed};
+use super::change::same_time;
+use super::spill::spill_failed;
 use crate::error::EngineError;
 
 /// Attributes of a directory that have to wait until nothing changes in it any more.
@@ -37,8 +38,12 @@ impl Run<'_> {
         self.give_away()?;
         self.set_late_directories()?;
         self.cache.save();
+        let stats = *self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        if stats.failed == 0 && !self.source_errors.load(Ordering::Acquire) {
+            self.forget_partials();
+        }
         self.clean_up();
-        Ok(*self.stats.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(stats)
     }
 
     /// When in doubt nothing is deleted: what could not be read at the source looks extraneous here.

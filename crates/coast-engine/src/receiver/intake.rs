@@ -34,7 +34,7 @@ impl Run<'_> {
     fn take_message(&self, message: ToReceiver<'_>) -> Result<(), EngineError> {
         match message {
             ToReceiver::Root(entry) => self.look_at_root(&WantedEntry::root(entry)?)?,
-            ToReceiver::Owners { users, groups } => self.attributes.learn(&users, &groups),
+            ToReceiver::Owners { users, groups } => self.attributes.learn(&users, &groups)?,
             ToReceiver::Part(part) => {
                 let parent = part.parent;
                 let part = LivePart::check(part, self.rename.as_ref())?;
@@ -50,7 +50,6 @@ impl Run<'_> {
                     self.all_settled();
                 }
             }
-            ToReceiver::Event(event) => self.monitor.event(&event),
             ToReceiver::Alive => {}
             _ => return Err(EngineError::Protocol("it sent content out of place")),
         }

@@ -7,11 +7,12 @@
 use std::io;
 use std::path::Path;
 
-use coast_filter::{DirFilter, EntryKind as FilterKind, Filter, FilterError, RuleList, Side};
+use coast_filter::{DirFilter, Filter, FilterError, RuleList, Side};
 use coast_tree::{Kind, Name, RelPath, Root};
 
 use crate::error::EngineError;
-use crate::merge::{Above, TreeMergeFiles};
+use crate::filter_kind;
+use crate::merge::{TreeMergeFiles, Whose};
 
 /// The rules of a run.
 pub(super) struct Judge {
@@ -56,7 +57,7 @@ impl Judge {
 
     /// Whether an entry stays.
     pub(super) fn protects(filter: &DirFilter, name: &Name, kind: Kind, within: Within) -> bool {
-        let kind = if kind == Kind::Directory { FilterKind::Directory } else { FilterKind::Other };
+        let kind = filter_kind(kind);
         match within {
             Within::Kept => filter.excludes(name.as_bytes(), kind),
             Within::Removed => filter.excludes_in_removed_dir(name.as_bytes(), kind),
@@ -65,7 +66,7 @@ impl Judge {
 }
 
 fn files(root: &Root) -> TreeMergeFiles {
-    TreeMergeFiles::new(root.clone(), Above::Absent)
+    TreeMergeFiles::new(root.clone(), Whose::Receiver)
 }
 
 /// Rules that are wrong end the run; a file of them that cannot be read is a problem of its directory.

@@ -8,16 +8,20 @@
 
 mod apply;
 mod attributes;
+mod change;
 mod decide;
 mod destination;
 mod extraneous;
+mod file;
 mod finish;
 mod intake;
 mod judge;
 mod lane;
 mod parts;
 mod place;
+mod signature_window;
 mod signing;
+mod site;
 mod spill;
 mod staging;
 
@@ -27,7 +31,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root};
+use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root, Timestamp};
 use coast_wire::{
     Change, Class, Event, Frame, FrameReader, Itemize, LevelControl, Options, Pack, ProblemKind, Ready,
     ReceiverStats, ToReceiver, ToSender, messages,
@@ -50,9 +54,9 @@ pub(crate) use destination::{LOCK, hidden_name};
 use extraneous::Extraneous;
 use finish::LateDirectory;
 use judge::Judge;
-use parts::Parts;
+use parts::{LivePart, Parts};
 use place::Deferred;
-use signing::SignatureWindow;
+use signature_window::SignatureWindow;
 use spill::Spill;
 use staging::Staging;
 
@@ -228,9 +232,7 @@ impl Receiver {
         let ready = Ready { uid: rustix::process::geteuid().as_raw(), confined };
         run.tell(&ToSender::Ready(ready)).map_err(|Stopped| EngineError::Disconnected)?;
         std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| run.work());
-            }
+            let working: Vec<_> = (0..workers.get()).map(|_| scope.spawn(|| run.work())).collect();
             scope.spawn(|| {
                 if let Err(error) = run.take_in(frames) {
                     stop.fail(error);
@@ -242,6 +244,10 @@ impl Receiver {
             }
             let result = match stop.take_failure() {
                 Some(error) => {
+                    // Each has a file in its hands, which is to be kept, and none may stage another one now.
+                    for worker in working {
+                        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                    }
                     run.abandon();
                     Err(error)
                 }
@@ -313,14 +319,18 @@ struct Run<'a> {
     judge: Option<Judge>,
     cache: Cache,
     clock_step: Option<ClockStep>,
+    /// When the run began, by the clock of the destination's file system; none in a dry run.
+    began: Option<Timestamp>,
     outbox: &'a Outbox,
     monitor: &'a dyn Monitor,
     stop: &'a Stop,
     parts: Parts,
+    /// How many threads work.
+    workers: NonZeroUsize,
     work: (QueueEnd<Work>, Queue<Work>),
     content: (QueueEnd<Frame>, Queue<Frame>),
     settled: (QueueEnd<()>, Queue<()>),
-    signatures: SignatureWindow,
+    signatures: SignatureWindow<(Arc<LivePart>, u32)>,
     deferred: Spill<Deferred>,
     in_the_way: Spill<Deferred>,
     extraneous: Spill<Extraneous>,
@@ -337,7 +347,7 @@ impl<'a> Run<'a> {
     fn new(
         receiver: Receiver,
         options: Options,
-        workers: usize,
+        workers: NonZeroUsize,
         outbox: &'a Outbox,
         monitor: &'a dyn Monitor,
         stop: &'a Stop,
@@ -371,6 +381,8 @@ impl<'a> Run<'a> {
         });
         let clock_step = state_dir.and_then(|dir| ClockStep::measure(dir, &name("clock")).ok());
         let lists = staging.as_ref().map(Staging::dir);
+        // Made just now, and on the file system of the workspace.
+        let began = lists.map(|dir| dir.stat_self().map(|stat| stat.ctime)).transpose().map_err(failed)?;
         Ok(Self {
             root: destination.root,
             rename: destination.rename,
@@ -388,14 +400,16 @@ impl<'a> Run<'a> {
             judge,
             cache,
             clock_step,
+            began,
             outbox,
             monitor,
             stop,
             parts: Parts::default(),
+            workers,
             work: unbounded(),
-            content: bounded(workers * QUEUED_FRAMES),
+            content: bounded(workers.get() * QUEUED_FRAMES),
             settled: bounded(1),
-            signatures: SignatureWindow::default(),
+            signatures: SignatureWindow::new(),
             source_errors: AtomicBool::new(false),
             some_paths: config.some_paths,
             stats: Mutex::default(),

@@ -9,7 +9,9 @@ use coast_tree::{
 use serde::{Deserialize, Serialize};
 
 use super::Run;
-use super::decide::{Failure, Site, is_same_content, spill_failed};
+use super::file::is_same_content;
+use super::site::{Failure, Site};
+use super::spill::spill_failed;
 use super::staging::Staged;
 use crate::error::EngineError;
 
@@ -107,18 +109,19 @@ impl Run<'_> {
             let path = RelPath::new(&item.path).map_err(|error| spill_failed(io::Error::other(error)))?;
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
             let staged = staging.adopt(own(&item.staged)?);
-            let placed = root.dir(&parent).and_then(|dir| {
-                let before = staged.stat()?;
-                make_way(&dir, &name)?;
-                staged.place(&dir, &name)?;
+            let placed = (|| {
+                let dir = root.dir(&parent).map_err(|error| ("cannot open its directory", error))?;
+                let before = staged.stat().map_err(|error| ("cannot read what was received of it", error))?;
+                make_way(&dir, &name).map_err(|error| ("cannot make way for it", error))?;
+                staged.place(&dir, &name).map_err(|error| ("cannot move it into place", error))?;
                 Ok((dir, before))
-            });
+            })();
             match (placed, item.hash) {
                 (Ok((dir, Some(before))), Some(hash)) => {
                     self.remember_late(&parent, &dir, name, ContentHash::from_bytes(hash), &before);
                 }
                 (Ok(_), _) => {}
-                (Err(error), _) => self.problem(&item.path, "cannot make way for it", &error),
+                (Err((doing, error)), _) => self.problem(&item.path, doing, &error),
             }
         }
         Ok(())

@@ -1,89 +1,66 @@
-//! Signatures of what is there already, so that only differences have to come; and the window that bounds them.
+//! Signatures of what is there already, so that only differences have to come; and what interrupted runs left.
 
-use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use coast_delta::Signature;
+use coast_delta::{ReadAt, Signature};
 use coast_tree::{DirHandle, FileIdentity, Kind, Name};
-use coast_wire::limits::{MAX_DIFF_BLOCK_BYTES, SIGNATURE_WINDOW_BYTES};
+use coast_wire::limits::MAX_DIFF_BLOCK_BYTES;
 use coast_wire::{Need, ToSender, Want};
 
 use super::Run;
-use super::decide::{Failure, Site, Work, full_path};
+use super::decide::Work;
 use super::destination::keep_partial;
 use super::lane::{Basis, BasisPlace, Lane};
 use super::parts::{FileState, LivePart};
+use super::site::{Failure, Site, full_path};
+use crate::stop::{Stop, Stopped};
 
 /// Less than this of an interrupted file is not worth keeping.
 const MIN_PARTIAL_BYTES: u64 = 1 << 20;
 
-/// How many bytes of signatures wait for their deltas.
-#[derive(Default)]
-pub(super) struct SignatureWindow {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    used: usize,
-    /// What has to be signed when there is room. Bounded by the sender's window.
-    waiting: VecDeque<(Arc<LivePart>, u32)>,
-}
-
-impl SignatureWindow {
-    /// Takes room, or remembers who wanted it. A worker never waits here: it may be the one who makes room.
-    fn take(&self, bytes: usize, part: &Arc<LivePart>, index: u32) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.used > 0 && state.used + bytes > SIGNATURE_WINDOW_BYTES {
-            state.waiting.push_back((part.clone(), index));
-            return false;
-        }
-        state.used += bytes;
-        true
-    }
-
-    fn release(&self, bytes: usize) -> Option<(Arc<LivePart>, u32)> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.used = state.used.saturating_sub(bytes);
-        state.waiting.pop_front()
-    }
-}
-
 impl Run<'_> {
-    /// Makes a signature of what is there of a file, and asks for the difference.
-    pub(super) fn sign(&self, site: &Site<'_>) -> Result<(), Failure> {
-        let Some((mut file, basis)) = self.open_basis(site) else { return Ok(self.ask_again(site)?) };
+    /// Makes a signature of what is there of a file, and asks for the difference. `granted` bytes of the window are this
+    /// file's already; they are given back unless the signature goes out.
+    pub(super) fn sign(&self, site: &Site<'_>, granted: &mut usize) -> Result<(), Failure> {
+        let (part, index) = (site.part, site.index);
+        let basis = self
+            .open_basis(site)
+            .filter(|(_, basis)| coast_delta::block_size(basis.identity.size) <= MAX_DIFF_BLOCK_BYTES);
+        let Some((file, basis)) = basis else { return Ok(self.ask_again(part, index, site.existing, 0)?) };
         let length = basis.identity.size;
-        if coast_delta::block_size(length) > MAX_DIFF_BLOCK_BYTES {
-            return Ok(self.ask_again(site)?);
-        }
         let bytes = Signature::byte_len(length);
-        if !self.signatures.take(bytes, site.part, site.index) {
-            return Ok(());
-        }
-        let signature = match Signature::of(&mut file, length) {
-            Ok(signature) => signature,
-            Err(error) => {
-                self.release_signature(bytes);
-                return Err(Failure::Entry("cannot read what is there", error));
+        if *granted != bytes {
+            // Its first turn, or the basis has changed while it waited.
+            self.release_signature(std::mem::take(granted));
+            if !self.signatures.take(bytes, || (part.clone(), index)) {
+                return Ok(());
             }
+            *granted = bytes;
+        }
+        let signature = match Signature::of(&UntilStopped { file, stop: self.stop }, length, self.workers) {
+            Ok(signature) => signature,
+            Err(_) if self.stop.is_stopped() => return Err(Stopped.into()),
+            Err(error) => return Err(Failure::Entry("cannot read what is there", error)),
         };
-        *site.entry.state() = FileState::Transfer(Arc::new(Lane::new(Some(basis), bytes, site.existing)));
-        let needs = vec![Need { index: site.index, want: Want::Delta(signature.as_bytes()) }];
-        Ok(self.tell(&ToSender::Needs { part: site.part.id, needs })?)
+        *granted = 0;
+        *site.entry.state() = FileState::Transfer(Arc::new(Lane::new(Some(basis), bytes, site.existing, 0)));
+        let needs = vec![Need { index, want: Want::Delta(signature.as_bytes()) }];
+        Ok(self.tell(&ToSender::Needs { part: part.id, needs })?)
     }
 
     /// The delta to a signature has come, or never will.
     pub(super) fn release_signature(&self, bytes: usize) {
-        if bytes > 0
-            && let Some((part, index)) = self.signatures.release(bytes)
-        {
-            self.enqueue(Work::Sign(part, index));
+        if bytes == 0 {
+            return;
+        }
+        for (granted, (part, index)) in self.signatures.release(bytes) {
+            self.enqueue(Work::Sign { part, index, granted });
         }
     }
 
-    fn open_basis(&self, site: &Site<'_>) -> Option<(std::fs::File, Basis)> {
+    fn open_basis(&self, site: &Site<'_>) -> Option<(File, Basis)> {
         let partial = self.partial_dir().and_then(|dir| {
             let key = partial_key(&site.path());
             let (file, stat) = dir.open_file(&key).ok()?;
@@ -107,7 +84,7 @@ impl Run<'_> {
         basis: &Basis,
         dir: &DirHandle,
         name: &Name,
-    ) -> io::Result<Option<std::fs::File>> {
+    ) -> io::Result<Option<File>> {
         let (file, stat) = match &basis.place {
             BasisPlace::Destination => dir.open_file(name)?,
             BasisPlace::Partial(key) => match self.partial_dir() {
@@ -137,6 +114,14 @@ impl Run<'_> {
         }
     }
 
+    /// Removes what interrupted runs left of any file: every file is whole now, or is no longer wanted.
+    pub(super) fn forget_partials(&self) {
+        if let Some(state) = &self.state {
+            // What stays would be the basis of another run, and checked like any.
+            let _ = state.forget_partials();
+        }
+    }
+
     /// Keeps what arrived of large files.
     pub(super) fn keep_partials(&self, parts: &[Arc<LivePart>]) {
         let (Some(state), Some(staging)) = (&self.state, &self.staging) else { return };
@@ -156,6 +141,21 @@ impl Run<'_> {
                 }
             }
         }
+    }
+}
+
+/// A basis that can no longer be read when the run has stopped: signing a large one may take minutes.
+struct UntilStopped<'a> {
+    file: File,
+    stop: &'a Stop,
+}
+
+impl ReadAt for UntilStopped<'_> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.stop.is_stopped() {
+            return Err(io::Error::other("the run was stopped"));
+        }
+        self.file.read_at(buf, offset)
     }
 }
 

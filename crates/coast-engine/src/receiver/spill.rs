@@ -9,6 +9,8 @@ use coast_tree::{DirHandle, Name};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::error::EngineError;
+
 /// Bytes of one item at most; ours are a few paths.
 const MAX_ITEM_BYTES: usize = 1 << 20;
 
@@ -163,6 +165,11 @@ fn read_length(reader: &mut impl Read) -> io::Result<usize> {
     reader.read_exact(&mut length)?;
     let length = u32::from_le_bytes(length) as usize;
     if length > MAX_ITEM_BYTES { Err(io::ErrorKind::InvalidData.into()) } else { Ok(length) }
+}
+
+/// What a list that cannot be kept means for the run.
+pub(super) fn spill_failed(error: io::Error) -> EngineError {
+    EngineError::FileIo { doing: "keeping a list in the private state directory".to_owned(), error }
 }
 
 #[cfg(test)]

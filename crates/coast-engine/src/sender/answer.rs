@@ -1,10 +1,11 @@
 //! Answers what the receiver needs: reads, hashes and packs small files together; large ones are streamed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use coast_delta::{Signature, SignatureError};
 use coast_tree::{ContentHash, DirHandle, FileIdentity, Timestamp};
-use coast_wire::limits::{MAX_SIGNATURE_BYTES, MAX_WHOLE_BYTES, PACK_BYTES};
+use coast_wire::limits::{MAX_SIGNATURE_BYTES, MAX_WHOLE_BYTES, PACK_BYTES, SIGNATURE_WINDOW_BYTES};
 use coast_wire::{Class, Compressor, FileId, Gone, Need, Pack, ProblemKind, ToReceiver, Want, WholeError};
 use serde::Serialize;
 
@@ -33,12 +34,56 @@ pub(super) struct Job {
 enum Task {
     Hash,
     Content,
-    Delta(Vec<u8>),
+    Delta(HeldSignature),
+}
+
+/// A signature whose delta was not made yet.
+pub(super) struct HeldSignature {
+    bytes: Vec<u8>,
+    held: SignatureBytes,
+}
+
+/// Bytes of signatures that are held.
+#[derive(Clone, Default)]
+pub(super) struct SignatureBytes(Arc<AtomicUsize>);
+
+impl SignatureBytes {
+    /// Takes in a signature. The receiver, which counts one until its delta has arrived, has a window for them in which
+    /// one always finds room; what is beyond that it may not send.
+    fn hold(&self, signature: &[u8]) -> Result<HeldSignature, EngineError> {
+        if signature.len() > MAX_SIGNATURE_BYTES {
+            return Err(EngineError::Protocol("it sent a signature that is too large"));
+        }
+        let before = self.0.fetch_add(signature.len(), Ordering::AcqRel);
+        let held = HeldSignature { bytes: signature.to_vec(), held: self.clone() };
+        if before > SIGNATURE_WINDOW_BYTES {
+            return Err(EngineError::Protocol("it sent more signatures at once than it may"));
+        }
+        Ok(held)
+    }
+}
+
+impl HeldSignature {
+    pub(super) fn check(&mut self) -> Result<Signature, SignatureError> {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.held.0.fetch_sub(bytes.len(), Ordering::AcqRel);
+        Signature::from_bytes(bytes)
+    }
+}
+
+impl Drop for HeldSignature {
+    fn drop(&mut self) {
+        self.held.0.fetch_sub(self.bytes.len(), Ordering::AcqRel);
+    }
 }
 
 impl Job {
     /// Checks needs and splits them into jobs.
-    pub(super) fn group(part: Arc<OfferedPart>, needs: Vec<Need<'_>>) -> Result<Vec<Self>, EngineError> {
+    pub(super) fn group(
+        part: Arc<OfferedPart>,
+        needs: Vec<Need<'_>>,
+        held: &SignatureBytes,
+    ) -> Result<Vec<Self>, EngineError> {
         let mut jobs = Vec::with_capacity(needs.len().div_ceil(GROUP));
         let mut group = Vec::new();
         for Need { index, want } in needs {
@@ -51,10 +96,7 @@ impl Job {
             let task = match want {
                 Want::Hash => Task::Hash,
                 Want::Content => Task::Content,
-                Want::Delta(signature) if signature.len() <= MAX_SIGNATURE_BYTES => {
-                    Task::Delta(signature.to_vec())
-                }
-                Want::Delta(_) => return Err(EngineError::Protocol("it sent a signature that is too large")),
+                Want::Delta(signature) => Task::Delta(held.hold(signature)?),
             };
             group.push((index, task));
             if group.len() == GROUP {
@@ -189,7 +231,7 @@ impl Answerer<'_> {
         };
         let path = part.path.join(&part.entries[id.index as usize].name);
         self.run.problem(path.as_ref().map_or(part.path.as_bytes(), |path| path.as_bytes()), kind, text);
-        file.asked.store(false, Ordering::Release);
+        file.answered();
         self.push(&ToReceiver::Gone { file: id, reason })
     }
 
@@ -214,7 +256,7 @@ impl Answerer<'_> {
             let before = FileIdentity::from(&stat);
             let times = self.run.options.times;
             // Free for the next question as soon as the answer may be on its way.
-            file.asked.store(false, Ordering::Release);
+            file.answered();
             let packed = self.pack.whole(id, length, |buffer| -> Result<_, Failure> {
                 let start = buffer.len();
                 // Room for one byte more shows a file that grew.
@@ -234,14 +276,11 @@ impl Answerer<'_> {
                 if buffer.len() != start + length || FileIdentity::from(&after) != before {
                     return Err(changing());
                 }
-                let hash = match file.known_hash {
-                    Some(hash) if file.identity == before => hash,
-                    _ => {
-                        let hash = ContentHash::of(&buffer[start..]);
-                        file.found(before, hash, observed_at);
-                        hash
-                    }
-                };
+                // Of what was read, never a remembered one: a write through a memory map may leave the identity as it was.
+                let hash = ContentHash::of(&buffer[start..]);
+                if file.known_hash != Some(hash) || file.identity != before {
+                    file.found(before, hash, observed_at);
+                }
                 Ok((*hash.as_bytes(), times.then(|| wire_time(stat.mtime))))
             });
             match packed {
@@ -334,9 +373,4 @@ impl Answerer<'_> {
 
 pub(super) fn changing() -> Failure {
     Failure::Gone(Gone::Changing, "it changed each time it was read".to_owned())
-}
-
-/// Frees a file for the next question.
-pub(super) fn answered(asked: &AtomicBool) {
-    asked.store(false, Ordering::Release);
 }

@@ -15,10 +15,10 @@ mod window;
 use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coast_filter::{EntryKind, Filter, FilterError, NoMergeFiles, RuleList, Side};
+use coast_filter::{Filter, FilterError, NoMergeFiles, RuleList, Side};
 use coast_tree::{Kind, Listed, Root};
 use coast_wire::{
     Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats,
@@ -28,13 +28,13 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::cache::{Cache, Remember};
 use crate::error::EngineError;
-use crate::merge::{Above, TreeMergeFiles};
+use crate::merge::{TreeMergeFiles, Whose};
 use crate::monitor::{Monitor, Progress, add};
 use crate::outbox::{Outbox, Pace};
 use crate::stop::{Stop, Stopped};
-use crate::{Cancel, threads};
+use crate::{Cancel, filter_kind, threads};
 
-use answer::{HandedOver, Job};
+use answer::{HandedOver, Job, SignatureBytes};
 use offer::{Offers, Walker};
 pub use source::Source;
 use window::Window;
@@ -120,7 +120,7 @@ pub fn send(
     monitor: &dyn Monitor,
     cancel: &Cancel,
 ) -> Result<RunReport, EngineError> {
-    let threads = threads(config.threads);
+    let threads = threads(config.threads).get();
     let stop = Stop::new();
     cancel.on_cancel({
         let stop = stop.clone();
@@ -145,12 +145,14 @@ pub fn send(
     monitor.started(&progress);
     let run = Run {
         root: located.root,
+        absolute: located.absolute,
         options,
         outbox,
         level,
         window: Window::new(stop.clone()),
         offers: Offers::new(),
         cache: Cache::open(config.cache.as_deref(), remember),
+        signatures: SignatureBytes::default(),
         jobs,
         queued_jobs,
         seals: crossbeam_channel::bounded(threads),
@@ -167,7 +169,6 @@ pub fn send(
         pack.seal(None)?
     };
 
-    let mut received = 0;
     let wrote = std::thread::scope(|scope| {
         let (run, alive) = (&run, &alive[..]);
         let writing = scope.spawn(move || {
@@ -188,7 +189,7 @@ pub fn send(
             scope.spawn(|| run.work());
         }
         scope.spawn(|| Walker::new(run, filter, located.selection).walk(threads));
-        received = run.read(reader);
+        run.read(reader);
         writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     if let Some(error) = run.stop.take_failure() {
@@ -202,18 +203,22 @@ pub fn send(
     run.cache.save();
     let sender = *run.stats.lock().unwrap_or_else(PoisonError::into_inner);
     let wire_sent_bytes = run.progress.wire_sent_bytes.load(Ordering::Relaxed);
-    Ok(RunReport { sender, receiver, ready, wire_sent_bytes, wire_received_bytes: received })
+    let wire_received_bytes = run.progress.wire_received_bytes.load(Ordering::Relaxed);
+    Ok(RunReport { sender, receiver, ready, wire_sent_bytes, wire_received_bytes })
 }
 
 /// Everything that the threads of a sending run share.
 struct Run<'a> {
     root: Root,
+    /// Where the root is.
+    absolute: PathBuf,
     options: Options,
     outbox: Outbox,
     level: Option<Arc<LevelControl>>,
     window: Window,
     offers: Offers,
     cache: Cache,
+    signatures: SignatureBytes,
     jobs: Sender<Job>,
     queued_jobs: Receiver<Job>,
     /// Chunks of large files that wait to be compressed by whoever has time.
@@ -227,6 +232,18 @@ struct Run<'a> {
     stop: Stop,
 }
 
+/// Counts what is read as it comes, also of a frame that takes long.
+struct Counted<'a, R> {
+    stream: R,
+    bytes: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.read(buffer).inspect(|&count| add(self.bytes, count as u64))
+    }
+}
+
 /// What the receiver said of itself.
 #[derive(Default)]
 struct Outcome {
@@ -235,15 +252,15 @@ struct Outcome {
 }
 
 impl Run<'_> {
-    /// Takes the receiver's messages until the last one, or until the stream ends; returns the bytes read.
-    fn read(&self, stream: impl Read) -> u64 {
-        let mut reader = FrameReader::new(stream);
+    /// Takes the receiver's messages until the last one, or until the stream ends.
+    fn read(&self, stream: impl Read) {
+        let mut reader = FrameReader::new(Counted { stream, bytes: &self.progress.wire_received_bytes });
         loop {
             let result = match reader.next_frame() {
-                Ok(Some(frame)) => frame.decode().map_err(EngineError::from).and_then(|payload| {
-                    add(&self.progress.wire_received_bytes, payload.len() as u64);
-                    messages(&payload).try_for_each(|message| self.handle(message?))
-                }),
+                Ok(Some(frame)) => frame
+                    .decode()
+                    .map_err(EngineError::from)
+                    .and_then(|payload| messages(&payload).try_for_each(|message| self.handle(message?))),
                 Ok(None) => break,
                 Err(error) => Err(error.into()),
             };
@@ -256,7 +273,6 @@ impl Run<'_> {
             }
         }
         self.stop.finish();
-        reader.wire_bytes()
     }
 
     fn handle(&self, message: ToSender<'_>) -> Result<(), EngineError> {
@@ -264,7 +280,7 @@ impl Run<'_> {
             ToSender::Ready(ready) => self.outcome().ready = Some(ready),
             ToSender::Needs { part, needs } => {
                 let part = self.offers.get(part)?;
-                for group in Job::group(part, needs)? {
+                for group in Job::group(part, needs, &self.signatures)? {
                     // The receiving end lives as long as the run.
                     let _ = self.jobs.send(group);
                 }
@@ -339,15 +355,12 @@ impl SenderConfig {
         let located = self.source.locate()?;
         let source::Selection::Only(name) = &located.selection else { return Ok(false) };
         let Ok(dir) = located.root.handle().child(name) else { return Ok(true) };
-        let files = TreeMergeFiles::new(located.root.clone(), Above::Read);
+        let files = TreeMergeFiles::new(located.root.clone(), Whose::Sender(located.absolute.clone()));
         let rules = |error: FilterError| EngineError::Rule(error.to_string());
         let filter = compile(&self.rules, &located)?.root(&NoMergeFiles).map_err(rules)?;
         let filter = filter.enter(name.as_bytes(), &files).map_err(rules)?;
         let Ok(listed) = dir.list() else { return Ok(false) };
-        let sent = |entry: &Listed| {
-            let kind = if entry.kind == Kind::Directory { EntryKind::Directory } else { EntryKind::Other };
-            !filter.excludes(entry.name.as_bytes(), kind)
-        };
+        let sent = |entry: &Listed| !filter.excludes(entry.name.as_bytes(), filter_kind(entry.kind));
         Ok(!listed.iter().any(sent))
     }
 
@@ -364,10 +377,10 @@ impl SenderConfig {
                 let stat = located.root.handle().stat(name);
                 let Ok(Some(stat)) = stat else { return Ok(false) };
                 let directory = stat.kind == Kind::Directory;
-                let kind = if directory { EntryKind::Directory } else { EntryKind::Other };
                 let rules =
                     filter.root(&NoMergeFiles).map_err(|error| EngineError::Rule(error.to_string()))?;
-                (directory && !self.options.recursive) || rules.excludes(name.as_bytes(), kind)
+                (directory && !self.options.recursive)
+                    || rules.excludes(name.as_bytes(), filter_kind(stat.kind))
             }
         })
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use coast_filter::{DirFilter, EntryKind as FilterKind, Filter, FilterError, NoMergeFiles};
+use coast_filter::{DirFilter, Filter, FilterError, NoMergeFiles};
 use coast_tree::{
     ClockStep, ContentHash, DirHandle, FileIdentity, Kind, Listed, Name, Record, RelPath, Stat, Timestamp,
     Visit, walk,
@@ -17,11 +17,11 @@ use coast_wire::{Class, Entry, Event, OwnerName, Pack, Part, ProblemKind, Range,
 use super::Run;
 use super::source::Selection;
 use crate::error::EngineError;
-use crate::merge::{self, TreeMergeFiles};
+use crate::merge::{TreeMergeFiles, Whose};
 use crate::monitor::add;
 use crate::names::OwnerNames;
 use crate::stop::Stopped;
-use crate::wire_time;
+use crate::{filter_kind, wire_time};
 
 /// Bytes of names and targets at which a part is closed, far below what a frame may hold.
 const PART_BYTES: usize = 1 << 20;
@@ -53,6 +53,16 @@ pub(super) struct OfferedFile {
     pub(super) found_hash: OnceLock<(FileIdentity, ContentHash)>,
     /// Whether the receiver waits for an answer. It may ask again only then.
     pub(super) asked: AtomicBool,
+    /// How often it was begun to be sent in pieces. Never the same number twice, so that pieces of an earlier try which
+    /// come late are known.
+    pub(super) attempts: AtomicU32,
+}
+
+impl OfferedFile {
+    /// Free for the next question.
+    pub(super) fn answered(&self) {
+        self.asked.store(false, Ordering::Release);
+    }
 }
 
 impl OfferedPart {
@@ -140,7 +150,7 @@ struct Found {
 
 impl<'a> Walker<'a> {
     pub(super) fn new(run: &'a Run<'a>, filter: Filter, selection: Selection) -> Self {
-        let files = TreeMergeFiles::new(run.root.clone(), merge::Above::Read);
+        let files = TreeMergeFiles::new(run.root.clone(), Whose::Sender(run.absolute.clone()));
         let names = (run.options.owner || run.options.group).then(OwnerNames::load);
         Self { run, filter, selection, files, names, told_owners: Mutex::default() }
     }
@@ -375,6 +385,7 @@ impl<'a> Walker<'a> {
                         known_hash: entry.hash,
                         found_hash: OnceLock::new(),
                         asked: AtomicBool::new(false),
+                        attempts: AtomicU32::new(0),
                     }),
                 })
                 .collect(),
@@ -469,8 +480,4 @@ fn what(entry: &Found) -> What<'_> {
         Kind::CharDevice => What::CharDevice(entry.stat.rdev),
         Kind::BlockDevice => What::BlockDevice(entry.stat.rdev),
     }
-}
-
-fn filter_kind(kind: Kind) -> FilterKind {
-    if kind == Kind::Directory { FilterKind::Directory } else { FilterKind::Other }
 }

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::sync::atomic::Ordering;
 
 use coast_delta::{Differ, Signature};
 use coast_tree::{ContentHash, ContentHasher, DirHandle, FileIdentity, Name, Timestamp};
 use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_DIFF_BLOCK_BYTES};
 use coast_wire::{FileId, Gone, Piece, ToReceiver};
 
-use super::answer::{ATTEMPTS, Answerer, Failure, answered, changing};
+use super::answer::{ATTEMPTS, Answerer, Failure, HeldSignature, changing};
 use super::offer::OfferedFile;
 use super::under_way::UnderWay;
 use crate::monitor::add;
@@ -45,7 +46,7 @@ impl Answerer<'_> {
                 let hash = hasher.finish();
                 file.found(before, hash, observed_at);
                 self.run.count(|stats| stats.hashed_files += 1);
-                answered(&file.asked);
+                file.answered();
                 self.push(&ToReceiver::Hash { file: id, hash: *hash.as_bytes() })?;
                 return Ok(());
             }
@@ -60,20 +61,21 @@ impl Answerer<'_> {
         name: &Name,
         id: FileId,
         file: &OfferedFile,
-        signature: Option<Vec<u8>>,
+        signature: Option<HeldSignature>,
     ) -> Result<(), Failure> {
-        let signature = match signature.map(Signature::from_bytes).transpose() {
+        let signature = match signature.map(|mut signature| signature.check()).transpose() {
             Ok(signature) => signature,
             Err(_) => {
                 self.run.stop.fail(crate::EngineError::Protocol("it sent a signature that is none"));
                 return Err(Failure::Stopped);
             }
         };
-        for attempt in 0..ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             let observed_at = Timestamp::now();
             let (mut opened, stat) = dir.open_file(name)?;
             let before = FileIdentity::from(&stat);
             let under_way = UnderWay::new(self.run.stop.clone());
+            let attempt = file.attempts.fetch_add(1, Ordering::Relaxed);
             let mut chunks = Chunks { id, attempt, sequence: 0, under_way };
             let sent = match &signature {
                 None => self.contents(&mut chunks, &mut opened, before.size),
@@ -88,7 +90,7 @@ impl Answerer<'_> {
                 continue;
             }
             file.found(before, hash, observed_at);
-            answered(&file.asked);
+            file.answered();
             let mtime = self.run.options.times.then(|| wire_time(stat.mtime));
             self.chunk(&mut chunks, Piece::End { size, hash: *hash.as_bytes(), mtime })?;
             self.flush()?;

@@ -152,8 +152,8 @@ fn every_message_names_file_line_field_and_what_is_allowed() {
             "Coastfile:5: [remote] shell_image is \"\"; it must be the name of an image, such as \"shop-shell:latest\"",
         ),
         (
-            "shell_network = \"none\"",
-            "Coastfile:5: [remote] shell_network is \"none\"; it must be \"bridge\", \"host\", or the name of a Docker network",
+            "shell_network = \"no net\"",
+            "Coastfile:5: [remote] shell_network is \"no net\"; it must be \"bridge\", \"host\", or the name of a Docker network",
         ),
         ("shell_network = 1.5", "Coastfile:5: [remote] shell_network is a number; it must be a string"),
     ] {

@@ -219,7 +219,8 @@ impl Monitor for Remembering<'_> {
     fn event(&self, event: &Event<'_>) {
         if let (Event::Changed { path, change }, Some(listing)) = (event, self.listing)
             && change.new
-            && !path.is_empty()
+            // The workspace itself.
+            && *path != b"."
         {
             listing.add(path);
         }

@@ -146,3 +146,6 @@ impl<'a> Lifecycle<'a> {
         Ok(Remotes::load(self.places)?.get(&record.remote)?.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,9 @@ impl Lifecycle<'_> {
 impl Work<'_> {
     /// Removes everything that the record speaks of, and the record at last.
     pub(super) fn remove(&mut self, force: bool) -> Result<(), LifecycleError> {
-        self.begin(Step::EndSession)?;
+        if self.record.container.is_some() {
+            self.begin(Step::EndSession)?;
+        }
         if let Err(failure) = self.end_following(Extent::Everything)? {
             if !force {
                 let hint = format!(

@@ -33,7 +33,9 @@ impl Lifecycle<'_> {
 impl Work<'_> {
     /// Stops the instance, also when something is left behind: the record says so, and the next `stop` tries again.
     pub(super) fn stop(&mut self) -> Result<Result<(), Failure>, LifecycleError> {
-        self.begin(Step::EndSession)?;
+        if self.record.container.is_some() {
+            self.begin(Step::EndSession)?;
+        }
         let ended = self.end_following(Extent::Access)?;
         self.record.following = match self.record.following {
             Following::BulkOnly => Following::BulkOnly,
