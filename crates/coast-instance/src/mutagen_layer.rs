@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use coast_mutagen::{
     Docker, DockerEnvironment, Endpoint, EndpointState, Ensured, Interrupt, MutagenError, RemoteAccess,
-    SessionSpec, SessionState, Shell, ShellSpec, Status, Zeroizing,
+    SessionSpec, SessionState, Shell, ShellSpec, Status, Zeroizing, shell_labels,
 };
 use coast_sync::{Cancel, IdentityUsed};
 
@@ -103,8 +103,11 @@ impl Continuous for MutagenLayer {
     ) -> Result<(), ContinuousError> {
         let docker = self.docker(cancel)?;
         let name = container_name(id);
-        let Some(shell) = docker.find_shell(&name)? else { return Ok(()) };
         let (project, instance) = (id.project.as_str(), id.instance.as_str());
+        // The one that a killed command asked for may still be on its way.
+        let Some(shell) = docker.settled_shell(&name, shell_labels(project, instance))? else {
+            return Ok(());
+        };
         let running = shell.is_running();
         if running {
             begin(Step::EndSession)?;

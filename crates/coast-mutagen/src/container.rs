@@ -1,7 +1,7 @@
 //! The shell container: made from its image when it is missing, used again while it is right, and made anew when it is
 //! not.
 
-use crate::docker::{Docker, is_not_found};
+use crate::docker::{Docker, is_conflict, is_not_found};
 use crate::error::{MutagenError, Step};
 use crate::shell::Shell;
 use bollard::models::{
@@ -9,6 +9,14 @@ use bollard::models::{
 };
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long Docker may take to carry out what it was asked for by somebody who does not wait for it any more.
+const SETTLES_WITHIN: Duration = Duration::from_secs(60);
+/// How long such a request is waited for where it cannot be told whether there is one.
+const MAY_BE_ON_ITS_WAY: Duration = Duration::from_secs(3);
+/// How often is looked meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Where the worktree is inside the container.
 pub const WORKSPACE: &str = "/workspace";
@@ -48,12 +56,17 @@ impl ShellSpec {
             image: image.into(),
             worktree: worktree.into(),
             network: network.into(),
-            labels: vec![
-                (PROJECT_CONTAINER_LABEL.to_owned(), project.to_owned()),
-                (INSTANCE_CONTAINER_LABEL.to_owned(), instance.to_owned()),
-            ],
+            labels: shell_labels(project, instance),
         }
     }
+}
+
+/// The labels of the shell container of an instance.
+pub fn shell_labels(project: &str, instance: &str) -> Vec<(String, String)> {
+    vec![
+        (PROJECT_CONTAINER_LABEL.to_owned(), project.to_owned()),
+        (INSTANCE_CONTAINER_LABEL.to_owned(), instance.to_owned()),
+    ]
 }
 
 /// The name of the shell container of an instance.
@@ -80,7 +93,15 @@ impl Docker {
     pub fn ensure_shell(&self, spec: &ShellSpec) -> Result<(Shell, Ensured), MutagenError> {
         check_name(&spec.name)?;
         let worktree = worktree_path(&spec.worktree)?;
-        let Some(found) = self.inspect(&spec.name)? else {
+        let mut found = self.inspect(&spec.name)?;
+        if found.is_none() {
+            match self.create(spec, worktree) {
+                // It was on its way: somebody asked for it and was killed before it was there.
+                Err(MutagenError::TakenName { .. }) => found = self.wait_for(&spec.name, SETTLES_WITHIN)?,
+                created => return Ok((created?, Ensured::Created)),
+            }
+        }
+        let Some(found) = found else {
             return Ok((self.create(spec, worktree)?, Ensured::Created));
         };
         if !has_labels(&found, &spec.labels) {
@@ -114,6 +135,47 @@ impl Docker {
         Ok(self.inspect(name)?.map(|found| Shell::new(self, found)))
     }
 
+    /// The container of that name as [`Docker::find_shell`] finds it, once no earlier request can make it appear later: Docker goes
+    /// on with what it was asked for when the one who asked is killed, and shows the container only at the end. `labels` are those
+    /// that it would have.
+    ///
+    /// # Errors
+    /// When Docker cannot be asked.
+    pub fn settled_shell(
+        &self,
+        name: &str,
+        labels: Vec<(String, String)>,
+    ) -> Result<Option<Shell>, MutagenError> {
+        check_name(name)?;
+        let mut found = self.inspect(name)?;
+        if found.is_none() {
+            // From the beginning of such a request the name is taken, so who gets it knows that there is none.
+            match self.create_container(name, name_only(labels)) {
+                Ok(()) => drop(self.remove_shell(name)?),
+                Err(MutagenError::TakenName { .. }) => found = self.wait_for(name, SETTLES_WITHIN)?,
+                Err(MutagenError::Refused { .. }) => found = self.wait_for(name, MAY_BE_ON_ITS_WAY)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found.map(|found| Shell::new(self, found)))
+    }
+
+    /// Looks for a container until it is there or the time is over.
+    fn wait_for(
+        &self,
+        name: &str,
+        limit: Duration,
+    ) -> Result<Option<ContainerInspectResponse>, MutagenError> {
+        let until = Instant::now() + limit;
+        loop {
+            let found = self.inspect(name)?;
+            if found.is_some() || Instant::now() >= until {
+                return Ok(found);
+            }
+            self.pause(Step::Container, LOOK_AGAIN)?;
+        }
+    }
+
     /// Ends and removes the container of that name, with all that was put into it. Whether there was one.
     ///
     /// # Errors
@@ -121,15 +183,26 @@ impl Docker {
     pub fn remove_shell(&self, name: &str) -> Result<bool, MutagenError> {
         check_name(name)?;
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        self.call(Step::Container, async {
-            match self.api().remove_container(name, Some(options)).await {
-                Ok(()) => Ok(true),
-                Err(error) if is_not_found(&error) => Ok(false),
-                Err(error) => {
-                    Err(self.refused(Step::Container, format!("remove the container {name}"), &error))
+        let until = Instant::now() + SETTLES_WITHIN;
+        let mut there = false;
+        loop {
+            let gone = self.call(Step::Container, async {
+                match self.api().remove_container(name, Some(options.clone())).await {
+                    Ok(()) => Ok(Some(true)),
+                    Err(error) if is_not_found(&error) => Ok(Some(there)),
+                    // Somebody else is removing it, or asked for that and was killed.
+                    Err(error) if is_conflict(&error) && Instant::now() < until => Ok(None),
+                    Err(error) => {
+                        Err(self.refused(Step::Container, format!("remove the container {name}"), &error))
+                    }
                 }
+            })?;
+            if let Some(there) = gone {
+                return Ok(there);
             }
-        })
+            there = true;
+            self.pause(Step::Container, LOOK_AGAIN)?;
+        }
     }
 
     pub(crate) fn inspect(&self, name: &str) -> Result<Option<ContainerInspectResponse>, MutagenError> {
@@ -146,15 +219,7 @@ impl Docker {
 
     fn create(&self, spec: &ShellSpec, worktree: &str) -> Result<Shell, MutagenError> {
         self.image(&spec.image)?;
-        let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
-        self.call(Step::Container, async {
-            match self.api().create_container(Some(options), created(spec, worktree)).await {
-                Ok(_) => Ok(()),
-                Err(error) => {
-                    Err(self.refused(Step::Container, format!("create the container {}", spec.name), &error))
-                }
-            }
-        })?;
+        self.create_container(&spec.name, created(spec, worktree))?;
         if let Err(error) = self.start(&spec.name) {
             // It would only be in the way; why it did not start is what matters.
             drop(self.remove_shell(&spec.name));
@@ -163,6 +228,19 @@ impl Docker {
         let found = self.inspect(&spec.name)?;
         let found = found.ok_or_else(|| MutagenError::NotRunning { name: spec.name.clone() })?;
         Ok(Shell::new(self, found))
+    }
+
+    fn create_container(&self, name: &str, body: ContainerCreateBody) -> Result<(), MutagenError> {
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        self.call(Step::Container, async {
+            match self.api().create_container(Some(options), body).await {
+                Ok(_) => Ok(()),
+                Err(error) if is_conflict(&error) => Err(MutagenError::TakenName { name: name.to_owned() }),
+                Err(error) => {
+                    Err(self.refused(Step::Container, format!("create the container {name}"), &error))
+                }
+            }
+        })
     }
 
     fn start(&self, name: &str) -> Result<(), MutagenError> {
@@ -203,6 +281,15 @@ fn created(spec: &ShellSpec, worktree: &str) -> ContainerCreateBody {
             extra_hosts: Some(vec![format!("{HOST_GATEWAY}:host-gateway")]),
             ..HostConfig::default()
         }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// A container of no image that is never started. It has labels so that it is known as ours should it be left.
+fn name_only(labels: Vec<(String, String)>) -> ContainerCreateBody {
+    ContainerCreateBody {
+        entrypoint: Some(vec!["sleep".to_owned()]),
+        labels: Some(labels.into_iter().collect()),
         ..ContainerCreateBody::default()
     }
 }

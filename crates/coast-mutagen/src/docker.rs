@@ -98,6 +98,14 @@ impl Docker {
         })
     }
 
+    /// Waits, unless it is interrupted.
+    pub(crate) fn pause(&self, step: Step, time: Duration) -> Result<(), MutagenError> {
+        self.call(step, async {
+            tokio::time::sleep(time).await;
+            Ok(())
+        })
+    }
+
     /// An error of the API in the words of this crate.
     pub(crate) fn refused(&self, step: Step, doing: impl Into<String>, error: &ApiError) -> MutagenError {
         match error {
@@ -136,6 +144,11 @@ fn block_on<T: Send>(runtime: &Runtime, future: impl Future<Output = T> + Send) 
 /// Whether the engine says that what was named does not exist.
 pub(crate) fn is_not_found(error: &ApiError) -> bool {
     matches!(error, ApiError::DockerResponseServerError { status_code: 404, .. })
+}
+
+/// Whether the engine says that something else is in the way: a name that is taken, a removal that is under way.
+pub(crate) fn is_conflict(error: &ApiError) -> bool {
+    matches!(error, ApiError::DockerResponseServerError { status_code: 409, .. })
 }
 
 /// The API's error in the words of whoever said it: the engine's message, or the innermost cause of a failed request.

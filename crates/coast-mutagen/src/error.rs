@@ -127,6 +127,15 @@ pub enum MutagenError {
         name: String,
     },
 
+    /// The name of a container is taken.
+    #[error(
+        "the name {name} is taken by a container that does not appear; look at Docker's own log, and try again"
+    )]
+    TakenName {
+        /// The name.
+        name: String,
+    },
+
     /// The container is there and does not run.
     #[error("the shell container {name} is not running")]
     NotRunning {
@@ -238,7 +247,9 @@ impl MutagenError {
         match self {
             Self::DockerAddress { .. } | Self::NoDocker { .. } | Self::Runtime(_) => Step::Docker,
             Self::NoImage { .. } => Step::Image,
-            Self::ForeignContainer { .. } | Self::NotRunning { .. } => Step::Container,
+            Self::ForeignContainer { .. } | Self::TakenName { .. } | Self::NotRunning { .. } => {
+                Step::Container
+            }
             Self::User { .. } | Self::SshConfig { .. } => Step::Key,
             Self::SessionGone { .. } => Step::Session,
             Self::Refused { step, .. }

@@ -63,7 +63,7 @@ pub use crate::access::{Endpoint, RemoteAccess};
 pub use crate::address::DockerEnvironment;
 pub use crate::container::{
     Ensured, HOST_GATEWAY, INSTANCE_CONTAINER_LABEL, PROJECT_CONTAINER_LABEL, ShellSpec, WORKSPACE,
-    shell_name,
+    shell_labels, shell_name,
 };
 pub use crate::docker::Docker;
 pub use crate::error::{MutagenError, Step};

@@ -4,7 +4,8 @@
 mod support;
 
 use coast_mutagen::{
-    Docker, DockerEnvironment, Ensured, Interrupt, MutagenError, Shell, ShellSpec, Step, shell_name,
+    Docker, DockerEnvironment, Ensured, Interrupt, MutagenError, Shell, ShellSpec, Step, shell_labels,
+    shell_name,
 };
 use serde_json::json;
 use std::path::Path;
@@ -160,6 +161,40 @@ fn finding_and_removing_take_none_for_an_answer() {
     assert!(docker.remove_shell(NAME).unwrap());
     assert!(!docker.remove_shell(NAME).unwrap());
     assert!(docker.find_shell(NAME).unwrap().is_none());
+}
+
+#[test]
+fn a_container_that_a_killed_command_asked_for_is_waited_for() {
+    let (engine, worktree, _) = with_shell();
+    let docker = engine.connect();
+    let labels = || shell_labels("p", "dev-1");
+    engine.shown_after(3);
+    assert!(docker.settled_shell(NAME, labels()).unwrap().is_some());
+
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(worktree.path()).unwrap());
+    engine.programs(move |_| ends(0, &format!("2 {inode}\n"), ""));
+    engine.shown_after(3);
+    let (_, ensured) = docker.ensure_shell(&spec(worktree.path())).unwrap();
+    assert_eq!(ensured, Ensured::Reused);
+
+    // Where none is on its way, nothing is left of the question.
+    docker.remove_shell(NAME).unwrap();
+    assert!(docker.settled_shell(NAME, labels()).unwrap().is_none());
+    assert_eq!(engine.container(), None);
+}
+
+#[test]
+fn a_removal_that_is_under_way_is_waited_for() {
+    let (engine, worktree, _) = with_shell();
+    let docker = engine.connect();
+    engine.gone_after(3);
+    assert!(docker.remove_shell(NAME).unwrap());
+    assert_eq!(engine.container(), None);
+    docker.ensure_shell(&spec(worktree.path())).unwrap();
+    engine.gone_after(3);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (_, ensured) = docker.ensure_shell(&spec(elsewhere.path())).unwrap();
+    assert_eq!(ensured, Ensured::Recreated);
 }
 
 #[test]

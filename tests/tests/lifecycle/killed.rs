@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use coast_tests::{Outcome, Program, Project, Snapshot, Tree, Watch};
 use rustix::process::Signal;
@@ -24,12 +25,22 @@ fn step(record: &Path) -> Option<String> {
     Some(record["step"].as_str()?.to_owned())
 }
 
-/// Starts a command and kills it as soon as the record says that it has begun a step.
+/// Starts a command that has `worktree` followed, and kills it as soon as the record says that it has begun a step.
 #[track_caller]
-fn kill_at(project: &Project, command: &Program, wanted: &str) {
+fn kill_at(project: &Project, command: &Program, worktree: &Path, wanted: &str) {
+    static EDITS: AtomicU32 = AtomicU32::new(0);
     let record = project.record("dev-1");
     let running = command.start();
-    Watch::below(project.states()).until(wanted, || step(&record).is_some_and(|step| step == wanted));
+    let until = |wanted: &str| {
+        Watch::below(project.states()).until(wanted, || step(&record).is_some_and(|step| step == wanted));
+    };
+    if wanted == "gap" {
+        // With nothing to bring it is over too soon to be killed in it.
+        until("container");
+        let edit = EDITS.fetch_add(1, Ordering::Relaxed);
+        fs::write(worktree.join("README"), format!("edit {edit}")).expect("it is ours");
+    }
+    until(wanted);
     running.signal(Signal::KILL);
     let outcome = running.wait();
     assert_eq!(outcome.code(), 128 + 9, "it had ended before it could be killed at {wanted}: {outcome}");
@@ -58,29 +69,30 @@ fn assert_gone(project: &Project, after: &Outcome) {
 fn run_finishes_what_a_killed_run_began_and_rm_undoes_it() {
     let project = project();
     for step in STEPS_OF_RUN {
-        kill_at(&project, &project.coast(["run", "dev-1"]), step);
+        kill_at(&project, &project.coast(["run", "dev-1"]), &project.root(), step);
         let run = project.coast(["run", "dev-1"]).run();
         assert_right(&project, &project.root(), &run, step);
         assert_gone(&project, &project.coast(["rm", "-y", "dev-1"]).run());
 
-        kill_at(&project, &project.coast(["run", "dev-1"]), step);
+        kill_at(&project, &project.coast(["run", "dev-1"]), &project.root(), step);
         assert_gone(&project, &project.coast(["rm", "-y", "dev-1"]).run());
     }
 }
 
 #[test]
-fn assign_finishes_what_a_killed_assign_began() {
+fn assign_finishes_or_undoes_what_a_killed_assign_began() {
     let project = project();
     let feature = project.worktree("feature");
     project.coast(["run", "dev-1"]).run().assert_code(0);
     let assign = |worktree: &Path| project.coast(["assign", "dev-1", "--worktree"]).arg(worktree);
+    let (mut before, mut after) = (project.root(), feature);
     for step in STEPS_OF_ASSIGN {
-        kill_at(&project, &assign(&feature), step);
-        assert_right(&project, &feature, &assign(&feature).run(), step);
-        kill_at(&project, &assign(&project.root()), step);
-        // To the worktree of before: whatever had begun is undone.
-        assert_right(&project, &feature, &assign(&feature).run(), &format!("{step} again"));
-        assert_right(&project, &project.root(), &assign(&project.root()).run(), step);
+        kill_at(&project, &assign(&after), &after, step);
+        assert_right(&project, &after, &assign(&after).run(), step);
+        // To the worktree of before instead: whatever had begun is undone.
+        kill_at(&project, &assign(&before), &before, step);
+        assert_right(&project, &after, &assign(&after).run(), &format!("{step} again"));
+        (before, after) = (after, before);
     }
 }
 
@@ -91,7 +103,7 @@ fn stop_ends_what_a_killed_assign_began() {
     project.coast(["run", "dev-1"]).run().assert_code(0);
     for step in STEPS_OF_ASSIGN {
         let assign = project.coast(["assign", "dev-1", "--worktree"]).arg(&feature);
-        kill_at(&project, &assign, step);
+        kill_at(&project, &assign, &feature, step);
         project.coast(["stop", "dev-1"]).run().assert_code(0);
         assert!(project.sessions("dev-1").is_empty());
         assert!(project.containers().is_empty() || !project.holds_key("dev-1"));

@@ -33,6 +33,10 @@ struct State {
     /// The id that pulling an image gives it, or the reason why it fails.
     registry: Option<Result<String, String>>,
     container: Option<Value>,
+    /// How often the container is still not shown: somebody asked for it and does not wait.
+    looks_until_shown: usize,
+    /// How often removing it is refused, if somebody asked for that and does not wait, until it is gone.
+    tries_until_gone: Option<usize>,
     files: BTreeMap<String, Vec<u8>>,
     uploads: Vec<Vec<u8>>,
     /// Every program that was run, with its exit code once it has ended.
@@ -95,6 +99,16 @@ impl Engine {
     /// Changes what the engine says about its container.
     pub(crate) fn change(&self, pointer: &str, value: Value) {
         *self.lock().container.as_mut().unwrap().pointer_mut(pointer).unwrap() = value;
+    }
+
+    /// The container is there, and shown only when it was looked for so many times.
+    pub(crate) fn shown_after(&self, looks: usize) {
+        self.lock().looks_until_shown = looks;
+    }
+
+    /// The container is being removed, and gone when removing it was tried so many times.
+    pub(crate) fn gone_after(&self, tries: usize) {
+        self.lock().tries_until_gone = Some(tries);
     }
 
     pub(crate) fn container(&self) -> Option<Value> {
@@ -220,14 +234,15 @@ fn reply(state: &mut State, method: &str, parts: &[&str], query: &str, body: &[u
             }
             None => said(500, "no such host"),
         },
+        ("POST", ["containers", "create"]) if state.container.is_some() => said(409, "The name is in use"),
         ("POST", ["containers", "create"]) => {
             let body: Value = serde_json::from_slice(body).unwrap();
-            let image = body["Image"].as_str().unwrap();
+            let image = body["Image"].as_str();
             let mount = &body["HostConfig"]["Mounts"][0];
             state.container = Some(json!({
                 "Id": "c1",
                 "Name": format!("/{}", query.split('&').find_map(|pair| pair.strip_prefix("name=")).unwrap()),
-                "Image": state.images[image],
+                "Image": image.map(|image| &state.images[image]),
                 "Config": body,
                 "HostConfig": body["HostConfig"],
                 "Mounts": [{ "Type": "bind", "Source": mount["Source"], "Destination": mount["Target"] }],
@@ -259,7 +274,19 @@ fn reply(state: &mut State, method: &str, parts: &[&str], query: &str, body: &[u
                 return said(404, "No such container");
             };
             match (method, rest) {
+                ("GET", ["json"]) if state.looks_until_shown > 0 => {
+                    state.looks_until_shown -= 1;
+                    said(404, "No such container")
+                }
                 ("GET", ["json"]) => json(200, found.clone()),
+                ("DELETE", []) if state.tries_until_gone.is_some_and(|tries| tries > 0) => {
+                    state.tries_until_gone = state.tries_until_gone.map(|tries| tries - 1);
+                    said(409, "removal of container c1 is already in progress")
+                }
+                ("DELETE", []) if state.tries_until_gone.take().is_some() => {
+                    state.container = None;
+                    said(404, "No such container")
+                }
                 ("DELETE", []) => {
                     state.container = None;
                     (204, Vec::new())
