@@ -97,6 +97,8 @@ fn what_a_rule_file_protects_in_a_directory_in_the_way_stays_unlike_with_rsync()
 }
 
 rsync_agrees_that! {
+    a_directory_that_holds_what_stays_counts_against_a_limit:
+        Case::new(files(&["b"]), files(&["core/x/a"]), "-rlD --delete --max-delete=0").filter("P /core/x/a");
     only_the_time_of_a_file_into_an_old_directory: Case::new(
         tree().file("a", "same").mtime(LONG_AGO),
         tree().dir("b").mtime(LONG_AGO).file("b/a", "same").mtime(LONG_AGO + 1),

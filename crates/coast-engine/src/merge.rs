@@ -1,32 +1,59 @@
 //! Per-directory filter files, read from a confined tree.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles};
-use coast_tree::{RelPath, Root};
-use rustix::io::Errno;
+use coast_tree::{Kind, RelPath, Root};
 
-/// Reads merge files of the tree below a root; a symlink is never followed.
+/// Reads merge files of the tree below a root.
 pub(crate) struct TreeMergeFiles {
     root: Root,
-    above: Above,
+    whose: Whose,
 }
 
-/// Whether merge files above the root are read, which rules may name too.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Above {
-    /// They are the user's own files, as the tree is.
-    Read,
-    /// There are none for a receiver, which is confined to its root.
-    Absent,
+/// Whose tree the rules are read from.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The user's own, with the root's path: symlinks are followed, and rules may name files above the root.
+    Sender(PathBuf),
+    /// One that others can write, read by someone who may be root: a symlink is not followed, and there is nothing above.
+    Receiver,
 }
 
 impl TreeMergeFiles {
-    pub(crate) fn new(root: Root, above: Above) -> Self {
-        Self { root, above }
+    pub(crate) fn new(root: Root, whose: Whose) -> Self {
+        Self { root, whose }
     }
+
+    /// What is to be said of a rule file that is no regular file. Unread, it may protect anything.
+    fn other_kind(&self, full: &[u8], kind: Kind) -> io::Result<Option<Vec<u8>>> {
+        match (kind, &self.whose) {
+            // rsync finds no rules in one either.
+            (Kind::Directory, _) => Ok(None),
+            (Kind::Symlink, Whose::Sender(root)) => {
+                let target = root.join(OsStr::from_bytes(full));
+                match std::fs::metadata(&target) {
+                    Ok(found) if found.is_dir() => Ok(None),
+                    Ok(found) if found.is_file() => content(File::open(target)),
+                    Ok(_) => Err(not_read("it leads to something that is no regular file")),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
+            (Kind::Symlink, Whose::Receiver) => {
+                Err(not_read("it is a symlink, which is not followed at the destination"))
+            }
+            (kind, _) => Err(not_read(&format!("it is a {kind}"))),
+        }
+    }
+}
+
+fn not_read(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the rule file is not read: {why}"))
 }
 
 impl MergeFiles for TreeMergeFiles {
@@ -34,21 +61,28 @@ impl MergeFiles for TreeMergeFiles {
         let full = if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() };
         let path = RelPath::new(&full).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
-        let opened = self.root.dir(&parent).and_then(|dir| dir.open_file(&name));
-        content(opened.map(|(file, _)| file))
+        let parent = match self.root.dir(&parent) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            parent => parent?,
+        };
+        match parent.open_file(&name) {
+            Ok((file, _)) => content(Ok(file)),
+            Err(error) => match parent.stat(&name)? {
+                None => Ok(None),
+                Some(stat) if stat.kind == Kind::File => Err(error),
+                Some(stat) => self.other_kind(&full, stat.kind),
+            },
+        }
     }
 
     fn read_above(&self, dir: &[u8], name: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        use std::os::unix::ffi::OsStringExt;
-        match self.above {
-            Above::Absent => Ok(None),
-            Above::Read => {
-                let path = PathBuf::from(std::ffi::OsString::from_vec([dir, b"/", name].concat()));
-                match std::fs::metadata(&path) {
-                    Ok(found) if !found.is_file() => Ok(None),
-                    found => content(found.and_then(|_| File::open(path))),
-                }
-            }
+        if self.whose == Whose::Receiver {
+            return Ok(None);
+        }
+        let path = PathBuf::from(OsString::from_vec([dir, b"/", name].concat()));
+        match std::fs::metadata(&path) {
+            Ok(found) if !found.is_file() => Ok(None),
+            found => content(found.and_then(|_| File::open(path))),
         }
     }
 }
@@ -56,10 +90,7 @@ impl MergeFiles for TreeMergeFiles {
 /// All of a merge file; none if there is no regular file of that name.
 fn content(opened: io::Result<File>) -> io::Result<Option<Vec<u8>>> {
     let file = match opened {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
-            return Ok(None);
-        }
-        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
     let mut content = Vec::new();

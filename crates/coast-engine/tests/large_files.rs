@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -16,8 +17,8 @@ use coast_engine::{
 use coast_tree::ContentHash;
 use coast_wire::limits::CHUNK_BYTES;
 use coast_wire::{
-    Class, Entry, FileId, FrameReader, Options, Pack, Part, Piece, Range, ReceiverStats, ToReceiver,
-    ToSender, What, messages,
+    Class, Delete, Entry, FileId, FrameReader, Gone, Options, Pack, Part, Piece, Range, ReceiverStats,
+    ToReceiver, ToSender, What, messages,
 };
 use serde::Serialize;
 
@@ -153,4 +154,54 @@ fn a_large_file_whose_directory_goes_away_fails_alone() {
     peer.wait_for(|message| matches!(message, ToSender::Finished(_)));
     let stats = peer.hang_up().unwrap();
     assert_eq!((stats.failed, stats.transferred_files), (1, 0));
+}
+
+#[test]
+fn pieces_that_come_after_the_end_of_their_transfer_are_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let destination = dir.path().join("destination");
+    let content = content();
+
+    let mut peer = Peer::start(&destination, options());
+    peer.offer(None, 0, b"", file(b"changing", content.len()));
+    peer.wait_for(|message| matches!(message, ToSender::Needs { .. }));
+    let gone = ToReceiver::Gone { file: FileId { part: 0, index: 0 }, reason: Gone::Changing };
+    peer.say(Class::Data, &gone);
+    peer.wait_for(|message| matches!(message, ToSender::Settled { part: 0 }));
+    peer.piece(0, 0, Piece::Content(&content[..CHUNK_BYTES]));
+    peer.say(Class::Control, &ToReceiver::WalkDone { source_errors: true });
+    peer.wait_for(|message| matches!(message, ToSender::Finished(_)));
+    assert_eq!(peer.hang_up().unwrap().transferred_files, 0);
+    assert!(!destination.join("changing").exists());
+}
+
+#[test]
+fn what_appears_before_its_directory_is_looked_at_is_not_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let destination = dir.path().join("destination");
+    fs::create_dir(&destination).unwrap();
+    fs::write(destination.join("old"), "old").unwrap();
+
+    let mut peer = Peer::start(&destination, Options { delete: Some(Delete::default()), ..options() });
+    peer.wait_for(|message| matches!(message, ToSender::Ready(_)));
+    let began = fs::metadata(dir.path().join(".destination.coast/staging")).unwrap();
+    let changed = |metadata: &fs::Metadata| (metadata.ctime(), metadata.ctime_nsec());
+    // The clock of a file system goes in steps.
+    loop {
+        fs::write(destination.join("new"), "new").unwrap();
+        fs::create_dir_all(destination.join("new-directory")).unwrap();
+        let made = fs::metadata(destination.join("new")).unwrap();
+        if changed(&made) > changed(&began) {
+            break;
+        }
+        fs::remove_dir(destination.join("new-directory")).unwrap();
+    }
+    let range = Range::Names { after: None, last: true };
+    let root = Part { id: 0, parent: None, path: b"", range, entries: Vec::new() };
+    peer.say(Class::Control, &ToReceiver::Part(root));
+    peer.say(Class::Control, &ToReceiver::WalkDone { source_errors: false });
+    peer.wait_for(|message| matches!(message, ToSender::Finished(_)));
+    assert_eq!(peer.hang_up().unwrap().deleted, 1);
+    assert!(destination.join("new").exists() && destination.join("new-directory").exists());
+    assert!(!destination.join("old").exists());
 }

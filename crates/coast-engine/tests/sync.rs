@@ -13,6 +13,7 @@ use coast_engine::{
     Cancel, EngineError, Monitor, Receiver, ReceiverConfig, RunReport, SenderConfig, Source, VoidMonitor,
     send,
 };
+use coast_filter::NoMergeFiles;
 use coast_wire::{Delete, Event, Options};
 
 /// A source and a destination in a directory of their own.
@@ -417,7 +418,7 @@ fn rule_files_of_the_destination_protect_as_they_are_after_the_transfer() {
     }
     pair.write("destination/stale/.rules", "P own\nP .rules\n");
     let mut config = pair.config();
-    config.rules.filter(b": .rules", &coast_filter::NoMergeFiles).unwrap();
+    config.rules.filter(b": .rules", &NoMergeFiles).unwrap();
     pair.run(config, &VoidMonitor).unwrap();
     let left: Vec<String> =
         contents(&pair.destination()).keys().map(|path| path.display().to_string()).collect();
@@ -483,4 +484,21 @@ fn file_of_many_chunks_arrives_whatever_worker_is_slow() {
     }
     let report = pair.sync_and_compare();
     assert!(report.receiver.matched_bytes > 100 << 20, "{report:?}");
+}
+
+#[test]
+fn a_rule_file_behind_a_symlink_is_followed_at_the_source_and_deletes_nothing_at_the_destination() {
+    let pair = Pair::new();
+    pair.write("source/rules", "P keep\n- *.o\n");
+    pair.write("source/a/x.o", "left out");
+    symlink("../rules", pair.source().join("a/.filter")).unwrap();
+    pair.write("destination/a/keep", "protected");
+    pair.write("destination/a/x.o", "left out");
+    let mut config = pair.config();
+    config.rules.filter(b": .filter", &NoMergeFiles).unwrap();
+    let report = pair.run(config, &VoidMonitor).unwrap();
+    assert_eq!((report.receiver.deleted, report.exit_code()), (0, 23));
+    assert_eq!(fs::read(pair.destination().join("a/keep")).unwrap(), b"protected");
+    assert_eq!(fs::read(pair.destination().join("a/x.o")).unwrap(), b"left out");
+    assert!(pair.destination().join("rules").exists());
 }

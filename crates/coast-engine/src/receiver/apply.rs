@@ -72,7 +72,7 @@ impl Run<'_> {
                     Piece::Delta(bytes) if bytes.len() > MAX_DELTA_BYTES => return Err(TOO_LARGE),
                     _ => {}
                 }
-                let (part, lane) = self.transfer_of(file)?;
+                let Some((part, lane)) = self.transfer_of(file)? else { return Ok(()) };
                 let turn = lane.deposit(attempt, sequence, &piece, self.stop).map_err(Failure::Run)?;
                 self.apply_pieces(&part, file.index, &lane, turn, hands)
             }
@@ -103,19 +103,25 @@ impl Run<'_> {
         let state = std::mem::replace(&mut *part.entries[file.index as usize].state(), FileState::Idle);
         let lane = match (state, what) {
             (FileState::Transfer(lane), Awaited::Content | Awaited::Anything) => lane,
-            (FileState::Hash, Awaited::Hash | Awaited::Anything) => Arc::new(Lane::new(None, 0, None)),
+            (FileState::Hash, Awaited::Hash | Awaited::Anything) => Arc::new(Lane::new(None, 0, None, 0)),
             _ => return Err(Failure::Run(UNASKED)),
         };
         Ok((part, lane))
     }
 
-    fn transfer_of(&self, file: FileId) -> Result<(Arc<LivePart>, Arc<Lane>), Failure> {
+    /// The transfer that a piece belongs to; none if that is over. A piece may come late: what ended the transfer, or a
+    /// later try, can have overtaken it among the workers.
+    fn transfer_of(&self, file: FileId) -> Result<Option<Transfer>, Failure> {
+        if self.parts.was_settled(file.part) {
+            return Ok(None);
+        }
         let part = self.part_of(file)?;
         let lane = match &*part.entries[file.index as usize].state() {
             FileState::Transfer(lane) => lane.clone(),
-            _ => return Err(Failure::Run(UNASKED)),
+            FileState::Idle => return Ok(None),
+            FileState::Hash => return Err(Failure::Run(UNASKED)),
         };
-        Ok((part, lane))
+        Ok(Some((part, lane)))
     }
 
     #[allow(clippy::too_many_arguments)] // The parts of one message.
@@ -333,7 +339,7 @@ impl Run<'_> {
         if let Some(basis) = &lane.basis {
             // Weak sums that agreed by accident or by design, or a basis that changed: a delta is only a guess.
             self.forget_partial(basis);
-            return Ok(self.ask_again(part, index, lane.existing)?);
+            return Ok(self.ask_again(part, index, lane.existing, target.attempt.saturating_add(1))?);
         }
         Err(Failure::Run(EngineError::Protocol("it sent content that does not have its hash")))
     }
@@ -380,6 +386,9 @@ impl Run<'_> {
         Ok(false)
     }
 }
+
+/// A file of a part, and how it comes.
+type Transfer = (Arc<LivePart>, Arc<Lane>);
 
 const TOO_LARGE: Failure = Failure::Run(EngineError::Protocol("it sent a piece of a file that is too large"));
 const UNASKED: EngineError = EngineError::Protocol("it sent what nobody had asked for");

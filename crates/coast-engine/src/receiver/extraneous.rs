@@ -25,6 +25,8 @@ pub(super) struct Extraneous {
     #[serde(with = "serde_bytes")]
     path: Vec<u8>,
     directory: bool,
+    /// Something in it stays. It is remembered all the same where rsync tries to delete it, which counts against a limit.
+    stays: bool,
     seen: Seen,
     top: Top,
 }
@@ -46,6 +48,13 @@ struct Seen {
     ino: u64,
     /// Seconds and nanoseconds; none for a directory, which changes with each deletion in it.
     mtime: Option<(i64, u32)>,
+}
+
+impl Extraneous {
+    fn new(path: &RelPath, stat: &Stat, top: Top) -> Self {
+        let directory = stat.kind == Kind::Directory;
+        Self { path: path.as_bytes().to_vec(), directory, stays: false, seen: Seen::from(stat), top }
+    }
 }
 
 impl Seen {
@@ -132,15 +141,13 @@ impl Run<'_> {
             Rules::NoDeletion => Fate::Kept,
         };
         if below == Fate::Deleted {
-            self.push_extraneous(&full, &existing, top)?;
+            self.push(Extraneous::new(&full, &existing, top))?;
         }
         Ok(())
     }
 
-    fn push_extraneous(&self, path: &RelPath, stat: &Stat, top: Top) -> Result<(), Failure> {
-        let directory = stat.kind == Kind::Directory;
-        let item = Extraneous { path: path.as_bytes().to_vec(), directory, seen: Seen::from(stat), top };
-        let list = if top.makes_way { &self.making_way } else { &self.extraneous };
+    fn push(&self, item: Extraneous) -> Result<(), Failure> {
+        let list = if item.top.makes_way { &self.making_way } else { &self.extraneous };
         list.push(&item).map_err(|error| Failure::Run(spill_failed(error)))
     }
 
@@ -182,10 +189,25 @@ impl Run<'_> {
             && self.remember_below(&full, dir, &entry.name, filter, top)? == Fate::Kept
         {
             self.keep(path, &entry.name)?;
+            if path.depth() > top.depth {
+                self.push(Extraneous { stays: true, ..Extraneous::new(&full, &stat, top) })?;
+            }
             return Ok(Fate::Kept);
         }
-        self.push_extraneous(&full, &stat, top)?;
+        if self.appeared(&stat) {
+            let text = "it was not deleted: it appeared or was changed while the run went on";
+            self.event(Event::Problem { path: full.as_bytes(), kind: ProblemKind::Kept, text });
+            self.keep(path, &entry.name)?;
+            return Ok(Fate::Kept);
+        }
+        self.push(Extraneous::new(&full, &stat, top))?;
         Ok(Fate::Deleted)
+    }
+
+    /// Whether something of an entry changed since the run began, by the file system's own clock. Its directory may be
+    /// looked at long after that. A file one of whose other names was replaced looks so too, and stays until the next run.
+    fn appeared(&self, stat: &Stat) -> bool {
+        self.began.is_some_and(|began| stat.ctime > began)
     }
 
     fn remember_below(
@@ -335,13 +357,16 @@ impl Run<'_> {
     fn delete_all(&self, items: &Spill<Extraneous>, deleted: &mut u64) -> Result<(), EngineError> {
         let limit = self.options.delete.as_ref().and_then(|delete| delete.max).unwrap_or(u64::MAX);
         for item in items.drain().map_err(spill_failed)? {
-            let Extraneous { path, directory, seen, top } = item.map_err(spill_failed)?;
+            let Extraneous { path, directory, stays, seen, top } = item.map_err(spill_failed)?;
             if self.stop.is_stopped() {
                 return Ok(());
             }
             let counts = !(top.makes_way && path.iter().filter(|&&byte| byte == b'/').count() == top.depth);
             if counts && *deleted >= limit {
                 self.count(|stats| stats.over_max_delete += 1);
+                continue;
+            }
+            if stays {
                 continue;
             }
             match self.delete(&path, directory, &seen) {

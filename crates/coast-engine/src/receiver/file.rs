@@ -190,7 +190,7 @@ impl Run<'_> {
         if existing.is_some_and(|existing| useful(existing.size)) || self.has_partial(site) {
             self.enqueue(Work::Sign { part: site.part.clone(), index: site.index, granted: 0 });
         } else {
-            *site.entry.state() = FileState::Transfer(Arc::new(Lane::new(None, 0, site.existing)));
+            *site.entry.state() = FileState::Transfer(Arc::new(Lane::new(None, 0, site.existing, 0)));
             asks.0.push((site.index, Question::Content));
         }
         Ok(())
@@ -208,14 +208,16 @@ impl Run<'_> {
         self.settle(part)
     }
 
-    /// Asks for all content, after a delta did not lead to it.
+    /// Asks for all content, after a delta did not lead to it. What was sent in tries before `attempt` is of no use.
     pub(super) fn ask_again(
         &self,
         part: &LivePart,
         index: u32,
         existing: Option<Stat>,
+        attempt: u32,
     ) -> Result<(), Stopped> {
-        *part.entries[index as usize].state() = FileState::Transfer(Arc::new(Lane::new(None, 0, existing)));
+        *part.entries[index as usize].state() =
+            FileState::Transfer(Arc::new(Lane::new(None, 0, existing, attempt)));
         let needs = vec![Need { index, want: Want::Content }];
         self.tell(&ToSender::Needs { part: part.id, needs })
     }

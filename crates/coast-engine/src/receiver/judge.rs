@@ -12,7 +12,7 @@ use coast_tree::{Kind, Name, RelPath, Root};
 
 use crate::error::EngineError;
 use crate::filter_kind;
-use crate::merge::{Above, TreeMergeFiles};
+use crate::merge::{TreeMergeFiles, Whose};
 
 /// The rules of a run.
 pub(super) struct Judge {
@@ -66,7 +66,7 @@ impl Judge {
 }
 
 fn files(root: &Root) -> TreeMergeFiles {
-    TreeMergeFiles::new(root.clone(), Above::Absent)
+    TreeMergeFiles::new(root.clone(), Whose::Receiver)
 }
 
 /// Rules that are wrong end the run; a file of them that cannot be read is a problem of its directory.

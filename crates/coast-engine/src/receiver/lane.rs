@@ -57,7 +57,7 @@ struct State {
 #[derive(Default)]
 pub(super) struct Target {
     /// The try that it belongs to.
-    attempt: u32,
+    pub(super) attempt: u32,
     /// Made with the first piece.
     pub(super) output: Option<(Staged, File)>,
     pub(super) basis: Option<File>,
@@ -114,8 +114,14 @@ pub(super) enum Turn {
 }
 
 impl Lane {
-    pub(super) fn new(basis: Option<Basis>, signature_bytes: usize, existing: Option<Stat>) -> Self {
-        Self { signature_bytes, basis, existing, state: Mutex::default(), moved: Condvar::new() }
+    pub(super) fn new(
+        basis: Option<Basis>,
+        signature_bytes: usize,
+        existing: Option<Stat>,
+        attempt: u32,
+    ) -> Self {
+        let state = Mutex::new(State { attempt, ..State::default() });
+        Self { signature_bytes, basis, existing, state, moved: Condvar::new() }
     }
 
     /// Takes in a piece. The lane goes to whoever brings the next one in order, unless somebody has it.

@@ -31,7 +31,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root};
+use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root, Timestamp};
 use coast_wire::{
     Change, Class, Event, Frame, FrameReader, Itemize, LevelControl, Options, Pack, ProblemKind, Ready,
     ReceiverStats, ToReceiver, ToSender, messages,
@@ -319,6 +319,8 @@ struct Run<'a> {
     judge: Option<Judge>,
     cache: Cache,
     clock_step: Option<ClockStep>,
+    /// When the run began, by the clock of the destination's file system; none in a dry run.
+    began: Option<Timestamp>,
     outbox: &'a Outbox,
     monitor: &'a dyn Monitor,
     stop: &'a Stop,
@@ -379,6 +381,8 @@ impl<'a> Run<'a> {
         });
         let clock_step = state_dir.and_then(|dir| ClockStep::measure(dir, &name("clock")).ok());
         let lists = staging.as_ref().map(Staging::dir);
+        // Made just now, and on the file system of the workspace.
+        let began = lists.map(|dir| dir.stat_self().map(|stat| stat.ctime)).transpose().map_err(failed)?;
         Ok(Self {
             root: destination.root,
             rename: destination.rename,
@@ -396,6 +400,7 @@ impl<'a> Run<'a> {
             judge,
             cache,
             clock_step,
+            began,
             outbox,
             monitor,
             stop,

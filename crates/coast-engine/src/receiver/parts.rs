@@ -181,6 +181,8 @@ struct State {
     live: HashMap<u32, Arc<LivePart>>,
     /// Parts not looked at yet, with those that wait for them.
     ahead: HashMap<u32, Vec<Arc<LivePart>>>,
+    /// The highest number that arrived.
+    last: Option<u32>,
     weight: usize,
     walk_done: bool,
 }
@@ -204,6 +206,7 @@ impl Parts {
         if state.live.insert(part.id, part.clone()).is_some() {
             return Err(EngineError::Protocol("it used a number twice"));
         }
+        state.last = state.last.max(Some(part.id));
         state.ahead.insert(part.id, Vec::new());
         match parent.and_then(|parent| state.ahead.get_mut(&parent)) {
             Some(waiting) => {
@@ -217,6 +220,12 @@ impl Parts {
     /// A part was looked at; gives those that waited for it.
     pub(super) fn looked_at(&self, id: u32) -> Vec<Arc<LivePart>> {
         self.lock().ahead.remove(&id).unwrap_or_default()
+    }
+
+    /// Whether a part has been here and is done with.
+    pub(super) fn was_settled(&self, id: u32) -> bool {
+        let state = self.lock();
+        Some(id) <= state.last && !state.live.contains_key(&id)
     }
 
     pub(super) fn get(&self, id: u32) -> Option<Arc<LivePart>> {

@@ -28,7 +28,7 @@ impl Run<'_> {
         let basis = self
             .open_basis(site)
             .filter(|(_, basis)| coast_delta::block_size(basis.identity.size) <= MAX_DIFF_BLOCK_BYTES);
-        let Some((file, basis)) = basis else { return Ok(self.ask_again(part, index, site.existing)?) };
+        let Some((file, basis)) = basis else { return Ok(self.ask_again(part, index, site.existing, 0)?) };
         let length = basis.identity.size;
         let bytes = Signature::byte_len(length);
         if *granted != bytes {
@@ -45,7 +45,7 @@ impl Run<'_> {
             Err(error) => return Err(Failure::Entry("cannot read what is there", error)),
         };
         *granted = 0;
-        *site.entry.state() = FileState::Transfer(Arc::new(Lane::new(Some(basis), bytes, site.existing)));
+        *site.entry.state() = FileState::Transfer(Arc::new(Lane::new(Some(basis), bytes, site.existing, 0)));
         let needs = vec![Need { index, want: Want::Delta(signature.as_bytes()) }];
         Ok(self.tell(&ToSender::Needs { part: part.id, needs })?)
     }

@@ -276,14 +276,11 @@ impl Answerer<'_> {
                 if buffer.len() != start + length || FileIdentity::from(&after) != before {
                     return Err(changing());
                 }
-                let hash = match file.known_hash {
-                    Some(hash) if file.identity == before => hash,
-                    _ => {
-                        let hash = ContentHash::of(&buffer[start..]);
-                        file.found(before, hash, observed_at);
-                        hash
-                    }
-                };
+                // Of what was read, never a remembered one: a write through a memory map may leave the identity as it was.
+                let hash = ContentHash::of(&buffer[start..]);
+                if file.known_hash != Some(hash) || file.identity != before {
+                    file.found(before, hash, observed_at);
+                }
                 Ok((*hash.as_bytes(), times.then(|| wire_time(stat.mtime))))
             });
             match packed {

@@ -28,7 +28,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::cache::{Cache, Remember};
 use crate::error::EngineError;
-use crate::merge::{Above, TreeMergeFiles};
+use crate::merge::{TreeMergeFiles, Whose};
 use crate::monitor::{Monitor, Progress, add};
 use crate::outbox::{Outbox, Pace};
 use crate::stop::{Stop, Stopped};
@@ -145,6 +145,7 @@ pub fn send(
     monitor.started(&progress);
     let run = Run {
         root: located.root,
+        absolute: located.absolute,
         options,
         outbox,
         level,
@@ -209,6 +210,8 @@ pub fn send(
 /// Everything that the threads of a sending run share.
 struct Run<'a> {
     root: Root,
+    /// Where the root is.
+    absolute: PathBuf,
     options: Options,
     outbox: Outbox,
     level: Option<Arc<LevelControl>>,
@@ -358,7 +361,7 @@ impl SenderConfig {
         let located = self.source.locate()?;
         let source::Selection::Only(name) = &located.selection else { return Ok(false) };
         let Ok(dir) = located.root.handle().child(name) else { return Ok(true) };
-        let files = TreeMergeFiles::new(located.root.clone(), Above::Read);
+        let files = TreeMergeFiles::new(located.root.clone(), Whose::Sender(located.absolute.clone()));
         let rules = |error: FilterError| EngineError::Rule(error.to_string());
         let filter = compile(&self.rules, &located)?.root(&NoMergeFiles).map_err(rules)?;
         let filter = filter.enter(name.as_bytes(), &files).map_err(rules)?;

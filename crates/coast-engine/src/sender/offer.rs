@@ -17,7 +17,7 @@ use coast_wire::{Class, Entry, Event, OwnerName, Pack, Part, ProblemKind, Range,
 use super::Run;
 use super::source::Selection;
 use crate::error::EngineError;
-use crate::merge::{self, TreeMergeFiles};
+use crate::merge::{TreeMergeFiles, Whose};
 use crate::monitor::add;
 use crate::names::OwnerNames;
 use crate::stop::Stopped;
@@ -53,6 +53,9 @@ pub(super) struct OfferedFile {
     pub(super) found_hash: OnceLock<(FileIdentity, ContentHash)>,
     /// Whether the receiver waits for an answer. It may ask again only then.
     pub(super) asked: AtomicBool,
+    /// How often it was begun to be sent in pieces. Never the same number twice, so that pieces of an earlier try which
+    /// come late are known.
+    pub(super) attempts: AtomicU32,
 }
 
 impl OfferedFile {
@@ -147,7 +150,7 @@ struct Found {
 
 impl<'a> Walker<'a> {
     pub(super) fn new(run: &'a Run<'a>, filter: Filter, selection: Selection) -> Self {
-        let files = TreeMergeFiles::new(run.root.clone(), merge::Above::Read);
+        let files = TreeMergeFiles::new(run.root.clone(), Whose::Sender(run.absolute.clone()));
         let names = (run.options.owner || run.options.group).then(OwnerNames::load);
         Self { run, filter, selection, files, names, told_owners: Mutex::default() }
     }
@@ -382,6 +385,7 @@ impl<'a> Walker<'a> {
                         known_hash: entry.hash,
                         found_hash: OnceLock::new(),
                         asked: AtomicBool::new(false),
+                        attempts: AtomicU32::new(0),
                     }),
                 })
                 .collect(),

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::sync::atomic::Ordering;
 
 use coast_delta::{Differ, Signature};
 use coast_tree::{ContentHash, ContentHasher, DirHandle, FileIdentity, Name, Timestamp};
@@ -69,11 +70,12 @@ impl Answerer<'_> {
                 return Err(Failure::Stopped);
             }
         };
-        for attempt in 0..ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             let observed_at = Timestamp::now();
             let (mut opened, stat) = dir.open_file(name)?;
             let before = FileIdentity::from(&stat);
             let under_way = UnderWay::new(self.run.stop.clone());
+            let attempt = file.attempts.fetch_add(1, Ordering::Relaxed);
             let mut chunks = Chunks { id, attempt, sequence: 0, under_way };
             let sent = match &signature {
                 None => self.contents(&mut chunks, &mut opened, before.size),
