@@ -2,6 +2,7 @@
 //! system's own, named with the package that brings them when they are missing.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -21,6 +22,15 @@ pub fn coast() -> &'static Path {
         build.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
         build.arg("--target-dir").arg(directory.parent().expect("a profile has a target directory"));
         build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        // Cargo describes the test's own package there, and the build script of a dependency (ring) runs again whenever that
+        // changes: each test would build anew what depends on it, and so would the next build after the tests.
+        let describes = |name: &OsString| {
+            let name = name.as_encoded_bytes();
+            name.starts_with(b"CARGO_PKG_") || name.starts_with(b"CARGO_MANIFEST_")
+        };
+        env::vars_os().map(|(name, _)| name).filter(describes).for_each(|name| {
+            build.env_remove(name);
+        });
         let status = build.status().expect("cargo starts");
         assert!(status.success(), "{build:?} failed: the tests have no coast to run");
         directory.join("coast")

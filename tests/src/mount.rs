@@ -1,11 +1,12 @@
-//! A small file system of the test's own, in memory, for what a disk cannot be made to do: be full, refuse programs.
+//! A small file system of the test's own, in memory, for what a disk cannot be made to do: be full, refuse programs; and
+//! one path shown at another.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::binaries::{require, require_root};
 
-/// A mounted tmpfs, unmounted when dropped.
+/// Something mounted, unmounted when dropped.
 pub struct Mount {
     at: PathBuf,
 }
@@ -17,11 +18,28 @@ impl Mount {
     /// When the test does not run as root or the kernel refuses.
     #[must_use]
     pub fn tmpfs(at: impl AsRef<Path>, options: &str) -> Self {
+        Self::by(at.as_ref(), |mount| {
+            mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]);
+        })
+    }
+
+    /// Shows a file or directory at another place as well, over what is there, as containers do.
+    ///
+    /// # Panics
+    /// When the test does not run as root or the kernel refuses.
+    #[must_use]
+    pub fn bind(what: impl AsRef<Path>, at: impl AsRef<Path>) -> Self {
+        Self::by(at.as_ref(), |mount| {
+            mount.arg("--bind").arg(what.as_ref());
+        })
+    }
+
+    fn by(at: &Path, say_what: impl FnOnce(&mut Command)) -> Self {
         require_root();
-        let at = at.as_ref().to_path_buf();
+        let at = at.to_path_buf();
         let mut mount = Command::new(require("mount", "mount"));
-        let output =
-            mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&at).output().expect("mount starts");
+        say_what(&mut mount);
+        let output = mount.arg(&at).output().expect("mount starts");
         assert!(output.status.success(), "{mount:?}: {}", String::from_utf8_lossy(&output.stderr));
         Self { at }
     }

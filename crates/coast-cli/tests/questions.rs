@@ -1,4 +1,5 @@
-//! Questions to another machine over the embedded server, with `coast` itself as the helper.
+//! Questions to another machine, and runs that are restricted to some paths, over the embedded server, with `coast` itself
+//! as the helper.
 
 #![allow(clippy::unwrap_used)]
 
@@ -193,4 +194,26 @@ fn a_removal_stops_when_nobody_waits_for_it_and_is_finished_by_the_next() {
     };
     assert!(report.is_complete() && report.existed);
     assert!(!workspace.exists() && !workspace.with_file_name(".i.coast").exists());
+}
+
+#[test]
+fn a_run_that_is_restricted_to_some_paths_leaves_all_else_and_what_is_known_of_it() {
+    let machine = Machine::new();
+    let workspace = machine.push("data/w/p/i");
+    let source = machine.scratch.path().join("source");
+    let cache = fs::read(workspace.with_file_name(".i.coast").join("cache")).unwrap();
+    for name in ["a[1]", "a1", "src/main.rs"] {
+        fs::write(source.join(name), "new").unwrap();
+    }
+    for name in ["gone", "extra"] {
+        fs::write(workspace.join(name), "there").unwrap();
+    }
+    let request = SyncRequest::push(&source, machine.destination("data/w/p/i")).unwrap();
+    let request = request.cache(CachePlace::Nowhere).only(["a[1]", "gone"]).unwrap();
+    let report = request.run(&VoidMonitor, &NoPrompt, &Cancel::new()).unwrap();
+    assert_eq!((report.run.receiver.transferred_files, report.run.receiver.deleted), (1, 1));
+    assert!(workspace.join("a[1]").exists() && !workspace.join("gone").exists());
+    assert!(workspace.join("extra").exists() && !workspace.join("a1").exists());
+    assert_eq!(fs::read_to_string(workspace.join("src/main.rs")).unwrap(), "fn main() {}");
+    assert!(fs::read(workspace.with_file_name(".i.coast").join("cache")).unwrap() == cache);
 }

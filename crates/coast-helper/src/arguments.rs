@@ -16,13 +16,14 @@ pub(crate) enum Command {
     Remove(PathBuf),
 }
 
-/// The words that begin a call of the helper, each followed by `--root` sooner or later.
-const COMMANDS: [&str; 3] = ["receive", "probe", "remove"];
-
-/// Whether these are the words of a call, for a program that is the helper among other things.
+/// Whether these are the words of a call, for a program that is the helper among other things. `probe` and `remove` may be
+/// what people try on such a program; they have no `--root`.
 pub(crate) fn is_call(words: &[OsString]) -> bool {
-    let named = words.first().is_some_and(|first| COMMANDS.iter().any(|command| first == command));
-    named && words.iter().any(|word| word == "--root")
+    match words.first().and_then(|first| first.to_str()) {
+        Some("receive") => true,
+        Some("probe" | "remove") => words.iter().any(|word| word == "--root"),
+        _ => false,
+    }
 }
 
 const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] \

@@ -51,7 +51,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 /// Whether these arguments (without the program's name) are a call of the helper, for a program that is one among other
-/// things. What people type has no `--root`.
+/// things.
 pub fn is_call(arguments: &[OsString]) -> bool {
     arguments::is_call(arguments)
 }
