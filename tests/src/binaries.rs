@@ -14,27 +14,53 @@ use std::sync::OnceLock;
 pub fn coast() -> &'static Path {
     static COAST: OnceLock<PathBuf> = OnceLock::new();
     COAST.get_or_init(|| {
-        let directory = profile_directory();
-        let profile =
-            directory.file_name().expect("a profile has a name").to_str().expect("a profile is text");
-        let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--package", "coast-cli", "--package", "coast-helper"]);
-        build.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
-        build.arg("--target-dir").arg(directory.parent().expect("a profile has a target directory"));
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        // Cargo describes the test's own package there, and the build script of a dependency (ring) runs again whenever that
-        // changes: each test would build anew what depends on it, and so would the next build after the tests.
-        let describes = |name: &OsString| {
-            let name = name.as_encoded_bytes();
-            name.starts_with(b"CARGO_PKG_") || name.starts_with(b"CARGO_MANIFEST_")
-        };
-        env::vars_os().map(|(name, _)| name).filter(describes).for_each(|name| {
-            build.env_remove(name);
-        });
-        let status = build.status().expect("cargo starts");
-        assert!(status.success(), "{build:?} failed: the tests have no coast to run");
-        directory.join("coast")
+        build(&["--package", "coast-cli", "--package", "coast-helper"], None);
+        profile_directory().join("coast")
     })
+}
+
+/// The stand-in for mutagen, built as [`coast`] is, and static: it runs in a container, and is its own agent on the
+/// remote.
+///
+/// # Panics
+/// When it does not build.
+pub(crate) fn mutagen_stand_in() -> PathBuf {
+    let rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("-vV").output();
+    let version = String::from_utf8(rustc.expect("rustc starts").stdout).expect("rustc prints text");
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its host");
+    let mut flags = env::var("RUSTFLAGS").unwrap_or_default();
+    flags.push_str(" -C target-feature=+crt-static");
+    // With --target the flags stay away from build scripts and procedural macros, which cannot be static.
+    build(&["--package", "mutagen-standin", "--target", host], Some(&flags));
+    let profile = profile_directory();
+    target_directory().join(host).join(profile.file_name().expect("a profile has a name")).join("mutagen")
+}
+
+/// Builds with the cargo and the profile of the running test.
+fn build(what: &[&str], flags: Option<&str>) {
+    let directory = profile_directory();
+    let profile = directory.file_name().expect("a profile has a name").to_str().expect("a profile is text");
+    let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--quiet"]).args(what);
+    build.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
+    build.arg("--target-dir").arg(target_directory()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    build.envs(flags.map(|flags| ("RUSTFLAGS", flags)));
+    // Cargo describes the test's own package there, and the build script of a dependency (ring) runs again whenever that
+    // changes: each test would build anew what depends on it, and so would the next build after the tests.
+    let describes = |name: &OsString| {
+        let name = name.as_encoded_bytes();
+        name.starts_with(b"CARGO_PKG_") || name.starts_with(b"CARGO_MANIFEST_")
+    };
+    env::vars_os().map(|(name, _)| name).filter(describes).for_each(|name| {
+        build.env_remove(name);
+    });
+    let status = build.status().expect("cargo starts");
+    assert!(status.success(), "{build:?} failed: the tests have no program to run");
+}
+
+/// `target`: where cargo puts everything.
+pub(crate) fn target_directory() -> PathBuf {
+    profile_directory().parent().expect("a profile has a target directory").to_path_buf()
 }
 
 /// `target/debug`, `target/release`: where the running test's profile puts its programs.

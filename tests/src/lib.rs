@@ -16,14 +16,19 @@
 #![allow(clippy::unwrap_used, reason = "support code of tests: a panic is how it reports")]
 
 mod account;
+mod base_image;
 mod binaries;
 mod differences;
+mod docker;
 mod mount;
+mod mutagen;
 mod noise;
 pub mod oracle;
 mod program;
+mod project;
 mod remote;
 mod sandbox;
+mod shell_image;
 mod snapshot;
 mod sshd;
 mod tree;
@@ -32,11 +37,15 @@ mod watch;
 pub use account::{Account, Shell, Sudo};
 pub use binaries::{coast, require, require_root};
 pub use differences::Aspects;
+pub use docker::DockerEngine;
 pub use mount::Mount;
+pub use mutagen::Mutagen;
 pub use noise::noise;
 pub use program::{Outcome, Program, Running};
+pub use project::Project;
 pub use remote::Remote;
 pub use sandbox::Sandbox;
+pub use shell_image::ShellImage;
 pub use snapshot::{Kind, Seen, Snapshot};
 pub use sshd::Sshd;
 pub use tree::{Node, Tree};

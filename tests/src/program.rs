@@ -69,11 +69,25 @@ impl Program {
         self
     }
 
+    /// Has it run by another program, whose words come before its own.
+    #[must_use]
+    pub fn by<A: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = A>) -> Self {
+        self.words.splice(0..0, words.into_iter().map(|word| word.as_ref().into()));
+        self
+    }
+
     /// Sets a variable of its environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.into(), value.as_ref().into()));
+        self
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn directory(mut self, directory: &Path) -> Self {
+        self.directory = directory.into();
         self
     }
 

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-/// How long anything is waited for.
+/// How long anything is waited for, unless the test says otherwise.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Notices every change below a directory.
 pub struct Watch {
     events: OwnedFd,
     root: PathBuf,
+    limit: Duration,
 }
 
 impl Watch {
@@ -26,13 +27,19 @@ impl Watch {
     pub fn below(root: impl AsRef<Path>) -> Self {
         let events =
             inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).expect("the kernel has inotify");
-        Self { events, root: root.as_ref().into() }
+        Self { events, root: root.as_ref().into(), limit: LIMIT }
+    }
+
+    /// How long may be waited.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// Returns as soon as `happened` is true, which is asked at once and after each change.
     ///
     /// # Panics
-    /// When it is still not true after a minute.
+    /// When it is still not true after the limit, which is a minute unless set.
     #[track_caller]
     pub fn until(&self, what: &str, happened: impl Fn() -> bool) {
         let started = Instant::now();
@@ -42,9 +49,9 @@ impl Watch {
             if happened() {
                 return;
             }
-            let left =
-                LIMIT.checked_sub(started.elapsed()).unwrap_or_else(|| panic!("waited a minute for {what}"));
-            let left = Timespec::try_from(left).expect("a minute fits");
+            let left = self.limit.checked_sub(started.elapsed());
+            let left = left.unwrap_or_else(|| panic!("waited {:?} for {what}", self.limit));
+            let left = Timespec::try_from(left).expect("such a time fits");
             match poll(&mut [PollFd::new(&self.events, PollFlags::IN)], Some(&left)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => self.drain(),
                 Err(error) => panic!("wait for {what}: {error}"),

@@ -1,5 +1,6 @@
-//! The `coast` program: `coast push` and `coast sync` make a directory on another machine equal to a local one,
-//! `coast demo` shows it. All the work is done by `coast-sync`; this crate reads the command line and prints.
+//! The `coast` program: `coast run` makes an instance on another machine and has every edit follow, `coast push` and
+//! `coast sync` make a directory there equal to a local one, `coast demo` shows it. All the work is done by
+//! `coast-instance` and `coast-sync`; this crate reads the command line and prints.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -7,6 +8,7 @@
 mod args;
 mod demo;
 mod endpoint;
+mod lifecycle;
 mod output;
 mod plan;
 mod refused;
@@ -47,6 +49,16 @@ fn main() -> ExitCode {
         }
     };
     let ended = match cli.command {
+        Command::Run(args) => lifecycle::run(args),
+        Command::Assign(args) => lifecycle::assign(args),
+        Command::Unassign(args) => lifecycle::unassign(args),
+        Command::Stop(args) => lifecycle::stop(args),
+        Command::Start(args) => lifecycle::start(args),
+        Command::Rm(args) => lifecycle::rm(args),
+        Command::Ls(args) => lifecycle::ls(&args),
+        Command::Status(args) => lifecycle::status(&args),
+        Command::Flush(args) => lifecycle::flush(args),
+        Command::Remote(command) => lifecycle::remote(command),
         Command::Push(args) => plan::push(args).and_then(run::run),
         Command::Sync(args) => plan::sync(&args).and_then(run::run),
         Command::Demo(args) => demo::run(args),

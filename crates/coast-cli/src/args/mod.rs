@@ -2,7 +2,9 @@
 
 pub(crate) mod connection;
 pub(crate) mod demo;
+pub(crate) mod lifecycle;
 pub(crate) mod push;
+pub(crate) mod remote;
 pub(crate) mod rules;
 pub(crate) mod size;
 pub(crate) mod sync;
@@ -13,12 +15,18 @@ use clap_complete::Shell;
 
 /// What stands above the options in `coast --help`.
 const ABOUT: &str = "\
-Makes a directory on another machine equal to a local one, over SSH. A pure-Rust replacement for `rsync` over \
+Development on another machine: `coast run` brings a git worktree there and has every edit follow. Underneath, `coast push` and \
+`coast sync` make a directory on another machine equal to a local one, over SSH. A pure-Rust replacement for `rsync` over \
 `ssh`: neither program is needed on either side, and nothing has to be installed on the remote.";
 
 /// What stands below the options in `coast --help`.
 const AFTER: &str = "\
 EXAMPLES
+  coast remote add box dev@box.example
+  coast run dev-1
+      An instance on that machine: the project's worktree is brought there, and edits follow (`coast run --help`).
+  coast assign dev-1 --worktree feature
+      The same instance follows another worktree. Then: coast status, flush, stop, start, rm.
   coast demo
       Show the whole thing on this machine: an SSH server of its own, two pushes, a proof.
   coast push ./workspace dev@host:/data/workspaces/shop/1
@@ -46,7 +54,9 @@ EXIT CODES (those of rsync)
    10  no connection                       255  SSH failed: host key, no acceptable key, sudo
    11  file input or output failed
    12  the connection or the helper broke
-  For `coast push` 23 and 24 are warnings, and the exit code is 0.
+  For `coast push`, `run`, `assign` and `start` 23 and 24 are warnings, and the exit code is 0. For commands on instances
+  3 is also: there is no such instance, worktree or remote, or there is one already, or it is stopped; 12: edits do not
+  follow where that was asked for; 23: edits that were waited for did not arrive.
 
 LIMITS
   The remote runs Linux (x86_64 or aarch64); this side Linux or macOS. Push only: from a remote to here, and
@@ -65,6 +75,33 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make an instance: bring a worktree to a remote and have edits follow
+    #[command(long_about = lifecycle::RUN_ABOUT, after_long_help = lifecycle::RUN_AFTER)]
+    Run(lifecycle::RunArgs),
+    /// Have an instance follow another worktree
+    #[command(long_about = lifecycle::ASSIGN_ABOUT, after_long_help = lifecycle::ASSIGN_AFTER)]
+    Assign(lifecycle::AssignArgs),
+    /// Have an instance follow the project's root again
+    Unassign(lifecycle::FollowArgs),
+    /// Stop an instance: nothing follows, the workspace stays
+    #[command(long_about = lifecycle::STOP_ABOUT)]
+    Stop(lifecycle::StopArgs),
+    /// Start a stopped instance, or mend one that does not follow
+    #[command(long_about = lifecycle::START_ABOUT)]
+    Start(lifecycle::FollowArgs),
+    /// Remove an instance and its workspace
+    #[command(long_about = lifecycle::RM_ABOUT)]
+    Rm(lifecycle::RmArgs),
+    /// List instances
+    Ls(lifecycle::LsArgs),
+    /// Tell how an instance is
+    #[command(long_about = lifecycle::STATUS_ABOUT, after_long_help = lifecycle::STATUS_AFTER)]
+    Status(lifecycle::StatusArgs),
+    /// Wait until every edit has arrived
+    Flush(lifecycle::FlushArgs),
+    /// The machines that instances live on
+    #[command(subcommand, long_about = remote::ABOUT, after_long_help = remote::AFTER)]
+    Remote(remote::RemoteCommand),
     /// Push a workspace to another machine
     #[command(long_about = push::ABOUT, after_long_help = push::AFTER)]
     Push(push::PushArgs),

@@ -47,13 +47,18 @@ impl Human {
         }
     }
 
-    fn print(&self, line: &str) {
+    pub(super) fn print(&self, line: &str) {
         self.beside_the_bar(|| self.lines.print(line));
     }
 
-    fn complain(&self, text: &str) {
+    pub(super) fn complain(&self, text: &str) {
         self.lines.flush();
         self.beside_the_bar(|| complain(text));
+    }
+
+    /// Hands on what is buffered.
+    pub(super) fn flush(&self) {
+        self.lines.flush();
     }
 
     fn beside_the_bar(&self, print: impl FnOnce()) {
@@ -105,7 +110,7 @@ impl Human {
         self.complain(&format!("{prefix}{}: {}", Shown(path), Shown(text.as_bytes())));
     }
 
-    fn stop_drawing(&self) {
+    pub(super) fn stop_drawing(&self) {
         drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
         if self.drawing.swap(false, Ordering::AcqRel) {
             self.bar.finish_and_clear();
@@ -207,7 +212,7 @@ impl Prompt for Human {
     }
 }
 
-fn ask_on_terminal(question: &str) -> io::Result<String> {
+pub(super) fn ask_on_terminal(question: &str) -> io::Result<String> {
     let mut terminal = fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     terminal.write_all(question.as_bytes())?;
     let mut answer = String::new();

@@ -26,12 +26,24 @@ impl Json {
         Self { options, lines: Arc::new(Lines::new()), ticker: Mutex::new(None) }
     }
 
-    fn print(&self, record: &Record<'_>) {
+    /// Prints one object as a line.
+    pub(super) fn print(&self, record: &impl Serialize) {
         print(&self.lines, record);
+    }
+
+    /// Hands on what is buffered.
+    pub(super) fn flush(&self) {
+        self.lines.flush();
+    }
+
+    /// Prints no more progress, and hands on what is buffered.
+    pub(super) fn rest(&self) {
+        drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.lines.flush();
     }
 }
 
-fn print(lines: &Lines, record: &Record<'_>) {
+fn print(lines: &Lines, record: &impl Serialize) {
     match serde_json::to_string(record) {
         Ok(line) => lines.print(&line),
         // Only a map with keys that are no strings could fail, and there is none.
@@ -94,8 +106,9 @@ enum Record<'a> {
     },
 }
 
+/// A path as fields of an object.
 #[derive(Serialize)]
-struct PathFields<'a> {
+pub(super) struct PathFields<'a> {
     path: std::borrow::Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_bytes: Option<String>,

@@ -1,22 +1,29 @@
-//! Everything that is printed: as text for people ([`human`]) or as one JSON object a line ([`json`]).
+//! Everything that is printed: as text for people ([`human`]) or as one JSON object a line ([`json`]); what happens during
+//! a command on an instance is told by a [`narrator`] on top of these.
 
 mod figures;
 mod human;
+mod instance;
 mod itemize;
 mod json;
 mod lines;
 mod name;
+mod narrator;
 mod progress;
+mod remote;
 mod stats;
 
 use std::path::PathBuf;
 
 use coast_sync::{Monitor, Prompt, SyncError, SyncReport};
 
-pub(crate) use figures::{Seconds, Size};
+pub(crate) use figures::{Seconds, Size, counted};
+pub(crate) use instance::{InstanceObject, instance_lines, listed_lines, listed_objects, table};
 pub(crate) use itemize::Itemizer;
 pub(crate) use lines::{Lines, complain};
 pub(crate) use name::Shown;
+pub(crate) use narrator::{Narrator, narrator};
+pub(crate) use remote::{Finding, Verdict, finding_lines};
 
 /// Hears what happens during a run, and tells how it ended.
 pub(crate) trait Output: Monitor + Prompt {
@@ -85,6 +92,11 @@ pub(crate) enum ProgressWish {
     OnTerminal,
     /// Always, as lines where there is no terminal.
     Always,
+}
+
+/// Asks a question on the terminal itself, whatever standard input is. None when there is nobody to answer.
+pub(crate) fn ask(question: &str) -> Option<String> {
+    human::ask_on_terminal(question).ok()
 }
 
 /// The output that the options ask for.

@@ -1,0 +1,291 @@
+//! `coast remote add|ls|rm|test`.
+
+use std::time::Instant;
+
+use anyhow::Context;
+use coast_instance::{LifecycleError, Name, Places, Records, Remote, Remotes, RemotesEditor, RemotesError};
+use coast_ssh::SshError;
+use coast_sync::{Cancel, IdentityUsed, ProbeReport, ProbeRequest, RunsAs, SyncError};
+use serde::Serialize;
+
+use super::{absolute, println_json, refuse, refuse_with, remote_helper};
+use crate::args::remote::{AddArgs, ListArgs, RemoteCommand, RemoveArgs, TestArgs};
+use crate::output::{
+    Detail, Finding, Form, Itemizer, Lines, Manner, OutputOptions, ProgressWish, Seconds, Size, Verdict,
+    finding_lines, narrator, table,
+};
+use crate::signals::cancel_on_signals;
+
+/// The exit code for a key that is not there.
+const UNUSABLE: u8 = 3;
+
+/// Room below which a remote is warned of: less than a workspace with its packages takes.
+const LITTLE_ROOM_BYTES: u64 = 1_000_000_000;
+
+/// `coast remote`
+pub(crate) fn remote(command: RemoteCommand) -> anyhow::Result<u8> {
+    let places = Places::from_process()?;
+    match command {
+        RemoteCommand::Add(args) => add(&places, args),
+        RemoteCommand::Ls(args) => ls(&places, &args),
+        RemoteCommand::Rm(args) => rm(&places, &args),
+        RemoteCommand::Test(args) => test(&places, &args),
+    }
+}
+
+fn add(places: &Places, args: AddArgs) -> anyhow::Result<u8> {
+    let key = args.key.map(|key| absolute(&key)).transpose()?;
+    if let Some(key) = key.as_ref().filter(|key| !key.is_file()) {
+        let text = format!("there is no key {}; --key takes a file with a private key", key.display());
+        return Ok(refuse_with(&text, UNUSABLE, args.json));
+    }
+    let added = Remote::parse(&args.address, key, args.service_home).and_then(|remote| {
+        RemotesEditor::open(places)?.add(args.name.clone(), remote.clone())?;
+        Ok(remote)
+    });
+    match added {
+        Ok(remote) => {
+            if args.json {
+                println_json(&RemoteObject::of(&args.name, &remote));
+            } else {
+                let (name, address) = (&args.name, remote.address());
+                println_line(&format!(
+                    "{name} is {address}; see whether instances can live there: coast remote test {name}"
+                ));
+            }
+            Ok(0)
+        }
+        Err(error) => Ok(refuse(&LifecycleError::from(error), args.json)),
+    }
+}
+
+/// A machine as an object.
+#[derive(Serialize)]
+struct RemoteObject<'a> {
+    name: &'a Name,
+    #[serde(flatten)]
+    remote: &'a Remote,
+    /// `project/instance` of each that lives there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    instances: Vec<String>,
+}
+
+impl<'a> RemoteObject<'a> {
+    fn of(name: &'a Name, remote: &'a Remote) -> Self {
+        Self { name, remote, instances: Vec::new() }
+    }
+}
+
+fn ls(places: &Places, args: &ListArgs) -> anyhow::Result<u8> {
+    let remotes = match Remotes::load(places) {
+        Ok(remotes) => remotes,
+        Err(error) => return Ok(refuse(&LifecycleError::from(error), args.json)),
+    };
+    let records = Records::new(places.clone());
+    let mut objects = Vec::new();
+    for (name, remote) in remotes.iter() {
+        let instances = match records.users_of(name) {
+            Ok(instances) => instances,
+            Err(error) => return Ok(refuse(&LifecycleError::from(error), args.json)),
+        };
+        objects.push(RemoteObject { name, remote, instances });
+    }
+    if args.json {
+        println_json(&serde_json::json!({ "remotes": objects }));
+        return Ok(0);
+    }
+    let lines = Lines::new();
+    if objects.is_empty() {
+        lines.print(&RemotesError::None.to_string());
+    } else {
+        let mut rows = vec![["NAME", "ADDRESS", "SERVICE HOME", "KEY", "INSTANCES"].map(str::to_owned)];
+        rows.extend(objects.iter().map(|object| {
+            [
+                object.name.to_string(),
+                object.remote.address(),
+                object.remote.service_home.clone(),
+                object.remote.key.as_ref().map_or_else(|| "-".to_owned(), |key| key.display().to_string()),
+                if object.instances.is_empty() { "-".to_owned() } else { object.instances.join(", ") },
+            ]
+        }));
+        table(&rows).iter().for_each(|line| lines.print(line));
+    }
+    lines.flush();
+    Ok(0)
+}
+
+fn rm(places: &Places, args: &RemoveArgs) -> anyhow::Result<u8> {
+    let removed = || -> Result<(), LifecycleError> {
+        // Locked first, so that no instance begins to live there between the look and the removal.
+        let mut editor = RemotesEditor::open(places)?;
+        let users = Records::new(places.clone()).users_of(&args.name)?;
+        Ok(editor.remove(&args.name, users)?)
+    };
+    match removed() {
+        Ok(()) => {
+            if args.json {
+                println_json(&serde_json::json!({ "name": args.name, "removed": true }));
+            } else {
+                println_line(&format!("{} is forgotten; nothing was changed there", args.name));
+            }
+            Ok(0)
+        }
+        Err(error) => Ok(refuse(&error, args.json)),
+    }
+}
+
+fn test(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
+    let remotes = Remotes::load(places);
+    let chosen = remotes.as_ref().map_err(ToString::to_string);
+    let chosen =
+        chosen.and_then(|remotes| remotes.choose(args.name.as_ref()).map_err(|error| error.to_string()));
+    let (name, remote) = match chosen {
+        Ok(chosen) => chosen,
+        Err(text) => return Ok(refuse_with(&text, UNUSABLE, args.json)),
+    };
+    let cancel = Cancel::new();
+    cancel_on_signals(&cancel)?;
+    let prompt = narrator(OutputOptions {
+        manner: Manner::Push,
+        form: if args.json { Form::Json } else { Form::Text },
+        detail: Detail::Problems,
+        // Told with the findings.
+        quiet: true,
+        stats: false,
+        dry_run: false,
+        progress: ProgressWish::Never,
+        itemizer: Itemizer { remote: true, checksum: false },
+        transfer_root: std::env::current_dir().context("cannot find the current directory")?,
+    });
+    let destination = remote.destination(&remote.service_home, remote_helper(Some(&args.helper))?);
+    let asked = Instant::now();
+    let (findings, exit_code) = match ProbeRequest::new(destination).run(&*prompt, &cancel) {
+        Ok(report) => {
+            let findings = found(&report, asked);
+            let failed = findings.iter().any(|finding| finding.verdict == Verdict::Failed);
+            (findings, if failed { UNUSABLE } else { 0 })
+        }
+        Err(error) => (vec![failure(&error, &remote.address())], error.exit_code()),
+    };
+    if args.json {
+        println_json(&serde_json::json!({ "remote": name, "exit_code": exit_code, "findings": findings }));
+    } else {
+        let lines = Lines::new();
+        finding_lines(&findings).iter().for_each(|line| lines.print(line));
+        lines.flush();
+    }
+    Ok(exit_code)
+}
+
+/// What an answer says, one thing after the other.
+fn found(report: &ProbeReport, asked: Instant) -> Vec<Finding> {
+    let connection = &report.connection;
+    let ok = |what, found| Finding { what, verdict: Verdict::Ok, found, todo: None };
+    let warning = |what, found, todo| Finding { what, verdict: Verdict::Warning, found, todo: Some(todo) };
+    let mut findings = vec![ok(
+        "connect",
+        format!(
+            "{}@{}, port {}, answered in {}",
+            connection.user,
+            connection.host_name,
+            connection.port,
+            Seconds(asked.elapsed())
+        ),
+    )];
+    findings.push(ok(
+        "host key",
+        format!("{} {}", connection.host_key.algorithm, connection.host_key.fingerprint),
+    ));
+    let key = connection.identity.to_string();
+    findings.push(match &connection.identity {
+        IdentityUsed::File { encrypted: false, .. } if connection.jumps.is_empty() => ok("key", key),
+        IdentityUsed::File { encrypted: false, .. } => warning(
+            "key",
+            format!("{key}, through {}", connection.jumps.join(", ")),
+            "the shell container cannot go through a jump host, so edits will not follow: give the remote's direct address",
+        ),
+        _ => warning(
+            "key",
+            key,
+            "the shell container cannot use it, so edits will not follow: coast remote add --key with a key that has no passphrase",
+        ),
+    });
+    findings.push(match &connection.runs_as {
+        RunsAs::Root => ok("sudo", "the helper runs as root".to_owned()),
+        RunsAs::UserAfter(refusal) => warning(
+            "sudo",
+            format!("the helper runs as {}: {refusal}", connection.user),
+            "files of services that run as other users cannot be replaced; allow the user `sudo -n` without a password",
+        ),
+        _ => ok("sudo", format!("not asked for; the helper runs as {}", connection.user)),
+    });
+    let uploaded = if connection.uploaded_helper { "put there now" } else { "was there" };
+    let confined =
+        if report.confined { "confined to the directory" } else { "not confined (needs Linux 5.19)" };
+    findings.push(ok("helper", format!("version {}, {uploaded}, {confined}", report.helper_version)));
+    let place = report.directory.display();
+    let room = format!("{} of {} free at {place}", Size(report.free_bytes), Size(report.total_bytes));
+    findings.push(match &report.unwritable_because {
+        Some(reason) => Finding {
+            what: "space",
+            verdict: Verdict::Failed,
+            found: format!("{room}, and nothing can be written there: {reason}"),
+            todo: Some("let the user use sudo without a password, or choose another place: coast remote add --service-home DIR"),
+        },
+        None if report.free_bytes < LITTLE_ROOM_BYTES => {
+            warning("space", room, "make room there, or choose another place: coast remote add --service-home DIR")
+        }
+        None => ok("space", room),
+    });
+    findings.push(ok("architecture", format!("{} {}", report.os, report.arch)));
+    findings
+}
+
+/// What failed, and what to do.
+fn failure(error: &SyncError, address: &str) -> Finding {
+    let (what, todo) = match error {
+        SyncError::Ssh(error) => ssh_failure(error),
+        SyncError::Interrupted => ("connect", None),
+        _ => ("helper", Some("try again; if it fails again, look at the remote's disk and its system log")),
+    };
+    Finding { what, verdict: Verdict::Failed, found: format!("{address}: {error}"), todo }
+}
+
+fn ssh_failure(error: &SshError) -> (&'static str, Option<&'static str>) {
+    match error {
+        SshError::Config { .. } | SshError::Option { .. } => {
+            ("ssh config", Some("correct the ssh configuration that the message names"))
+        }
+        SshError::Resolve { .. } => {
+            ("connect", Some("check the host's name; coast remote rm and add change it"))
+        }
+        SshError::NoRoute { .. } | SshError::TimedOut { .. } | SshError::Tcp { .. } => {
+            ("connect", Some("check the network, a VPN, and the remote's firewall"))
+        }
+        SshError::Refused { .. } | SshError::NotSsh { .. } | SshError::Handshake { .. } => {
+            ("connect", Some("check the port, and that an SSH server runs there"))
+        }
+        SshError::HostKeyChanged(_) | SshError::HostKeyRevoked { .. } | SshError::HostKeyUnknown { .. } => {
+            ("host key", Some("ask whoever runs the remote which key it has, before you change known_hosts"))
+        }
+        SshError::NoAcceptableKey { .. } => (
+            "key",
+            Some(
+                "put your public key into ~/.ssh/authorized_keys there, or name another key: coast remote add --key",
+            ),
+        ),
+        SshError::Jump { source, .. } => ssh_failure(source),
+        SshError::Sudo { .. } => ("sudo", Some("allow the user `sudo -n` without a password")),
+        SshError::NoHelperFor { .. } => {
+            ("architecture", Some("the remote must be Linux on x86_64 or aarch64"))
+        }
+        SshError::ConnectionLost { .. } | SshError::Unsupported { .. } => ("connect", None),
+        _ => ("helper", Some("look at the room and the rights in the user's home directory there")),
+    }
+}
+
+fn println_line(line: &str) {
+    let lines = Lines::new();
+    lines.print(line);
+    lines.flush();
+}

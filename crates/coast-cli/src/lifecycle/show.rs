@@ -1,0 +1,118 @@
+//! The commands that only look: `coast ls` and `coast status`.
+
+use std::io::{IsTerminal, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use coast_instance::{InstanceStatus, LifecycleError, Places, list};
+use coast_sync::{Monitor, NoPrompt, Prompt, Zeroizing};
+
+use super::{Scene, println_json, refuse};
+use crate::args::lifecycle::{LsArgs, StatusArgs};
+use crate::output::{InstanceObject, Lines, instance_lines, listed_lines, listed_objects};
+
+/// How often `--watch` looks again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often it notices that it shall end.
+const NOTICE: Duration = Duration::from_millis(100);
+
+/// Empties a terminal.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// `coast ls`
+pub(crate) fn ls(args: &LsArgs) -> anyhow::Result<u8> {
+    let (places, project) = if args.all {
+        (Places::from_process()?, None)
+    } else {
+        match Scene::set(None)? {
+            Ok(scene) => (scene.places, Some(scene.project.name)),
+            Err(error) => return Ok(refuse(&error, args.json)),
+        }
+    };
+    let listed = match list(&places, project.as_ref()) {
+        Ok(listed) => listed,
+        Err(error) => return Ok(refuse(&LifecycleError::from(error), args.json)),
+    };
+    if args.json {
+        println_json(&listed_objects(&listed));
+        return Ok(0);
+    }
+    let lines = Lines::new();
+    match (&project, listed.is_empty()) {
+        (Some(project), true) => {
+            lines
+                .print(&format!("the project {project} has no instances; make one with: coast run INSTANCE"));
+        }
+        (None, true) => lines.print("there are no instances"),
+        (project, false) => {
+            listed_lines(&listed, project.is_none()).iter().for_each(|line| lines.print(line));
+        }
+    }
+    lines.flush();
+    Ok(0)
+}
+
+/// `coast status`
+pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<u8> {
+    let scene = match Scene::set(None)? {
+        Ok(scene) => scene,
+        Err(error) => return Ok(refuse(&error, args.json)),
+    };
+    let lifecycle = scene.lifecycle(&Silent);
+    let mut shown = None;
+    loop {
+        let status = match lifecycle.status(&args.instance) {
+            Ok(status) => status,
+            // The end that was asked for.
+            Err(LifecycleError::Interrupted { .. }) if args.watch => return Ok(0),
+            Err(error) => return Ok(refuse(&error, args.json)),
+        };
+        let text =
+            if args.json { serde_json::to_string(&InstanceObject::of(&status))? } else { text_of(&status) };
+        if shown.as_ref() != Some(&text) {
+            print(&text, args.watch && !args.json);
+            shown = Some(text);
+        }
+        if !args.watch {
+            return Ok(0);
+        }
+        let looked = Instant::now();
+        while looked.elapsed() < LOOK_AGAIN {
+            if scene.cancel.is_cancelled() {
+                return Ok(0);
+            }
+            thread::sleep(NOTICE);
+        }
+    }
+}
+
+fn text_of(status: &InstanceStatus) -> String {
+    instance_lines(status).join("\n")
+}
+
+fn print(text: &str, watch: bool) {
+    let mut stdout = std::io::stdout();
+    let clear = if watch && stdout.is_terminal() { CLEAR } else { "" };
+    // Nobody is left to be told that the output is closed.
+    let _ = writeln!(stdout, "{clear}{text}").and_then(|()| stdout.flush());
+}
+
+/// Hears nothing, for commands during which nothing happens.
+struct Silent;
+
+impl Monitor for Silent {}
+
+impl Prompt for Silent {
+    fn passphrase(&self, key: &std::path::Path) -> Option<Zeroizing<String>> {
+        NoPrompt.passphrase(key)
+    }
+
+    fn confirm_host(&self, host: &str, fingerprint: &str) -> bool {
+        NoPrompt.confirm_host(host, fingerprint)
+    }
+
+    fn notice(&self, _text: &str) {}
+}
+
+impl coast_instance::Observer for Silent {}

@@ -1,0 +1,374 @@
+//! How an instance is: as lines for people, or as an object for programs.
+
+use std::time::{Duration, SystemTime};
+
+use coast_instance::{
+    Activity, ContinuousStatus, Following, Holder, InstanceStatus, LastTransfer, Listed, Record, Side, State,
+};
+use serde::Serialize;
+
+use super::Shown;
+use super::figures::{Seconds, Size, counted};
+use super::json::PathFields;
+
+/// How many conflicts and problems are named.
+const MAX_NAMED: usize = 20;
+
+/// An instance as an object.
+#[derive(Serialize)]
+pub(crate) struct InstanceObject<'a> {
+    #[serde(flatten)]
+    record: &'a Record,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<HolderObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continuous: Option<SessionObject<'a>>,
+}
+
+/// What the session says, or why it does not.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum SessionObject<'a> {
+    Status(ContinuousObject<'a>),
+    Error { error: &'a str },
+}
+
+/// Who works on an instance.
+#[derive(Serialize)]
+struct HolderObject<'a> {
+    pid: u32,
+    command: &'a str,
+}
+
+impl<'a> HolderObject<'a> {
+    fn of(holder: &'a Holder) -> Self {
+        Self { pid: holder.pid, command: &holder.command }
+    }
+}
+
+/// The state of a session.
+#[derive(Serialize)]
+pub(crate) struct ContinuousObject<'a> {
+    activity: &'static str,
+    word: &'a str,
+    files: u64,
+    directories: u64,
+    conflicts: Vec<PathFields<'a>>,
+    more_conflicts: u64,
+    problems: Vec<ProblemObject<'a>>,
+    more_problems: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ProblemObject<'a> {
+    side: &'static str,
+    #[serde(flatten)]
+    path: PathFields<'a>,
+    text: &'a str,
+}
+
+impl<'a> ContinuousObject<'a> {
+    /// The object of a state.
+    pub(crate) fn of(status: &'a ContinuousStatus) -> Self {
+        Self {
+            activity: activity_name(status.activity),
+            word: &status.word,
+            files: status.files,
+            directories: status.directories,
+            conflicts: status.conflicts.iter().map(|conflict| conflict.path.as_slice().into()).collect(),
+            more_conflicts: status.more_conflicts,
+            problems: status
+                .problems
+                .iter()
+                .map(|problem| ProblemObject {
+                    side: side_name(problem.side),
+                    path: problem.path.as_slice().into(),
+                    text: &problem.text,
+                })
+                .collect(),
+            more_problems: status.more_problems,
+            last_error: status.last_error.as_deref(),
+        }
+    }
+}
+
+impl<'a> InstanceObject<'a> {
+    /// The object of an instance.
+    pub(crate) fn of(status: &'a InstanceStatus) -> Self {
+        Self {
+            record: &status.record,
+            holder: status.holder.as_ref().map(HolderObject::of),
+            continuous: status.continuous.as_ref().map(|continuous| match continuous {
+                Ok(status) => SessionObject::Status(ContinuousObject::of(status)),
+                Err(error) => SessionObject::Error { error },
+            }),
+        }
+    }
+}
+
+fn activity_name(activity: Activity) -> &'static str {
+    match activity {
+        Activity::Absent => "absent",
+        Activity::Watching => "watching",
+        Activity::Carrying => "carrying",
+        Activity::Connecting => "connecting",
+        Activity::Halted => "halted",
+    }
+}
+
+fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Local => "local",
+        Side::Remote => "remote",
+    }
+}
+
+/// How an instance is, for people.
+pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
+    let record = &status.record;
+    let mut lines = Vec::new();
+    let mut line = |name: &str, text: String| lines.push(format!("{name:<11} {text}"));
+    line("instance", format!("{} (project {})", record.instance, record.project));
+    line("state", state_words(record, status.holder.as_ref()));
+    line("worktree", Shown(record.worktree.as_os_str().as_encoded_bytes()).to_string());
+    line("workspace", format!("{}:{}", record.remote, record.remote_path));
+    line("transfer", record.last_transfer.as_ref().map_or_else(|| "none yet".to_owned(), transfer_words));
+    if let Some(container) = &record.container {
+        line("container", container.clone());
+    }
+    line("edits", following_words(status));
+    if let Some(Ok(continuous)) = &status.continuous {
+        lines.extend(trouble_lines(continuous));
+    }
+    lines
+}
+
+fn state_words(record: &Record, holder: Option<&Holder>) -> String {
+    match (record.state, holder) {
+        (State::Working { command, step }, Some(holder)) => {
+            format!("{} works on it (process {}, step {})", command.as_str(), holder.pid, step.as_str())
+        }
+        (State::Working { command, step }, None) => {
+            let next = if record.last_transfer.is_none() { "run" } else { "start" };
+            format!(
+                "unfinished: {} did not come to its end (step {}); go on with: coast {next} {}",
+                command.as_str(),
+                step.as_str(),
+                record.instance
+            )
+        }
+        (State::Running, _) => "running".to_owned(),
+        (State::Stopped, _) => "stopped".to_owned(),
+    }
+}
+
+fn transfer_words(transfer: &LastTransfer) -> String {
+    let mut text = format!(
+        "{}, in {}: {} of {} sent ({}), {} deleted",
+        ago(transfer.at),
+        Seconds(Duration::from_millis(transfer.milliseconds)),
+        transfer.sent_files,
+        counted(transfer.files, "file", "files"),
+        Size(transfer.sent_bytes),
+        transfer.deleted
+    );
+    match transfer.code {
+        0 => {}
+        24 => text.push_str("; some vanished meanwhile (code 24)"),
+        code => text.push_str(&format!("; not everything could be transferred (code {code})")),
+    }
+    text
+}
+
+fn following_words(status: &InstanceStatus) -> String {
+    let record = &status.record;
+    match (&record.following, &status.continuous) {
+        (Following::BulkOnly, _) => {
+            "do not follow: the Coastfile does not say [remote] workspace_sync = \"mutagen\"".to_owned()
+        }
+        (Following::Off, _) if record.state == State::Stopped => {
+            "do not follow while it is stopped".to_owned()
+        }
+        (Following::Off, _) => "do not follow yet".to_owned(),
+        (Following::Failed { step, said, at }, _) => format!(
+            "do not follow, since {}: {step} failed: {said}\n            they will from the next `coast assign` or `coast start` on",
+            ago(*at)
+        ),
+        (Following::Yes, None) => "follow".to_owned(),
+        (Following::Yes, Some(Err(error))) => format!("cannot tell: {error}"),
+        (Following::Yes, Some(Ok(continuous))) => continuous_words(continuous, record),
+    }
+}
+
+fn continuous_words(status: &ContinuousStatus, record: &Record) -> String {
+    let mend = format!("mend it with: coast start {}", record.instance);
+    let counts = || {
+        format!(
+            "{}, {}",
+            counted(status.files, "file", "files"),
+            counted(status.directories, "directory", "directories")
+        )
+    };
+    match status.activity {
+        Activity::Absent => format!("do not follow: the session is gone; {mend}"),
+        Activity::Halted => format!("do not follow: {}; {mend}", status.word),
+        Activity::Connecting => format!("wait for a connection: {}", status.word),
+        Activity::Watching => format!("follow: {} {}", status.word, counts()),
+        Activity::Carrying => format!("are on their way: {} ({})", status.word, counts()),
+    }
+}
+
+/// Everything that keeps an edit from arriving.
+pub(crate) fn trouble_lines(status: &ContinuousStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    let shown = |path: &[u8]| if path.is_empty() { "./".to_owned() } else { Shown(path).to_string() };
+    for conflict in status.conflicts.iter().take(MAX_NAMED) {
+        lines.push(format!(
+            "conflict    {}: the remote has something of its own there (`coast start` replaces it)",
+            shown(&conflict.path)
+        ));
+    }
+    let more = |count: usize, excluded: u64| count.saturating_sub(MAX_NAMED) as u64 + excluded;
+    match more(status.conflicts.len(), status.more_conflicts) {
+        0 => {}
+        more => lines.push(format!("conflict    and {more} more")),
+    }
+    for problem in status.problems.iter().take(MAX_NAMED) {
+        lines.push(format!(
+            "problem     {} {}: {}",
+            side_name(problem.side),
+            shown(&problem.path),
+            Shown(problem.text.as_bytes())
+        ));
+    }
+    match more(status.problems.len(), status.more_problems) {
+        0 => {}
+        more => lines.push(format!("problem     and {more} more")),
+    }
+    if let Some(error) = &status.last_error {
+        lines.push(format!("error       {}", Shown(error.as_bytes())));
+    }
+    lines
+}
+
+/// How long ago a moment was, given in seconds since the epoch.
+fn ago(at: u64) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    match now.saturating_sub(at) {
+        seconds @ 0..60 => format!("{} ago", counted(seconds, "second", "seconds")),
+        seconds @ 60..3600 => format!("{} ago", counted(seconds / 60, "minute", "minutes")),
+        seconds @ 3600..86_400 => format!("{} ago", counted(seconds / 3600, "hour", "hours")),
+        seconds => format!("{} ago", counted(seconds / 86_400, "day", "days")),
+    }
+}
+
+/// An instance in a list, as an object.
+#[derive(Serialize)]
+struct ListedObject<'a> {
+    #[serde(flatten)]
+    record: Option<&'a Record>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<HolderObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<UnreadableObject<'a>>,
+}
+
+/// An instance whose record cannot be read.
+#[derive(Serialize)]
+struct UnreadableObject<'a> {
+    project: &'a str,
+    instance: &'a str,
+    error: String,
+}
+
+/// All instances as one object.
+pub(crate) fn listed_objects(listed: &[Listed]) -> impl Serialize + '_ {
+    #[derive(Serialize)]
+    struct Objects<'a> {
+        instances: Vec<ListedObject<'a>>,
+    }
+    let instances = listed.iter().map(|listed| ListedObject {
+        record: listed.record.as_ref().ok(),
+        holder: listed.holder.as_ref().map(HolderObject::of),
+        unreadable: listed.record.as_ref().err().map(|error| UnreadableObject {
+            project: listed.project.as_str(),
+            instance: listed.instance.as_str(),
+            error: error.to_string(),
+        }),
+    });
+    Objects { instances: instances.collect() }
+}
+
+/// All instances as a table.
+pub(crate) fn listed_lines(listed: &[Listed], with_project: bool) -> Vec<String> {
+    let mut rows = vec![["INSTANCE", "STATE", "EDITS", "REMOTE", "WORKTREE"].map(str::to_owned)];
+    for listed in listed {
+        let name = if with_project {
+            format!("{}/{}", listed.project, listed.instance)
+        } else {
+            listed.instance.to_string()
+        };
+        rows.push(match &listed.record {
+            Err(error) => [name, "unreadable".to_owned(), "?".to_owned(), "?".to_owned(), error.to_string()],
+            Ok(record) => [
+                name,
+                match (record.state, &listed.holder) {
+                    (State::Running, _) => "running".to_owned(),
+                    (State::Stopped, _) => "stopped".to_owned(),
+                    (State::Working { command, .. }, Some(_)) => format!("{} at work", command.as_str()),
+                    (State::Working { command, .. }, None) => format!("{} unfinished", command.as_str()),
+                },
+                match &record.following {
+                    Following::Yes => "follow",
+                    Following::BulkOnly => "bulk only",
+                    Following::Off => "off",
+                    Following::Failed { .. } => "do not follow",
+                }
+                .to_owned(),
+                record.remote.to_string(),
+                Shown(record.worktree.as_os_str().as_encoded_bytes()).to_string(),
+            ],
+        });
+    }
+    table(&rows)
+}
+
+/// Columns as wide as what is in them; the last one is not padded.
+pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use coast_instance::{Conflict, Problem};
+
+    use super::*;
+
+    #[test]
+    fn what_keeps_edits_from_arriving_is_named_up_to_a_number() {
+        let status = ContinuousStatus {
+            conflicts: (0..25).map(|number| Conflict { path: format!("c{number}").into_bytes() }).collect(),
+            more_conflicts: 3,
+            problems: vec![Problem { side: Side::Remote, path: b"a\nb".to_vec(), text: "denied".to_owned() }],
+            ..ContinuousStatus::default()
+        };
+        let lines = trouble_lines(&status);
+        assert_eq!(lines.len(), 22);
+        assert!(lines[0].starts_with("conflict    c0: "), "{lines:?}");
+        assert_eq!(lines[20..], ["conflict    and 8 more", "problem     remote a\\#012b: denied"]);
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_what_is_in_them() {
+        let rows = [["A", "LONG"], ["ää", "x"]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), ["A   LONG", "ää  x"]);
+    }
+}

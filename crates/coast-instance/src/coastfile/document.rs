@@ -1,0 +1,207 @@
+//! One file: its text read into the fields that concern us, each fault with its line.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{CoastfileError, Fault, Strategy};
+use crate::Name;
+use crate::ignores::{self, BadPattern};
+
+/// The fields of `[remote]`.
+const REMOTE_FIELDS: &[&str] =
+    &["workspace_sync", "exclude", "protect", "use_default_rules", "shell_image", "shell_network"];
+
+/// The words for the strategies. The first names the habit, not the program: the engine is ours.
+const STRATEGIES: &[&str] = &["rsync", "mutagen"];
+
+/// A file as it is, before those it extends.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) file: PathBuf,
+    pub(super) extends: Option<Extends>,
+    pub(super) said: Said,
+}
+
+/// The file that is extended, as written, and where that is.
+#[derive(Debug, Clone)]
+pub(super) struct Extends {
+    pub(super) value: String,
+    pub(super) line: usize,
+}
+
+/// What one file says; what it does not say is absent.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) name: Option<Name>,
+    pub(super) workspace_sync: Option<Strategy>,
+    pub(super) exclude: Vec<String>,
+    pub(super) protect: Vec<String>,
+    pub(super) use_default_rules: Option<bool>,
+    pub(super) shell_image: Option<String>,
+    pub(super) shell_network: Option<String>,
+}
+
+type Value<'t> = Spanned<DeValue<'t>>;
+
+impl Document {
+    pub(super) fn read(file: &Path) -> Result<Self, CoastfileError> {
+        let text = fs::read_to_string(file)
+            .map_err(|error| CoastfileError::Read { file: file.to_owned(), error })?;
+        Self::parse(file, &text)
+    }
+
+    pub(super) fn parse(file: &Path, text: &str) -> Result<Self, CoastfileError> {
+        let line_of = |offset: usize| {
+            text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+        };
+        let at = |(offset, fault)| CoastfileError::At { file: file.to_owned(), line: line_of(offset), fault };
+        let table = DeTable::parse(text).map_err(|error| {
+            at((error.span().map_or(0, |span| span.start), Fault::Syntax(error.message().to_owned())))
+        })?;
+        let mut document = Self { file: file.to_owned(), extends: None, said: Said::default() };
+        let extends = document.take(table.get_ref()).map_err(at)?;
+        document.extends = extends.map(|(offset, value)| Extends { value, line: line_of(offset) });
+        Ok(document)
+    }
+
+    /// Takes what concerns us from the whole table; gives what is extended, with its offset.
+    fn take(&mut self, table: &DeTable<'_>) -> Result<Option<(usize, String)>, (usize, Fault)> {
+        let mut extends = None;
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "extends" => extends = Some((value.span().start, file_name("extends", value)?)),
+                "coast" => {
+                    // Its other fields belong to other parts of the tool.
+                    for (key, value) in section("[coast]", value)? {
+                        match key.get_ref().as_ref() {
+                            "name" => self.said.name = Some(name(value)?),
+                            "extends" => {
+                                extends = Some((value.span().start, file_name("[coast] extends", value)?));
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                "remote" => {
+                    for (key, value) in section("[remote]", value)? {
+                        self.said.take_remote(key, value)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(extends)
+    }
+}
+
+impl Said {
+    fn take_remote(
+        &mut self,
+        key: &Spanned<std::borrow::Cow<'_, str>>,
+        value: &Value<'_>,
+    ) -> Result<(), (usize, Fault)> {
+        match key.get_ref().as_ref() {
+            "workspace_sync" => {
+                let field = "[remote] workspace_sync";
+                self.workspace_sync = Some(match text(field, value)? {
+                    "rsync" => Strategy::Bulk,
+                    "mutagen" => Strategy::Continuous,
+                    other => {
+                        let fault = Fault::Word { field, found: other.to_owned(), allowed: STRATEGIES };
+                        return Err((value.span().start, fault));
+                    }
+                });
+            }
+            "exclude" => self.exclude = patterns("[remote] exclude", value, ignores::check_exclude)?,
+            "protect" => self.protect = patterns("[remote] protect", value, ignores::check_protect)?,
+            "use_default_rules" => {
+                let field = "[remote] use_default_rules";
+                let flag = value.get_ref().as_bool();
+                self.use_default_rules = Some(flag.ok_or_else(|| wrong_type(field, value, "true or false"))?);
+            }
+            "shell_image" => {
+                let allowed = "the name of an image, such as \"shop-shell:latest\"";
+                let valid = |text: &str| {
+                    !text.is_empty()
+                        && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
+                };
+                self.shell_image = Some(checked("[remote] shell_image", value, allowed, valid)?);
+            }
+            "shell_network" => {
+                let allowed = "\"bridge\", \"host\", or the name of a Docker network";
+                let valid = |text: &str| {
+                    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+                    text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(plain)
+                };
+                self.shell_network = Some(checked("[remote] shell_network", value, allowed, valid)?);
+            }
+            other => {
+                let fault =
+                    Fault::Field { section: "[remote]", found: other.to_owned(), allowed: REMOTE_FIELDS };
+                return Err((key.span().start, fault));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn section<'v, 't>(field: &'static str, value: &'v Value<'t>) -> Result<&'v DeTable<'t>, (usize, Fault)> {
+    value.get_ref().as_table().ok_or_else(|| wrong_type(field, value, "a table"))
+}
+
+fn text<'v>(field: &'static str, value: &'v Value<'_>) -> Result<&'v str, (usize, Fault)> {
+    value.get_ref().as_str().ok_or_else(|| wrong_type(field, value, "a string"))
+}
+
+fn checked(
+    field: &'static str,
+    value: &Value<'_>,
+    allowed: &'static str,
+    valid: impl Fn(&str) -> bool,
+) -> Result<String, (usize, Fault)> {
+    let found = text(field, value)?.to_owned();
+    if valid(&found) { Ok(found) } else { Err((value.span().start, Fault::Text { field, found, allowed })) }
+}
+
+fn file_name(field: &'static str, value: &Value<'_>) -> Result<String, (usize, Fault)> {
+    checked(field, value, "the path of a file, relative to this one", |text| !text.is_empty())
+}
+
+fn name(value: &Value<'_>) -> Result<Name, (usize, Fault)> {
+    let field = "[coast] name";
+    text(field, value)?.parse().map_err(|bad| (value.span().start, Fault::Name { field, bad }))
+}
+
+fn patterns(
+    field: &'static str,
+    value: &Value<'_>,
+    check: fn(&str) -> Result<(), BadPattern>,
+) -> Result<Vec<String>, (usize, Fault)> {
+    let allowed = "a list of patterns, such as [\"*.log\", \"/dist\"]";
+    let list = value.get_ref().as_array().ok_or_else(|| wrong_type(field, value, allowed))?;
+    let mut patterns = Vec::new();
+    for item in list {
+        let pattern = item.get_ref().as_str().ok_or_else(|| wrong_type(field, item, allowed))?;
+        if let Err(why) = check(pattern) {
+            return Err((item.span().start, Fault::Pattern { field, pattern: pattern.to_owned(), why }));
+        }
+        patterns.push(pattern.to_owned());
+    }
+    Ok(patterns)
+}
+
+fn wrong_type(field: &'static str, value: &Value<'_>, allowed: &'static str) -> (usize, Fault) {
+    let found = match value.get_ref() {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    };
+    (value.span().start, Fault::Type { field, found, allowed })
+}

@@ -1,0 +1,148 @@
+//! The Coastfile: what a project says about itself. Only what concerns the two sync layers is read; everything else in the file
+//! is left alone.
+//!
+//! ```toml
+//! extends = "Coastfile.base"      # optional; what is said here wins, lists are added to
+//!
+//! [coast]
+//! name = "shop"                   # default: the directory's name
+//!
+//! [remote]
+//! workspace_sync = "mutagen"      # or "rsync" (the default): bulk transfers only
+//! exclude = ["*.log", "/dist"]    # neither sent nor deleted, in both layers
+//! protect = ["uploads/***"]       # never deleted on the remote
+//! use_default_rules = true        # leave out node_modules and such, protect generated code
+//! shell_image = "shop-shell"      # the image of the shell container, which holds mutagen and ssh
+//! shell_network = "bridge"        # "bridge", "host", or the name of a Docker network
+//! ```
+
+mod document;
+mod error;
+
+use std::path::{Path, PathBuf};
+
+use crate::Name;
+
+pub use error::{CoastfileError, Fault};
+
+/// The names a Coastfile may have; the first that exists is read.
+pub const FILE_NAMES: [&str; 4] =
+    ["Coastfile.remote.toml", "Coastfile.remote", "Coastfile.toml", "Coastfile"];
+
+/// How many files may extend each other.
+const MAX_EXTENDS: usize = 16;
+
+/// The network that a shell container is attached to unless the Coastfile says otherwise.
+const DEFAULT_NETWORK: &str = "bridge";
+
+/// How a workspace is kept in step between two transfers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// `rsync`: not at all; the bulk layer alone.
+    #[default]
+    Bulk,
+    /// `mutagen`: every edit follows within seconds.
+    Continuous,
+}
+
+/// What a project says about itself, with all that it extends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coastfile {
+    /// `[coast] name`
+    pub name: Option<Name>,
+    /// `[remote] workspace_sync`
+    pub workspace_sync: Strategy,
+    /// `[remote] exclude`: patterns that both layers understand.
+    pub exclude: Vec<String>,
+    /// `[remote] protect`
+    pub protect: Vec<String>,
+    /// `[remote] use_default_rules`
+    pub use_default_rules: bool,
+    /// `[remote] shell_image`
+    pub shell_image: Option<String>,
+    /// `[remote] shell_network`
+    pub shell_network: String,
+}
+
+impl Default for Coastfile {
+    /// What holds without any file: bulk only.
+    fn default() -> Self {
+        Self {
+            name: None,
+            workspace_sync: Strategy::Bulk,
+            exclude: Vec::new(),
+            protect: Vec::new(),
+            use_default_rules: true,
+            shell_image: None,
+            shell_network: DEFAULT_NETWORK.to_owned(),
+        }
+    }
+}
+
+impl Coastfile {
+    /// Reads the Coastfile of the project at `root`; without one, the defaults.
+    ///
+    /// # Errors
+    /// When the file, or one that it extends, cannot be read or says something that is not allowed.
+    pub fn load(root: &Path) -> Result<Self, CoastfileError> {
+        match Self::find(root) {
+            Some(file) => Self::read(&file),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// The Coastfile in a directory.
+    pub fn find(root: &Path) -> Option<PathBuf> {
+        FILE_NAMES.iter().map(|name| root.join(name)).find(|file| file.is_file())
+    }
+
+    /// Reads a file and those it extends.
+    fn read(file: &Path) -> Result<Self, CoastfileError> {
+        let mut chain = vec![document::Document::read(file)?];
+        let mut files = vec![canonical(file)];
+        while let Some(extends) = chain.last().and_then(|document| document.extends.clone()) {
+            let extending = chain[chain.len() - 1].file.clone();
+            let at = |fault| CoastfileError::At { file: extending.clone(), line: extends.line, fault };
+            let base = extending.parent().unwrap_or(Path::new("")).join(&extends.value);
+            if files.contains(&canonical(&base)) {
+                return Err(at(Fault::ExtendsItself(extends.value)));
+            }
+            if files.len() == MAX_EXTENDS {
+                return Err(at(Fault::ExtendsTooMany(MAX_EXTENDS)));
+            }
+            files.push(canonical(&base));
+            chain.push(match document::Document::read(&base) {
+                Err(CoastfileError::Read { error, .. }) => {
+                    return Err(at(Fault::ExtendsUnreadable { file: extends.value, error }));
+                }
+                read => read?,
+            });
+        }
+        Ok(Self::merge(chain))
+    }
+
+    /// Joins a file (first) with those it extends, in order.
+    fn merge(chain: Vec<document::Document>) -> Self {
+        let mut whole = Self::default();
+        for document in chain.into_iter().rev() {
+            let said = document.said;
+            whole.name = said.name.or(whole.name);
+            whole.workspace_sync = said.workspace_sync.unwrap_or(whole.workspace_sync);
+            // Added to, so that what a base keeps off the remote stays off it.
+            whole.exclude.extend(said.exclude);
+            whole.protect.extend(said.protect);
+            whole.use_default_rules = said.use_default_rules.unwrap_or(whole.use_default_rules);
+            whole.shell_image = said.shell_image.or(whole.shell_image);
+            whole.shell_network = said.shell_network.unwrap_or(whole.shell_network);
+        }
+        whole
+    }
+}
+
+/// For comparison: a file that cannot be resolved is compared as it is.
+fn canonical(file: &Path) -> PathBuf {
+    std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+use std::fs;
+
+use super::*;
+
+/// A project with these files; the first is the one read.
+fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let scratch = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = scratch.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    scratch
+}
+
+fn load(files: &[(&str, &str)]) -> Coastfile {
+    Coastfile::load(project(files).path()).unwrap()
+}
+
+/// The message, with the project's directory taken out of it.
+fn message(files: &[(&str, &str)]) -> String {
+    let project = project(files);
+    let error = Coastfile::load(project.path()).unwrap_err();
+    error.to_string().replace(&format!("{}/", project.path().display()), "")
+}
+
+#[test]
+fn without_a_file_it_is_bulk_only() {
+    let coastfile = load(&[]);
+    assert_eq!(coastfile, Coastfile::default());
+    assert_eq!(coastfile.workspace_sync, Strategy::Bulk);
+    assert!(coastfile.use_default_rules && coastfile.shell_network == "bridge");
+}
+
+#[test]
+fn every_field_is_read_and_other_sections_are_left_alone() {
+    let coastfile = load(&[(
+        "Coastfile",
+        r#"
+            [coast]
+            name = "shop"
+            runtime = "dind"
+            compose = { file = "compose.yml" }
+
+            [remote]
+            workspace_sync = "mutagen"
+            exclude = ["*.log", "/dist"]
+            protect = ["uploads/***"]
+            use_default_rules = false
+            shell_image = "registry.example:5000/shell:1"
+            shell_network = "host"
+
+            [ports]
+            web = 3000
+            [[services]]
+            name = "x"
+        "#,
+    )]);
+    assert_eq!(
+        coastfile,
+        Coastfile {
+            name: Some("shop".parse().unwrap()),
+            workspace_sync: Strategy::Continuous,
+            exclude: vec!["*.log".to_owned(), "/dist".to_owned()],
+            protect: vec!["uploads/***".to_owned()],
+            use_default_rules: false,
+            shell_image: Some("registry.example:5000/shell:1".to_owned()),
+            shell_network: "host".to_owned(),
+        }
+    );
+}
+
+#[test]
+fn the_remote_form_is_read_before_the_plain_one() {
+    let name = |name: &str| format!("[coast]\nname = \"{name}\"\n");
+    let texts: Vec<(&str, String)> =
+        FILE_NAMES.iter().zip(["a", "b", "c", "d"]).map(|(file, text)| (*file, name(text))).collect();
+    for first in 0..FILE_NAMES.len() {
+        let files: Vec<(&str, &str)> =
+            texts[first..].iter().map(|(file, text)| (*file, text.as_str())).collect();
+        assert_eq!(load(&files).name.unwrap().as_str(), ["a", "b", "c", "d"][first]);
+    }
+}
+
+#[test]
+fn what_extends_wins_and_lists_are_added_to() {
+    let coastfile = load(&[
+        (
+            "Coastfile.remote",
+            "extends = \"base/Coastfile\"\n[remote]\nexclude = [\"b\"]\nworkspace_sync = \"mutagen\"\n",
+        ),
+        (
+            "base/Coastfile",
+            "[coast]\nname = \"shop\"\nextends = \"../Coastfile.root\"\n[remote]\nexclude = [\"a\"]\nshell_image = \"one\"\n",
+        ),
+        (
+            "Coastfile.root",
+            "[coast]\nname = \"other\"\n[remote]\nprotect = [\"p\"]\nshell_image = \"two\"\nuse_default_rules = false\n",
+        ),
+    ]);
+    assert_eq!(coastfile.name.unwrap().as_str(), "shop");
+    assert_eq!(coastfile.workspace_sync, Strategy::Continuous);
+    assert_eq!(
+        (coastfile.exclude, coastfile.protect),
+        (vec!["a".to_owned(), "b".to_owned()], vec!["p".to_owned()])
+    );
+    assert_eq!(coastfile.shell_image.as_deref(), Some("one"));
+    assert!(!coastfile.use_default_rules);
+}
+
+#[test]
+fn every_message_names_file_line_field_and_what_is_allowed() {
+    let remote = |line: &str| format!("[coast]\nname = \"p\"\n\n[remote]\n{line}\n");
+    for (line, expected) in [
+        (
+            "workspace_sync = \"rsnc\"",
+            r#"Coastfile:5: [remote] workspace_sync is "rsnc"; it must be "rsync" or "mutagen"; did you mean "rsync"?"#,
+        ),
+        (
+            "workspace_sync = \"unison\"",
+            r#"Coastfile:5: [remote] workspace_sync is "unison"; it must be "rsync" or "mutagen""#,
+        ),
+        (
+            "workspace_sync = true",
+            "Coastfile:5: [remote] workspace_sync is true or false; it must be a string",
+        ),
+        (
+            "workspace_snyc = \"rsync\"",
+            "Coastfile:5: [remote] has no field \"workspace_snyc\"; it may have workspace_sync, exclude, protect, \
+             use_default_rules, shell_image, shell_network; did you mean \"workspace_sync\"?",
+        ),
+        (
+            "exclude = \"*.log\"",
+            r#"Coastfile:5: [remote] exclude is a string; it must be a list of patterns, such as ["*.log", "/dist"]"#,
+        ),
+        (
+            "exclude = [\n  \"ok\",\n  7,\n]",
+            r#"Coastfile:7: [remote] exclude is an integer; it must be a list of patterns, such as ["*.log", "/dist"]"#,
+        ),
+        (
+            "exclude = [\"+ keep\"]",
+            "Coastfile:5: [remote] exclude: the pattern \"+ keep\" cannot be used: it is a filter rule; write the pattern alone \
+             (includes and other rules are not possible here)",
+        ),
+        ("protect = [\"\"]", "Coastfile:5: [remote] protect: the pattern \"\" cannot be used: it is empty"),
+        (
+            "use_default_rules = \"yes\"",
+            "Coastfile:5: [remote] use_default_rules is a string; it must be true or false",
+        ),
+        (
+            "shell_image = \"\"",
+            "Coastfile:5: [remote] shell_image is \"\"; it must be the name of an image, such as \"shop-shell:latest\"",
+        ),
+        (
+            "shell_network = \"none\"",
+            "Coastfile:5: [remote] shell_network is \"none\"; it must be \"bridge\", \"host\", or the name of a Docker network",
+        ),
+        ("shell_network = 1.5", "Coastfile:5: [remote] shell_network is a number; it must be a string"),
+    ] {
+        assert_eq!(message(&[("Coastfile", &remote(line))]), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_file_that_is_wrong_as_a_whole_is_named() {
+    for (text, expected) in [
+        (
+            "[coast]\nname = \"../etc\"\n",
+            "Coastfile:2: [coast] name: \"../etc\" is not a valid name: 1 to 63 letters (a-z, A-Z), digits, '-', '_' and '.', beginning and ending with a letter or a digit",
+        ),
+        ("[coast]\nname = 5\n", "Coastfile:2: [coast] name is an integer; it must be a string"),
+        ("coast = \"p\"\n", "Coastfile:1: [coast] is a string; it must be a table"),
+        ("\nremote = []\n", "Coastfile:2: [remote] is a list; it must be a table"),
+        ("extends = [\"a\"]\n", "Coastfile:1: extends is a list; it must be a string"),
+        (
+            "extends = \"\"\n",
+            "Coastfile:1: extends is \"\"; it must be the path of a file, relative to this one",
+        ),
+        (
+            "[coast]\nname = \n",
+            "Coastfile:2: not valid TOML: string values must be quoted, expected literal string",
+        ),
+        (
+            "[coast]\nextends = \"nowhere\"\n",
+            "Coastfile:2: extends \"nowhere\", which cannot be read (No such file or directory (os error 2)); the path is relative to this file",
+        ),
+        (
+            "extends = \"Coastfile\"\n",
+            "Coastfile:1: extends \"Coastfile\", which extends this file in turn; one of them must stand alone",
+        ),
+    ] {
+        assert_eq!(message(&[("Coastfile", text)]), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn a_fault_in_an_extended_file_names_that_file() {
+    let files = [("Coastfile", "extends = \"base\"\n"), ("base", "\n[remote]\nshell_imgae = \"x\"\n")];
+    assert_eq!(
+        message(&files),
+        "base:3: [remote] has no field \"shell_imgae\"; it may have workspace_sync, exclude, protect, use_default_rules, \
+         shell_image, shell_network; did you mean \"shell_image\"?"
+    );
+    let circle = [
+        ("Coastfile", "extends = \"b\"\n"),
+        ("b", "\nextends = \"./c\"\n"),
+        ("c", "extends = \"Coastfile\"\n"),
+    ];
+    assert_eq!(
+        message(&circle),
+        "./c:1: extends \"Coastfile\", which extends this file in turn; one of them must stand alone"
+    );
+    let names: Vec<String> = (0..=MAX_EXTENDS)
+        .map(|number| if number == 0 { "Coastfile".to_owned() } else { format!("f{number}") })
+        .collect();
+    let texts: Vec<String> = (1..=names.len()).map(|next| format!("extends = \"f{next}\"\n")).collect();
+    let chain: Vec<(&str, &str)> =
+        names.iter().zip(&texts).map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    assert_eq!(message(&chain), "f15:1: extends more than 16 files, one after the other");
+}
+
+#[test]
+fn a_file_that_is_not_text_cannot_be_read() {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("Coastfile"), b"name = \"\xff\"").unwrap();
+    let error = Coastfile::load(scratch.path()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read ") && error.to_string().contains("UTF-8"), "{error}");
+}

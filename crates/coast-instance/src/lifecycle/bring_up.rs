@@ -1,0 +1,232 @@
+//! What `run`, `assign`, `unassign` and `start` have in common: a worktree is brought to the workspace, and from then on followed.
+
+use std::io;
+use std::path::Path;
+
+use coast_sync::{Event, Monitor, Progress, RuleList, SyncReport};
+
+use crate::bulk::{self, Transfer, Transferred};
+use crate::continuous::{Access, ContinuousStart, Extent, Failure};
+use crate::event::Happening;
+use crate::lifecycle::error::failure_of;
+use crate::lifecycle::work::Work;
+use crate::lifecycle::{Insist, LifecycleError, gap};
+use crate::listing::Listing;
+use crate::record::{Following, LastTransfer, State, Step, now};
+use crate::{Remote, Strategy};
+
+/// Whether replaced files move into place one by one, or together at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Updates {
+    AsTheyCome,
+    Together,
+}
+
+impl Work<'_> {
+    /// Brings `worktree` to the workspace on `remote` and has it followed.
+    pub(super) fn bring_up(
+        &mut self,
+        worktree: &Path,
+        remote: &Remote,
+        updates: Updates,
+        insist: Insist,
+    ) -> Result<(), LifecycleError> {
+        let coastfile = &self.lifecycle.project.coastfile;
+        if insist == Insist::OnContinuous && coastfile.workspace_sync == Strategy::Bulk {
+            return Err(LifecycleError::BulkOnly);
+        }
+        let rules = bulk::rules(coastfile)?;
+        self.end_old_session()?;
+
+        self.record.worktree = worktree.into();
+        self.record.following = match coastfile.workspace_sync {
+            Strategy::Bulk => Following::BulkOnly,
+            Strategy::Continuous => Following::Off,
+        };
+        self.begin(Step::Transfer)?;
+        let (listing, access) = self.transfer(worktree, remote, &rules, updates)?;
+
+        let followed = match coastfile.workspace_sync {
+            Strategy::Bulk => self.leave_nothing_behind()?,
+            Strategy::Continuous => self.follow(worktree, remote, &rules, &access, listing)?,
+        };
+        match followed {
+            Ok(()) => self.rest(State::Running),
+            Err(failure) => {
+                let Failure { doing, said, .. } = failure.clone();
+                self.record.following = Following::Failed { step: doing, said, at: now() };
+                self.rest(State::Running)?;
+                match insist {
+                    Insist::No => {
+                        self.tell(&Happening::NotFollowing { failure: &failure });
+                        Ok(())
+                    }
+                    Insist::OnContinuous => {
+                        let instance = self.id.instance.clone();
+                        Err(LifecycleError::NotFollowing { instance, failure })
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing may follow the old worktree while the new one is brought.
+    fn end_old_session(&mut self) -> Result<(), LifecycleError> {
+        if self.end_following(Extent::Session)?.is_ok() {
+            return Ok(());
+        }
+        // With the container, whatever runs in it ends too.
+        if let Err(failure) = self.end_following(Extent::Everything)?
+            && let Some(container) = &self.record.container
+        {
+            self.tell(&Happening::LeftBehind { container, failure: &failure });
+        }
+        Ok(())
+    }
+
+    /// Bulk only: what the continuous layer had there when it was wanted goes.
+    fn leave_nothing_behind(&mut self) -> Result<Result<(), Failure>, LifecycleError> {
+        if let Err(failure) = self.end_following(Extent::Everything)?
+            && let Some(container) = &self.record.container
+        {
+            self.tell(&Happening::LeftBehind { container, failure: &failure });
+        }
+        Ok(Ok(()))
+    }
+
+    fn transfer(
+        &mut self,
+        worktree: &Path,
+        remote: &Remote,
+        rules: &RuleList,
+        updates: Updates,
+    ) -> Result<(Option<Listing>, Access), LifecycleError> {
+        let lifecycle = self.lifecycle;
+        let follows = lifecycle.project.coastfile.workspace_sync == Strategy::Continuous;
+        let listing = if follows {
+            Some(Listing::of(worktree, rules).map_err(|error| source(worktree, error))?)
+        } else {
+            None
+        };
+        let monitor = Remembering { inner: lifecycle.observer, listing: listing.as_ref() };
+        let transfer = Transfer {
+            worktree,
+            remote,
+            remote_path: &self.record.remote_path,
+            rules,
+            only: None,
+            delay_updates: updates == Updates::Together,
+        };
+        let transferred = lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, lifecycle.cancel);
+        let Transferred { report, access } =
+            transferred.map_err(|error| self.bulk_error("the transfer", error))?;
+        self.tell(&Happening::Transferred { report: &report });
+        self.record.last_transfer = Some(counts(&report));
+        Ok((listing, access))
+    }
+
+    pub(super) fn bulk_error(&self, what: &str, error: coast_sync::SyncError) -> LifecycleError {
+        match error {
+            coast_sync::SyncError::Interrupted => LifecycleError::Interrupted { at: self.step() },
+            error => {
+                let doing = format!("{what} to {}:{} failed", self.record.remote, self.record.remote_path);
+                LifecycleError::Bulk { doing, error }
+            }
+        }
+    }
+
+    /// Has the worktree followed, and brings after what changed in between.
+    fn follow(
+        &mut self,
+        worktree: &Path,
+        remote: &Remote,
+        rules: &RuleList,
+        access: &Access,
+        listing: Option<Listing>,
+    ) -> Result<Result<(), Failure>, LifecycleError> {
+        let lifecycle = self.lifecycle;
+        let coastfile = &lifecycle.project.coastfile;
+        let (id, image, remote_path) = (
+            self.id.clone(),
+            self.record.image.clone().or_else(|| coastfile.shell_image.clone()),
+            self.record.remote_path.clone(),
+        );
+        let start = ContinuousStart {
+            id: &id,
+            worktree,
+            remote_path: &remote_path,
+            access,
+            excludes: &coastfile.exclude,
+            default_rules: coastfile.use_default_rules,
+            image: image.as_deref(),
+            network: &coastfile.shell_network,
+        };
+        let started =
+            lifecycle.continuous.start(&start, &mut |step| self.record_step(step), lifecycle.cancel);
+        let started = match started {
+            Ok(started) => started,
+            Err(error) => {
+                let failure = failure_of(error, self.step())?;
+                // No key is left where nothing uses it. What cannot be removed now, `stop` and `rm` try again.
+                if let Err(left) = self.end_following(Extent::Access)?
+                    && let Some(container) = &self.record.container
+                {
+                    self.tell(&Happening::LeftBehind { container, failure: &left });
+                }
+                return Ok(Err(failure));
+            }
+        };
+        if let Some(name) = &self.record.container {
+            self.tell(&Happening::Container { name, change: started.container });
+        }
+        self.begin(Step::Gap)?;
+        let between = gap::Between { worktree, remote, rules, listing, first: started.status };
+        let followed = self.close_gap(between)?;
+        if let Ok(status) = &followed {
+            self.tell(&Happening::Following { status });
+            self.record.following = Following::Yes;
+        }
+        Ok(followed.map(|_| ()))
+    }
+}
+
+/// A worktree that cannot be read, as the bulk layer would say it.
+fn source(worktree: &Path, error: io::Error) -> LifecycleError {
+    let error = coast_sync::EngineError::Source { path: worktree.to_owned(), error };
+    LifecycleError::Bulk { doing: "the transfer failed".to_owned(), error: error.into() }
+}
+
+fn counts(report: &SyncReport) -> LastTransfer {
+    let (sender, receiver) = (&report.run.sender, &report.run.receiver);
+    LastTransfer {
+        at: now(),
+        milliseconds: u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
+        sent_files: receiver.transferred_files,
+        sent_bytes: receiver.transferred_bytes,
+        deleted: receiver.deleted,
+        files: sender.files,
+        code: report.exit_code(),
+    }
+}
+
+/// Passes everything on, and remembers what is new on the remote.
+struct Remembering<'a> {
+    inner: &'a dyn Monitor,
+    listing: Option<&'a Listing>,
+}
+
+impl Monitor for Remembering<'_> {
+    fn event(&self, event: &Event<'_>) {
+        if let (Event::Changed { path, change }, Some(listing)) = (event, self.listing)
+            && change.new
+            && !path.is_empty()
+        {
+            listing.add(path);
+        }
+        self.inner.event(event);
+    }
+
+    fn started(&self, progress: &std::sync::Arc<Progress>) {
+        self.inner.started(progress);
+    }
+}

@@ -1,0 +1,111 @@
+//! `run`: a new instance.
+
+use std::path::{Path, PathBuf};
+
+use crate::lifecycle::bring_up::Updates;
+use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
+use crate::record::{Command, Record};
+use crate::remotes::RemotesEditor;
+use crate::{Name, Remote};
+
+/// What `run` may be told.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// The directory to follow; by default the project's root.
+    pub worktree: Option<PathBuf>,
+    /// The remote to live on; by default the only one.
+    pub remote: Option<Name>,
+    /// The image of the shell container, in place of the Coastfile's.
+    pub image: Option<String>,
+    /// Whether it is an error when edits cannot follow.
+    pub insist: Insist,
+}
+
+impl Lifecycle<'_> {
+    /// Makes an instance: brings the worktree to the remote and has it followed. One that an earlier `run` began is finished.
+    ///
+    /// # Errors
+    /// When there is such an instance already, or its worktree or remote cannot be used, or the transfer failed.
+    pub fn run(&self, instance: &Name, options: RunOptions) -> Result<Record, LifecycleError> {
+        let worktree = match options.worktree {
+            Some(worktree) => worktree,
+            None => self.project.root_worktree()?,
+        };
+        let lock = self.lock(instance, Command::Run.as_str())?;
+        let (begun, lock) = self.settled(instance, lock)?;
+        if let Some(record) = &begun
+            && !matches!(record.unfinished(), Some((Command::Run, _)))
+        {
+            return Err(LifecycleError::Exists {
+                instance: instance.clone(),
+                unfinished: record.unfinished(),
+            });
+        }
+        let fresh = begun.is_none();
+        let (mut record, remote) = match self.place(instance, &worktree, options.remote.as_ref(), begun) {
+            Ok(placed) => placed,
+            Err(error) => {
+                if fresh {
+                    lock.remove();
+                }
+                return Err(error);
+            }
+        };
+        record.image = options.image.or(record.image);
+        let mut work = self.work(record, lock, Command::Run);
+        if !fresh {
+            work.take_over();
+        }
+        match work.bring_up(&worktree, &remote, Updates::AsTheyCome, options.insist) {
+            Ok(()) => Ok(work.into_parts().0),
+            Err(error) => {
+                if fresh && reached_nothing(&error) && work.record.last_transfer.is_none() {
+                    // As if it had never been asked for: there is nothing on the remote to finish or undo.
+                    self.records.remove(&self.project.name, instance)?;
+                    work.into_lock().remove();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The record to begin with, on a remote that stays because of it.
+    fn place(
+        &self,
+        instance: &Name,
+        worktree: &Path,
+        wanted: Option<&Name>,
+        begun: Option<Record>,
+    ) -> Result<(Record, Remote), LifecycleError> {
+        // Locked, so that nobody removes the remote between the choice and the record that keeps it.
+        let editor = RemotesEditor::open(self.places)?;
+        if let Some(record) = begun {
+            if wanted.is_some_and(|wanted| *wanted != record.remote) {
+                return Err(LifecycleError::OtherRemote { instance: instance.clone(), begun: record.remote });
+            }
+            let remote = editor.remotes().get(&record.remote)?.clone();
+            return Ok((record, remote));
+        }
+        let (name, remote) = editor.remotes().choose(wanted)?;
+        let path = remote.workspace(&self.project.name, instance);
+        let record = Record::begun(
+            self.project.name.clone(),
+            instance.clone(),
+            &self.project.root,
+            worktree,
+            name.clone(),
+            path,
+        );
+        self.records.save(&record)?;
+        Ok((record, remote.clone()))
+    }
+}
+
+/// Whether a transfer failed before it could have left anything on the remote.
+fn reached_nothing(error: &LifecycleError) -> bool {
+    match error {
+        LifecycleError::BulkOnly | LifecycleError::Rules(_) => true,
+        LifecycleError::Bulk { error, .. } => matches!(error.exit_code(), 1 | 3 | 10 | 255),
+        _ => false,
+    }
+}

@@ -1,0 +1,27 @@
+//! `start`: a stopped instance follows its worktree again. On one that runs it mends whatever does not follow.
+
+use crate::Name;
+use crate::lifecycle::bring_up::Updates;
+use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
+use crate::record::{Command, Record};
+
+impl Lifecycle<'_> {
+    /// Brings what changed since, and has the worktree followed again.
+    ///
+    /// # Errors
+    /// When there is no such instance, its worktree is gone, or the transfer failed.
+    pub fn start(&self, instance: &Name, insist: Insist) -> Result<Record, LifecycleError> {
+        let mut work = self.open(instance, Command::Start)?;
+        let worktree = work.record.worktree.to_path_buf();
+        if !worktree.is_dir() {
+            return Err(LifecycleError::WorktreeGone {
+                instance: instance.clone(),
+                path: work.record.worktree,
+            });
+        }
+        let remote = self.remote_of(&work.record)?;
+        work.take_over();
+        work.bring_up(&worktree, &remote, Updates::Together, insist)?;
+        Ok(work.into_parts().0)
+    }
+}

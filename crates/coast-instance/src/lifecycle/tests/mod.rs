@@ -1,0 +1,335 @@
+//! The lifecycle on one machine: a directory in the remote's place, and a continuous layer that can be told to fail.
+
+mod killed;
+mod stage;
+
+use std::fs;
+use std::path::Path;
+
+use stage::{Stage, dev_1, files};
+
+use crate::lifecycle::{Insist, LifecycleError, RmOptions, RunOptions};
+use crate::record::{Following, State, Step};
+use crate::{Name, Places, Project};
+
+fn insisting() -> RunOptions {
+    RunOptions { insist: Insist::OnContinuous, ..RunOptions::default() }
+}
+
+/// An instance that runs.
+fn running() -> Stage {
+    let stage = Stage::following();
+    stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    stage
+}
+
+#[track_caller]
+fn position(log: &[String], wanted: &str) -> usize {
+    let found = log.iter().position(|line| line.starts_with(wanted));
+    found.unwrap_or_else(|| panic!("{wanted:?} is not in {log:?}"))
+}
+
+#[test]
+fn run_brings_the_worktree_and_has_it_followed_one_recorded_step_after_the_other() {
+    let stage = Stage::following();
+    fs::create_dir_all(stage.root().join("node_modules/x")).unwrap();
+    let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    assert_eq!(stage.steps(), ["transfer", "container", "access", "session", "gap"]);
+    assert_eq!((record.state, &record.following), (State::Running, &Following::Yes));
+    assert_eq!(record.container.as_deref(), Some("shop-coasts-dev-1-shell"));
+    assert_eq!(record.last_transfer.map(|transfer| transfer.sent_files), Some(4));
+    assert_eq!(stage.record(), Some(record));
+    fs::remove_dir_all(stage.root().join("node_modules")).unwrap();
+    stage.assert_follows(&stage.root());
+}
+
+#[test]
+fn run_refuses_an_instance_that_exists_and_touches_nothing() {
+    let stage = running();
+    let before = stage.record();
+    let error = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap_err();
+    assert!(matches!(error, LifecycleError::Exists { .. }) && error.exit_code() == 3, "{error}");
+    assert_eq!((stage.record(), stage.steps().len()), (before, 0));
+}
+
+#[test]
+fn a_run_that_reached_nothing_leaves_nothing() {
+    let stage = Stage::following();
+    let missing = RunOptions { worktree: Some("/no/such/worktree".into()), ..RunOptions::default() };
+    let error = stage.command(|coast| coast.run(&dev_1(), missing)).unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
+    stage.assert_gone();
+    let unknown = RunOptions { remote: Some("attic".parse().unwrap()), ..RunOptions::default() };
+    let error = stage.command(|coast| coast.run(&dev_1(), unknown)).unwrap_err();
+    assert!(error.to_string().contains("\"attic\""), "{error}");
+    stage.assert_gone();
+}
+
+#[test]
+fn bulk_only_asks_nobody_for_a_container() {
+    let stage = Stage::new("");
+    let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    assert_eq!(stage.steps(), ["transfer"]);
+    assert_eq!((&record.following, &record.container), (&Following::BulkOnly, &None));
+    assert_eq!(files(&stage.workspace()), files(&stage.root()));
+    for ended in [
+        stage.command(|coast| coast.flush(&dev_1()).map(drop)),
+        stage.command(|coast| coast.start(&dev_1(), Insist::OnContinuous).map(drop)),
+    ] {
+        assert!(matches!(ended, Err(LifecycleError::BulkOnly)), "{ended:?}");
+    }
+    stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap();
+    stage.assert_gone();
+}
+
+#[test]
+fn whatever_keeps_edits_from_following_the_workspace_is_brought_and_the_record_says_so() {
+    for step in [Step::Container, Step::Access, Step::Session] {
+        let stage = Stage::following();
+        *stage.fake.fail_at.lock().unwrap() = Some(step);
+        let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+        assert!(stage.log().iter().any(|line| line.starts_with("told NotFollowing")), "{:?}", stage.log());
+        assert_eq!(record.state, State::Running);
+        let Following::Failed { step: doing, said, .. } = &record.following else { panic!("{record:?}") };
+        assert_eq!((doing.as_str(), said.as_str()), (&*format!("doing {}", step.as_str()), "no"));
+        assert_eq!(files(&stage.workspace()), files(&stage.root()));
+        stage.assert_quiet();
+        let error = stage.command(|coast| coast.flush(&dev_1())).unwrap_err();
+        assert!(matches!(error, LifecycleError::NotFollowing { .. }) && error.exit_code() == 12, "{error}");
+
+        let error = stage.command(|coast| coast.start(&dev_1(), Insist::OnContinuous)).unwrap_err();
+        assert_eq!(error.exit_code(), 12, "{error}");
+        assert!(error.to_string().contains("coast start dev-1"), "{error}");
+
+        *stage.fake.fail_at.lock().unwrap() = None;
+        stage.command(|coast| coast.start(&dev_1(), Insist::OnContinuous)).unwrap();
+        stage.assert_follows(&stage.root());
+    }
+    let stage = Stage::following();
+    *stage.fake.fail_at.lock().unwrap() = Some(Step::Session);
+    let error = stage.command(|coast| coast.run(&dev_1(), insisting())).unwrap_err();
+    assert_eq!(error.exit_code(), 12, "{error}");
+    assert_eq!(files(&stage.workspace()), files(&stage.root()), "brought all the same");
+}
+
+#[test]
+fn assign_ends_the_old_session_before_it_brings_the_new_worktree() {
+    let stage = running();
+    fs::create_dir_all(stage.workspace().join("kept")).unwrap();
+    fs::write(stage.workspace().join("kept/by-a-service"), "z").unwrap();
+    let record = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+    let log = stage.log();
+    assert!(position(&log, "end Session") < position(&log, "transfer all together"), "{log:?}");
+    assert_eq!(stage.steps(), ["end_session", "transfer", "container", "access", "session", "gap"]);
+    assert_eq!(*record.worktree, *stage.feature());
+    assert!(stage.workspace().join("kept/by-a-service").exists());
+    fs::remove_dir_all(stage.workspace().join("kept")).unwrap();
+    stage.assert_follows(&stage.feature());
+
+    stage.command(|coast| coast.unassign(&dev_1(), Insist::No)).unwrap();
+    stage.assert_follows(&stage.root());
+}
+
+#[test]
+fn assign_of_a_stopped_instance_or_none_is_refused_before_anything_is_touched() {
+    let stage = running();
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    let before = (stage.record(), files(&stage.workspace()));
+    let error = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the instance \"dev-1\" is stopped; start it first with: coast start dev-1"
+    );
+    assert_eq!((stage.record(), files(&stage.workspace())), before);
+    let dev_2: Name = "dev-2".parse().unwrap();
+    let error = stage.command(|coast| coast.assign(&dev_2, &stage.feature(), Insist::No)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "there is no instance \"dev-2\" of the project \"shop\"; it has dev-1; did you mean \"dev-1\"?"
+    );
+    assert_eq!(
+        fs::read_dir(stage.places.instances(&stage.project.name)).unwrap().count(),
+        2,
+        "no lock for nothing"
+    );
+}
+
+#[test]
+fn every_command_may_be_given_twice() {
+    let stage = running();
+    for _ in 0..2 {
+        stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+        stage.assert_follows(&stage.feature());
+    }
+    for _ in 0..2 {
+        let record = stage.command(|coast| coast.stop(&dev_1())).unwrap();
+        assert_eq!(
+            (record.state, &record.following, record.access),
+            (State::Stopped, &Following::Off, false)
+        );
+        stage.assert_quiet();
+    }
+    fs::write(stage.feature().join("src/a"), "while stopped").unwrap();
+    fs::remove_file(stage.feature().join("only-feature")).unwrap();
+    for _ in 0..2 {
+        stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+        stage.assert_follows(&stage.feature());
+    }
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap();
+    stage.assert_gone();
+    let error = stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap_err();
+    assert!(matches!(error, LifecycleError::NoInstance { .. }), "{error}");
+    stage.assert_gone();
+}
+
+#[test]
+fn rm_may_leave_the_workspace() {
+    let stage = running();
+    let options = RmOptions { keep_workspace: true, ..RmOptions::default() };
+    stage.command(|coast| coast.rm(&dev_1(), options)).unwrap();
+    assert_eq!(files(&stage.workspace()), files(&stage.root()));
+    assert!(stage.record().is_none());
+    stage.assert_quiet();
+}
+
+#[test]
+fn what_cannot_be_ended_is_told_kept_in_mind_and_tried_again() {
+    let stage = running();
+    *stage.fake.stop_fails.lock().unwrap() = true;
+    for _ in 0..2 {
+        let error = stage.command(|coast| coast.stop(&dev_1())).unwrap_err();
+        assert_eq!(error.exit_code(), 12);
+        assert!(error.to_string().contains("the container shop-coasts-dev-1-shell"), "{error}");
+        let record = stage.record().unwrap();
+        assert_eq!((record.state, record.access), (State::Stopped, true));
+    }
+    let error = stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap_err();
+    assert!(error.to_string().contains("coast rm --force dev-1"), "{error}");
+    assert!(stage.workspace().exists() && stage.record().is_some());
+    *stage.fake.stop_fails.lock().unwrap() = false;
+    stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap();
+    stage.assert_gone();
+
+    let stage = running();
+    *stage.fake.stop_fails.lock().unwrap() = true;
+    let options = RmOptions { force: true, ..RmOptions::default() };
+    stage.command(|coast| coast.rm(&dev_1(), options)).unwrap();
+    assert!(stage.log().iter().any(|line| line.starts_with("told LeftBehind")), "{:?}", stage.log());
+    assert!(stage.record().is_none() && !stage.workspace().exists());
+}
+
+#[test]
+fn a_project_that_becomes_bulk_only_leaves_no_container() {
+    let mut stage = running();
+    stage.rewrite_coastfile("");
+    let record = stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    assert_eq!((&record.following, &record.container), (&Following::BulkOnly, &None));
+    stage.assert_quiet();
+    assert_eq!(files(&stage.workspace()), files(&stage.root()));
+}
+
+#[test]
+fn an_instance_belongs_to_one_project_directory() {
+    let mut stage = running();
+    stage.project = Project::find(&stage.feature()).unwrap();
+    stage.project.name = "shop".parse().unwrap();
+    let error = stage.command(|coast| coast.stop(&dev_1())).unwrap_err();
+    assert!(matches!(error, LifecycleError::OtherProject { .. }), "{error}");
+}
+
+#[test]
+fn flush_carries_what_was_edited() {
+    let stage = running();
+    fs::write(stage.root().join("src/a"), "just now").unwrap();
+    let status = stage.command(|coast| coast.flush(&dev_1())).unwrap();
+    assert_eq!((status.files, status.conflicts.len()), (4, 0));
+    assert_eq!(fs::read_to_string(stage.workspace().join("src/a")).unwrap(), "just now");
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    assert!(matches!(stage.command(|coast| coast.flush(&dev_1())), Err(LifecycleError::Stopped(_))));
+    let none: Name = "none".parse().unwrap();
+    assert!(matches!(stage.command(|coast| coast.flush(&none)), Err(LifecycleError::NoInstance { .. })));
+}
+
+/// Edits of every kind, in the gap.
+fn edit(worktree: &Path) {
+    fs::write(worktree.join("src/a"), "edited in the gap").unwrap();
+    fs::write(worktree.join("new [1]*"), "created in the gap").unwrap();
+    fs::remove_dir_all(worktree.join("src/deep")).unwrap();
+    for only in ["only-main", "only-feature"] {
+        fs::remove_file(worktree.join(only)).unwrap_or_default();
+    }
+}
+
+#[test]
+fn what_falls_into_the_gap_is_brought_after() {
+    let stage = Stage::following();
+    let root = stage.root();
+    *stage.fake.in_the_gap.lock().unwrap() = Some(Box::new(move || edit(&root)));
+    stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    let log = stage.log();
+    assert_eq!(position(&log, "transfer src/a only-main src/deep"), position(&log, "flush") - 1, "{log:?}");
+    assert!(!stage.workspace().join("src/deep").exists());
+    position(&log, "told GapClosed { paths: 3 }");
+    stage.assert_follows(&stage.root());
+
+    let feature = stage.feature();
+    *stage.fake.in_the_gap.lock().unwrap() = Some(Box::new(move || edit(&feature)));
+    stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+    position(&stage.log(), "told GapClosed { paths: 3 }");
+    stage.assert_follows(&stage.feature());
+}
+
+#[test]
+fn a_gap_that_falls_open_again_and_again_is_told_and_given_up() {
+    let stage = Stage::following();
+    let (file, mut count) = (stage.root().join("src/a"), 0);
+    *stage.fake.before_each_look.lock().unwrap() = Some(Box::new(move || {
+        count += 1;
+        fs::write(&file, format!("save {count}")).unwrap();
+    }));
+    let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    assert_eq!(record.following, Following::Yes);
+    position(&stage.log(), "told GapOpen");
+    *stage.fake.before_each_look.lock().unwrap() = None;
+    stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    stage.assert_follows(&stage.root());
+}
+
+#[test]
+fn an_emptied_worktree_deletes_nothing_in_the_gap() {
+    let stage = Stage::following();
+    let root = stage.root();
+    let before = files(&root);
+    *stage.fake.in_the_gap.lock().unwrap() = Some(Box::new(move || {
+        for entry in fs::read_dir(&root).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        }
+    }));
+    stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    position(&stage.log(), "told GapOpen");
+    assert_eq!(files(&stage.workspace()), before);
+}
+
+#[test]
+fn status_says_what_the_record_and_the_layer_say() {
+    let stage = running();
+    let status = stage.command(|coast| coast.status(&dev_1())).unwrap();
+    assert_eq!(status.continuous.unwrap().unwrap().files, 4);
+    assert!(status.holder.is_none());
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    let status = stage.command(|coast| coast.status(&dev_1())).unwrap();
+    assert!(status.continuous.is_none() && status.record.state == State::Stopped);
+}
+
+#[test]
+fn instances_of_all_projects_are_listed() {
+    let stage = running();
+    let listed = crate::list(&stage.places, None).unwrap();
+    let names: Vec<String> =
+        listed.iter().map(|listed| format!("{}/{}", listed.project, listed.instance)).collect();
+    assert_eq!(names, ["shop/dev-1"]);
+    let nowhere = Places::below(Path::new("/nonexistent"));
+    assert!(crate::list(&nowhere, None).unwrap().is_empty());
+}

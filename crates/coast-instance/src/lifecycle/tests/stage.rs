@@ -1,0 +1,417 @@
+//! A stage for the lifecycle: a project with two worktrees, a directory of this machine in the remote's place, and a small continuous
+//! layer that really carries files as one-way-safe does, and can be told to fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use coast_sync::{
+    CachePlace, Cancel, Destination, Event, IdentityUsed, Monitor, Prompt, SyncError, Zeroizing,
+};
+
+use crate::bulk::{Bulk, Removed, Transfer, Transferred, request};
+use crate::continuous::{
+    Access, Activity, BeginStep, Conflict, ContainerChange, Continuous, ContinuousError, ContinuousStart,
+    ContinuousStatus, Extent, Failure, InstanceId, Started,
+};
+use crate::event::{Happening, Observer};
+use crate::lifecycle::Lifecycle;
+use crate::record::{Record, Records, Step};
+use crate::remotes::RemotesEditor;
+use crate::{Name, Places, Project, Remote};
+
+/// What happened, in order: calls of both layers, steps, and what was told.
+type Log = Mutex<Vec<String>>;
+
+/// Everything that the commands of a test work on.
+pub(super) struct Stage {
+    scratch: tempfile::TempDir,
+    pub(super) places: Places,
+    pub(super) project: Project,
+    pub(super) cancel: Cancel,
+    pub(super) fake: Fake,
+    log: Log,
+    /// Where the next command is killed.
+    kill_at: Mutex<Option<Step>>,
+}
+
+/// What the continuous layer of the stage has, and how it shall behave.
+#[derive(Default)]
+pub(super) struct Fake {
+    state: Mutex<FakeState>,
+    /// Fails after this step was begun.
+    pub(super) fail_at: Mutex<Option<Step>>,
+    /// Fails to end anything.
+    pub(super) stop_fails: Mutex<bool>,
+    /// Done once, between the transfer and the first look.
+    pub(super) in_the_gap: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// Done before every look.
+    pub(super) before_each_look: Mutex<Option<Box<dyn FnMut() + Send>>>,
+}
+
+#[derive(Default)]
+struct FakeState {
+    container: Option<PathBuf>,
+    access: bool,
+    session: Option<Session>,
+}
+
+struct Session {
+    worktree: PathBuf,
+    workspace: PathBuf,
+    /// What it has seen equal on both sides, or brought itself.
+    known: BTreeSet<PathBuf>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A killed command is a panic here, which leaves the mutex poisoned and the content as it was.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All files of a tree with their content, version control left out.
+pub(super) fn files(root: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        let Ok(entries) = fs::read_dir(directory) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.file_name().unwrap() != ".git" {
+                let content = fs::read_to_string(&path).unwrap();
+                found.insert(path.strip_prefix(root).unwrap().to_owned(), content);
+            }
+        }
+    }
+    found
+}
+
+impl Stage {
+    pub(super) fn new(coastfile: &str) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        for worktree in ["shop", "feature"] {
+            fs::create_dir_all(scratch.path().join(worktree).join("src/deep")).unwrap();
+        }
+        let write = |path: &str, content: &str| fs::write(scratch.path().join(path), content).unwrap();
+        write("shop/Coastfile", coastfile);
+        write("feature/Coastfile", coastfile);
+        for (path, content) in [("src/a", "a of main"), ("src/deep/b", "b"), ("only-main", "x")] {
+            write(&format!("shop/{path}"), content);
+        }
+        for (path, content) in [("src/a", "a of feature"), ("src/deep/b", "b"), ("only-feature", "y")] {
+            write(&format!("feature/{path}"), content);
+        }
+        let places = Places::below(&scratch.path().join("home"));
+        let remote = Remote::parse("dev@box.example", None, Some("/srv".to_owned())).unwrap();
+        RemotesEditor::open(&places).unwrap().add("box".parse().unwrap(), remote).unwrap();
+        let project = Project::find(&scratch.path().join("shop")).unwrap();
+        Self {
+            scratch,
+            places,
+            project,
+            cancel: Cancel::new(),
+            fake: Fake::default(),
+            log: Log::default(),
+            kill_at: Mutex::default(),
+        }
+    }
+
+    /// A project whose edits are followed.
+    pub(super) fn following() -> Self {
+        Self::new("[remote]\nworkspace_sync = \"mutagen\"\nprotect = [\"kept/***\"]\n")
+    }
+
+    pub(super) fn root(&self) -> PathBuf {
+        self.project.root.clone()
+    }
+
+    pub(super) fn feature(&self) -> PathBuf {
+        fs::canonicalize(self.scratch.path().join("feature")).unwrap()
+    }
+
+    pub(super) fn workspace(&self) -> PathBuf {
+        self.on_remote("/srv/workspaces/shop/dev-1")
+    }
+
+    fn on_remote(&self, path: &str) -> PathBuf {
+        self.scratch.path().join("remote").join(path.trim_start_matches('/'))
+    }
+
+    /// Reads the Coastfile again.
+    pub(super) fn rewrite_coastfile(&mut self, text: &str) {
+        fs::write(self.project.root.join("Coastfile"), text).unwrap();
+        self.project = Project::find(&self.project.root).unwrap();
+    }
+
+    /// Carries out a command.
+    pub(super) fn command<T>(&self, command: impl FnOnce(&Lifecycle<'_>) -> T) -> T {
+        lock(&self.log).clear();
+        command(&Lifecycle::new(&self.places, &self.project, self, self, self, &self.cancel))
+    }
+
+    /// Carries out a command that is killed as soon as the record says that it has begun `step`.
+    pub(super) fn kill_at<T>(&self, step: Step, command: impl FnOnce(&Lifecycle<'_>) -> T) {
+        *lock(&self.kill_at) = Some(step);
+        let ended = catch_unwind(AssertUnwindSafe(|| self.command(command)));
+        assert!(
+            ended.is_err() && lock(&self.kill_at).is_none(),
+            "it ended before {step:?}: {:?}",
+            self.log()
+        );
+    }
+
+    pub(super) fn log(&self) -> Vec<String> {
+        lock(&self.log).clone()
+    }
+
+    /// The steps of the last command, each as the record on the disk had it when it began.
+    pub(super) fn steps(&self) -> Vec<String> {
+        self.log().iter().filter_map(|line| line.strip_prefix("step ").map(str::to_owned)).collect()
+    }
+
+    fn note(&self, line: impl Into<String>) {
+        lock(&self.log).push(line.into());
+    }
+
+    pub(super) fn record(&self) -> Option<Record> {
+        Records::new(self.places.clone()).load(&self.project.name, &dev_1()).unwrap()
+    }
+
+    /// Whether the workspace is this worktree and follows it, with one container and nothing else.
+    #[track_caller]
+    pub(super) fn assert_follows(&self, worktree: &Path) {
+        assert_eq!(files(&self.workspace()), files(worktree), "{:?}", self.log());
+        let state = lock(&self.fake.state);
+        assert_eq!(state.session.as_ref().map(|session| session.worktree.as_path()), Some(worktree));
+        assert_eq!(state.container.as_deref(), Some(worktree));
+        drop(state);
+        fs::write(worktree.join("src/a"), format!("edited {}", self.log().len())).unwrap();
+        assert_eq!(self.fake.look().conflicts, []);
+        assert_eq!(files(&self.workspace()), files(worktree));
+    }
+
+    /// Whether nothing follows, and no key is left.
+    #[track_caller]
+    pub(super) fn assert_quiet(&self) {
+        let state = lock(&self.fake.state);
+        assert!(state.session.is_none() && !state.access, "{:?}", self.log());
+    }
+
+    #[track_caller]
+    pub(super) fn assert_gone(&self) {
+        self.assert_quiet();
+        assert!(lock(&self.fake.state).container.is_none(), "{:?}", self.log());
+        assert!(!self.workspace().exists() && self.record().is_none(), "{:?}", self.log());
+        let left = fs::read_dir(self.places.instances(&self.project.name)).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "the lock goes with the record");
+    }
+}
+
+pub(super) fn dev_1() -> Name {
+    "dev-1".parse().unwrap()
+}
+
+impl Bulk for Stage {
+    fn transfer(
+        &self,
+        transfer: &Transfer<'_>,
+        monitor: &dyn Monitor,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<Transferred, SyncError> {
+        let paths = transfer.only.map_or_else(
+            || "all".to_owned(),
+            |paths| {
+                paths
+                    .iter()
+                    .map(|path| String::from_utf8_lossy(path).into_owned())
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            },
+        );
+        let together = if transfer.delay_updates { " together" } else { "" };
+        self.note(format!("transfer {paths}{together}"));
+        let destination = Destination::local(self.on_remote(transfer.remote_path));
+        let report =
+            request(transfer, destination)?.cache(CachePlace::Nowhere).run(monitor, prompt, cancel)?;
+        let access = Access {
+            user: "dev".to_owned(),
+            host_name: transfer.remote.host.clone(),
+            port: 22,
+            jumps: Vec::new(),
+            host_key: "ssh-ed25519 AAAA".to_owned(),
+            identity: IdentityUsed::File { path: "/key".into(), encrypted: false },
+        };
+        Ok(Transferred { report, access })
+    }
+
+    fn remove(&self, _: &Remote, path: &str, _: &dyn Prompt, _: &Cancel) -> Result<Removed, SyncError> {
+        self.note("remove workspace");
+        let workspace = self.on_remote(path);
+        let existed = workspace.exists();
+        if existed {
+            fs::remove_dir_all(workspace).unwrap();
+        }
+        Ok(Removed { existed, ..Removed::default() })
+    }
+}
+
+impl Fake {
+    /// One cycle of one-way-safe: what is new or known here goes there; what is there and not known stays.
+    pub(super) fn look(&self) -> ContinuousStatus {
+        if let Some(before) = &mut *lock(&self.before_each_look) {
+            before();
+        }
+        let mut state = lock(&self.state);
+        let Some(session) = &mut state.session else { return ContinuousStatus::default() };
+        let (here, there) = (files(&session.worktree), files(&session.workspace));
+        let mut conflicts = Vec::new();
+        for (path, content) in &here {
+            let equal = there.get(path).map(|there| there == content);
+            if equal == Some(false) && !session.known.contains(path) {
+                let path = path.to_str().unwrap().as_bytes().to_vec();
+                conflicts.push(Conflict { path });
+                continue;
+            }
+            if equal != Some(true) {
+                let target = session.workspace.join(path);
+                fs::create_dir_all(target.parent().unwrap()).unwrap();
+                fs::write(target, content).unwrap();
+            }
+            session.known.insert(path.clone());
+        }
+        for path in session.known.clone() {
+            if !here.contains_key(&path) {
+                fs::remove_file(session.workspace.join(&path)).unwrap_or_default();
+                session.known.remove(&path);
+            }
+        }
+        let files = here.len() as u64;
+        ContinuousStatus { activity: Activity::Watching, files, conflicts, ..ContinuousStatus::default() }
+    }
+
+    fn check(&self, step: Step) -> Result<(), Failure> {
+        if *lock(&self.fail_at) == Some(step) { Err(failure(step)) } else { Ok(()) }
+    }
+}
+
+fn failure(step: Step) -> Failure {
+    Failure {
+        step: step.as_str().to_owned(),
+        doing: format!("doing {}", step.as_str()),
+        said: "no".to_owned(),
+    }
+}
+
+impl Continuous for Stage {
+    fn start(
+        &self,
+        start: &ContinuousStart<'_>,
+        begin: &mut BeginStep<'_>,
+        _: &Cancel,
+    ) -> Result<Started, ContinuousError> {
+        begin(Step::Container)?;
+        self.fake.check(Step::Container)?;
+        let before = lock(&self.fake.state).container.replace(start.worktree.to_owned());
+        let container = match before {
+            None => ContainerChange::Created,
+            Some(worktree) if worktree == start.worktree => ContainerChange::Reused,
+            Some(_) => {
+                // With the container its session goes.
+                lock(&self.fake.state).session = None;
+                ContainerChange::Recreated
+            }
+        };
+        begin(Step::Access)?;
+        self.fake.check(Step::Access)?;
+        lock(&self.fake.state).access = true;
+        begin(Step::Session)?;
+        self.fake.check(Step::Session)?;
+        if let Some(edit) = lock(&self.fake.in_the_gap).take() {
+            edit();
+        }
+        lock(&self.fake.state).session = Some(Session {
+            worktree: start.worktree.to_owned(),
+            workspace: self.on_remote(start.remote_path),
+            known: BTreeSet::new(),
+        });
+        Ok(Started { container, status: self.fake.look() })
+    }
+
+    fn stop(
+        &self,
+        _: &InstanceId,
+        extent: Extent,
+        begin: &mut BeginStep<'_>,
+        _: &Cancel,
+    ) -> Result<(), ContinuousError> {
+        self.note(format!("end {extent:?}"));
+        if *lock(&self.fake.stop_fails) {
+            return Err(failure(Step::EndSession).into());
+        }
+        if lock(&self.fake.state).container.is_none() {
+            return Ok(());
+        }
+        begin(Step::EndSession)?;
+        lock(&self.fake.state).session = None;
+        if extent >= Extent::Access {
+            begin(Step::RemoveAccess)?;
+            lock(&self.fake.state).access = false;
+        }
+        if extent == Extent::Everything {
+            begin(Step::RemoveContainer)?;
+            lock(&self.fake.state).container = None;
+        }
+        Ok(())
+    }
+
+    fn flush(&self, _: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
+        self.note("flush");
+        Ok(self.fake.look())
+    }
+
+    fn status(&self, _: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
+        Ok(self.fake.look())
+    }
+}
+
+impl Observer for Stage {
+    fn happened(&self, happening: &Happening<'_>) {
+        let Happening::Step { step } = happening else {
+            return self.note(format!("told {happening:?}"));
+        };
+        // What is told is on the disk already.
+        let on_disk = self.record().and_then(|record| record.unfinished()).map(|(_, step)| step);
+        assert_eq!(on_disk, Some(*step));
+        self.note(format!("step {}", step.as_str()));
+        let mut kill_at = lock(&self.kill_at);
+        if *kill_at == Some(*step) {
+            *kill_at = None;
+            drop(kill_at);
+            // Ends the command where it stands: nothing of it is done after this but freeing its lock.
+            resume_unwind(Box::new("killed"));
+        }
+    }
+}
+
+impl Monitor for Stage {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Problem { path, text, .. } = event {
+            self.note(format!("problem {}: {text}", String::from_utf8_lossy(path)));
+        }
+    }
+}
+
+impl Prompt for Stage {
+    fn passphrase(&self, _key: &Path) -> Option<Zeroizing<String>> {
+        None
+    }
+
+    fn confirm_host(&self, _host: &str, _fingerprint: &str) -> bool {
+        false
+    }
+
+    fn notice(&self, _text: &str) {}
+}

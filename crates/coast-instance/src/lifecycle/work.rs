@@ -1,0 +1,106 @@
+//! An instance while one command works on it: locked, and its record always one step ahead of what is done.
+
+use crate::continuous::{Extent, Failure, InstanceId, container_name};
+use crate::event::Happening;
+use crate::lifecycle::error::failure_of;
+use crate::lifecycle::{Lifecycle, LifecycleError};
+use crate::lock::FileLock;
+use crate::record::{Command, Record, RecordError, State, Step};
+
+/// An instance that a command works on.
+pub(super) struct Work<'l> {
+    pub(super) lifecycle: &'l Lifecycle<'l>,
+    pub(super) id: InstanceId,
+    pub(super) record: Record,
+    command: Command,
+    lock: FileLock,
+}
+
+impl<'l> Work<'l> {
+    pub(super) fn new(
+        lifecycle: &'l Lifecycle<'l>,
+        record: Record,
+        lock: FileLock,
+        command: Command,
+    ) -> Self {
+        let id = lifecycle.id(&record.instance);
+        Self { lifecycle, id, record, command, lock }
+    }
+
+    pub(super) fn into_lock(self) -> FileLock {
+        self.lock
+    }
+
+    pub(super) fn into_parts(self) -> (Record, FileLock) {
+        (self.record, self.lock)
+    }
+
+    /// Says what a command before this one left, if it is this one that takes over.
+    pub(super) fn take_over(&self) {
+        if let Some((command, step)) = self.record.unfinished() {
+            self.tell(&Happening::TakingOver { command, step });
+        }
+    }
+
+    /// Records that a step is begun. When this returns it is on the disk.
+    pub(super) fn begin(&mut self, step: Step) -> Result<(), LifecycleError> {
+        if self.lifecycle.cancel.is_cancelled() {
+            return Err(LifecycleError::Interrupted { at: self.step() });
+        }
+        self.record_step(step)?;
+        Ok(())
+    }
+
+    pub(super) fn record_step(&mut self, step: Step) -> Result<(), RecordError> {
+        self.record.state = State::Working { command: self.command, step };
+        if step == Step::Container {
+            self.record.container = Some(container_name(&self.id));
+        }
+        if step == Step::Access {
+            self.record.access = true;
+        }
+        self.lifecycle.records.save(&self.record)?;
+        self.tell(&Happening::Step { step });
+        Ok(())
+    }
+
+    /// Records that the command is done.
+    pub(super) fn rest(&mut self, state: State) -> Result<(), LifecycleError> {
+        self.record.state = state;
+        Ok(self.lifecycle.records.save(&self.record)?)
+    }
+
+    pub(super) fn keeps_workspace(&self) -> bool {
+        self.command == Command::RmKeepingWorkspace
+    }
+
+    /// The step that was begun last.
+    pub(super) fn step(&self) -> Option<Step> {
+        self.record.unfinished().map(|(_, step)| step)
+    }
+
+    pub(super) fn tell(&self, happening: &Happening<'_>) {
+        self.lifecycle.observer.happened(happening);
+    }
+
+    /// Ends what the continuous layer has there for this instance, as far as `extent` says. Without a container there is nothing.
+    pub(super) fn end_following(&mut self, extent: Extent) -> Result<Result<(), Failure>, LifecycleError> {
+        if self.record.container.is_none() {
+            return Ok(Ok(()));
+        }
+        let (continuous, cancel, id) = (self.lifecycle.continuous, self.lifecycle.cancel, self.id.clone());
+        let stopped = continuous.stop(&id, extent, &mut |step| self.record_step(step), cancel);
+        match stopped {
+            Ok(()) => {
+                if extent >= Extent::Access {
+                    self.record.access = false;
+                }
+                if extent == Extent::Everything {
+                    self.record.container = None;
+                }
+                Ok(Ok(()))
+            }
+            Err(error) => failure_of(error, self.step()).map(Err),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The paths that a transfer may have brought to the remote, kept in a nameless file so that memory does not grow with the tree: those
+//! in the worktree before it, and those that it made. What of them has vanished by the time the continuous layer looks for the first
+//! time, that layer never knew; it would stay on the remote for good.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use coast_filter::{DirFilter, EntryKind, Filter, NoMergeFiles, Side};
+use coast_sync::RuleList;
+use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Root, Visit};
+
+/// Paths remembered on disk. Each ends in a NUL, which no path holds.
+pub(crate) struct Listing {
+    file: Mutex<Result<BufWriter<File>, io::Error>>,
+}
+
+/// What has vanished since.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Vanished {
+    /// These paths; of a directory that vanished with all it held, only itself.
+    Paths(Vec<Vec<u8>>),
+    /// Everything, or the worktree itself: that is no edit but an unmounted disk or an emptied directory, and nothing to carry on.
+    Everything,
+}
+
+impl Listing {
+    /// Lists what `rules` let through of a worktree.
+    pub(crate) fn of(worktree: &Path, rules: &RuleList) -> io::Result<Self> {
+        let listing = Self { file: Mutex::new(Ok(BufWriter::new(tempfile::tempfile()?))) };
+        let invalid =
+            |error: &dyn std::error::Error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
+        let filter = Filter::compile(rules, Side::Sender).map_err(|error| invalid(&error))?;
+        let filter = filter.root(&NoMergeFiles).map_err(|error| invalid(&error))?;
+        let root = Root::open(worktree)?;
+        let threads = std::thread::available_parallelism().map_or(2, |threads| threads.get().clamp(2, 8));
+        coast_tree::walk(&root, threads, &Walk { listing: &listing }, filter);
+        Ok(listing)
+    }
+
+    /// Adds a path. A failure is kept until the listing is read.
+    pub(crate) fn add(&self, path: &[u8]) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(writer) = &mut *file
+            && let Err(error) = writer.write_all(path).and_then(|()| writer.write_all(b"\0"))
+        {
+            *file = Err(error);
+        }
+    }
+
+    /// What is not in the worktree any more.
+    pub(crate) fn vanished(self, worktree: &Path) -> io::Result<Vanished> {
+        let writer = self.file.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        let mut file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.rewind()?;
+        let mut reader = BufReader::new(file);
+        let mut vanished: BTreeSet<Vec<u8>> = BTreeSet::new();
+        let mut left_some = false;
+        let mut path = Vec::new();
+        loop {
+            path.clear();
+            if reader.read_until(0, &mut path)? == 0 {
+                break;
+            }
+            path.pop();
+            if has_ancestor_in(&vanished, &path) {
+                continue;
+            }
+            match fs::symlink_metadata(worktree.join(OsStr::from_bytes(&path))) {
+                Ok(_) => left_some = true,
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                {
+                    vanished.insert(path.clone());
+                }
+                // What cannot be looked at has not vanished.
+                Err(_) => left_some = true,
+            }
+        }
+        if vanished.is_empty() {
+            return Ok(Vanished::Paths(Vec::new()));
+        }
+        if !left_some || !worktree.is_dir() {
+            return Ok(Vanished::Everything);
+        }
+        // A directory may be listed behind what it holds, when the transfer made it.
+        let outermost = vanished.iter().filter(|path| !has_ancestor_in(&vanished, path)).cloned();
+        Ok(Vanished::Paths(outermost.collect()))
+    }
+}
+
+fn has_ancestor_in(paths: &BTreeSet<Vec<u8>>, path: &[u8]) -> bool {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    slashes.map(|(index, _)| &path[..index]).any(|ancestor| paths.contains(ancestor))
+}
+
+/// Writes down what a walk comes by.
+struct Walk<'a> {
+    listing: &'a Listing,
+}
+
+impl Visit for Walk<'_> {
+    type Context = DirFilter;
+
+    fn directory(
+        &self,
+        path: &RelPath,
+        _dir: &DirHandle,
+        filter: DirFilter,
+        listed: Vec<Listed>,
+    ) -> Vec<(Name, DirFilter)> {
+        let mut enter = Vec::new();
+        for entry in listed {
+            let is_directory = entry.kind == Kind::Directory;
+            let kind = if is_directory { EntryKind::Directory } else { EntryKind::Other };
+            if filter.excludes(entry.name.as_bytes(), kind) {
+                continue;
+            }
+            // A path that is too long for a system call never travelled.
+            let Ok(child) = path.join(&entry.name) else { continue };
+            self.listing.add(child.as_bytes());
+            if is_directory && let Ok(below) = filter.enter(entry.name.as_bytes(), &NoMergeFiles) {
+                enter.push((entry.name, below));
+            }
+        }
+        enter
+    }
+
+    /// What cannot be read is not sent either.
+    fn failed(&self, _path: &RelPath, _filter: DirFilter, _error: io::Error) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worktree(paths: &[&str]) -> tempfile::TempDir {
+        let scratch = tempfile::tempdir().unwrap();
+        for path in paths {
+            let path = scratch.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        scratch
+    }
+
+    fn vanished(listing: Listing, worktree: &Path) -> Vec<String> {
+        match listing.vanished(worktree).unwrap() {
+            Vanished::Paths(paths) => {
+                paths.into_iter().map(|path| String::from_utf8(path).unwrap()).collect()
+            }
+            Vanished::Everything => panic!("everything"),
+        }
+    }
+
+    #[test]
+    fn what_vanished_is_told_by_its_outermost_path() {
+        let scratch = worktree(&[
+            "a",
+            "keep",
+            "dir/one",
+            "dir/sub/two",
+            "half/gone",
+            "half/there",
+            "node_modules/x",
+            "a\nb",
+        ]);
+        let mut rules = RuleList::new();
+        rules.exclude(b"node_modules").unwrap();
+        let listing = Listing::of(scratch.path(), &rules).unwrap();
+        // Made by the transfer, children first.
+        listing.add(b"made/while/sending");
+        listing.add(b"made");
+        listing.add(b"keep");
+        for path in ["a", "half/gone", "node_modules/x", "a\nb"] {
+            fs::remove_file(scratch.path().join(path)).unwrap();
+        }
+        fs::remove_dir_all(scratch.path().join("dir")).unwrap();
+        assert_eq!(vanished(listing, scratch.path()), ["a", "a\nb", "dir", "half/gone", "made"]);
+    }
+
+    #[test]
+    fn nothing_vanishes_from_a_tree_that_stays() {
+        let scratch = worktree(&["a", "dir/b"]);
+        let listing = Listing::of(scratch.path(), &RuleList::new()).unwrap();
+        fs::write(scratch.path().join("new"), "").unwrap();
+        assert_eq!(vanished(listing, scratch.path()), Vec::<String>::new());
+        let empty = worktree(&[]);
+        assert_eq!(
+            vanished(Listing::of(empty.path(), &RuleList::new()).unwrap(), empty.path()),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn an_emptied_worktree_is_no_edit() {
+        let scratch = worktree(&["a", "dir/b"]);
+        let listing = Listing::of(scratch.path(), &RuleList::new()).unwrap();
+        fs::remove_file(scratch.path().join("a")).unwrap();
+        fs::remove_dir_all(scratch.path().join("dir")).unwrap();
+        assert_eq!(listing.vanished(scratch.path()).unwrap(), Vanished::Everything);
+        assert!(Listing::of(&scratch.path().join("missing"), &RuleList::new()).is_err());
+    }
+}

@@ -1,0 +1,79 @@
+//! Where this program keeps what it must remember, by the XDG rules.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::Name;
+
+/// The directories of one user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    config: PathBuf,
+    state: PathBuf,
+}
+
+/// There is neither a home directory nor a variable that says where else to keep things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no home directory: set HOME, or XDG_CONFIG_HOME and XDG_STATE_HOME, to absolute paths")]
+pub struct NoHome;
+
+impl Places {
+    /// `$XDG_CONFIG_HOME/coast` and `$XDG_STATE_HOME/coast`, or those below `~/.config` and `~/.local/state`.
+    ///
+    /// # Errors
+    /// When neither the variables nor a home directory are set.
+    pub fn from_process() -> Result<Self, NoHome> {
+        Self::of(
+            std::env::var_os("XDG_CONFIG_HOME"),
+            std::env::var_os("XDG_STATE_HOME"),
+            std::env::home_dir(),
+        )
+    }
+
+    /// Everything below one directory: what a test or an embedding program wants.
+    pub fn below(directory: &Path) -> Self {
+        Self { config: directory.join("config"), state: directory.join("state") }
+    }
+
+    fn of(config: Option<OsString>, state: Option<OsString>, home: Option<PathBuf>) -> Result<Self, NoHome> {
+        let home = home.filter(|home| home.is_absolute());
+        let place = |variable: Option<OsString>, below_home: &str| {
+            // A relative path in one of the variables does not count.
+            let named = variable.map(PathBuf::from).filter(|path| path.is_absolute());
+            let named = named.or_else(|| home.as_ref().map(|home| home.join(below_home)));
+            named.map(|base| base.join("coast")).ok_or(NoHome)
+        };
+        Ok(Self { config: place(config, ".config")?, state: place(state, ".local/state")? })
+    }
+
+    /// The file of remotes.
+    pub fn remotes(&self) -> PathBuf {
+        self.config.join("remotes.toml")
+    }
+
+    /// The directory that holds one directory a project.
+    pub fn projects(&self) -> &Path {
+        &self.state
+    }
+
+    /// The directory of a project's instances.
+    pub fn instances(&self, project: &Name) -> PathBuf {
+        self.state.join(project.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_live_where_xdg_says() {
+        let home = || Some(PathBuf::from("/home/dev"));
+        let places = Places::of(Some("/c".into()), Some("relative".into()), home()).unwrap();
+        assert_eq!(places.remotes(), Path::new("/c/coast/remotes.toml"));
+        let project = "shop".parse().unwrap();
+        assert_eq!(places.instances(&project), Path::new("/home/dev/.local/state/coast/shop"));
+        assert_eq!(Places::of(None, Some("/s".into()), None), Err(NoHome));
+        assert!(Places::of(Some("/c".into()), Some("/s".into()), None).is_ok());
+    }
+}

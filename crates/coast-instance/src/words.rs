@@ -1,0 +1,39 @@
+//! The valid word that somebody most likely meant.
+
+/// How like two words must be for one to be offered for the other, from 0 to 1: `rsnc` and `rsync` are 0.94, `mutagen` and
+/// `rsync` 0.0.
+const LIKE_ENOUGH: f64 = 0.7;
+
+/// The one of `valid` that is nearest to `word`, if any is near.
+pub(crate) fn nearest<'a>(word: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let likeness = |candidate: &str| strsim::jaro_winkler(&word, &candidate.to_lowercase());
+    let scored = valid.into_iter().map(|candidate| (likeness(candidate), candidate));
+    let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    (best.0 >= LIKE_ENOUGH).then_some(best.1)
+}
+
+/// `; did you mean "X"?`, or nothing.
+pub(crate) fn did_you_mean<'a>(word: &str, valid: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(word, valid).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_the_word_and_a_stranger_finds_none() {
+        let strategies = ["rsync", "mutagen"];
+        for (word, near) in [
+            ("rsnc", Some("rsync")),
+            ("RSYNC", Some("rsync")),
+            ("mutgen", Some("mutagen")),
+            ("unison", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, strategies), near, "{word:?}");
+        }
+        assert_eq!(nearest("x", []), None);
+    }
+}

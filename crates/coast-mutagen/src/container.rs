@@ -1,0 +1,285 @@
+//! The shell container: made from its image when it is missing, used again while it is right, and made anew when it is
+//! not.
+
+use crate::docker::{Docker, is_not_found};
+use crate::error::{MutagenError, Step};
+use crate::shell::Shell;
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, HostConfig, Mount, MountPoint, MountType,
+};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
+use std::path::{Path, PathBuf};
+
+/// Where the worktree is inside the container.
+pub const WORKSPACE: &str = "/workspace";
+/// The name under which the container knows the machine it runs on.
+pub const HOST_GATEWAY: &str = "host.docker.internal";
+/// The label of a container that holds the project's name.
+pub const PROJECT_CONTAINER_LABEL: &str = "coast.project";
+/// The label of a container that holds the instance's name.
+pub const INSTANCE_CONTAINER_LABEL: &str = "coast.instance";
+
+/// What the shell container is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShellSpec {
+    /// Its name.
+    pub name: String,
+    /// The image, as Docker names it.
+    pub image: String,
+    /// The absolute path of the worktree, which is mounted at [`WORKSPACE`].
+    pub worktree: PathBuf,
+    /// Its network: `bridge`, `host`, or the name of one.
+    pub network: String,
+    /// Its labels. A container of the same name with others is not touched.
+    pub labels: Vec<(String, String)>,
+}
+
+impl ShellSpec {
+    /// The shell container of an instance, by its usual name and with its usual labels.
+    pub fn new(
+        project: &str,
+        instance: &str,
+        image: impl Into<String>,
+        worktree: impl Into<PathBuf>,
+        network: impl Into<String>,
+    ) -> ShellSpec {
+        ShellSpec {
+            name: shell_name(project, instance),
+            image: image.into(),
+            worktree: worktree.into(),
+            network: network.into(),
+            labels: vec![
+                (PROJECT_CONTAINER_LABEL.to_owned(), project.to_owned()),
+                (INSTANCE_CONTAINER_LABEL.to_owned(), instance.to_owned()),
+            ],
+        }
+    }
+}
+
+/// The name of the shell container of an instance.
+pub fn shell_name(project: &str, instance: &str) -> String {
+    format!("{project}-coasts-{instance}-shell")
+}
+
+/// What [`Docker::ensure_shell`] had to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ensured {
+    /// There was none; it was made.
+    Created,
+    /// It was there and right, and is as it was, or was only started.
+    Reused,
+    /// It was there with another worktree, network or image, and was made anew.
+    Recreated,
+}
+
+impl Docker {
+    /// Has the shell container run as `spec` says. An image that is not here is pulled.
+    ///
+    /// # Errors
+    /// Among others [`MutagenError::NoImage`], and [`MutagenError::ForeignContainer`] where the name is taken.
+    pub fn ensure_shell(&self, spec: &ShellSpec) -> Result<(Shell, Ensured), MutagenError> {
+        check_name(&spec.name)?;
+        let worktree = worktree_path(&spec.worktree)?;
+        let Some(found) = self.inspect(&spec.name)? else {
+            return Ok((self.create(spec, worktree)?, Ensured::Created));
+        };
+        if !has_labels(&found, &spec.labels) {
+            return Err(MutagenError::ForeignContainer { name: spec.name.clone() });
+        }
+        if fits(&found, spec, worktree) && self.has_image_of(&found, &spec.image)? {
+            if !is_running(&found) {
+                // Docker mounts anew at each start, so that what is mounted is what is there now.
+                if self.start(&spec.name).is_ok() {
+                    return Ok((Shell::new(self, found), Ensured::Reused));
+                }
+            } else {
+                let shell = Shell::new(self, found);
+                if shell.mounts_what_is_there(&spec.worktree)? {
+                    return Ok((shell, Ensured::Reused));
+                }
+            }
+        }
+        // What the new one needs is there before the old one goes.
+        self.image(&spec.image)?;
+        self.remove_shell(&spec.name)?;
+        Ok((self.create(spec, worktree)?, Ensured::Recreated))
+    }
+
+    /// The container of that name, if there is one, running or not.
+    ///
+    /// # Errors
+    /// When Docker cannot be asked.
+    pub fn find_shell(&self, name: &str) -> Result<Option<Shell>, MutagenError> {
+        check_name(name)?;
+        Ok(self.inspect(name)?.map(|found| Shell::new(self, found)))
+    }
+
+    /// Ends and removes the container of that name, with all that was put into it. Whether there was one.
+    ///
+    /// # Errors
+    /// When Docker cannot remove it.
+    pub fn remove_shell(&self, name: &str) -> Result<bool, MutagenError> {
+        check_name(name)?;
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        self.call(Step::Container, async {
+            match self.api().remove_container(name, Some(options)).await {
+                Ok(()) => Ok(true),
+                Err(error) if is_not_found(&error) => Ok(false),
+                Err(error) => {
+                    Err(self.refused(Step::Container, format!("remove the container {name}"), &error))
+                }
+            }
+        })
+    }
+
+    pub(crate) fn inspect(&self, name: &str) -> Result<Option<ContainerInspectResponse>, MutagenError> {
+        self.call(Step::Container, async {
+            match self.api().inspect_container(name, None).await {
+                Ok(found) => Ok(Some(found)),
+                Err(error) if is_not_found(&error) => Ok(None),
+                Err(error) => {
+                    Err(self.refused(Step::Container, format!("look at the container {name}"), &error))
+                }
+            }
+        })
+    }
+
+    fn create(&self, spec: &ShellSpec, worktree: &str) -> Result<Shell, MutagenError> {
+        self.image(&spec.image)?;
+        let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
+        self.call(Step::Container, async {
+            match self.api().create_container(Some(options), created(spec, worktree)).await {
+                Ok(_) => Ok(()),
+                Err(error) => {
+                    Err(self.refused(Step::Container, format!("create the container {}", spec.name), &error))
+                }
+            }
+        })?;
+        if let Err(error) = self.start(&spec.name) {
+            // It would only be in the way; why it did not start is what matters.
+            drop(self.remove_shell(&spec.name));
+            return Err(error);
+        }
+        let found = self.inspect(&spec.name)?;
+        let found = found.ok_or_else(|| MutagenError::NotRunning { name: spec.name.clone() })?;
+        Ok(Shell::new(self, found))
+    }
+
+    fn start(&self, name: &str) -> Result<(), MutagenError> {
+        self.call(Step::Container, async {
+            let started = self.api().start_container(name, None).await;
+            started
+                .map_err(|error| self.refused(Step::Container, format!("start the container {name}"), &error))
+        })
+    }
+
+    /// Whether the container was made from what `image` means now. An image that was removed meanwhile is no reason to
+    /// give up a container that works.
+    fn has_image_of(&self, found: &ContainerInspectResponse, image: &str) -> Result<bool, MutagenError> {
+        let now = self.find_image(image)?;
+        Ok(now.is_none_or(|now| found.image.as_deref() == Some(now.as_str())))
+    }
+}
+
+/// `sleep infinity` under an init, which reaps what mutagen and ssh leave behind. A mount, rather than a bind, so that a
+/// worktree that is missing is an error and not an empty directory made by Docker.
+fn created(spec: &ShellSpec, worktree: &str) -> ContainerCreateBody {
+    ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        entrypoint: Some(vec!["sleep".to_owned()]),
+        cmd: Some(vec!["infinity".to_owned()]),
+        // Not the worktree: when that is gone, programs could not even be started to say so.
+        working_dir: Some("/".to_owned()),
+        labels: Some(spec.labels.iter().cloned().collect()),
+        host_config: Some(HostConfig {
+            init: Some(true),
+            mounts: Some(vec![Mount {
+                typ: Some(MountType::BIND),
+                source: Some(worktree.to_owned()),
+                target: Some(WORKSPACE.to_owned()),
+                ..Mount::default()
+            }]),
+            network_mode: Some(spec.network.clone()),
+            extra_hosts: Some(vec![format!("{HOST_GATEWAY}:host-gateway")]),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn has_labels(found: &ContainerInspectResponse, labels: &[(String, String)]) -> bool {
+    let has = found.config.as_ref().and_then(|config| config.labels.as_ref());
+    labels.iter().all(|(key, value)| has.and_then(|has| has.get(key)) == Some(value))
+}
+
+/// Whether worktree, network and image are those of `spec`, by their names.
+fn fits(found: &ContainerInspectResponse, spec: &ShellSpec, worktree: &str) -> bool {
+    let network = found.host_config.as_ref().and_then(|config| config.network_mode.as_deref());
+    let image = found.config.as_ref().and_then(|config| config.image.as_deref());
+    let mount = workspace_mount(found);
+    mount.is_some_and(|mount| {
+        mount.typ.as_deref() == Some("bind") && mount.source.as_deref() == Some(worktree)
+    }) && same_network(network, &spec.network)
+        && image == Some(spec.image.as_str())
+}
+
+/// Docker calls the network of a container that named none `default`; on Linux that is the bridge.
+fn same_network(has: Option<&str>, wanted: &str) -> bool {
+    let plain = |name| if name == "default" { "bridge" } else { name };
+    has.map(plain) == Some(plain(wanted))
+}
+
+pub(crate) fn workspace_mount(found: &ContainerInspectResponse) -> Option<&MountPoint> {
+    found.mounts.iter().flatten().find(|mount| mount.destination.as_deref() == Some(WORKSPACE))
+}
+
+pub(crate) fn is_running(found: &ContainerInspectResponse) -> bool {
+    found.state.as_ref().and_then(|state| state.running) == Some(true)
+}
+
+/// Docker's own rule for names of containers; it also keeps a name in its place in the path of a request.
+fn check_name(name: &str) -> Result<(), MutagenError> {
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if first
+        && !name.contains("..")
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    {
+        return Ok(());
+    }
+    let problem = "may only have letters, digits, `-`, `_` and `.`, the first a letter or digit";
+    let what = "the name of the container";
+    Err(MutagenError::Unusable { step: Step::Container, what, value: name.to_owned(), problem })
+}
+
+fn worktree_path(worktree: &Path) -> Result<&str, MutagenError> {
+    let problem = match worktree.to_str() {
+        Some(_) if !worktree.is_absolute() => "is not absolute",
+        Some(_) if !worktree.is_dir() => "is not a directory that exists",
+        Some(path) => return Ok(path),
+        None => "is not UTF-8, and Docker mounts no such path",
+    };
+    let value = worktree.display().to_string();
+    Err(MutagenError::Unusable { step: Step::Container, what: "the worktree", value, problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_would_leave_its_place_in_a_request_is_refused() {
+        for name in ["", "-a", "a/b", "a b", "a?force=1", "a..b", "ü"] {
+            assert_eq!(check_name(name).unwrap_err().step(), Step::Container, "{name}");
+        }
+        assert!(check_name("p-coasts-dev-1-shell").is_ok());
+    }
+
+    #[test]
+    fn a_worktree_is_mounted_by_its_absolute_path_only() {
+        let error = worktree_path(Path::new("here")).unwrap_err().to_string();
+        assert_eq!(error, "the worktree \"here\" is not absolute");
+        let error = worktree_path(Path::new("/nowhere/here")).unwrap_err().to_string();
+        assert_eq!(error, "the worktree \"/nowhere/here\" is not a directory that exists");
+    }
+}

@@ -1,0 +1,248 @@
+//! Running a program in the container and reading what it says, within bounds: of time, and of what is kept.
+
+use crate::docker::Docker;
+use crate::error::{MutagenError, Step};
+use bollard::container::LogOutput;
+use bollard::exec::{CreateExecOptions, StartExecResults};
+use futures_util::StreamExt;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{self, Instant};
+
+/// The most that is kept of a program's standard output, in bytes. A list of sessions with all the conflicts that
+/// mutagen lists is well below one MiB.
+const MAX_STDOUT_LEN: usize = 8 << 20;
+/// The most that is kept of a program's standard error, in bytes: its end, where the reason stands.
+const MAX_STDERR_LEN: usize = 64 << 10;
+/// How long a program may be silent before Docker is asked whether it still runs. What it started in the background can
+/// hold its output open beyond its end.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How often, and for how long, Docker is asked for the exit code of a program whose output has ended.
+const EXIT_INTERVAL: Duration = Duration::from_millis(20);
+const EXIT_PATIENCE: Duration = Duration::from_secs(10);
+/// The time for a program when the caller sets none.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a program in the container ended, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exec {
+    /// Its exit code.
+    pub code: i64,
+    /// Its standard output, at most the first 8 MiB.
+    pub stdout: Vec<u8>,
+    /// Its standard error, at most the last 64 KiB.
+    pub stderr: Vec<u8>,
+    /// Whether there was more than was kept.
+    pub truncated: bool,
+}
+
+impl Exec {
+    /// Whether it ended well.
+    pub fn success(&self) -> bool {
+        self.code == 0
+    }
+
+    /// What it said that tells why it failed: its standard error, or its standard output if it wrote no error.
+    pub fn said(&self) -> String {
+        let stderr = readable(&self.stderr);
+        if stderr.is_empty() { readable(&self.stdout) } else { stderr }
+    }
+}
+
+/// What a program printed, as a person would have seen it: mutagen rewrites its progress line after a carriage return,
+/// and only the last state of a line counts.
+fn readable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text.lines().map(|line| {
+        let line = line.trim_end_matches('\r');
+        let seen = line.rsplit('\r').find(|part| !part.trim().is_empty()).unwrap_or("");
+        seen.trim_end().chars().filter(|character| *character == '\t' || !character.is_control()).collect()
+    });
+    let lines: Vec<String> = lines.filter(|line: &String| !line.is_empty()).collect();
+    lines.join("\n")
+}
+
+/// A program to run in a container.
+pub(crate) struct Command<'a> {
+    pub(crate) container: &'a str,
+    pub(crate) image: &'a str,
+    pub(crate) arguments: &'a [&'a str],
+    pub(crate) stdin: Option<&'a [u8]>,
+    pub(crate) step: Step,
+    pub(crate) patience: Duration,
+}
+
+impl<'a> Command<'a> {
+    pub(crate) fn new(
+        container: &'a str,
+        image: &'a str,
+        step: Step,
+        arguments: &'a [&'a str],
+    ) -> Command<'a> {
+        Command { container, image, arguments, stdin: None, step, patience: DEFAULT_PATIENCE }
+    }
+
+    /// What it is called in errors: the program and what it is to do, without the long rest.
+    pub(crate) fn name(&self) -> String {
+        let leading = self.arguments.iter().take_while(|argument| !argument.starts_with('-'));
+        leading.take(3).copied().collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl Docker {
+    /// Runs a program to its end. One that is given up, because its time is over or the call was interrupted, may go on
+    /// in the container: Docker has no means to end it.
+    pub(crate) fn exec(&self, command: &Command<'_>) -> Result<Exec, MutagenError> {
+        let exec = self.call(command.step, async {
+            time::timeout(command.patience, self.run(command)).await.unwrap_or_else(|_| {
+                Err(MutagenError::TimedOut {
+                    step: command.step,
+                    command: command.name(),
+                    after: command.patience,
+                })
+            })
+        })?;
+        // As a shell does, Docker answers 126 or 127 where there was nothing to run. Its message comes as output.
+        if matches!(exec.code, 126 | 127) && exec.said().contains("exec failed") {
+            let program = command.arguments.first().copied().unwrap_or_default();
+            return Err(MutagenError::NoProgram {
+                step: if program == "mutagen" { Step::Mutagen } else { command.step },
+                program: program.to_owned(),
+                image: command.image.to_owned(),
+            });
+        }
+        Ok(exec)
+    }
+
+    async fn run(&self, command: &Command<'_>) -> Result<Exec, MutagenError> {
+        let refused = |error| match error {
+            bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. } => {
+                MutagenError::NotRunning { name: command.container.to_owned() }
+            }
+            error => self.refused(command.step, format!("run {}", command.name()), &error),
+        };
+        let options = CreateExecOptions {
+            attach_stdin: Some(command.stdin.is_some()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            cmd: Some(command.arguments.to_vec()),
+            ..CreateExecOptions::default()
+        };
+        let exec = self.api().create_exec(command.container, options).await.map_err(refused)?;
+        let started = self.api().start_exec(&exec.id, None).await.map_err(refused)?;
+        let mut kept = Kept::default();
+        let mut code = None;
+        if let StartExecResults::Attached { mut output, mut input } = started {
+            let feed = async {
+                if let Some(stdin) = command.stdin {
+                    // A program that does not want its input ends without it; its exit code tells what matters.
+                    let _ = input.write_all(stdin).await;
+                    let _ = input.shutdown().await;
+                }
+            };
+            let read = async {
+                loop {
+                    match time::timeout(SILENCE, output.next()).await {
+                        Ok(None) => return Ok(()),
+                        Ok(Some(part)) => kept.add(part.map_err(refused)?),
+                        Err(_) => {
+                            code = self.exit_code(&exec.id).await.map_err(refused)?;
+                            if code.is_some() {
+                                return Ok(());
+                            }
+                        }
+                    }
+                }
+            };
+            let ((), read) = tokio::join!(feed, read);
+            read?;
+        }
+        let deadline = Instant::now() + EXIT_PATIENCE;
+        let code = loop {
+            if let Some(code) = code {
+                break code;
+            }
+            code = self.exit_code(&exec.id).await.map_err(refused)?;
+            if code.is_none() && Instant::now() > deadline {
+                return Err(MutagenError::Output {
+                    step: command.step,
+                    command: command.name(),
+                    problem: "its output ended, and it did not".to_owned(),
+                });
+            }
+            if code.is_none() {
+                time::sleep(EXIT_INTERVAL).await;
+            }
+        };
+        Ok(Exec { code, stdout: kept.stdout, stderr: kept.stderr, truncated: kept.truncated })
+    }
+
+    /// The exit code of a program, `None` while it runs.
+    async fn exit_code(&self, id: &str) -> Result<Option<i64>, bollard::errors::Error> {
+        let state = self.api().inspect_exec(id).await?;
+        Ok(if state.running == Some(true) { None } else { state.exit_code })
+    }
+}
+
+#[derive(Default)]
+struct Kept {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    truncated: bool,
+}
+
+impl Kept {
+    fn add(&mut self, output: LogOutput) {
+        match output {
+            LogOutput::StdErr { message } => {
+                self.stderr.extend_from_slice(&message);
+                let excess = self.stderr.len().saturating_sub(MAX_STDERR_LEN);
+                self.truncated |= excess > 0;
+                self.stderr.drain(..excess);
+            }
+            LogOutput::StdOut { message } | LogOutput::Console { message } => {
+                let room = MAX_STDOUT_LEN - self.stdout.len();
+                self.truncated |= message.len() > room;
+                self.stdout.extend_from_slice(&message[..message.len().min(room)]);
+            }
+            LogOutput::StdIn { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_line_that_was_rewritten_the_last_state_is_told() {
+        let printed = b"Creating session...\rConnecting to agent (POSIX)...\r        \r\nError: no\r\n\n";
+        assert_eq!(readable(printed), "Connecting to agent (POSIX)...\nError: no");
+        assert_eq!(readable(b"\x1b[31mred\xff"), "[31mred\u{fffd}");
+    }
+
+    #[test]
+    fn of_standard_output_the_beginning_is_kept_and_of_standard_error_the_end() {
+        let mut kept = Kept::default();
+        let part = |byte: u8| bytes::Bytes::from(vec![byte; MAX_STDERR_LEN - 1]);
+        kept.add(LogOutput::StdErr { message: part(b'a') });
+        assert!(!kept.truncated);
+        kept.add(LogOutput::StdErr { message: part(b'b') });
+        assert!(kept.truncated && kept.stderr.len() == MAX_STDERR_LEN);
+        assert!(kept.stderr.ends_with(b"bb") && kept.stderr.starts_with(b"a"));
+
+        let mut kept = Kept::default();
+        for byte in [b'a', b'b'] {
+            kept.add(LogOutput::StdOut { message: bytes::Bytes::from(vec![byte; MAX_STDOUT_LEN / 2 + 1]) });
+        }
+        assert!(kept.truncated && kept.stdout.len() == MAX_STDOUT_LEN);
+        assert!(kept.stdout.starts_with(b"aa") && kept.stdout.ends_with(b"bb"));
+    }
+
+    #[test]
+    fn a_command_is_named_without_its_options() {
+        let arguments = ["mutagen", "sync", "create", "--name", "x"];
+        assert_eq!(Command::new("c", "i", Step::Session, &arguments).name(), "mutagen sync create");
+        assert_eq!(Command::new("c", "i", Step::Key, &["id", "-u"]).name(), "id");
+    }
+}

@@ -1,0 +1,278 @@
+//! A shell container: what it is, and programs run and files put in it.
+
+use crate::container::{is_running, workspace_mount};
+use crate::docker::{Docker, is_not_found};
+use crate::error::{MutagenError, Step};
+use crate::exec::{Command, Exec};
+use crate::interrupt::Interrupt;
+use bollard::models::ContainerInspectResponse;
+use bollard::query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The most that is read of a file in the container, in bytes.
+const MAX_FILE_LEN: usize = 1 << 20;
+
+/// A container that holds a worktree, mutagen and an ssh client. Cheap to clone; the container stays when it is dropped.
+#[derive(Debug, Clone)]
+pub struct Shell {
+    docker: Docker,
+    name: String,
+    image: String,
+    worktree: Option<PathBuf>,
+    network: String,
+    running: bool,
+}
+
+/// The user that programs in a container run as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) uid: u64,
+    pub(crate) gid: u64,
+    /// Its home directory by the container's list of users, which is the one that ssh goes by.
+    pub(crate) home: String,
+}
+
+/// A file in the container.
+pub(crate) enum Found {
+    Absent,
+    File {
+        content: Vec<u8>,
+        uid: u64,
+        gid: u64,
+        mode: u32,
+    },
+    /// Something else, such as a link.
+    Other,
+}
+
+impl Shell {
+    pub(crate) fn new(docker: &Docker, found: ContainerInspectResponse) -> Shell {
+        let worktree = workspace_mount(&found).and_then(|mount| mount.source.as_ref()).map(PathBuf::from);
+        let running = is_running(&found);
+        let network = found.host_config.and_then(|config| config.network_mode).unwrap_or_default();
+        Shell {
+            docker: docker.clone(),
+            name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+            image: found.config.and_then(|config| config.image).unwrap_or_default(),
+            worktree,
+            network: if network == "default" { "bridge".to_owned() } else { network },
+            running,
+        }
+    }
+
+    /// The container's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The image it was made from, as it was named then.
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
+    /// What is mounted as the worktree.
+    pub fn worktree(&self) -> Option<&Path> {
+        self.worktree.as_deref()
+    }
+
+    /// The network it is in.
+    pub fn network(&self) -> &str {
+        &self.network
+    }
+
+    /// Whether it ran when it was looked at.
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// The same container, with calls that `interrupt` ends: after an interruption, a fresh one serves to clean up.
+    pub fn interrupted_by(&self, interrupt: &Interrupt) -> Shell {
+        Shell { docker: self.docker.interrupted_by(interrupt), ..self.clone() }
+    }
+
+    /// Runs a program with its arguments, no shell in between, and waits for its end, at most a minute.
+    ///
+    /// # Errors
+    /// [`MutagenError::NoProgram`] if the image does not have it, [`MutagenError::TimedOut`], and whatever Docker answers.
+    /// A program that fails is no error here.
+    pub fn exec(&self, arguments: &[&str], stdin: Option<&[u8]>) -> Result<Exec, MutagenError> {
+        let mut command = self.command(Step::Container, arguments);
+        command.stdin = stdin;
+        self.run(&command)
+    }
+
+    /// Unpacks a tar archive in an existing directory of the container. Owners and modes are those of the archive.
+    ///
+    /// # Errors
+    /// Whatever Docker answers: when there is no such directory, for one.
+    pub fn upload(&self, directory: &str, archive: Vec<u8>) -> Result<(), MutagenError> {
+        self.upload_for(Step::Container, directory, archive)
+    }
+
+    pub(crate) fn command<'a>(&'a self, step: Step, arguments: &'a [&'a str]) -> Command<'a> {
+        Command::new(&self.name, &self.image, step, arguments)
+    }
+
+    pub(crate) fn run(&self, command: &Command<'_>) -> Result<Exec, MutagenError> {
+        self.docker.exec(command)
+    }
+
+    /// Runs a program that must succeed.
+    pub(crate) fn must(&self, command: &Command<'_>) -> Result<Exec, MutagenError> {
+        let exec = self.run(command)?;
+        if exec.success() {
+            return Ok(exec);
+        }
+        Err(MutagenError::Failed {
+            step: command.step,
+            command: command.name(),
+            code: exec.code,
+            said: exec.said(),
+        })
+    }
+
+    pub(crate) fn upload_for(
+        &self,
+        step: Step,
+        directory: &str,
+        archive: Vec<u8>,
+    ) -> Result<(), MutagenError> {
+        let options =
+            UploadToContainerOptionsBuilder::new().path(directory).no_overwrite_dir_non_dir("true").build();
+        let body = bollard::body_full(Bytes::from(archive));
+        self.docker.call(step, async {
+            let uploaded = self.docker.api().upload_to_container(&self.name, Some(options), body).await;
+            uploaded.map_err(|error| {
+                self.docker.refused(step, format!("write below {directory} in {}", self.name), &error)
+            })
+        })
+    }
+
+    /// Reads a file. Links are not followed.
+    pub(crate) fn read(&self, step: Step, path: &str) -> Result<Found, MutagenError> {
+        let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
+        let mut parts = self.docker.api().download_from_container(&self.name, Some(options));
+        let archive = self.docker.call(step, async {
+            let mut archive = Vec::new();
+            while let Some(part) = parts.next().await {
+                match part {
+                    Ok(part) => archive.extend_from_slice(&part),
+                    Err(error) if is_not_found(&error) => return Ok(None),
+                    Err(error) => {
+                        return Err(self.docker.refused(
+                            step,
+                            format!("read {path} in {}", self.name),
+                            &error,
+                        ));
+                    }
+                }
+                if archive.len() > MAX_FILE_LEN {
+                    return Err(self.unreadable(path, format!("it has more than {MAX_FILE_LEN} bytes")));
+                }
+            }
+            Ok(Some(archive))
+        })?;
+        let Some(archive) = archive else { return Ok(Found::Absent) };
+        unpacked(&archive).map_err(|error| self.unreadable(path, error.to_string()))
+    }
+
+    pub(crate) fn unreadable(&self, path: &str, problem: String) -> MutagenError {
+        MutagenError::SshConfig { name: self.name.clone(), path: path.to_owned(), problem }
+    }
+
+    /// Who programs in the container run as.
+    pub(crate) fn user(&self) -> Result<User, MutagenError> {
+        let number = |flag: &str| {
+            let arguments = ["id", flag];
+            let exec = self.must(&self.command(Step::Key, &arguments))?;
+            let text = String::from_utf8_lossy(&exec.stdout);
+            text.trim().parse::<u64>().map_err(|error| MutagenError::Output {
+                step: Step::Key,
+                command: format!("id {flag}"),
+                problem: format!("{:?}: {error}", text.trim()),
+            })
+        };
+        let (uid, gid) = (number("-u")?, number("-g")?);
+        let users = self.must(&self.command(Step::Key, &["cat", "/etc/passwd"]))?;
+        let unfit = |user: &str, problem| MutagenError::User {
+            user: user.to_owned(),
+            image: self.image.clone(),
+            problem,
+        };
+        match home_of(&String::from_utf8_lossy(&users.stdout), uid) {
+            None => Err(unfit(&uid.to_string(), "has no entry in its /etc/passwd")),
+            Some((name, home)) if !home.starts_with('/') => Err(unfit(&name, "has no home directory")),
+            Some((_, home)) => Ok(User { uid, gid, home }),
+        }
+    }
+
+    /// Whether what is mounted is still what is at that path: a worktree that was removed and made again is another
+    /// directory, and the container has the old one. Where that cannot be told, it is taken for the same.
+    pub(crate) fn mounts_what_is_there(&self, worktree: &Path) -> Result<bool, MutagenError> {
+        let arguments = ["stat", "-c", "%h %i", crate::container::WORKSPACE];
+        let exec = match self.run(&self.command(Step::Container, &arguments)) {
+            Ok(exec) => exec,
+            Err(MutagenError::NoProgram { .. }) => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        let text = String::from_utf8_lossy(&exec.stdout);
+        let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
+        let (Some(Ok(links)), Some(Ok(inode))) = (numbers.next(), numbers.next()) else {
+            return Ok(exec.success());
+        };
+        // Elsewhere the engine runs in a virtual machine, whose file system numbers inodes as it likes.
+        let same = !cfg!(target_os = "linux") || inode_of(worktree).is_none_or(|here| here == inode);
+        Ok(links > 0 && same)
+    }
+}
+
+#[cfg(unix)]
+fn inode_of(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|metadata| metadata.ino())
+}
+
+/// Name and home directory of a user by the text of a `passwd` file.
+fn home_of(users: &str, uid: u64) -> Option<(String, String)> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, id) = (fields.next()?, fields.nth(1)?);
+        let home = fields.nth(2)?;
+        (id.parse() == Ok(uid)).then(|| (name.to_owned(), home.to_owned()))
+    })
+}
+
+/// The one entry of an archive.
+fn unpacked(archive: &[u8]) -> std::io::Result<Found> {
+    let mut archive = tar::Archive::new(archive);
+    let mut entries = archive.entries()?;
+    let Some(mut entry) = entries.next().transpose()? else { return Ok(Found::Other) };
+    if entry.header().entry_type() != tar::EntryType::Regular {
+        return Ok(Found::Other);
+    }
+    let header = entry.header();
+    let (uid, gid, mode) = (header.uid()?, header.gid()?, header.mode()?);
+    let mut content = Vec::new();
+    entry.read_to_end(&mut content)?;
+    Ok(Found::File { content, uid, gid, mode })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_home_directory_is_that_of_the_number() {
+        let users = "root:x:0:0:root:/root:/bin/sh\n# a remark\ndev:x:1000:1000:,,,:/home/dev:/bin/sh\nbare:x:7:7::\n";
+        assert_eq!(home_of(users, 1000), Some(("dev".to_owned(), "/home/dev".to_owned())));
+        assert_eq!(home_of(users, 7), Some(("bare".to_owned(), String::new())));
+        assert_eq!(home_of(users, 1), None);
+    }
+}

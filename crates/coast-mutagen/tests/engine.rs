@@ -1,0 +1,230 @@
+//! The shell container and programs in it, against an engine that a test can make up.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use coast_mutagen::{
+    Docker, DockerEnvironment, Ensured, Interrupt, MutagenError, Shell, ShellSpec, Step, shell_name,
+};
+use serde_json::json;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use support::{Engine, Run, ends};
+
+const NAME: &str = "p-coasts-dev-1-shell";
+
+fn spec(worktree: &Path) -> ShellSpec {
+    ShellSpec::new("p", "dev-1", "shell:1", worktree, "bridge")
+}
+
+/// An engine that has the image and the container, and the container.
+fn with_shell() -> (Engine, tempfile::TempDir, Shell) {
+    let engine = Engine::start().image("shell:1", "sha256:1");
+    let worktree = tempfile::tempdir().unwrap();
+    let (shell, _) = engine.connect().ensure_shell(&spec(worktree.path())).unwrap();
+    engine.requests();
+    (engine, worktree, shell)
+}
+
+#[test]
+fn where_nobody_answers_the_address_is_told() {
+    let error = Docker::connect(&DockerEnvironment::isolated("unix:///nowhere/docker.sock")).unwrap_err();
+    let expected = "cannot reach Docker at unix:///nowhere/docker.sock: there is no such socket; is it running, and may \
+                    this user use it? DOCKER_HOST or a Docker context names another place";
+    assert_eq!((error.to_string().as_str(), error.step()), (expected, Step::Docker));
+
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("docker.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let error =
+        Docker::connect(&DockerEnvironment::isolated(format!("unix://{}", socket.display()))).unwrap_err();
+    assert!(matches!(&error, MutagenError::NoDocker { answer, .. } if answer.contains("refused")), "{error}");
+}
+
+#[test]
+fn a_container_that_is_missing_is_created_as_documented() {
+    let engine = Engine::start().image("shell:1", "sha256:1");
+    let worktree = tempfile::tempdir().unwrap();
+    let (shell, ensured) = engine.connect().ensure_shell(&spec(worktree.path())).unwrap();
+    assert_eq!(ensured, Ensured::Created);
+    assert_eq!((shell.name(), shell.worktree()), ("p-coasts-dev-1-shell", Some(worktree.path())));
+    assert_eq!((shell.network(), shell.image(), shell.is_running()), ("bridge", "shell:1", true));
+    let config = &engine.container().unwrap()["Config"];
+    assert_eq!((&config["Entrypoint"], &config["Cmd"]), (&json!(["sleep"]), &json!(["infinity"])));
+    assert_eq!(config["Labels"], json!({ "coast.project": "p", "coast.instance": "dev-1" }));
+    let host = &config["HostConfig"];
+    assert_eq!((&host["Init"], &host["NetworkMode"]), (&json!(true), &json!("bridge")));
+    assert_eq!(host["ExtraHosts"], json!(["host.docker.internal:host-gateway"]));
+    let mount = json!([{ "Type": "bind", "Source": worktree.path(), "Target": "/workspace" }]);
+    assert_eq!(host["Mounts"], mount);
+}
+
+#[test]
+fn an_image_that_is_missing_is_pulled_by_one_tag() {
+    let engine = Engine::start().pulling(Ok("sha256:2"));
+    let worktree = tempfile::tempdir().unwrap();
+    let spec = ShellSpec { image: "registry.example:5000/team/shell:2".to_owned(), ..spec(worktree.path()) };
+    engine.connect().ensure_shell(&spec).unwrap();
+    assert_eq!(engine.container().unwrap()["Image"], "sha256:2");
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_an_error_that_says_why() {
+    let worktree = tempfile::tempdir().unwrap();
+    for (engine, reason) in [
+        (Engine::start().pulling(Err("manifest unknown")), "manifest unknown"),
+        (Engine::start(), "no such host"),
+    ] {
+        let error = engine.connect().ensure_shell(&spec(worktree.path())).unwrap_err();
+        let expected = format!(
+            "there is no image shell:1 here, and pulling it failed: {reason}; build or load it, or name another one"
+        );
+        assert_eq!((error.to_string(), error.step()), (expected, Step::Image));
+        assert_eq!(engine.container(), None);
+    }
+}
+
+#[test]
+fn a_container_that_is_right_is_left_alone() {
+    let (engine, worktree, _) = with_shell();
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(worktree.path()).unwrap());
+    engine.programs(move |_| ends(0, &format!("2 {inode}\n"), ""));
+    let (_, ensured) = engine.connect().ensure_shell(&spec(worktree.path())).unwrap();
+    assert_eq!((ensured, engine.requests()), (Ensured::Reused, Vec::<String>::new()));
+
+    engine.change("/State/Running", json!(false));
+    let (_, ensured) = engine.connect().ensure_shell(&spec(worktree.path())).unwrap();
+    assert_eq!(
+        (ensured, engine.requests()),
+        (Ensured::Reused, vec![format!("POST /containers/{NAME}/start")])
+    );
+}
+
+#[test]
+fn a_container_with_another_worktree_network_or_image_is_made_anew() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let anew = ["DELETE /containers/", "POST /containers/create", "POST /containers/"];
+    for (what, value) in [
+        ("/Mounts/0/Source", json!(elsewhere.path())),
+        ("/HostConfig/NetworkMode", json!("host")),
+        ("/Config/Image", json!("shell:0")),
+        ("/Image", json!("sha256:0")),
+    ] {
+        let (engine, worktree, _) = with_shell();
+        engine.change(what, value);
+        let (_, ensured) = engine.connect().ensure_shell(&spec(worktree.path())).unwrap();
+        assert_eq!(ensured, Ensured::Recreated, "{what}");
+        let requests = engine.requests();
+        assert!(
+            requests.iter().zip(anew).all(|(has, wanted)| has.starts_with(wanted)),
+            "{what}: {requests:?}"
+        );
+    }
+}
+
+#[test]
+fn a_worktree_that_was_removed_and_made_again_is_mounted_anew() {
+    for links_and_inode in ["0 1\n", "2 1\n"] {
+        let (engine, worktree, _) = with_shell();
+        engine.programs(move |_| ends(0, links_and_inode, ""));
+        let (_, ensured) = engine.connect().ensure_shell(&spec(worktree.path())).unwrap();
+        assert_eq!(ensured, Ensured::Recreated, "{links_and_inode}");
+    }
+}
+
+#[test]
+fn a_container_stays_when_there_is_nothing_to_replace_it_with() {
+    let (engine, worktree, _) = with_shell();
+    let docker = engine.connect();
+    let other = ShellSpec { image: "shell:9".to_owned(), ..spec(worktree.path()) };
+    assert_eq!(docker.ensure_shell(&other).unwrap_err().step(), Step::Image);
+    let gone = spec(&worktree.path().join("gone"));
+    assert_eq!(docker.ensure_shell(&gone).unwrap_err().step(), Step::Container);
+    assert!(engine.container().is_some());
+}
+
+#[test]
+fn a_container_of_somebody_else_is_not_touched() {
+    let (engine, worktree, _) = with_shell();
+    engine.change("/Config/Labels", json!({ "coast.project": "other" }));
+    let error = engine.connect().ensure_shell(&spec(worktree.path())).unwrap_err();
+    assert!(matches!(error, MutagenError::ForeignContainer { .. }), "{error}");
+    assert!(engine.requests().is_empty());
+}
+
+#[test]
+fn finding_and_removing_take_none_for_an_answer() {
+    let (engine, ..) = with_shell();
+    let docker = engine.connect();
+    assert!(docker.find_shell(&shell_name("p", "dev-1")).unwrap().is_some());
+    assert!(docker.remove_shell(NAME).unwrap());
+    assert!(!docker.remove_shell(NAME).unwrap());
+    assert!(docker.find_shell(NAME).unwrap().is_none());
+}
+
+#[test]
+fn a_program_gets_its_arguments_as_they_are_and_its_output_is_kept_apart() {
+    let (engine, _worktree, shell) = with_shell();
+    engine.programs(|arguments| ends(3, &arguments.join("|"), "careful\n"));
+    let exec = shell.exec(&["echo", "$HOME; rm", "a b"], Some(b"input")).unwrap();
+    assert_eq!((exec.code, exec.stdout.as_slice()), (3, b"echo|$HOME; rm|a b".as_slice()));
+    assert_eq!((exec.stderr.as_slice(), exec.truncated), (b"careful\n".as_slice(), false));
+}
+
+#[test]
+fn a_program_that_the_image_lacks_is_named() {
+    let (engine, _worktree, shell) = with_shell();
+    engine.programs(|_| Run::Missing);
+    let error = shell.start_daemon().unwrap_err();
+    let expected =
+        "there is no mutagen in the image shell:1; it needs one that has mutagen and an ssh client";
+    assert_eq!((error.to_string().as_str(), error.step()), (expected, Step::Mutagen));
+}
+
+#[test]
+fn a_container_that_does_not_run_is_told() {
+    let (engine, _worktree, shell) = with_shell();
+    engine.change("/State/Running", json!(false));
+    let error = shell.exec(&["true"], None).unwrap_err();
+    assert!(matches!(error, MutagenError::NotRunning { .. }), "{error}");
+}
+
+#[test]
+fn a_program_that_does_not_end_is_given_up() {
+    let (engine, _worktree, shell) = with_shell();
+    engine.programs(|_| Run::Hangs);
+    let error = shell.flush("p", "dev-1", Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(error, MutagenError::TimedOut { step: Step::Session, .. }), "{error}");
+}
+
+#[test]
+fn an_interruption_ends_the_call_that_waits_and_those_that_follow() {
+    let (engine, _worktree, shell) = with_shell();
+    engine.programs(|_| Run::Hangs);
+    let interrupt = Interrupt::new();
+    let interrupted = shell.interrupted_by(&interrupt);
+    let begin = Instant::now();
+    let waiting = std::thread::spawn(move || (interrupted.exec(&["sleep", "infinity"], None), interrupted));
+    while engine.runs().is_empty() {
+        std::thread::yield_now();
+    }
+    interrupt.interrupt();
+    let (result, interrupted) = waiting.join().unwrap();
+    assert!(result.unwrap_err().is_interrupted());
+    assert!(interrupted.sessions("p", "dev-1").unwrap_err().is_interrupted());
+    assert!(begin.elapsed() < Duration::from_secs(10));
+
+    engine.programs(|_| ends(0, "[]\n", ""));
+    assert_eq!(shell.sessions("p", "dev-1").unwrap(), []);
+}
+
+#[test]
+fn it_works_inside_another_runtime() {
+    let (engine, _worktree, shell) = with_shell();
+    engine.programs(|_| ends(0, "ok", ""));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async move {
+        assert_eq!(shell.exec(&["true"], None).unwrap().stdout, b"ok");
+        drop(shell);
+    });
+}

@@ -1,0 +1,160 @@
+//! The Docker engine that tests use: the one that answers already, or one of our own, started for this process and ended
+//! with it.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::binaries::{require, require_root, target_directory};
+
+/// How long an engine may take to start, or to make room for the next one.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where an engine listens that was started by the system.
+const USUAL_SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// An engine that answers.
+pub struct DockerEngine {
+    host: String,
+    /// Held for as long as the engine is ours, so that no other process starts one over the same data.
+    _turn: Option<File>,
+}
+
+impl DockerEngine {
+    /// The engine of this process.
+    ///
+    /// # Panics
+    /// When none answers and none can be started.
+    #[must_use]
+    pub fn shared() -> &'static Self {
+        static ENGINE: OnceLock<DockerEngine> = OnceLock::new();
+        ENGINE.get_or_init(|| {
+            let host = env::var("DOCKER_HOST").unwrap_or_else(|_| USUAL_SOCKET.into());
+            let usual = Self { host, _turn: None };
+            if usual.answers() { usual } else { Self::start() }
+        })
+    }
+
+    /// Where it listens, as `DOCKER_HOST` has it.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The `docker` program, talking to this engine.
+    #[must_use]
+    pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut docker = Command::new(require("docker", "docker.io"));
+        docker
+            .env("DOCKER_HOST", &self.host)
+            .env_remove("DOCKER_CONTEXT")
+            .args(arguments)
+            .stdin(Stdio::null());
+        docker
+    }
+
+    /// Runs `docker` and returns what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> String {
+        let mut docker = self.command(arguments);
+        let output = docker.output().expect("docker starts");
+        assert!(output.status.success(), "{docker:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Runs a program in a container.
+    ///
+    /// # Panics
+    /// When docker cannot be started.
+    #[must_use]
+    pub fn exec(&self, container: &str, words: &[&str]) -> Output {
+        self.command([&["exec", container], words].concat()).output().expect("docker starts")
+    }
+
+    /// The names of all containers, running or not, with this label.
+    #[must_use]
+    pub fn containers(&self, label: &str) -> Vec<String> {
+        let filter = format!("label={label}");
+        let listed = self.run(["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"]);
+        listed.lines().map(str::to_owned).collect()
+    }
+
+    fn answers(&self) -> bool {
+        let output = self.command(["version", "--format", "{{.Server.Version}}"]).output();
+        output.expect("docker starts").status.success()
+    }
+
+    /// Starts an engine over `target/docker`. It needs neither bridges nor packet filters, since every container here is
+    /// on the host's network.
+    fn start() -> Self {
+        require_root();
+        let dockerd = require("dockerd", "docker.io");
+        let directory = target_directory().join("docker");
+        fs::create_dir_all(&directory).expect("the target directory can be written");
+        let turn = File::create(directory.join("lock")).expect("the target directory can be written");
+        turn.lock().expect("a file can be locked");
+        let run = run_directory(&directory);
+        fs::create_dir_all(&run).expect("the temporary directory can be written");
+        let pid = directory.join("pid");
+        wait_for_the_last(&pid);
+        let host = format!("unix://{}/docker.sock", run.display());
+        let log = directory.join("log");
+        // The engine ends with this process, however that ends: it gets a SIGTERM when the thread that started it is gone.
+        let mut command = Command::new(require("setpriv", "util-linux"));
+        command.args(["--pdeathsig", "TERM", "--"]).arg(dockerd);
+        command.args(["--bridge=none", "--iptables=false", "--host-gateway-ip=127.0.0.1"]);
+        command.arg("--data-root").arg(directory.join("data")).arg("--exec-root").arg(run.join("exec"));
+        command.arg("--pidfile").arg(pid).args(["--host", &host]).stdin(Stdio::null());
+        let file = File::create(&log).expect("the target directory can be written");
+        command.stdout(file.try_clone().expect("a file can be shared")).stderr(file);
+        thread::spawn(move || {
+            let mut engine = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+            // Whoever waits for an answer reports an end, with the log.
+            let _ = engine.wait();
+            loop {
+                thread::park();
+            }
+        });
+        let engine = Self { host, _turn: Some(turn) };
+        let until = Instant::now() + PATIENCE;
+        while !engine.answers() {
+            assert!(Instant::now() < until, "dockerd does not answer:\n{}", last_lines(&log));
+            thread::sleep(Duration::from_millis(100));
+        }
+        // What a killed test left behind is in nobody's way but takes names.
+        engine.run(["container", "prune", "--force"]);
+        engine
+    }
+}
+
+/// Sockets go where their paths are short: a path of more than 107 bytes is none for the kernel.
+fn run_directory(directory: &Path) -> PathBuf {
+    let hash = blake3::hash(directory.as_os_str().as_encoded_bytes()).to_hex();
+    env::temp_dir().join(format!("coast-docker-{}", &hash[..8]))
+}
+
+/// The engine of the process before this one may still be ending.
+fn wait_for_the_last(pid: &Path) {
+    let Ok(text) = fs::read_to_string(pid) else { return };
+    let process = Path::new("/proc").join(text.trim());
+    let ours = || fs::read_to_string(process.join("comm")).is_ok_and(|comm| comm.trim() == "dockerd");
+    let until = Instant::now() + PATIENCE;
+    while ours() {
+        assert!(Instant::now() < until, "dockerd {} does not end", text.trim());
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}

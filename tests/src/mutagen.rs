@@ -1,0 +1,66 @@
+//! The mutagen that shell containers get: a release as people download it, from the directory that `COAST_TEST_MUTAGEN`
+//! names, or else the stand-in of `fixtures/mutagen-standin`.
+
+use std::env;
+use std::fs;
+use std::io::{Write, stderr};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::binaries;
+
+/// The agents of all platforms, which mutagen wants beside it.
+const AGENTS: &str = "mutagen-agents.tar.gz";
+
+/// A program, and what must lie beside it.
+pub struct Mutagen {
+    program: PathBuf,
+    agents: Vec<u8>,
+    real: bool,
+}
+
+impl Mutagen {
+    /// The mutagen of this process. The first call says on standard error, past what captures the output of tests, which
+    /// one it is.
+    ///
+    /// # Panics
+    /// When the directory lacks a file, or the stand-in does not build.
+    #[must_use]
+    pub fn shared() -> &'static Self {
+        static MUTAGEN: OnceLock<Mutagen> = OnceLock::new();
+        MUTAGEN.get_or_init(|| {
+            let mutagen = match env::var_os("COAST_TEST_MUTAGEN") {
+                Some(directory) => Self::in_directory(Path::new(&directory)),
+                None => Self::stand_in(),
+            };
+            let which = if mutagen.real { "the real program" } else { "the stand-in" };
+            let _ = writeln!(stderr(), "mutagen: {which}, {}", mutagen.program.display());
+            mutagen
+        })
+    }
+
+    fn in_directory(directory: &Path) -> Self {
+        let agents = directory.join(AGENTS);
+        let agents = fs::read(&agents).unwrap_or_else(|error| panic!("read {}: {error}", agents.display()));
+        Self { program: directory.join("mutagen"), agents, real: true }
+    }
+
+    fn stand_in() -> Self {
+        let agents = b"The stand-in is its own agent; this file must only be there.\n".to_vec();
+        Self { program: binaries::mutagen_stand_in(), agents, real: false }
+    }
+
+    /// Whether it is mutagen itself.
+    #[must_use]
+    pub fn is_real(&self) -> bool {
+        self.real
+    }
+
+    /// Puts the program and its agents into a directory.
+    pub(crate) fn put_into(&self, directory: &Path) {
+        let program = directory.join("mutagen");
+        fs::copy(&self.program, &program)
+            .unwrap_or_else(|error| panic!("copy {}: {error}", self.program.display()));
+        fs::write(directory.join(AGENTS), &self.agents).expect("the test's directory can be written");
+    }
+}

@@ -1,0 +1,261 @@
+//! A project as a user of coast has it: a git repository with a Coastfile, a remote machine of its own, a Docker engine,
+//! and an image for its shell containers.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::binaries::require;
+use crate::docker::DockerEngine;
+use crate::program::Program;
+use crate::remote::Remote;
+use crate::shell_image::ShellImage;
+use crate::tree::Tree;
+use crate::watch::Watch;
+
+/// How soon an edit must have followed. The real mutagen looks at what was not touched lately every 10 seconds.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The name that the remote has in `coast remote`.
+const REMOTE: &str = "box";
+
+/// A project and all it needs. Its containers go with it.
+pub struct Project {
+    engine: &'static DockerEngine,
+    name: String,
+    coastfile: Vec<String>,
+    remote: Remote,
+}
+
+impl Project {
+    /// A project of these files, whose image has all that coast needs.
+    #[must_use]
+    pub fn of(tree: &Tree) -> Self {
+        Self::with_image(tree, ShellImage::Whole)
+    }
+
+    /// A project of these files, with this image.
+    ///
+    /// # Panics
+    /// When something that it needs cannot be made.
+    #[must_use]
+    pub fn with_image(tree: &Tree, image: ShellImage) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let engine = DockerEngine::shared();
+        let image = image.build(engine);
+        let remote = Remote::start();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("e2e{}x{number}", std::process::id());
+        let coastfile = vec![
+            format!("shell_image = \"{image}\""),
+            "workspace_sync = \"mutagen\"".into(),
+            "shell_network = \"host\"".into(),
+        ];
+        fs::create_dir(remote.path("service")).expect("a new sandbox is empty");
+        let project = Self { engine, name, coastfile, remote };
+        tree.build(project.root());
+        project.write_coastfile();
+        project.git(&project.root(), ["init", "--quiet", "--initial-branch=main"]);
+        project.commit(&project.root());
+        project.add_remote(REMOTE).run().assert_code(0);
+        project
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The machine that its instances live on.
+    #[must_use]
+    pub fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// The engine that its shell containers live in.
+    #[must_use]
+    pub fn engine(&self) -> &'static DockerEngine {
+        self.engine
+    }
+
+    /// The directory of the repository.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.remote.path("shop")
+    }
+
+    /// Sets a line of the Coastfile's section `[remote]`, in place of the one that set the same.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.coastfile.retain(|line| !line.starts_with(&format!("{name} =")));
+        self.coastfile.push(format!("{name} = {value}"));
+        self.write_coastfile();
+    }
+
+    fn write_coastfile(&self) {
+        let text = format!("[coast]\nname = \"{}\"\n\n[remote]\n{}\n", self.name, self.coastfile.join("\n"));
+        fs::write(self.root().join("Coastfile"), text).expect("the repository is ours");
+    }
+
+    /// `coast remote add NAME`, for the machine of this project.
+    #[must_use]
+    pub fn add_remote(&self, name: &str) -> Program {
+        let account = self.remote.account().name();
+        let address = format!("{account}@127.0.0.1:{}", self.remote.sshd().port());
+        let program = self.coast(["remote", "add", name, &address]).arg("--key").arg(self.remote.key());
+        program.arg("--service-home").arg(self.remote.path("service"))
+    }
+
+    /// `coast` with these arguments, in the repository.
+    #[must_use]
+    pub fn coast<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Program {
+        let program = self.remote.sandbox().coast(arguments);
+        program.directory(&self.root()).env("DOCKER_HOST", self.engine.host())
+    }
+
+    /// Runs `git` in a worktree.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn git<A: AsRef<OsStr>>(&self, worktree: &Path, arguments: impl IntoIterator<Item = A>) {
+        let mut git = Command::new(require("git", "git"));
+        git.current_dir(worktree).args(["-c", "user.name=A Tester", "-c", "user.email=tester@example.org"]);
+        let output = git.args(arguments).env("HOME", self.remote.path("home")).output().expect("git starts");
+        assert!(output.status.success(), "{git:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Commits everything in a worktree.
+    pub fn commit(&self, worktree: &Path) {
+        self.git(worktree, ["add", "--all"]);
+        self.git(worktree, ["commit", "--quiet", "--allow-empty", "--message=State"]);
+    }
+
+    /// A new worktree with a branch of its own, both of this name.
+    #[must_use]
+    pub fn worktree(&self, name: &str) -> PathBuf {
+        let path = self.remote.path(name);
+        self.git(
+            &self.root(),
+            ["worktree", "add", "--quiet", "-b", name, path.to_str().expect("paths of tests are text")],
+        );
+        path
+    }
+
+    /// Where an instance's workspace is. The remote shares the disk with the test.
+    #[must_use]
+    pub fn workspace(&self, instance: &str) -> PathBuf {
+        self.remote.path("service/workspaces").join(&self.name).join(instance)
+    }
+
+    /// An instance's shell container.
+    #[must_use]
+    pub fn container(&self, instance: &str) -> String {
+        format!("{}-coasts-{instance}-shell", self.name)
+    }
+
+    /// Runs a program in an instance's shell container.
+    #[must_use]
+    pub fn exec(&self, instance: &str, words: &[&str]) -> Output {
+        self.engine.exec(&self.container(instance), words)
+    }
+
+    /// All containers of this project.
+    #[must_use]
+    pub fn containers(&self) -> Vec<String> {
+        self.engine.containers(&format!("coast.project={}", self.name))
+    }
+
+    /// The sessions in an instance's shell container; none where there is no container.
+    ///
+    /// # Panics
+    /// When mutagen prints something else than JSON.
+    #[must_use]
+    #[track_caller]
+    pub fn sessions(&self, instance: &str) -> Vec<Value> {
+        if !self.containers().contains(&self.container(instance)) {
+            return Vec::new();
+        }
+        let output = self.exec(instance, &["mutagen", "sync", "list", "--template", "{{json .}}"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!(
+                "{error}: {}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })
+    }
+
+    /// Whether the private key that opens the remote is anywhere in an instance's shell container.
+    ///
+    /// # Panics
+    /// When it cannot be looked for.
+    #[must_use]
+    pub fn holds_key(&self, instance: &str) -> bool {
+        let key = fs::read_to_string(self.remote.key()).expect("the key was made");
+        let line = key.lines().nth(2).expect("a key has lines");
+        let places = ["/root", "/home", "/tmp", "/run", "/etc", "/var", "/dev/shm", "/opt", "/srv"];
+        let search =
+            ["grep", "--recursive", "--files-with-matches", "--devices=skip", "--fixed-strings", "--", line];
+        let output = self.exec(instance, &[&search[..], &places].concat());
+        !output.stdout.is_empty()
+    }
+
+    /// What is remembered of an instance.
+    #[must_use]
+    pub fn record(&self, instance: &str) -> PathBuf {
+        self.states().join(format!("{instance}.json"))
+    }
+
+    /// Where instances of this project are remembered.
+    #[must_use]
+    pub fn states(&self) -> PathBuf {
+        self.remote.path("home/.local/state/coast").join(&self.name)
+    }
+
+    /// Waits until something is true of an instance's workspace, which must be soon.
+    #[track_caller]
+    pub fn follows(&self, instance: &str, what: &str, happened: impl Fn(&Path) -> bool) {
+        let workspace = self.workspace(instance);
+        Watch::below(&workspace).within(FOLLOWS_WITHIN).until(what, || happened(&workspace));
+    }
+
+    /// Waits until a file of an instance's workspace has this content, which must be soon.
+    #[track_caller]
+    pub fn follows_with(&self, instance: &str, path: &str, content: &[u8]) {
+        let is_there = |workspace: &Path| fs::read(workspace.join(path)).is_ok_and(|found| found == content);
+        self.follows(instance, path, is_there);
+    }
+
+    /// Waits, by asking again and again, until what coast says is as wanted.
+    ///
+    /// # Panics
+    /// When it is still not after half a minute.
+    #[track_caller]
+    pub fn coast_says<A: AsRef<OsStr> + Clone>(&self, arguments: &[A], wanted: &str) {
+        let started = Instant::now();
+        loop {
+            let outcome = self.coast(arguments).run();
+            if outcome.text().to_lowercase().contains(&wanted.to_lowercase()) {
+                return;
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "{wanted:?} is never said:\n{outcome}");
+        }
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        let containers = self.containers();
+        if !containers.is_empty() {
+            // A failure here must not hide the test's own.
+            let remove = ["rm", "--force"].into_iter().chain(containers.iter().map(String::as_str));
+            let _ = self.engine.command(remove).output();
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Images for shell containers, by the recipe of `fixtures/images/shell`: one that has all that coast needs, and some
+//! that lack one thing each.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+
+use crate::base_image::{base_image, has};
+use crate::docker::DockerEngine;
+use crate::mutagen::Mutagen;
+
+const RECIPE: &str = include_str!("../../fixtures/images/shell/Dockerfile");
+
+/// What an image has or lacks: a stage of the recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShellImage {
+    /// All that coast needs.
+    Whole,
+    /// No mutagen.
+    WithoutMutagen,
+    /// mutagen, but no agents that it could install.
+    WithoutAgents,
+    /// No ssh and no scp.
+    WithoutSsh,
+    /// All that coast needs, but whoever enters is a user, not root.
+    OfAUser,
+}
+
+impl ShellImage {
+    fn stage(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::WithoutMutagen => "without-mutagen",
+            Self::WithoutAgents => "without-agents",
+            Self::WithoutSsh => "without-ssh",
+            Self::OfAUser => "of-a-user",
+        }
+    }
+
+    /// Its name in the engine, which has it when this returns.
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    #[must_use]
+    pub fn build(self, engine: &DockerEngine) -> String {
+        static TURN: Mutex<()> = Mutex::new(());
+        // A test that failed here leaves nothing half done to the next.
+        let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let context = tempfile::tempdir().expect("the temporary directory can be written");
+        Mutagen::shared().put_into(context.path());
+        let base = base_image(engine);
+        let tag = format!("coast-tests-shell:{}-{}", self.stage(), hash(context.path(), &base));
+        if !has(engine, &tag) {
+            let recipe = context.path().join("Dockerfile");
+            fs::write(&recipe, RECIPE).expect("the temporary directory can be written");
+            let base = format!("BASE={base}");
+            let mut build = engine.command(["build", "--quiet", "--network=none", "--tag", &tag]);
+            build.args(["--target", self.stage(), "--build-arg", &base]).arg(context.path());
+            // The builder that is part of the engine; the other one is a plugin that need not be there.
+            let output = build.env("DOCKER_BUILDKIT", "0").output().expect("docker starts");
+            assert!(output.status.success(), "{build:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        tag
+    }
+}
+
+/// What the image is made of, in short, so that an image of something else is never taken for it.
+fn hash(context: &Path, base: &str) -> String {
+    let mut hash = blake3::Hasher::new();
+    hash.update(RECIPE.as_bytes()).update(base.as_bytes());
+    for file in ["mutagen", "mutagen-agents.tar.gz"] {
+        hash.update(&fs::read(context.join(file)).expect("it was put there"));
+    }
+    hash.finalize().to_hex()[..12].to_owned()
+}

@@ -1,0 +1,116 @@
+//! `assign` and `unassign`: another worktree takes the place of the one that was followed.
+
+use std::fs;
+
+use coast_tests::{Project, Snapshot, Tree};
+
+/// A project with an instance that runs, and a second worktree whose branch differs in every way.
+fn two_worktrees() -> (Project, std::path::PathBuf) {
+    let tree = Tree::new()
+        .file("same", "same")
+        .file("changed", "of main")
+        .file("removed", "of main")
+        .file("moved/from/here", "a file that moves, and is long enough to be told from others")
+        .file("src/deep/file", "of main");
+    let mut project = Project::of(&tree);
+    project.set("protect", "[\"uploads/***\"]");
+    project.commit(&project.root());
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    let feature = project.worktree("feature");
+    fs::write(feature.join("changed"), "of feature").expect("it is ours");
+    fs::write(feature.join("added"), "of feature").expect("it is ours");
+    fs::remove_file(feature.join("removed")).expect("main has it");
+    fs::create_dir_all(feature.join("moved/to")).expect("it is ours");
+    fs::rename(feature.join("moved/from/here"), feature.join("moved/to/there")).expect("main has it");
+    fs::remove_dir(feature.join("moved/from")).expect("it is empty");
+    project.commit(&feature);
+    (project, feature)
+}
+
+fn same_but_for(project: &Project, worktree: &std::path::Path, own: &[&str]) {
+    let here = Snapshot::of(worktree).without(|path| path == std::path::Path::new(".git"));
+    let there = Snapshot::of(project.workspace("dev-1"))
+        .without(|path| own.iter().any(|own| path == std::path::Path::new(own)));
+    here.assert_same_content(&there);
+}
+
+#[test]
+fn the_workspace_becomes_the_other_worktree_and_follows_that_one_only() {
+    let (project, feature) = two_worktrees();
+    let workspace = project.workspace("dev-1");
+    Tree::new()
+        .file("uploads/by/a/user", "precious")
+        .file("generated/routes.json", "by a service")
+        .file(".react-router/types/root.d.ts", "by a service")
+        .file("node_modules/left-pad/index.js", "installed there")
+        .build(&workspace);
+    // The name of a worktree will do.
+    project.coast(["assign", "dev-1", "--worktree", "feature"]).run().assert_code(0);
+    let own = ["uploads", "generated", ".react-router", "node_modules"];
+    same_but_for(&project, &feature, &own);
+    for path in [
+        "uploads/by/a/user",
+        "generated/routes.json",
+        ".react-router/types/root.d.ts",
+        "node_modules/left-pad/index.js",
+    ] {
+        assert!(workspace.join(path).exists(), "{path} is protected");
+    }
+    assert_eq!(project.sessions("dev-1").len(), 1);
+
+    fs::write(feature.join("changed"), "in feature").expect("it is ours");
+    project.follows_with("dev-1", "changed", b"in feature");
+    // An edit in the worktree of before, then one that follows: had the first one travelled, it would have been before.
+    fs::write(project.root().join("same"), "edited in main").expect("it is ours");
+    fs::write(feature.join("added"), "after it").expect("it is ours");
+    project.follows_with("dev-1", "added", b"after it");
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+    assert_eq!(fs::read(workspace.join("same")).expect("it is there"), b"same");
+
+    project.coast(["unassign", "dev-1"]).run().assert_code(0);
+    same_but_for(&project, &project.root(), &own);
+    fs::write(project.root().join("changed"), "in main again").expect("it is ours");
+    project.follows_with("dev-1", "changed", b"in main again");
+}
+
+#[test]
+fn assigning_twice_is_assigning_once() {
+    let (project, feature) = two_worktrees();
+    for _ in 0..2 {
+        project.coast(["assign", "dev-1", "--worktree"]).arg(&feature).run().assert_code(0);
+        same_but_for(&project, &feature, &[]);
+        assert_eq!((project.sessions("dev-1").len(), project.containers().len()), (1, 1));
+    }
+    let before = Snapshot::of(project.workspace("dev-1"));
+    project.coast(["assign", "dev-1", "--worktree"]).arg(&feature).run().assert_code(0);
+    Snapshot::of(project.workspace("dev-1")).assert_untouched_since(&before);
+}
+
+#[test]
+fn a_worktree_that_does_not_exist_is_an_error_before_anything_is_touched() {
+    let (project, _) = two_worktrees();
+    let before = Snapshot::of(project.workspace("dev-1"));
+    let session = project.sessions("dev-1")[0]["identifier"].clone();
+    for worktree in ["futare", "/nonexistent/worktree"] {
+        let outcome = project.coast(["assign", "dev-1", "--worktree", worktree]).run();
+        assert_ne!(outcome.code(), 0, "{outcome}");
+        outcome.assert_says(worktree);
+    }
+    Snapshot::of(project.workspace("dev-1")).assert_untouched_since(&before);
+    assert_eq!(project.sessions("dev-1")[0]["identifier"], session);
+}
+
+#[test]
+fn a_stopped_instance_or_none_at_all_is_an_error_before_anything_is_touched() {
+    let (project, feature) = two_worktrees();
+    project.coast(["stop", "dev-1"]).run().assert_code(0);
+    let before = Snapshot::of(project.workspace("dev-1"));
+    let outcome = project.coast(["assign", "dev-1", "--worktree"]).arg(&feature).run();
+    assert_ne!(outcome.code(), 0, "{outcome}");
+    outcome.assert_says("stopped").assert_says("coast start dev-1");
+    Snapshot::of(project.workspace("dev-1")).assert_untouched_since(&before);
+    assert!(project.sessions("dev-1").is_empty());
+    let outcome = project.coast(["assign", "dev-2", "--worktree"]).arg(&feature).run();
+    assert_ne!(outcome.code(), 0, "{outcome}");
+    outcome.assert_says("dev-2").assert_says("dev-1");
+}

@@ -1,0 +1,124 @@
+//! `stop`, `start`, `rm`: what they leave behind, and what they do the second time.
+
+use std::fs;
+
+use coast_tests::{Project, Snapshot, Tree};
+
+fn running() -> Project {
+    let project = Project::of(&Tree::new().file("src/main.rs", "1").file("README", "read"));
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    assert_eq!(project.sessions("dev-1").len(), 1);
+    assert!(project.holds_key("dev-1"), "a key that cannot be found could not be missed either");
+    project
+}
+
+fn has_container(project: &Project) -> bool {
+    project.containers().contains(&project.container("dev-1"))
+}
+
+#[test]
+fn stop_leaves_no_session_and_no_key_and_start_follows_again() {
+    let project = running();
+    for _ in 0..2 {
+        project.coast(["stop", "dev-1"]).run().assert_code(0);
+        assert!(project.sessions("dev-1").is_empty());
+        assert!(!has_container(&project) || !project.holds_key("dev-1"));
+    }
+    fs::write(project.root().join("src/main.rs"), "while stopped").expect("the repository is ours");
+    fs::remove_file(project.root().join("README")).expect("the repository is ours");
+    for _ in 0..2 {
+        project.coast(["start", "dev-1"]).run().assert_code(0);
+        let workspace = project.workspace("dev-1");
+        assert_eq!(fs::read(workspace.join("src/main.rs")).expect("it is there"), b"while stopped");
+        assert!(!workspace.join("README").exists());
+        assert_eq!((project.sessions("dev-1").len(), project.containers().len()), (1, 1));
+    }
+    fs::write(project.root().join("src/main.rs"), "2").expect("the repository is ours");
+    project.follows_with("dev-1", "src/main.rs", b"2");
+}
+
+#[test]
+fn rm_leaves_nothing() {
+    let project = running();
+    project.coast(["rm", "-y", "dev-1"]).run().assert_code(0);
+    assert!(!has_container(&project));
+    let workspace = project.workspace("dev-1");
+    assert!(!workspace.exists());
+    assert!(!workspace.with_file_name(".dev-1.coast").exists(), "the helper's state goes with the workspace");
+    assert!(!project.record("dev-1").exists());
+    assert!(project.root().join("src/main.rs").exists());
+    let again = project.coast(["rm", "-y", "dev-1"]).run();
+    assert_ne!(again.code(), 0, "{again}");
+    again.assert_says("dev-1");
+    // The name is free again.
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    assert_eq!(project.sessions("dev-1").len(), 1);
+}
+
+#[test]
+fn rm_of_a_stopped_instance_leaves_nothing() {
+    let project = running();
+    project.coast(["stop", "dev-1"]).run().assert_code(0);
+    project.coast(["rm", "-y", "dev-1"]).run().assert_code(0);
+    assert!(!has_container(&project) && !project.workspace("dev-1").exists());
+    assert!(!project.record("dev-1").exists());
+}
+
+#[test]
+fn rm_can_leave_the_workspace() {
+    let project = running();
+    let before = Snapshot::of(project.workspace("dev-1"));
+    project.coast(["rm", "-y", "--keep-workspace", "dev-1"]).run().assert_code(0);
+    assert!(!has_container(&project) && !project.record("dev-1").exists());
+    Snapshot::of(project.workspace("dev-1")).assert_untouched_since(&before);
+}
+
+#[test]
+fn rm_asks_before_it_removes_a_workspace() {
+    let project = running();
+    // Nobody is there to answer.
+    let outcome = project.coast(["rm", "dev-1"]).run();
+    assert_ne!(outcome.code(), 0, "{outcome}");
+    outcome.assert_says("-y");
+    assert!(project.workspace("dev-1").join("src/main.rs").exists());
+    assert_eq!(project.sessions("dev-1").len(), 1);
+}
+
+#[test]
+fn run_refuses_an_instance_that_exists() {
+    let project = running();
+    let session = project.sessions("dev-1")[0]["identifier"].clone();
+    let outcome = project.coast(["run", "dev-1"]).run();
+    assert_ne!(outcome.code(), 0, "{outcome}");
+    outcome.assert_says("dev-1");
+    assert_eq!(project.sessions("dev-1")[0]["identifier"], session);
+}
+
+#[test]
+fn two_instances_of_one_project_live_side_by_side() {
+    let project = running();
+    let feature = project.worktree("feature");
+    project.coast(["run", "dev_2", "--worktree"]).arg(&feature).run().assert_code(0);
+    fs::write(project.root().join("src/main.rs"), "in main").expect("it is ours");
+    fs::write(feature.join("src/main.rs"), "in feature").expect("it is ours");
+    project.follows_with("dev-1", "src/main.rs", b"in main");
+    project.follows_with("dev_2", "src/main.rs", b"in feature");
+    project.coast(["rm", "-y", "dev_2"]).run().assert_code(0);
+    fs::write(project.root().join("src/main.rs"), "still").expect("it is ours");
+    project.follows_with("dev-1", "src/main.rs", b"still");
+}
+
+#[test]
+fn a_second_command_on_one_instance_waits_or_says_who_works_on_it() {
+    let project = running();
+    let feature = project.worktree("feature");
+    let first = project.coast(["assign", "dev-1", "--worktree"]).arg(&feature).start();
+    let second = project.coast(["assign", "dev-1", "--worktree"]).arg(&feature).run();
+    first.wait().assert_code(0);
+    if second.code() != 0 {
+        second.assert_says("assign");
+    }
+    assert_eq!((project.sessions("dev-1").len(), project.containers().len()), (1, 1));
+    fs::write(feature.join("src/main.rs"), "after both").expect("it is ours");
+    project.follows_with("dev-1", "src/main.rs", b"after both");
+}

@@ -1,0 +1,167 @@
+//! After `run` every edit follows, and nothing else travels.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use coast_tests::{Aspects, Project, ShellImage, Snapshot, Tree, noise};
+
+/// What never travels: the defaults, what the Coastfile of these tests adds, and version control.
+const IGNORED: [&str; 8] =
+    [".git", "node_modules", "target", "__pycache__", ".next", ".react-router", "notes.log", "dist"];
+
+fn without_ignored(snapshot: Snapshot) -> Snapshot {
+    snapshot
+        .without(|path| path.file_name().is_some_and(|name| IGNORED.iter().any(|ignored| name == *ignored)))
+}
+
+#[test]
+fn edits_creations_deletions_and_renames_follow() {
+    let project = Project::of(&Tree::sample());
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    let root = project.root();
+    let whole = |project: &Project| {
+        let (here, there) = (Snapshot::of(project.root()), Snapshot::of(project.workspace("dev-1")));
+        without_ignored(here).assert_same_content(&without_ignored(there));
+    };
+    whole(&project);
+
+    fs::write(root.join("app/root.tsx"), "edited\n").expect("the repository is ours");
+    project.follows_with("dev-1", "app/root.tsx", b"edited\n");
+
+    fs::create_dir_all(root.join("app/new dir")).expect("the repository is ours");
+    fs::write(root.join("app/new dir/ä file.ts"), "created\n").expect("the repository is ours");
+    project.follows_with("dev-1", "app/new dir/ä file.ts", b"created\n");
+
+    fs::remove_file(root.join("tsconfig.json")).expect("the sample has it");
+    project.follows("dev-1", "a deletion", |workspace| !workspace.join("tsconfig.json").exists());
+
+    fs::rename(root.join("db"), root.join("database")).expect("the sample has it");
+    project.follows("dev-1", "a rename", |workspace| {
+        !workspace.join("db").exists() && workspace.join("database/migrations/0001_stations.sql").exists()
+    });
+
+    fs::set_permissions(root.join("scripts/serve-api.sh"), Permissions::from_mode(0o755))
+        .expect("it is ours");
+    fs::write(root.join("run.sh"), "#!/bin/sh\n").expect("the repository is ours");
+    fs::set_permissions(root.join("run.sh"), Permissions::from_mode(0o755)).expect("it is ours");
+    project.follows("dev-1", "an executable file", |workspace| {
+        fs::metadata(workspace.join("run.sh")).is_ok_and(|metadata| metadata.mode() & 0o111 != 0)
+    });
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+    whole(&project);
+}
+
+#[test]
+fn what_follows_can_be_read_by_services_as_what_was_sent_at_first() {
+    let project = Project::of(&Tree::new().file("first/sent", "1"));
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    Tree::new().file("second/followed", "2").mode(0o600).build(project.root());
+    project.follows_with("dev-1", "second/followed", b"2");
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+    let workspace = project.workspace("dev-1");
+    let seen = |path: &str| {
+        let metadata = fs::metadata(workspace.join(path)).expect("it arrived");
+        (metadata.mode() & 0o777, metadata.uid())
+    };
+    let user = project.remote().account().uid();
+    assert_eq!(seen("first/sent"), (0o644, user));
+    assert_eq!(seen("second/followed"), (0o644, user));
+    assert_eq!(seen("first"), (0o755, user));
+    assert_eq!(seen("second"), (0o755, user));
+}
+
+#[test]
+fn what_is_made_on_the_remote_stays_there() {
+    let project = Project::of(&Tree::new().file("src/main.rs", "fn main() {}\n").file("README", "read"));
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    let before = Snapshot::of(project.root());
+    let workspace = project.workspace("dev-1");
+    Tree::new().file("made/there", "by a service").file("src/generated.rs", "x").build(&workspace);
+    for path in ["made", "made/there", "src/generated.rs"] {
+        project.remote().account().own(workspace.join(path));
+    }
+    fs::write(project.root().join("README"), "read again").expect("the repository is ours");
+    project.follows_with("dev-1", "README", b"read again");
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+    let after = Snapshot::of(project.root());
+    let changed = before.differences(&after, Aspects::CONTENT);
+    assert_eq!(changed.len(), 1, "{changed:?}");
+    assert_eq!(fs::read(workspace.join("made/there")).expect("it stays"), b"by a service");
+    assert!(workspace.join("src/generated.rs").exists());
+}
+
+#[test]
+fn the_ignored_and_version_control_never_travel() {
+    let mut project = Project::of(&Tree::new().file("src/main.rs", "fn main() {}\n"));
+    project.set("exclude", "[\"*.log\", \"/dist\"]");
+    let worktree = project.worktree("feature");
+    let mut tree = Tree::new();
+    for name in IGNORED.iter().filter(|name| **name != ".git") {
+        let path = if name.ends_with(".log") { format!("src/{name}") } else { format!("{name}/inside") };
+        tree = tree.file(path, "before");
+    }
+    tree.build(&worktree);
+    // In a worktree `.git` is a file, which mutagen's own rule for version control does not cover.
+    assert!(worktree.join(".git").is_file());
+    let run = project.coast(["run", "dev-1", "--worktree"]).arg(&worktree).run();
+    run.assert_code(0);
+    let mut tree = Tree::new();
+    for name in IGNORED.iter().filter(|name| **name != ".git" && **name != "dist") {
+        let path =
+            if name.ends_with(".log") { format!("deep/{name}") } else { format!("deep/{name}/inside") };
+        tree = tree.file(path, "after");
+    }
+    tree.file("dist/later", "after").file("deep/dist/travels", "after").build(&worktree);
+    project.follows_with("dev-1", "deep/dist/travels", b"after");
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+    let there = Snapshot::of(project.workspace("dev-1"));
+    let wanted = Tree::new()
+        .file("src/main.rs", "fn main() {}\n")
+        .file("deep/dist/travels", "after")
+        .file("Coastfile", fs::read(worktree.join("Coastfile")).expect("it was committed"));
+    wanted.build(project.remote().path("wanted"));
+    there.assert_same_content(&Snapshot::of(project.remote().path("wanted")));
+}
+
+#[test]
+fn a_file_saved_ten_times_in_a_second_ends_as_the_last_version() {
+    let project = Project::of(&Tree::new().file("src/main.rs", "version 0\n"));
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    for version in 1..=10 {
+        fs::write(project.root().join("src/main.rs"), format!("version {version}\n")).expect("it is ours");
+        // The pace is the test; nothing is waited for.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    project.follows_with("dev-1", "src/main.rs", b"version 10\n");
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+    assert_eq!(
+        fs::read(project.workspace("dev-1").join("src/main.rs")).expect("it is there"),
+        b"version 10\n"
+    );
+}
+
+#[test]
+fn a_large_binary_follows() {
+    let project = Project::of(&Tree::new().file("src/main.rs", "fn main() {}\n"));
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    let content = noise(4, 50 << 20);
+    fs::write(project.root().join("model.bin"), &content).expect("the repository is ours");
+    let size = content.len() as u64;
+    // The size first: the content of an unfinished file need not be read.
+    project.follows("dev-1", "50 MiB", |workspace| {
+        fs::metadata(workspace.join("model.bin")).is_ok_and(|metadata| metadata.len() == size)
+    });
+    assert!(fs::read(project.workspace("dev-1").join("model.bin")).expect("it is there") == content);
+}
+
+#[test]
+fn an_image_whose_user_is_not_root_follows_too() {
+    let project = Project::with_image(&Tree::new().file("src/main.rs", "1"), ShellImage::OfAUser);
+    // The user in the container is another one than the one here.
+    fs::set_permissions(project.remote().path(""), Permissions::from_mode(0o755)).expect("it is ours");
+    project.coast(["run", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
+    fs::write(project.root().join("src/main.rs"), "2").expect("the repository is ours");
+    project.follows_with("dev-1", "src/main.rs", b"2");
+    project.coast(["stop", "dev-1"]).run().assert_code(0);
+    assert!(!project.holds_key("dev-1"));
+}

@@ -1,0 +1,112 @@
+//! `status` and `ls`: how instances are, in words and as JSON.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use coast_tests::{Project, Tree};
+use serde_json::Value;
+
+fn running() -> Project {
+    let project = Project::of(&Tree::new().file("src/main.rs", "1").file("README", "read"));
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    project
+}
+
+#[track_caller]
+fn json(project: &Project, arguments: &[&str]) -> Value {
+    let outcome = project.coast(arguments).run();
+    outcome.assert_code(0);
+    serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {outcome}"))
+}
+
+#[test]
+fn a_running_and_a_stopped_instance_are_shown_as_such() {
+    let project = running();
+    project.coast(["ls"]).run().assert_code(0).assert_says("dev-1").assert_says("box");
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_says("watching");
+    assert!(json(&project, &["status", "dev-1", "--json"]).to_string().contains("watching"));
+    assert!(json(&project, &["ls", "--json"]).to_string().contains("dev-1"));
+    project.coast(["stop", "dev-1"]).run().assert_code(0);
+    project.coast(["ls"]).run().assert_code(0).assert_says("stopped");
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_says("stopped");
+}
+
+#[test]
+fn a_conflict_is_shown_with_its_path() {
+    let project = running();
+    let workspace = project.workspace("dev-1");
+    fs::write(workspace.join("both"), "made there").expect("root writes anywhere");
+    // Seen there first: else it would be mutagen's own by the time it looks.
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+    fs::write(project.root().join("both"), "made here").expect("the repository is ours");
+    project.coast_says(&["status", "dev-1"], "conflict");
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_says("both");
+    assert!(json(&project, &["status", "dev-1", "--json"]).to_string().contains("both"));
+    assert_eq!(fs::read(workspace.join("both")).expect("it stays"), b"made there");
+    // The next assign or start decides for what is here.
+    project.coast(["start", "dev-1"]).run().assert_code(0);
+    assert_eq!(fs::read(workspace.join("both")).expect("it is there"), b"made here");
+}
+
+#[test]
+fn a_directory_that_the_user_may_not_write_is_a_problem_with_its_path() {
+    let project = running();
+    let workspace = project.workspace("dev-1");
+    Tree::new().dir("rooted").owner(0, 0).build(&workspace);
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+    Tree::new().file("rooted/file", "1").build(project.root());
+    project.coast_says(&["status", "dev-1"], "rooted/file");
+    // The bulk layer gives everything to the user, so that it can follow again.
+    project.coast(["start", "dev-1"]).run().assert_code(0);
+    fs::write(project.root().join("rooted/file"), "2").expect("the repository is ours");
+    project.follows_with("dev-1", "rooted/file", b"2");
+}
+
+#[test]
+fn an_emptied_worktree_halts_and_start_mends_it() {
+    let project = running();
+    let away = project.remote().path("away");
+    fs::create_dir(&away).expect("a new sandbox is empty");
+    // All of it, version control too: an ignored directory that stays is content, and then everything is deleted.
+    let names = fs::read_dir(project.root()).expect("it is ours").flatten().map(|entry| entry.file_name());
+    let names: Vec<_> = names.collect();
+    for name in &names {
+        fs::rename(project.root().join(name), away.join(name)).expect("it is ours");
+    }
+    let started = Instant::now();
+    let halted = |project: &Project| {
+        let sessions = project.sessions("dev-1");
+        sessions[0]["status"].as_str().is_some_and(|status| status.starts_with("halted"))
+    };
+    while !halted(&project) {
+        assert!(started.elapsed() < Duration::from_secs(30), "the session does not halt");
+    }
+    for name in &names {
+        fs::rename(away.join(name), project.root().join(name)).expect("it is ours");
+    }
+    let status = project.coast(["status", "dev-1"]).run();
+    status.assert_code(0).assert_says("halted").assert_says("start");
+    assert!(project.workspace("dev-1").join("src/main.rs").exists(), "nothing was deleted");
+    project.coast(["start", "dev-1"]).run().assert_code(0);
+    fs::write(project.root().join("src/main.rs"), "2").expect("the repository is ours");
+    project.follows_with("dev-1", "src/main.rs", b"2");
+}
+
+#[test]
+fn flush_returns_when_everything_has_arrived() {
+    let project = running();
+    for round in 0..3 {
+        let mut tree = Tree::new();
+        for number in 0..200 {
+            tree = tree.file(format!("many/{number}"), format!("{round} {number}"));
+        }
+        tree.build(project.root());
+        project.coast(["flush", "dev-1"]).run().assert_code(0);
+        let last = fs::read(project.workspace("dev-1").join("many/199")).expect("it has arrived");
+        assert_eq!(last, format!("{round} 199").as_bytes());
+    }
+    project.coast(["stop", "dev-1"]).run().assert_code(0);
+    let outcome = project.coast(["flush", "dev-1"]).run();
+    assert_ne!(outcome.code(), 0, "{outcome}");
+    outcome.assert_says("stopped");
+}
