@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use coast_wire::Event;
+use coast_wire::{Event, Ready};
 
-/// Watches a run. Methods are called from several threads and must return quickly.
+/// Watches a run. Methods are called from several threads, unless they say otherwise, and must return quickly.
 pub trait Monitor: Sync {
     /// Something happened to a path, or to the run.
     fn event(&self, event: &Event<'_>) {
@@ -14,6 +14,12 @@ pub trait Monitor: Sync {
     /// The counters that the run keeps up to date; called once, before anything else.
     fn started(&self, progress: &std::sync::Arc<Progress>) {
         let _ = progress;
+    }
+
+    /// What the receiver says of itself, before it changes anything. Called on the thread that called [`send`](crate::send),
+    /// and never by a receiver.
+    fn ready(&self, ready: &Ready) {
+        let _ = ready;
     }
 }
 

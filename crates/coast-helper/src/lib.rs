@@ -23,12 +23,9 @@ use std::thread;
 use coast_engine::{
     Cancel, DoomedWorkspace, EngineError, ProbedDirectory, Receiver, VoidMonitor, decline, refuse, say,
 };
-use coast_wire::{Answer, Removal};
+use coast_wire::{Answer, GREETING, PROTOCOL_VERSION, Removal};
 
 use arguments::Command;
-
-/// The first bytes on standard output, with the version of the protocol.
-pub const GREETING: &str = "coast-helper 1\n";
 
 /// The exit code of a helper that was called wrongly: not 1, see above.
 const USAGE: u8 = 64;
@@ -44,7 +41,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match command {
         Command::Version => {
-            let text = format!("coast-helper {} (protocol 1)\n", env!("CARGO_PKG_VERSION"));
+            let text = format!("coast-helper {} (protocol {PROTOCOL_VERSION})\n", env!("CARGO_PKG_VERSION"));
             exit_after(io::stdout().write_all(text.as_bytes()))
         }
         Command::Receive(config) => receive(*config),

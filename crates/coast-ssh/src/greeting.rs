@@ -5,13 +5,8 @@ use crate::error::SudoRefusal;
 use std::io;
 use std::time::Instant;
 
-/// What a helper of this version says first on its standard output.
-pub const GREETING: &[u8; 15] = b"coast-helper 1\n";
-/// The protocol version in [`GREETING`].
-pub const PROTOCOL_VERSION: u32 = 1;
+use coast_wire::{GREETING_PREFIX, PROTOCOL_VERSION};
 
-/// What every helper's greeting starts with, whatever its version.
-const GREETING_PREFIX: &[u8] = b"coast-helper ";
 /// The most that may come before the greeting (from a talkative `.bashrc`), in bytes.
 const MAX_PREAMBLE_LEN: usize = 64 << 10;
 /// The longest line that is taken for a greeting or for a word of the script, in bytes.
@@ -99,7 +94,7 @@ fn tail(seen: &[u8]) -> &[u8] {
 /// Finds a greeting, and gives its version and where it ends.
 fn find_greeting(seen: &[u8]) -> Option<(&str, usize)> {
     let mut from = 0;
-    while let Some(at) = find(&seen[from..], GREETING_PREFIX) {
+    while let Some(at) = find(&seen[from..], GREETING_PREFIX.as_bytes()) {
         let version = from + at + GREETING_PREFIX.len();
         let digits = seen[version..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         if (1..=9).contains(&digits) && seen.get(version + digits) == Some(&b'\n') {

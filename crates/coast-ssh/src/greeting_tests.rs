@@ -1,10 +1,14 @@
 //! What is read from a remote before and instead of the greeting.
 
+use coast_wire::GREETING;
+
 use super::*;
 
 #[test]
-fn the_greeting_says_the_version() {
-    assert_eq!(GREETING.as_slice(), format!("coast-helper {PROTOCOL_VERSION}\n").as_bytes());
+fn the_greeting_of_this_version_fits() {
+    let expected = (PROTOCOL_VERSION.to_string(), GREETING.len());
+    let found = find_greeting(GREETING.as_bytes()).unwrap();
+    assert_eq!((found.0.to_owned(), found.1), expected);
 }
 
 #[test]

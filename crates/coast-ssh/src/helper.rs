@@ -4,7 +4,7 @@
 use crate::channel::{Channel, ChannelReader, ChannelStatus, ChannelWriter};
 use crate::deploy::{DIRECTORIES, upload};
 use crate::error::{SshError, SudoRefusal};
-use crate::greeting::{Greeting, PROTOCOL_VERSION, Preamble};
+use crate::greeting::{Greeting, Preamble};
 use crate::pipe::ExitStatus;
 use crate::quote::quote;
 use crate::session::Session;
@@ -13,6 +13,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use coast_wire::PROTOCOL_VERSION;
 
 /// How long the helper may take to greet. `sudo` may have to ask a slow directory service.
 const GREETING_PATIENCE: Duration = Duration::from_secs(60);

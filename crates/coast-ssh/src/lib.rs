@@ -68,7 +68,6 @@ pub use crate::channel::{Channel, ChannelReader, ChannelStatus, ChannelWriter};
 pub use crate::closer::Closer;
 pub use crate::deploy::{DeployAttempt, DeployFailure};
 pub use crate::error::{HostKeyChange, SshError, Stage, SudoRefusal};
-pub use crate::greeting::{GREETING, PROTOCOL_VERSION};
 pub use crate::helper::{HelperProcess, HelperProgram, HelperSource, HelperSpec, RunsAs, Sudo};
 pub use crate::identity::{IdentityUsed, KeyAttempt, KeyOutcome, KeySource};
 pub use crate::options::{ConnectOptions, Environment, Target};

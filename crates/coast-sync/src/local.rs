@@ -11,12 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use coast_engine::{Cancel, EngineError, Monitor, Receiver, RunReport, SenderConfig, VoidMonitor, refuse};
+use coast_wire::GREETING;
 
 use crate::SyncError;
 use crate::receiver_arguments::ReceiverArguments;
-
-/// The first line a helper prints; frames follow.
-const GREETING: &[u8] = b"coast-helper 1\n";
 
 /// How much of a child's standard error is kept for a message.
 const MAX_STDERR_BYTES: u64 = 64 << 10;
@@ -111,7 +109,7 @@ fn end_of(child: &mut Child) -> io::Result<String> {
 fn read_greeting(mut stream: &UnixStream) -> io::Result<bool> {
     let mut greeting = [0; GREETING.len()];
     match stream.read_exact(&mut greeting) {
-        Ok(()) => Ok(greeting == GREETING),
+        Ok(()) => Ok(greeting == GREETING.as_bytes()),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(false),
         Err(error) => Err(error),

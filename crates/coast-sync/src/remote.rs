@@ -5,14 +5,15 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
+use std::sync::Arc;
 
-use coast_engine::{Cancel, EngineError, Monitor, RunReport, SenderConfig, take_answer};
+use coast_engine::{Cancel, EngineError, Monitor, Progress, RunReport, SenderConfig, take_answer};
 use coast_ssh::{
     ChannelReader, ChannelStatus, ChannelWriter, ExitStatus, HelperProcess, HelperSpec, HostKey,
     IdentityUsed, Peer, Prompt, RunsAs, Session, SshError,
 };
 
-use coast_wire::Answer;
+use coast_wire::{Answer, Event, Ready};
 
 use crate::SyncError;
 use crate::destination::{RemoteDestination, RemoteHelper};
@@ -105,9 +106,39 @@ pub(crate) fn send(
     cancel: &Cancel,
 ) -> Result<(RunReport, ConnectionReport), SyncError> {
     let Reached { report, reader, writer, status } = reach(remote, receiver.to_words(), prompt, cancel)?;
-    let run = coast_engine::send(sender, reader, writer, monitor, cancel)
+    let monitor = WallWatch { inner: monitor, prompt, host: &report.host };
+    let run = coast_engine::send(sender, reader, writer, &monitor, cancel)
         .map_err(|error| explain(error, &status))?;
     Ok((run, report))
+}
+
+/// A monitor that passes everything on, and warns of a helper that is root and not confined before it changes anything.
+struct WallWatch<'a> {
+    inner: &'a dyn Monitor,
+    prompt: &'a dyn Prompt,
+    host: &'a str,
+}
+
+impl Monitor for WallWatch<'_> {
+    fn event(&self, event: &Event<'_>) {
+        self.inner.event(event);
+    }
+
+    fn started(&self, progress: &Arc<Progress>) {
+        self.inner.started(progress);
+    }
+
+    fn ready(&self, ready: &Ready) {
+        // Any other user is confined by the system, to what is theirs.
+        if ready.uid == 0 && !ready.confined {
+            self.prompt.notice(&format!(
+                "{}: the system there has no landlock (Linux has it since 5.19, where it is turned on); the helper runs as root, \
+                 and its own checks are the only wall around the workspace",
+                self.host
+            ));
+        }
+        self.inner.ready(ready);
+    }
 }
 
 /// Asks a helper on another machine for something that is no transfer; `take` gets the messages of its answer until it has

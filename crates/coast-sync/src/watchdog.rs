@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use coast_engine::{Cancel, Monitor, Progress};
-use coast_wire::Event;
+use coast_wire::{Event, Ready};
 
 /// A monitor that passes everything on and keeps the counters for the watchdog.
 pub(crate) struct Watched<'a> {
@@ -24,6 +24,10 @@ impl Monitor for Watched<'_> {
         // A second call could only come from a second run, and each run has a monitor of its own.
         let _ = self.progress.set(Arc::clone(progress));
         self.inner.started(progress);
+    }
+
+    fn ready(&self, ready: &Ready) {
+        self.inner.ready(ready);
     }
 }
 

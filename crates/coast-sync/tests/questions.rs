@@ -4,15 +4,17 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use coast_engine::say;
 use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer};
 use coast_sync::{
-    Cancel, ConnectOptions, Environment, NoPrompt, ProbeReport, ProbeRequest, RemoteDestination,
-    RemoteHelper, RemoveReport, RemoveRequest, Sudo, SyncError, Target,
+    CachePlace, Cancel, ConnectOptions, Environment, NoPrompt, ProbeReport, ProbeRequest, Prompt,
+    RemoteDestination, RemoteHelper, RemoveReport, RemoveRequest, Sudo, SyncError, SyncRequest, Target,
+    VoidMonitor, Zeroizing,
 };
-use coast_wire::{Answer, Event, FailureKind, Probe, ProblemKind, Removal};
+use coast_wire::{Answer, Class, Event, FailureKind, Pack, Probe, ProblemKind, Ready, Removal, ToSender};
 
 const PROBE: Probe<'static> = Probe {
     version: "0.1.0",
@@ -153,4 +155,52 @@ fn why_nothing_is_removed_is_told_apart() {
     assert_eq!([&busy, &refused, &other].map(|error| error.is_busy()), [true, false, false]);
     assert_eq!([&busy, &refused, &other].map(|error| error.is_refused()), [false, true, false]);
     assert_eq!([busy, refused, other].map(|error| error.exit_code()), [3, 3, 3]);
+}
+
+/// Keeps what a person would be told.
+#[derive(Default)]
+struct Notices(Mutex<Vec<String>>);
+
+impl Prompt for Notices {
+    fn passphrase(&self, _key: &Path) -> Option<Zeroizing<String>> {
+        None
+    }
+
+    fn confirm_host(&self, _host: &str, _fingerprint: &str) -> bool {
+        false
+    }
+
+    fn notice(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+}
+
+/// What is told of confinement during a push to a receiver that begins with these words, and how the push ends.
+fn push_to(words: &[Ready]) -> (Vec<String>, SyncError) {
+    let mut pack = Pack::new(Class::Control);
+    words.iter().for_each(|ready| pack.push(&ToSender::Ready(ready.clone())).unwrap());
+    let machine = Machine::saying(&pack.seal(None).unwrap(), 9);
+    let source = tempfile::tempdir().unwrap();
+    let notices = Notices::default();
+    let request = SyncRequest::push(source.path(), machine.destination()).unwrap();
+    let error = request.cache(CachePlace::Nowhere).run(&VoidMonitor, &notices, &Cancel::new()).unwrap_err();
+    let notices = notices.0.into_inner().unwrap();
+    (notices.into_iter().filter(|text| text.contains("landlock")).collect(), error)
+}
+
+#[test]
+fn a_helper_that_is_root_and_not_confined_is_warned_of_before_the_run_ends() {
+    let (notices, _) = push_to(&[Ready { uid: 0, confined: false }]);
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].contains("127.0.0.1"), "{notices:?}");
+    for (uid, confined) in [(0, true), (7, false), (7, true)] {
+        assert_eq!(push_to(&[Ready { uid, confined }]).0, [""; 0], "{uid}, {confined}");
+    }
+}
+
+#[test]
+fn a_receiver_that_is_ready_again_and_again_is_told_of_once() {
+    let (notices, error) = push_to(&vec![Ready { uid: 0, confined: false }; 100]);
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(error.to_string().contains("twice"), "{error}");
 }

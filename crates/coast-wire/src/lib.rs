@@ -1,7 +1,8 @@
-//! What travels between a Sender and a Receiver, and what a helper answers to a question: messages, frames, compression, and every limit on what a
-//! peer may send.
+//! What travels between a Sender and a Receiver, and what a helper answers to a question: messages, frames, compression,
+//! and every limit on what a peer may send.
 //!
-//! A stream is a sequence of frames; a frame is an eight-byte header and a payload, compressed on its own, so
+//! A helper's stream begins with the line [`GREETING`], which has the version of all that follows: [`PROTOCOL_VERSION`]. From
+//! there on a stream is a sequence of frames; a frame is an eight-byte header and a payload, compressed on its own, so
 //! that both ends can work on several at once; a payload is a sequence of messages in postcard's encoding. A
 //! frame of class [`Class::Control`] must be decoded in the order it came; one of class [`Class::Data`] may be
 //! decoded by anyone at any time.
@@ -28,6 +29,7 @@
 mod answer;
 mod compress;
 mod frame;
+mod greeting;
 pub mod limits;
 mod message;
 mod options;
@@ -36,6 +38,7 @@ mod pack;
 pub use answer::{Answer, Probe, Removal};
 pub use compress::{Bottleneck, Compressor, LevelControl};
 pub use frame::{Class, Frame, FrameReader, Messages, messages};
+pub use greeting::{GREETING, GREETING_PREFIX, PROTOCOL_VERSION};
 pub use message::{
     Change, Entry, EntryKind, Event, FailureKind, FileId, Gone, HashBytes, Need, OwnerName, Part, Piece,
     ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver, ToSender, Update,

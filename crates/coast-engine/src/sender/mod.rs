@@ -277,7 +277,13 @@ impl Run<'_> {
 
     fn handle(&self, message: ToSender<'_>) -> Result<(), EngineError> {
         match message {
-            ToSender::Ready(ready) => self.outcome().ready = Some(ready),
+            ToSender::Ready(ready) => {
+                if self.outcome().ready.is_some() {
+                    return Err(EngineError::Protocol("it made itself ready twice"));
+                }
+                self.monitor.ready(&ready);
+                self.outcome().ready = Some(ready);
+            }
             ToSender::Needs { part, needs } => {
                 let part = self.offers.get(part)?;
                 for group in Job::group(part, needs, &self.signatures)? {

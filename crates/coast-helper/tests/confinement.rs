@@ -1,0 +1,77 @@
+//! The program itself: that it confines itself before it listens to its peer, in each of the things that it does.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::Read;
+use std::net::Shutdown;
+use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use coast_engine::{Cancel, EngineError, SenderConfig, Source, VoidMonitor, send, take_answer};
+use coast_wire::{Answer, GREETING};
+
+/// A helper that has greeted, and its two streams.
+fn start(command: &str, root: &Path) -> (Child, UnixStream) {
+    let (near, far) = UnixStream::pair().unwrap();
+    let helper = Command::new(env!("CARGO_BIN_EXE_coast-helper"))
+        .args([command, "--root"])
+        .arg(root)
+        .stdin(Stdio::from(OwnedFd::from(far.try_clone().unwrap())))
+        .stdout(Stdio::from(OwnedFd::from(far)))
+        .spawn()
+        .unwrap();
+    let mut greeting = [0; GREETING.len()];
+    (&near).read_exact(&mut greeting).unwrap();
+    assert_eq!(greeting, GREETING.as_bytes());
+    (helper, near)
+}
+
+fn end(mut helper: Child, stream: &UnixStream) {
+    stream.shutdown(Shutdown::Both).unwrap();
+    assert!(helper.wait().unwrap().success());
+}
+
+fn push(source: &Path, root: &Path) -> bool {
+    let (helper, stream) = start("receive", root);
+    let mut config = SenderConfig::new(Source::Contents(source.to_owned()));
+    config.options.recursive = true;
+    let (reader, writer) = (stream.try_clone().unwrap(), stream.try_clone().unwrap());
+    let report = send(config, reader, writer, &VoidMonitor, &Cancel::new()).unwrap();
+    end(helper, &stream);
+    report.ready.confined
+}
+
+/// Whether the helper that answers was confined, as it says itself.
+fn ask(command: &str, root: &Path) -> bool {
+    let (helper, stream) = start(command, root);
+    let confined = take_answer(&stream, |answer| match answer {
+        Answer::Probe(probe) => Ok(ControlFlow::Break(probe.confined)),
+        Answer::Removal(removal) => {
+            assert!(removal.existed && removal.kept_entries == 0, "{removal:?}");
+            Ok(ControlFlow::Break(removal.confined))
+        }
+        _ => Err(EngineError::Protocol("it answered something else")),
+    });
+    end(helper, &stream);
+    confined.unwrap()
+}
+
+#[test]
+fn a_helper_is_confined_in_all_that_it_does_and_does_it_all_the_same() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (source, root) = (scratch.path().join("source"), scratch.path().join("data/p/i"));
+    fs::create_dir_all(source.join("sub")).unwrap();
+    fs::write(source.join("sub/file"), "content").unwrap();
+    fs::create_dir_all(root.parent().unwrap()).unwrap();
+
+    assert!(ask("probe", &root), "needs a kernel with landlock, from Linux 5.19");
+    assert!(push(&source, &root));
+    assert_eq!(fs::read_to_string(root.join("sub/file")).unwrap(), "content");
+    assert!(ask("remove", &root));
+    assert_eq!(fs::read_dir(root.parent().unwrap()).unwrap().count(), 0);
+}
