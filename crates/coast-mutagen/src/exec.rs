@@ -6,7 +6,6 @@ use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecResults};
 use futures_util::StreamExt;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
 use tokio::time::{self, Instant};
 
 /// The most that is kept of a program's standard output, in bytes. A list of sessions with all the conflicts that
@@ -67,7 +66,6 @@ pub(crate) struct Command<'a> {
     pub(crate) container: &'a str,
     pub(crate) image: &'a str,
     pub(crate) arguments: &'a [&'a str],
-    pub(crate) stdin: Option<&'a [u8]>,
     pub(crate) step: Step,
     pub(crate) patience: Duration,
 }
@@ -79,7 +77,7 @@ impl<'a> Command<'a> {
         step: Step,
         arguments: &'a [&'a str],
     ) -> Command<'a> {
-        Command { container, image, arguments, stdin: None, step, patience: DEFAULT_PATIENCE }
+        Command { container, image, arguments, step, patience: DEFAULT_PATIENCE }
     }
 
     /// What it is called in errors: the program and what it is to do, without the long rest.
@@ -122,7 +120,6 @@ impl Docker {
             error => self.refused(command.step, format!("run {}", command.name()), &error),
         };
         let options = CreateExecOptions {
-            attach_stdin: Some(command.stdin.is_some()),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             cmd: Some(command.arguments.to_vec()),
@@ -132,30 +129,19 @@ impl Docker {
         let started = self.api().start_exec(&exec.id, None).await.map_err(refused)?;
         let mut kept = Kept::default();
         let mut code = None;
-        if let StartExecResults::Attached { mut output, mut input } = started {
-            let feed = async {
-                if let Some(stdin) = command.stdin {
-                    // A program that does not want its input ends without it; its exit code tells what matters.
-                    let _ = input.write_all(stdin).await;
-                    let _ = input.shutdown().await;
-                }
-            };
-            let read = async {
-                loop {
-                    match time::timeout(SILENCE, output.next()).await {
-                        Ok(None) => return Ok(()),
-                        Ok(Some(part)) => kept.add(part.map_err(refused)?),
-                        Err(_) => {
-                            code = self.exit_code(&exec.id).await.map_err(refused)?;
-                            if code.is_some() {
-                                return Ok(());
-                            }
+        if let StartExecResults::Attached { mut output, .. } = started {
+            loop {
+                match time::timeout(SILENCE, output.next()).await {
+                    Ok(None) => break,
+                    Ok(Some(part)) => kept.add(part.map_err(refused)?),
+                    Err(_) => {
+                        code = self.exit_code(&exec.id).await.map_err(refused)?;
+                        if code.is_some() {
+                            break;
                         }
                     }
                 }
-            };
-            let ((), read) = tokio::join!(feed, read);
-            read?;
+            }
         }
         let deadline = Instant::now() + EXIT_PATIENCE;
         let code = loop {

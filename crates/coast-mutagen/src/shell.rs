@@ -97,15 +97,13 @@ impl Shell {
         Shell { docker: self.docker.interrupted_by(interrupt), ..self.clone() }
     }
 
-    /// Runs a program with its arguments, no shell in between, and waits for its end, at most a minute.
+    /// Runs a program with its arguments, no shell in between and no input, and waits for its end, at most a minute.
     ///
     /// # Errors
     /// [`MutagenError::NoProgram`] if the image does not have it, [`MutagenError::TimedOut`], and whatever Docker answers.
     /// A program that fails is no error here.
-    pub fn exec(&self, arguments: &[&str], stdin: Option<&[u8]>) -> Result<Exec, MutagenError> {
-        let mut command = self.command(Step::Container, arguments);
-        command.stdin = stdin;
-        self.run(&command)
+    pub fn exec(&self, arguments: &[&str]) -> Result<Exec, MutagenError> {
+        self.run(&self.command(Step::Container, arguments))
     }
 
     /// Unpacks a tar archive in an existing directory of the container. Owners and modes are those of the archive.

@@ -201,7 +201,7 @@ fn a_removal_that_is_under_way_is_waited_for() {
 fn a_program_gets_its_arguments_as_they_are_and_its_output_is_kept_apart() {
     let (engine, _worktree, shell) = with_shell();
     engine.programs(|arguments| ends(3, &arguments.join("|"), "careful\n"));
-    let exec = shell.exec(&["echo", "$HOME; rm", "a b"], Some(b"input")).unwrap();
+    let exec = shell.exec(&["echo", "$HOME; rm", "a b"]).unwrap();
     assert_eq!((exec.code, exec.stdout.as_slice()), (3, b"echo|$HOME; rm|a b".as_slice()));
     assert_eq!((exec.stderr.as_slice(), exec.truncated), (b"careful\n".as_slice(), false));
 }
@@ -220,7 +220,7 @@ fn a_program_that_the_image_lacks_is_named() {
 fn a_container_that_does_not_run_is_told() {
     let (engine, _worktree, shell) = with_shell();
     engine.change("/State/Running", json!(false));
-    let error = shell.exec(&["true"], None).unwrap_err();
+    let error = shell.exec(&["true"]).unwrap_err();
     assert!(matches!(error, MutagenError::NotRunning { .. }), "{error}");
 }
 
@@ -239,7 +239,7 @@ fn an_interruption_ends_the_call_that_waits_and_those_that_follow() {
     let interrupt = Interrupt::new();
     let interrupted = shell.interrupted_by(&interrupt);
     let begin = Instant::now();
-    let waiting = std::thread::spawn(move || (interrupted.exec(&["sleep", "infinity"], None), interrupted));
+    let waiting = std::thread::spawn(move || (interrupted.exec(&["sleep", "infinity"]), interrupted));
     while engine.runs().is_empty() {
         std::thread::yield_now();
     }
@@ -259,7 +259,7 @@ fn it_works_inside_another_runtime() {
     engine.programs(|_| ends(0, "ok", ""));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async move {
-        assert_eq!(shell.exec(&["true"], None).unwrap().stdout, b"ok");
+        assert_eq!(shell.exec(&["true"]).unwrap().stdout, b"ok");
         drop(shell);
     });
 }
