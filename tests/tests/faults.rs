@@ -124,7 +124,7 @@ fn devices_that_may_not_be_made_stop_nothing_else() {
 fn a_file_that_changes_while_it_is_read_never_arrives_in_parts() {
     let place = Sandbox::new();
     Tree::new().file("changing", noise(1, 48 << 20)).file("still", "still").build(place.path("src"));
-    Tree::new().file("changing", "the old version").build(place.path("dst"));
+    Tree::new().file("changing", "the old version").file("extraneous", "x").build(place.path("dst"));
     let file = OpenOptions::new().write(true).open(place.path("src/changing")).expect("it was just made");
     let done = AtomicBool::new(false);
     let outcome = thread::scope(|scope| {
@@ -136,13 +136,57 @@ fn a_file_that_changes_while_it_is_read_never_arrives_in_parts() {
                 file.write_all_at(&number.to_le_bytes(), number % (48 << 20)).expect("the disk has space");
             }
         });
-        let outcome = place.coast(["sync", "-r", "src/", "dst/"]).run();
+        let outcome = place.coast(["sync", "-r", "--delete-after", "src/", "dst/"]).run();
         done.store(true, Ordering::Relaxed);
         outcome
     });
     outcome.assert_code(23).assert_says("changing").assert_says("changed");
     assert_eq!(fs::read(place.path("dst/still")).expect("the rest arrives"), b"still");
     assert_eq!(fs::read(place.path("dst/changing")).expect("the old version stays"), b"the old version");
+    // It can be read, so what is not there is known not to be.
+    assert!(!place.path("dst/extraneous").exists());
+}
+
+#[test]
+fn a_log_that_never_stops_growing_arrives_as_it_was_when_it_was_read() {
+    let place = Sandbox::new();
+    let begins = noise(1, 8 << 20);
+    Tree::new().file("log", begins.clone()).file("still", "still").build(place.path("src"));
+    Tree::new().file("log", "the old version").file("extraneous", "x").build(place.path("dst"));
+    let mut log = OpenOptions::new().append(true).open(place.path("src/log")).expect("it was just made");
+    let done = AtomicBool::new(false);
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                std::io::Write::write_all(&mut log, b"line\n").expect("the disk has space");
+            }
+        });
+        let outcome = place.coast(["sync", "-r", "--delete-after", "src/", "dst/"]).run();
+        done.store(true, Ordering::Relaxed);
+        outcome
+    });
+    outcome.assert_code(0);
+    let arrived = fs::read(place.path("dst/log")).expect("it arrives");
+    let lines = arrived.strip_prefix(&begins[..]).expect("it begins as it did");
+    assert!(lines.chunks(5).all(|line| b"line\n".starts_with(line)));
+    assert!(!place.path("dst/extraneous").exists());
+}
+
+#[test]
+fn a_file_that_has_grown_by_much_since_it_was_listed_arrives() {
+    let place = Sandbox::new();
+    let tree = Tree::new().file("a", noise(1, 40 << 20)).file("z", "small").file("zz", "last");
+    tree.build(place.path("src"));
+    fs::create_dir(place.path("dst")).expect("the sandbox is ours");
+    let watch = Watch::below(place.path(""));
+    let running = place.coast(["sync", "-r", "--bwlimit=60m", "src/", "dst/"]).start();
+    let staged = place.path(".dst.coast/staging/0");
+    watch.until("the first piece to arrive", || fs::metadata(&staged).is_ok_and(|staged| staged.len() > 0));
+    let grown = OpenOptions::new().write(true).open(place.path("src/z")).expect("it was just made");
+    grown.set_len(70 << 20).expect("it is sparse");
+    running.wait().assert_code(0);
+    assert!(fs::metadata(place.path("dst/z")).is_ok_and(|found| found.len() == 70 << 20));
+    assert!(place.path("dst/zz").exists());
 }
 
 #[test]

@@ -342,6 +342,8 @@ pub enum ProblemKind {
     Vanished,
     /// A source entry could not be read.
     SourceRead,
+    /// A source file changed each time it was read.
+    Changing,
     /// A destination entry could not be read, written or replaced.
     Destination,
     /// An entry of this kind is not transferred under the options given.

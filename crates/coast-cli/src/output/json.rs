@@ -145,6 +145,7 @@ fn problem_name(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::Vanished => "vanished",
         ProblemKind::SourceRead => "source_unreadable",
+        ProblemKind::Changing => "source_changing",
         ProblemKind::Destination => "destination_failed",
         ProblemKind::Skipped => "skipped",
         ProblemKind::Kept => "kept",

@@ -12,13 +12,10 @@ use coast_wire::{EntryKind, FileId, Frame, Piece, Time, ToReceiver, Update, mess
 use super::Run;
 
 use super::lane::{Condition, Lane, OwnedPiece, Target, Turn};
-use super::parts::{FileState, LivePart, WantedEntry, WantedWhat, checked_time};
+use super::parts::{FileState, LivePart, WantedEntry, checked_time};
 use super::site::{Failure, Site};
 use super::staging::{Staged, set_file};
 use crate::error::EngineError;
-
-/// How much larger than announced a file may turn out, having grown since.
-const MAX_GROWTH_BYTES: u64 = 64 << 20;
 
 /// What one worker keeps at hand between files.
 #[derive(Default)]
@@ -236,11 +233,6 @@ impl Run<'_> {
             return Ok(());
         }
         self.ensure_open(entry, lane, target)?;
-        if bytes.len() as u64 > target.room(entry) {
-            return Err(Failure::Run(EngineError::Protocol(
-                "it sent far more of a file than it had announced",
-            )));
-        }
         if let Some((_, file)) = &mut target.output {
             file.write_all(bytes).map_err(|error| Failure::Entry("cannot write it", error))?;
         }
@@ -275,7 +267,8 @@ impl Run<'_> {
             target.condition = Condition::Spoiled;
             return Ok(());
         }
-        let limit = target.room(entry);
+        // As long as it gets: a file may have grown since it was listed, and a sender may announce any size anyway.
+        let limit = u64::MAX - target.written;
         let Target { basis: Some(basis_file), output: Some((_, file)), hasher, .. } = &mut **target else {
             return Ok(());
         };
@@ -414,17 +407,6 @@ enum Awaited {
     Content,
     Hash,
     Anything,
-}
-
-impl Target {
-    /// How many bytes more may be written.
-    fn room(&self, entry: &WantedEntry) -> u64 {
-        let announced = match entry.what {
-            WantedWhat::File { size, .. } => size,
-            _ => 0,
-        };
-        announced.saturating_add(MAX_GROWTH_BYTES).saturating_sub(self.written)
-    }
 }
 
 /// Writes to a file and hashes what it writes; keeps what the system answered.

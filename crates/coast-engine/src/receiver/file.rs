@@ -202,7 +202,7 @@ impl Run<'_> {
         part: &Arc<LivePart>,
         reason: coast_wire::Gone,
     ) -> Result<(), Stopped> {
-        if reason != coast_wire::Gone::Vanished {
+        if reason == coast_wire::Gone::Unreadable {
             self.source_errors.store(true, Ordering::Release);
         }
         self.settle(part)

@@ -227,7 +227,8 @@ impl Answerer<'_> {
     ) -> Result<(), Stopped> {
         let kind = match reason {
             Gone::Vanished => ProblemKind::Vanished,
-            Gone::Unreadable | Gone::Changing => ProblemKind::SourceRead,
+            Gone::Unreadable => ProblemKind::SourceRead,
+            Gone::Changing => ProblemKind::Changing,
         };
         let path = part.path.join(&part.entries[id.index as usize].name);
         self.run.problem(path.as_ref().map_or(part.path.as_bytes(), |path| path.as_bytes()), kind, text);

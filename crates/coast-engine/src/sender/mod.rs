@@ -331,6 +331,8 @@ impl Run<'_> {
                 self.source_errors.store(true, Ordering::Release);
                 self.count(|stats| stats.unreadable += 1);
             }
+            // It is there and can be read: what else is to be deleted is known.
+            ProblemKind::Changing => self.count(|stats| stats.unreadable += 1),
             _ => {}
         }
         self.monitor.event(&Event::Problem { path, kind, text });

@@ -1,6 +1,5 @@
 //! Sends a large file in chunks, as content or as a delta against the receiver's basis, and hashes large files.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::Ordering;
 
@@ -20,7 +19,8 @@ const DELTA_CHUNK_BYTES: usize = 256 << 10;
 const _: () = assert!(DELTA_CHUNK_BYTES + CHUNK_BYTES + 9 * MAX_DIFF_BLOCK_BYTES as usize <= MAX_DELTA_BYTES);
 
 impl Answerer<'_> {
-    /// Computes a file's hash and sends it.
+    /// Computes a file's hash and sends it. One that changes all the time is what it was when it was read: if that is not
+    /// what the receiver has, its content is asked for.
     pub(super) fn hash(
         &mut self,
         dir: &DirHandle,
@@ -28,7 +28,9 @@ impl Answerer<'_> {
         id: FileId,
         file: &OfferedFile,
     ) -> Result<(), Failure> {
-        for _ in 0..ATTEMPTS {
+        let mut tried = 0;
+        loop {
+            tried += 1;
             let observed_at = Timestamp::now();
             let (mut opened, stat) = dir.open_file(name)?;
             let before = FileIdentity::from(&stat);
@@ -42,19 +44,21 @@ impl Answerer<'_> {
                 hasher.update(&buffer[..count]);
                 self.check_running()?;
             }
-            if FileIdentity::from(&coast_tree::file_stat(&opened)?) == before {
+            let unchanged = FileIdentity::from(&coast_tree::file_stat(&opened)?) == before;
+            if unchanged || tried == ATTEMPTS {
                 let hash = hasher.finish();
-                file.found(before, hash, observed_at);
+                if unchanged {
+                    file.found(before, hash, observed_at);
+                }
                 self.run.count(|stats| stats.hashed_files += 1);
                 file.answered();
-                self.push(&ToReceiver::Hash { file: id, hash: *hash.as_bytes() })?;
-                return Ok(());
+                return Ok(self.push(&ToReceiver::Hash { file: id, hash: *hash.as_bytes() })?);
             }
         }
-        Err(changing())
     }
 
-    /// Sends a file of any size, from the start again when it changed meanwhile.
+    /// Sends a file of any size, from the start again when it changed meanwhile. One that only grows all the time, as a
+    /// log does, is sent as it was when the last try began.
     pub(super) fn stream(
         &mut self,
         dir: &DirHandle,
@@ -70,26 +74,26 @@ impl Answerer<'_> {
                 return Err(Failure::Stopped);
             }
         };
-        for _ in 0..ATTEMPTS {
+        for tried in 1..=ATTEMPTS {
             let observed_at = Timestamp::now();
-            let (mut opened, stat) = dir.open_file(name)?;
+            let (opened, stat) = dir.open_file(name)?;
             let before = FileIdentity::from(&stat);
+            // What is appended from here on is not part of this try.
+            let mut content = opened.take(before.size);
             let under_way = UnderWay::new(self.run.stop.clone());
             let attempt = file.attempts.fetch_add(1, Ordering::Relaxed);
             let mut chunks = Chunks { id, attempt, sequence: 0, under_way };
             let sent = match &signature {
-                None => self.contents(&mut chunks, &mut opened, before.size),
-                Some(signature) => self.delta(&mut chunks, &mut opened, before.size, signature),
+                None => self.contents(&mut chunks, &mut content)?,
+                Some(signature) => self.delta(&mut chunks, &mut content, signature)?,
             };
-            let (hash, size) = match sent {
-                Ok(sent) => sent,
-                Err(Failure::Gone(Gone::Changing, _)) => continue,
-                Err(failure) => return Err(failure),
-            };
-            if FileIdentity::from(&coast_tree::file_stat(&opened)?) != before {
+            let (hash, size) = sent;
+            let after = FileIdentity::from(&coast_tree::file_stat(content.get_ref())?);
+            if after == before {
+                file.found(before, hash, observed_at);
+            } else if tried < ATTEMPTS || size != before.size || after.size <= before.size {
                 continue;
             }
-            file.found(before, hash, observed_at);
             file.answered();
             let mtime = self.run.options.times.then(|| wire_time(stat.mtime));
             self.chunk(&mut chunks, Piece::End { size, hash: *hash.as_bytes(), mtime })?;
@@ -99,12 +103,7 @@ impl Answerer<'_> {
         Err(changing())
     }
 
-    fn contents(
-        &mut self,
-        chunks: &mut Chunks,
-        file: &mut File,
-        size: u64,
-    ) -> Result<(ContentHash, u64), Failure> {
+    fn contents(&mut self, chunks: &mut Chunks, file: &mut impl Read) -> Result<(ContentHash, u64), Failure> {
         let mut hasher = ContentHasher::new();
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut total = 0;
@@ -114,9 +113,6 @@ impl Answerer<'_> {
                 return Ok((hasher.finish(), total));
             }
             total += count as u64;
-            if total > size {
-                return Err(changing());
-            }
             hasher.update(&buffer[..count]);
             self.chunk(chunks, Piece::Content(&buffer[..count]))?;
             self.hand_over(&chunks.under_way)?;
@@ -128,8 +124,7 @@ impl Answerer<'_> {
     fn delta(
         &mut self,
         chunks: &mut Chunks,
-        file: &mut File,
-        size: u64,
+        file: &mut impl Read,
         signature: &Signature,
     ) -> Result<(ContentHash, u64), Failure> {
         let mut differ = Differ::new(signature);
@@ -144,9 +139,6 @@ impl Answerer<'_> {
                 break;
             }
             total += count as u64;
-            if total > size {
-                return Err(changing());
-            }
             hasher.update(&buffer[..count]);
             differ.push(&buffer[..count], &mut delta).map_err(unencodable)?;
             if delta.len() >= DELTA_CHUNK_BYTES {
@@ -187,7 +179,7 @@ struct Chunks {
     under_way: UnderWay,
 }
 
-fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+fn read_some(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match file.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -197,7 +189,7 @@ fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Reads until the buffer is full or the file ends.
-fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+fn read_full(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match read_some(file, &mut buffer[filled..])? {
