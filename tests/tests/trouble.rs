@@ -183,3 +183,44 @@ fn a_push_into_a_file_is_refused() {
     assert_eq!(fs::read(remote.path("file")).expect("it is still there"), b"a file");
     assert!(outcome.text().contains(Path::new("file").to_str().expect("text")));
 }
+
+/// A slow `coast sync` as root of the tree `new` into a workspace.
+fn slow_sync(remote: &Remote, timeout: &str) -> coast_tests::Program {
+    let mut source = remote.path("new").into_os_string();
+    source.push("/");
+    let words = ["sync", "-rl", "--bwlimit=1000", timeout, "--rsync-path=sudo rsync", "-e"];
+    let sync = remote.sandbox().coast(words).arg(remote.remote_shell());
+    sync.arg(source).arg(remote.target(remote.path("data/p/i")))
+}
+
+#[test]
+fn a_client_that_was_stopped_does_not_keep_the_workspace_locked() {
+    let remote = Remote::start();
+    slow_tree(2).build(remote.path("new"));
+    Tree::new().file("f", "other").build(remote.path("other"));
+    fs::create_dir_all(remote.path("data/p")).expect("the sandbox is ours");
+    let watch = Watch::below(remote.path("data/p"));
+    let stopped = slow_sync(&remote, "--timeout=2").start();
+    watch.until("the transfer to be under way", || staged_bytes(&remote) > 0);
+    stopped.signal(Signal::STOP);
+    remote.push([""; 0], remote.path("other"), remote.path("data/p/i")).run().assert_code(0);
+    stopped.signal(Signal::CONT);
+    assert_ne!(stopped.wait().code(), 0);
+    Snapshot::of(remote.path("data/p/i")).assert_same_content(&Snapshot::of(remote.path("other")));
+}
+
+#[test]
+fn waiting_for_another_run_has_the_limit_that_was_asked_for() {
+    let remote = Remote::start();
+    slow_tree(2).build(remote.path("new"));
+    fs::create_dir_all(remote.path("data/p")).expect("the sandbox is ours");
+    let watch = Watch::below(remote.path("data/p"));
+    let running = slow_sync(&remote, "--timeout=1").start();
+    watch.until("the transfer to be under way", || staged_bytes(&remote) > 0);
+    slow_sync(&remote, "--timeout=1")
+        .run()
+        .assert_code(30)
+        .assert_says("another run works on this workspace");
+    running.signal(Signal::INT);
+    running.wait().assert_code(20);
+}

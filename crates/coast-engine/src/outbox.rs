@@ -19,8 +19,14 @@ use crate::stop::{Stop, Stopped};
 /// side has work early.
 const CONTROL_PACK_BYTES: usize = 48 << 10;
 
-/// How long the writer may be idle before it says that this side is alive.
-const ALIVE_AFTER: Duration = Duration::from_secs(5);
+/// How long the writer may be idle before it says that this side is alive: below the shortest `--timeout`, one second.
+const ALIVE_AFTER: Duration = Duration::from_millis(500);
+
+/// The most that is written at once, in bytes.
+const MAX_SLICE_BYTES: usize = 64 << 10;
+
+/// Writes per second under a limit, at least: a low one must not make one long pause of a large slice.
+const SLICES_PER_SECOND: u64 = 8;
 
 enum Outgoing {
     Frame(Vec<u8>),
@@ -175,6 +181,12 @@ impl Pace {
         Self { bytes_per_second, started: Instant::now(), written: 0 }
     }
 
+    /// How much to write at once.
+    fn slice_bytes(&self) -> usize {
+        let limit = self.bytes_per_second.map_or(u64::MAX, |limit| limit / SLICES_PER_SECOND);
+        usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, MAX_SLICE_BYTES)
+    }
+
     /// Waits until `bytes` more may be written, or the run is stopped.
     fn wait(&mut self, bytes: usize, stop: &Stop) {
         let Some(limit) = self.bytes_per_second else { return };
@@ -197,8 +209,7 @@ impl Outgoings {
         progress: &Progress,
     ) -> Result<(), WireError> {
         let write = |stream: &mut W, bytes: &[u8], pace: &mut Pace| -> Result<(), WireError> {
-            // A slice at a time, so that a low limit does not make one long pause of a large frame.
-            for slice in bytes.chunks(64 << 10) {
+            for slice in bytes.chunks(pace.slice_bytes()) {
                 pace.wait(slice.len(), &outbox.stop);
                 stream.write_all(slice)?;
                 add(&progress.wire_sent_bytes, slice.len() as u64);

@@ -2,14 +2,18 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use coast_engine::{DestinationIs, ReceiverConfig};
+
+use crate::input::PATIENCE;
 
 /// What the helper is told to do.
 #[derive(Debug)]
 pub(crate) enum Command {
     Version,
-    Receive(Box<ReceiverConfig>),
+    /// Receive a tree, from a peer that may be silent for so long.
+    Receive(Box<ReceiverConfig>, Duration),
     /// Tell what there is where a workspace is or shall be.
     Probe(PathBuf),
     /// Remove a workspace.
@@ -26,7 +30,7 @@ pub(crate) fn is_call(words: &[OsString]) -> bool {
     }
 }
 
-const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] \
+const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] [--timeout=SECONDS] \
                      [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, coast-helper probe --root PATH, coast-helper remove --root PATH, \
                      or coast-helper --version";
 
@@ -34,7 +38,7 @@ const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [-
 pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command, String> {
     match words.next().as_ref().and_then(|word| word.to_str()) {
         Some("--version") => Ok(Command::Version),
-        Some("receive") => receive(words).map(|config| Command::Receive(Box::new(config))),
+        Some("receive") => receive(words),
         Some("probe") => root_only(words).map(Command::Probe),
         Some("remove") => root_only(words).map(Command::Remove),
         Some(other) => Err(format!("there is no command {other:?}; {USAGE}")),
@@ -42,8 +46,9 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
     }
 }
 
-fn receive(mut words: impl Iterator<Item = OsString>) -> Result<ReceiverConfig, String> {
+fn receive(mut words: impl Iterator<Item = OsString>) -> Result<Command, String> {
     let mut root = None;
+    let mut patience = PATIENCE;
     let mut config = ReceiverConfig::new(PathBuf::new());
     while let Some(word) = words.next() {
         match word.to_str() {
@@ -58,11 +63,15 @@ fn receive(mut words: impl Iterator<Item = OsString>) -> Result<ReceiverConfig, 
                 config.destination_is = DestinationIs::FileOrDirectory
             }
             Some("--root") => root = Some(path(&mut words)?),
-            _ => return Err(no_option(&word)),
+            Some(other) => match other.strip_prefix("--timeout=").map(str::parse) {
+                Some(Ok(seconds @ 1..)) => patience = Duration::from_secs(seconds),
+                _ => return Err(no_option(&word)),
+            },
+            None => return Err(no_option(&word)),
         }
     }
     config.destination = root.ok_or_else(no_root)?;
-    Ok(config)
+    Ok(Command::Receive(Box::new(config), patience))
 }
 
 fn root_only(mut words: impl Iterator<Item = OsString>) -> Result<PathBuf, String> {
@@ -100,10 +109,12 @@ mod tests {
     fn receive_needs_a_root_and_knows_its_options() {
         let words =
             ["receive", "--make-parents", "--destination-is=file-or-directory", "--root", "/data/x y"];
-        let Ok(Command::Receive(config)) = parse_words(&words) else { panic!("not parsed") };
+        let Ok(Command::Receive(config, PATIENCE)) = parse_words(&words) else { panic!("not parsed") };
         assert_eq!(config.destination, PathBuf::from("/data/x y"));
         assert!(config.make_parents && !config.dry_run && !config.some_paths);
         assert_eq!(config.destination_is, DestinationIs::FileOrDirectory);
+        let impatient = parse_words(&["receive", "--timeout=7", "--root", "/"]);
+        assert!(matches!(impatient, Ok(Command::Receive(_, patience)) if patience.as_secs() == 7));
     }
 
     #[test]
@@ -121,6 +132,7 @@ mod tests {
             (&["receive"][..], "--root is missing"),
             (&["receive", "--root"], "--root needs a path"),
             (&["receive", "--rot", "/"], "--rot"),
+            (&["receive", "--timeout=0", "--root", "/"], "--timeout=0"),
             (&["probe", "--dry-run", "--root", "/data"], "--dry-run"),
             (&["probe"], "--root is missing"),
             (&["remove", "--root"], "--root needs a path"),

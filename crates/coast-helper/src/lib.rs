@@ -11,6 +11,7 @@
 
 mod arguments;
 mod confine;
+mod input;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,6 +20,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use coast_engine::{
     Cancel, DoomedWorkspace, EngineError, ProbedDirectory, Receiver, VoidMonitor, decline, refuse, say,
@@ -26,6 +28,7 @@ use coast_engine::{
 use coast_wire::{Answer, GREETING, PROTOCOL_VERSION, Removal};
 
 use arguments::Command;
+use input::Input;
 
 /// The exit code of a helper that was called wrongly: not 1, see above.
 const USAGE: u8 = 64;
@@ -44,7 +47,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             let text = format!("coast-helper {} (protocol {PROTOCOL_VERSION})\n", env!("CARGO_PKG_VERSION"));
             exit_after(io::stdout().write_all(text.as_bytes()))
         }
-        Command::Receive(config) => receive(*config),
+        Command::Receive(config, patience) => receive(*config, patience),
         Command::Probe(path) => answering(|_, output| probe(&path, output)),
         Command::Remove(path) => answering(|input, output| remove(&path, input, output)),
     }
@@ -56,7 +59,7 @@ pub fn is_call(arguments: &[OsString]) -> bool {
     arguments::is_call(arguments)
 }
 
-fn receive(mut config: coast_engine::ReceiverConfig) -> ExitCode {
+fn receive(mut config: coast_engine::ReceiverConfig, patience: Duration) -> ExitCode {
     coast_tree::raise_descriptor_limit();
     // Modes are set as they shall be when things are made; the user's umask is applied by the engine's rules.
     config.umask = rustix::process::umask(rustix::fs::Mode::empty()).as_raw_mode() & 0o777;
@@ -76,7 +79,7 @@ fn receive(mut config: coast_engine::ReceiverConfig) -> ExitCode {
         }
     };
     let confined = confine::to(&receiver.directories(), None);
-    match receiver.run(input, output, confined, &VoidMonitor, &Cancel::new()) {
+    match receiver.run(Input::new(input, patience), output, confined, &VoidMonitor, &Cancel::new()) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => exit_code(&error),
     }

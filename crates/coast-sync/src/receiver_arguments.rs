@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use coast_engine::{DestinationIs, ReceiverConfig};
 
@@ -13,6 +14,8 @@ pub(crate) struct ReceiverArguments {
     pub(crate) dry_run: bool,
     pub(crate) some_paths: bool,
     pub(crate) destination_is: DestinationIs,
+    /// How long it waits for a peer that says nothing; it has a limit of its own.
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl ReceiverArguments {
@@ -32,6 +35,9 @@ impl ReceiverArguments {
         }
         if self.some_paths {
             words.push("--some-paths".into());
+        }
+        if let Some(timeout) = self.timeout {
+            words.push(format!("--timeout={}", timeout.as_secs().max(1)).into());
         }
         words.push(format!("--destination-is={shape}").into());
         words.extend(root_words(&self.root));
@@ -68,12 +74,14 @@ mod tests {
             dry_run: true,
             some_paths: true,
             destination_is: DestinationIs::Directory,
+            timeout: Some(Duration::from_secs(7)),
         };
         let expected = [
             "receive",
             "--make-parents",
             "--dry-run",
             "--some-paths",
+            "--timeout=7",
             "--destination-is=directory",
             "--root",
             "/data/x y",
@@ -86,6 +94,7 @@ mod tests {
             dry_run: false,
             some_paths: false,
             destination_is: DestinationIs::FileOrDirectory,
+            timeout: None,
         };
         let expected = ["receive", "--destination-is=file-or-directory", "--root", "."];
         assert_eq!(home.to_words(), expected.map(OsString::from));

@@ -230,6 +230,7 @@ impl SyncRequest {
             dry_run: sender.options.dry_run,
             some_paths: sender.some_paths,
             destination_is,
+            timeout: self.timeout,
         };
         // As in rsync, a destination is made for nothing only if a slash says that it is a directory.
         let named_directory = self.destination.path().as_os_str().as_encoded_bytes().ends_with(b"/");

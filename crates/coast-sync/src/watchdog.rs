@@ -1,6 +1,6 @@
 //! Ends a run in which nothing moves any more: `--timeout`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use coast_wire::{Event, Ready};
 pub(crate) struct Watched<'a> {
     inner: &'a dyn Monitor,
     progress: OnceLock<Arc<Progress>>,
+    ready: AtomicBool,
     expired: AtomicBool,
 }
 
@@ -27,13 +28,19 @@ impl Monitor for Watched<'_> {
     }
 
     fn ready(&self, ready: &Ready) {
+        self.ready.store(true, Ordering::Release);
         self.inner.ready(ready);
     }
 }
 
 impl<'a> Watched<'a> {
     pub(crate) fn new(inner: &'a dyn Monitor) -> Self {
-        Self { inner, progress: OnceLock::new(), expired: AtomicBool::new(false) }
+        Self {
+            inner,
+            progress: OnceLock::new(),
+            ready: AtomicBool::new(false),
+            expired: AtomicBool::new(false),
+        }
     }
 
     /// Whether [`Watched::watch`] ended the run.
@@ -45,9 +52,9 @@ impl<'a> Watched<'a> {
     pub(crate) fn watch(&self, limit: Duration, done: &Receiver<()>, cancel: &Cancel) {
         // Often enough to be late by no more than a tenth.
         let step = (limit / 10).clamp(Duration::from_millis(10), Duration::from_secs(1));
-        let mut last = (0, Instant::now());
+        let mut last = (Moved::Nothing, Instant::now());
         while done.recv_timeout(step) == Err(RecvTimeoutError::Timeout) {
-            let moved = self.progress.get().map_or(0, |progress| moved_bytes(progress));
+            let moved = self.moved();
             if moved != last.0 {
                 last = (moved, Instant::now());
             } else if last.1.elapsed() >= limit {
@@ -57,12 +64,26 @@ impl<'a> Watched<'a> {
             }
         }
     }
+
+    fn moved(&self) -> Moved {
+        let Some(progress) = self.progress.get() else { return Moved::Nothing };
+        if !self.ready.load(Ordering::Acquire) {
+            return Moved::Connected;
+        }
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Moved::Bytes(read(&progress.wire_sent_bytes).wrapping_add(read(&progress.wire_received_bytes)))
+    }
 }
 
-/// Bytes of the stream in both directions; a peer that is alive sends something even when it has nothing to say.
-fn moved_bytes(progress: &Progress) -> u64 {
-    let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    read(&progress.wire_sent_bytes).wrapping_add(read(&progress.wire_received_bytes))
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    Nothing,
+    /// The receiver is not ready. It may wait for another run into the same workspace, and that it is alive meanwhile is
+    /// no movement.
+    Connected,
+    /// Bytes of the stream in both directions; a peer that is alive sends something even when it has nothing to say.
+    Bytes(u64),
 }
 
 #[cfg(test)]
@@ -84,6 +105,25 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_that_waits_for_another_run_is_given_up_although_it_is_alive() {
+        let watched = Watched::new(&VoidMonitor);
+        let progress: Arc<Progress> = Arc::default();
+        watched.started(&progress);
+        let cancel = Cancel::new();
+        let (running, done) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let (watched, cancel) = (&watched, &cancel);
+            let watching = scope.spawn(move || watched.watch(Duration::from_millis(30), &done, cancel));
+            while !watching.is_finished() {
+                progress.wire_received_bytes.fetch_add(1, Ordering::Relaxed);
+                std::thread::yield_now();
+            }
+        });
+        drop(running);
+        assert!(watched.expired());
+    }
+
+    #[test]
     fn a_run_that_ends_in_time_is_left_alone() {
         let watched = Watched::new(&VoidMonitor);
         let cancel = Cancel::new();
@@ -98,6 +138,7 @@ mod tests {
         let watched = Watched::new(&VoidMonitor);
         let progress: Arc<Progress> = Arc::default();
         watched.started(&progress);
+        watched.ready(&Ready { uid: 0, confined: false });
         let cancel = Cancel::new();
         let (running, done) = mpsc::channel::<()>();
         let limit = Duration::from_millis(200);

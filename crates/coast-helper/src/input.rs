@@ -1,0 +1,75 @@
+//! Standard input, and an end to waiting for a peer that says nothing any more.
+//!
+//! A sender with nothing to send says twice a second that it is alive. One that was stopped, or whose machine sleeps,
+//! says nothing and closes nothing either, and as long as its helper waits for it the workspace is locked for everybody.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// How long a peer may say nothing, unless it asked for another time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The time that a run has to clean up after its peer was given up. What is written to such a peer may block for ever.
+const CLEANING_UP: Duration = Duration::from_secs(10);
+
+/// rsync's exit code for a timeout.
+const TIMED_OUT: i32 = 30;
+
+/// Reads what the peer says, and fails when it has said nothing for too long. The process ends soon after that.
+pub(crate) struct Input {
+    file: File,
+    patience: Duration,
+    given_up: fn(),
+}
+
+impl Input {
+    pub(crate) fn new(file: File, patience: Duration) -> Self {
+        let given_up = || {
+            thread::spawn(|| {
+                thread::sleep(CLEANING_UP);
+                process::exit(TIMED_OUT);
+            });
+        };
+        Self { file, patience, given_up }
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let limit = Timespec::try_from(self.patience).map_err(io::Error::other)?;
+        let mut polled = [PollFd::new(&self.file, PollFlags::IN)];
+        // A signal begins the wait anew; none is expected.
+        if rustix::io::retry_on_intr(|| poll(&mut polled, Some(&limit)))? == 0 {
+            (self.given_up)();
+            let text = format!("nothing was heard for {} s", self.patience.as_secs_f32());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        self.file.read(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_read_then_silence_is_an_error_and_the_end_is_none() {
+        let (reader, writer) = io::pipe().unwrap();
+        let (file, mut writer) = (File::from(OwnedFd::from(reader)), File::from(OwnedFd::from(writer)));
+        let mut input = Input { file, patience: Duration::from_millis(10), given_up: || {} };
+        writer.write_all(b"abc").unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(input.read(&mut buffer).unwrap(), 3);
+        assert_eq!(input.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(writer);
+        assert_eq!(input.read(&mut buffer).unwrap(), 0);
+    }
+}
