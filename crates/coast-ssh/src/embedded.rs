@@ -1,9 +1,7 @@
 //! An SSH server inside this process, for demonstrations and tests: it listens on 127.0.0.1, has keys made for the
 //! moment, lets in whoever holds one of the given keys, and runs what is asked for by a shell as a child process.
 
-use crate::park::block_on;
-use crate::pipe::{Lost, PipeReader, PipeWriter, Shared, Stream, pump};
-use crate::transport::{Meter, Transport};
+use crate::link::{Lost, Meter, PipeReader, PipeWriter, Shared, Stream, Transport, block_on, pump};
 use russh::keys::{Algorithm, EcdsaCurve, PrivateKey, PublicKey, ssh_key::LineEnding};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, VerifiedPublicKey};
 use russh::{

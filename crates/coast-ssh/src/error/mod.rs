@@ -1,8 +1,12 @@
 //! Everything that can go wrong between a host name and a running helper, one variant per cause that a user would act
 //! on differently. Each message says what was being done, to which host or path, and what the other side answered.
 
-use crate::deploy::DeployAttempt;
-use crate::identity::KeyAttempt;
+mod deploy_attempt;
+mod key_attempt;
+
+pub use self::deploy_attempt::{DeployAttempt, DeployFailure};
+pub use self::key_attempt::{KeyAttempt, KeyOutcome, KeySource};
+
 use std::fmt;
 use std::io;
 use std::path::PathBuf;

@@ -2,8 +2,9 @@
 //! connection's thread takes every message as it comes; readers and writers are plain threads.
 
 use crate::error::SshError;
-use crate::park::block_on;
-use crate::transport::Meter;
+use crate::link::lost::Lost;
+use crate::link::park::block_on;
+use crate::link::transport::Meter;
 use bytes::{Buf, Bytes, BytesMut};
 use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use std::collections::VecDeque;
@@ -49,44 +50,6 @@ impl fmt::Display for ExitStatus {
             ExitStatus::Signal(signal) => write!(f, "killed by SIG{signal}"),
             ExitStatus::Unknown => f.write_str("ended without a status"),
         }
-    }
-}
-
-/// Tells everyone on a connection that it is gone, and why. The first reason stays.
-#[derive(Debug, Clone)]
-pub(crate) struct Lost {
-    host: Arc<str>,
-    reason: watch::Sender<Option<Arc<str>>>,
-}
-
-impl Lost {
-    pub(crate) fn new(host: &str) -> Lost {
-        Lost { host: host.into(), reason: watch::Sender::new(None) }
-    }
-
-    pub(crate) fn set(&self, reason: &str) {
-        self.reason.send_if_modified(|current| {
-            let first = current.is_none();
-            if first {
-                *current = Some(reason.into());
-            }
-            first
-        });
-    }
-
-    pub(crate) fn reason(&self) -> Option<Arc<str>> {
-        self.reason.borrow().clone()
-    }
-
-    pub(crate) fn error(&self) -> SshError {
-        let reason = self.reason().unwrap_or_else(|| "it was closed".into());
-        SshError::ConnectionLost { host: self.host.to_string(), reason: reason.to_string() }
-    }
-
-    /// Completes when the connection is gone.
-    pub(crate) async fn wait(&self) {
-        // The sender lives in `self`, so waiting cannot fail.
-        drop(self.reason.subscribe().wait_for(Option::is_some).await);
     }
 }
 

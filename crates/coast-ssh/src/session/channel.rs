@@ -1,8 +1,8 @@
 //! A remote command and its three streams, as the users of this crate see them.
 
-use crate::connection::Connection;
 use crate::error::SshError;
-use crate::pipe::{ExitStatus, PipeReader, PipeWriter, Shared, Stream, pump};
+use crate::link::{ExitStatus, PipeReader, PipeWriter, Shared, Stream, pump};
+use crate::session::connection::Connection;
 use russh::{ChannelWriteHalf, client};
 use std::io::{self, Read, Write};
 use std::sync::Arc;

@@ -1,14 +1,9 @@
 //! One authenticated connection and the thread it lives on: a single-threaded runtime that does the reading, writing
 //! and ciphering, and watches whether the peer is still there.
 
-use crate::config::HostSettings;
 use crate::error::SshError;
-use crate::handshake::Client;
-use crate::park::block_on;
-use crate::peer::Peer;
-use crate::pipe::Lost;
-use crate::prompt::{Prompt, PromptCall, Prompts};
-use crate::transport::Meter;
+use crate::link::{Lost, Meter, block_on};
+use crate::login::{Client, Established, Peer, Prompt, PromptCall, Prompts};
 use russh::client::{self, Handle};
 use std::future::Future;
 use std::io;
@@ -20,23 +15,6 @@ use tokio::sync::oneshot;
 
 /// How long a connection that is no longer wanted may take to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// A chain of connections as the handshake leaves it: the last one leads to the destination, each other carries the
-/// next one.
-pub(crate) struct Established {
-    pub(crate) carriers: Vec<Hop>,
-    pub(crate) last: Hop,
-}
-
-/// One connection of the chain.
-pub(crate) struct Hop {
-    pub(crate) handle: Handle<Client>,
-    pub(crate) meter: Arc<Meter>,
-    pub(crate) lost: Lost,
-    pub(crate) host: String,
-    pub(crate) settings: HostSettings,
-    pub(crate) peer: Peer,
-}
 
 /// An authenticated connection. It ends when this is dropped.
 pub(crate) struct Connection {

@@ -2,9 +2,9 @@
 //! Patterns are matched by `ssh2-config`; the blocks are walked here, because that crate takes the lines below a
 //! `Match` for lines of the `Host` before it.
 
-use crate::config::Merged;
+use crate::config::merged::{Assignment, Merged};
+use crate::config::options::{Environment, Target};
 use crate::error::SshError;
-use crate::options::{Environment, Target};
 use ssh2_config::{DefaultAlgorithms, Host, HostClause, HostParams};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,23 +13,6 @@ use std::path::{Path, PathBuf};
 const MAX_DEPTH: usize = 16;
 /// The most a configuration file may hold, in bytes.
 const MAX_FILE_LEN: u64 = 4 << 20;
-
-/// One `Keyword value` line that applies to the host in question.
-pub(crate) struct Assignment<'a> {
-    /// In lower case.
-    pub(crate) keyword: String,
-    /// The rest of the line, its quotes still on.
-    pub(crate) value: &'a str,
-    file: &'a Path,
-    line: usize,
-}
-
-impl Assignment<'_> {
-    /// `path:line`, for messages.
-    pub(crate) fn place(&self) -> String {
-        format!("{}:{}", self.file.display(), self.line)
-    }
-}
 
 /// Reads configuration files for one host.
 pub(crate) struct ConfigReader<'a> {

@@ -1,16 +1,14 @@
 //! From a target to an authenticated connection: the way through the jump hosts, the TCP connection, the handshake and
 //! the login, each with its own kind of failure and all within the connect timeout.
 
-use crate::auth::authenticate;
-use crate::config::{AddressFamily, HostSettings, Role, resolve};
-use crate::connection::{Established, Hop};
+use crate::config::{AddressFamily, ConnectOptions, HostSettings, Role, Target, resolve};
 use crate::error::{SshError, Stage};
-use crate::handshake::{Client, ClientError, HostVerifier, described, preferred};
-use crate::options::{ConnectOptions, Target};
-use crate::peer::{HostKey, Peer};
-use crate::pipe::Lost;
-use crate::prompt::{Clock, Prompts};
-use crate::transport::{Meter, Transport};
+use crate::link::{Lost, Meter, Transport};
+use crate::login::auth::authenticate;
+use crate::login::established::{Established, Hop};
+use crate::login::handshake::{Client, ClientError, HostVerifier, described, preferred};
+use crate::login::peer::{HostKey, Peer};
+use crate::login::prompt::{Clock, Prompts};
 use russh::client::{self, Handle};
 use std::future::Future;
 use std::io;
@@ -337,7 +335,7 @@ fn label(host: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Environment;
+    use crate::config::Environment;
 
     fn route(config: &str, target: &str) -> Result<Vec<String>, SshError> {
         let home = tempfile::tempdir().unwrap();

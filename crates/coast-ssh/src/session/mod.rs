@@ -1,14 +1,16 @@
 //! A connection to one host, as the users of this crate see it.
 
-use crate::channel::Channel;
-use crate::closer::Closer;
-use crate::connection::Connection;
-use crate::dial::establish;
+mod channel;
+mod closer;
+mod connection;
+
+pub use self::channel::{Channel, ChannelReader, ChannelStatus, ChannelWriter};
+pub use self::closer::Closer;
+
+use crate::config::{ConnectOptions, Target};
 use crate::error::SshError;
-use crate::helper::{HelperProcess, HelperSpec};
-use crate::options::{ConnectOptions, Target};
-use crate::peer::Peer;
-use crate::prompt::Prompt;
+use crate::login::{Peer, Prompt, establish};
+use crate::session::connection::Connection;
 use std::sync::Arc;
 
 /// An authenticated connection to a host. Commands run on it side by side; it ends when it and everything that was
@@ -48,11 +50,6 @@ impl Session {
     /// What ends this connection from another thread.
     pub fn closer(&self) -> Closer {
         Closer::of(self.connection.lost())
-    }
-
-    /// Starts the helper, having put it on the host if it was not there, and waits for its greeting.
-    pub fn start_helper(&self, spec: &HelperSpec) -> Result<HelperProcess, SshError> {
-        HelperProcess::start(self, spec)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The helper's greeting, and what may come before it: the talk of a login script, and the words of the start script.
 
-use crate::channel::ChannelReader;
 use crate::error::SudoRefusal;
+use crate::session::ChannelReader;
 use std::io;
 use std::time::Instant;
 
