@@ -1,7 +1,7 @@
 //! Putting the helper on the remote host: the upload, and what the host says of each directory that it was to go into.
 
 use crate::error::{DeployAttempt, DeployFailure, SshError};
-use crate::helper::script::{UPLOAD, script_line};
+use crate::helper::script::{OWN, UPLOAD, script_line};
 use crate::helper::spec::HelperProgram;
 use crate::session::Session;
 use std::io::{Read, Write};
@@ -51,7 +51,7 @@ fn upload_once(
     let size = bytes.len().to_string();
     let mut args: Vec<&[u8]> = vec![program.name.as_bytes(), size.as_bytes()];
     args.extend(directories.iter().map(|directory| directory.as_bytes()));
-    let (reader, mut writer, status) = session.exec(&script_line(UPLOAD, &args))?.split();
+    let (reader, mut writer, status) = session.exec(&script_line(&[OWN, UPLOAD], &args))?.split();
     // The script may end without reading when no directory will do; it then says why.
     drop(writer.write_all(bytes).and_then(|()| writer.finish()));
     let mut output = Vec::new();

@@ -4,7 +4,7 @@
 use crate::error::{SshError, SudoRefusal};
 use crate::helper::deploy::upload;
 use crate::helper::greeting::{Greeting, Preamble};
-use crate::helper::script::{RUN, START, START_PATH, script_line};
+use crate::helper::script::{OWN, RUN, START, START_PATH, script_line};
 use crate::helper::spec::{HelperProgram, HelperSpec, Sudo};
 use crate::link::ExitStatus;
 use crate::session::{Channel, ChannelReader, ChannelStatus, ChannelWriter, Session};
@@ -125,19 +125,19 @@ impl<'a> Starting<'a> {
         let names = names.join(",");
         let directories = self.spec.directories.join(" ");
         let mut args: Vec<&[u8]> = vec![mode];
-        let script = match &self.spec.path {
+        let script: &[&str] = match &self.spec.path {
             Some(path) => {
                 args.push(path);
-                START_PATH
+                &[RUN, START_PATH]
             }
             None => {
                 args.push(names.as_bytes());
                 args.push(directories.as_bytes());
-                START
+                &[OWN, RUN, START]
             }
         };
         args.extend(self.spec.args.iter().map(Vec::as_slice));
-        script_line(&format!("{RUN} {script}"), &args)
+        script_line(script, &args)
     }
 
     /// The script ended, and there was no greeting: what it said before tells why.
