@@ -421,7 +421,7 @@ fn a_host_that_stops_after_its_banner_times_out_in_the_key_exchange() {
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(b"SSH-2.0-stuck\r\n").unwrap();
         // Until the client has gone.
-        drop(std::io::copy(&mut stream, &mut std::io::sink()));
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let mut options = options(home.path(), Path::new("k"), &[]);
     options.connect_timeout = Some(Duration::from_millis(500));
@@ -442,7 +442,7 @@ fn answered_with(answer: &'static [u8]) -> SshError {
         stream.read_exact(&mut hello).unwrap();
         stream.write_all(answer).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
-        drop(std::io::copy(&mut stream, &mut std::io::sink()));
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let error = connect_error(&target(port), &options(home.path(), Path::new("k"), &[]), &Script::default());
     server.join().unwrap();

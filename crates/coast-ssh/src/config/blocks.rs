@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// How deep files may include each other, as in OpenSSH.
 const MAX_DEPTH: usize = 16;
 /// The most a configuration file may hold, in bytes.
-const MAX_FILE_LEN: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// Reads configuration files for one host.
 pub(crate) struct ConfigReader<'a> {
@@ -229,8 +229,8 @@ fn read(path: &Path) -> io::Result<String> {
     use std::io::Read;
     let file = std::fs::File::open(path)?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE_LEN + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_LEN {
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "too large for a configuration file"));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())

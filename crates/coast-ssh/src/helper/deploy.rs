@@ -7,7 +7,7 @@ use crate::session::Session;
 use std::io::{Read, Write};
 
 /// The most that is read of what the upload script reports, in bytes.
-const MAX_REPORT_LEN: u64 = 64 << 10;
+const MAX_REPORT_BYTES: u64 = 64 << 10;
 
 /// Uploads `program` into the first of `directories` that will do.
 pub(crate) fn upload(
@@ -53,9 +53,9 @@ fn upload_once(
     args.extend(directories.iter().map(|directory| directory.as_bytes()));
     let (reader, mut writer, status) = session.exec(&script_line(&[OWN, UPLOAD], &args))?.split();
     // The script may end without reading when no directory will do; it then says why.
-    drop(writer.write_all(bytes).and_then(|()| writer.finish()));
+    let _ = writer.write_all(bytes).and_then(|()| writer.finish());
     let mut output = Vec::new();
-    reader.take(MAX_REPORT_LEN).read_to_end(&mut output).map_err(|_| status.lost())?;
+    reader.take(MAX_REPORT_BYTES).read_to_end(&mut output).map_err(|_| status.lost())?;
     let exit = status.wait()?;
     let mut outcome = Outcome { stored: false, failures: Vec::new() };
     for line in String::from_utf8_lossy(&output).lines() {

@@ -38,6 +38,6 @@ impl Lost {
     /// Completes when the connection is gone.
     pub(crate) async fn wait(&self) {
         // The sender lives in `self`, so waiting cannot fail.
-        drop(self.reason.subscribe().wait_for(Option::is_some).await);
+        let _ = self.reason.subscribe().wait_for(Option::is_some).await;
     }
 }

@@ -133,7 +133,7 @@ impl Login<'_> {
             let mut agent = Agent::connect_uds(socket).await?;
             if let Some(binding) = self.handle.agent_session_binding() {
                 // Wanted only by keys that are restricted to certain hosts; other agents than OpenSSH's refuse it.
-                drop(agent.bind_session(binding, false).await);
+                let _ = agent.bind_session(binding, false).await;
             }
             let identities = agent.request_identities().await?;
             Ok::<_, russh::keys::Error>((agent, identities))

@@ -25,9 +25,9 @@ const MAX_HOPS: usize = 8;
 /// How long one address of a host is waited for before the next is tried beside it (RFC 8305 suggests 250 ms).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// What may be under way on a channel towards us, in bytes.
-const WINDOW_LEN: u32 = 8 << 20;
+const WINDOW_BYTES: u32 = 8 << 20;
 /// The largest piece of data we take in one packet, in bytes: as much as the SSH library allows.
-const PACKET_LEN: u32 = 65_535;
+const PACKET_BYTES: u32 = 65_535;
 
 /// Connects to `target` and logs in, through all the hosts on the way.
 pub(crate) async fn establish(
@@ -254,7 +254,7 @@ async fn dial_address(address: SocketAddr, bind: Option<std::net::IpAddr>) -> io
     }
     let stream = socket.connect(address).await?;
     // Without it the last piece of every burst waits for an acknowledgement. Failing to set it costs time only.
-    drop(stream.set_nodelay(true));
+    let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
@@ -298,8 +298,8 @@ where
     let verifier = HostVerifier::new(settings, prompts);
     let config = client::Config {
         preferred: preferred(&verifier.algorithms()),
-        window_size: WINDOW_LEN,
-        maximum_packet_size: PACKET_LEN,
+        window_size: WINDOW_BYTES,
+        maximum_packet_size: PACKET_BYTES,
         nodelay: true,
         ..client::Config::default()
     };

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The most a key file may hold, in bytes.
-const MAX_KEY_LEN: u64 = 1 << 20;
+const MAX_KEY_BYTES: u64 = 1 << 20;
 
 /// The key that let us in, by where its private part is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,8 +115,8 @@ pub(crate) fn unlock(text: &str, passphrase: &str) -> Option<PrivateKey> {
 
 fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
-    let read = File::open(path)?.take(MAX_KEY_LEN).read_to_string(&mut text)?;
-    if read as u64 == MAX_KEY_LEN {
+    let read = File::open(path)?.take(MAX_KEY_BYTES).read_to_string(&mut text)?;
+    if read as u64 == MAX_KEY_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "too large for a key"));
     }
     Ok(text)

@@ -50,7 +50,7 @@ impl Channel {
     pub fn output(self) -> Result<(Vec<u8>, ExitStatus), SshError> {
         let (mut reader, mut writer, status) = self.split();
         // A command that has already ended says so by its status.
-        drop(writer.finish());
+        let _ = writer.finish();
         let mut output = Vec::new();
         if reader.read_to_end(&mut output).is_err() {
             return Err(status.lost());
@@ -151,7 +151,7 @@ impl Drop for Lease {
         let half = Arc::clone(&self.half);
         self.connection.runtime().spawn(async move {
             // Fails only when the connection is gone, and the channel with it.
-            drop(half.close().await);
+            let _ = half.close().await;
         });
     }
 }

@@ -45,10 +45,14 @@ impl Connection {
                 runtime.block_on(async {
                     let established = establish(Prompts::new(calls.clone())).await;
                     // An error means that nobody waits for calls any more.
-                    drop(calls.send(PromptCall::End));
+                    let _ = calls.send(PromptCall::End);
                     let chain = match established.map(Chain::watch) {
                         Ok(chain) => chain,
-                        Err(error) => return drop(done.send(Err(error))),
+                        Err(error) => {
+                            // As above: nobody waits any more.
+                            let _ = done.send(Err(error));
+                            return;
+                        }
                     };
                     if done.send(Ok(chain.ends())).is_ok() {
                         tokio::select! {
@@ -129,7 +133,7 @@ impl Drop for Connection {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported by the panic hook; there is nothing left to clean up.
-            drop(thread.join());
+            let _ = thread.join();
         }
     }
 }
@@ -189,7 +193,7 @@ impl Chain {
             }
         };
         // Out of time is out of time: the connection ends with its thread.
-        drop(tokio::time::timeout(FAREWELL, farewell).await);
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
 }
 
@@ -217,6 +221,6 @@ async fn keep_alive(ends: Ends, interval: Duration, count: u32) {
         }
         unanswered += 1;
         // Where the queue is full there is a send under way, which the pulse will tell about.
-        drop(tokio::time::timeout(interval / 2, handle.send_keepalive(true)).await);
+        let _ = tokio::time::timeout(interval / 2, handle.send_keepalive(true)).await;
     }
 }
