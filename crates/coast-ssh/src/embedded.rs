@@ -393,6 +393,7 @@ impl Streams {
         // Not waited for: a command may end without reading its input to the end.
         thread::spawn(move || {
             if let Some(mut stdin) = stdin {
+                // Fails when the command reads no more, which is the command's to decide.
                 let _ = io::copy(&mut BufReader::with_capacity(OUTPUT_BYTES, &mut input), &mut stdin);
             }
         });

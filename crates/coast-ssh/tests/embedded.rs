@@ -369,6 +369,7 @@ fn a_wrong_key_is_named_with_what_became_of_it() {
         "{outcomes:?}"
     );
     assert!(text.contains("/absent: no such file") && text.contains("SHA256:"), "{text}");
+    assert!(text.contains("as me: the server accepts none") && text.contains("authorized_keys"), "{text}");
 }
 
 #[test]
@@ -377,7 +378,7 @@ fn without_any_key_the_error_says_so() {
     let mut options = fixture.options(&[]);
     options.identities.clear();
     let error = connect_error(&fixture.target(), &options, &Script::default());
-    assert!(error.to_string().contains("there was no key to try"), "{error}");
+    assert!(error.to_string().contains("as me: there was no key to try; name one"), "{error}");
 }
 
 #[test]

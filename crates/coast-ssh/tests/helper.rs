@@ -189,7 +189,10 @@ fn the_platform_chooses_the_helper() {
 #[test]
 fn a_helper_of_another_version_is_refused_in_one_sentence() {
     let error = Host::new().start_error(&helper_script("v", "echo coast-helper 7"));
-    assert!(error.to_string().contains("speaks protocol version 7, this program speaks 1"), "{error}");
+    assert!(
+        error.to_string().contains("speaks protocol version 7, this program speaks 1; both must"),
+        "{error}"
+    );
     assert_eq!(error.to_string().lines().count(), 1);
 }
 

@@ -1,8 +1,8 @@
-//! The shell scripts that run on the host: one starts the helper, one takes it in. A helper that is started as root must
-//! come from a place that only its user can write.
+//! The shell scripts that run on the host: one starts the helper, one takes it in. A helper that is started as root
+//! must come from a place that only its user can write.
 //!
-//! Each is one line without single quotes, backslashes or exclamation marks before letters, so that it survives any login
-//! shell between single quotes.
+//! Each is one line without single quotes, backslashes or exclamation marks, so that it survives any login shell
+//! between single quotes.
 
 use crate::helper::quote::quote;
 

@@ -47,6 +47,10 @@ impl Channel {
     }
 
     /// Sends the end of standard input, reads all of standard output and waits for the end of the command.
+    ///
+    /// # Errors
+    /// When the server would not run the command, or the connection is lost. A command that fails is no error: see the
+    /// status.
     pub fn output(self) -> Result<(Vec<u8>, ExitStatus), SshError> {
         let (mut reader, mut writer, status) = self.split();
         // A command that has already ended says so by its status.
@@ -92,6 +96,10 @@ pub struct ChannelWriter {
 
 impl ChannelWriter {
     /// Sends what was written and the end of the stream, as dropping does, but with an error when that fails.
+    ///
+    /// # Errors
+    /// When the command has ended ([`BrokenPipe`](io::ErrorKind::BrokenPipe)) or the connection is lost
+    /// ([`ConnectionAborted`](io::ErrorKind::ConnectionAborted)).
     pub fn finish(&mut self) -> io::Result<()> {
         self.pipe.finish()
     }
@@ -115,6 +123,9 @@ pub struct ChannelStatus {
 
 impl ChannelStatus {
     /// Waits for the end of the command. Somebody must read its standard output meanwhile, or have dropped the reader.
+    ///
+    /// # Errors
+    /// When the server would not run the command, or the connection was lost before its end.
     pub fn wait(&self) -> Result<ExitStatus, SshError> {
         let status = self.shared.wait()?;
         if status == ExitStatus::Unknown && self.shared.refused() {

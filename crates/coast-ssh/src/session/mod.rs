@@ -22,6 +22,10 @@ pub struct Session {
 impl Session {
     /// Connects to `target`, makes sure that it is the right host, and logs in. Blocks until that is done or has failed;
     /// `prompt` is called on this thread meanwhile.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used, the host cannot be reached in time, is not the right one or accepts none of
+    /// the keys; with [`SshError::Jump`] when that happens at a host on the way.
     pub fn connect(
         target: &Target,
         options: &ConnectOptions,
@@ -43,6 +47,10 @@ impl Session {
     }
 
     /// Has the user's login shell run `command`. Arguments in it are for the caller to [`quote`](crate::quote).
+    ///
+    /// # Errors
+    /// When the host opens no channel, or the connection is lost. That it would not run the command shows in
+    /// [`ChannelStatus::wait`].
     pub fn exec(&self, command: &[u8]) -> Result<Channel, SshError> {
         Channel::exec(&self.connection, command)
     }
