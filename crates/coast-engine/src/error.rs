@@ -52,6 +52,16 @@ pub enum EngineError {
     /// A filter rule cannot be used.
     #[error("{0}")]
     Rule(String),
+    /// The entries are to be given to a user or group that the destination's system does not know.
+    #[error(
+        "cannot give the destination to the {what} {name}: there is none of that name there; name one that exists, or its number"
+    )]
+    UnknownOwner {
+        /// `user` or `group`.
+        what: &'static str,
+        /// The name as given, escaped.
+        name: String,
+    },
     /// The stream failed or holds what it must not.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -85,7 +95,7 @@ impl EngineError {
                 ..
             } => 3,
             Self::FileIo { .. } | Self::Remote { kind: FailureKind::FileIo, .. } => 11,
-            Self::Rule(_) | Self::Remote { kind: FailureKind::Usage, .. } => 1,
+            Self::Rule(_) | Self::UnknownOwner { .. } | Self::Remote { kind: FailureKind::Usage, .. } => 1,
             Self::Wire(WireError::Io(_) | WireError::Truncated)
             | Self::Disconnected
             | Self::Remote { kind: FailureKind::Stream, .. } => 12,
@@ -97,7 +107,7 @@ impl EngineError {
     /// How the other side is told.
     pub(crate) fn failure_kind(&self) -> FailureKind {
         match self {
-            Self::Rule(_) => FailureKind::Usage,
+            Self::Rule(_) | Self::UnknownOwner { .. } => FailureKind::Usage,
             Self::Source { .. } | Self::Destination { .. } => FailureKind::Destination,
             Self::Busy { .. } => FailureKind::Busy,
             Self::Refused { .. } => FailureKind::Refused,

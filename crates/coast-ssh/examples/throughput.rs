@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 const LEN: usize = 2 << 30;
-const BLOCK_LEN: usize = 1 << 20;
+const BLOCK_BYTES: usize = 1 << 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -19,10 +19,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let session = Session::connect(&target, &options, &NoPrompt)?;
     println!("connect {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
 
-    let block = vec![b'x'; BLOCK_LEN];
+    let block = vec![b'x'; BLOCK_BYTES];
     let started = Instant::now();
     let mut channel = session.exec(b"cat >/dev/null")?;
-    for _ in 0..LEN / BLOCK_LEN {
+    for _ in 0..LEN / BLOCK_BYTES {
         channel.writer.write_all(&block)?;
     }
     channel.output()?;
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let started = Instant::now();
     let (mut reader, _writer, _status) = session.exec(format!("head -c {LEN} /dev/zero").as_bytes())?.split();
-    let mut block = vec![0; BLOCK_LEN];
+    let mut block = vec![0; BLOCK_BYTES];
     while reader.read(&mut block)? > 0 {}
     println!("down    {:.0} MiB/s", rate(started.elapsed()));
     Ok(())

@@ -1,9 +1,7 @@
 //! An SSH server inside this process, for demonstrations and tests: it listens on 127.0.0.1, has keys made for the
 //! moment, lets in whoever holds one of the given keys, and runs what is asked for by a shell as a child process.
 
-use crate::park::block_on;
-use crate::pipe::{Lost, PipeReader, PipeWriter, Shared, Stream, pump};
-use crate::transport::{Meter, Transport};
+use crate::link::{Lost, Meter, PipeReader, PipeWriter, Shared, Stream, Transport, block_on, pump};
 use russh::keys::{Algorithm, EcdsaCurve, PrivateKey, PublicKey, ssh_key::LineEnding};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, VerifiedPublicKey};
 use russh::{
@@ -29,11 +27,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// What may be under way on a channel towards us, in bytes.
-const WINDOW_LEN: u32 = 8 << 20;
+const WINDOW_BYTES: u32 = 8 << 20;
 /// The largest piece of data taken in one packet, in bytes.
-const PACKET_LEN: u32 = 65_535;
+const PACKET_BYTES: u32 = 65_535;
 /// How much of a child's output is sent at once.
-const OUTPUT_LEN: usize = 256 << 10;
+const OUTPUT_BYTES: usize = 256 << 10;
 
 /// What the server is to be.
 #[derive(Debug, Clone)]
@@ -154,10 +152,10 @@ impl Drop for EmbeddedServer {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported by the panic hook.
-            drop(thread.join());
+            let _ = thread.join();
         }
         // It may have gone with its directory.
-        drop(fs::remove_file(&self.client_key));
+        let _ = fs::remove_file(&self.client_key);
     }
 }
 
@@ -178,8 +176,8 @@ fn server_config(keys: Vec<PrivateKey>) -> server::Config {
         // Nobody guesses at a server that lives for a moment on the loopback interface.
         auth_rejection_time: Duration::ZERO,
         inactivity_timeout: None,
-        window_size: WINDOW_LEN,
-        maximum_packet_size: PACKET_LEN,
+        window_size: WINDOW_BYTES,
+        maximum_packet_size: PACKET_BYTES,
         nodelay: true,
         preferred: Preferred {
             cipher: Cow::Borrowed(&[cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305]),
@@ -217,7 +215,7 @@ async fn accept(listener: TcpListener, config: Arc<server::Config>, host: Arc<Ho
             Some(_) = connections.join_next() => continue,
         };
         // Costs time only if it fails.
-        drop(stream.set_nodelay(true));
+        let _ = stream.set_nodelay(true);
         let meter = Arc::new(Meter::default());
         let guest = Guest {
             host: Arc::clone(&host),
@@ -229,7 +227,7 @@ async fn accept(listener: TcpListener, config: Arc<server::Config>, host: Arc<Ho
         connections.spawn(async move {
             // How a connection ends is the client's to tell.
             if let Ok(session) = server::run_stream(config, Transport::new(stream, meter), guest).await {
-                drop(session.await);
+                let _ = session.await;
             }
         });
     }
@@ -358,7 +356,7 @@ impl server::Handler for Guest {
                 Ok(mut stream) => {
                     reply.accept().await;
                     // Either end may break off; both then see the end.
-                    drop(tokio::io::copy_bidirectional(&mut stream, &mut channel.into_stream()).await);
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut channel.into_stream()).await;
                 }
                 Err(_) => reply.reject(ChannelOpenFailure::ConnectFailed).await,
             }
@@ -395,7 +393,8 @@ impl Streams {
         // Not waited for: a command may end without reading its input to the end.
         thread::spawn(move || {
             if let Some(mut stdin) = stdin {
-                drop(io::copy(&mut BufReader::with_capacity(OUTPUT_LEN, &mut input), &mut stdin));
+                // Fails when the command reads no more, which is the command's to decide.
+                let _ = io::copy(&mut BufReader::with_capacity(OUTPUT_BYTES, &mut input), &mut stdin);
             }
         });
         thread::scope(|scope| {
@@ -410,7 +409,7 @@ impl Streams {
 
 /// Moves a child's output to the channel. When the channel is gone the child's pipe is closed, and the child told so.
 fn forward(mut from: impl Read, mut to: PipeWriter<Msg>) {
-    let mut buffer = vec![0; OUTPUT_LEN];
+    let mut buffer = vec![0; OUTPUT_BYTES];
     loop {
         let len = match from.read(&mut buffer) {
             Ok(0) => return,

@@ -39,41 +39,23 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod auth;
-mod blocks;
-mod channel;
-mod closer;
+// The rooms, each of which uses those to its left and never those to its right:
+// error <- config, link <- login <- session <- helper. `embedded` is the other end, on `link` alone.
 mod config;
-mod connection;
-mod deploy;
-mod dial;
 pub mod embedded;
 mod error;
-mod greeting;
-mod handshake;
 mod helper;
-mod identity;
-mod known_hosts;
-mod options;
-mod park;
-mod peer;
-mod pipe;
-mod prompt;
-mod quote;
+mod link;
+mod login;
 mod session;
-mod tokens;
-mod transport;
 
-pub use crate::channel::{Channel, ChannelReader, ChannelStatus, ChannelWriter};
-pub use crate::closer::Closer;
-pub use crate::deploy::{DeployAttempt, DeployFailure};
-pub use crate::error::{HostKeyChange, SshError, Stage, SudoRefusal};
-pub use crate::helper::{HelperProcess, HelperProgram, HelperSource, HelperSpec, RunsAs, Sudo};
-pub use crate::identity::{IdentityUsed, KeyAttempt, KeyOutcome, KeySource};
-pub use crate::options::{ConnectOptions, Environment, Target};
-pub use crate::peer::{HostKey, Peer};
-pub use crate::pipe::ExitStatus;
-pub use crate::prompt::{NoPrompt, Prompt};
-pub use crate::quote::quote;
-pub use crate::session::Session;
+pub use crate::config::{ConnectOptions, Environment, Target};
+pub use crate::error::{
+    DeployAttempt, DeployFailure, HostKeyChange, KeyAttempt, KeyOutcome, KeySource, SshError, Stage,
+    SudoRefusal,
+};
+pub use crate::helper::{HelperProcess, HelperProgram, HelperSource, HelperSpec, RunsAs, Sudo, quote};
+pub use crate::link::ExitStatus;
+pub use crate::login::{HostKey, IdentityUsed, NoPrompt, Peer, Prompt};
+pub use crate::session::{Channel, ChannelReader, ChannelStatus, ChannelWriter, Closer, Session};
 pub use zeroize::Zeroizing;

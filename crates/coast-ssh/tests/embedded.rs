@@ -369,6 +369,7 @@ fn a_wrong_key_is_named_with_what_became_of_it() {
         "{outcomes:?}"
     );
     assert!(text.contains("/absent: no such file") && text.contains("SHA256:"), "{text}");
+    assert!(text.contains("as me: the server accepts none") && text.contains("authorized_keys"), "{text}");
 }
 
 #[test]
@@ -377,7 +378,7 @@ fn without_any_key_the_error_says_so() {
     let mut options = fixture.options(&[]);
     options.identities.clear();
     let error = connect_error(&fixture.target(), &options, &Script::default());
-    assert!(error.to_string().contains("there was no key to try"), "{error}");
+    assert!(error.to_string().contains("as me: there was no key to try; name one"), "{error}");
 }
 
 #[test]
@@ -421,7 +422,7 @@ fn a_host_that_stops_after_its_banner_times_out_in_the_key_exchange() {
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(b"SSH-2.0-stuck\r\n").unwrap();
         // Until the client has gone.
-        drop(std::io::copy(&mut stream, &mut std::io::sink()));
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let mut options = options(home.path(), Path::new("k"), &[]);
     options.connect_timeout = Some(Duration::from_millis(500));
@@ -442,7 +443,7 @@ fn answered_with(answer: &'static [u8]) -> SshError {
         stream.read_exact(&mut hello).unwrap();
         stream.write_all(answer).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
-        drop(std::io::copy(&mut stream, &mut std::io::sink()));
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let error = connect_error(&target(port), &options(home.path(), Path::new("k"), &[]), &Script::default());
     server.join().unwrap();

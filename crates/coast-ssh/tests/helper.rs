@@ -10,7 +10,7 @@ use coast_ssh::{
 };
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -146,7 +146,7 @@ fn every_login_shell_starts_and_uploads_it() {
 
 #[test]
 fn every_sh_runs_the_scripts() {
-    for sh in ["/bin/bash", "/bin/dash", "/bin/busybox"] {
+    for sh in SHS {
         let host = Host::new();
         symlink(sh, host.path("bin/sh")).unwrap();
         host.unprivileged();
@@ -189,7 +189,10 @@ fn the_platform_chooses_the_helper() {
 #[test]
 fn a_helper_of_another_version_is_refused_in_one_sentence() {
     let error = Host::new().start_error(&helper_script("v", "echo coast-helper 7"));
-    assert!(error.to_string().contains("speaks protocol version 7, this program speaks 1"), "{error}");
+    assert!(
+        error.to_string().contains("speaks protocol version 7, this program speaks 1; both must"),
+        "{error}"
+    );
     assert_eq!(error.to_string().lines().count(), 1);
 }
 
@@ -262,13 +265,128 @@ fn a_symlink_to_a_helper_directory_is_not_started_from() {
     assert!(matches!(attempts[0].failure, DeployFailure::Unsafe(_)), "{attempts:?}");
 }
 
-#[test]
-fn a_directory_open_to_others_is_closed_before_it_is_used() {
+/// The implementations of `sh` that a host may have.
+const SHS: [&str; 3] = ["/bin/bash", "/bin/dash", "/bin/busybox"];
+
+/// A host on which `sudo` works, with a helper in `first` that is not ours to run. `second` is where to go instead.
+fn host_with_planted_helper(sh: &str, directory_mode: u32) -> (Host, HelperSpec) {
     let host = Host::new();
-    fs::create_dir_all(host.path(".cache/coast")).unwrap();
-    fs::set_permissions(host.path(".cache/coast"), fs::Permissions::from_mode(0o777)).unwrap();
-    host.connect().start_helper(&as_user(echo_helper("abc"))).unwrap();
-    assert_eq!(mode(&host.path(".cache/coast")), 0o700);
+    symlink(sh, host.path("bin/sh")).unwrap();
+    host.unprivileged();
+    host.program("sudo", r#"shift 2; exec "$@""#);
+    fs::create_dir(host.path("first")).unwrap();
+    let planted = host.path("first/helper-abc");
+    fs::write(&planted, "#!/bin/sh\necho coast-helper 1; echo planted\n").unwrap();
+    fs::set_permissions(planted, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(host.path("first"), fs::Permissions::from_mode(directory_mode)).unwrap();
+    let mut spec = echo_helper("abc");
+    spec.directories = ["first", "second"].map(str::to_owned).to_vec();
+    (host, spec)
+}
+
+/// Starts the helper twice: uploaded at first, found then, and never the planted one.
+fn assert_replaced(host: &Host, spec: &HelperSpec, place: &str, what: &str) {
+    for deployed in [true, false] {
+        let helper = host.connect().start_helper(spec).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!((helper.deployed(), helper.runs_as()), (deployed, &RunsAs::Root), "{what}");
+        let (mut reader, writer, _) = helper.split();
+        drop(writer);
+        let mut output = Vec::new();
+        reader.read_to_end(&mut output).unwrap();
+        assert_eq!(output, b"", "{what}");
+    }
+    let placed = fs::symlink_metadata(host.path(place)).unwrap();
+    assert!(placed.is_file() && placed.permissions().mode() & 0o7777 == 0o700, "{what}: {placed:?}");
+}
+
+#[test]
+fn the_planted_helper_would_run_if_all_were_in_order() {
+    for sh in SHS {
+        let (host, spec) = host_with_planted_helper(sh, 0o755);
+        let helper = host.connect().start_helper(&spec).unwrap();
+        assert!(!helper.deployed(), "{sh}");
+        let mut output = String::new();
+        helper.split().0.read_to_string(&mut output).unwrap();
+        assert_eq!(output, "planted\n", "{sh}");
+    }
+}
+
+#[test]
+fn a_directory_that_others_can_write_is_passed_over_and_told() {
+    for (sh, open) in SHS.into_iter().flat_map(|sh| [0o770, 0o703, 0o1777].map(|open| (sh, open))) {
+        let (host, mut spec) = host_with_planted_helper(sh, open);
+        let what = format!("{sh} {open:o}");
+        assert_replaced(&host, &spec, "second/helper-abc", &what);
+        assert_eq!(mode(&host.path("first")), open, "{what}");
+
+        spec.directories.truncate(1);
+        let error = host.start_error(&spec);
+        let SshError::Deploy { ref attempts, .. } = error else { panic!("{what}: {error:?}") };
+        assert!(matches!(attempts[0].failure, DeployFailure::Unsafe(_)), "{what}: {attempts:?}");
+        assert!(error.to_string().contains("chmod go-w"), "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_helper_that_others_can_write_is_replaced() {
+    for (sh, open) in SHS.into_iter().flat_map(|sh| [0o775, 0o757].map(|open| (sh, open))) {
+        let (host, spec) = host_with_planted_helper(sh, 0o700);
+        fs::set_permissions(host.path("first/helper-abc"), fs::Permissions::from_mode(open)).unwrap();
+        assert_replaced(&host, &spec, "first/helper-abc", &format!("{sh} {open:o}"));
+    }
+}
+
+#[test]
+fn a_symlink_in_the_helpers_place_is_replaced_and_not_followed() {
+    for sh in SHS {
+        for to_directory in [false, true] {
+            let (host, spec) = host_with_planted_helper(sh, 0o700);
+            let target = host.path("target");
+            if to_directory {
+                fs::remove_file(host.path("first/helper-abc")).unwrap();
+                fs::create_dir(&target).unwrap();
+            } else {
+                fs::rename(host.path("first/helper-abc"), &target).unwrap();
+            }
+            symlink(&target, host.path("first/helper-abc")).unwrap();
+            assert_replaced(&host, &spec, "first/helper-abc", &format!("{sh} {to_directory}"));
+            if to_directory {
+                assert_eq!(fs::read_dir(target).unwrap().count(), 0, "{sh}");
+            } else {
+                assert!(fs::read_to_string(target).unwrap().contains("planted"), "{sh}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_directory_in_the_helpers_place_is_left_and_the_next_one_serves() {
+    for sh in SHS {
+        let (host, mut spec) = host_with_planted_helper(sh, 0o700);
+        fs::remove_file(host.path("first/helper-abc")).unwrap();
+        fs::create_dir(host.path("first/helper-abc")).unwrap();
+        assert_replaced(&host, &spec, "second/helper-abc", sh);
+        assert_eq!(fs::read_dir(host.path("first/helper-abc")).unwrap().count(), 0, "{sh}");
+        spec.directories.truncate(1);
+        let error = host.start_error(&spec);
+        assert!(error.to_string().contains("helper-abc is a directory"), "{sh}: {error}");
+    }
+}
+
+/// Only root can make a file of somebody else.
+#[test]
+fn what_belongs_to_another_user_is_not_run() {
+    for sh in SHS {
+        let (host, spec) = host_with_planted_helper(sh, 0o700);
+        if chown(host.path("first/helper-abc"), Some(12_345), None).is_err() {
+            return;
+        }
+        assert_replaced(&host, &spec, "first/helper-abc", sh);
+
+        let (host, spec) = host_with_planted_helper(sh, 0o755);
+        chown(host.path("first"), Some(12_345), None).unwrap();
+        assert_replaced(&host, &spec, "second/helper-abc", sh);
+    }
 }
 
 #[test]
@@ -372,7 +490,7 @@ fn without_sudo_on_the_host_auto_goes_on_and_always_says_so() {
     let host = Host::new();
     host.unprivileged();
     // A path with what the scripts need and nothing else.
-    for program in ["sh", "uname", "mkdir", "chmod", "rm", "cat", "wc", "mv", "find", "env"] {
+    for program in ["sh", "uname", "ls", "mkdir", "chmod", "rm", "cat", "wc", "mv", "find", "env"] {
         let found = ["/bin", "/usr/bin"].map(|dir| Path::new(dir).join(program));
         let found = found.into_iter().find(|path| path.exists()).unwrap();
         symlink(found, host.path("bin").join(program)).unwrap();

@@ -25,7 +25,12 @@ pub enum SyncError {
         error: io::Error,
     },
     /// What was started as receiver of a local destination is none.
-    #[error("{} is not a receiver of this version{}", program.display(), said(stderr))]
+    #[error(
+        "starting the receiver {}: it did not greet as one of this version; it must come from the same release as this \
+         program{}",
+        program.display(),
+        said(stderr)
+    )]
     NoReceiver {
         /// The program.
         program: PathBuf,

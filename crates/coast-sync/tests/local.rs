@@ -86,6 +86,7 @@ fn a_program_that_is_no_helper_is_named() {
     let error =
         run(request(scratch.path(), scripted(scratch.path(), "echo hello, I am a shell"))).unwrap_err();
     assert!(matches!(error, SyncError::NoReceiver { .. }), "{error}");
+    assert!(error.to_string().contains("must come from the same release"), "{error}");
     assert_eq!(error.exit_code(), 2);
 
     let missing = LocalReceiver::Program { program: "/no/such/helper".into(), arguments: Vec::new() };

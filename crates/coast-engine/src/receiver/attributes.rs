@@ -150,16 +150,30 @@ impl Attributes {
 /// A user or group of `--chown`: a name of this system, or a number.
 fn resolve(
     given: Option<&serde_bytes::ByteBuf>,
-    what: &str,
+    what: &'static str,
     by_name: impl Fn(&[u8]) -> Option<u32>,
 ) -> Result<Option<u32>, EngineError> {
     let Some(given) = given else { return Ok(None) };
     let number = || std::str::from_utf8(given).ok()?.parse().ok();
     match by_name(given).or_else(number) {
         Some(id) => Ok(Some(id)),
-        None => Err(EngineError::Rule(format!(
-            "--chown: there is no {what} {} at the destination; give one that exists, or a number",
-            given.escape_ascii()
-        ))),
+        None => Err(EngineError::UnknownOwner { what, name: given.escape_ascii().to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_a_name_of_this_system_or_a_number_and_else_named_in_the_error() {
+        let by_name = |name: &[u8]| (name == b"me").then_some(7);
+        let resolve = |text: &str| resolve(Some(&text.as_bytes().to_vec().into()), "user", by_name);
+        assert_eq!(resolve("me").unwrap(), Some(7));
+        assert_eq!(resolve("12").unwrap(), Some(12));
+        let error = resolve("nobody-here").unwrap_err();
+        assert!(matches!(error, EngineError::UnknownOwner { what: "user", .. }), "{error:?}");
+        assert_eq!(error.exit_code(), 1);
+        assert!(error.to_string().contains("the user nobody-here: there is none"), "{error}");
     }
 }

@@ -117,7 +117,7 @@ impl Drop for User {
             fs::remove_file(rule).unwrap();
         }
         // A session's processes may be on their way out still; userdel -f does not mind.
-        drop(Command::new("userdel").args(["--force", "--remove", &self.name]).output());
+        let _ = Command::new("userdel").args(["--force", "--remove", &self.name]).output();
     }
 }
 

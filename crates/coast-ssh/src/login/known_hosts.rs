@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The most a file of host keys may hold, in bytes.
-const MAX_FILE_LEN: u64 = 32 << 20;
+const MAX_FILE_BYTES: u64 = 32 << 20;
 
 /// The name a host's keys are recorded under: `host`, or `[host]:port` when the port is not 22.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,7 +260,7 @@ fn name_mac(salt: &[u8], host: &HostName) -> Option<Hmac<Sha1>> {
 
 fn read(file: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    File::open(file)?.take(MAX_FILE_LEN).read_to_end(&mut bytes)?;
+    File::open(file)?.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -1,8 +1,10 @@
 //! What the configuration files and options make of a host.
 
 use super::*;
-use crate::options::Environment;
+use crate::config::tokens::seconds;
 use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// A home directory with the given `~/.ssh` files.
 struct Home(tempfile::TempDir);

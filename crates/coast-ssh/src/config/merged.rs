@@ -1,13 +1,12 @@
-//! What the ssh configuration says about one host: the files and `-o` options read in OpenSSH's order, the first value
-//! of an option winning, its tokens expanded. The result, [`HostSettings`], is all that the rest of this crate sees.
+//! The values that the lines of the configuration and the `-o` options come to: the first value of an option stays, its
+//! tokens are expanded, what nobody sets gets its default.
 
-use crate::blocks::{Assignment, ConfigReader};
+use crate::config::options::{ConnectOptions, Target};
+use crate::config::settings::{AddressFamily, HostKeyPolicy, HostSettings, IdentityFile, Role};
+use crate::config::tokens::{Tokens, bad_value, seconds, unquoted};
 use crate::error::SshError;
-use crate::options::{ConnectOptions, Target};
-use crate::tokens::{Tokens, seconds, unquoted};
 use ssh2_config::{DefaultAlgorithms, HostParams, ParseRule, SshConfig};
 use std::ffi::OsStr;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -77,113 +76,27 @@ const WITHOUT_EFFECT: [&str; 30] = [
     "visualhostkey",
 ];
 
-/// What to do about host keys (`StrictHostKeyChecking`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HostKeyPolicy {
-    /// `yes`: only known hosts.
-    Strict,
-    /// `ask`: the user decides about unknown hosts.
-    Ask,
-    /// `accept-new`: unknown hosts are accepted and recorded, changed keys refused.
-    AcceptNew,
-    /// `no` and `off`: as before, and even a changed key is only told.
-    Lax,
+/// One `Keyword value` line that applies to the host in question.
+pub(crate) struct Assignment<'a> {
+    /// In lower case.
+    pub(crate) keyword: String,
+    /// The rest of the line, its quotes still on.
+    pub(crate) value: &'a str,
+    pub(super) file: &'a Path,
+    pub(super) line: usize,
 }
 
-/// Which addresses of a host to use (`AddressFamily`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AddressFamily {
-    Any,
-    V4,
-    V6,
-}
-
-/// All that is known about one host before connecting to it.
-#[derive(Debug, Clone)]
-pub(crate) struct HostSettings {
-    /// The name or address to connect to.
-    pub(crate) host_name: String,
-    pub(crate) port: u16,
-    pub(crate) user: String,
-    /// The name host keys are recorded under, if not the host's own.
-    pub(crate) host_key_alias: Option<String>,
-    /// Private key files in the order to try them.
-    pub(crate) identity_files: Vec<IdentityFile>,
-    /// Whether the agent may offer keys that are not among `identity_files`.
-    pub(crate) identities_only: bool,
-    pub(crate) agent: Option<PathBuf>,
-    /// The hosts to go through, first one first.
-    pub(crate) jumps: Vec<Target>,
-    pub(crate) user_known_hosts: Vec<PathBuf>,
-    pub(crate) global_known_hosts: Vec<PathBuf>,
-    pub(crate) policy: HostKeyPolicy,
-    pub(crate) hash_known_hosts: bool,
-    pub(crate) connect_timeout: Duration,
-    /// `None`: the server is never asked whether it is alive.
-    pub(crate) alive_interval: Option<Duration>,
-    pub(crate) alive_count: u32,
-    /// Whether nobody is there to be asked.
-    pub(crate) batch: bool,
-    pub(crate) bind_address: Option<IpAddr>,
-    pub(crate) address_family: AddressFamily,
-    /// What the user should be told about the configuration.
-    pub(crate) notices: Vec<String>,
-}
-
-/// A private key file to try.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct IdentityFile {
-    pub(crate) path: PathBuf,
-    /// Whether the user named it. A default file that is missing is not worth a word.
-    pub(crate) named: bool,
-}
-
-/// Whether a host is where the user wants to go or only on the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Destination,
-    /// As with OpenSSH, `-i` and `-o` do not apply to it; the configuration files do.
-    Jump,
-}
-
-/// Reads what the configuration says about `target`.
-pub(crate) fn resolve(
-    target: &Target,
-    options: &ConnectOptions,
-    role: Role,
-) -> Result<HostSettings, SshError> {
-    let environment = &options.environment;
-    let mut merged =
-        Merged { params: HostParams::new(&DefaultAlgorithms::empty()), home: environment.home.as_deref() };
-    if role == Role::Destination {
-        for identity in &options.identities {
-            merged.params.identity_file.get_or_insert_default().push(identity.clone());
-        }
-        for (name, value) in &options.overrides {
-            merged.apply_override(name, value)?;
-        }
+impl Assignment<'_> {
+    /// `path:line`, for messages.
+    pub(crate) fn place(&self) -> String {
+        format!("{}:{}", self.file.display(), self.line)
     }
-    let mut reader = ConfigReader::new(target, environment);
-    match &options.config_file {
-        Some(path) if path.as_os_str() == "none" => {}
-        Some(path) => reader.read_required(path, &mut merged)?,
-        None => {
-            if let Some(home) = &environment.home {
-                reader.read_if_present(&home.join(".ssh/config"), &mut merged)?;
-            }
-            if let Some(path) = &environment.system_config {
-                reader.read_if_present(path, &mut merged)?;
-            }
-        }
-    }
-    let notices = reader.into_notices();
-    merged.into_settings(target, options, role, notices)
 }
 
 /// The values found so far. The first value of an option stays, except that identity files add up.
 pub(crate) struct Merged<'a> {
-    params: HostParams,
-    home: Option<&'a Path>,
+    pub(super) params: HostParams,
+    pub(super) home: Option<&'a Path>,
 }
 
 impl Merged<'_> {
@@ -207,7 +120,7 @@ impl Merged<'_> {
             .map_err(|problem| SshError::Config { place: assignment.place(), problem })
     }
 
-    fn apply_override(&mut self, name: &str, value: &str) -> Result<(), SshError> {
+    pub(super) fn apply_override(&mut self, name: &str, value: &str) -> Result<(), SshError> {
         let keyword = name.to_ascii_lowercase();
         let error = |problem: String| SshError::Option { name: name.to_owned(), problem };
         if HONOURED.contains(&keyword.as_str()) {
@@ -261,7 +174,7 @@ impl Merged<'_> {
         }
     }
 
-    fn into_settings(
+    pub(super) fn into_settings(
         self,
         target: &Target,
         options: &ConnectOptions,
@@ -414,11 +327,3 @@ impl Merged<'_> {
         jumps.iter().map(jump).collect()
     }
 }
-
-pub(crate) fn bad_value(keyword: &str, value: &str, problem: &str) -> SshError {
-    SshError::Option { name: keyword.to_owned(), problem: format!("\"{value}\": {problem}") }
-}
-
-#[cfg(test)]
-#[path = "config_tests.rs"]
-mod tests;

@@ -1,14 +1,16 @@
 //! A connection to one host, as the users of this crate see it.
 
-use crate::channel::Channel;
-use crate::closer::Closer;
-use crate::connection::Connection;
-use crate::dial::establish;
+mod channel;
+mod closer;
+mod connection;
+
+pub use self::channel::{Channel, ChannelReader, ChannelStatus, ChannelWriter};
+pub use self::closer::Closer;
+
+use crate::config::{ConnectOptions, Target};
 use crate::error::SshError;
-use crate::helper::{HelperProcess, HelperSpec};
-use crate::options::{ConnectOptions, Target};
-use crate::peer::Peer;
-use crate::prompt::Prompt;
+use crate::login::{Peer, Prompt, establish};
+use crate::session::connection::Connection;
 use std::sync::Arc;
 
 /// An authenticated connection to a host. Commands run on it side by side; it ends when it and everything that was
@@ -20,6 +22,10 @@ pub struct Session {
 impl Session {
     /// Connects to `target`, makes sure that it is the right host, and logs in. Blocks until that is done or has failed;
     /// `prompt` is called on this thread meanwhile.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used, the host cannot be reached in time, is not the right one or accepts none of
+    /// the keys; with [`SshError::Jump`] when that happens at a host on the way.
     pub fn connect(
         target: &Target,
         options: &ConnectOptions,
@@ -41,6 +47,10 @@ impl Session {
     }
 
     /// Has the user's login shell run `command`. Arguments in it are for the caller to [`quote`](crate::quote).
+    ///
+    /// # Errors
+    /// When the host opens no channel, or the connection is lost. That it would not run the command shows in
+    /// [`ChannelStatus::wait`].
     pub fn exec(&self, command: &[u8]) -> Result<Channel, SshError> {
         Channel::exec(&self.connection, command)
     }
@@ -48,11 +58,6 @@ impl Session {
     /// What ends this connection from another thread.
     pub fn closer(&self) -> Closer {
         Closer::of(self.connection.lost())
-    }
-
-    /// Starts the helper, having put it on the host if it was not there, and waits for its greeting.
-    pub fn start_helper(&self, spec: &HelperSpec) -> Result<HelperProcess, SshError> {
-        HelperProcess::start(self, spec)
     }
 }
 

@@ -1,8 +1,8 @@
 //! A remote command and its three streams, as the users of this crate see them.
 
-use crate::connection::Connection;
 use crate::error::SshError;
-use crate::pipe::{ExitStatus, PipeReader, PipeWriter, Shared, Stream, pump};
+use crate::link::{ExitStatus, PipeReader, PipeWriter, Shared, Stream, pump};
+use crate::session::connection::Connection;
 use russh::{ChannelWriteHalf, client};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -47,10 +47,14 @@ impl Channel {
     }
 
     /// Sends the end of standard input, reads all of standard output and waits for the end of the command.
+    ///
+    /// # Errors
+    /// When the server would not run the command, or the connection is lost. A command that fails is no error: see the
+    /// status.
     pub fn output(self) -> Result<(Vec<u8>, ExitStatus), SshError> {
         let (mut reader, mut writer, status) = self.split();
         // A command that has already ended says so by its status.
-        drop(writer.finish());
+        let _ = writer.finish();
         let mut output = Vec::new();
         if reader.read_to_end(&mut output).is_err() {
             return Err(status.lost());
@@ -92,6 +96,10 @@ pub struct ChannelWriter {
 
 impl ChannelWriter {
     /// Sends what was written and the end of the stream, as dropping does, but with an error when that fails.
+    ///
+    /// # Errors
+    /// When the command has ended ([`BrokenPipe`](io::ErrorKind::BrokenPipe)) or the connection is lost
+    /// ([`ConnectionAborted`](io::ErrorKind::ConnectionAborted)).
     pub fn finish(&mut self) -> io::Result<()> {
         self.pipe.finish()
     }
@@ -115,6 +123,9 @@ pub struct ChannelStatus {
 
 impl ChannelStatus {
     /// Waits for the end of the command. Somebody must read its standard output meanwhile, or have dropped the reader.
+    ///
+    /// # Errors
+    /// When the server would not run the command, or the connection was lost before its end.
     pub fn wait(&self) -> Result<ExitStatus, SshError> {
         let status = self.shared.wait()?;
         if status == ExitStatus::Unknown && self.shared.refused() {
@@ -151,7 +162,7 @@ impl Drop for Lease {
         let half = Arc::clone(&self.half);
         self.connection.runtime().spawn(async move {
             // Fails only when the connection is gone, and the channel with it.
-            drop(half.close().await);
+            let _ = half.close().await;
         });
     }
 }

@@ -1,8 +1,12 @@
 //! Everything that can go wrong between a host name and a running helper, one variant per cause that a user would act
 //! on differently. Each message says what was being done, to which host or path, and what the other side answered.
 
-use crate::deploy::DeployAttempt;
-use crate::identity::KeyAttempt;
+mod deploy_attempt;
+mod key_attempt;
+
+pub use self::deploy_attempt::{DeployAttempt, DeployFailure};
+pub use self::key_attempt::{KeyAttempt, KeyOutcome, KeySource};
+
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -128,7 +132,7 @@ pub enum SshError {
     },
 
     /// The server accepted none of the keys.
-    #[error("{host} accepts no key of {user}{}", list_attempts(attempts, methods))]
+    #[error("cannot log in to {host} as {user}: {}", list_attempts(attempts, methods))]
     NoAcceptableKey {
         /// The host's name, with its port.
         host: String,
@@ -228,7 +232,10 @@ pub enum SshError {
     },
 
     /// The helper speaks another version of the protocol.
-    #[error("the helper on {host} speaks protocol version {found}, this program speaks {expected}")]
+    #[error(
+        "cannot use the helper on {host}: it speaks protocol version {found}, this program speaks {expected}; both must \
+         come from the same release"
+    )]
     HelperVersion {
         /// The host's name, with its port.
         host: String,
@@ -259,7 +266,11 @@ pub enum SshError {
     },
 
     /// The helper said nothing for too long.
-    #[error("the helper on {host} said nothing for {} s", after.as_secs())]
+    #[error(
+        "starting the helper on {host}: it said nothing for {} s; see whether sudo, a login script or a heavy load holds \
+         it up there, and try again",
+        after.as_secs()
+    )]
     HelperSilent {
         /// The host's name, with its port.
         host: String,
@@ -360,9 +371,12 @@ fn place(file: &std::path::Path, line: usize) -> String {
 fn list_attempts(attempts: &[KeyAttempt], methods: &[String]) -> String {
     let mut text = String::new();
     if attempts.is_empty() {
-        text.push_str(": there was no key to try");
+        text.push_str("there was no key to try; name one (IdentityFile) or add one to the agent");
     } else {
-        text.push_str("; tried:");
+        text.push_str(
+            "the server accepts none of the keys; put the public half of one into ~/.ssh/authorized_keys there, or name \
+             another one (IdentityFile). Tried:",
+        );
         for attempt in attempts {
             text.push_str("\n  ");
             text.push_str(&attempt.to_string());

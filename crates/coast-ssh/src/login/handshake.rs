@@ -3,10 +3,10 @@
 
 use crate::config::{HostKeyPolicy, HostSettings};
 use crate::error::{HostKeyChange, SshError};
-use crate::known_hosts::{self, HostName, KnownKeys, Verdict, fingerprint};
-use crate::peer::HostKey;
-use crate::pipe::Lost;
-use crate::prompt::Prompts;
+use crate::link::Lost;
+use crate::login::known_hosts::{self, HostName, KnownKeys, Verdict, fingerprint};
+use crate::login::peer::HostKey;
+use crate::login::prompt::Prompts;
 use russh::client::{self, DisconnectReason};
 use russh::keys::{Algorithm, HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Preferred, cipher, compression};
@@ -258,7 +258,6 @@ pub(crate) fn rsa_hashes(best: Option<Option<HashAlg>>) -> Vec<HashAlg> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::known_hosts::HostName;
     use std::path::PathBuf;
 
     #[test]

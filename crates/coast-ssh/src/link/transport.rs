@@ -5,13 +5,13 @@
 //! Why a gate. russh extends a channel's window as soon as data arrives, read or not, and holds its whole loop, sending
 //! included, while a channel's queue is full. With a bounded queue a program that writes before it reads would then
 //! wait for itself. So the queues of this crate take everything at once, and the bound is kept here: while more than
-//! [`HIGH_WATER`] bytes wait, nothing more is read from the socket, but what is to be sent still goes out. A sender that
+//! [`HIGH_WATER_BYTES`] wait, nothing more is read from the socket, but what is to be sent still goes out. A sender that
 //! has used up the peer's window needs the peer's next window message, which is behind the gate; for such a sender the
-//! gate opens up to [`STARVED_HIGH_WATER`].
+//! gate opens up to [`STARVED_HIGH_WATER_BYTES`].
 //!
 //! Why an outbox. russh does not read while it writes. Two such peers that both have much to send fill both sockets and
 //! then wait for each other for ever. So a write that the socket does not take goes into the outbox, which is emptied
-//! while the library waits for something to read. The peer's windows bound what can be in it; [`OUTBOX_LEN`] is there
+//! while the library waits for something to read. The peer's windows bound what can be in it; [`OUTBOX_BYTES`] is there
 //! for a peer that grants more than is good for us.
 
 use bytes::{Buf, BytesMut};
@@ -23,13 +23,13 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The received bytes that may wait for their reader before the socket is left alone.
-pub(crate) const HIGH_WATER: usize = 16 << 20;
+pub(crate) const HIGH_WATER_BYTES: usize = 16 << 20;
 /// The same while a sender waits for the peer's window.
-pub(crate) const STARVED_HIGH_WATER: usize = 64 << 20;
+pub(crate) const STARVED_HIGH_WATER_BYTES: usize = 64 << 20;
 /// The bytes sent that may wait for the socket. More than the windows of a few channels of this crate's own server.
-const OUTBOX_LEN: usize = 32 << 20;
+const OUTBOX_BYTES: usize = 32 << 20;
 /// How much is read from the socket at once: russh reads a packet in two small pieces.
-const READ_BUFFER_LEN: usize = 256 << 10;
+const READ_BUFFER_BYTES: usize = 256 << 10;
 
 /// What the two sides of the gate, and whoever watches the peer's pulse, share.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ impl Meter {
     pub(crate) fn taken(&self, len: usize) {
         let before = self.waiting.fetch_sub(len, Ordering::AcqRel);
         // Wake well below the mark, so that the gate does not swing with every packet.
-        if before >= HIGH_WATER / 2 && before - len < HIGH_WATER / 2 {
+        if before >= HIGH_WATER_BYTES / 2 && before - len < HIGH_WATER_BYTES / 2 {
             self.wake();
         }
     }
@@ -67,7 +67,7 @@ impl Meter {
 
     pub(crate) fn is_shut(&self) -> bool {
         let starved = self.starved.load(Ordering::Acquire) > 0;
-        let limit = if starved { STARVED_HIGH_WATER } else { HIGH_WATER };
+        let limit = if starved { STARVED_HIGH_WATER_BYTES } else { HIGH_WATER_BYTES };
         self.waiting.load(Ordering::Acquire) >= limit
     }
 
@@ -117,7 +117,7 @@ pub(crate) struct Transport<S> {
 
 impl<S> Transport<S> {
     pub(crate) fn new(stream: S, meter: Arc<Meter>) -> Transport<S> {
-        let buffer = vec![0; READ_BUFFER_LEN].into_boxed_slice();
+        let buffer = vec![0; READ_BUFFER_BYTES].into_boxed_slice();
         Transport { stream, meter, buffer, start: 0, end: 0, outbox: BytesMut::new(), send_waited: false }
     }
 }
@@ -189,7 +189,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
                 return Poll::Ready(sent);
             }
         }
-        let room = OUTBOX_LEN.saturating_sub(this.outbox.len());
+        let room = OUTBOX_BYTES.saturating_sub(this.outbox.len());
         if room == 0 {
             return Poll::Pending;
         }
@@ -262,11 +262,11 @@ mod tests {
         let meter = Arc::new(Meter::default());
         let mut reading = Reading::of(b"ab", &meter);
         assert_eq!(reading.poll(), Some(b'a'));
-        meter.queued(HIGH_WATER);
+        meter.queued(HIGH_WATER_BYTES);
         assert_eq!(reading.poll(), None);
-        meter.taken(HIGH_WATER / 4);
+        meter.taken(HIGH_WATER_BYTES / 4);
         assert!(!reading.was_woken());
-        meter.taken(HIGH_WATER / 2);
+        meter.taken(HIGH_WATER_BYTES / 2);
         assert!(reading.was_woken());
         assert_eq!(reading.poll(), Some(b'b'));
     }
@@ -275,12 +275,12 @@ mod tests {
     fn a_starved_sender_opens_the_gate_up_to_a_higher_mark() {
         let meter = Arc::new(Meter::default());
         let mut reading = Reading::of(b"abc", &meter);
-        meter.queued(HIGH_WATER);
+        meter.queued(HIGH_WATER_BYTES);
         assert_eq!(reading.poll(), None);
         let starving = meter.starve();
         assert!(reading.was_woken());
         assert_eq!(reading.poll(), Some(b'a'));
-        meter.queued(STARVED_HIGH_WATER - HIGH_WATER);
+        meter.queued(STARVED_HIGH_WATER_BYTES - HIGH_WATER_BYTES);
         assert_eq!(reading.poll(), None);
         drop(starving);
         assert_eq!(reading.poll(), None);

@@ -1,6 +1,6 @@
 //! Ends a connection from another thread than those that read and write on it.
 
-use crate::pipe::Lost;
+use crate::link::Lost;
 
 /// Ends a connection at once: whoever waits for it gets an error, and the other side sees all its channels close. May be
 /// called from any thread, more than once.

@@ -89,7 +89,7 @@ impl Prompts {
 
     pub(crate) fn notice(&self, text: impl Into<String>) {
         // A failed send means that nobody waits for the connection any more, so nobody is there to be told.
-        drop(self.calls.send(PromptCall::Notice(text.into())));
+        let _ = self.calls.send(PromptCall::Notice(text.into()));
     }
 
     pub(crate) async fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>> {

@@ -1,16 +1,14 @@
 //! From a target to an authenticated connection: the way through the jump hosts, the TCP connection, the handshake and
 //! the login, each with its own kind of failure and all within the connect timeout.
 
-use crate::auth::authenticate;
-use crate::config::{AddressFamily, HostSettings, Role, resolve};
-use crate::connection::{Established, Hop};
+use crate::config::{AddressFamily, ConnectOptions, HostSettings, Role, Target, resolve};
 use crate::error::{SshError, Stage};
-use crate::handshake::{Client, ClientError, HostVerifier, described, preferred};
-use crate::options::{ConnectOptions, Target};
-use crate::peer::{HostKey, Peer};
-use crate::pipe::Lost;
-use crate::prompt::{Clock, Prompts};
-use crate::transport::{Meter, Transport};
+use crate::link::{Lost, Meter, Transport};
+use crate::login::auth::authenticate;
+use crate::login::established::{Established, Hop};
+use crate::login::handshake::{Client, ClientError, HostVerifier, described, preferred};
+use crate::login::peer::{HostKey, Peer};
+use crate::login::prompt::{Clock, Prompts};
 use russh::client::{self, Handle};
 use std::future::Future;
 use std::io;
@@ -27,9 +25,9 @@ const MAX_HOPS: usize = 8;
 /// How long one address of a host is waited for before the next is tried beside it (RFC 8305 suggests 250 ms).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// What may be under way on a channel towards us, in bytes.
-const WINDOW_LEN: u32 = 8 << 20;
+const WINDOW_BYTES: u32 = 8 << 20;
 /// The largest piece of data we take in one packet, in bytes: as much as the SSH library allows.
-const PACKET_LEN: u32 = 65_535;
+const PACKET_BYTES: u32 = 65_535;
 
 /// Connects to `target` and logs in, through all the hosts on the way.
 pub(crate) async fn establish(
@@ -256,7 +254,7 @@ async fn dial_address(address: SocketAddr, bind: Option<std::net::IpAddr>) -> io
     }
     let stream = socket.connect(address).await?;
     // Without it the last piece of every burst waits for an acknowledgement. Failing to set it costs time only.
-    drop(stream.set_nodelay(true));
+    let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
@@ -300,8 +298,8 @@ where
     let verifier = HostVerifier::new(settings, prompts);
     let config = client::Config {
         preferred: preferred(&verifier.algorithms()),
-        window_size: WINDOW_LEN,
-        maximum_packet_size: PACKET_LEN,
+        window_size: WINDOW_BYTES,
+        maximum_packet_size: PACKET_BYTES,
         nodelay: true,
         ..client::Config::default()
     };
@@ -337,7 +335,7 @@ fn label(host: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Environment;
+    use crate::config::Environment;
 
     fn route(config: &str, target: &str) -> Result<Vec<String>, SshError> {
         let home = tempfile::tempdir().unwrap();

@@ -2,8 +2,9 @@
 //! connection's thread takes every message as it comes; readers and writers are plain threads.
 
 use crate::error::SshError;
-use crate::park::block_on;
-use crate::transport::Meter;
+use crate::link::lost::Lost;
+use crate::link::park::block_on;
+use crate::link::transport::Meter;
 use bytes::{Buf, Bytes, BytesMut};
 use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use std::collections::VecDeque;
@@ -14,14 +15,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Small writes are collected up to this many bytes.
-const SMALL_WRITES_LEN: usize = 64 << 10;
+const SMALL_WRITES_BYTES: usize = 64 << 10;
 /// The most that one `write` takes: large enough to hand several packets over at once, small enough to be copied into a
 /// buffer of its own without weight.
-const LARGE_WRITE_LEN: usize = 256 << 10;
+const LARGE_WRITE_BYTES: usize = 256 << 10;
 /// The most that is handed over as one packet, in bytes: what OpenSSH takes at most.
-const PACKET_LEN: usize = 32 << 10;
+const PACKET_BYTES: usize = 32 << 10;
 /// How much of a command's standard error is kept, the end of it.
-const STDERR_LEN: usize = 8 << 10;
+const STDERR_BYTES: usize = 8 << 10;
 
 /// How a remote command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,44 +50,6 @@ impl fmt::Display for ExitStatus {
             ExitStatus::Signal(signal) => write!(f, "killed by SIG{signal}"),
             ExitStatus::Unknown => f.write_str("ended without a status"),
         }
-    }
-}
-
-/// Tells everyone on a connection that it is gone, and why. The first reason stays.
-#[derive(Debug, Clone)]
-pub(crate) struct Lost {
-    host: Arc<str>,
-    reason: watch::Sender<Option<Arc<str>>>,
-}
-
-impl Lost {
-    pub(crate) fn new(host: &str) -> Lost {
-        Lost { host: host.into(), reason: watch::Sender::new(None) }
-    }
-
-    pub(crate) fn set(&self, reason: &str) {
-        self.reason.send_if_modified(|current| {
-            let first = current.is_none();
-            if first {
-                *current = Some(reason.into());
-            }
-            first
-        });
-    }
-
-    pub(crate) fn reason(&self) -> Option<Arc<str>> {
-        self.reason.borrow().clone()
-    }
-
-    pub(crate) fn error(&self) -> SshError {
-        let reason = self.reason().unwrap_or_else(|| "it was closed".into());
-        SshError::ConnectionLost { host: self.host.to_string(), reason: reason.to_string() }
-    }
-
-    /// Completes when the connection is gone.
-    pub(crate) async fn wait(&self) {
-        // The sender lives in `self`, so waiting cannot fail.
-        drop(self.reason.subscribe().wait_for(Option::is_some).await);
     }
 }
 
@@ -206,7 +169,7 @@ pub(crate) async fn pump(mut half: ChannelReadHalf, shared: Arc<Shared>) {
             }
             Some(ChannelMsg::ExtendedData { data, ext: 1 }) => shared.update(|state| {
                 state.stderr.extend(&data);
-                let excess = state.stderr.len().saturating_sub(STDERR_LEN);
+                let excess = state.stderr.len().saturating_sub(STDERR_BYTES);
                 state.stderr.drain(..excess);
             }),
             Some(ChannelMsg::Eof) => shared.update(|state| state.eof = true),
@@ -356,7 +319,7 @@ impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> PipeWriter<S> {
 
     async fn send_packets(&self, mut data: Bytes) -> Result<(), russh::Error> {
         while !data.is_empty() {
-            let packet = data.split_to(data.len().min(PACKET_LEN));
+            let packet = data.split_to(data.len().min(PACKET_BYTES));
             let starving = self.half.writable_packet_size().await < packet.len();
             let starving = starving.then(|| self.shared.meter.starve());
             match self.stream {
@@ -390,14 +353,14 @@ impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> PipeWriter<S> {
 
 impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Write for PipeWriter<S> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.buffer.is_empty() && data.len() >= SMALL_WRITES_LEN {
-            let data = &data[..data.len().min(LARGE_WRITE_LEN)];
+        if self.buffer.is_empty() && data.len() >= SMALL_WRITES_BYTES {
+            let data = &data[..data.len().min(LARGE_WRITE_BYTES)];
             self.send(Bytes::copy_from_slice(data))?;
             return Ok(data.len());
         }
-        let data = &data[..data.len().min(SMALL_WRITES_LEN - self.buffer.len())];
+        let data = &data[..data.len().min(SMALL_WRITES_BYTES - self.buffer.len())];
         self.buffer.extend_from_slice(data);
-        if self.buffer.len() == SMALL_WRITES_LEN {
+        if self.buffer.len() == SMALL_WRITES_BYTES {
             self.flush()?;
         }
         Ok(data.len())
@@ -415,7 +378,7 @@ impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Write for PipeWri
 impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Drop for PipeWriter<S> {
     fn drop(&mut self) {
         // A failure means that the channel is gone, and then there is nobody to send the end to.
-        drop(self.finish());
+        let _ = self.finish();
     }
 }
 

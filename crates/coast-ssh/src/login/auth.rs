@@ -2,12 +2,12 @@
 //! has said that it would accept it. So a passphrase is asked for only where it decides.
 
 use crate::config::HostSettings;
-use crate::error::SshError;
-use crate::handshake::{Client, rsa_hashes};
-use crate::identity::{IdentityUsed, KeyAttempt, KeyFile, KeyOutcome, KeySource, Secret, unlock};
-use crate::known_hosts::fingerprint;
-use crate::pipe::Lost;
-use crate::prompt::Prompts;
+use crate::error::{KeyAttempt, KeyOutcome, KeySource, SshError};
+use crate::link::Lost;
+use crate::login::handshake::{Client, rsa_hashes};
+use crate::login::identity::{IdentityUsed, KeyFile, Secret, unlock};
+use crate::login::known_hosts::fingerprint;
+use crate::login::prompt::Prompts;
 use russh::MethodSet;
 use russh::client::{AuthResult, Handle};
 use russh::keys::agent::AgentIdentity;
@@ -133,7 +133,7 @@ impl Login<'_> {
             let mut agent = Agent::connect_uds(socket).await?;
             if let Some(binding) = self.handle.agent_session_binding() {
                 // Wanted only by keys that are restricted to certain hosts; other agents than OpenSSH's refuse it.
-                drop(agent.bind_session(binding, false).await);
+                let _ = agent.bind_session(binding, false).await;
             }
             let identities = agent.request_identities().await?;
             Ok::<_, russh::keys::Error>((agent, identities))

@@ -1,18 +1,18 @@
 //! The helper's greeting, and what may come before it: the talk of a login script, and the words of the start script.
 
-use crate::channel::ChannelReader;
 use crate::error::SudoRefusal;
+use crate::session::ChannelReader;
 use std::io;
 use std::time::Instant;
 
 use coast_wire::{GREETING_PREFIX, PROTOCOL_VERSION};
 
 /// The most that may come before the greeting (from a talkative `.bashrc`), in bytes.
-const MAX_PREAMBLE_LEN: usize = 64 << 10;
+const MAX_PREAMBLE_BYTES: usize = 64 << 10;
 /// The longest line that is taken for a greeting or for a word of the script, in bytes.
-const MAX_LINE_LEN: usize = 1024;
+const MAX_LINE_BYTES: usize = 1024;
 /// How much of a wrong answer is shown, in bytes.
-const SHOWN_LEN: usize = 200;
+const SHOWN_BYTES: usize = 200;
 
 /// What comes before the greeting: nothing, what a login script says, or what the start script has to say.
 #[derive(Default)]
@@ -47,7 +47,7 @@ impl Preamble {
             };
             let before = self.seen.len();
             self.seen.extend_from_slice(bytes);
-            let shown = self.seen.len().min(SHOWN_LEN);
+            let shown = self.seen.len().min(SHOWN_BYTES);
             self.start = self.seen[..shown].to_vec();
             if let Some((version, end)) = find_greeting(&self.seen) {
                 let fits = version == PROTOCOL_VERSION.to_string();
@@ -57,7 +57,7 @@ impl Preamble {
                 return Ok(if fits { Greeting::Fits } else { Greeting::OtherVersion(version) });
             }
             reader.consume(self.seen.len() - before);
-            if self.seen.len() > MAX_PREAMBLE_LEN {
+            if self.seen.len() > MAX_PREAMBLE_BYTES {
                 return Ok(Greeting::Garbage);
             }
         }
@@ -83,7 +83,7 @@ impl Preamble {
 /// The script's own words, which are the last thing before the greeting, free of what a login script said before in
 /// whatever encoding.
 fn tail(seen: &[u8]) -> &[u8] {
-    let start = seen.len().saturating_sub(MAX_LINE_LEN);
+    let start = seen.len().saturating_sub(MAX_LINE_BYTES);
     let tail = &seen[start..];
     match tail.windows(6).position(|window| window == b"coast-") {
         Some(at) => &tail[at..],

@@ -1,14 +1,9 @@
 //! One authenticated connection and the thread it lives on: a single-threaded runtime that does the reading, writing
 //! and ciphering, and watches whether the peer is still there.
 
-use crate::config::HostSettings;
 use crate::error::SshError;
-use crate::handshake::Client;
-use crate::park::block_on;
-use crate::peer::Peer;
-use crate::pipe::Lost;
-use crate::prompt::{Prompt, PromptCall, Prompts};
-use crate::transport::Meter;
+use crate::link::{Lost, Meter, block_on};
+use crate::login::{Client, Established, Peer, Prompt, PromptCall, Prompts};
 use russh::client::{self, Handle};
 use std::future::Future;
 use std::io;
@@ -20,23 +15,6 @@ use tokio::sync::oneshot;
 
 /// How long a connection that is no longer wanted may take to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// A chain of connections as the handshake leaves it: the last one leads to the destination, each other carries the
-/// next one.
-pub(crate) struct Established {
-    pub(crate) carriers: Vec<Hop>,
-    pub(crate) last: Hop,
-}
-
-/// One connection of the chain.
-pub(crate) struct Hop {
-    pub(crate) handle: Handle<Client>,
-    pub(crate) meter: Arc<Meter>,
-    pub(crate) lost: Lost,
-    pub(crate) host: String,
-    pub(crate) settings: HostSettings,
-    pub(crate) peer: Peer,
-}
 
 /// An authenticated connection. It ends when this is dropped.
 pub(crate) struct Connection {
@@ -67,10 +45,14 @@ impl Connection {
                 runtime.block_on(async {
                     let established = establish(Prompts::new(calls.clone())).await;
                     // An error means that nobody waits for calls any more.
-                    drop(calls.send(PromptCall::End));
+                    let _ = calls.send(PromptCall::End);
                     let chain = match established.map(Chain::watch) {
                         Ok(chain) => chain,
-                        Err(error) => return drop(done.send(Err(error))),
+                        Err(error) => {
+                            // As above: nobody waits any more.
+                            let _ = done.send(Err(error));
+                            return;
+                        }
                     };
                     if done.send(Ok(chain.ends())).is_ok() {
                         tokio::select! {
@@ -151,7 +133,7 @@ impl Drop for Connection {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported by the panic hook; there is nothing left to clean up.
-            drop(thread.join());
+            let _ = thread.join();
         }
     }
 }
@@ -211,7 +193,7 @@ impl Chain {
             }
         };
         // Out of time is out of time: the connection ends with its thread.
-        drop(tokio::time::timeout(FAREWELL, farewell).await);
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
 }
 
@@ -239,6 +221,6 @@ async fn keep_alive(ends: Ends, interval: Duration, count: u32) {
         }
         unanswered += 1;
         // Where the queue is full there is a send under way, which the pulse will tell about.
-        drop(tokio::time::timeout(interval / 2, handle.send_keepalive(true)).await);
+        let _ = tokio::time::timeout(interval / 2, handle.send_keepalive(true)).await;
     }
 }

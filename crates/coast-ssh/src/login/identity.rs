@@ -1,6 +1,6 @@
-//! The keys a user can be recognised by: private key files and what the agent holds, and what became of each when it was
-//! offered.
+//! The keys a user can be recognised by: private key files and what the agent holds.
 
+use crate::error::{KeyOutcome, KeySource};
 use russh::keys::{PrivateKey, PublicKey, decode_secret_key};
 use std::fmt;
 use std::fs::File;
@@ -10,47 +10,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The most a key file may hold, in bytes.
-const MAX_KEY_LEN: u64 = 1 << 20;
-
-/// A key that was considered, and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyAttempt {
-    /// Where the key comes from.
-    pub source: KeySource,
-    /// Algorithm and fingerprint, as far as they are known.
-    pub key: Option<String>,
-    /// What became of it.
-    pub outcome: KeyOutcome,
-}
-
-impl fmt::Display for KeyAttempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.key {
-            Some(key) => write!(f, "{} ({key}): {}", self.source, self.outcome),
-            None => write!(f, "{}: {}", self.source, self.outcome),
-        }
-    }
-}
-
-/// Where a key comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeySource {
-    /// A private key file.
-    File(PathBuf),
-    /// The agent, under this comment.
-    Agent(String),
-}
-
-impl fmt::Display for KeySource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeySource::File(path) => write!(f, "{}", path.display()),
-            KeySource::Agent(comment) if comment.is_empty() => f.write_str("agent"),
-            KeySource::Agent(comment) => write!(f, "agent key {comment}"),
-        }
-    }
-}
+const MAX_KEY_BYTES: u64 = 1 << 20;
 
 /// The key that let us in, by where its private part is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,51 +36,6 @@ impl fmt::Display for IdentityUsed {
             IdentityUsed::File { path, encrypted: false } => write!(f, "{}", path.display()),
             IdentityUsed::File { path, encrypted: true } => write!(f, "{} (encrypted)", path.display()),
             IdentityUsed::Agent { comment } => KeySource::Agent(comment.clone()).fmt(f),
-        }
-    }
-}
-
-/// What became of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyOutcome {
-    /// The server does not accept it.
-    Refused,
-    /// The server accepts it and wants another proof besides.
-    NotEnough(Vec<String>),
-    /// There is no such file.
-    Missing,
-    /// The file cannot be read.
-    Unreadable(String),
-    /// The file is no private key that is understood here.
-    Malformed(String),
-    /// It is encrypted, and there was no passphrase.
-    NoPassphrase,
-    /// It is encrypted, and the passphrases given were wrong.
-    WrongPassphrase,
-    /// It could not sign, or its agent would not.
-    CannotSign(String),
-    /// The server takes this kind of key only with a signature that is no longer safe.
-    UnsafeSignature,
-    /// The server ended the connection before it was tried.
-    NotTried,
-}
-
-impl fmt::Display for KeyOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeyOutcome::Refused => f.write_str("not accepted by the server"),
-            KeyOutcome::NotEnough(methods) => {
-                write!(f, "accepted, but the server wants {} besides", methods.join(" or "))
-            }
-            KeyOutcome::Missing => f.write_str("no such file"),
-            KeyOutcome::Unreadable(error) => f.write_str(error),
-            KeyOutcome::Malformed(error) => write!(f, "not a usable private key: {error}"),
-            KeyOutcome::NoPassphrase => f.write_str("encrypted, and there is no passphrase"),
-            KeyOutcome::WrongPassphrase => f.write_str("encrypted, and the passphrase is wrong"),
-            KeyOutcome::CannotSign(error) => write!(f, "cannot sign: {error}"),
-            KeyOutcome::UnsafeSignature => f.write_str("the server takes it only with a SHA-1 signature"),
-            KeyOutcome::NotTried => f.write_str("not tried, the server ended the connection"),
         }
     }
 }
@@ -200,8 +115,8 @@ pub(crate) fn unlock(text: &str, passphrase: &str) -> Option<PrivateKey> {
 
 fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
-    let read = File::open(path)?.take(MAX_KEY_LEN).read_to_string(&mut text)?;
-    if read as u64 == MAX_KEY_LEN {
+    let read = File::open(path)?.take(MAX_KEY_BYTES).read_to_string(&mut text)?;
+    if read as u64 == MAX_KEY_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "too large for a key"));
     }
     Ok(text)

@@ -1,8 +1,7 @@
 //! What stands for something else in a value of the ssh configuration: `~`, `%` tokens, `${NAME}`, quotes and units.
 
-use crate::config::bad_value;
+use crate::config::options::Environment;
 use crate::error::SshError;
-use crate::options::Environment;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -94,4 +93,9 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
 
 pub(crate) fn unquoted(text: &str) -> &str {
     text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+}
+
+/// The error for a value that cannot be used.
+pub(crate) fn bad_value(keyword: &str, value: &str, problem: &str) -> SshError {
+    SshError::Option { name: keyword.to_owned(), problem: format!("\"{value}\": {problem}") }
 }

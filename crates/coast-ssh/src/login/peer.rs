@@ -1,8 +1,8 @@
 //! Where a connection ended up: the host as the configuration resolved it, the key it proved to have, and the key of ours
 //! that it let in. Whoever has to make the same connection by another program needs all of it.
 
-use crate::identity::IdentityUsed;
-use crate::known_hosts::fingerprint;
+use crate::login::identity::IdentityUsed;
+use crate::login::known_hosts::fingerprint;
 use russh::keys::PublicKey;
 use std::net::SocketAddr;
 

@@ -2,9 +2,9 @@
 //! Patterns are matched by `ssh2-config`; the blocks are walked here, because that crate takes the lines below a
 //! `Match` for lines of the `Host` before it.
 
-use crate::config::Merged;
+use crate::config::merged::{Assignment, Merged};
+use crate::config::options::{Environment, Target};
 use crate::error::SshError;
-use crate::options::{Environment, Target};
 use ssh2_config::{DefaultAlgorithms, Host, HostClause, HostParams};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,24 +12,7 @@ use std::path::{Path, PathBuf};
 /// How deep files may include each other, as in OpenSSH.
 const MAX_DEPTH: usize = 16;
 /// The most a configuration file may hold, in bytes.
-const MAX_FILE_LEN: u64 = 4 << 20;
-
-/// One `Keyword value` line that applies to the host in question.
-pub(crate) struct Assignment<'a> {
-    /// In lower case.
-    pub(crate) keyword: String,
-    /// The rest of the line, its quotes still on.
-    pub(crate) value: &'a str,
-    file: &'a Path,
-    line: usize,
-}
-
-impl Assignment<'_> {
-    /// `path:line`, for messages.
-    pub(crate) fn place(&self) -> String {
-        format!("{}:{}", self.file.display(), self.line)
-    }
-}
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// Reads configuration files for one host.
 pub(crate) struct ConfigReader<'a> {
@@ -246,8 +229,8 @@ fn read(path: &Path) -> io::Result<String> {
     use std::io::Read;
     let file = std::fs::File::open(path)?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE_LEN + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_LEN {
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "too large for a configuration file"));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
