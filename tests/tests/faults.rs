@@ -107,6 +107,22 @@ fn what_cannot_be_deleted_is_named_and_the_rest_is() {
 }
 
 #[test]
+fn directories_that_their_owner_may_not_write_are_opened_for_the_time() {
+    for options in ["-r", "-rp", "-rl --delete-after", "-rlp --delete-after"] {
+        let user = Unprivileged::new();
+        let (uid, gid) = (user.account.uid(), user.account.gid());
+        let own = |tree: Tree| tree.owner(uid, gid);
+        let source = Tree::new().dir("ro").mode(0o555).file("ro/new", "new").file("ro/sub/f", "f");
+        let destination = own(Tree::new().dir("ro").mode(0o555));
+        let destination = own(destination.symlink("ro/sub", "elsewhere").file("ro/old", "old"));
+        let destination = own(own(destination.dir("gone").mode(0o500)).file("gone/f", "f"));
+        user.sync(&source, &destination, options).assert_code(0);
+        let mode = |side: &str| user.found(side).get("ro").map(|seen| seen.mode);
+        assert_eq!((mode("coast"), mode("rsync")), (Some(0o555), Some(0o555)), "{options}");
+    }
+}
+
+#[test]
 fn owners_that_may_not_be_given_are_as_with_rsync() {
     let user = Unprivileged::new();
     user.sync(&Tree::new().file("a", "a").owner(1, 1), &Tree::new(), "-rog");

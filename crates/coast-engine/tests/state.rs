@@ -191,6 +191,18 @@ fn runs_of_one_single_file_succeed_one_after_another() {
 }
 
 #[test]
+fn a_single_file_may_have_the_longest_name_there_is() {
+    let place = Place::new();
+    fs::create_dir(place.path("destination")).unwrap();
+    let name = |last: &str| "n".repeat(254) + last;
+    for name in [name("a"), name("b")] {
+        assert_eq!(place.sync_file(&name).unwrap().exit_code(), 0);
+        assert!(place.exists(&format!("destination/{name}")));
+    }
+    assert_eq!(fs::read_dir(place.path("destination")).unwrap().count(), 2);
+}
+
+#[test]
 fn a_single_files_state_directory_goes_without_what_is_not_its_own() {
     let place = Place::new();
     place.write("destination/.f.coast/thesis/chapter", "precious");

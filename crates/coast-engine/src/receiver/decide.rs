@@ -157,11 +157,11 @@ impl Run<'_> {
             && let Some(dir) = site.dir
         {
             if site.existing.is_some() {
-                dir.unlink(name)
+                self.change_in(&site.part.path, dir, || dir.unlink(name))
                     .map_err(|error| Failure::Entry("cannot remove what is in the way", error))?;
             }
             let mode = wanted.mode.unwrap_or(0o755);
-            let made = dir.mkdir(name, mode | 0o700);
+            let made = self.change_in(&site.part.path, dir, || dir.mkdir(name, mode | 0o700));
             made.map_err(|error| Failure::Entry("cannot make the directory", error))?;
             let set = self.set_new_directory(dir, name, &wanted);
             set.map_err(|error| Failure::Entry("cannot set its attributes", error))?;
@@ -189,7 +189,7 @@ impl Run<'_> {
             return Ok(());
         }
         let mtime = mtime.map(|mtime| (mtime.secs(), mtime.nanos()));
-        let pushed = self.late_directories.push(&LateDirectory { path, mode, mtime });
+        let pushed = self.late_directories.push(&LateDirectory { path, mode, mtime, may_be_gone: false });
         pushed.map_err(|error| Failure::Run(spill_failed(error)))
     }
 

@@ -463,11 +463,7 @@ impl Run<'_> {
         if self.options.dry_run {
             return Ok(Fate::Deleted);
         }
-        if directory {
-            dir.rmdir(&name)?
-        } else {
-            dir.unlink(&name)?
-        }
+        self.change_in(&parent, &dir, || if directory { dir.rmdir(&name) } else { dir.unlink(&name) })?;
         Ok(Fate::Deleted)
     }
 }

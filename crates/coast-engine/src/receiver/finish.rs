@@ -23,6 +23,8 @@ pub(super) struct LateDirectory {
     pub(super) mode: Option<u32>,
     /// Seconds and nanoseconds since the epoch.
     pub(super) mtime: Option<(i64, u32)>,
+    /// Whether it may have been deleted since.
+    pub(super) may_be_gone: bool,
 }
 
 impl Run<'_> {
@@ -81,12 +83,14 @@ impl Run<'_> {
     fn set_late_directories(&self) -> Result<(), EngineError> {
         let Some(root) = &self.root else { return Ok(()) };
         for item in self.late_directories.drain_back().map_err(spill_failed)? {
-            let LateDirectory { path, mode, mtime } = item.map_err(spill_failed)?;
+            let LateDirectory { path, mode, mtime, may_be_gone } = item.map_err(spill_failed)?;
             let set = || -> io::Result<()> {
                 let dir = root.dir(&RelPath::new(&path).map_err(io::Error::other)?)?;
                 set_directory(&dir, mode, mtime, self.options.perms)
             };
-            if let Err(error) = set() {
+            if let Err(error) = set()
+                && !(may_be_gone && error.kind() == io::ErrorKind::NotFound)
+            {
                 self.problem(&path, "cannot set the attributes of the directory", &error);
             }
         }

@@ -25,6 +25,7 @@ mod site;
 mod spill;
 mod staging;
 mod state;
+mod writable;
 
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;

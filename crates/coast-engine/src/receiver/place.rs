@@ -54,9 +54,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn place_now(&self, site: &Site<'_>, dir: &DirHandle, staged: Staged) -> Result<(), Failure> {
-        staged
-            .place(dir, &site.entry.name)
+    fn place_now(&self, site: &Site<'_>, dir: &DirHandle, mut staged: Staged) -> Result<(), Failure> {
+        self.change_in(&site.part.path, dir, || staged.place(dir, &site.entry.name))
             .map_err(|error| Failure::Entry("cannot move it into place", error))
     }
 
@@ -108,12 +107,14 @@ impl Run<'_> {
             let own = |bytes: &[u8]| Name::new(bytes).map_err(|error| spill_failed(io::Error::other(error)));
             let path = RelPath::new(&item.path).map_err(|error| spill_failed(io::Error::other(error)))?;
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            let staged = staging.adopt(own(&item.staged)?);
+            let mut staged = staging.adopt(own(&item.staged)?);
             let placed = (|| {
                 let dir = root.dir(&parent).map_err(|error| ("cannot open its directory", error))?;
                 let before = staged.stat().map_err(|error| ("cannot read what was received of it", error))?;
-                make_way(&dir, &name).map_err(|error| ("cannot make way for it", error))?;
-                staged.place(&dir, &name).map_err(|error| ("cannot move it into place", error))?;
+                self.change_in(&parent, &dir, || make_way(&dir, &name))
+                    .map_err(|error| ("cannot make way for it", error))?;
+                self.change_in(&parent, &dir, || staged.place(&dir, &name))
+                    .map_err(|error| ("cannot move it into place", error))?;
                 Ok((dir, before))
             })();
             match (placed, item.hash) {

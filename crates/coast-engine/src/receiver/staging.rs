@@ -70,7 +70,7 @@ impl Staging {
 
 impl Staged {
     /// Moves it into place.
-    pub(super) fn place(mut self, dir: &DirHandle, name: &Name) -> io::Result<()> {
+    pub(super) fn place(&mut self, dir: &DirHandle, name: &Name) -> io::Result<()> {
         if let Some(staged) = &self.name {
             self.dir.rename_to(staged, dir, name, Replace::Any)?;
             self.name = None;

@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use coast_tree::{DirHandle, Kind, Name, Replace, Root, file_stat};
+use coast_tree::{ContentHash, DirHandle, Kind, Name, Replace, Root, file_stat};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
@@ -41,6 +41,10 @@ const STAGING: &str = "staging";
 /// The mode bit of a state directory that has been taken over and is not empty yet. Nothing in it is trusted, by later
 /// runs neither; no run gives a state directory this bit for any other reason.
 const UNTRUSTED: u32 = 0o1000;
+
+/// The longest name that `.{name}.coast` has room for, in bytes.
+const MAX_HIDDEN_BYTES: usize = 255 - ".".len() - ".coast".len();
+const HIDDEN_HASH_BYTES: usize = 16;
 
 /// How often a state directory that other runs remove is made again before that counts as a failure.
 const MAX_OPENINGS: u32 = 1000;
@@ -85,8 +89,7 @@ impl State {
             }
         };
         let (dir, path, transient) = if let Some(single) = single {
-            let own = hidden_name(single.as_bytes()).map_err(|error| failed(directory, error))?;
-            let (dir, path, own) = inside(own)?;
+            let (dir, path, own) = inside(hidden_name(single))?;
             (dir, path, Some(own))
         } else {
             match beside(directory, &root, login_uid) {
@@ -296,7 +299,12 @@ fn beside(
     let (Some(parent), Some(own)) = (absolute.parent(), absolute.file_name()) else {
         return Err(Beside::Impossible);
     };
-    let own = hidden_name(own.as_bytes()).map_err(impossible)?;
+    let own = Name::new(own.as_bytes()).map_err(|_| Beside::Impossible)?;
+    if own.as_bytes().len() > MAX_HIDDEN_BYTES {
+        // A run into the directory above could not tell whose it is, and would delete it.
+        return Err(Beside::Impossible);
+    }
+    let own = hidden_name(&own);
     let above = Root::open(parent).map_err(impossible)?.handle();
     let same_device = || Ok(above.stat_self()?.dev == root.stat_self()?.dev);
     if !same_device().map_err(impossible)? {
@@ -310,9 +318,17 @@ fn beside(
     }
 }
 
-/// `.{name}.coast`, for the state directory of what is called `name`.
-pub(crate) fn hidden_name(of: &[u8]) -> io::Result<Name> {
-    Name::new(&[b".", of, b".coast"].concat()).map_err(io::Error::other)
+/// `.{name}.coast`, for the state directory of what is called `name`. Of a name that leaves no room for that its beginning
+/// is taken, and a hash for what tells it apart.
+pub(crate) fn hidden_name(of: &Name) -> Name {
+    let of = of.as_bytes();
+    let (begins, hash) = match of.len() {
+        0..=MAX_HIDDEN_BYTES => (of, String::new()),
+        _ => (&of[..MAX_HIDDEN_BYTES - HIDDEN_HASH_BYTES], ContentHash::of(of).to_string()),
+    };
+    let hash = hash.as_bytes().get(..HIDDEN_HASH_BYTES).unwrap_or_default();
+    Name::new(&[b".", begins, hash, b".coast"].concat())
+        .expect("as short as it has to be, and without a slash")
 }
 
 /// What the state directory called `name` belongs to, if it can be the name of one.

@@ -127,7 +127,7 @@ impl DoomedWorkspace {
                 return Err(refused(format!(
                     "there is no {} beside it, so no run of coast has made it; if it is a workspace all the same, \
                      remove it by hand",
-                    String::from_utf8_lossy(state_name(&way)?.as_bytes())
+                    String::from_utf8_lossy(hidden_name(&way.name).as_bytes())
                 )));
             }
             _ => {}
@@ -192,7 +192,7 @@ impl State {
         login: Option<LoginUser>,
     ) -> Result<Option<Found>, EngineError> {
         let name = match place {
-            Place::Beside => state_name(way)?,
+            Place::Beside => hidden_name(&way.name),
             Place::Inside => name(STATE_INSIDE),
         };
         let path = state_path(way, &name, place);
@@ -291,10 +291,6 @@ fn failed(path: &Path, error: io::Error) -> EngineError {
 
 fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).expect("a constant without a slash")
-}
-
-fn state_name(way: &Way) -> Result<Name, EngineError> {
-    hidden_name(way.name.as_bytes()).map_err(|error| failed(&way.path, error))
 }
 
 fn state_path(way: &Way, name: &Name, place: Place) -> PathBuf {
