@@ -224,6 +224,28 @@ fn a_file_that_grows_once_while_it_is_read_is_read_again() {
 }
 
 #[test]
+fn a_destination_that_is_removed_meanwhile_ends_the_run() {
+    for removed in ["dst", ".dst.coast"] {
+        let place = Sandbox::new();
+        let tree = Tree::new().file("a", noise(1, 8 << 20));
+        (0..50).fold(tree, |tree, number| tree.file(format!("d/{number}"), "x")).build(place.path("src"));
+        fs::create_dir(place.path("dst")).expect("the sandbox is ours");
+        let watch = Watch::below(place.path(""));
+        let running = place.coast(["sync", "-r", "--bwlimit=8m", "src/", "dst/"]).start();
+        let staged = place.path(".dst.coast/staging");
+        let has_content = |entry: std::io::Result<fs::DirEntry>| {
+            entry.and_then(|entry| entry.metadata()).is_ok_and(|file| file.len() > 0)
+        };
+        watch.until("content to arrive", || {
+            fs::read_dir(&staged).is_ok_and(|mut files| files.any(has_content))
+        });
+        fs::rename(place.path(removed), place.path("elsewhere")).expect("it is there");
+        fs::remove_dir_all(place.path("elsewhere")).expect("nobody has it open for writing new files");
+        running.wait().assert_code(11).assert_says("was removed while the run went on");
+    }
+}
+
+#[test]
 fn files_that_vanish_are_named_and_the_rest_arrives() {
     let place = Sandbox::new();
     // Sizes differ, so that no file is taken for a copy of another.

@@ -30,6 +30,7 @@ pub(super) struct LateDirectory {
 impl Run<'_> {
     /// Ends a run whose transfer is complete.
     pub(super) fn finish(&self) -> Result<ReceiverStats, EngineError> {
+        self.check_still_there()?;
         self.place_deferred()?;
         if self.source_errors.load(Ordering::Acquire) {
             self.skip_deletion();

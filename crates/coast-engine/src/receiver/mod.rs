@@ -467,6 +467,20 @@ impl<'a> Run<'a> {
         )
     }
 
+    /// Whether somebody removed what the run works in: then nothing arrives any more.
+    fn check_still_there(&self) -> Result<(), EngineError> {
+        let staging =
+            self.staging.as_ref().map(|staging| (staging.dir().clone(), "the private state directory"));
+        let root = self.root.as_ref().map(|root| (root.handle(), "the destination"));
+        for (dir, what) in root.into_iter().chain(staging) {
+            if dir.stat_self().is_ok_and(|stat| stat.nlink == 0) {
+                let doing = format!("{what} was removed while the run went on; run it again");
+                return Err(EngineError::FileIo { doing, error: io::ErrorKind::NotFound.into() });
+            }
+        }
+        Ok(())
+    }
+
     /// Lets everyone keep what they have when a run ends early.
     fn abandon(&self) {
         let abandoned = self.parts.abandon();

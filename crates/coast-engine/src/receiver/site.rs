@@ -97,6 +97,9 @@ impl Run<'_> {
         doing: &'static str,
         error: io::Error,
     ) -> Result<(), Failure> {
+        if error.kind() == io::ErrorKind::NotFound {
+            self.check_still_there().map_err(Failure::Run)?;
+        }
         let path = full_path(part, &part.entries[index as usize].name);
         if Self::is_fatal(&error) {
             let doing = format!("{}: {doing}", path.escape_ascii());
