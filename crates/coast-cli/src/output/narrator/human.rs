@@ -189,7 +189,7 @@ impl Narrator for HumanNarrator {
             return;
         };
         let follows = match (&record.state, &record.following) {
-            (State::Stopped, _) => "stopped; start it again with: coast start",
+            (State::Stopped, _) => &*format!("stopped; start it again with: coast start {}", record.instance),
             (_, Following::Yes) => "running; edits follow",
             (_, Following::BulkOnly) => "running; bulk only, edits do not follow",
             _ => "running; edits do not follow",
