@@ -471,6 +471,10 @@ rsync_agrees_that! {
     nothing_to_send_leaves_a_file_in_the_way_alone: Case::new(files(&["d/a"]), files(&["f"]), "-r --exclude=*").from("src/d").to("dst/f");
     nothing_to_send_into_a_missing_parent_is_refused:
         Case::new(files(&["a"]), tree(), "-r --exclude=*").from("src/a").to("dst/new").without_destination();
+    nothing_to_send_to_a_name_that_leads_nowhere_is_refused:
+        Case::new(files(&["a"]), tree().symlink("b", "b"), "-r --exclude=*").from("src/a").to("dst/b");
+    nothing_to_send_to_a_symlink_to_nothing_is_well:
+        Case::new(files(&["a"]), tree().symlink("c", "missing"), "-r --exclude=*").from("src/a").to("dst/c");
     directories_skipped_make_no_destination: Case::new(files(&["a"]), tree(), "-l").to("dst").without_destination();
     an_empty_directory_takes_the_name_of_a_missing_destination: Case::new(tree().dir("b"), tree(), "-r").from("src/b").to("dst/new");
     a_directory_emptied_by_rules_takes_the_name_of_a_missing_destination:

@@ -3,6 +3,7 @@
 use crate::SyncError;
 use coast_engine::EngineError;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use coast_ssh::{ConnectOptions, Sudo, Target};
@@ -68,16 +69,20 @@ impl Destination {
         Self::Local(LocalDestination { path: path.into(), receiver: LocalReceiver::InProcess })
     }
 
-    /// Whether a local destination could be made, had there been something to send.
-    pub(crate) fn check_parent(&self) -> Result<(), SyncError> {
+    /// Whether a local destination could be used, had there been something to send.
+    pub(crate) fn check(&self) -> Result<(), SyncError> {
         let Self::Local(local) = self else { return Ok(()) };
+        let failed = |doing| move |error| EngineError::Destination { path: local.path.clone(), doing, error };
+        match std::fs::metadata(&local.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            found => return Ok(found.map(|_| ()).map_err(failed("looking at it"))?),
+        }
         let parent = match local.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => return Ok(()),
         };
-        let doing = "looking for the directory to put it in";
-        let failed = |error| EngineError::Destination { path: local.path.clone(), doing, error };
-        Ok(std::fs::metadata(parent).map(|_| ()).map_err(failed)?)
+        let looked = std::fs::metadata(parent).map(|_| ());
+        Ok(looked.map_err(failed("looking for the directory to put it in"))?)
     }
 
     /// Whether it is on another machine.

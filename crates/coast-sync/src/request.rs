@@ -235,7 +235,7 @@ impl SyncRequest {
         // As in rsync, a destination is made for nothing only if a slash says that it is a directory.
         let named_directory = self.destination.path().as_os_str().as_encoded_bytes().ends_with(b"/");
         if !named_directory && sender.sends_nothing()? {
-            self.destination.check_parent()?;
+            self.destination.check()?;
             monitor.event(&Event::Notice {
                 text: "nothing to send: rules or options leave out the whole source",
             });
