@@ -69,7 +69,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let coast = dist::host_coast()?;
 
     let work = WorkDirectory::open(options.keep.as_deref())?;
-    let inputs = Inputs::prepare(work.path(), &scenarios, &interrupt)?;
+    let wanted: Vec<_> = scenarios.iter().map(|scenario| scenario.input()).collect();
+    let inputs = Inputs::prepare(work.path(), &wanted, &interrupt)?;
     let scratch =
         TempDir::with_prefix_in("run-", work.path()).context("making the destinations' directory")?;
     let network = Network::create()?;

@@ -3,7 +3,7 @@
 
 use fast_rsync::SignatureOptions;
 
-use crate::signature::{HEADER_BYTES, MAX_SIGNATURE_BYTES};
+use crate::layout::{ENTRY_BYTES, MAX_BLOCKS, STRONG_BYTES};
 
 /// The smallest basis, in bytes, for which a delta can pay.
 ///
@@ -23,23 +23,13 @@ pub const MAX_BLOCK_BYTES: u32 = 16 << 20;
 /// Block sizes are multiples of this, the input block of MD4, so that hashing never works on a padded rest.
 pub(crate) const BLOCK_STEP: u32 = 64;
 
-/// Bytes of MD4 kept per block. With the 4 bytes of weak checksum a false match in honest data is out of reach
-/// (10^5 blocks against 10^10 positions: 10^15 of 2^96 pairs), and a false match is detected by the caller anyway.
-pub(crate) const STRONG_BYTES: u32 = 8;
-
-/// Bytes of one block's entry in a signature.
-pub(crate) const ENTRY_BYTES: usize = 4 + STRONG_BYTES as usize;
-
-/// The most blocks a signature describes (349,524).
-pub(crate) const MAX_BLOCKS: usize = (MAX_SIGNATURE_BYTES - HEADER_BYTES) / ENTRY_BYTES;
-
 /// How many blocks are hashed in one go at most: the widest MD4 of `fast_rsync` (AVX2) takes eight.
 pub(crate) const LANES: usize = 8;
 
 /// The block size in bytes for a basis of `basis_len` bytes.
 ///
 /// About the square root, which balances the size of the signature against the literal bytes each edit costs; larger
-/// where [`MAX_SIGNATURE_BYTES`] demands it (from 114 GiB on). Always a multiple of 64 between [`MIN_BLOCK_BYTES`] and
+/// where [`MAX_SIGNATURE_BYTES`](crate::MAX_SIGNATURE_BYTES) demands it (from 114 GiB on). Always a multiple of 64 between [`MIN_BLOCK_BYTES`] and
 /// [`MAX_BLOCK_BYTES`]. At the maximum a signature describes the first 5.3 TiB; what follows is never matched.
 #[must_use]
 pub fn block_size(basis_len: u64) -> u32 {

@@ -6,7 +6,8 @@ use std::collections::TryReserveError;
 use crate::block::{Checksums, LANES, entries, hash_blocks};
 use crate::command::{Command, MAX_COMMAND_BYTES};
 use crate::index::BlockIndex;
-use crate::signature::{HEADER_BYTES, Signature};
+use crate::layout::HEADER_BYTES;
+use crate::signature::Signature;
 use crate::weak::Weak;
 
 /// How much is searched at a time, unless blocks are so large that this is less than a run of them. Small enough to stay in the processor's cache.

@@ -7,16 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::block::{
-    BLOCK_STEP, Checksums, ENTRY_BYTES, LANES, MAX_BLOCK_BYTES, MAX_BLOCKS, MIN_BLOCK_BYTES, STRONG_BYTES,
-    block_size, entries, hash_blocks,
+    BLOCK_STEP, Checksums, LANES, MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, block_size, entries, hash_blocks,
 };
+use crate::layout::{ENTRY_BYTES, HEADER_BYTES, MAX_BLOCKS, MAX_SIGNATURE_BYTES, STRONG_BYTES};
 use crate::read_at::ReadAt;
-
-/// The most bytes a signature has, its header included. Blocks grow with the basis so that a signature stays below.
-pub const MAX_SIGNATURE_BYTES: usize = 4 << 20;
-
-/// Magic, block size, strong checksum length.
-pub(crate) const HEADER_BYTES: usize = 12;
 
 /// `RS_MD4_SIG_MAGIC` of librsync.
 const MAGIC: u32 = 0x7273_0136;

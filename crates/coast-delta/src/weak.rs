@@ -42,7 +42,7 @@ mod tests {
 
     use super::*;
     use crate::block::{entries, hash_blocks};
-    use crate::signature::HEADER_BYTES;
+    use crate::layout::HEADER_BYTES;
 
     fn weak_of(block: &[u8]) -> u32 {
         let hashed = hash_blocks(block, u32::try_from(block.len()).unwrap());

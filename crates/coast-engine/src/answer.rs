@@ -4,10 +4,9 @@ use std::io::{Read, Write};
 use std::ops::ControlFlow;
 
 use coast_wire::limits::MAX_ANSWER_BYTES;
-use coast_wire::{Answer, Class, FrameReader, Pack, WireError, messages};
+use coast_wire::{Answer, Class, FrameReader, Pack, WireError, bounded_text, messages};
 
 use crate::error::EngineError;
-use crate::receiver::bounded_text;
 
 /// Says one message of an answer.
 ///

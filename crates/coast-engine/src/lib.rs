@@ -33,6 +33,7 @@
 mod answer;
 mod cache;
 mod cancel;
+mod eraser;
 mod error;
 mod merge;
 mod monitor;
@@ -42,6 +43,7 @@ mod probe;
 mod receiver;
 mod removal;
 mod sender;
+mod state;
 mod stop;
 
 pub use answer::{decline, say, take_answer};
@@ -49,9 +51,10 @@ pub use cancel::Cancel;
 pub use error::EngineError;
 pub use monitor::{Monitor, Progress, VoidMonitor};
 pub use probe::ProbedDirectory;
-pub use receiver::{DestinationIs, LoginUser, Receiver, ReceiverConfig, STATE_INSIDE, refuse};
+pub use receiver::{DestinationIs, LoginUser, Receiver, ReceiverConfig, refuse};
 pub use removal::{DoomedWorkspace, RemovalReach};
 pub use sender::{RunReport, SenderConfig, Source, send};
+pub use state::STATE_INSIDE;
 
 use std::num::NonZeroUsize;
 

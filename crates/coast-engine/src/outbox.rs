@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounde
 use serde::Serialize;
 
 use crate::monitor::{Progress, add};
-use crate::stop::{Stop, Stopped};
+use crate::stop::{SendError, Stop, Stopped};
 
 /// A pack of control messages is sealed at this size: large enough to compress well, small enough that the other
 /// side has work early.
@@ -145,27 +145,6 @@ impl Gathering {
     fn seal(&mut self, bottleneck: Bottleneck) -> Result<Vec<u8>, WireError> {
         let pack = std::mem::replace(&mut self.pack, Pack::new(Class::Control));
         pack.seal(self.compressor.as_mut().map(|compressor| (compressor, bottleneck)))
-    }
-}
-
-/// Why something could not be sent.
-#[derive(Debug)]
-pub(crate) enum SendError {
-    /// The run is over.
-    Stopped,
-    /// It cannot be encoded.
-    Wire(WireError),
-}
-
-impl From<Stopped> for SendError {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
-    }
-}
-
-impl From<WireError> for SendError {
-    fn from(error: WireError) -> Self {
-        Self::Wire(error)
     }
 }
 

@@ -5,10 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use coast_tree::{DirHandle, Root};
-use coast_wire::{Answer, Probe};
+use coast_wire::{Answer, Probe, bounded_text};
 
 use crate::error::EngineError;
-use crate::receiver::bounded_text;
 
 /// A directory that a workspace is or would be in, opened to be looked at.
 #[derive(Debug)]

@@ -2,14 +2,35 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use coast_wire::WireError;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::EngineError;
-use crate::outbox::SendError;
 
 /// The run is over; whoever gets this returns.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stopped;
+
+/// Why something could not be sent.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The run is over.
+    Stopped,
+    /// It cannot be encoded.
+    Wire(WireError),
+}
+
+impl From<Stopped> for SendError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<WireError> for SendError {
+    fn from(error: WireError) -> Self {
+        Self::Wire(error)
+    }
+}
 
 /// Ends a run. Cheap to clone.
 #[derive(Clone)]

@@ -3,10 +3,9 @@
 
 use crate::docker::{Docker, is_conflict, is_not_found};
 use crate::error::{MutagenError, Step};
+use crate::inspection::{WORKSPACE, is_running, workspace_mount};
 use crate::shell::Shell;
-use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, HostConfig, Mount, MountPoint, MountType,
-};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, Mount, MountType};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,8 +17,6 @@ const MAY_BE_ON_ITS_WAY: Duration = Duration::from_secs(3);
 /// How often is looked meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Where the worktree is inside the container.
-pub const WORKSPACE: &str = "/workspace";
 /// The name under which the container knows the machine it runs on.
 pub const HOST_GATEWAY: &str = "host.docker.internal";
 /// The label of a container that holds the project's name.
@@ -314,14 +311,6 @@ fn fits(found: &ContainerInspectResponse, spec: &ShellSpec, worktree: &str) -> b
 fn same_network(has: Option<&str>, wanted: &str) -> bool {
     let plain = |name| if name == "default" { "bridge" } else { name };
     has.map(plain) == Some(plain(wanted))
-}
-
-pub(crate) fn workspace_mount(found: &ContainerInspectResponse) -> Option<&MountPoint> {
-    found.mounts.iter().flatten().find(|mount| mount.destination.as_deref() == Some(WORKSPACE))
-}
-
-pub(crate) fn is_running(found: &ContainerInspectResponse) -> bool {
-    found.state.as_ref().and_then(|state| state.running) == Some(true)
 }
 
 /// Docker's own rule for names of containers; it also keeps a name in its place in the path of a request.

@@ -53,6 +53,7 @@ mod docker;
 mod error;
 mod exec;
 mod image;
+mod inspection;
 mod interrupt;
 mod name;
 mod session;
@@ -62,12 +63,13 @@ mod state;
 pub use crate::access::{Endpoint, RemoteAccess};
 pub use crate::address::DockerEnvironment;
 pub use crate::container::{
-    Ensured, HOST_GATEWAY, INSTANCE_CONTAINER_LABEL, PROJECT_CONTAINER_LABEL, ShellSpec, WORKSPACE,
-    shell_labels, shell_name,
+    Ensured, HOST_GATEWAY, INSTANCE_CONTAINER_LABEL, PROJECT_CONTAINER_LABEL, ShellSpec, shell_labels,
+    shell_name,
 };
 pub use crate::docker::Docker;
 pub use crate::error::{MutagenError, Step};
 pub use crate::exec::Exec;
+pub use crate::inspection::WORKSPACE;
 pub use crate::interrupt::Interrupt;
 pub use crate::name::{INSTANCE_LABEL, PROJECT_LABEL, session_name};
 pub use crate::session::SessionSpec;

@@ -1,9 +1,9 @@
 //! Sessions: creating, listing, flushing, resetting and ending them, each by a program run in the container.
 
 use crate::access::Endpoint;
-use crate::container::{WORKSPACE, is_running};
 use crate::error::{MutagenError, Step};
 use crate::exec::Exec;
+use crate::inspection::{WORKSPACE, is_running};
 use crate::name::{INSTANCE_LABEL, PROJECT_LABEL, is_label_value, selector, session_name};
 use crate::shell::Shell;
 use crate::state::{SessionState, parse};

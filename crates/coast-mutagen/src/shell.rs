@@ -1,9 +1,9 @@
 //! A shell container: what it is, and programs run and files put in it.
 
-use crate::container::{is_running, workspace_mount};
 use crate::docker::{Docker, is_not_found};
 use crate::error::{MutagenError, Step};
 use crate::exec::{Command, Exec};
+use crate::inspection::{WORKSPACE, is_running, workspace_mount};
 use crate::interrupt::Interrupt;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder};
@@ -214,7 +214,7 @@ impl Shell {
     /// Whether what is mounted is still what is at that path: a worktree that was removed and made again is another
     /// directory, and the container has the old one. Where that cannot be told, it is taken for the same.
     pub(crate) fn mounts_what_is_there(&self, worktree: &Path) -> Result<bool, MutagenError> {
-        let arguments = ["stat", "-c", "%h %i", crate::container::WORKSPACE];
+        let arguments = ["stat", "-c", "%h %i", WORKSPACE];
         let exec = match self.run(&self.command(Step::Container, &arguments)) {
             Ok(exec) => exec,
             Err(MutagenError::NoProgram { .. }) => return Ok(true),

@@ -34,6 +34,7 @@ pub mod limits;
 mod message;
 mod options;
 mod pack;
+mod text;
 
 pub use answer::{Answer, Probe, Removal};
 pub use compress::{Bottleneck, Compressor, LevelControl};
@@ -46,6 +47,7 @@ pub use message::{
 };
 pub use options::{Delete, Itemize, Options, Ownership};
 pub use pack::{Pack, WholeError};
+pub use text::bounded_text;
 
 /// What is wrong with a stream of frames.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,6 @@
 use super::compare;
 use super::interrupt::Interrupt;
 use super::noise::Noise;
-use super::scenario::Scenario;
 use crate::{cargo, program};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
@@ -33,6 +32,15 @@ pub(crate) struct Pair {
     description: String,
 }
 
+/// What can be pushed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// The two releases.
+    Trees,
+    /// The two versions of a large file.
+    BigFile,
+}
+
 /// The inputs of the chosen scenarios.
 pub(crate) struct Inputs {
     trees: Option<Pair>,
@@ -44,20 +52,22 @@ pub(crate) struct Inputs {
 pub(crate) struct Description(pub(crate) Vec<String>);
 
 impl Inputs {
-    /// Makes what the scenarios need in `directory`, or takes what an earlier run left there.
-    pub(crate) fn prepare(directory: &Path, scenarios: &[Scenario], interrupt: &Interrupt) -> Result<Self> {
-        let needs =
-            |wants_big: bool| scenarios.iter().any(|scenario| (*scenario == Scenario::Big) == wants_big);
-        let trees = needs(false).then(|| kernel_trees(directory, interrupt)).transpose()?;
+    /// Makes what is wanted in `directory`, or takes what an earlier run left there.
+    pub(crate) fn prepare(directory: &Path, wanted: &[Input], interrupt: &Interrupt) -> Result<Self> {
+        let wants = |input| wanted.contains(&input);
+        let trees = wants(Input::Trees).then(|| kernel_trees(directory, interrupt)).transpose()?;
         interrupt.check()?;
-        let big = needs(true).then(|| big_files(directory)).transpose()?;
+        let big = wants(Input::BigFile).then(|| big_files(directory)).transpose()?;
         interrupt.check()?;
         Ok(Self { trees, big })
     }
 
-    /// The versions that `scenario` is about.
-    pub(crate) fn of(&self, scenario: Scenario) -> &Pair {
-        let pair = if scenario == Scenario::Big { &self.big } else { &self.trees };
+    /// The two versions of it.
+    pub(crate) fn of(&self, input: Input) -> &Pair {
+        let pair = match input {
+            Input::Trees => &self.trees,
+            Input::BigFile => &self.big,
+        };
         pair.as_ref().expect("inputs were prepared for every chosen scenario")
     }
 

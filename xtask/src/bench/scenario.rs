@@ -3,7 +3,7 @@
 
 use super::compare;
 use super::contender::{Contender, Site, Tool};
-use super::inputs::Inputs;
+use super::inputs::{Input, Inputs};
 use super::interrupt::Interrupt;
 use super::measure::{self, Run};
 use anyhow::{Context, Result};
@@ -61,9 +61,17 @@ impl Scenario {
         }
     }
 
+    /// What it pushes.
+    pub(crate) fn input(self) -> Input {
+        match self {
+            Self::First | Self::Second | Self::Switch => Input::Trees,
+            Self::Big => Input::BigFile,
+        }
+    }
+
     /// What lies on the destination before, and what is pushed over it.
     fn sources(self, inputs: &Inputs) -> (Option<&Path>, &Path) {
-        let pair = inputs.of(self);
+        let pair = inputs.of(self.input());
         match self {
             Self::First => (None, &pair.new),
             Self::Second => (Some(&pair.new), &pair.new),

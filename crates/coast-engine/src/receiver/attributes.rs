@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use coast_tree::{Kind, Stat, Timestamp};
+use coast_tree::{Kind, Stat};
 use coast_wire::limits::MAX_OWNER_NAMES;
 use coast_wire::{Options, OwnerName, Ownership};
 
 use super::LoginUser;
 use super::parts::{WantedEntry, WantedWhat};
+use super::wanted::Wanted;
 use crate::error::EngineError;
 use crate::names::OwnerNames;
 
@@ -27,15 +28,6 @@ pub(super) struct Attributes {
     groups: Mutex<HashMap<u32, u32>>,
     names: OwnerNames,
     may_chown: bool,
-}
-
-/// What an entry shall be; none where it shall stay as it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) mode: Option<u32>,
-    pub(super) uid: Option<u32>,
-    pub(super) gid: Option<u32>,
-    pub(super) mtime: Option<Timestamp>,
 }
 
 impl Attributes {

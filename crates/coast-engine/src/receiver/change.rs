@@ -6,9 +6,9 @@ use coast_tree::{Kind, Stat, Timestamp};
 use coast_wire::{Change, EntryKind, TimeChange, Update};
 
 use super::Run;
-use super::attributes::Wanted;
 use super::parts::WantedWhat;
 use super::site::{Failure, Site};
+use super::wanted::Wanted;
 
 /// Telling and setting attributes.
 impl Run<'_> {

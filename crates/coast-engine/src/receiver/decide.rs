@@ -3,57 +3,24 @@
 use std::io;
 use std::sync::Arc;
 
-use coast_tree::{ContentHash, DirHandle, DirRecords, Kind, Listed, Name, Stat, Timestamp};
+use coast_tree::{DirHandle, DirRecords, Kind, Listed, Name, Stat, Timestamp};
 use coast_wire::{Change, EntryKind, Event, ProblemKind, TimeChange, Update};
 
 use super::Run;
-use super::attributes::Wanted;
+use super::asks::Asks;
 use super::change::{differences, same_time, unchanged};
-use super::file::Asks;
 use super::finish::LateDirectory;
 use super::parts::{LivePart, NameRange, WantedEntry, WantedWhat};
 use super::site::{Failure, Site};
 use super::spill::spill_failed;
 use super::staging::Staged;
+use super::wanted::Wanted;
+use super::work::Work;
 use crate::error::EngineError;
 
-/// What workers do beside applying content.
-pub(super) enum Work {
-    /// Look at a directory.
-    LookAt(Arc<LivePart>),
-    /// Compare a file with the sender's hash.
-    Compare(Arc<LivePart>, u32, ContentHash),
-    /// Make a signature of a file's basis.
-    Sign {
-        part: Arc<LivePart>,
-        index: u32,
-        /// Bytes of the signature window that it has been given.
-        granted: usize,
-    },
-}
-
 impl Run<'_> {
-    pub(super) fn do_work(&self, work: Work) -> Result<(), EngineError> {
-        let done = match work {
-            Work::LookAt(part) => self.look_at(&part),
-            Work::Compare(part, index, theirs) => {
-                let compared = self.revisit(&part, index, |site| self.compare(site, theirs));
-                self.or_fail(&part, index, compared)
-            }
-            Work::Sign { part, index, mut granted } => {
-                let signed = self.revisit(&part, index, |site| self.sign(site, &mut granted));
-                self.release_signature(granted);
-                self.or_fail(&part, index, signed)
-            }
-        };
-        match done {
-            Ok(()) | Err(Failure::Stopped) => Ok(()),
-            Err(Failure::Run(error)) => Err(error),
-            Err(Failure::Entry(doing, error)) => Err(EngineError::FileIo { doing: doing.to_owned(), error }),
-        }
-    }
-
-    fn look_at(&self, part: &Arc<LivePart>) -> Result<(), Failure> {
+    /// Looks at a directory and settles what can be settled at once.
+    pub(super) fn look_at(&self, part: &Arc<LivePart>) -> Result<(), Failure> {
         let listing = self.directory(&part.path).and_then(|dir| {
             let listed = dir.as_ref().map(DirHandle::list).transpose()?.unwrap_or_default();
             Ok((dir, listed))
@@ -189,7 +156,8 @@ impl Run<'_> {
             return Ok(());
         }
         let mtime = mtime.map(|mtime| (mtime.secs(), mtime.nanos()));
-        let pushed = self.late_directories.push(&LateDirectory { path, mode, mtime, may_be_gone: false });
+        let pushed =
+            self.lists.late_directories.push(&LateDirectory { path, mode, mtime, may_be_gone: false });
         pushed.map_err(|error| Failure::Run(spill_failed(error)))
     }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use coast_tree::{Name, Root};
 
-use super::state::State;
 use crate::error::EngineError;
+use crate::state::State;
 
 /// What the destination's path means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

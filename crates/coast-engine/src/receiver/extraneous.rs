@@ -20,8 +20,8 @@ use super::judge::{Judge, Within, unreadable_rules};
 use super::site::{Failure, Site};
 use super::spill::{Spill, spill_failed};
 use super::staging::Staging;
-use super::state::state_owner;
 use crate::error::EngineError;
+use crate::state::state_owner;
 
 /// An entry to be deleted. A directory comes after all that is in it.
 #[derive(Serialize, Deserialize)]
@@ -191,7 +191,7 @@ impl Run<'_> {
     }
 
     fn push(&self, item: Extraneous) -> Result<(), Failure> {
-        let list = if item.top.makes_way { &self.making_way } else { &self.extraneous };
+        let list = if item.top.makes_way { &self.lists.making_way } else { &self.lists.extraneous };
         list.push(&item).map_err(|error| Failure::Run(spill_failed(error)))
     }
 
@@ -304,7 +304,7 @@ impl Run<'_> {
             return Ok(());
         }
         let Ok(full) = path.join(name) else { return Ok(()) };
-        self.kept.push(&full.as_bytes().to_vec()).map_err(|error| Failure::Run(spill_failed(error)))
+        self.lists.kept.push(&full.as_bytes().to_vec()).map_err(|error| Failure::Run(spill_failed(error)))
     }
 
     /// Deletes what was remembered, what makes way first. Not called when the source could not be read without errors.
@@ -312,14 +312,14 @@ impl Run<'_> {
         let mut deleted = 0;
         match self.judge.as_ref().filter(|judge| judge.is_late()) {
             Some(judge) => {
-                let making_way = self.judge_late(judge, &self.making_way, "judged-making-way")?;
-                let extraneous = self.judge_late(judge, &self.extraneous, "judged")?;
+                let making_way = self.judge_late(judge, &self.lists.making_way, "judged-making-way")?;
+                let extraneous = self.judge_late(judge, &self.lists.extraneous, "judged")?;
                 self.delete_all(&making_way, &mut deleted)?;
                 self.delete_all(&extraneous, &mut deleted)?;
             }
             None => {
-                self.delete_all(&self.making_way, &mut deleted)?;
-                self.delete_all(&self.extraneous, &mut deleted)?;
+                self.delete_all(&self.lists.making_way, &mut deleted)?;
+                self.delete_all(&self.lists.extraneous, &mut deleted)?;
             }
         }
         self.count(|stats| stats.deleted = deleted);

@@ -10,38 +10,13 @@ use coast_tree::{
 };
 use coast_wire::{EntryKind, Need, ToSender, Update, Want};
 
+use super::asks::Asks;
 use super::change::{Fixed, same_time};
-use super::decide::Work;
 use super::lane::Lane;
 use super::parts::{FileState, LivePart, WantedWhat};
 use super::site::{Failure, Site};
+use super::work::Work;
 use super::{Run, Stopped};
-
-/// Questions about the files of one part, sent together.
-#[derive(Default)]
-pub(super) struct Asks(Vec<(u32, Question)>);
-
-/// What is asked of the sender, without a signature.
-#[derive(Clone, Copy)]
-enum Question {
-    Hash,
-    Content,
-}
-
-impl Asks {
-    pub(super) fn send(self, run: &Run<'_>, part: &LivePart) -> Result<(), Stopped> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        let want = |question| match question {
-            Question::Hash => Want::Hash,
-            Question::Content => Want::Content,
-        };
-        let needs =
-            self.0.into_iter().map(|(index, question)| Need { index, want: want(question) }).collect();
-        run.tell(&ToSender::Needs { part: part.id, needs })
-    }
-}
 
 /// Whether a file that was looked at twice was not written to between; its attributes may have changed.
 pub(super) fn is_same_content(before: &Stat, after: &Stat) -> bool {
@@ -78,7 +53,7 @@ impl Run<'_> {
             }
             (_, None) => {
                 *site.entry.state() = FileState::Hash;
-                asks.0.push((site.index, Question::Hash));
+                asks.hash(site.index);
                 Ok(())
             }
         }
@@ -98,7 +73,7 @@ impl Run<'_> {
                 Some(theirs) => self.enqueue(Work::Compare(site.part.clone(), site.index, theirs)),
                 None => {
                     *site.entry.state() = FileState::Hash;
-                    asks.0.push((site.index, Question::Hash));
+                    asks.hash(site.index);
                 }
             }
             return Ok(());
@@ -191,7 +166,7 @@ impl Run<'_> {
             self.enqueue(Work::Sign { part: site.part.clone(), index: site.index, granted: 0 });
         } else {
             *site.entry.state() = FileState::Transfer(Arc::new(Lane::new(None, 0, site.existing, 0)));
-            asks.0.push((site.index, Question::Content));
+            asks.content(site.index);
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ impl Run<'_> {
             return Ok(());
         };
         let giver = Giver { run: self, owner };
-        for path in self.kept.drain().map_err(spill_failed)? {
+        for path in self.lists.kept.drain().map_err(spill_failed)? {
             let path = RelPath::new(&path.map_err(spill_failed)?)
                 .map_err(|error| spill_failed(io::Error::other(error)))?;
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
@@ -83,7 +83,7 @@ impl Run<'_> {
     /// From the last to the first, since a directory's new mode may forbid entering it.
     fn set_late_directories(&self) -> Result<(), EngineError> {
         let Some(root) = &self.root else { return Ok(()) };
-        for item in self.late_directories.drain_back().map_err(spill_failed)? {
+        for item in self.lists.late_directories.drain_back().map_err(spill_failed)? {
             let LateDirectory { path, mode, mtime, may_be_gone } = item.map_err(spill_failed)?;
             let set = || -> io::Result<()> {
                 let dir = root.dir(&RelPath::new(&path).map_err(io::Error::other)?)?;

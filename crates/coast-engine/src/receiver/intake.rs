@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use coast_tree::Name;
 use coast_wire::{Class, FrameReader, ToReceiver, messages};
 
-use super::STATE_INSIDE;
-use super::decide::Work;
 use super::parts::{LivePart, WantedEntry};
+use super::work::Work;
 use super::{Run, Stopped};
 use crate::error::EngineError;
+use crate::state::STATE_INSIDE;
 
 impl Run<'_> {
     /// Takes frames until the sender closes the stream, which it does when it was told how the run ended.

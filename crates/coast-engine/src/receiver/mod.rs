@@ -7,6 +7,7 @@
 //! can always send (see the sender).
 
 mod apply;
+mod asks;
 mod attributes;
 mod change;
 mod decide;
@@ -17,6 +18,7 @@ mod finish;
 mod intake;
 mod judge;
 mod lane;
+mod lists;
 mod parts;
 mod place;
 mod signature_window;
@@ -24,7 +26,8 @@ mod signing;
 mod site;
 mod spill;
 mod staging;
-mod state;
+mod wanted;
+mod work;
 mod writable;
 
 use std::io::{self, Read, Write};
@@ -36,7 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root, Timestamp};
 use coast_wire::{
     Change, Class, Event, Frame, FrameReader, Itemize, LevelControl, Options, Pack, ProblemKind, Ready,
-    ReceiverStats, ToReceiver, ToSender, messages,
+    ReceiverStats, ToReceiver, ToSender, bounded_text, messages,
 };
 use crossbeam_channel::{Receiver as Queue, Sender as QueueEnd, bounded, unbounded};
 
@@ -45,24 +48,19 @@ use crate::error::EngineError;
 use crate::monitor::{Monitor, Progress};
 use crate::names::OwnerNames;
 use crate::outbox::{Outbox, Pace};
+use crate::state::{CACHE, CLOCK, NEW_CACHE, State, name};
 use crate::stop::{Stop, Stopped};
 use crate::{Cancel, threads};
 
 use attributes::Attributes;
-use decide::Work;
 pub use destination::DestinationIs;
 use destination::{Destination, Preparation};
-use extraneous::Extraneous;
-use finish::LateDirectory;
 use judge::Judge;
+use lists::Lists;
 use parts::{LivePart, Parts};
-use place::Deferred;
 use signature_window::SignatureWindow;
-use spill::Spill;
 use staging::Staging;
-pub use state::STATE_INSIDE;
-use state::{CACHE, CLOCK, NEW_CACHE, State, name};
-pub(crate) use state::{LOCK, hidden_name, try_lock_directory};
+use work::Work;
 
 /// Frames of content that may wait for a worker, for each worker.
 const QUEUED_FRAMES: usize = 3;
@@ -292,10 +290,6 @@ fn say_how_it_ended(outbox: &Outbox, result: &Result<ReceiverStats, EngineError>
     };
 }
 
-pub(crate) fn bounded_text(text: &str) -> String {
-    text.chars().take(coast_wire::limits::MAX_TEXT_BYTES / 4).collect()
-}
-
 /// The first message.
 fn read_start<R: Read>(frames: &mut FrameReader<R>) -> Result<Options, EngineError> {
     let frame = frames.next_frame()?.ok_or(EngineError::Disconnected)?;
@@ -335,13 +329,7 @@ struct Run<'a> {
     content: (QueueEnd<Frame>, Queue<Frame>),
     settled: (QueueEnd<()>, Queue<()>),
     signatures: SignatureWindow<(Arc<LivePart>, u32)>,
-    deferred: Spill<Deferred>,
-    in_the_way: Spill<Deferred>,
-    extraneous: Spill<Extraneous>,
-    /// What is below directories that make way for something else, and they themselves.
-    making_way: Spill<Extraneous>,
-    kept: Spill<Vec<u8>>,
-    late_directories: Spill<LateDirectory>,
+    lists: Lists,
     source_errors: AtomicBool,
     some_paths: bool,
     stats: Mutex<ReceiverStats>,
@@ -382,19 +370,15 @@ impl<'a> Run<'a> {
         let cache = state_dir
             .map_or_else(Cache::none, |dir| Cache::open_in(dir, &name(CACHE), &name(NEW_CACHE), remember));
         let clock_step = state_dir.and_then(|dir| ClockStep::measure(dir, &name(CLOCK)).ok());
-        let lists = staging.as_ref().map(Staging::dir);
+        let staging_dir = staging.as_ref().map(Staging::dir);
         // Made just now, and on the file system of the workspace.
-        let began = lists.map(|dir| dir.stat_self().map(|stat| stat.ctime)).transpose().map_err(failed)?;
+        let began =
+            staging_dir.map(|dir| dir.stat_self().map(|stat| stat.ctime)).transpose().map_err(failed)?;
         Ok(Self {
             root: destination.root,
             rename: destination.rename,
             root_created: destination.created,
-            deferred: Spill::new(lists, "deferred").map_err(failed)?,
-            in_the_way: Spill::new(lists, "in-the-way").map_err(failed)?,
-            extraneous: Spill::new(lists, "extraneous").map_err(failed)?,
-            making_way: Spill::new(lists, "making-way").map_err(failed)?,
-            kept: Spill::new(lists, "kept").map_err(failed)?,
-            late_directories: Spill::new(lists, "directories").map_err(failed)?,
+            lists: Lists::new(staging_dir).map_err(failed)?,
             state: destination.state,
             staging,
             options,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Run;
 use super::file::is_same_content;
 use super::site::{Failure, Site};
-use super::spill::spill_failed;
+use super::spill::{Spill, spill_failed};
 use super::staging::Staged;
 use crate::error::EngineError;
 
@@ -68,8 +68,8 @@ impl Run<'_> {
     ) -> Result<Option<Staged>, Failure> {
         let list = match site.existing {
             // Removing a directory is a deletion, and deletions come last.
-            Some(existing) if existing.kind == Kind::Directory => &self.in_the_way,
-            Some(_) if self.options.delay_updates => &self.deferred,
+            Some(existing) if existing.kind == Kind::Directory => &self.lists.in_the_way,
+            Some(_) if self.options.delay_updates => &self.lists.deferred,
             _ => return Ok(Some(staged)),
         };
         if let Some(staged) = staged.defer() {
@@ -85,12 +85,12 @@ impl Run<'_> {
 
     /// Puts all replaced entries into place, in one short burst.
     pub(super) fn place_deferred(&self) -> Result<(), EngineError> {
-        self.place_all(&self.deferred, |_, _| Ok(()))
+        self.place_all(&self.lists.deferred, |_, _| Ok(()))
     }
 
     /// Puts entries where directories were, which by now are deleted, if they could be.
     pub(super) fn place_where_directories_were(&self) -> Result<(), EngineError> {
-        self.place_all(&self.in_the_way, |dir, name| match dir.rmdir(name) {
+        self.place_all(&self.lists.in_the_way, |dir, name| match dir.rmdir(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         })
@@ -98,7 +98,7 @@ impl Run<'_> {
 
     fn place_all(
         &self,
-        list: &super::Spill<Deferred>,
+        list: &Spill<Deferred>,
         make_way: impl Fn(&DirHandle, &Name) -> io::Result<()>,
     ) -> Result<(), EngineError> {
         let (Some(root), Some(staging)) = (&self.root, &self.staging) else { return Ok(()) };

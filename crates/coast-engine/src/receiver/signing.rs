@@ -10,11 +10,11 @@ use coast_wire::limits::MAX_DIFF_BLOCK_BYTES;
 use coast_wire::{Need, ToSender, Want};
 
 use super::Run;
-use super::decide::Work;
 use super::lane::{Basis, BasisPlace, Lane};
 use super::parts::{FileState, LivePart};
 use super::site::{Failure, Site, full_path};
-use super::state::PARTIAL;
+use super::work::Work;
+use crate::state::PARTIAL;
 use crate::stop::{Stop, Stopped};
 
 /// Less than this of an interrupted file is not worth keeping.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use coast_tree::{DirHandle, Name, Replace, Stat};
 use rustix::fs::{Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid};
 
-use super::attributes::Wanted;
+use super::wanted::Wanted;
 
 /// The staging area of a run.
 #[derive(Clone)]

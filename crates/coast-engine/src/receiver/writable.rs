@@ -41,7 +41,7 @@ impl Run<'_> {
             mtime: None,
             may_be_gone: true,
         };
-        self.late_directories.push(&late)?;
+        self.lists.late_directories.push(&late)?;
         Ok(true)
     }
 }

@@ -5,7 +5,7 @@
 //!   refused;
 //! - only what a run has worked on is removed: the state directory beside it says so. Without one, only an empty directory is;
 //! - the lock of that state directory and that on the workspace are held all the while, and nothing is waited for;
-//! - the tree is taken away beneath descriptors ([`eraser`]).
+//! - the tree is taken away beneath descriptors ([`Eraser`]).
 //!
 //! The state directory goes last, and only when all else is gone. A removal that was interrupted leaves a workspace with less
 //! in it, which the next removal finishes and the next transfer repairs.
@@ -15,7 +15,6 @@
 //! chased; what a mount in it keeps would stay at a hidden path that nobody looks at; and an interrupted removal would leave
 //! something that no transfer knows.
 
-mod eraser;
 mod homes;
 mod way;
 
@@ -29,11 +28,11 @@ use coast_wire::{Event, Removal};
 use rustix::fs::FlockOperation;
 
 use crate::Cancel;
+use crate::eraser::{Eraser, Fate};
 use crate::error::EngineError;
-use crate::receiver::{LOCK, LoginUser, STATE_INSIDE, hidden_name, try_lock_directory};
+use crate::receiver::LoginUser;
+use crate::state::{LOCK, STATE_INSIDE, hidden_name, try_lock_directory};
 
-pub(crate) use eraser::remove_entry;
-use eraser::{Eraser, Fate};
 use homes::Homes;
 use way::Way;
 

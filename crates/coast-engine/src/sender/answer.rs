@@ -14,8 +14,7 @@ use super::offer::{OfferedFile, OfferedPart};
 use super::under_way::{Ticket, UnderWay};
 use crate::error::EngineError;
 use crate::monitor::add;
-use crate::outbox::SendError;
-use crate::stop::Stopped;
+use crate::stop::{SendError, Stopped};
 use crate::wire_time;
 
 /// Needs that one worker takes at a time: enough to open a directory once for many files, few enough that all

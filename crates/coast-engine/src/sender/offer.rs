@@ -20,7 +20,7 @@ use crate::error::EngineError;
 use crate::merge::{TreeMergeFiles, Whose};
 use crate::monitor::add;
 use crate::names::OwnerNames;
-use crate::receiver::STATE_INSIDE;
+use crate::state::STATE_INSIDE;
 use crate::stop::Stopped;
 use crate::{filter_kind, wire_time};
 

@@ -7,11 +7,10 @@ use std::io;
 
 use coast_tree::{DirHandle, Kind, Listed, MountId, Name, Replace};
 use coast_wire::limits::MAX_KEPT_NAMED;
-use coast_wire::{Event, ProblemKind};
+use coast_wire::{Event, ProblemKind, bounded_text};
 
 use crate::Cancel;
 use crate::error::EngineError;
-use crate::receiver::bounded_text;
 
 /// Directories held open, one below the other. A deeper one is moved to the top first, so that neither the number of
 /// descriptors nor the length of a path bounds what can be removed.
@@ -25,18 +24,18 @@ const MAX_ROUNDS: u32 = 4;
 const MAX_NAMES: u32 = 1000;
 
 /// Removes trees, and counts.
-pub(super) struct Eraser<'a> {
+pub(crate) struct Eraser<'a> {
     cancel: &'a Cancel,
     tell: &'a mut dyn FnMut(Event<'_>),
     /// The user we are, if that is not root, who needs no permission.
     user: Option<u32>,
-    pub(super) removed_entries: u64,
-    pub(super) kept_entries: u64,
+    pub(crate) removed_entries: u64,
+    pub(crate) kept_entries: u64,
 }
 
 /// What became of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Gone,
     /// Something in it stays, and so does it.
     Kept,
@@ -74,7 +73,7 @@ enum Left {
 }
 
 impl<'a> Eraser<'a> {
-    pub(super) fn new(cancel: &'a Cancel, tell: &'a mut dyn FnMut(Event<'_>)) -> Self {
+    pub(crate) fn new(cancel: &'a Cancel, tell: &'a mut dyn FnMut(Event<'_>)) -> Self {
         let user = rustix::process::geteuid();
         let user = (!user.is_root()).then(|| user.as_raw());
         Self { cancel, tell, user, removed_entries: 0, kept_entries: 0 }
@@ -82,7 +81,7 @@ impl<'a> Eraser<'a> {
 
     /// Removes the directory `dir`, which is `name` in `parent`, with all that is in it. An entry called `last` goes last, and
     /// stays if anything else does.
-    pub(super) fn erase(
+    pub(crate) fn erase(
         &mut self,
         parent: &DirHandle,
         name: &Name,
@@ -128,7 +127,7 @@ impl<'a> Eraser<'a> {
     }
 
     /// Removes all that is in `dir` but the entry called `keep`.
-    pub(super) fn empty(&mut self, dir: &DirHandle, keep: &Name) -> Result<(), EngineError> {
+    pub(crate) fn empty(&mut self, dir: &DirHandle, keep: &Name) -> Result<(), EngineError> {
         let unreadable =
             |error| EngineError::FileIo { doing: "reading a directory to be emptied".to_owned(), error };
         let mount = dir.mount().map_err(unreadable)?;

@@ -21,8 +21,8 @@ use coast_tree::{ContentHash, DirHandle, Kind, Name, Replace, Root, file_stat};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use crate::eraser::remove_entry;
 use crate::error::EngineError;
-use crate::removal::remove_entry;
 use crate::stop::Stop;
 
 /// The state directory's name when it must lie inside the workspace.
@@ -32,10 +32,10 @@ pub const STATE_INSIDE: &str = ".coast-state";
 pub(crate) const LOCK: &str = "lock";
 
 /// What else is made in the state directory.
-pub(super) const CACHE: &str = "cache";
-pub(super) const NEW_CACHE: &str = "cache.new";
-pub(super) const CLOCK: &str = "clock";
-pub(super) const PARTIAL: &str = "partial";
+pub(crate) const CACHE: &str = "cache";
+pub(crate) const NEW_CACHE: &str = "cache.new";
+pub(crate) const CLOCK: &str = "clock";
+pub(crate) const PARTIAL: &str = "partial";
 const STAGING: &str = "staging";
 
 /// The mode bit of a state directory that has been taken over and is not empty yet. Nothing in it is trusted, by later
@@ -50,8 +50,8 @@ const HIDDEN_HASH_BYTES: usize = 16;
 const MAX_OPENINGS: u32 = 1000;
 
 /// The private directory of the receiver: cache, staging area, lock.
-pub(super) struct State {
-    pub(super) dir: DirHandle,
+pub(crate) struct State {
+    pub(crate) dir: DirHandle,
     path: PathBuf,
     /// The transfer root.
     root: DirHandle,
@@ -62,14 +62,14 @@ pub(super) struct State {
     lock: Option<File>,
 }
 
-pub(super) fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).expect("a constant without a slash")
 }
 
 impl State {
     /// Opens the state directory: `.{name}.coast` beside the workspace, or, when that cannot be (another file system,
     /// no permission to write there), [`STATE_INSIDE`] the workspace.
-    pub(super) fn open(
+    pub(crate) fn open(
         directory: &Path,
         root: &Root,
         single: Option<&Name>,
@@ -105,12 +105,12 @@ impl State {
     }
 
     /// Whether an entry of the transfer root is this state directory.
-    pub(super) fn is_called(&self, name: &Name) -> bool {
+    pub(crate) fn is_called(&self, name: &Name) -> bool {
         self.transient.as_ref() == Some(name)
     }
 
     /// Waits until no other run works on this workspace. `waiting` is called once, if it has to wait.
-    pub(super) fn lock(&mut self, stop: &Stop, waiting: impl FnOnce()) -> Result<(), EngineError> {
+    pub(crate) fn lock(&mut self, stop: &Stop, waiting: impl FnOnce()) -> Result<(), EngineError> {
         let patience = Patience { stop, waiting: Some(waiting) };
         let locked = self.lock_both(patience);
         if let (Err(_), Some(own)) = (&locked, &self.transient) {
@@ -181,7 +181,7 @@ impl State {
     }
 
     /// A fresh, empty directory for files in the making.
-    pub(super) fn staging(&self) -> io::Result<DirHandle> {
+    pub(crate) fn staging(&self) -> io::Result<DirHandle> {
         let staging = name(STAGING);
         remove_entry(&self.dir, &staging)?;
         self.dir.mkdir(&staging, 0o700)?;
@@ -189,13 +189,13 @@ impl State {
     }
 
     /// Removes what interrupted runs left.
-    pub(super) fn forget_partials(&self) -> io::Result<()> {
+    pub(crate) fn forget_partials(&self) -> io::Result<()> {
         remove_entry(&self.dir, &name(PARTIAL))
     }
 
     /// Removes what only this run needed: of a single entry's state directory all that a run makes there, but what is
     /// kept of interrupted files; then the directory, if there is nothing else in it.
-    pub(super) fn clean_up(&self) -> io::Result<()> {
+    pub(crate) fn clean_up(&self) -> io::Result<()> {
         remove_entry(&self.dir, &name(STAGING))?;
         let Some(own) = &self.transient else { return Ok(()) };
         for made in [CACHE, NEW_CACHE, CLOCK] {
@@ -217,7 +217,7 @@ impl State {
     }
 
     /// Keeps what arrived of a file for the next run.
-    pub(super) fn keep_partial(&self, staging: &DirHandle, staged: &Name, key: &Name) -> io::Result<()> {
+    pub(crate) fn keep_partial(&self, staging: &DirHandle, staged: &Name, key: &Name) -> io::Result<()> {
         let partial = open_private(&self.dir, &name(PARTIAL), None)?;
         staging.rename_to(staged, &partial, key, Replace::Any)
     }
@@ -332,7 +332,7 @@ pub(crate) fn hidden_name(of: &Name) -> Name {
 }
 
 /// What the state directory called `name` belongs to, if it can be the name of one.
-pub(super) fn state_owner(name: &Name) -> Option<Name> {
+pub(crate) fn state_owner(name: &Name) -> Option<Name> {
     Name::new(name.as_bytes().strip_prefix(b".")?.strip_suffix(b".coast")?).ok()
 }
 
