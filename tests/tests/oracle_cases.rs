@@ -494,6 +494,11 @@ rsync_agrees_that! {
         Case::new(files(&["a"]).file(".rules", "- a\n"), tree(), "-r").filter(": .rules").from("src/a");
     a_directory_by_name_knows_its_own_rule_file_only: Case::new(
         files(&["d/a", "d/b"]).file(".rules", "- a\n").file("d/.rules", "- b\n"), tree(), "-r").filter(": .rules").from("src/d");
+    rule_files_around_a_directory_by_name_protect_nothing_in_it: Case::new(
+        files(&["d/a"]), files(&["d/old", "d/sub/old", "old"]).file(".rules", "P old\n").file("d/sub/.rules", "P old\n"),
+        "-r --delete-after").filter(": .rules").from("src/d");
+    rule_files_in_a_destination_protect_what_is_in_it: Case::new(
+        files(&["d/a"]), files(&["d/old", "d/sub/old", "old"]).file(".rules", "P old\n"), "-r --delete-after").filter(": .rules");
     max_delete_counts_what_is_inside_of_a_directory_that_makes_way: Case::new(
         files(&["c"]), files(&["c/c"]), "-r --delete-after --max-delete=1");
     max_delete_stops_before_a_directory_can_make_way: Case::new(

@@ -34,7 +34,12 @@ impl Run<'_> {
 
     fn take_message(&self, message: ToReceiver<'_>) -> Result<(), EngineError> {
         match message {
-            ToReceiver::Root(entry) => self.look_at_root(&WantedEntry::root(entry)?)?,
+            ToReceiver::Root(entry) => {
+                if let Some(judge) = &self.judge {
+                    judge.root_is_sent();
+                }
+                self.look_at_root(&WantedEntry::root(entry)?)?;
+            }
             ToReceiver::Owners { users, groups } => self.attributes.learn(&users, &groups)?,
             ToReceiver::Part(part) => {
                 let parent = part.parent;

@@ -6,8 +6,9 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use coast_filter::{DirFilter, Filter, FilterError, RuleList, Side};
+use coast_filter::{DirFilter, Filter, FilterError, NoMergeFiles, RuleList, Side};
 use coast_tree::{Kind, Name, RelPath, Root};
 
 use crate::error::EngineError;
@@ -18,6 +19,9 @@ use crate::merge::{TreeMergeFiles, Whose};
 pub(super) struct Judge {
     filter: Filter,
     late: bool,
+    /// Whether the root is part of what is sent, and its rule files count. As in rsync, those around a directory that is
+    /// sent by its name do not.
+    root_is_sent: AtomicBool,
 }
 
 /// Where an entry is.
@@ -35,7 +39,12 @@ impl Judge {
         let rules = RuleList::from_lines(rules.iter().map(|rule| rule.as_slice())).map_err(failed)?;
         let late = rules.has_directory_files();
         let filter = Filter::compile_at(&rules, Side::Receiver, root.as_os_str().as_encoded_bytes());
-        Ok(Self { filter: filter.map_err(failed)?, late })
+        Ok(Self { filter: filter.map_err(failed)?, late, root_is_sent: AtomicBool::new(false) })
+    }
+
+    /// The sender has told of the root. It does before anything in it.
+    pub(super) fn root_is_sent(&self) {
+        self.root_is_sent.store(true, Ordering::Release);
     }
 
     /// Whether entries are judged at the end.
@@ -47,7 +56,11 @@ impl Judge {
     /// without rule files this only joins names.
     pub(super) fn directory(&self, root: &Root, path: &RelPath) -> Result<DirFilter, FilterError> {
         let files = files(root);
-        path.components().try_fold(self.filter.root(&files)?, |filter, name| filter.enter(name, &files))
+        let above = match self.root_is_sent.load(Ordering::Acquire) {
+            true => self.filter.root(&files)?,
+            false => self.filter.root(&NoMergeFiles)?,
+        };
+        path.components().try_fold(above, |filter, name| filter.enter(name, &files))
     }
 
     /// The rules in a subdirectory.
