@@ -17,6 +17,8 @@ use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Root, Visit};
 /// Paths remembered on disk. Each ends in a NUL, which no path holds.
 pub(crate) struct Listing {
     file: Mutex<Result<BufWriter<File>, io::Error>>,
+    /// The rules at the worktree's root.
+    filter: DirFilter,
 }
 
 /// What has vanished since.
@@ -31,11 +33,9 @@ pub(crate) enum Vanished {
 impl Listing {
     /// Lists what `rules` let through of a worktree.
     pub(crate) fn of(worktree: &Path, rules: &RuleList) -> io::Result<Self> {
-        let listing = Self { file: Mutex::new(Ok(BufWriter::new(tempfile::tempfile()?))) };
-        let invalid =
-            |error: &dyn std::error::Error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
-        let filter = Filter::compile(rules, Side::Sender).map_err(|error| invalid(&error))?;
-        let filter = filter.root(&NoMergeFiles).map_err(|error| invalid(&error))?;
+        let filter = root_filter(rules)?;
+        let listing =
+            Self { file: Mutex::new(Ok(BufWriter::new(tempfile::tempfile()?))), filter: filter.clone() };
         let root = Root::open(worktree)?;
         let threads = std::thread::available_parallelism().map_or(2, |threads| threads.get().clamp(2, 8));
         coast_tree::walk(&root, threads, &Walk { listing: &listing }, filter);
@@ -54,6 +54,7 @@ impl Listing {
 
     /// What is not in the worktree any more.
     pub(crate) fn vanished(self, worktree: &Path) -> io::Result<Vanished> {
+        let filter = self.filter;
         let writer = self.file.into_inner().unwrap_or_else(PoisonError::into_inner)?;
         let mut file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
@@ -84,13 +85,40 @@ impl Listing {
         if vanished.is_empty() {
             return Ok(Vanished::Paths(Vec::new()));
         }
-        if !left_some || !worktree.is_dir() {
+        if !left_some && !has_entries(worktree, &filter)? {
             return Ok(Vanished::Everything);
         }
         // A directory may be listed behind what it holds, when the transfer made it.
         let outermost = vanished.iter().filter(|path| !has_ancestor_in(&vanished, path)).cloned();
         Ok(Vanished::Paths(outermost.collect()))
     }
+}
+
+/// Whether `rules` let nothing of a worktree through, because there is nothing or no worktree.
+pub(crate) fn is_empty(worktree: &Path, rules: &RuleList) -> io::Result<bool> {
+    Ok(!has_entries(worktree, &root_filter(rules)?)?)
+}
+
+fn has_entries(worktree: &Path, filter: &DirFilter) -> io::Result<bool> {
+    let listed = match Root::open(worktree).and_then(|root| root.handle().list()) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(false);
+        }
+        listed => listed?,
+    };
+    let sent = |entry: &Listed| !filter.excludes(entry.name.as_bytes(), entry_kind(entry.kind));
+    Ok(listed.iter().any(sent))
+}
+
+fn root_filter(rules: &RuleList) -> io::Result<DirFilter> {
+    let invalid =
+        |error: &dyn std::error::Error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
+    let filter = Filter::compile(rules, Side::Sender).map_err(|error| invalid(&error))?;
+    filter.root(&NoMergeFiles).map_err(|error| invalid(&error))
+}
+
+fn entry_kind(kind: Kind) -> EntryKind {
+    if kind == Kind::Directory { EntryKind::Directory } else { EntryKind::Other }
 }
 
 fn has_ancestor_in(paths: &BTreeSet<Vec<u8>>, path: &[u8]) -> bool {
@@ -116,8 +144,7 @@ impl Visit for Walk<'_> {
         let mut enter = Vec::new();
         for entry in listed {
             let is_directory = entry.kind == Kind::Directory;
-            let kind = if is_directory { EntryKind::Directory } else { EntryKind::Other };
-            if filter.excludes(entry.name.as_bytes(), kind) {
+            if filter.excludes(entry.name.as_bytes(), entry_kind(entry.kind)) {
                 continue;
             }
             // A path that is too long for a system call never travelled.
@@ -194,6 +221,20 @@ mod tests {
             vanished(Listing::of(empty.path(), &RuleList::new()).unwrap(), empty.path()),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn a_new_name_for_all_there_was_is_an_edit() {
+        let scratch = worktree(&["src/a", "node_modules/x"]);
+        let mut rules = RuleList::new();
+        rules.exclude(b"node_modules").unwrap();
+        let listing = Listing::of(scratch.path(), &rules).unwrap();
+        fs::rename(scratch.path().join("src"), scratch.path().join("lib")).unwrap();
+        assert_eq!(vanished(listing, scratch.path()), ["src"]);
+        assert!(!is_empty(scratch.path(), &rules).unwrap());
+        fs::remove_dir_all(scratch.path().join("lib")).unwrap();
+        assert!(is_empty(scratch.path(), &rules).unwrap(), "what is left out is nothing");
+        assert!(is_empty(&scratch.path().join("missing"), &rules).unwrap());
     }
 
     #[test]

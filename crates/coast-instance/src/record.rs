@@ -108,6 +108,21 @@ impl Command {
         }
     }
 
+    /// What to type when it did not come to its end. A removal can also be undone, and is never finished by accident.
+    pub fn ways_on(self, instance: &Name) -> String {
+        match self {
+            Self::Run => format!("finish it with: coast run {instance}"),
+            Self::Stop => format!("finish it with: coast stop {instance}"),
+            Self::Rm => {
+                format!("finish it with: coast rm {instance}, or undo it with: coast start {instance}")
+            }
+            Self::RmKeepingWorkspace => format!(
+                "finish it with: coast rm --keep-workspace {instance}, or undo it with: coast start {instance}"
+            ),
+            Self::Assign | Self::Unassign | Self::Start => format!("finish it with: coast start {instance}"),
+        }
+    }
+
     /// Whether it ends with the instance gone.
     pub fn removes(self) -> bool {
         matches!(self, Self::Rm | Self::RmKeepingWorkspace)
@@ -271,6 +286,14 @@ impl Records {
         if (&record.project, &record.instance) != (project, instance) {
             return Err(wrong(format!("it is that of {}/{}", record.project, record.instance)));
         }
+        // What is deleted as root there: never what a damaged or edited record names, only what `run` makes.
+        if !is_workspace(&record.remote_path, project, instance) {
+            return Err(wrong(format!(
+                "its remote_path is {:?}, and the workspace of {project}/{instance} ends in {}",
+                record.remote_path,
+                workspace_suffix(project, instance)
+            )));
+        }
         Ok(Some(record))
     }
 
@@ -327,6 +350,18 @@ impl Records {
         }
         Ok(users)
     }
+}
+
+/// What the path of every workspace ends in, wherever its remote keeps them.
+pub(crate) fn workspace_suffix(project: &Name, instance: &Name) -> String {
+    format!("/workspaces/{project}/{instance}")
+}
+
+fn is_workspace(path: &str, project: &Name, instance: &Name) -> bool {
+    let plain = |component: &str| component != "." && component != "..";
+    path.starts_with('/')
+        && path.ends_with(&workspace_suffix(project, instance))
+        && path.split('/').all(plain)
 }
 
 /// The names of the files in a directory that end in `suffix`; no directory is none.
@@ -432,6 +467,24 @@ mod tests {
         records.remove(&name("p"), &name("dev-1")).unwrap();
         records.remove(&name("p"), &name("dev-1")).unwrap();
         assert_eq!(records.load(&name("p"), &name("dev-1")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_record_that_names_something_else_than_a_workspace_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let records = Records::new(Places::below(scratch.path()));
+        let mut record = record("p", "dev-1");
+        for path in
+            ["/etc", "/", "", "/data/workspaces/p/dev-2", "/x/../workspaces/p/dev-1", "workspaces/p/dev-1"]
+        {
+            record.remote_path = path.to_owned();
+            records.save(&record).unwrap();
+            let error = records.load(&name("p"), &name("dev-1")).unwrap_err();
+            assert!(error.to_string().contains("remote_path"), "{error}");
+        }
+        record.remote_path = "/srv/a b/workspaces/p/dev-1".to_owned();
+        records.save(&record).unwrap();
+        assert!(records.load(&name("p"), &name("dev-1")).unwrap().is_some());
     }
 
     #[test]

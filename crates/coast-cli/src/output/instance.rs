@@ -151,12 +151,11 @@ fn state_words(record: &Record, holder: Option<&Holder>) -> String {
             format!("{} works on it (process {}, step {})", command.as_str(), holder.pid, step.as_str())
         }
         (State::Working { command, step }, None) => {
-            let next = if record.last_transfer.is_none() { "run" } else { "start" };
             format!(
-                "unfinished: {} did not come to its end (step {}); go on with: coast {next} {}",
+                "unfinished: {} did not come to its end (step {}); {}",
                 command.as_str(),
                 step.as_str(),
-                record.instance
+                command.ways_on(&record.instance)
             )
         }
         (State::Running, _) => "running".to_owned(),

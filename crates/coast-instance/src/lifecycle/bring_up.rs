@@ -36,6 +36,7 @@ impl Work<'_> {
             return Err(LifecycleError::BulkOnly);
         }
         let rules = bulk::rules(coastfile)?;
+        self.refuse_an_emptied_worktree(worktree, &rules)?;
         self.end_old_session()?;
 
         self.record.worktree = worktree.into();
@@ -68,6 +69,20 @@ impl Work<'_> {
                 }
             }
         }
+    }
+
+    /// An empty worktree is a disk that is not mounted, or a directory that was made anew, more often than the wish to have
+    /// an empty workspace: what services wrote there would go, too.
+    fn refuse_an_emptied_worktree(&self, worktree: &Path, rules: &RuleList) -> Result<(), LifecycleError> {
+        let brought = self.record.last_transfer.is_some_and(|transfer| transfer.files > 0);
+        // One that cannot be read is an error of the transfer.
+        if brought && crate::listing::is_empty(worktree, rules).unwrap_or(false) {
+            return Err(LifecycleError::EmptyWorktree {
+                instance: self.id.instance.clone(),
+                path: worktree.to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// Nothing may follow the old worktree while the new one is brought.

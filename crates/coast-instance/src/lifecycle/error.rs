@@ -35,7 +35,7 @@ pub enum LifecycleError {
     #[error("the instance {0:?} is stopped; start it first with: coast start {0}")]
     Stopped(Name),
     /// A command on it did not come to its end.
-    #[error("the instance {instance:?} is unfinished: {} did not come to its end (step {}); finish it with: coast {} {instance}", command.as_str(), step.as_str(), if *command == Command::Run { "run" } else { "start" })]
+    #[error("the instance {instance:?} is unfinished: {} did not come to its end (step {}); {}", command.as_str(), step.as_str(), command.ways_on(instance))]
     Unfinished {
         /// The instance.
         instance: Name,
@@ -76,6 +76,14 @@ pub enum LifecycleError {
         theirs: PathBuf,
         /// The root of this project.
         ours: PathBuf,
+    },
+    /// There is nothing in the worktree, and there was something when it was brought last.
+    #[error("the worktree {} is empty: everything in the workspace would be deleted (is something not mounted?); if that is meant, use: coast rm {instance}", path.display())]
+    EmptyWorktree {
+        /// The instance.
+        instance: Name,
+        /// Where it is.
+        path: PathBuf,
     },
     /// What it followed is not there any more.
     #[error("the worktree {} is gone; assign another one with: coast assign {instance} --worktree PATH_OR_NAME", path.display())]
@@ -162,10 +170,7 @@ fn known_instances(known: &[Name]) -> String {
 fn unfinished_hint(instance: &Name, unfinished: Option<(Command, Step)>) -> String {
     unfinished
         .map(|(command, _)| {
-            format!(
-                " ({} of it did not come to its end: coast start {instance} finishes that)",
-                command.as_str()
-            )
+            format!(" ({} of it did not come to its end: {})", command.as_str(), command.ways_on(instance))
         })
         .unwrap_or_default()
 }

@@ -3,8 +3,9 @@
 //! Every command that changes an instance holds its lock, and writes the step it is about to begin into the record, durably, before
 //! it begins it. So whatever kills a command, the record says what may have been begun. Every step can be done again after it was
 //! begun, ended, or neither; so the next command takes over by doing its own steps: those of `run`, `assign` and `start` bring
-//! the instance to the same end from wherever it was, those of `stop` and `rm` remove whatever is there. Only a `stop` or `rm` that was
-//! killed is brought to its end first, by whichever command comes next.
+//! the instance to the same end from wherever it was, those of `stop` and `rm` remove whatever is there. Only a `stop` that was
+//! killed is brought to its end first, by whichever command comes next. A removal is brought to its end by `rm`, and by `run`, which
+//! begins anew; every other command undoes it: nothing else than these two deletes a workspace.
 
 mod assign;
 mod bring_up;
@@ -74,8 +75,23 @@ impl<'a> Lifecycle<'a> {
     /// # Errors
     /// When there is no such instance.
     pub fn record(&self, instance: &Name) -> Result<Record, LifecycleError> {
+        self.load(instance)?.map_or_else(|| Err(self.no_instance(instance)), Ok)
+    }
+
+    /// The record of an instance, which must belong to this project and not to another of its name. None when there is no
+    /// instance.
+    fn load(&self, instance: &Name) -> Result<Option<Record>, LifecycleError> {
         let record = self.records.load(&self.project.name, instance)?;
-        record.map_or_else(|| Err(self.no_instance(instance)), Ok)
+        if let Some(record) = &record
+            && *record.root != *self.project.root
+            // Where that is gone, the project was moved here.
+            && record.root.is_dir()
+        {
+            let theirs = record.root.to_path_buf();
+            let ours = self.project.root.clone();
+            return Err(LifecycleError::OtherProject { instance: instance.clone(), theirs, ours });
+        }
+        Ok(record)
     }
 
     fn id(&self, instance: &Name) -> InstanceId {
@@ -95,25 +111,12 @@ impl<'a> Lifecycle<'a> {
         Ok(FileLock::wait_telling(&file, &format!("{command} {instance}"), self.cancel, told)?)
     }
 
-    /// The record of an instance that must belong to this project, once a removal that was killed has been brought to its end.
-    /// None when there is no instance.
+    /// The record of an instance, once a `stop` that was killed has been brought to its end. None when there is no instance.
     fn settled(&self, instance: &Name, lock: FileLock) -> Result<(Option<Record>, FileLock), LifecycleError> {
-        let Some(record) = self.records.load(&self.project.name, instance)? else { return Ok((None, lock)) };
-        if *record.root != *self.project.root && record.root.is_dir() {
-            let theirs = record.root.to_path_buf();
-            let ours = self.project.root.clone();
-            return Err(LifecycleError::OtherProject { instance: instance.clone(), theirs, ours });
-        }
-        match record.unfinished() {
-            Some((command, step)) if command.removes() => {
-                self.observer.happened(&Happening::TakingOver { command, step });
-                let mut work = self.work(record, lock, command);
-                work.remove(false)?;
-                Ok((None, work.into_lock()))
-            }
-            Some((Command::Stop, step)) => {
-                self.observer.happened(&Happening::TakingOver { command: Command::Stop, step });
+        match self.load(instance)? {
+            Some(record) if matches!(record.unfinished(), Some((Command::Stop, _))) => {
                 let mut work = self.work(record, lock, Command::Stop);
+                work.take_over();
                 if let Err(failure) = work.stop()? {
                     let container = work.container();
                     self.observer
@@ -122,7 +125,7 @@ impl<'a> Lifecycle<'a> {
                 let (record, lock) = work.into_parts();
                 Ok((Some(record), lock))
             }
-            _ => Ok((Some(record), lock)),
+            record => Ok((record, lock)),
         }
     }
 

@@ -26,7 +26,7 @@ impl Lifecycle<'_> {
         let command = if options.keep_workspace { Command::RmKeepingWorkspace } else { Command::Rm };
         let lock = self.lock(instance, command.as_str())?;
         // Not settled first: what was asked for now decides whether the workspace stays.
-        let Some(record) = self.records.load(&self.project.name, instance)? else {
+        let Some(record) = self.load(instance)? else {
             lock.remove();
             return Err(self.no_instance(instance));
         };

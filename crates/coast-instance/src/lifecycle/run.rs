@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::lifecycle::bring_up::Updates;
 use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
+use crate::lock::FileLock;
 use crate::record::{Command, Record};
 use crate::remotes::RemotesEditor;
 use crate::{Name, Remote};
@@ -27,12 +28,9 @@ impl Lifecycle<'_> {
     /// # Errors
     /// When there is such an instance already, or its worktree or remote cannot be used, or the transfer failed.
     pub fn run(&self, instance: &Name, options: RunOptions) -> Result<Record, LifecycleError> {
-        let worktree = match options.worktree {
-            Some(worktree) => worktree,
-            None => self.project.root_worktree()?,
-        };
         let lock = self.lock(instance, Command::Run.as_str())?;
         let (begun, lock) = self.settled(instance, lock)?;
+        let (begun, lock) = self.removed(begun, lock)?;
         if let Some(record) = &begun
             && !matches!(record.unfinished(), Some((Command::Run, _)))
         {
@@ -42,6 +40,17 @@ impl Lifecycle<'_> {
             });
         }
         let fresh = begun.is_none();
+        let worktree = match (options.worktree, &begun) {
+            (Some(worktree), _) => worktree,
+            (None, Some(begun)) => begun.worktree.to_path_buf(),
+            (None, None) => match self.project.root_worktree() {
+                Ok(root) => root,
+                Err(error) => {
+                    lock.remove();
+                    return Err(error.into());
+                }
+            },
+        };
         let (mut record, remote) = match self.place(instance, &worktree, options.remote.as_ref(), begun) {
             Ok(placed) => placed,
             Err(error) => {
@@ -67,6 +76,22 @@ impl Lifecycle<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Brings a removal that was begun to its end: this instance was not wanted any more.
+    fn removed(
+        &self,
+        begun: Option<Record>,
+        lock: FileLock,
+    ) -> Result<(Option<Record>, FileLock), LifecycleError> {
+        let Some(record) = begun else { return Ok((None, lock)) };
+        let Some((command, _)) = record.unfinished().filter(|(command, _)| command.removes()) else {
+            return Ok((Some(record), lock));
+        };
+        let mut work = self.work(record, lock, command);
+        work.take_over();
+        work.remove(false)?;
+        Ok((None, work.into_lock()))
     }
 
     /// The record to begin with, on a remote that stays because of it.

@@ -1,8 +1,10 @@
 //! A command that is killed at any step leaves something that the next one finishes or undoes.
 
+use std::fs;
+
 use super::running;
 use super::stage::{Stage, dev_1};
-use crate::lifecycle::{Insist, Lifecycle, LifecycleError, RmOptions, RunOptions};
+use crate::lifecycle::{Insist, LifecycleError, RmOptions, RunOptions};
 use crate::record::{State, Step};
 
 const STEPS_OF_RUN: [Step; 5] = [Step::Transfer, Step::Container, Step::Access, Step::Session, Step::Gap];
@@ -67,7 +69,7 @@ fn whatever_comes_after_a_killed_assign_ends_right() {
             let stage = running();
             stage.kill_at(step, |coast| coast.assign(&dev_1(), &stage.feature(), Insist::No));
             let error = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap_err();
-            assert!(error.to_string().contains("coast start dev-1 finishes that"), "{error}");
+            assert!(error.to_string().contains("finish it with: coast start dev-1"), "{error}");
             take_over(&stage, next);
         }
     }
@@ -90,23 +92,31 @@ fn a_killed_stop_is_finished_by_whatever_comes_next() {
 }
 
 #[test]
-fn a_killed_rm_is_finished_by_whatever_comes_next() {
+fn a_killed_rm_is_finished_by_rm_and_run_and_undone_by_all_others() {
     for step in STEPS_OF_RM {
-        for next in ["run", "rm"] {
+        for next in ["run", "rm", "start", "assign", "unassign", "stop"] {
             let stage = running();
             stage.kill_at(step, |coast| coast.rm(&dev_1(), RmOptions::default()));
+            let error = stage.command(|coast| coast.flush(&dev_1())).unwrap_err();
+            assert!(error.to_string().contains("coast rm dev-1, or undo it"), "{error}");
             take_over(&stage, next);
         }
-        for command in [
-            (|coast| coast.stop(&dev_1()).map(drop)) as fn(&Lifecycle<'_>) -> Result<(), LifecycleError>,
-            |coast| coast.start(&dev_1(), Insist::No).map(drop),
-        ] {
-            let stage = running();
-            stage.kill_at(step, |coast| coast.rm(&dev_1(), RmOptions::default()));
-            let error = stage.command(command).unwrap_err();
-            assert!(matches!(error, LifecycleError::NoInstance { .. }), "{error}");
-            stage.assert_gone();
-        }
+    }
+}
+
+#[test]
+fn a_killed_rm_that_is_undone_deletes_nothing() {
+    for next in ["start", "stop"] {
+        let stage = running();
+        fs::create_dir_all(stage.workspace().join("kept")).unwrap();
+        fs::write(stage.workspace().join("kept/by-a-service"), "z").unwrap();
+        stage.kill_at(Step::RemoveContainer, |coast| coast.rm(&dev_1(), RmOptions::default()));
+        let undone = match next {
+            "start" => stage.command(|coast| coast.start(&dev_1(), Insist::No)),
+            _ => stage.command(|coast| coast.stop(&dev_1())),
+        };
+        undone.unwrap();
+        assert!(stage.workspace().join("kept/by-a-service").exists(), "{next}");
     }
 }
 

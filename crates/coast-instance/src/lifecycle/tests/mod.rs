@@ -333,3 +333,56 @@ fn instances_of_all_projects_are_listed() {
     let nowhere = Places::below(Path::new("/nonexistent"));
     assert!(crate::list(&nowhere, None).unwrap().is_empty());
 }
+
+#[test]
+fn an_emptied_worktree_empties_no_workspace() {
+    let stage = running();
+    fs::write(stage.workspace().join("by-a-service"), "z").unwrap();
+    let before = (stage.record(), files(&stage.workspace()));
+    for entry in fs::read_dir(stage.root()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            fs::remove_dir_all(entry.path()).unwrap();
+        } else {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    for ended in [
+        stage.command(|coast| coast.start(&dev_1(), Insist::No)),
+        stage.command(|coast| coast.assign(&dev_1(), &stage.root(), Insist::No)),
+    ] {
+        let error = ended.unwrap_err();
+        assert!(matches!(error, LifecycleError::EmptyWorktree { .. }) && error.exit_code() == 3, "{error}");
+    }
+    assert_eq!((stage.record(), files(&stage.workspace())), before);
+}
+
+#[test]
+fn an_instance_of_another_project_with_this_name_is_left_alone_by_every_command() {
+    let stage = running();
+    let before = (stage.record(), files(&stage.workspace()));
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("Coastfile"), "[coast]\nname = \"shop\"\n").unwrap();
+    let other = Project::find(elsewhere.path()).unwrap();
+    for ended in [
+        stage.command_of(&other, |coast| coast.rm(&dev_1(), RmOptions::default())),
+        stage.command_of(&other, |coast| coast.stop(&dev_1()).map(drop)),
+        stage.command_of(&other, |coast| coast.start(&dev_1(), Insist::No).map(drop)),
+        stage.command_of(&other, |coast| coast.run(&dev_1(), RunOptions::default()).map(drop)),
+        stage.command_of(&other, |coast| coast.status(&dev_1()).map(drop)),
+        stage.command_of(&other, |coast| coast.flush(&dev_1()).map(drop)),
+    ] {
+        let error = ended.unwrap_err();
+        assert!(matches!(error, LifecycleError::OtherProject { .. }) && error.exit_code() == 3, "{error}");
+    }
+    assert_eq!((stage.record(), files(&stage.workspace())), before);
+}
+
+#[test]
+fn a_killed_run_of_another_worktree_goes_on_with_that() {
+    let stage = Stage::following();
+    let feature = || RunOptions { worktree: Some(stage.feature()), ..RunOptions::default() };
+    stage.kill_at(Step::Container, |coast| coast.run(&dev_1(), feature()));
+    stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    stage.assert_follows(&stage.feature());
+}

@@ -147,8 +147,13 @@ impl Stage {
 
     /// Carries out a command.
     pub(super) fn command<T>(&self, command: impl FnOnce(&Lifecycle<'_>) -> T) -> T {
+        self.command_of(&self.project, command)
+    }
+
+    /// Carries out a command of another project.
+    pub(super) fn command_of<T>(&self, project: &Project, command: impl FnOnce(&Lifecycle<'_>) -> T) -> T {
         lock(&self.log).clear();
-        command(&Lifecycle::new(&self.places, &self.project, self, self, self, &self.cancel))
+        command(&Lifecycle::new(&self.places, project, self, self, self, &self.cancel))
     }
 
     /// Carries out a command that is killed as soon as the record says that it has begun `step`.
