@@ -375,3 +375,23 @@ fn the_ash_of_busybox_is_a_good_login_shell() {
 fn fish_is_a_good_login_shell() {
     push_through(&Shell::Fish);
 }
+
+#[test]
+fn a_push_does_not_delete_in_a_home_or_a_directory_of_the_system() {
+    let remote = Remote::start();
+    Tree::new().file("f", "f").build(remote.path("source"));
+    fs::write(remote.account().home().join("letters"), "precious").expect("root may");
+    // Each of these is refused before anything is looked at; what would be deleted otherwise is a home of the test's own.
+    for destination in [remote.account().home().to_owned(), Path::new("").to_owned()] {
+        let push = remote.push([""; 0], remote.path("source"), destination).run();
+        push.assert_code(3).assert_says("home directory");
+    }
+    assert!(remote.account().home().join("letters").exists());
+    let kept = remote.push(["--no-delete"], remote.path("source"), remote.account().home()).run();
+    kept.assert_code(0);
+    assert!(remote.account().home().join("letters").exists() && remote.account().home().join("f").exists());
+    remote
+        .push([""; 0], remote.path("source"), remote.account().home().join("workspace"))
+        .run()
+        .assert_code(0);
+}

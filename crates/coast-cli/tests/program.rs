@@ -217,3 +217,19 @@ fn the_program_is_its_own_helper() {
     assert!(text(&output.stderr).contains("--root"), "{output:?}");
     assert!(!matches!(output.status.code(), Some(0 | 1)), "{output:?}");
 }
+
+#[test]
+fn a_push_that_was_meant_for_another_machine_is_refused() {
+    let scratch = scratch();
+    for (arguments, word) in [
+        (&["push", "-p", "22", "src", "dev@host"][..], "HOST:PATH"),
+        (&["push", "src", "dev@host"], "dev@host:PATH"),
+        (&["push", "src", "src/sub/deeper"], "copied into itself"),
+        (&["push", "src", "./src"], "copied into itself"),
+    ] {
+        let output = run(scratch.path(), arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(text(&output.stderr).contains(word), "{}", text(&output.stderr));
+    }
+    assert!(!scratch.path().join("dev@host").exists() && !scratch.path().join("src/sub/deeper").exists());
+}

@@ -41,6 +41,14 @@ pub enum EngineError {
         /// What speaks against it.
         reason: String,
     },
+    /// This is no workspace, and what is in it would be lost.
+    #[error("{} is not taken for a workspace: {reason}", path.display())]
+    NoWorkspace {
+        /// The destination.
+        path: PathBuf,
+        /// What speaks against it, and what the user can do.
+        reason: String,
+    },
     /// Writing at the destination failed in a way that would fail for every file.
     #[error("writing at the destination failed: {doing}: {error}")]
     FileIo {
@@ -75,7 +83,7 @@ pub enum EngineError {
     #[error("interrupted")]
     Interrupted,
     /// The other side gave up and said why.
-    #[error("the remote side gave up: {text}")]
+    #[error("the receiving side gave up: {text}")]
     Remote {
         /// What kind of failure.
         kind: FailureKind,
@@ -89,7 +97,10 @@ impl EngineError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Source { .. } => 3,
-            Self::Destination { .. } | Self::Busy { .. } | Self::Refused { .. } => 3,
+            Self::Destination { .. }
+            | Self::Busy { .. }
+            | Self::Refused { .. }
+            | Self::NoWorkspace { .. } => 3,
             Self::Remote {
                 kind: FailureKind::Destination | FailureKind::Busy | FailureKind::Refused,
                 ..
@@ -110,7 +121,7 @@ impl EngineError {
             Self::Rule(_) | Self::UnknownOwner { .. } => FailureKind::Usage,
             Self::Source { .. } | Self::Destination { .. } => FailureKind::Destination,
             Self::Busy { .. } => FailureKind::Busy,
-            Self::Refused { .. } => FailureKind::Refused,
+            Self::Refused { .. } | Self::NoWorkspace { .. } => FailureKind::Refused,
             Self::FileIo { .. } => FailureKind::FileIo,
             Self::Wire(WireError::Io(_) | WireError::Truncated) | Self::Disconnected => FailureKind::Stream,
             Self::Wire(_) | Self::Protocol(_) => FailureKind::Protocol,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coast_engine::{DestinationIs, ReceiverConfig};
+use coast_engine::{Claim, DestinationIs, ReceiverConfig};
 
 use crate::input::PATIENCE;
 
@@ -30,7 +30,7 @@ pub(crate) fn is_call(words: &[OsString]) -> bool {
     }
 }
 
-const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] [--timeout=SECONDS] \
+const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] [--claim=workspace|new-workspace] [--timeout=SECONDS] \
                      [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, coast-helper probe --root PATH, coast-helper remove --root PATH, \
                      or coast-helper --version";
 
@@ -55,6 +55,8 @@ fn receive(mut words: impl Iterator<Item = OsString>) -> Result<Command, String>
             Some("--make-parents") => config.make_parents = true,
             Some("--dry-run") => config.dry_run = true,
             Some("--some-paths") => config.some_paths = true,
+            Some("--claim=workspace") => config.claim = Claim::Workspace,
+            Some("--claim=new-workspace") => config.claim = Claim::NewWorkspace,
             Some("--destination-is=directory") => config.destination_is = DestinationIs::Directory,
             Some("--destination-is=directory-or-new-name") => {
                 config.destination_is = DestinationIs::DirectoryOrNewName;
@@ -107,10 +109,17 @@ mod tests {
 
     #[test]
     fn receive_needs_a_root_and_knows_its_options() {
-        let words =
-            ["receive", "--make-parents", "--destination-is=file-or-directory", "--root", "/data/x y"];
+        let words = [
+            "receive",
+            "--make-parents",
+            "--claim=workspace",
+            "--destination-is=file-or-directory",
+            "--root",
+            "/data/x y",
+        ];
         let Ok(Command::Receive(config, PATIENCE)) = parse_words(&words) else { panic!("not parsed") };
         assert_eq!(config.destination, PathBuf::from("/data/x y"));
+        assert_eq!(config.claim, Claim::Workspace);
         assert!(config.make_parents && !config.dry_run && !config.some_paths);
         assert_eq!(config.destination_is, DestinationIs::FileOrDirectory);
         let impatient = parse_words(&["receive", "--timeout=7", "--root", "/"]);

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coast_sync::{
-    Cancel, Itemize, KeptEntry, Monitor, Options, Prompt, RemoteHelper, RemoveRequest, RuleList, SyncError,
-    SyncReport, SyncRequest, profile,
+    Cancel, Claim, Itemize, KeptEntry, Monitor, Options, Prompt, RemoteHelper, RemoveRequest, RuleList,
+    SyncError, SyncReport, SyncRequest, profile,
 };
 
 use crate::continuous::Access;
@@ -63,6 +63,8 @@ pub struct Transfer<'a> {
     pub only: Option<&'a [Vec<u8>]>,
     /// Whether replaced files move into place together at the end.
     pub delay_updates: bool,
+    /// What the directory there is taken for.
+    pub claim: Claim,
 }
 
 /// What a transfer did.
@@ -172,6 +174,7 @@ pub fn request(
     let request = SyncRequest::new(transfer.worktree.join(""), destination)
         .options(options)
         .rules(transfer.rules.clone())
+        .claim(transfer.claim)
         .make_parents(true)
         .compress(true);
     match transfer.only {

@@ -82,7 +82,7 @@ impl SyncError {
         self.failure_kind() == Some(FailureKind::Busy)
     }
 
-    /// Whether this was to be removed and never is; the message says why.
+    /// Whether the other machine refuses to remove this, or to take it for a workspace; the message says why.
     pub fn is_refused(&self) -> bool {
         self.failure_kind() == Some(FailureKind::Refused)
     }

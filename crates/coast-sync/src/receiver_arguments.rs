@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use coast_engine::{DestinationIs, ReceiverConfig};
+use coast_engine::{Claim, DestinationIs, ReceiverConfig};
 
 /// What a receiver is told before the first message.
 #[derive(Debug, Clone)]
@@ -14,6 +14,7 @@ pub(crate) struct ReceiverArguments {
     pub(crate) dry_run: bool,
     pub(crate) some_paths: bool,
     pub(crate) destination_is: DestinationIs,
+    pub(crate) claim: Claim,
     /// How long it waits for a peer that says nothing; it has a limit of its own.
     pub(crate) timeout: Option<Duration>,
 }
@@ -36,6 +37,11 @@ impl ReceiverArguments {
         if self.some_paths {
             words.push("--some-paths".into());
         }
+        match self.claim {
+            Claim::Workspace => words.push("--claim=workspace".into()),
+            Claim::NewWorkspace => words.push("--claim=new-workspace".into()),
+            _ => {}
+        }
         if let Some(timeout) = self.timeout {
             words.push(format!("--timeout={}", timeout.as_secs().max(1)).into());
         }
@@ -51,6 +57,7 @@ impl ReceiverArguments {
         config.dry_run = self.dry_run;
         config.some_paths = self.some_paths;
         config.destination_is = self.destination_is;
+        config.claim = self.claim;
         config
     }
 }
@@ -74,6 +81,7 @@ mod tests {
             dry_run: true,
             some_paths: true,
             destination_is: DestinationIs::Directory,
+            claim: Claim::NewWorkspace,
             timeout: Some(Duration::from_secs(7)),
         };
         let expected = [
@@ -81,6 +89,7 @@ mod tests {
             "--make-parents",
             "--dry-run",
             "--some-paths",
+            "--claim=new-workspace",
             "--timeout=7",
             "--destination-is=directory",
             "--root",
@@ -94,6 +103,7 @@ mod tests {
             dry_run: false,
             some_paths: false,
             destination_is: DestinationIs::FileOrDirectory,
+            claim: Claim::Anything,
             timeout: None,
         };
         let expected = ["receive", "--destination-is=file-or-directory", "--root", "."];

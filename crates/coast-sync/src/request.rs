@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use coast_engine::{Cancel, DestinationIs, EngineError, Monitor, RunReport, SenderConfig};
+use coast_engine::{Cancel, Claim, DestinationIs, EngineError, Monitor, RunReport, SenderConfig};
 use coast_filter::{RuleError, RuleList};
 use coast_ssh::Prompt;
 use coast_wire::{Event, Options};
@@ -25,6 +25,7 @@ pub struct SyncRequest {
     options: Options,
     rules: RuleList,
     only: Option<Only>,
+    claim: Claim,
     make_parents: bool,
     compress: bool,
     bytes_per_second: Option<NonZeroU64>,
@@ -43,6 +44,7 @@ impl SyncRequest {
             options: Options::default(),
             rules: RuleList::new(),
             only: None,
+            claim: Claim::Anything,
             make_parents: false,
             compress: false,
             bytes_per_second: None,
@@ -69,6 +71,7 @@ impl SyncRequest {
         Ok(Self::new(contents, destination)
             .options(profile::options())
             .rules(rules)
+            .claim(Claim::Workspace)
             .make_parents(true)
             .compress(true))
     }
@@ -113,6 +116,13 @@ impl SyncRequest {
     pub fn only(mut self, paths: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Self, SyncError> {
         self.only = Some(Only::new(paths)?);
         Ok(self)
+    }
+
+    /// What a destination on another machine is taken for; here it is whatever was named.
+    #[must_use]
+    pub fn claim(mut self, claim: Claim) -> Self {
+        self.claim = claim;
+        self
     }
 
     /// Whether missing parents of the destination are made.
@@ -230,6 +240,7 @@ impl SyncRequest {
             dry_run: sender.options.dry_run,
             some_paths: sender.some_paths,
             destination_is,
+            claim: if self.destination.is_remote() { self.claim } else { Claim::Anything },
             timeout: self.timeout,
         };
         // As in rsync, a destination is made for nothing only if a slash says that it is a directory.

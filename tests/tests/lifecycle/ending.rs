@@ -71,6 +71,17 @@ fn rm_can_leave_the_workspace() {
     project.coast(["rm", "-y", "--keep-workspace", "dev-1"]).run().assert_code(0);
     assert!(!has_container(&project) && !project.record("dev-1").exists());
     Snapshot::of(project.workspace("dev-1")).assert_untouched_since(&before);
+
+    // What no record here knows is nobody's to delete, unless that is asked for.
+    fs::write(project.workspace("dev-1").join("precious"), "x").expect("root may");
+    let again = project.coast(["run", "dev-1"]).run();
+    again
+        .assert_code(3)
+        .assert_says("there is something in it already")
+        .assert_says("coast run --adopt dev-1");
+    assert!(project.workspace("dev-1").join("precious").exists() && !project.record("dev-1").exists());
+    project.coast(["run", "--adopt", "dev-1"]).run().assert_code(0);
+    assert!(!project.workspace("dev-1").join("precious").exists());
 }
 
 #[test]

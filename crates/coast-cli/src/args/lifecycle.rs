@@ -127,6 +127,10 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) image: Option<String>,
 
+    /// Take over what is at its place on the remote, and delete there what the worktree does not have
+    #[arg(long)]
+    pub(crate) adopt: bool,
+
     #[command(flatten)]
     pub(crate) insist: InsistArg,
 

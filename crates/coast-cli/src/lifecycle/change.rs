@@ -77,6 +77,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
             worktree,
             remote: args.remote.clone(),
             image: args.image.clone(),
+            adopt: args.adopt,
             insist: Insist::from(&args.insist),
         };
         scene.lifecycle(narrator).run(&args.instance, options)
@@ -158,7 +159,7 @@ fn confirmed(record: &Record, instance: &Name, json: bool) -> Option<bool> {
         "Remove {instance} with everything at {}:{}, also what only exists there (yes/no)? ",
         record.remote, record.remote_path
     );
-    ask(&question).map(|answer| answer.trim() == "yes")
+    ask(&question).map(|answer| matches!(answer.trim(), "yes" | "y"))
 }
 
 /// `coast flush`

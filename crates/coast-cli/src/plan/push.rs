@@ -1,5 +1,7 @@
 //! `coast push` as a run.
 
+use std::path::Path;
+
 use anyhow::bail;
 use coast_sync::{Itemize, SyncRequest, profile};
 
@@ -30,7 +32,10 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
     options.itemize = if output.detail > Detail::Problems { Itemize::Changes } else { Itemize::Nothing };
 
     let destination = match Endpoint::parse(&args.destination)? {
-        Endpoint::Local(path) => local_destination(path)?,
+        Endpoint::Local(path) => {
+            check_meant_local(&path, &args)?;
+            local_destination(path)?
+        }
         Endpoint::Remote(endpoint) => {
             let reach = Reach {
                 port: args.port,
@@ -48,6 +53,38 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
         .timeout(timeout(args.timeout))
         .bytes_per_second(args.bwlimit.and_then(|rate| rate.0));
     Ok(Plan { request, output })
+}
+
+/// A destination without a colon is a directory here. What says otherwise would copy the workspace into a directory with
+/// the name of a host, and one that lies in the workspace into itself.
+fn check_meant_local(path: &Path, args: &PushArgs) -> anyhow::Result<()> {
+    let shown = path.display();
+    if args.port.is_some() || !args.identity.is_empty() || !args.ssh_option.is_empty() {
+        bail!(
+            "the destination {shown} is a directory on this machine, and -p, -i and -o are for another one; write HOST:PATH"
+        );
+    }
+    if path.as_os_str().as_encoded_bytes().contains(&b'@') && !path.exists() {
+        bail!(
+            "the destination {shown} has no path on that machine; write {shown}:PATH (or ./{shown} for a directory here)"
+        );
+    }
+    let absolute = |path: &Path| {
+        // The directory itself may be missing, with some above it.
+        let known = path.ancestors().find_map(|above| Some((above, std::fs::canonicalize(above).ok()?)));
+        known.map(|(above, real)| real.join(path.strip_prefix(above).unwrap_or(path)))
+    };
+    let (from, to) = (std::path::absolute(&args.local), std::path::absolute(path));
+    let (Ok(from), Ok(to)) = (from, to) else { return Ok(()) };
+    if let (Some(from), Some(to)) = (absolute(&from), absolute(&to))
+        && to.starts_with(&from)
+    {
+        bail!(
+            "the destination {shown} is in the workspace {}, which would be copied into itself",
+            args.local.display()
+        );
+    }
+    Ok(())
 }
 
 fn output(args: &PushArgs) -> OutputOptions {

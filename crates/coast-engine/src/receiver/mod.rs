@@ -10,6 +10,7 @@ mod apply;
 mod asks;
 mod attributes;
 mod change;
+mod claim;
 mod decide;
 mod destination;
 mod extraneous;
@@ -53,6 +54,8 @@ use crate::stop::{Stop, Stopped};
 use crate::{Cancel, threads};
 
 use attributes::Attributes;
+pub use claim::Claim;
+use claim::Objections;
 pub use destination::DestinationIs;
 use destination::{Destination, Preparation};
 use judge::Judge;
@@ -91,6 +94,8 @@ pub struct ReceiverConfig {
     pub destination: PathBuf,
     /// What it means.
     pub destination_is: DestinationIs,
+    /// What it is taken for.
+    pub claim: Claim,
     /// Whether missing parents are made.
     pub make_parents: bool,
     /// Whether nothing may be written.
@@ -112,6 +117,7 @@ impl ReceiverConfig {
         Self {
             destination,
             destination_is: DestinationIs::Directory,
+            claim: Claim::Anything,
             make_parents: false,
             dry_run: false,
             some_paths: false,
@@ -126,6 +132,7 @@ impl ReceiverConfig {
 pub struct Receiver {
     config: ReceiverConfig,
     destination: Destination,
+    objections: Objections,
     names: OwnerNames,
     process_umask: u32,
 }
@@ -141,7 +148,7 @@ impl Receiver {
     /// process may be confined to them before [`Receiver::run`] reads a byte.
     ///
     /// # Errors
-    /// [`EngineError::Destination`].
+    /// [`EngineError::Destination`], and [`EngineError::NoWorkspace`] for what is not what it is taken for.
     pub fn open(config: ReceiverConfig) -> Result<Self, EngineError> {
         let how = Preparation {
             is: config.destination_is,
@@ -151,7 +158,22 @@ impl Receiver {
             login_uid: config.login.map(|login| login.uid),
         };
         let destination = Destination::prepare(&config.destination, how)?;
-        Ok(Self { config, destination, names: OwnerNames::load(), process_umask: staging::process_umask() })
+        let mut objections = Objections::default();
+        if let Some(root) = &destination.root {
+            objections = config.claim.objections(&destination.absolute, root).map_err(|error| {
+                EngineError::Destination { path: config.destination.clone(), doing: "looking into it", error }
+            })?;
+        }
+        if let Some(reason) = objections.any.take() {
+            return Err(EngineError::NoWorkspace { path: destination.absolute, reason });
+        }
+        Ok(Self {
+            config,
+            destination,
+            objections,
+            names: OwnerNames::load(),
+            process_umask: staging::process_umask(),
+        })
     }
 
     /// The directories that the run works in.
@@ -222,6 +244,14 @@ impl Receiver {
         tell: &dyn Fn(&Result<ReceiverStats, EngineError>),
     ) -> Result<ReceiverStats, EngineError> {
         let options = read_start(frames)?;
+        if options.delete.is_some()
+            && let Some(reason) = self.objections.deleting.take()
+        {
+            let reason = format!(
+                "{reason}, and what the source does not have would be deleted there; name a directory of its own"
+            );
+            return Err(EngineError::NoWorkspace { path: self.destination.absolute, reason });
+        }
         let workers = threads(self.config.threads);
         if let Some(state) = &mut self.destination.state {
             state.lock(stop, || {
@@ -344,7 +374,7 @@ impl<'a> Run<'a> {
         monitor: &'a dyn Monitor,
         stop: &'a Stop,
     ) -> Result<Self, EngineError> {
-        let Receiver { config, destination, names, process_umask } = receiver;
+        let Receiver { config, destination, names, process_umask, .. } = receiver;
         let failed = |error| EngineError::Destination {
             path: config.destination.clone(),
             doing: "preparing the private state directory",

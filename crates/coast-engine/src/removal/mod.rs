@@ -15,7 +15,6 @@
 //! chased; what a mount in it keeps would stay at a hidden path that nobody looks at; and an interrupted removal would leave
 //! something that no transfer knows.
 
-mod homes;
 mod way;
 
 use std::fs::File;
@@ -30,10 +29,10 @@ use rustix::fs::FlockOperation;
 use crate::Cancel;
 use crate::eraser::{Eraser, Fate};
 use crate::error::EngineError;
+use crate::homes::Homes;
 use crate::receiver::LoginUser;
 use crate::state::{LOCK, STATE_INSIDE, hidden_name, try_lock_directory};
 
-use homes::Homes;
 use way::Way;
 
 /// How often a workspace is looked for again when another removal took it away between two looks.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use coast_sync::Claim;
+
 use crate::Name;
 use crate::lifecycle::bring_up::Updates;
 use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
@@ -38,7 +40,7 @@ impl Lifecycle<'_> {
         }
         let remote = self.remote_of(&work.record)?;
         work.take_over();
-        work.bring_up(worktree, &remote, Updates::Together, insist)?;
+        work.bring_up(worktree, &remote, Claim::Workspace, Updates::Together, insist)?;
         Ok(work.into_parts().0)
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use coast_sync::{Event, Monitor, Progress, RuleList, SyncReport};
+use coast_sync::{Claim, Event, Monitor, Progress, RuleList, SyncReport};
 
 use crate::bulk::{self, Transfer, Transferred};
 use crate::continuous::{Access, ContinuousStart, Extent, Failure};
@@ -23,11 +23,12 @@ pub(super) enum Updates {
 }
 
 impl Work<'_> {
-    /// Brings `worktree` to the workspace on `remote` and has it followed.
+    /// Brings `worktree` to the workspace on `remote`, which is taken for what `claim` says, and has it followed.
     pub(super) fn bring_up(
         &mut self,
         worktree: &Path,
         remote: &Remote,
+        claim: Claim,
         updates: Updates,
         insist: Insist,
     ) -> Result<(), LifecycleError> {
@@ -45,7 +46,7 @@ impl Work<'_> {
             Strategy::Continuous => Following::Off,
         };
         self.begin(Step::Transfer)?;
-        let (listing, access) = self.transfer(worktree, remote, &rules, updates)?;
+        let (listing, access) = self.transfer(worktree, remote, &rules, claim, updates)?;
 
         let followed = match coastfile.workspace_sync {
             Strategy::Bulk => self.leave_nothing_behind()?,
@@ -114,6 +115,7 @@ impl Work<'_> {
         worktree: &Path,
         remote: &Remote,
         rules: &RuleList,
+        claim: Claim,
         updates: Updates,
     ) -> Result<(Option<Listing>, Access), LifecycleError> {
         let lifecycle = self.lifecycle;
@@ -131,6 +133,7 @@ impl Work<'_> {
             rules,
             only: None,
             delay_updates: updates == Updates::Together,
+            claim,
         };
         let transferred = lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, lifecycle.cancel);
         let Transferred { report, access } =

@@ -31,6 +31,18 @@ pub enum LifecycleError {
         /// What was begun with it and not ended.
         unfinished: Option<(Command, Step)>,
     },
+    /// Something else is where its workspace would be.
+    #[error(
+        "no instance known here has made what is at {place}: {error}; use another name, or take it over, which deletes what the worktree does not have: coast run --adopt {instance}"
+    )]
+    Occupied {
+        /// The instance.
+        instance: Name,
+        /// The workspace, as `remote:path`.
+        place: String,
+        /// What the remote said.
+        error: SyncError,
+    },
     /// It is stopped.
     #[error("the instance {0:?} is stopped; start it first with: coast start {0}")]
     Stopped(Name),

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use coast_sync::{Event, Monitor, RuleList, SyncError};
+use coast_sync::{Claim, Event, Monitor, RuleList, SyncError};
 
 use crate::Remote;
 use crate::bulk::Transfer;
@@ -119,6 +119,7 @@ impl Work<'_> {
             rules,
             only: Some(paths).filter(|paths| paths.iter().all(|path| !path.is_empty())),
             delay_updates: false,
+            claim: Claim::Workspace,
         };
         let lifecycle = self.lifecycle;
         let monitor = ProblemsOnly(lifecycle.observer);

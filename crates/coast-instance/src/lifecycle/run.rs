@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use coast_sync::Claim;
+
 use crate::lifecycle::bring_up::Updates;
 use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
 use crate::lock::FileLock;
@@ -18,6 +20,9 @@ pub struct RunOptions {
     pub remote: Option<Name>,
     /// The image of the shell container, in place of the Coastfile's.
     pub image: Option<String>,
+    /// Whether a directory that is there already, and that no instance known here has made, is taken over; what the
+    /// worktree does not have is deleted in it.
+    pub adopt: bool,
     /// Whether it is an error when edits cannot follow.
     pub insist: Insist,
 }
@@ -65,9 +70,19 @@ impl Lifecycle<'_> {
         if !fresh {
             work.take_over();
         }
-        match work.bring_up(&worktree, &remote, Updates::AsTheyCome, options.insist) {
+        let claim = if fresh && !options.adopt { Claim::NewWorkspace } else { Claim::Workspace };
+        match work.bring_up(&worktree, &remote, claim, Updates::AsTheyCome, options.insist) {
             Ok(()) => Ok(work.into_parts().0),
             Err(error) => {
+                let error = match error {
+                    LifecycleError::Bulk { error, .. }
+                        if claim == Claim::NewWorkspace && error.is_refused() =>
+                    {
+                        let place = format!("{}:{}", work.record.remote, work.record.remote_path);
+                        LifecycleError::Occupied { instance: instance.clone(), place, error }
+                    }
+                    error => error,
+                };
                 if fresh && reached_nothing(&error) && work.record.last_transfer.is_none() {
                     // As if it had never been asked for: there is nothing on the remote to finish or undo.
                     self.records.remove(&self.project.name, instance)?;
@@ -129,7 +144,7 @@ impl Lifecycle<'_> {
 /// Whether a transfer failed before it could have left anything on the remote.
 fn reached_nothing(error: &LifecycleError) -> bool {
     match error {
-        LifecycleError::BulkOnly | LifecycleError::Rules(_) => true,
+        LifecycleError::BulkOnly | LifecycleError::Rules(_) | LifecycleError::Occupied { .. } => true,
         LifecycleError::Bulk { error, .. } => matches!(error.exit_code(), 1 | 3 | 10 | 255),
         _ => false,
     }

@@ -1,5 +1,7 @@
 //! `start`: a stopped instance follows its worktree again. On one that runs it mends whatever does not follow.
 
+use coast_sync::Claim;
+
 use crate::Name;
 use crate::lifecycle::bring_up::Updates;
 use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
@@ -21,7 +23,7 @@ impl Lifecycle<'_> {
         }
         let remote = self.remote_of(&work.record)?;
         work.take_over();
-        work.bring_up(&worktree, &remote, Updates::Together, insist)?;
+        work.bring_up(&worktree, &remote, Claim::Workspace, Updates::Together, insist)?;
         Ok(work.into_parts().0)
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Work<'l> {
     pub(super) record: Record,
     command: Command,
     lock: FileLock,
+    /// The step that the observer was told last.
+    told: Option<Step>,
 }
 
 impl<'l> Work<'l> {
@@ -24,7 +26,7 @@ impl<'l> Work<'l> {
         command: Command,
     ) -> Self {
         let id = lifecycle.id(&record.instance);
-        Self { lifecycle, id, record, command, lock }
+        Self { lifecycle, id, record, command, lock, told: None }
     }
 
     pub(super) fn into_lock(self) -> FileLock {
@@ -60,7 +62,10 @@ impl<'l> Work<'l> {
             self.record.access = true;
         }
         self.lifecycle.records.save(&self.record)?;
-        self.tell(&Happening::Step { step });
+        // The continuous layer begins with the step that was begun for it.
+        if self.told.replace(step) != Some(step) {
+            self.tell(&Happening::Step { step });
+        }
         Ok(())
     }
 

@@ -9,11 +9,11 @@ const MAX_FILE_BYTES: u64 = 8 << 20;
 
 /// The home directories of this system, and where this process is: a helper starts in the home of who logged in, also when
 /// no list of users on this machine has them.
-pub(super) struct Homes(Vec<PathBuf>);
+pub(crate) struct Homes(Vec<PathBuf>);
 
 impl Homes {
     /// Reads the list of users; one that cannot be read is empty.
-    pub(super) fn load() -> Self {
+    pub(crate) fn load() -> Self {
         let mut content = Vec::new();
         if let Ok(file) = std::fs::File::open("/etc/passwd") {
             // What could be read counts.
@@ -23,7 +23,7 @@ impl Homes {
         Self::of(homes)
     }
 
-    fn of(homes: impl Iterator<Item = PathBuf>) -> Self {
+    pub(crate) fn of(homes: impl Iterator<Item = PathBuf>) -> Self {
         let mut all = Vec::new();
         for home in homes.filter(|home| home.is_absolute()) {
             // As it is named, and as it really is: one may lead through symlinks.
@@ -34,7 +34,7 @@ impl Homes {
     }
 
     /// A home that is `path`, or lies in it.
-    pub(super) fn within(&self, path: &Path) -> Option<&Path> {
+    pub(crate) fn within(&self, path: &Path) -> Option<&Path> {
         self.0.iter().map(PathBuf::as_path).find(|home| home.starts_with(path))
     }
 }
