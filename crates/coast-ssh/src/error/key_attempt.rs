@@ -14,6 +14,20 @@ pub struct KeyAttempt {
     pub outcome: KeyOutcome,
 }
 
+impl KeyAttempt {
+    /// Whether the server had a say in what became of it.
+    pub fn was_offered(&self) -> bool {
+        !matches!(
+            self.outcome,
+            KeyOutcome::Missing
+                | KeyOutcome::Unreadable(_)
+                | KeyOutcome::Malformed(_)
+                | KeyOutcome::NoPassphrase
+                | KeyOutcome::WrongPassphrase
+        )
+    }
+}
+
 impl fmt::Display for KeyAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.key {

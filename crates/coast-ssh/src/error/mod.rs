@@ -371,12 +371,15 @@ fn place(file: &std::path::Path, line: usize) -> String {
 fn list_attempts(attempts: &[KeyAttempt], methods: &[String]) -> String {
     let mut text = String::new();
     if attempts.is_empty() {
-        text.push_str("there was no key to try; name one (IdentityFile) or add one to the agent");
+        text.push_str("there was no key to try; name one (-i, or IdentityFile) or add one to the agent");
     } else {
-        text.push_str(
+        text.push_str(if attempts.iter().any(KeyAttempt::was_offered) {
             "the server accepts none of the keys; put the public half of one into ~/.ssh/authorized_keys there, or name \
-             another one (IdentityFile). Tried:",
-        );
+             another one (-i, or IdentityFile). Tried:"
+        } else {
+            "no key could be used, so none was offered to the server; name one that can (-i, or IdentityFile), or add it \
+             to the agent. Found:"
+        });
         for attempt in attempts {
             text.push_str("\n  ");
             text.push_str(&attempt.to_string());
@@ -404,4 +407,18 @@ fn quoted(start: &[u8]) -> String {
 fn said(stderr: &str) -> String {
     let stderr = stderr.trim();
     if stderr.is_empty() { String::new() } else { format!(": {stderr}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_is_not_blamed_for_keys_it_never_saw() {
+        let attempt = |outcome| KeyAttempt { source: KeySource::File("/k".into()), key: None, outcome };
+        let unusable = [attempt(KeyOutcome::Missing), attempt(KeyOutcome::NoPassphrase)];
+        assert!(list_attempts(&unusable, &[]).starts_with("no key could be used"));
+        let one_refused = [attempt(KeyOutcome::Missing), attempt(KeyOutcome::Refused)];
+        assert!(list_attempts(&one_refused, &[]).starts_with("the server accepts none"));
+    }
 }
