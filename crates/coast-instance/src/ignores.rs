@@ -223,20 +223,21 @@ fn member(letter: char, letters: &mut Peekable<Chars<'_>>, spelled: &mut String)
     if member.is_ascii() { Ok(member) } else { Err(BadPattern::Bracket) }
 }
 
-/// What mutagen is told to ignore besides version control: the default rules, if they hold, and `excludes`, which were checked
+/// What mutagen is told to ignore: version control, the default rules, if they hold, and `excludes`, which were checked
 /// when they were read.
 ///
 /// # Errors
 /// When one of `excludes` is no pattern for both layers; says which.
 pub fn for_mutagen(excludes: &[String], defaults: bool) -> Result<Vec<String>, (String, BadPattern)> {
-    let defaults = profile::EXCLUDED.into_iter().filter(|pattern| defaults && *pattern != VERSION_CONTROL);
-    let all = [VERSION_CONTROL].into_iter().chain(defaults).chain(excludes.iter().map(String::as_str));
+    let defaults =
+        profile::EXCLUDED.into_iter().filter(|pattern| defaults && !VERSION_CONTROL.contains(pattern));
+    let all = VERSION_CONTROL.into_iter().chain(defaults).chain(excludes.iter().map(String::as_str));
     all.map(|pattern| to_mutagen(pattern).map_err(|bad| (pattern.to_owned(), bad))).collect()
 }
 
-/// Never travels, whatever the rules say: in a linked worktree it is a file that points to a path of this machine. mutagen has an
-/// option of its own for version control, which covers directories only.
-pub(crate) const VERSION_CONTROL: &str = ".git";
+/// What never travels, whatever the rules say. In a linked worktree `.git` is a file that points to a path of this machine. The others
+/// are those that mutagen leaves out with `--ignore-vcs`, which covers directories only.
+pub(crate) const VERSION_CONTROL: [&str; 5] = [".git", ".svn/", ".hg/", ".bzr/", "_darcs/"];
 
 #[cfg(test)]
 mod mutagen_model;
@@ -465,10 +466,11 @@ mod tests {
     #[test]
     fn both_layers_start_from_one_list() {
         let ignores = for_mutagen(&["*.log".to_owned(), "a/b".to_owned()], true).unwrap();
-        let mut expected: Vec<&str> = profile::EXCLUDED.into_iter().collect();
+        let mut expected = VERSION_CONTROL.to_vec();
+        expected.extend(profile::EXCLUDED.into_iter().filter(|pattern| *pattern != ".git"));
         expected.extend(["*.log", "**/a/b"]);
         assert_eq!(ignores, expected);
-        assert_eq!(for_mutagen(&[], false).unwrap(), [".git"]);
+        assert_eq!(for_mutagen(&[], false).unwrap(), VERSION_CONTROL);
         assert_eq!(for_mutagen(&["[".to_owned()], true), Err(("[".to_owned(), BadPattern::Bracket)));
     }
 }
