@@ -97,6 +97,22 @@ fn what_cannot_be_done_is_refused_with_what_to_do_and_leaves_nothing() {
 }
 
 #[test]
+fn a_name_with_two_dots_is_for_no_new_instance() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    succeeds(&run(&["remote", "add", "box", "dev@127.0.0.1:1"]));
+    let said = refuses(&run(&["run", "a..b"]), 1);
+    assert!(said.contains("\"a..b\" is not a valid name") && said.contains("without \"..\""), "{said}");
+    // One that was made before is found.
+    let said = refuses(&run(&["rm", "-y", "a..b"]), 3);
+    assert!(said.contains("there is no instance \"a..b\""), "{said}");
+    fs::write(scratch.path().join("shop/Coastfile"), "[coast]\nname = \"sh..op\"\n").unwrap();
+    let said = refuses(&run(&["run", "dev-1"]), 1);
+    assert!(said.contains("\"sh..op\" is not a valid name") && said.contains("[coast] name"), "{said}");
+    assert!(succeeds(&run(&["ls"])).contains("no instances"));
+}
+
+#[test]
 fn a_failure_is_one_object_for_programs() {
     let scratch = project();
     let output = coast(scratch.path(), &["status", "dev-1", "--json"]);

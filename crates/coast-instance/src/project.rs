@@ -39,8 +39,8 @@ pub enum ProjectError {
         /// What the system answered.
         error: io::Error,
     },
-    /// The directory's name is no project name, and there is no other.
-    #[error("the project needs a name, and its directory's will not do: {bad}; write a Coastfile with [coast] name = \"...\" to {}", root.display())]
+    /// What the project is called, by its Coastfile or its directory, will not do.
+    #[error("the project needs another name: {bad}; say it in the Coastfile of {} with: [coast] name = \"...\"", root.display())]
     Name {
         /// The root.
         root: PathBuf,
@@ -186,6 +186,15 @@ impl Project {
             return Err(ProjectError::Unfit { path, what: "your home directory" });
         }
         Ok(path)
+    }
+
+    /// Whether a new instance can be made in this project: one with a name that is not valid any more can still have its
+    /// instances removed.
+    ///
+    /// # Errors
+    /// When it needs another name.
+    pub fn check_new(&self) -> Result<(), ProjectError> {
+        self.name.check_new().map_err(|bad| ProjectError::Name { root: self.root.clone(), bad })
     }
 
     /// The root, if it can be a workspace.
@@ -352,5 +361,10 @@ mod tests {
         assert_eq!((project.name.as_str(), &project.root), ("plain", &base.join("plain")));
         let message = Project::find(&base.join("two words")).unwrap_err().to_string();
         assert!(message.contains("\"two words\"") && message.contains("[coast] name"), "{message}");
+        fs::create_dir_all(base.join("two..dots")).unwrap();
+        let old = Project::find(&base.join("two..dots")).unwrap();
+        let message = old.check_new().unwrap_err().to_string();
+        assert!(message.contains("\"two..dots\"") && message.contains("[coast] name"), "{message}");
+        assert!(project.check_new().is_ok());
     }
 }

@@ -113,6 +113,7 @@ pub(crate) struct InsistArg {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Its name: letters, digits, '-', '_' and '.'
+    #[arg(value_parser = Name::new)]
     pub(crate) instance: Name,
 
     /// The directory to follow: a path, or a git worktree by its directory's name or its branch [default: the project's root]

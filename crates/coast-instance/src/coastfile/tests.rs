@@ -175,7 +175,7 @@ fn a_file_that_is_wrong_as_a_whole_is_named() {
     for (text, expected) in [
         (
             "[coast]\nname = \"../etc\"\n",
-            "Coastfile:2: [coast] name: \"../etc\" is not a valid name: 1 to 63 letters (a-z, A-Z), digits, '-', '_' and '.', beginning and ending with a letter or a digit",
+            "Coastfile:2: [coast] name: \"../etc\" is not a valid name: 1 to 63 letters (a-z, A-Z), digits, '-', '_' and '.', beginning and ending with a letter or a digit, without \"..\"",
         ),
         ("[coast]\nname = 5\n", "Coastfile:2: [coast] name is an integer; it must be a string"),
         ("coast = \"p\"\n", "Coastfile:1: [coast] is a string; it must be a table"),
