@@ -4,20 +4,31 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use coast_instance::{Record, State};
 use serde_json::Value;
+
+/// How long a command may take to notice that nobody reads.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
 
 /// The program in a project's directory, with a home of its own and no Docker.
 fn coast(scratch: &Path, arguments: &[&str]) -> Output {
+    command(scratch, arguments).output().unwrap()
+}
+
+fn command(scratch: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coast"));
     command.current_dir(scratch.join("shop")).env("HOME", scratch.join("home")).stdin(Stdio::null());
     for variable in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "SSH_AUTH_SOCK"] {
         command.env_remove(variable);
     }
-    command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock").args(arguments).output().unwrap()
+    command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock").args(arguments);
+    command
 }
 
 /// A project called `shop`.
@@ -94,6 +105,74 @@ fn what_cannot_be_done_is_refused_with_what_to_do_and_leaves_nothing() {
     assert!(succeeds(&run(&["ls"])).contains("no instances"));
     let test = refuses(&run(&["remote", "test"]), 10);
     assert!(test.contains("connect") && test.contains("-> check the port"), "{test}");
+}
+
+#[test]
+fn a_name_with_two_dots_is_for_no_new_instance() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    succeeds(&run(&["remote", "add", "box", "dev@127.0.0.1:1"]));
+    let said = refuses(&run(&["run", "a..b"]), 1);
+    assert!(said.contains("\"a..b\" is not a valid name") && said.contains("without \"..\""), "{said}");
+    // One that was made before is found.
+    let said = refuses(&run(&["rm", "-y", "a..b"]), 3);
+    assert!(said.contains("there is no instance \"a..b\""), "{said}");
+    fs::write(scratch.path().join("shop/Coastfile"), "[coast]\nname = \"sh..op\"\n").unwrap();
+    let said = refuses(&run(&["run", "dev-1"]), 1);
+    assert!(said.contains("\"sh..op\" is not a valid name") && said.contains("[coast] name"), "{said}");
+    assert!(succeeds(&run(&["ls"])).contains("no instances"));
+}
+
+/// An instance at rest, as far as its record goes.
+fn remember(scratch: &Path, instance: &str) {
+    let root = fs::canonicalize(scratch.join("shop")).unwrap();
+    let name = |text: &str| text.parse().unwrap();
+    let remote_path = format!("/data/workspaces/shop/{instance}");
+    let mut record = Record::begun(name("shop"), name(instance), &root, &root, name("box"), remote_path);
+    record.state = State::Running;
+    let directory = scratch.join("home/.local/state/coast/shop");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join(format!("{instance}.json")), serde_json::to_vec(&record).unwrap()).unwrap();
+}
+
+#[test]
+fn watching_ends_when_nobody_reads() {
+    let scratch = project();
+    remember(scratch.path(), "dev-1");
+    for arguments in [&["status", "dev-1", "--watch"][..], &["status", "dev-1", "--watch", "--json"]] {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut watching =
+            command(scratch.path(), arguments).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = [0];
+        reader.read_exact(&mut first).unwrap();
+        // Nothing changes from here on.
+        drop(reader);
+        let until = Instant::now() + ENDS_WITHIN;
+        while watching.try_wait().unwrap().is_none() {
+            if Instant::now() > until {
+                watching.kill().unwrap();
+                panic!("{arguments:?} goes on");
+            }
+            std::thread::yield_now();
+        }
+        let output = watching.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_status_that_cannot_be_written_is_an_error() {
+    let scratch = project();
+    remember(scratch.path(), "dev-1");
+    for arguments in
+        [&["status", "dev-1"][..], &["status", "dev-1", "--json"], &["status", "dev-1", "--watch"]]
+    {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = command(scratch.path(), arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let said = refuses(&ended.wait_with_output().unwrap(), 11);
+        assert!(said.contains("cannot write to standard output: No space left"), "{said}");
+    }
 }
 
 #[test]

@@ -150,8 +150,7 @@ impl Bulk for RemoteBulk {
 /// # Errors
 /// When there are more than a run may have.
 pub(crate) fn rules(coastfile: &Coastfile) -> Result<RuleList, coast_sync::RuleError> {
-    // In a linked worktree it is a file that points to a path of this machine: it never travels, whatever the rules say.
-    let mut exclude = vec![VERSION_CONTROL.to_owned()];
+    let mut exclude = VERSION_CONTROL.map(str::to_owned).to_vec();
     exclude.extend(coastfile.exclude.iter().cloned());
     profile::rules(&exclude, &coastfile.protect, coastfile.use_default_rules)
 }
@@ -180,5 +179,27 @@ pub fn request(
     match transfer.only {
         Some(paths) => request.only(paths),
         None => Ok(request),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coast_filter::{EntryKind, Filter, NoMergeFiles, Side};
+
+    use super::*;
+
+    #[test]
+    fn version_control_never_travels() {
+        for use_default_rules in [true, false] {
+            let rules = rules(&Coastfile { use_default_rules, ..Coastfile::default() }).unwrap();
+            let root = Filter::compile(&rules, Side::Sender).unwrap().root(&NoMergeFiles).unwrap();
+            // Files of the other names are nothing special, in mutagen neither.
+            for (name, as_file) in
+                [(".git", true), (".svn", false), (".hg", false), (".bzr", false), ("_darcs", false)]
+            {
+                assert!(root.excludes(name.as_bytes(), EntryKind::Directory), "{name}");
+                assert_eq!(root.excludes(name.as_bytes(), EntryKind::Other), as_file, "{name}");
+            }
+        }
     }
 }

@@ -4,7 +4,10 @@
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// How many links may follow each other, as in Linux.
+const MAX_LINKS: usize = 40;
 
 /// Replaces `path`, readable by the user alone, and makes its directory if it is missing (for the user alone, too).
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -19,6 +22,23 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     staged.as_file().sync_all()?;
     staged.persist(path).map_err(|error| error.error)?;
     flush_directory(directory)
+}
+
+/// The file that a path stands for through symbolic links, which may not be there yet: what is to be replaced where people link the
+/// file to one that they keep elsewhere.
+pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..=MAX_LINKS {
+        match fs::read_link(&path) {
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            // No link, or nothing.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) => {
+                return Ok(path);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("too many symbolic links follow each other"))
 }
 
 /// Removes `path` for good; one that is not there is as good.
@@ -55,5 +75,19 @@ mod tests {
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn links_lead_to_the_file_to_replace() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        std::os::unix::fs::symlink("two", at("one")).unwrap();
+        std::os::unix::fs::symlink(at("three"), at("two")).unwrap();
+        assert_eq!(behind_links(&at("one")).unwrap(), at("three"), "not there yet");
+        fs::write(at("three"), "").unwrap();
+        assert_eq!(behind_links(&at("one")).unwrap(), at("three"));
+        fs::remove_file(at("three")).unwrap();
+        std::os::unix::fs::symlink("one", at("three")).unwrap();
+        assert!(behind_links(&at("one")).unwrap_err().to_string().contains("symbolic links"));
     }
 }

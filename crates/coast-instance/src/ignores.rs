@@ -7,9 +7,16 @@
 //! | `name`, `*.o`, `name/`, `/a/b` | the same | |
 //! | `a/b` | `**/a/b` | rsync matches the end of a path, mutagen the whole of it |
 //! | `dir/***` | `dir/` | what is below an ignored directory is ignored anyway |
-//! | `dir/**` | `dir/*` | mutagen's `dir/**` is `dir` itself, too |
+//! | `dir/**` | `**/dir/*` | mutagen's `dir/**` is `dir` itself, too |
+//! | `a/**/b` | `**/a/*/**/b` | to mutagen `**` can be nothing with the slash behind it, to rsync only at the beginning |
 //! | `a{b` | `a\{b` | braces are alternatives there |
 //! | `a\b` (no wildcard) | `a\\b` | there a backslash always escapes |
+//! | `?`, `[!a]`, `[é]` | refused | a byte to rsync, a character to mutagen |
+//!
+//! Names that are not UTF-8 need no care: mutagen carries none of them, whatever it is told to ignore.
+
+use std::iter::Peekable;
+use std::str::Chars;
 
 use coast_sync::profile;
 
@@ -28,9 +35,18 @@ pub enum BadPattern {
     /// `**` beside other characters, or `***` not at the end.
     #[error("\"**\" must stand alone between slashes, and \"***\" only at the end, as in \"dir/***\"")]
     DoubleStar,
-    /// `[` without `]`, or `[:alpha:]`.
-    #[error("a set in brackets must be closed and may not name a class such as [:alpha:]")]
+    /// `[` without `]`, or something in between that the layers read differently.
+    #[error(
+        "a set in brackets must be closed and hold only ASCII characters and ranges such as a-z: no class such as [:alpha:], \
+         no range that goes backwards or across \"/\""
+    )]
     Bracket,
+    /// `?`, or a set of what may not stand there.
+    #[error(
+        "\"?\", \"[!\" and \"[^\" stand for one byte in one layer and for one character in the other; name the characters that may \
+         stand there, as in [a-z0-9], or write \"*\""
+    )]
+    OneCharacter,
     /// A backslash at the end.
     #[error("it ends in a backslash that escapes nothing")]
     Backslash,
@@ -74,45 +90,68 @@ pub fn to_mutagen(pattern: &str) -> Result<String, BadPattern> {
         Some(rest) => (true, rest),
         None => (false, pattern),
     };
-    // Whether it was `dir/` or `dir/***`: directories only.
-    let (rest, directory_only) = match rest.strip_suffix("/***").or_else(|| rest.strip_suffix('/')) {
-        Some(rest) => (rest, true),
-        None => (rest, false),
+    let (rest, reach) = match (rest.strip_suffix("/***"), rest.strip_suffix('/')) {
+        (Some(rest), _) => (rest, Reach::DirectoryAndBelow),
+        (None, Some(rest)) => (rest, Reach::Directory),
+        (None, None) => (rest, Reach::Any),
     };
-    if rest.is_empty() || (rest.bytes().all(|byte| byte == b'*') && anchored && !directory_only) {
+    let components: Vec<&str> = rest.split('/').collect();
+    if is_everything(&components, anchored, reach) {
         return Err(BadPattern::Everything);
     }
     // As in rsync: without a wildcard, a backslash is a backslash.
     let escapes = pattern.contains(['*', '?', '[']);
-    let mut components = Vec::new();
-    for component in rest.split('/') {
-        components.push(translate_component(component, escapes)?);
+    let last = components.len() - 1;
+    let mut spelled = Vec::new();
+    for (index, component) in components.iter().enumerate() {
+        spelled.push(match *component {
+            // What is deeper is below what this matches.
+            "**" if index == last => "*".to_owned(),
+            // rsync holds it against the path with a slash before it, so that here it can be nothing.
+            "**" if index == 0 && !anchored => "**".to_owned(),
+            // One directory at least.
+            "**" => "*/**".to_owned(),
+            component => translate_component(component, escapes)?,
+        });
     }
-    let below = components.len() > 1;
-    if let Some(last) = components.last_mut().filter(|last| below && *last == "**") {
-        *last = "*".to_owned();
+    let prefix = match spelled[0].as_str() {
+        _ if anchored => "/",
+        "**" => "",
+        _ if last > 0 => "**/",
+        // Alone at the beginning it would be mutagen's negation.
+        first if first.starts_with('!') => "\\",
+        _ => "",
+    };
+    let suffix = if reach == Reach::Any { "" } else { "/" };
+    Ok(format!("{prefix}{}{suffix}", spelled.join("/")))
+}
+
+/// What a pattern can match, by its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// `name`: entries of all kinds.
+    Any,
+    /// `name/`: a directory.
+    Directory,
+    /// `name/***`: a directory and, also where that has not matched, what is in it.
+    DirectoryAndBelow,
+}
+
+/// Whether no entry of the workspace's root would be let through.
+fn is_everything(components: &[&str], anchored: bool, reach: Reach) -> bool {
+    let only_stars = |component: &str| component.bytes().all(|byte| byte == b'*');
+    match (components, reach) {
+        ([""], _) => true,
+        ([only], Reach::Any) => only_stars(only),
+        (["**", last], Reach::Any) => !anchored && only_stars(last),
+        (["**"], Reach::DirectoryAndBelow) => !anchored,
+        _ => false,
     }
-    let mut spelled = String::new();
-    if anchored {
-        spelled.push('/');
-    } else if components.len() > 1 && components[0] != "**" {
-        spelled.push_str("**/");
-    }
-    let literal_bang = !anchored && components.len() == 1 && components[0].starts_with('!');
-    if literal_bang {
-        spelled.push('\\');
-    }
-    spelled.push_str(&components.join("/"));
-    if directory_only {
-        spelled.push('/');
-    }
-    Ok(spelled)
 }
 
 fn translate_component(component: &str, escapes: bool) -> Result<String, BadPattern> {
     match component {
         "" | "." | ".." => return Err(BadPattern::Component),
-        "**" => return Ok(component.to_owned()),
         _ if escapes && component.contains("**") => return Err(BadPattern::DoubleStar),
         _ => {}
     }
@@ -126,49 +165,91 @@ fn translate_component(component: &str, escapes: bool) -> Result<String, BadPatt
             }
             '\\' => spelled.push_str("\\\\"),
             '{' | '}' => spelled.extend(['\\', letter]),
-            '[' => {
-                spelled.push('[');
-                if let Some(negation) = letters.next_if(|next| matches!(next, '!' | '^')) {
-                    spelled.push(negation);
-                }
-                let mut members = 0;
-                loop {
-                    match letters.next().ok_or(BadPattern::Bracket)? {
-                        ']' if members > 0 => break,
-                        // `[]a]` and `[[:alpha:]]` are sets in rsync that mutagen reads otherwise.
-                        ']' | '[' => return Err(BadPattern::Bracket),
-                        '\\' => spelled.extend(['\\', letters.next().ok_or(BadPattern::Backslash)?]),
-                        member => spelled.push(member),
-                    }
-                    members += 1;
-                }
-                spelled.push(']');
-            }
+            '?' => return Err(BadPattern::OneCharacter),
+            '[' => translate_set(&mut letters, &mut spelled)?,
             letter => spelled.push(letter),
         }
     }
     Ok(spelled)
 }
 
-/// What mutagen is told to ignore besides version control: the default rules, if they hold, and `excludes`, which were checked
+/// Reads a set behind its opening bracket, and spells it the same.
+fn translate_set(letters: &mut Peekable<Chars<'_>>, spelled: &mut String) -> Result<(), BadPattern> {
+    if letters.next_if(|next| matches!(next, '!' | '^')).is_some() {
+        return Err(BadPattern::OneCharacter);
+    }
+    spelled.push('[');
+    // What a range could begin with: nothing at first, and nothing behind a range.
+    let mut low = None;
+    let mut is_empty = true;
+    loop {
+        let letter = letters.next().ok_or(BadPattern::Bracket)?;
+        match letter {
+            ']' if !is_empty => break,
+            // `[]a]` and `[[:alpha:]]` are sets in rsync that mutagen reads otherwise.
+            ']' | '[' => return Err(BadPattern::Bracket),
+            _ => {}
+        }
+        is_empty = false;
+        spelled.push(letter);
+        match (letter, low) {
+            ('-', Some(first)) if letters.peek().is_some_and(|next| *next != ']') => {
+                let end = letters.next().ok_or(BadPattern::Bracket)?;
+                spelled.push(end);
+                let end = member(end, letters, spelled)?;
+                // mutagen's sets can match a slash.
+                if end < first || (first..=end).contains(&'/') {
+                    return Err(BadPattern::Bracket);
+                }
+                low = None;
+            }
+            _ => low = Some(member(letter, letters, spelled)?),
+        }
+    }
+    spelled.push(']');
+    Ok(())
+}
+
+/// The member of a set that `letter` is or, if it is a backslash, escapes.
+fn member(letter: char, letters: &mut Peekable<Chars<'_>>, spelled: &mut String) -> Result<char, BadPattern> {
+    let member = match letter {
+        '\\' => {
+            let escaped = letters.next().ok_or(BadPattern::Backslash)?;
+            spelled.push(escaped);
+            escaped
+        }
+        letter => letter,
+    };
+    if member.is_ascii() { Ok(member) } else { Err(BadPattern::Bracket) }
+}
+
+/// What mutagen is told to ignore: version control, the default rules, if they hold, and `excludes`, which were checked
 /// when they were read.
 ///
 /// # Errors
 /// When one of `excludes` is no pattern for both layers; says which.
 pub fn for_mutagen(excludes: &[String], defaults: bool) -> Result<Vec<String>, (String, BadPattern)> {
-    let defaults = profile::EXCLUDED.into_iter().filter(|pattern| defaults && *pattern != VERSION_CONTROL);
-    let all = [VERSION_CONTROL].into_iter().chain(defaults).chain(excludes.iter().map(String::as_str));
+    let defaults =
+        profile::EXCLUDED.into_iter().filter(|pattern| defaults && !VERSION_CONTROL.contains(pattern));
+    let all = VERSION_CONTROL.into_iter().chain(defaults).chain(excludes.iter().map(String::as_str));
     all.map(|pattern| to_mutagen(pattern).map_err(|bad| (pattern.to_owned(), bad))).collect()
 }
 
-/// Never travels, whatever the rules say: in a linked worktree it is a file that points to a path of this machine. mutagen has an
-/// option of its own for version control, which covers directories only.
-pub(crate) const VERSION_CONTROL: &str = ".git";
+/// What never travels, whatever the rules say. In a linked worktree `.git` is a file that points to a path of this machine. The others
+/// are those that mutagen leaves out with `--ignore-vcs`, which covers directories only.
+pub(crate) const VERSION_CONTROL: [&str; 5] = [".git", ".svn/", ".hg/", ".bzr/", "_darcs/"];
+
+#[cfg(test)]
+mod mutagen_model;
 
 #[cfg(test)]
 mod tests {
-    use coast_filter::{EntryKind, Filter, NoMergeFiles, RuleList, Side};
+    use std::collections::BTreeSet;
 
+    use coast_filter::{DirFilter, EntryKind, Filter, NoMergeFiles, RuleList, Side};
+    use proptest::prelude::*;
+
+    use super::mutagen_model::Ignore;
     use super::*;
 
     #[test]
@@ -181,16 +262,25 @@ mod tests {
             ("/a/b/", "/a/b/"),
             ("a/b", "**/a/b"),
             ("**/a", "**/a"),
-            ("a/**/b", "**/a/**/b"),
+            ("a/**/b", "**/a/*/**/b"),
+            ("/a/**/b", "/a/*/**/b"),
+            ("/**/a", "/*/**/a"),
+            ("**/a/**/b", "**/a/*/**/b"),
+            ("a/**/", "**/a/*/"),
+            ("*/", "*/"),
+            ("**/", "*/"),
+            ("/*/*", "/*/*"),
             ("uploads/***", "uploads/"),
             ("a/b/***", "**/a/b/"),
             ("cache/**", "**/cache/*"),
             ("a{b,c}", "a\\{b,c\\}"),
             ("a\\b", "a\\\\b"),
             ("a\\*b", "a\\*b"),
-            ("[!a-c]x", "[!a-c]x"),
+            ("*.py[a-co-]", "*.py[a-co-]"),
+            ("[\\]a-\\c]", "[\\]a-\\c]"),
             ("!x", "\\!x"),
             ("/!x", "/!x"),
+            ("!x/y", "**/!x/y"),
             ("- ", "- "),
         ] {
             let expected = if rsync == "- " { Err(BadPattern::Rule) } else { Ok(mutagen.to_owned()) };
@@ -211,36 +301,96 @@ mod tests {
             ("***/a", BadPattern::DoubleStar),
             ("[a", BadPattern::Bracket),
             ("[[:alpha:]]", BadPattern::Bracket),
+            ("[]a]", BadPattern::Bracket),
+            ("[\u{e9}]", BadPattern::Bracket),
+            ("[c-a]", BadPattern::Bracket),
+            ("a[,-0]b", BadPattern::Bracket),
+            ("?.one", BadPattern::OneCharacter),
+            ("[!a].two", BadPattern::OneCharacter),
+            ("[^a].two", BadPattern::OneCharacter),
             ("*\\", BadPattern::Backslash),
             ("/", BadPattern::Everything),
             ("/*", BadPattern::Everything),
             ("/***", BadPattern::Everything),
+            ("*", BadPattern::Everything),
+            ("**", BadPattern::Everything),
+            ("/**", BadPattern::Everything),
+            ("***", BadPattern::Everything),
+            ("**/*", BadPattern::Everything),
+            ("**/**", BadPattern::Everything),
+            ("**/***", BadPattern::Everything),
             ("a\0b", BadPattern::Text),
         ] {
             assert_eq!(to_mutagen(pattern), Err(why), "{pattern:?}");
         }
     }
 
-    /// Whether the bulk layer leaves a file out.
-    fn excluded(pattern: &str, path: &str) -> bool {
-        let mut rules = RuleList::new();
-        rules.exclude(pattern.as_bytes()).unwrap();
-        let mut dir = Filter::compile(&rules, Side::Sender).unwrap().root(&NoMergeFiles).unwrap();
-        let mut parts = path.split('/').peekable();
-        while let Some(part) = parts.next() {
-            let kind = if parts.peek().is_some() { EntryKind::Directory } else { EntryKind::Other };
-            if dir.excludes(part.as_bytes(), kind) {
-                return true;
-            }
-            if kind == EntryKind::Directory {
-                dir = dir.enter(part.as_bytes(), &NoMergeFiles).unwrap();
+    /// The names in each directory of a tree, every one of them a file once and a directory once.
+    const NAMES: [&str; 12] = ["a", "b", "c", "ab", "a.b", "é", "éb", "!a", "{a,b}", "a\\b", "-", "a*"];
+
+    /// How deep the tree is.
+    const DEPTH: usize = 4;
+
+    /// What is let through of a tree, by its path, a directory's with a slash behind it. Of directories that are left out nothing
+    /// is asked for.
+    fn let_through(
+        names: &[&str],
+        depth: usize,
+        left_out: &mut dyn FnMut(&[&str], EntryKind) -> bool,
+    ) -> BTreeSet<String> {
+        fn walk<'n>(
+            names: &[&'n str],
+            depth: usize,
+            path: &mut Vec<&'n str>,
+            left_out: &mut dyn FnMut(&[&str], EntryKind) -> bool,
+            found: &mut BTreeSet<String>,
+        ) {
+            for name in names {
+                path.push(name);
+                if !left_out(path, EntryKind::Other) {
+                    found.insert(path.join("/"));
+                }
+                if path.len() < depth && !left_out(path, EntryKind::Directory) {
+                    found.insert(path.join("/") + "/");
+                    walk(names, depth, path, left_out, found);
+                }
+                path.pop();
             }
         }
-        false
+        let mut found = BTreeSet::new();
+        walk(names, depth, &mut Vec::new(), left_out, &mut found);
+        found
+    }
+
+    fn sent(pattern: &str, names: &[&str], depth: usize) -> BTreeSet<String> {
+        let mut rules = RuleList::new();
+        rules.exclude(pattern.as_bytes()).unwrap();
+        let root = Filter::compile(&rules, Side::Sender).unwrap().root(&NoMergeFiles).unwrap();
+        // The filters of the directories on the way to the one that was asked about last.
+        let mut way: Vec<(String, DirFilter)> = vec![(String::new(), root)];
+        let_through(names, depth, &mut |path, kind| {
+            let (name, above) = path.split_last().unwrap();
+            way.truncate(above.len() + 1);
+            let here = (1..=above.len())
+                .find(|&depth| way.get(depth).is_none_or(|(path, _)| *path != above[..depth].join("/")));
+            for depth in here.unwrap_or(above.len() + 1)..=above.len() {
+                way.truncate(depth);
+                let below = way[depth - 1].1.enter(above[depth - 1].as_bytes(), &NoMergeFiles).unwrap();
+                way.push((above[..depth].join("/"), below));
+            }
+            way[above.len()].1.excludes(name.as_bytes(), kind)
+        })
+    }
+
+    fn followed(spelled: &str, names: &[&str], depth: usize) -> BTreeSet<String> {
+        let ignore = Ignore::parse(spelled);
+        let_through(names, depth, &mut |path, kind| {
+            ignore.matches(&path.join("/"), kind == EntryKind::Directory)
+        })
     }
 
     #[test]
-    fn the_table_says_what_the_bulk_layer_does() {
+    fn the_table_says_what_both_layers_do() {
         for (pattern, path, expected) in [
             ("a/b", "x/a/b", true),
             ("a/b", "a/b", true),
@@ -248,24 +398,79 @@ mod tests {
             ("**/a", "a", true),
             ("**/a", "x/y/a", true),
             ("a/**/b", "a/x/b", true),
+            ("a/**/b", "y/a/x/z/b", true),
+            ("a/**/b", "a/b", false),
+            ("/r/**/c", "r/c", false),
+            ("/**/top", "top", false),
+            ("/**/top", "x/top", true),
+            ("**/a/**/b", "a/b", false),
             ("cache/**", "x/cache/y/z", true),
             ("cache/**", "cache", false),
             ("cache/***", "x/cache/y", true),
             ("cache/***", "cache", false),
             ("a{b", "a{b", true),
             ("a\\b", "a\\b", true),
+            ("A", "a", false),
+            ("*.[oa]", "x.o", true),
+            ("*.one", "é.one", true),
         ] {
-            assert_eq!(excluded(pattern, path), expected, "{pattern:?} {path:?}");
+            let names: Vec<&str> = path.split('/').collect();
+            let left_out = |let_through: BTreeSet<String>| !let_through.contains(path);
+            let spelled = to_mutagen(pattern).unwrap();
+            assert_eq!(left_out(sent(pattern, &names, names.len())), expected, "{pattern:?} {path:?}");
+            assert_eq!(left_out(followed(&spelled, &names, names.len())), expected, "{spelled:?} {path:?}");
+        }
+    }
+
+    /// A component of a pattern, among them what has a meaning in one of the layers only.
+    fn component() -> impl Strategy<Value = String> {
+        let atom = prop::sample::select(vec![
+            "a", "b", "c", "é", "*", ".", "!", "{", "}", ",", "\\", "-", "\\*", "\\[", "[ab]", "[a-c]",
+            "[!a]", "[,-0]", "[]", "[-a]", "[a-]", "[\\]b]", "[a\\-c]", "[é]", "?", "]", "**",
+        ]);
+        prop_oneof![
+            4 => prop::sample::select(vec!["a", "b", "ab", "*", "a*", "*b", "é"]).prop_map(str::to_owned),
+            3 => Just("**".to_owned()),
+            3 => prop::collection::vec(atom, 1..4).prop_map(|atoms| atoms.concat()),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+
+        #[test]
+        fn what_one_layer_leaves_out_the_other_does_too(
+            start in prop::sample::select(vec!["", "/"]),
+            components in prop::collection::vec(component(), 1..5),
+            end in prop::sample::select(vec!["", "", "/", "/***"]),
+            names in prop::sample::subsequence(NAMES.to_vec(), 1..4),
+        ) {
+            let pattern = format!("{start}{}{end}", components.join("/"));
+            if let Ok(spelled) = to_mutagen(&pattern) {
+                prop_assert_eq!(
+                    sent(&pattern, &names, DEPTH), followed(&spelled, &names, DEPTH), "{:?} {:?}", pattern, spelled
+                );
+            }
+        }
+
+        #[test]
+        fn a_pattern_that_is_taken_leaves_something(components in prop::collection::vec(component(), 1..4)) {
+            let pattern = components.join("/");
+            if to_mutagen(&pattern).is_ok() {
+                let names = ["a", "b", "é", "z\u{1f600}"];
+                prop_assert!(!sent(&pattern, &names, 2).is_empty(), "{:?}", pattern);
+            }
         }
     }
 
     #[test]
     fn both_layers_start_from_one_list() {
         let ignores = for_mutagen(&["*.log".to_owned(), "a/b".to_owned()], true).unwrap();
-        let mut expected: Vec<&str> = profile::EXCLUDED.into_iter().collect();
+        let mut expected = VERSION_CONTROL.to_vec();
+        expected.extend(profile::EXCLUDED.into_iter().filter(|pattern| *pattern != ".git"));
         expected.extend(["*.log", "**/a/b"]);
         assert_eq!(ignores, expected);
-        assert_eq!(for_mutagen(&[], false).unwrap(), [".git"]);
+        assert_eq!(for_mutagen(&[], false).unwrap(), VERSION_CONTROL);
         assert_eq!(for_mutagen(&["[".to_owned()], true), Err(("[".to_owned(), BadPattern::Bracket)));
     }
 }

@@ -38,5 +38,5 @@ pub use name::{BadName, MAX_NAME_BYTES, Name};
 pub use places::{NoHome, Places};
 pub use project::{Project, ProjectError};
 pub use record::{Command, Following, LastTransfer, Record, RecordError, Records, State, Step};
-pub use remotes::{DEFAULT_SERVICE_HOME, Remote, Remotes, RemotesEditor, RemotesError};
+pub use remotes::{BadAddress, DEFAULT_SERVICE_HOME, Remote, Remotes, RemotesEditor, RemotesError};
 pub use stored_path::StoredPath;

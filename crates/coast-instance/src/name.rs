@@ -11,6 +11,8 @@ pub const MAX_NAME_BYTES: usize = 63;
 
 /// The name of a project or an instance: 1 to 63 letters, digits, `-`, `_` and `.`, the first and the last of them a letter or
 /// a digit.
+///
+/// Two dots in a row are allowed to be read, since there may be instances with such names, and refused by [`Name::check_new`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
@@ -19,7 +21,7 @@ pub struct Name(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a valid name: 1 to {MAX_NAME_BYTES} letters (a-z, A-Z), digits, '-', '_' and '.', beginning and ending \
-     with a letter or a digit"
+     with a letter or a digit, without \"..\""
 )]
 pub struct BadName(pub String);
 
@@ -27,6 +29,24 @@ impl Name {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A name for something that is not there yet.
+    ///
+    /// # Errors
+    /// When it is none, or has two dots in a row, which the name of a container may not have.
+    pub fn new(text: &str) -> Result<Self, BadName> {
+        let name: Self = text.parse()?;
+        name.check_new()?;
+        Ok(name)
+    }
+
+    /// Whether something new may have this name.
+    ///
+    /// # Errors
+    /// When it has two dots in a row.
+    pub fn check_new(&self) -> Result<(), BadName> {
+        if self.0.contains("..") { Err(BadName(self.0.clone())) } else { Ok(()) }
     }
 }
 
@@ -90,6 +110,19 @@ mod tests {
         {
             assert_eq!(text.parse::<Name>(), Err(BadName(text.to_owned())), "{text:?}");
         }
+    }
+
+    #[test]
+    fn two_dots_are_read_and_are_for_nothing_new() {
+        let old: Name = "a..b".parse().unwrap();
+        let said = old.check_new().unwrap_err().to_string();
+        assert!(
+            said.starts_with("\"a..b\" is not a valid name: ") && said.ends_with("without \"..\""),
+            "{said}"
+        );
+        assert_eq!(Name::new("a..b"), Err(BadName("a..b".to_owned())));
+        assert_eq!(Name::new("a b"), Err(BadName("a b".to_owned())));
+        assert_eq!(Name::new("a.b.c").unwrap().as_str(), "a.b.c");
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub enum ProjectError {
         /// What the system answered.
         error: io::Error,
     },
-    /// The directory's name is no project name, and there is no other.
-    #[error("the project needs a name, and its directory's will not do: {bad}; write a Coastfile with [coast] name = \"...\" to {}", root.display())]
+    /// What the project is called, by its Coastfile or its directory, will not do.
+    #[error("the project needs another name: {bad}; say it in the Coastfile of {} with: [coast] name = \"...\"", root.display())]
     Name {
         /// The root.
         root: PathBuf,
@@ -54,6 +54,14 @@ pub enum ProjectError {
         wanted: OsString,
         /// The names and branches there are.
         known: Vec<String>,
+    },
+    /// The name stands for more than one.
+    #[error("{:?} can mean more than one worktree: {}; say which by its path", wanted.to_string_lossy(), paths(candidates))]
+    SeveralWorktrees {
+        /// As it was asked for.
+        wanted: OsString,
+        /// Their directories.
+        candidates: Vec<PathBuf>,
     },
     /// git knows the worktree, but its directory is gone.
     #[error("the worktree {:?} is gone: {} is no directory; make it again, or forget it with: git worktree prune", wanted.to_string_lossy(), path.display())]
@@ -71,6 +79,10 @@ pub enum ProjectError {
         /// What it is.
         what: &'static str,
     },
+}
+
+fn paths(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn list(known: &[String]) -> String {
@@ -108,37 +120,48 @@ impl Project {
         Ok(Self { name, root, coastfile, repository, below_checkout })
     }
 
-    /// The directory that somebody means by `wanted`, seen from `here`: a worktree of the project by its name, its directory's name
-    /// or its branch, or any directory by its path. A name wins over a relative path of one word.
+    /// The directory that somebody means by `wanted`, seen from `here`: any directory by its path; else a worktree of the project by
+    /// what its directory is called; else by git's name for it; else by its branch.
     ///
     /// # Errors
-    /// When there is none, or it cannot be a workspace.
+    /// When there is none, or there are several, or it cannot be a workspace.
     pub fn worktree(&self, wanted: &OsStr, here: &Path) -> Result<PathBuf, ProjectError> {
         let looked = |error| ProjectError::Look { path: self.root.clone(), error };
+        let path = here.join(wanted);
+        if path.is_dir() {
+            return self.fit(fs::canonicalize(&path).map_err(looked)?);
+        }
         let worktrees = match &self.repository {
             Some(repository) => repository.worktrees().map_err(looked)?,
             None => Vec::new(),
         };
-        let path = here.join(wanted);
-        let looks_like_a_path = wanted.as_bytes().contains(&b'/') || wanted == "." || wanted == "..";
-        let by_name = || worktrees.iter().find(|worktree| is_called(worktree, wanted));
-        let named = if looks_like_a_path && path.is_dir() { None } else { by_name() };
-        if let Some(worktree) = named {
-            if !worktree.path.is_dir() {
-                return Err(ProjectError::WorktreeGone {
-                    wanted: wanted.to_owned(),
-                    path: worktree.path.clone(),
-                });
+        let called: [NameOf; 3] = [
+            |worktree| worktree.path.file_name().map(OsStr::as_bytes),
+            |worktree| Some(&worktree.name),
+            |worktree| worktree.branch.as_deref(),
+        ];
+        let on_main = self.repository.as_ref().is_some_and(|repository| {
+            repository.main.is_some() && repository.main_branch().as_deref() == Some(wanted.as_bytes())
+        });
+        for (level, name) in called.into_iter().enumerate() {
+            let named = worktrees.iter().filter(|worktree| name(worktree) == Some(wanted.as_bytes()));
+            let mut named: Vec<&PathBuf> = named.map(|worktree| &worktree.path).collect();
+            // The main checkout goes by its branch alone.
+            named.extend((on_main && level == called.len() - 1).then_some(&self.root));
+            let (there, gone): (Vec<&PathBuf>, Vec<&PathBuf>) =
+                named.into_iter().partition(|path| path.is_dir());
+            match (there.as_slice(), gone.as_slice()) {
+                ([], []) => {}
+                ([], [path, ..]) => {
+                    let (wanted, path) = (wanted.to_owned(), (*path).clone());
+                    return Err(ProjectError::WorktreeGone { wanted, path });
+                }
+                ([path], _) => return self.fit((*path).clone()),
+                (several, _) => {
+                    let candidates = several.iter().map(|path| (*path).clone()).collect();
+                    return Err(ProjectError::SeveralWorktrees { wanted: wanted.to_owned(), candidates });
+                }
             }
-            return self.fit(worktree.path.clone());
-        }
-        if path.is_dir() {
-            return self.fit(fs::canonicalize(&path).map_err(looked)?);
-        }
-        let repository = self.repository.as_ref();
-        if repository.is_some_and(|repository| repository.main_branch().as_deref() == Some(wanted.as_bytes()))
-        {
-            return self.fit(self.root.clone());
         }
         let mut known: Vec<String> = Vec::new();
         for worktree in &worktrees {
@@ -165,6 +188,15 @@ impl Project {
         Ok(path)
     }
 
+    /// Whether a new instance can be made in this project: one with a name that is not valid any more can still have its
+    /// instances removed.
+    ///
+    /// # Errors
+    /// When it needs another name.
+    pub fn check_new(&self) -> Result<(), ProjectError> {
+        self.name.check_new().map_err(|bad| ProjectError::Name { root: self.root.clone(), bad })
+    }
+
     /// The root, if it can be a workspace.
     ///
     /// # Errors
@@ -174,16 +206,12 @@ impl Project {
     }
 }
 
+/// One of the names that a worktree goes by.
+type NameOf = fn(&Worktree) -> Option<&[u8]>;
+
 /// Like [`Path::join`], without a slash at the end for nothing.
 fn joined(base: &Path, below: &Path) -> PathBuf {
     if below.as_os_str().is_empty() { base.to_owned() } else { base.join(below) }
-}
-
-fn is_called(worktree: &Worktree, wanted: &OsStr) -> bool {
-    let wanted = wanted.as_bytes();
-    worktree.name == wanted
-        || worktree.branch.as_deref() == Some(wanted)
-        || worktree.path.file_name().map(OsStr::as_bytes) == Some(wanted)
 }
 
 #[cfg(test)]
@@ -201,16 +229,21 @@ mod tests {
         for (name, head) in
             [("one", "ref: refs/heads/feature/x\n"), ("two", "0123456789012345678901234567890123456789\n")]
         {
-            let admin = git.join("worktrees").join(name);
-            let worktree = scratch.join("wt").join(name);
-            fs::create_dir_all(&admin).unwrap();
-            fs::create_dir_all(worktree.join("src")).unwrap();
-            fs::write(admin.join("commondir"), "../..\n").unwrap();
-            fs::write(admin.join("HEAD"), head).unwrap();
-            fs::write(admin.join("gitdir"), format!("{}/.git\n", worktree.display())).unwrap();
-            fs::write(worktree.join(".git"), format!("gitdir: {}\n", admin.display())).unwrap();
+            link(&scratch, name, &format!("wt/{name}"), head);
         }
         scratch
+    }
+
+    /// A linked worktree of `shop` as git leaves it: git's name for it, its directory, what its HEAD says.
+    fn link(scratch: &Path, name: &str, directory: &str, head: &str) {
+        let admin = scratch.join("shop/.git/worktrees").join(name);
+        let worktree = scratch.join(directory);
+        fs::create_dir_all(&admin).unwrap();
+        fs::create_dir_all(worktree.join("src")).unwrap();
+        fs::write(admin.join("commondir"), "../..\n").unwrap();
+        fs::write(admin.join("HEAD"), head).unwrap();
+        fs::write(admin.join("gitdir"), format!("{}/.git\n", worktree.display())).unwrap();
+        fs::write(worktree.join(".git"), format!("gitdir: {}\n", admin.display())).unwrap();
     }
 
     #[test]
@@ -257,6 +290,52 @@ mod tests {
     }
 
     #[test]
+    fn a_path_comes_before_a_directorys_name_and_that_before_a_branch() {
+        let scratch = tempfile::tempdir().unwrap();
+        let base = repository(scratch.path());
+        link(&base, "aaa", "wt/aaa", "ref: refs/heads/zzz\n");
+        link(&base, "zzz", "wt/zzz", "ref: refs/heads/qqq\n");
+        link(&base, "qqq1", "other/moved", "ref: refs/heads/one\n");
+        fs::create_dir_all(base.join("shop/one")).unwrap();
+        let project = Project::find(&base.join("shop")).unwrap();
+        for (wanted, here, expected) in [
+            ("zzz", "shop", "wt/zzz"),
+            ("qqq", "shop", "wt/zzz"),
+            ("qqq1", "shop", "other/moved"),
+            ("one", "wt/aaa", "wt/one"),
+            ("one", "shop", "shop/one"),
+        ] {
+            let found = project.worktree(OsStr::new(wanted), &base.join(here)).unwrap();
+            assert_eq!(found, base.join(expected), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_two_worktrees_is_refused_with_both_paths() {
+        let scratch = tempfile::tempdir().unwrap();
+        let base = repository(scratch.path());
+        link(&base, "one1", "other/one", "ref: refs/heads/twice\n");
+        link(&base, "three", "wt/three", "ref: refs/heads/twice\n");
+        link(&base, "four", "wt/four", "ref: refs/heads/main\n");
+        let project = Project::find(&base.join("shop")).unwrap();
+        for (wanted, first, second) in
+            [("one", "wt/one", "other/one"), ("twice", "other/one", "wt/three"), ("main", "wt/four", "shop")]
+        {
+            assert_eq!(
+                project.worktree(OsStr::new(wanted), &base.join("shop")).unwrap_err().to_string(),
+                format!(
+                    "{wanted:?} can mean more than one worktree: {}, {}; say which by its path",
+                    base.join(first).display(),
+                    base.join(second).display()
+                )
+            );
+        }
+        fs::remove_dir_all(base.join("other/one")).unwrap();
+        let found = project.worktree(OsStr::new("one"), &base.join("shop")).unwrap();
+        assert_eq!(found, base.join("wt/one"), "only one of them is there");
+    }
+
+    #[test]
     fn relative_git_files_and_bare_repositories_are_read() {
         let scratch = tempfile::tempdir().unwrap();
         let base = repository(scratch.path());
@@ -282,5 +361,10 @@ mod tests {
         assert_eq!((project.name.as_str(), &project.root), ("plain", &base.join("plain")));
         let message = Project::find(&base.join("two words")).unwrap_err().to_string();
         assert!(message.contains("\"two words\"") && message.contains("[coast] name"), "{message}");
+        fs::create_dir_all(base.join("two..dots")).unwrap();
+        let old = Project::find(&base.join("two..dots")).unwrap();
+        let message = old.check_new().unwrap_err().to_string();
+        assert!(message.contains("\"two..dots\"") && message.contains("[coast] name"), "{message}");
+        assert!(project.check_new().is_ok());
     }
 }

@@ -2,8 +2,9 @@
 //! connection details never belong into a Coastfile.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use coast_sync::{ConnectOptions, RemoteDestination, RemoteHelper, Target};
@@ -92,17 +93,46 @@ pub enum RemotesError {
         /// Instances, as `project/instance`.
         users: Vec<String>,
     },
+    /// Somebody else can say where work is sent to.
+    #[error("{} is not used, since {why}; {todo}", file.display())]
+    Unsafe {
+        /// The file.
+        file: PathBuf,
+        /// Who can.
+        why: String,
+        /// What helps.
+        todo: String,
+    },
     /// It does not say where to connect.
-    #[error(
-        "{0:?} does not say where to connect; it must be USER@HOST or USER@HOST:PORT (an IPv6 address in brackets)"
-    )]
-    Address(String),
+    #[error(transparent)]
+    Address(#[from] BadAddress),
     /// The directory for workspaces is not usable.
-    #[error("--service-home {0:?}: it must be an absolute path below /, without . or .. in it")]
+    #[error(
+        "--service-home {0:?}: it must be an absolute path below /, without . or .. in it, and without spaces or control characters"
+    )]
     ServiceHome(String),
     /// Another command is at work on the file.
     #[error(transparent)]
     Lock(#[from] LockError),
+}
+
+/// Why nobody can be connected to by an address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadAddress {
+    /// It has not the form of one.
+    #[error(
+        "{0:?} does not say where to connect; it must be USER@HOST or USER@HOST:PORT (an IPv6 address in brackets)"
+    )]
+    Form(String),
+    /// A part has what would break lines and columns wherever it is printed, and no name has.
+    #[error("the {part} {text:?} has a space or a control character in it")]
+    Letters {
+        /// `user` or `host`.
+        part: &'static str,
+        /// The part.
+        text: String,
+    },
 }
 
 fn list(names: &[Name]) -> String {
@@ -127,11 +157,25 @@ impl Remote {
         key: Option<PathBuf>,
         service_home: Option<String>,
     ) -> Result<Self, RemotesError> {
-        let target = Target::parse(address).ok_or_else(|| RemotesError::Address(address.to_owned()))?;
+        let target = Target::parse(address).ok_or_else(|| BadAddress::Form(address.to_owned()))?;
         let service_home = service_home.unwrap_or_else(default_service_home);
-        let service_home =
-            checked_service_home(&service_home).ok_or(RemotesError::ServiceHome(service_home))?;
-        Ok(Self { user: target.user, host: target.host, port: target.port, key, service_home })
+        let service_home = checked_service_home(&service_home)
+            .filter(|path| !path.contains(char::is_whitespace))
+            .ok_or(RemotesError::ServiceHome(service_home))?;
+        let remote = Self { user: target.user, host: target.host, port: target.port, key, service_home };
+        remote.check_address()?;
+        Ok(remote)
+    }
+
+    fn check_address(&self) -> Result<(), BadAddress> {
+        let parts = [("user", self.user.as_deref()), ("host", Some(self.host.as_str()))];
+        for (part, text) in parts {
+            let bad = |letter: char| letter.is_whitespace() || letter.is_control();
+            if let Some(text) = text.filter(|text| text.contains(bad)) {
+                return Err(BadAddress::Letters { part, text: text.to_owned() });
+            }
+        }
+        Ok(())
     }
 
     /// Where the workspace of an instance is on this machine: `{service_home}/workspaces/{project}/{instance}`.
@@ -167,6 +211,28 @@ fn checked_service_home(path: &str) -> Option<String> {
     valid.then(|| trimmed.to_owned())
 }
 
+/// Whether nobody but the user says what is in the file: it decides where work is sent to, and which key opens the way.
+fn check_safe(file: &Path, metadata: &Metadata, user: u32) -> Result<(), RemotesError> {
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    let (why, todo) = if owner != user {
+        (
+            format!("it belongs to another user ({owner}, you are {user})"),
+            format!(
+                "make it yours with: chown {user} {0}, or move it away and add the remotes again",
+                file.display()
+            ),
+        )
+    } else if mode & 0o022 != 0 {
+        (
+            format!("others may write to it (mode {mode:04o})"),
+            format!("see whether what it says is yours, then: chmod go-w {}", file.display()),
+        )
+    } else {
+        return Ok(());
+    };
+    Err(RemotesError::Unsafe { file: file.to_owned(), why, todo })
+}
+
 /// All machines, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remotes {
@@ -193,21 +259,32 @@ impl Remotes {
     /// Reads the file; none is no remotes.
     ///
     /// # Errors
-    /// When the file cannot be read or understood.
+    /// When the file cannot be read or understood, or others can write to it.
     pub fn load(places: &Places) -> Result<Self, RemotesError> {
         let file = places.remotes();
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
+        let failed = |error| RemotesError::File { doing: "read", file: file.clone(), error };
+        let mut opened = match File::open(&file) {
+            Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(RemotesError::File { doing: "read", file, error }),
+            Err(error) => return Err(failed(error)),
         };
+        check_safe(&file, &opened.metadata().map_err(failed)?, rustix::process::geteuid().as_raw())?;
+        let mut text = String::new();
+        opened.read_to_string(&mut text).map_err(failed)?;
         let content: Content = toml::from_str(&text).map_err(|error| {
             let line = error
                 .span()
                 .map(|span| text.as_bytes()[..span.start].iter().filter(|byte| **byte == b'\n').count() + 1);
             RemotesError::Content { file: file.clone(), line, message: error.message().to_owned() }
         })?;
-        for remote in content.remotes.values() {
+        for (name, remote) in &content.remotes {
+            if let Err(bad) = remote.check_address() {
+                return Err(RemotesError::Content {
+                    file,
+                    line: None,
+                    message: format!("remote {name}: {bad}"),
+                });
+            }
             if checked_service_home(&remote.service_home).as_ref() != Some(&remote.service_home) {
                 let message = RemotesError::ServiceHome(remote.service_home.clone()).to_string();
                 return Err(RemotesError::Content { file, line: None, message });
@@ -299,7 +376,8 @@ impl RemotesEditor {
         let content = Content { remotes: self.remotes.remotes.clone() };
         let written = toml::to_string(&content)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-            .and_then(|text| durable::replace(&self.file, text.as_bytes()));
+            // Through a link, which stays: people keep such files elsewhere.
+            .and_then(|text| durable::replace(&durable::behind_links(&self.file)?, text.as_bytes()));
         written.map_err(|error| RemotesError::File { doing: "write", file: self.file.clone(), error })
     }
 }
@@ -313,6 +391,7 @@ impl AsRef<Path> for RemotesEditor {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -323,6 +402,70 @@ mod tests {
 
     fn remote(address: &str) -> Remote {
         Remote::parse(address, None, None).unwrap()
+    }
+
+    fn write(file: &Path, text: &str, mode: u32) {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_is_refused_with_what_to_do() {
+        let scratch = tempfile::tempdir().unwrap();
+        let places = Places::below(scratch.path());
+        let file = places.remotes();
+        for (mode, is_safe) in [(0o666, false), (0o620, false), (0o602, false), (0o644, true), (0o400, true)]
+        {
+            write(&file, "[remote.box]\nhost = \"x\"\n", 0o600);
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            let loaded = Remotes::load(&places);
+            assert_eq!(loaded.is_ok(), is_safe, "{mode:o}");
+            if let Err(error) = loaded {
+                let file = file.display();
+                assert_eq!(
+                    error.to_string(),
+                    format!(
+                        "{file} is not used, since others may write to it (mode {mode:04o}); see whether what it says is yours, \
+                         then: chmod go-w {file}"
+                    )
+                );
+                assert!(RemotesEditor::open(&places).is_err());
+            }
+            fs::remove_file(places.remotes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_refused_with_what_to_do() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let metadata = file.as_file().metadata().unwrap();
+        let (owner, path) = (metadata.uid(), file.path().display());
+        assert!(check_safe(file.path(), &metadata, owner).is_ok());
+        assert_eq!(
+            check_safe(file.path(), &metadata, owner + 1).unwrap_err().to_string(),
+            format!(
+                "{path} is not used, since it belongs to another user ({owner}, you are {0}); make it yours with: chown {0} {path}, \
+                 or move it away and add the remotes again",
+                owner + 1
+            )
+        );
+    }
+
+    #[test]
+    fn a_link_stays_and_what_it_leads_to_is_written() {
+        let scratch = tempfile::tempdir().unwrap();
+        let places = Places::below(scratch.path());
+        let kept = scratch.path().join("dotfiles/remotes.toml");
+        fs::create_dir_all(places.remotes().parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("../dotfiles/remotes.toml", places.remotes()).unwrap();
+        RemotesEditor::open(&places).unwrap().add(name("box"), remote("dev@box")).unwrap();
+        RemotesEditor::open(&places).unwrap().add(name("lab"), remote("dev@lab")).unwrap();
+        assert!(fs::symlink_metadata(places.remotes()).unwrap().is_symlink());
+        assert!(fs::read_to_string(&kept).unwrap().contains("[remote.lab]"));
+        assert_eq!(Remotes::load(&places).unwrap().names(), [name("box"), name("lab")]);
+        fs::set_permissions(&kept, fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(matches!(Remotes::load(&places), Err(RemotesError::Unsafe { .. })));
     }
 
     #[test]
@@ -389,7 +532,16 @@ mod tests {
                 "{address:?}"
             );
         }
-        for home in ["", "/", "data", "/data/../etc", "/data//x", "~/x", "/a\nb"] {
+        for (address, said) in [
+            ("de v@host", "the user \"de v\""),
+            ("dev\n@host", "the user \"dev\\n\""),
+            ("dev@ho\tst", "the host \"ho\\tst\""),
+            ("ho\u{1b}[31mst", "the host \"ho\\u{1b}[31mst\""),
+        ] {
+            let message = Remote::parse(address, None, None).unwrap_err().to_string();
+            assert_eq!(message, format!("{said} has a space or a control character in it"), "{address:?}");
+        }
+        for home in ["", "/", "data", "/data/../etc", "/data//x", "~/x", "/a\nb", "/a b", "/a\u{1b}b"] {
             let parsed = Remote::parse("h", None, Some(home.to_owned()));
             assert!(matches!(parsed, Err(RemotesError::ServiceHome(_))), "{home:?}");
         }
@@ -406,8 +558,9 @@ mod tests {
             ("[remote.box]\nhots = \"x\"\n", ":2: "),
             ("[remote.\"../x\"]\nhost = \"x\"\n", "valid name"),
             ("[remote.box]\nhost = \"x\"\nservice_home = \"/\"\n", "absolute path"),
+            ("[remote.box]\nhost = \"x\\u001b[2J\"\n", "remote box: the host \"x\\u{1b}[2J\""),
         ] {
-            fs::write(&file, text).unwrap();
+            write(&file, text, 0o600);
             let message = Remotes::load(&places).unwrap_err().to_string();
             assert!(
                 message.starts_with(&*file.to_string_lossy()) && message.contains(expected),

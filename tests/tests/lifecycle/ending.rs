@@ -106,6 +106,22 @@ fn run_refuses_an_instance_that_exists() {
 }
 
 #[test]
+fn an_instance_with_a_name_that_is_not_allowed_any_more_can_be_ended() {
+    let project = running();
+    project.coast(["run", "a..b"]).run().assert_code(1).assert_says("not a valid name");
+    // As one that was made before looks.
+    let record = fs::read_to_string(project.record("dev-1")).expect("it runs");
+    fs::write(project.record("a..b"), record.replace("dev-1", "a..b")).expect("the places are ours");
+    Tree::new().file("there", "1").build(project.workspace("a..b"));
+    for arguments in [&["stop", "a..b"][..], &["start", "a..b"], &["stop", "a..b"], &["rm", "-y", "a..b"]] {
+        project.coast(arguments).run().assert_code(0);
+    }
+    assert!(!project.workspace("a..b").exists() && !project.record("a..b").exists());
+    assert_eq!(project.containers(), [project.container("dev-1")]);
+    assert_eq!(project.sessions("dev-1").len(), 1);
+}
+
+#[test]
 fn two_instances_of_one_project_live_side_by_side() {
     let project = running();
     let feature = project.worktree("feature");

@@ -6,8 +6,20 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use coast_tests::{Aspects, Project, ShellImage, Snapshot, Tree, noise};
 
 /// What never travels: the defaults, what the Coastfile of these tests adds, and version control.
-const IGNORED: [&str; 8] =
-    [".git", "node_modules", "target", "__pycache__", ".next", ".react-router", "notes.log", "dist"];
+const IGNORED: [&str; 12] = [
+    ".git",
+    ".svn",
+    ".hg",
+    ".bzr",
+    "_darcs",
+    "node_modules",
+    "target",
+    "__pycache__",
+    ".next",
+    ".react-router",
+    "notes.log",
+    "dist",
+];
 
 fn without_ignored(snapshot: Snapshot) -> Snapshot {
     snapshot
@@ -121,6 +133,28 @@ fn the_ignored_and_version_control_never_travel() {
         .file("Coastfile", fs::read(worktree.join("Coastfile")).expect("it was committed"));
     wanted.build(project.remote().path("wanted"));
     there.assert_same_content(&Snapshot::of(project.remote().path("wanted")));
+}
+
+#[test]
+fn what_the_transfer_sends_is_followed_and_nothing_else() {
+    let tree = Tree::new().file("a/b.txt", "1").file("a/x/b.txt", "1").file("r/c", "1").file("top", "1");
+    let mut project = Project::of(&tree);
+    // To mutagen itself, two stars can be no directory at all.
+    project.set("exclude", "[\"a/**/b.txt\", \"/r/**/c\", \"/**/top\"]");
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    let workspace = project.workspace("dev-1");
+    assert!(workspace.join("a/b.txt").exists() && !workspace.join("a/x/b.txt").exists());
+    for path in ["r/x/c", "r/x/y/c", "x/top", "a/x/y/b.txt"] {
+        Tree::new().file(path, "2").build(project.root());
+    }
+    for path in ["a/b.txt", "r/c", "top"] {
+        fs::write(project.root().join(path), "2").expect("the repository is ours");
+        project.follows_with("dev-1", path, b"2");
+    }
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+    for path in ["r/x/c", "r/x/y/c", "x/top", "a/x/y/b.txt", "a/x/b.txt"] {
+        assert!(!workspace.join(path).exists(), "{path}");
+    }
 }
 
 #[test]

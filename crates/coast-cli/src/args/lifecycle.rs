@@ -27,7 +27,7 @@ pub(super) const RUN_AFTER: &str = "\
 EXAMPLES
   coast remote add box dev@box.example       once: where instances live
   coast run dev-1                            the project's root, on the only remote
-  coast run dev-2 --worktree feature         a git worktree, by its name, branch or path
+  coast run dev-2 --worktree feature         a git worktree, by its path, its directory's name or its branch
   coast run dev-3 --remote attic --image shop-shell:2
 
 COASTFILE (in the project's root; all of it optional)
@@ -113,9 +113,10 @@ pub(crate) struct InsistArg {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Its name: letters, digits, '-', '_' and '.'
+    #[arg(value_parser = Name::new)]
     pub(crate) instance: Name,
 
-    /// The directory to follow: a git worktree by its name, branch or path [default: the project's root]
+    /// The directory to follow: a path, or a git worktree by its directory's name or its branch [default: the project's root]
     #[arg(short, long, value_name = "PATH_OR_NAME", value_hint = ValueHint::DirPath)]
     pub(crate) worktree: Option<OsString>,
 
@@ -147,7 +148,7 @@ pub(crate) struct AssignArgs {
     /// The instance
     pub(crate) instance: Name,
 
-    /// The directory to follow from now on: a git worktree by its name, branch or path
+    /// The directory to follow from now on: a path, or a git worktree by its directory's name or its branch
     #[arg(short, long, value_name = "PATH_OR_NAME", value_hint = ValueHint::DirPath)]
     pub(crate) worktree: OsString,
 

@@ -1,11 +1,13 @@
 //! The commands that only look: `coast ls` and `coast status`.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use coast_instance::{InstanceStatus, LifecycleError, Places, list};
 use coast_sync::{Monitor, NoPrompt, Prompt, Zeroizing};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Scene, println_json, refuse};
 use crate::args::lifecycle::{LsArgs, StatusArgs};
@@ -71,7 +73,11 @@ pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<u8> {
         let text =
             if args.json { serde_json::to_string(&InstanceObject::of(&status))? } else { text_of(&status) };
         if shown.as_ref() != Some(&text) {
-            print(&text, args.watch && !args.json);
+            match print(&text, args.watch && !args.json) {
+                // Whoever read has seen enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(0),
+                printed => printed.context("cannot write to standard output")?,
+            }
             shown = Some(text);
         }
         if !args.watch {
@@ -79,7 +85,7 @@ pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<u8> {
         }
         let looked = Instant::now();
         while looked.elapsed() < LOOK_AGAIN {
-            if scene.cancel.is_cancelled() {
+            if scene.cancel.is_cancelled() || nobody_reads() {
                 return Ok(0);
             }
             thread::sleep(NOTICE);
@@ -91,11 +97,20 @@ fn text_of(status: &InstanceStatus) -> String {
     instance_lines(status).join("\n")
 }
 
-fn print(text: &str, watch: bool) {
-    let mut stdout = std::io::stdout();
+fn print(text: &str, watch: bool) -> io::Result<()> {
+    let mut stdout = io::stdout();
     let clear = if watch && stdout.is_terminal() { CLEAR } else { "" };
-    // Nobody is left to be told that the output is closed.
-    let _ = writeln!(stdout, "{clear}{text}").and_then(|()| stdout.flush());
+    writeln!(stdout, "{clear}{text}").and_then(|()| stdout.flush())
+}
+
+/// Whether the other end of standard output is closed, which writing would only tell once something changes.
+fn nobody_reads() -> bool {
+    let stdout = io::stdout();
+    let mut looked = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // What cannot be looked at will be written to.
+    poll(&mut looked, Some(&at_once)).is_ok()
+        && looked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Hears nothing, for commands during which nothing happens.

@@ -142,6 +142,15 @@ fn every_message_names_file_line_field_and_what_is_allowed() {
             "Coastfile:5: [remote] exclude: the pattern \"+ keep\" cannot be used: it is a filter rule; write the pattern alone \
              (includes and other rules are not possible here)",
         ),
+        (
+            "exclude = [\"*.log\",\n\"?.one\"]",
+            "Coastfile:6: [remote] exclude: the pattern \"?.one\" cannot be used: \"?\", \"[!\" and \"[^\" stand for one byte in one \
+             layer and for one character in the other; name the characters that may stand there, as in [a-z0-9], or write \"*\"",
+        ),
+        (
+            "exclude = [\"*\"]",
+            "Coastfile:5: [remote] exclude: the pattern \"*\" cannot be used: it stands for the whole workspace",
+        ),
         ("protect = [\"\"]", "Coastfile:5: [remote] protect: the pattern \"\" cannot be used: it is empty"),
         (
             "use_default_rules = \"yes\"",
@@ -166,7 +175,7 @@ fn a_file_that_is_wrong_as_a_whole_is_named() {
     for (text, expected) in [
         (
             "[coast]\nname = \"../etc\"\n",
-            "Coastfile:2: [coast] name: \"../etc\" is not a valid name: 1 to 63 letters (a-z, A-Z), digits, '-', '_' and '.', beginning and ending with a letter or a digit",
+            "Coastfile:2: [coast] name: \"../etc\" is not a valid name: 1 to 63 letters (a-z, A-Z), digits, '-', '_' and '.', beginning and ending with a letter or a digit, without \"..\"",
         ),
         ("[coast]\nname = 5\n", "Coastfile:2: [coast] name is an integer; it must be a string"),
         ("coast = \"p\"\n", "Coastfile:1: [coast] is a string; it must be a table"),
