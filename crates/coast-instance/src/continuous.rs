@@ -42,7 +42,8 @@ pub trait Continuous: Sync {
         cancel: &Cancel,
     ) -> Result<Started, ContinuousError>;
 
-    /// Ends what [`Continuous::start`] began, as far as `extent` says. Nothing being there is fine.
+    /// Ends what [`Continuous::start`] began, as far as `extent` says; gives what remains. Nothing being there is fine, and so is what
+    /// is not this instance's, which is not touched.
     ///
     /// # Errors
     /// When something is or may be left.
@@ -52,7 +53,7 @@ pub trait Continuous: Sync {
         extent: Extent,
         begin: &mut BeginStep<'_>,
         cancel: &Cancel,
-    ) -> Result<(), ContinuousError>;
+    ) -> Result<Remains, ContinuousError>;
 
     /// Waits until every change that was made before the call has arrived; gives the state after it.
     ///
@@ -150,6 +151,20 @@ pub enum Extent {
     Access,
     /// The container, too.
     Everything,
+}
+
+/// What there is where the shell container was, or would be, after something was ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remains {
+    /// Nothing.
+    Nothing,
+    /// The shell container, without what was ended.
+    Container,
+    /// A container of that name which is not this instance's.
+    Foreign {
+        /// How it was recognized.
+        said: String,
+    },
 }
 
 /// How the continuous layer is.

@@ -83,6 +83,13 @@ pub enum Happening<'a> {
         /// Why.
         failure: &'a Failure,
     },
+    /// There is a container under the name of the shell container that is not this instance's. It was left as it is.
+    Foreign {
+        /// Its name.
+        container: &'a str,
+        /// How it was recognized.
+        said: &'a str,
+    },
     /// The directory on the remote is gone.
     WorkspaceRemoved {
         /// Entries that were removed.

@@ -27,7 +27,7 @@ pub use bulk::{Bulk, RemoteBulk, Removed, Transfer, Transferred, request};
 pub use coastfile::{Coastfile, CoastfileError, FILE_NAMES, Fault, Strategy};
 pub use continuous::{
     Access, Activity, BeginStep, Conflict, ContainerChange, Continuous, ContinuousError, ContinuousStart,
-    ContinuousStatus, Extent, Failure, InstanceId, Problem, Side, Started, container_name,
+    ContinuousStatus, Extent, Failure, InstanceId, Problem, Remains, Side, Started, container_name,
 };
 pub use event::{Happening, Observer};
 pub use ignores::{BadPattern, for_mutagen, to_mutagen};

@@ -1,6 +1,6 @@
 //! An instance while one command works on it: locked, and its record always one step ahead of what is done.
 
-use crate::continuous::{Extent, Failure, InstanceId, container_name};
+use crate::continuous::{Extent, Failure, InstanceId, Remains, container_name};
 use crate::event::Happening;
 use crate::lifecycle::error::failure_of;
 use crate::lifecycle::{Lifecycle, LifecycleError};
@@ -91,11 +91,16 @@ impl<'l> Work<'l> {
         let (continuous, cancel, id) = (self.lifecycle.continuous, self.lifecycle.cancel, self.id.clone());
         let stopped = continuous.stop(&id, extent, &mut |step| self.record_step(step), cancel);
         match stopped {
-            Ok(()) => {
+            Ok(remains) => {
                 if extent >= Extent::Access {
                     self.record.access = false;
                 }
-                if extent == Extent::Everything {
+                if let Remains::Foreign { said } = &remains {
+                    let container = container_name(&self.id);
+                    self.tell(&Happening::Foreign { container: &container, said });
+                }
+                if remains != Remains::Container {
+                    self.record.access = false;
                     self.record.container = None;
                 }
                 Ok(Ok(()))

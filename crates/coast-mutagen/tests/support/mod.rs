@@ -269,7 +269,7 @@ fn reply(state: &mut State, method: &str, parts: &[&str], query: &str, body: &[u
             json(200, json!({ "Running": code.is_none(), "ExitCode": code, "ProcessConfig": process }))
         }
         (_, ["containers", name, rest @ ..]) => {
-            let has_name = |found: &Value| found["Name"] == format!("/{name}");
+            let has_name = |found: &Value| found["Id"] == **name || found["Name"] == format!("/{name}");
             let Some(found) = state.container.as_mut().filter(|found| has_name(found)) else {
                 return said(404, "No such container");
             };

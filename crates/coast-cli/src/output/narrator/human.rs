@@ -164,6 +164,7 @@ impl Observer for HumanNarrator {
                     *last = Some(text);
                 }
             }
+            Happening::Foreign { said, .. } => self.warn(&format!("{said} (it was left as it is)")),
             Happening::WorkspaceRemoved { entries, existed } => self.say(&if *existed {
                 format!("workspace removed: {}", counted(*entries, "entry", "entries"))
             } else {

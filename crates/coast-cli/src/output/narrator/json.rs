@@ -77,6 +77,10 @@ enum Line<'a> {
         container: &'a str,
         text: String,
     },
+    ForeignContainer {
+        container: &'a str,
+        text: &'a str,
+    },
     WorkspaceRemoved {
         entries: u64,
         existed: bool,
@@ -174,6 +178,7 @@ impl Observer for JsonNarrator {
             Happening::LeftBehind { container, failure } => {
                 Line::LeftBehind { container, text: failure.to_string() }
             }
+            Happening::Foreign { container, said } => Line::ForeignContainer { container, text: said },
             Happening::WorkspaceRemoved { entries, existed } => {
                 Line::WorkspaceRemoved { entries: *entries, existed: *existed }
             }

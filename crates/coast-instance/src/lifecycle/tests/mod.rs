@@ -8,7 +8,7 @@ use std::path::Path;
 
 use stage::{Stage, dev_1, files};
 
-use crate::lifecycle::{Insist, LifecycleError, RmOptions, RunOptions};
+use crate::lifecycle::{Insist, Lifecycle, LifecycleError, RmOptions, RunOptions};
 use crate::record::{Following, State, Step};
 use crate::{Name, Places, Project};
 
@@ -217,6 +217,28 @@ fn what_cannot_be_ended_is_told_kept_in_mind_and_tried_again() {
     stage.command(|coast| coast.rm(&dev_1(), options)).unwrap();
     assert!(stage.log().iter().any(|line| line.starts_with("told LeftBehind")), "{:?}", stage.log());
     assert!(stage.record().is_none() && !stage.workspace().exists());
+}
+
+#[test]
+fn a_container_of_somebody_else_is_told_and_forgotten() {
+    let stage = Stage::following();
+    *stage.fake.foreign.lock().unwrap() = true;
+    let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    position(&stage.log(), "told NotFollowing");
+    assert_eq!((record.state, record.container.as_deref(), record.access), (State::Running, None, false));
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap();
+    assert!(stage.record().is_none() && !stage.workspace().exists());
+
+    for command in [
+        (|coast| coast.stop(&dev_1()).map(drop)) as fn(&Lifecycle<'_>) -> Result<(), LifecycleError>,
+        |coast| coast.rm(&dev_1(), RmOptions::default()),
+    ] {
+        let stage = running();
+        *stage.fake.foreign.lock().unwrap() = true;
+        stage.command(command).unwrap();
+        position(&stage.log(), "told Foreign { container: \"shop-coasts-dev-1-shell\", said: \"not ours\" }");
+    }
 }
 
 #[test]
