@@ -46,7 +46,7 @@ pub trait Continuous: Sync {
     /// is not this instance's, which is not touched.
     ///
     /// # Errors
-    /// When something is or may be left.
+    /// When something is or may be left: [`ContinuousError::Left`] where it is known what.
     fn stop(
         &self,
         id: &InstanceId,
@@ -240,6 +240,16 @@ pub enum ContinuousError {
     /// It is not possible.
     #[error(transparent)]
     Failed(#[from] Failure),
+    /// Something could not be ended.
+    #[error("{failure}")]
+    Left {
+        /// Why.
+        failure: Failure,
+        /// Whether the session may go on, or go on later.
+        session: bool,
+        /// Whether a key may still be in the container.
+        access: bool,
+    },
     /// A step could not be recorded, so it was not begun.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -3,7 +3,7 @@
 
 use crate::docker::{Docker, is_conflict, is_not_found};
 use crate::error::{MutagenError, Step};
-use crate::inspection::{WORKSPACE, is_running, workspace_mount};
+use crate::inspection::{WORKSPACE, is_paused, is_running, workspace_mount};
 use crate::shell::Shell;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, Mount, MountType};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
@@ -108,7 +108,7 @@ impl Docker {
                 if self.start(&spec.name).is_ok() {
                     return Ok((Shell::new(self, found), Ensured::Reused));
                 }
-            } else {
+            } else if !is_paused(&found) || self.unpause(&spec.name).is_ok() {
                 let shell = Shell::new(self, found);
                 if shell.mounts_what_is_there(&spec.worktree)? {
                     return Ok((shell, Ensured::Reused));
@@ -261,6 +261,17 @@ impl Docker {
             let started = self.api().start_container(name, None).await;
             started
                 .map_err(|error| self.refused(Step::Container, format!("start the container {name}"), &error))
+        })
+    }
+
+    pub(crate) fn unpause(&self, name: &str) -> Result<(), MutagenError> {
+        self.call(Step::Container, async {
+            match self.api().unpause_container(name).await {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    Err(self.refused(Step::Container, format!("unpause the container {name}"), &error))
+                }
+            }
         })
     }
 

@@ -106,6 +106,19 @@ fn a_container_that_is_right_is_left_alone() {
 }
 
 #[test]
+fn a_paused_container_goes_on_or_is_made_anew() {
+    let (engine, worktree, _) = with_shell();
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(worktree.path()).unwrap());
+    engine.programs(move |_| ends(0, &format!("2 {inode}\n"), ""));
+    engine.change("/State/Paused", json!(true));
+    let (_, ensured) = engine.connect().ensure_shell(&spec(worktree.path())).unwrap();
+    assert_eq!(
+        (ensured, engine.container().unwrap()["State"]["Paused"].clone()),
+        (Ensured::Reused, json!(false))
+    );
+}
+
+#[test]
 fn a_container_with_another_worktree_network_or_image_is_made_anew() {
     let elsewhere = tempfile::tempdir().unwrap();
     let anew = ["DELETE /containers/", "POST /containers/create", "POST /containers/"];

@@ -214,7 +214,7 @@ impl From<LockError> for LifecycleError {
 /// The errors of the continuous layer that are none of its own.
 pub(super) fn failure_of(error: ContinuousError, at: Option<Step>) -> Result<Failure, LifecycleError> {
     match error {
-        ContinuousError::Failed(failure) => Ok(failure),
+        ContinuousError::Failed(failure) | ContinuousError::Left { failure, .. } => Ok(failure),
         ContinuousError::Record(error) => Err(error.into()),
         ContinuousError::Interrupted => Err(LifecycleError::Interrupted { at }),
     }
