@@ -4,7 +4,7 @@ use coast_sync::{Monitor, Prompt, SyncReport};
 
 use crate::continuous::{Conflict, ContainerChange, ContinuousStatus, Failure};
 use crate::lock::Holder;
-use crate::record::{Command, Step};
+use crate::record::{Command, Record, Step, Unended};
 
 /// Hears what happens during a command, its transfers included, and answers what only a person can.
 pub trait Observer: Monitor + Prompt {
@@ -75,6 +75,13 @@ pub enum Happening<'a> {
     NotFollowing {
         /// Why.
         failure: &'a Failure,
+    },
+    /// The session of before could not be ended, and may still run.
+    Unended {
+        /// The instance, as it follows now.
+        record: &'a Record,
+        /// The session.
+        unended: &'a Unended,
     },
     /// What was there for the continuous layer could not be cleaned up.
     LeftBehind {

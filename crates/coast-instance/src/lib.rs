@@ -37,6 +37,6 @@ pub use mutagen_layer::MutagenLayer;
 pub use name::{BadName, MAX_NAME_BYTES, Name};
 pub use places::{NoHome, Places};
 pub use project::{Project, ProjectError};
-pub use record::{Command, Following, LastTransfer, Record, RecordError, Records, State, Step};
+pub use record::{Command, Following, LastTransfer, Record, RecordError, Records, State, Step, Unended};
 pub use remotes::{DEFAULT_SERVICE_HOME, Remote, Remotes, RemotesEditor, RemotesError};
 pub use stored_path::StoredPath;

@@ -50,6 +50,9 @@ pub struct Record {
     /// Whether a key may be in it.
     #[serde(default)]
     pub access: bool,
+    /// A session that could not be ended, and may bring the files of its worktree still.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unended: Option<Unended>,
     /// The bulk transfer that came to its end last.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_transfer: Option<LastTransfer>,
@@ -175,6 +178,19 @@ pub enum Following {
         /// When, in seconds since the epoch.
         at: u64,
     },
+}
+
+/// A session that should have ended and may still run, until a command has ended it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unended {
+    /// The directory that it follows.
+    pub worktree: StoredPath,
+    /// The container it is in.
+    pub container: String,
+    /// Why it could not be ended.
+    pub said: String,
+    /// When that was tried, in seconds since the epoch.
+    pub at: u64,
 }
 
 /// What the last bulk transfer did.
@@ -371,6 +387,7 @@ impl Record {
             following: Following::Off,
             container: None,
             access: false,
+            unended: None,
             last_transfer: None,
             created: now(),
         }

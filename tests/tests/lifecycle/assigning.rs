@@ -74,6 +74,29 @@ fn the_workspace_becomes_the_other_worktree_and_follows_that_one_only() {
 }
 
 #[test]
+fn a_session_that_could_not_be_ended_is_told_until_it_was() {
+    let (project, feature) = two_worktrees();
+    let assign = || project.coast(["assign", "dev-1", "--worktree"]).arg(&feature);
+    let warning = format!("the session of {} may still run", project.root().display());
+    let without = assign().env("DOCKER_HOST", "unix:///nonexistent/docker.sock").run();
+    without
+        .assert_code(0)
+        .assert_says(&warning)
+        .assert_says("coast assign dev-1")
+        .assert_says("coast stop dev-1");
+    // It really does.
+    fs::write(project.root().join("late"), "in main").expect("it is ours");
+    project.follows_with("dev-1", "late", b"in main");
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_says(&warning);
+    project.coast(["status", "dev-1", "--json"]).run().assert_code(0).assert_says("\"unended\"");
+
+    assign().run().assert_code(0).assert_does_not_say("warning");
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
+    same_but_for(&project, &feature, &[]);
+    assert_eq!((project.sessions("dev-1").len(), project.containers().len()), (1, 1));
+}
+
+#[test]
 fn assigning_twice_is_assigning_once() {
     let (project, feature) = two_worktrees();
     for _ in 0..2 {

@@ -36,6 +36,20 @@ impl Work<'_> {
             return Err(LifecycleError::BulkOnly);
         }
         let rules = bulk::rules(coastfile)?;
+        let brought = self.bring_and_follow(worktree, remote, &rules, updates, insist);
+        self.tell_unended();
+        brought
+    }
+
+    fn bring_and_follow(
+        &mut self,
+        worktree: &Path,
+        remote: &Remote,
+        rules: &RuleList,
+        updates: Updates,
+        insist: Insist,
+    ) -> Result<(), LifecycleError> {
+        let coastfile = &self.lifecycle.project.coastfile;
         self.end_old_session()?;
 
         self.record.worktree = worktree.into();
@@ -44,11 +58,11 @@ impl Work<'_> {
             Strategy::Continuous => Following::Off,
         };
         self.begin(Step::Transfer)?;
-        let (listing, access) = self.transfer(worktree, remote, &rules, updates)?;
+        let (listing, access) = self.transfer(worktree, remote, rules, updates)?;
 
         let followed = match coastfile.workspace_sync {
             Strategy::Bulk => self.leave_nothing_behind()?,
-            Strategy::Continuous => self.follow(worktree, remote, &rules, &access, listing)?,
+            Strategy::Continuous => self.follow(worktree, remote, rules, &access, listing)?,
         };
         match followed {
             Ok(()) => self.rest(State::Running),
@@ -75,23 +89,24 @@ impl Work<'_> {
         if self.end_following(Extent::Session)?.is_ok() {
             return Ok(());
         }
-        // With the container, whatever runs in it ends too.
-        if let Err(failure) = self.end_following(Extent::Everything)?
-            && let Some(container) = &self.record.container
-        {
-            self.tell(&Happening::LeftBehind { container, failure: &failure });
-        }
+        // With the container, whatever runs in it ends too. If that fails as well, the record has it, and it is told at the end.
+        let _left = self.end_following(Extent::Everything)?;
         Ok(())
     }
 
     /// Bulk only: what the continuous layer had there when it was wanted goes.
     fn leave_nothing_behind(&mut self) -> Result<Result<(), Failure>, LifecycleError> {
-        if let Err(failure) = self.end_following(Extent::Everything)?
-            && let Some(container) = &self.record.container
-        {
-            self.tell(&Happening::LeftBehind { container, failure: &failure });
+        if let Err(failure) = self.end_following(Extent::Everything)? {
+            self.tell_left_behind(&failure);
         }
         Ok(Ok(()))
+    }
+
+    /// Says that the container is left, unless more is to be said of it: that a session may still run in it.
+    fn tell_left_behind(&self, failure: &Failure) {
+        if let (Some(container), None) = (&self.record.container, &self.record.unended) {
+            self.tell(&Happening::LeftBehind { container, failure });
+        }
     }
 
     fn transfer(
@@ -168,14 +183,14 @@ impl Work<'_> {
             Err(error) => {
                 let failure = failure_of(error, self.step())?;
                 // No key is left where nothing uses it. What cannot be removed now, `stop` and `rm` try again.
-                if let Err(left) = self.end_following(Extent::Access)?
-                    && let Some(container) = &self.record.container
-                {
-                    self.tell(&Happening::LeftBehind { container, failure: &left });
+                if let Err(left) = self.end_following(Extent::Access)? {
+                    self.tell_left_behind(&left);
                 }
                 return Ok(Err(failure));
             }
         };
+        // Whatever followed before has ended with that.
+        self.record.unended = None;
         if let Some(name) = &self.record.container {
             self.tell(&Happening::Container { name, change: started.container });
         }

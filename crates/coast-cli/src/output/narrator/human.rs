@@ -10,7 +10,7 @@ use coast_sync::{Event, Monitor, Progress, Prompt, Zeroizing};
 
 use super::{Narrator, failure_words, step_words};
 use crate::output::human::Human;
-use crate::output::instance::trouble_lines;
+use crate::output::instance::{trouble_lines, unended_words};
 use crate::output::{Output, OutputOptions, Shown, counted};
 
 /// How many paths are named in one message.
@@ -164,6 +164,7 @@ impl Observer for HumanNarrator {
                     *last = Some(text);
                 }
             }
+            Happening::Unended { record, unended } => self.warn(&unended_words(record, unended)),
             Happening::Foreign { said, .. } => self.warn(&format!("{said} (it was left as it is)")),
             Happening::WorkspaceRemoved { entries, existed } => self.say(&if *existed {
                 format!("workspace removed: {}", counted(*entries, "entry", "entries"))

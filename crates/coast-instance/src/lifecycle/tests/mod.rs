@@ -9,7 +9,7 @@ use std::path::Path;
 use stage::{Stage, dev_1, files};
 
 use crate::lifecycle::{Insist, Lifecycle, LifecycleError, RmOptions, RunOptions};
-use crate::record::{Following, State, Step};
+use crate::record::{Following, Record, State, Step};
 use crate::{Name, Places, Project};
 
 fn insisting() -> RunOptions {
@@ -239,6 +239,53 @@ fn a_container_of_somebody_else_is_told_and_forgotten() {
         stage.command(command).unwrap();
         position(&stage.log(), "told Foreign { container: \"shop-coasts-dev-1-shell\", said: \"not ours\" }");
     }
+}
+
+#[test]
+fn a_session_of_before_that_may_still_run_is_told_and_kept_in_mind_until_it_has_ended() {
+    for (command, follows) in [
+        ((|coast, _| coast.start(&dev_1(), Insist::No)) as Again, true),
+        (|coast, feature| coast.assign(&dev_1(), feature, Insist::No), true),
+        (|coast, _| coast.stop(&dev_1()), false),
+    ] {
+        let stage = running();
+        *stage.fake.stop_fails.lock().unwrap() = true;
+        *stage.fake.fail_at.lock().unwrap() = Some(Step::Container);
+        // The second time it is still that of the root.
+        for _ in 0..2 {
+            let record = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+            position(&stage.log(), "told Unended");
+            let unended = record.unended.as_ref().unwrap();
+            assert_eq!((&*unended.worktree, &*record.worktree), (&*stage.root(), &*stage.feature()));
+            assert_eq!(
+                (unended.container.as_str(), stage.record().as_ref()),
+                ("shop-coasts-dev-1-shell", Some(&record))
+            );
+        }
+        let error = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::OnContinuous));
+        assert_eq!(error.unwrap_err().exit_code(), 12);
+        position(&stage.log(), "told Unended");
+
+        *stage.fake.stop_fails.lock().unwrap() = false;
+        *stage.fake.fail_at.lock().unwrap() = None;
+        let record = stage.command(|coast| command(coast, &stage.feature())).unwrap();
+        position(&stage.log(), "end ");
+        assert_eq!(record.unended, None);
+        if follows { stage.assert_follows(&stage.feature()) } else { stage.assert_quiet() }
+    }
+}
+
+/// A command that follows one that left something.
+type Again = fn(&Lifecycle<'_>, &Path) -> Result<Record, LifecycleError>;
+
+#[test]
+fn where_no_session_was_none_may_still_run() {
+    let stage = running();
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    *stage.fake.stop_fails.lock().unwrap() = true;
+    *stage.fake.fail_at.lock().unwrap() = Some(Step::Container);
+    let record = stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    assert_eq!(record.unended, None);
 }
 
 #[test]
