@@ -177,4 +177,23 @@ fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
         serde_json::from_str(&succeeds(&coast(scratch.path(), &["status", "q", "--json"]))).unwrap();
     assert_eq!(json["unended"], unended);
     assert!(succeeds(&coast(scratch.path(), &["ls"])).contains("may follow"));
+
+    let stopped = serde_json::json!({ "state": "stopped", "following": { "is": "off" }, "unended": unended });
+    remember(scratch.path(), stopped);
+    let status = succeeds(&coast(scratch.path(), &["status", "q"]));
+    for said in [
+        "state       not stopped yet: the session may go on in the container shop-coasts-q-shell, so that edits of /wt/old may still \
+         be followed, and the key may still be in the container shop-coasts-q-shell; finish that with: coast stop q",
+        "edits       may still follow, until `coast stop` could end the session",
+    ] {
+        assert!(status.contains(said), "{status}");
+    }
+    assert!(succeeds(&coast(scratch.path(), &["ls"])).contains("stop unfinished"));
+    let said = refuses(&coast(scratch.path(), &["stop", "q"]), 12);
+    assert!(said.contains("it is not stopped yet") && said.contains("coast stop q"), "{said}");
+    remember(
+        scratch.path(),
+        serde_json::json!({ "state": "stopped", "following": { "is": "off" }, "access": false }),
+    );
+    assert!(succeeds(&coast(scratch.path(), &["status", "q"])).contains("state       stopped\n"));
 }

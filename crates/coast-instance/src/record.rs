@@ -365,6 +365,26 @@ fn names_in(directory: &Path, suffix: &str) -> Result<Vec<Name>, RecordError> {
 }
 
 impl Record {
+    /// Whether it was stopped, and not all of what follows edits is known to be gone: there may be a session, or a key.
+    pub fn is_half_stopped(&self) -> bool {
+        self.state == State::Stopped && self.left_words().is_some()
+    }
+
+    /// What may still be there of the continuous layer, and where, in words. None if nothing is.
+    pub fn left_words(&self) -> Option<String> {
+        let session = self.unended.as_ref().map(|unended| {
+            format!(
+                "the session may go on in the container {}, so that edits of {} may still be followed",
+                unended.container,
+                unended.worktree.display()
+            )
+        });
+        let container = self.container.as_deref().unwrap_or("of the instance");
+        let key = self.access.then(|| format!("the key may still be in the container {container}"));
+        let left: Vec<String> = session.into_iter().chain(key).collect();
+        (!left.is_empty()).then(|| left.join(", and "))
+    }
+
     /// The record of an instance that `run` is about to make.
     pub fn begun(
         project: Name,

@@ -67,6 +67,25 @@ fn stop_takes_the_key_out_whatever_state_the_container_is_in() {
 }
 
 #[test]
+fn a_stop_that_could_not_end_the_session_is_told_and_finished_by_the_next() {
+    let project = running();
+    let without =
+        project.coast(["stop", "dev-1"]).env("DOCKER_HOST", "unix:///nonexistent/docker.sock").run();
+    assert_eq!(without.code(), 12, "{without}");
+    without.assert_says("not stopped yet").assert_says("coast stop dev-1");
+    project
+        .coast(["status", "dev-1"])
+        .run()
+        .assert_code(0)
+        .assert_says("not stopped yet")
+        .assert_says("may still");
+    assert!(project.holds_key("dev-1"));
+    project.coast(["stop", "dev-1"]).run().assert_code(0);
+    assert!(project.sessions("dev-1").is_empty() && !project.holds_key("dev-1"));
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_does_not_say("may still");
+}
+
+#[test]
 fn rm_leaves_nothing() {
     let project = running();
     project.coast(["rm", "-y", "dev-1"]).run().assert_code(0);

@@ -141,7 +141,7 @@ pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
         line("container", container.clone());
     }
     line("edits", following_words(status));
-    if let Some(unended) = &record.unended {
+    if let (Some(unended), false) = (&record.unended, record.is_half_stopped()) {
         line("warning", unended_words(record, unended));
     }
     if let Some(Ok(continuous)) = &status.continuous {
@@ -165,7 +165,16 @@ fn state_words(record: &Record, holder: Option<&Holder>) -> String {
             )
         }
         (State::Running, _) => "running".to_owned(),
-        (State::Stopped, _) => "stopped".to_owned(),
+        (State::Stopped, _) => match record.left_words() {
+            Some(left) => {
+                format!(
+                    "not stopped yet: {}; finish that with: coast stop {}",
+                    Shown(left.as_bytes()),
+                    record.instance
+                )
+            }
+            None => "stopped".to_owned(),
+        },
     }
 }
 
@@ -192,6 +201,9 @@ fn following_words(status: &InstanceStatus) -> String {
     match (&record.following, &status.continuous) {
         (Following::BulkOnly, _) => {
             "do not follow: the Coastfile does not say [remote] workspace_sync = \"mutagen\"".to_owned()
+        }
+        (Following::Off, _) if record.state == State::Stopped && record.unended.is_some() => {
+            "may still follow, until `coast stop` could end the session".to_owned()
         }
         (Following::Off, _) if record.state == State::Stopped => {
             "do not follow while it is stopped".to_owned()
@@ -343,6 +355,7 @@ pub(crate) fn listed_lines(listed: &[Listed], with_project: bool) -> Vec<String>
                 name,
                 match (record.state, &listed.holder) {
                     (State::Running, _) => "running".to_owned(),
+                    (State::Stopped, _) if record.is_half_stopped() => "stop unfinished".to_owned(),
                     (State::Stopped, _) => "stopped".to_owned(),
                     (State::Working { command, .. }, Some(_)) => format!("{} at work", command.as_str()),
                     (State::Working { command, .. }, None) => format!("{} unfinished", command.as_str()),

@@ -203,6 +203,7 @@ fn what_cannot_be_ended_is_told_kept_in_mind_and_tried_again() {
         assert!(error.to_string().contains("the container shop-coasts-dev-1-shell"), "{error}");
         let record = stage.record().unwrap();
         assert_eq!((record.state, record.access), (State::Stopped, true));
+        assert!(record.is_half_stopped() && record.unended.is_some());
     }
     let error = stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap_err();
     assert!(error.to_string().contains("coast rm --force dev-1"), "{error}");
