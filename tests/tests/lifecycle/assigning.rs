@@ -97,6 +97,27 @@ fn a_session_that_could_not_be_ended_is_told_until_it_was() {
 }
 
 #[test]
+fn a_transfer_that_fails_takes_the_key_out_and_says_what_mends_it() {
+    let (project, feature) = two_worktrees();
+    let known_hosts = project.remote().path("home/.ssh/known_hosts");
+    let known = fs::read_to_string(&known_hosts).expect("the host was recorded");
+    let other = fs::read_to_string(project.remote().path("key.pub")).expect("the key was made");
+    let port = project.remote().sshd().port();
+    fs::write(&known_hosts, format!("[127.0.0.1]:{port} {other}")).expect("it is ours");
+    let outcome = project.coast(["assign", "dev-1", "--worktree"]).arg(&feature).run();
+    assert_eq!(outcome.code(), 255, "{outcome}");
+    outcome.assert_says("edits do not follow now").assert_says("coast start dev-1");
+    assert!(project.sessions("dev-1").is_empty() && !project.holds_key("dev-1"));
+    let status = project.coast(["status", "dev-1"]).run();
+    status.assert_code(0).assert_says("do not follow").assert_says("coast start dev-1");
+
+    fs::write(&known_hosts, known).expect("it is ours");
+    project.coast(["start", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
+    same_but_for(&project, &feature, &[]);
+    assert_eq!(project.sessions("dev-1").len(), 1);
+}
+
+#[test]
 fn assigning_twice_is_assigning_once() {
     let (project, feature) = two_worktrees();
     for _ in 0..2 {

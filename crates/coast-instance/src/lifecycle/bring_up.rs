@@ -58,7 +58,10 @@ impl Work<'_> {
             Strategy::Continuous => Following::Off,
         };
         self.begin(Step::Transfer)?;
-        let (listing, access) = self.transfer(worktree, remote, rules, updates)?;
+        let (listing, access) = match self.transfer(worktree, remote, rules, updates) {
+            Ok(transferred) => transferred,
+            Err(error) => return Err(self.give_up_following(error)),
+        };
 
         let followed = match coastfile.workspace_sync {
             Strategy::Bulk => self.leave_nothing_behind()?,
@@ -82,6 +85,30 @@ impl Work<'_> {
                 }
             }
         }
+    }
+
+    /// The transfer failed, and what followed before has ended: so the key has no use until the next command, and whoever edits has to
+    /// know that it is for nothing.
+    fn give_up_following(&mut self, error: LifecycleError) -> LifecycleError {
+        let LifecycleError::Bulk { .. } = &error else { return error };
+        if self.record.following == Following::BulkOnly || self.is_new() {
+            return error;
+        }
+        let state = self.record.state;
+        match self.end_following(Extent::Access) {
+            Ok(Ok(())) => {}
+            Ok(Err(left)) => self.tell_left_behind(&left),
+            // The key is in the record, and what failed first is what matters.
+            Err(_) => return error,
+        }
+        let step = "bringing the worktree to the remote".to_owned();
+        self.record.following = Following::Failed { step, said: error.to_string(), at: now() };
+        // Still in the middle of the transfer, as far as the next command is concerned.
+        if let Err(error) = self.rest(state) {
+            return error;
+        }
+        let (instance, worktree) = (self.id.instance.clone(), self.record.worktree.clone());
+        LifecycleError::Unfollowed { instance, worktree, error: Box::new(error) }
     }
 
     /// Nothing may follow the old worktree while the new one is brought.

@@ -108,6 +108,16 @@ pub enum LifecycleError {
         /// Why it failed.
         error: SyncError,
     },
+    /// The transfer failed when what followed before had ended.
+    #[error("{error}\nedits do not follow now; when that is mended, bring and follow {} with: coast start {instance}", worktree.display())]
+    Unfollowed {
+        /// The instance.
+        instance: Name,
+        /// The directory that was to be brought.
+        worktree: StoredPath,
+        /// Why it was not brought.
+        error: Box<LifecycleError>,
+    },
     /// Some of the workspace could not be removed.
     #[error("{count} entries of {place} could not be removed{}; see to them and try again, or leave them with: coast rm --keep-workspace {instance}", named(kept, *count))]
     Kept {
@@ -195,6 +205,7 @@ impl LifecycleError {
             Self::Lock(LockError::Interrupted) | Self::Interrupted { .. } => 20,
             Self::Lock(_) => 11,
             Self::Bulk { error, .. } => error.exit_code(),
+            Self::Unfollowed { error, .. } => error.exit_code(),
             Self::Continuous { .. } | Self::NotFollowing { .. } => 12,
             Self::Kept { .. } => 23,
             _ => 3,

@@ -74,6 +74,11 @@ impl<'l> Work<'l> {
         Ok(self.lifecycle.records.save(&self.record)?)
     }
 
+    /// Whether nothing of it but its workspace can be there yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.command == Command::Run && self.record.container.is_none()
+    }
+
     pub(super) fn keeps_workspace(&self) -> bool {
         self.command == Command::RmKeepingWorkspace
     }

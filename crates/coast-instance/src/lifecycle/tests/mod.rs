@@ -9,7 +9,7 @@ use std::path::Path;
 use stage::{Stage, dev_1, files};
 
 use crate::lifecycle::{Insist, Lifecycle, LifecycleError, RmOptions, RunOptions};
-use crate::record::{Following, Record, State, Step};
+use crate::record::{Command, Following, Record, State, Step};
 use crate::{Name, Places, Project};
 
 fn insisting() -> RunOptions {
@@ -278,6 +278,30 @@ fn a_session_of_before_that_may_still_run_is_told_and_kept_in_mind_until_it_has_
 
 /// A command that follows one that left something.
 type Again = fn(&Lifecycle<'_>, &Path) -> Result<Record, LifecycleError>;
+
+#[test]
+fn an_assign_whose_transfer_fails_leaves_no_key_and_says_that_edits_do_not_follow() {
+    let stage = running();
+    let missing = stage.feature().join("gone");
+    let error = stage.command(|coast| coast.assign(&dev_1(), &missing, Insist::No)).unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("edits do not follow now") && text.ends_with("coast start dev-1"), "{text}");
+    stage.assert_quiet();
+    let record = stage.record().unwrap();
+    let Following::Failed { step, .. } = &record.following else { panic!("{record:?}") };
+    assert_eq!(step, "bringing the worktree to the remote");
+    assert_eq!((record.access, record.unfinished()), (false, Some((Command::Assign, Step::Transfer))));
+
+    stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+    stage.assert_follows(&stage.feature());
+
+    // The old session may run on: that is said as well.
+    *stage.fake.stop_fails.lock().unwrap() = true;
+    stage.command(|coast| coast.assign(&dev_1(), &missing, Insist::No)).unwrap_err();
+    position(&stage.log(), "told Unended");
+    assert_eq!(*stage.record().unwrap().unended.unwrap().worktree, *stage.feature());
+}
 
 #[test]
 fn where_no_session_was_none_may_still_run() {
