@@ -97,6 +97,12 @@ impl Project {
         self.write_coastfile();
     }
 
+    /// Gives the project another name, before it has instances.
+    pub fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+        self.write_coastfile();
+    }
+
     fn write_coastfile(&self) {
         let text = format!("[coast]\nname = \"{}\"\n\n[remote]\n{}\n", self.name, self.coastfile.join("\n"));
         fs::write(self.root().join("Coastfile"), text).expect("the repository is ours");

@@ -104,7 +104,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         // A failure here must not hide the test's own.
-        let _ = self.docker.remove_shell(&self.spec().name);
+        let _ = self.docker.remove_shell(&self.spec().name, &self.spec().labels);
     }
 }
 
@@ -176,8 +176,8 @@ fn a_container_is_reused_while_it_is_right() {
     assert_eq!(listed.stdout, b"other\n");
     let elsewhere = ShellSpec { worktree: place.remote.path("away"), ..place.spec() };
     assert_eq!(ensure(&elsewhere), Ensured::Recreated);
-    assert!(place.docker.remove_shell(&elsewhere.name).expect("it can be removed"));
-    assert!(!place.docker.remove_shell(&elsewhere.name).expect("nothing there is fine"));
+    assert!(place.docker.remove_shell(&elsewhere.name, &elsewhere.labels).expect("it can be removed"));
+    assert!(!place.docker.remove_shell(&elsewhere.name, &elsewhere.labels).expect("nothing there is fine"));
 }
 
 #[test]

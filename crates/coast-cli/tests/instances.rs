@@ -215,3 +215,64 @@ fn help_teaches_each_command() {
         assert!(help.contains(taught), "{command:?}: {help}");
     }
 }
+
+/// Writes the record of an instance `q` that is assigned to `feature`, with these fields in place of those of one that runs well.
+fn remember(scratch: &Path, fields: Value) {
+    let mut record = serde_json::json!({
+        "version": 1,
+        "project": "shop",
+        "instance": "q",
+        "state": "running",
+        "root": scratch.join("shop"),
+        "worktree": "/wt/feature",
+        "remote": "box",
+        "remote_path": "/srv/workspaces/shop/q",
+        "following": { "is": "yes" },
+        "container": "shop-coasts-q-shell",
+        "access": true,
+        "created": 1,
+    });
+    let Value::Object(fields) = fields else { panic!("{fields}") };
+    record.as_object_mut().unwrap().extend(fields);
+    let directory = scratch.join("home/.local/state/coast/shop");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("q.json"), record.to_string()).unwrap();
+}
+
+#[test]
+fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
+    let scratch = project();
+    let unended = serde_json::json!({
+        "worktree": "/wt/old", "container": "shop-coasts-q-shell", "said": "cannot reach Docker", "at": 1
+    });
+    let failed = serde_json::json!({ "is": "failed", "step": "reaching Docker", "said": "no", "at": 1 });
+    remember(scratch.path(), serde_json::json!({ "following": failed, "unended": unended }));
+    let status = succeeds(&coast(scratch.path(), &["status", "q"]));
+    let warning = "warning     the session of /wt/old may still run in the container shop-coasts-q-shell: it would bring the files of \
+                   /wt/old back; end it as soon as Docker answers with: coast assign q --worktree /wt/feature, or: coast stop q \
+                   (cannot reach Docker)";
+    assert!(status.contains(warning), "{status}");
+    let json: Value =
+        serde_json::from_str(&succeeds(&coast(scratch.path(), &["status", "q", "--json"]))).unwrap();
+    assert_eq!(json["unended"], unended);
+    assert!(succeeds(&coast(scratch.path(), &["ls"])).contains("may follow"));
+
+    let stopped = serde_json::json!({ "state": "stopped", "following": { "is": "off" }, "unended": unended });
+    remember(scratch.path(), stopped);
+    let status = succeeds(&coast(scratch.path(), &["status", "q"]));
+    for said in [
+        "state       not stopped yet: the session may go on in the container shop-coasts-q-shell, so that edits of /wt/old may still \
+         be followed, and the key may still be in the container shop-coasts-q-shell; finish that with: coast stop q",
+        "edits       may still follow, until `coast stop` could end the session",
+    ] {
+        assert!(status.contains(said), "{status}");
+    }
+    assert!(succeeds(&coast(scratch.path(), &["ls"])).contains("stop unfinished"));
+    let said = refuses(&coast(scratch.path(), &["stop", "q"]), 12);
+    assert!(said.contains("it is not stopped yet") && said.contains("coast stop q"), "{said}");
+    remember(
+        scratch.path(),
+        serde_json::json!({ "state": "stopped", "following": { "is": "off" }, "access": false }),
+    );
+    assert!(succeeds(&coast(scratch.path(), &["status", "q"])).contains("state       stopped\n"));
+}

@@ -55,17 +55,18 @@ pub trait Continuous: Sync {
         cancel: &Cancel,
     ) -> Result<Started, ContinuousError>;
 
-    /// Ends what [`Continuous::start`] began, as far as `extent` says. Nothing being there is fine.
+    /// Ends what [`Continuous::start`] began, as far as `extent` says; gives what remains. Nothing being there is fine, and so is what
+    /// is not this instance's, which is not touched.
     ///
     /// # Errors
-    /// When something is or may be left.
+    /// When something is or may be left: [`ContinuousError::Left`] where it is known what.
     fn stop(
         &self,
         id: &InstanceId,
         extent: Extent,
         begin: &mut BeginStep<'_>,
         cancel: &Cancel,
-    ) -> Result<(), ContinuousError>;
+    ) -> Result<Remains, ContinuousError>;
 
     /// Waits until every change that was made before the call has arrived; gives the state after it.
     ///
@@ -165,6 +166,20 @@ pub enum Extent {
     Everything,
 }
 
+/// What there is where the shell container was, or would be, after something was ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remains {
+    /// Nothing.
+    Nothing,
+    /// The shell container, without what was ended.
+    Container,
+    /// A container of that name which is not this instance's.
+    Foreign {
+        /// How it was recognized.
+        said: String,
+    },
+}
+
 /// How the continuous layer is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ContinuousStatus {
@@ -238,6 +253,16 @@ pub enum ContinuousError {
     /// It is not possible.
     #[error(transparent)]
     Failed(#[from] Failure),
+    /// Something could not be ended.
+    #[error("{failure}")]
+    Left {
+        /// Why.
+        failure: Failure,
+        /// Whether the session may go on, or go on later.
+        session: bool,
+        /// Whether a key may still be in the container.
+        access: bool,
+    },
     /// A step could not be recorded, so it was not begun.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -4,7 +4,7 @@ use coast_sync::{Monitor, Prompt, SyncReport};
 
 use crate::continuous::{Conflict, ContainerChange, ContinuousStatus, Failure};
 use crate::lock::Holder;
-use crate::record::{Command, Step};
+use crate::record::{Command, Record, Step, Unended};
 
 /// Hears what happens during a command, its transfers included, and answers what only a person can.
 pub trait Observer: Monitor + Prompt {
@@ -76,12 +76,26 @@ pub enum Happening<'a> {
         /// Why.
         failure: &'a Failure,
     },
+    /// The session of before could not be ended, and may still run.
+    Unended {
+        /// The instance, as it follows now.
+        record: &'a Record,
+        /// The session.
+        unended: &'a Unended,
+    },
     /// What was there for the continuous layer could not be cleaned up.
     LeftBehind {
         /// The shell container it is in.
         container: &'a str,
         /// Why.
         failure: &'a Failure,
+    },
+    /// There is a container under the name of the shell container that is not this instance's. It was left as it is.
+    Foreign {
+        /// Its name.
+        container: &'a str,
+        /// How it was recognized.
+        said: &'a str,
     },
     /// The directory on the remote is gone.
     WorkspaceRemoved {

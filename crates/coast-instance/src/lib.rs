@@ -27,7 +27,7 @@ pub use bulk::{Bulk, RemoteBulk, Removed, Transfer, Transferred, request};
 pub use coastfile::{Coastfile, CoastfileError, FILE_NAMES, Fault, Strategy};
 pub use continuous::{
     Access, Activity, BeginStep, Conflict, ContainerChange, Continuous, ContinuousError, ContinuousStart,
-    ContinuousStatus, Extent, Failure, InstanceId, Problem, Side, Started, container_name,
+    ContinuousStatus, Extent, Failure, InstanceId, Problem, Remains, Side, Started, container_name,
 };
 pub use event::{Happening, Observer};
 pub use ignores::{BadPattern, for_mutagen, to_mutagen};
@@ -37,6 +37,6 @@ pub use mutagen_layer::MutagenLayer;
 pub use name::{BadName, MAX_NAME_BYTES, Name};
 pub use places::{NoHome, Places};
 pub use project::{Project, ProjectError};
-pub use record::{Command, Following, LastTransfer, Record, RecordError, Records, State, Step};
+pub use record::{Command, Following, LastTransfer, Record, RecordError, Records, State, Step, Unended};
 pub use remotes::{BadAddress, DEFAULT_SERVICE_HOME, Remote, Remotes, RemotesEditor, RemotesError};
 pub use stored_path::StoredPath;

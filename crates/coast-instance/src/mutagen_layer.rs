@@ -11,7 +11,7 @@ use coast_sync::{Cancel, IdentityUsed};
 
 use crate::continuous::{
     Access, Activity, BeginStep, Conflict, ContainerChange, Continuous, ContinuousError, ContinuousStart,
-    ContinuousStatus, Extent, Failure, InstanceId, Problem, Side, Started, container_name,
+    ContinuousStatus, Extent, Failure, InstanceId, Problem, Remains, Side, Started, container_name,
 };
 use crate::ignores;
 use crate::record::Step;
@@ -46,9 +46,13 @@ impl MutagenLayer {
     }
 
     /// The shell container of an instance, if there is one and it runs.
-    fn running_shell(&self, id: &InstanceId, cancel: &Cancel) -> Result<Option<Shell>, ContinuousError> {
-        let shell = self.docker(cancel)?.find_shell(&container_name(id))?;
-        Ok(shell.filter(Shell::is_running))
+    fn running_shell(
+        &self,
+        id: &InstanceId,
+        cancel: &Cancel,
+    ) -> Result<Result<Option<Shell>, Foreign>, ContinuousError> {
+        let found = found(self.docker(cancel)?.find_shell(&container_name(id), &labels(id)))?;
+        Ok(found.map(|shell| shell.filter(Shell::is_running)))
     }
 }
 
@@ -100,55 +104,108 @@ impl Continuous for MutagenLayer {
         extent: Extent,
         begin: &mut BeginStep<'_>,
         cancel: &Cancel,
-    ) -> Result<(), ContinuousError> {
+    ) -> Result<Remains, ContinuousError> {
         let docker = self.docker(cancel)?;
         let name = container_name(id);
-        let (project, instance) = (id.project.as_str(), id.instance.as_str());
         // The one that a killed command asked for may still be on its way.
-        let Some(shell) = docker.settled_shell(&name, shell_labels(project, instance))? else {
-            return Ok(());
+        let shell = match found(docker.settled_shell(&name, &labels(id)))? {
+            Ok(Some(shell)) => shell,
+            Ok(None) => return Ok(Remains::Nothing),
+            Err(Foreign { said }) => return Ok(Remains::Foreign { said }),
         };
         let running = shell.is_running();
+        let mut session_left = None;
         if running {
             begin(Step::EndSession)?;
-            let ended = shell.start_daemon().and_then(|()| shell.terminate(project, instance));
-            match ended {
-                // Without mutagen there is no session.
-                Ok(()) | Err(MutagenError::NoProgram { .. }) => {}
-                // With the container all that is in it goes, whatever its state.
-                Err(error) if extent == Extent::Everything && !error.is_interrupted() => {}
-                Err(error) => return Err(error.into()),
-            }
+            session_left = end_session(&shell, id)?;
         }
+        let mut access_left = None;
         match extent {
-            Extent::Session => Ok(()),
+            Extent::Session => return session_left.map_or(Ok(Remains::Container), |error| Err(error.into())),
             Extent::Access if running => {
                 begin(Step::RemoveAccess)?;
-                Ok(shell.remove_access()?)
+                access_left = uninterrupted(shell.remove_access())?;
+                if session_left.is_none() && access_left.is_none() {
+                    return Ok(Remains::Container);
+                }
             }
-            // Nothing can be taken out of a container that does not run; what it holds goes with it.
-            Extent::Access | Extent::Everything => {
-                begin(Step::RemoveContainer)?;
-                docker.remove_shell(&name)?;
-                Ok(())
+            Extent::Access | Extent::Everything => {}
+        }
+        // With the container all that is in it goes: what could not be ended in it, or cannot be since it does not run.
+        begin(Step::RemoveContainer)?;
+        let Some(error) = uninterrupted(docker.remove_shell(&name, &labels(id)))? else {
+            return Ok(Remains::Nothing);
+        };
+        let session = session_left.is_some() || !running;
+        let access = access_left.is_some() || extent == Extent::Everything || !running;
+        let mut failure = failure(error.step().as_str(), &error.step().to_string(), error.to_string());
+        for (what, why) in [("the session", session_left), ("the key", access_left)] {
+            if let Some(why) = why {
+                failure.said.push_str(&format!("; {what} could not be taken out of it either: {why}"));
             }
         }
+        Err(ContinuousError::Left { failure, session, access })
     }
 
     fn flush(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
         match self.running_shell(id, cancel)? {
-            Some(shell) if !shell.sessions(id.project.as_str(), id.instance.as_str())?.is_empty() => {
+            Ok(Some(shell)) if !shell.sessions(id.project.as_str(), id.instance.as_str())?.is_empty() => {
                 flushed(&shell, id)
             }
-            _ => Ok(ContinuousStatus::default()),
+            Ok(_) => Ok(ContinuousStatus::default()),
+            Err(foreign) => Ok(foreign.into()),
         }
     }
 
     fn status(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
         match self.running_shell(id, cancel)? {
-            Some(shell) => status_of(&shell, id),
-            None => Ok(ContinuousStatus::default()),
+            Ok(Some(shell)) => status_of(&shell, id),
+            Ok(None) => Ok(ContinuousStatus::default()),
+            Err(foreign) => Ok(foreign.into()),
         }
+    }
+}
+
+/// A container that has the name of an instance's shell container and is not it: for the instance, there is none.
+struct Foreign {
+    said: String,
+}
+
+impl From<Foreign> for ContinuousStatus {
+    fn from(foreign: Foreign) -> Self {
+        Self { last_error: Some(foreign.said), ..Self::default() }
+    }
+}
+
+fn found(shell: Result<Option<Shell>, MutagenError>) -> Result<Result<Option<Shell>, Foreign>, MutagenError> {
+    match shell {
+        Err(error @ MutagenError::ForeignContainer { .. }) => Ok(Err(Foreign { said: error.to_string() })),
+        shell => shell.map(Ok),
+    }
+}
+
+/// What tells the shell container of an instance from any other of that name.
+fn labels(id: &InstanceId) -> Vec<(String, String)> {
+    shell_labels(id.project.as_str(), id.instance.as_str())
+}
+
+/// What kept something from being done, but for an interruption, after which nothing else can be done either.
+fn uninterrupted<T>(done: Result<T, MutagenError>) -> Result<Option<MutagenError>, ContinuousError> {
+    match done {
+        Ok(_) => Ok(None),
+        Err(error) if error.is_interrupted() => Err(error.into()),
+        Err(error) => Ok(Some(error)),
+    }
+}
+
+/// Ends the sessions in a container that runs, or gives why some may be left.
+fn end_session(shell: &Shell, id: &InstanceId) -> Result<Option<MutagenError>, ContinuousError> {
+    let (project, instance) = (id.project.as_str(), id.instance.as_str());
+    let ended = shell.unpause().and_then(|()| shell.start_daemon());
+    match ended.and_then(|()| shell.terminate(project, instance)) {
+        // Without mutagen there is no session.
+        Err(MutagenError::NoProgram { .. }) => Ok(None),
+        ended => uninterrupted(ended),
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Record {
     /// Whether a key may be in it.
     #[serde(default)]
     pub access: bool,
+    /// A session that could not be ended, and may bring the files of its worktree still.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unended: Option<Unended>,
     /// The bulk transfer that came to its end last.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_transfer: Option<LastTransfer>,
@@ -190,6 +193,19 @@ pub enum Following {
         /// When, in seconds since the epoch.
         at: u64,
     },
+}
+
+/// A session that should have ended and may still run, until a command has ended it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unended {
+    /// The directory that it follows.
+    pub worktree: StoredPath,
+    /// The container it is in.
+    pub container: String,
+    /// Why it could not be ended.
+    pub said: String,
+    /// When that was tried, in seconds since the epoch.
+    pub at: u64,
 }
 
 /// What the last bulk transfer did.
@@ -384,6 +400,26 @@ fn names_in(directory: &Path, suffix: &str) -> Result<Vec<Name>, RecordError> {
 }
 
 impl Record {
+    /// Whether it was stopped, and not all of what follows edits is known to be gone: there may be a session, or a key.
+    pub fn is_half_stopped(&self) -> bool {
+        self.state == State::Stopped && self.left_words().is_some()
+    }
+
+    /// What may still be there of the continuous layer, and where, in words. None if nothing is.
+    pub fn left_words(&self) -> Option<String> {
+        let session = self.unended.as_ref().map(|unended| {
+            format!(
+                "the session may go on in the container {}, so that edits of {} may still be followed",
+                unended.container,
+                unended.worktree.display()
+            )
+        });
+        let container = self.container.as_deref().unwrap_or("of the instance");
+        let key = self.access.then(|| format!("the key may still be in the container {container}"));
+        let left: Vec<String> = session.into_iter().chain(key).collect();
+        (!left.is_empty()).then(|| left.join(", and "))
+    }
+
     /// The record of an instance that `run` is about to make.
     pub fn begun(
         project: Name,
@@ -406,6 +442,7 @@ impl Record {
             following: Following::Off,
             container: None,
             access: false,
+            unended: None,
             last_transfer: None,
             created: now(),
         }

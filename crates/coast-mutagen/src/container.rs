@@ -3,7 +3,7 @@
 
 use crate::docker::{Docker, is_conflict, is_not_found};
 use crate::error::{MutagenError, Step};
-use crate::inspection::{WORKSPACE, is_running, workspace_mount};
+use crate::inspection::{WORKSPACE, is_paused, is_running, workspace_mount};
 use crate::shell::Shell;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, Mount, MountType};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
@@ -101,16 +101,14 @@ impl Docker {
         let Some(found) = found else {
             return Ok((self.create(spec, worktree)?, Ensured::Created));
         };
-        if !has_labels(&found, &spec.labels) {
-            return Err(MutagenError::ForeignContainer { name: spec.name.clone() });
-        }
+        check_labels(&spec.name, &found, &spec.labels)?;
         if fits(&found, spec, worktree) && self.has_image_of(&found, &spec.image)? {
             if !is_running(&found) {
                 // Docker mounts anew at each start, so that what is mounted is what is there now.
                 if self.start(&spec.name).is_ok() {
                     return Ok((Shell::new(self, found), Ensured::Reused));
                 }
-            } else {
+            } else if !is_paused(&found) || self.unpause(&spec.name).is_ok() {
                 let shell = Shell::new(self, found);
                 if shell.mounts_what_is_there(&spec.worktree)? {
                     return Ok((shell, Ensured::Reused));
@@ -119,17 +117,30 @@ impl Docker {
         }
         // What the new one needs is there before the old one goes.
         self.image(&spec.image)?;
-        self.remove_shell(&spec.name)?;
+        self.remove_shell(&spec.name, &spec.labels)?;
         Ok((self.create(spec, worktree)?, Ensured::Recreated))
     }
 
-    /// The container of that name, if there is one, running or not.
+    /// The container of that name and with these labels, if there is one, running or not.
     ///
     /// # Errors
-    /// When Docker cannot be asked.
-    pub fn find_shell(&self, name: &str) -> Result<Option<Shell>, MutagenError> {
+    /// [`MutagenError::ForeignContainer`] where the name is that of a container without these labels; and when Docker cannot be asked.
+    pub fn find_shell(&self, name: &str, labels: &[(String, String)]) -> Result<Option<Shell>, MutagenError> {
         check_name(name)?;
-        Ok(self.inspect(name)?.map(|found| Shell::new(self, found)))
+        self.owned(name, labels, self.inspect(name)?)
+    }
+
+    /// What was found under a name, if it is ours. A [`Shell`] is only ever made of such a container, so whatever is done with one is
+    /// done to nobody else's.
+    fn owned(
+        &self,
+        name: &str,
+        labels: &[(String, String)],
+        found: Option<ContainerInspectResponse>,
+    ) -> Result<Option<Shell>, MutagenError> {
+        let Some(found) = found else { return Ok(None) };
+        check_labels(name, &found, labels)?;
+        Ok(Some(Shell::new(self, found)))
     }
 
     /// The container of that name as [`Docker::find_shell`] finds it, once no earlier request can make it appear later: Docker goes
@@ -137,24 +148,24 @@ impl Docker {
     /// that it would have.
     ///
     /// # Errors
-    /// When Docker cannot be asked.
+    /// As [`Docker::find_shell`].
     pub fn settled_shell(
         &self,
         name: &str,
-        labels: Vec<(String, String)>,
+        labels: &[(String, String)],
     ) -> Result<Option<Shell>, MutagenError> {
         check_name(name)?;
         let mut found = self.inspect(name)?;
         if found.is_none() {
             // From the beginning of such a request the name is taken, so who gets it knows that there is none.
             match self.create_container(name, name_only(labels)) {
-                Ok(()) => drop(self.remove_shell(name)?),
+                Ok(()) => drop(self.remove_shell(name, labels)?),
                 Err(MutagenError::TakenName { .. }) => found = self.wait_for(name, SETTLES_WITHIN)?,
                 Err(MutagenError::Refused { .. }) => found = self.wait_for(name, MAY_BE_ON_ITS_WAY)?,
                 Err(error) => return Err(error),
             }
         }
-        Ok(found.map(|found| Shell::new(self, found)))
+        self.owned(name, labels, found)
     }
 
     /// Looks for a container until it is there or the time is over.
@@ -173,18 +184,23 @@ impl Docker {
         }
     }
 
-    /// Ends and removes the container of that name, with all that was put into it. Whether there was one.
+    /// Ends and removes the container of that name and with these labels, with all that was put into it. Whether there was one.
     ///
     /// # Errors
-    /// When Docker cannot remove it.
-    pub fn remove_shell(&self, name: &str) -> Result<bool, MutagenError> {
+    /// [`MutagenError::ForeignContainer`] where the name is that of a container without these labels, which stays as it is; and when
+    /// Docker cannot be asked, or cannot remove it.
+    pub fn remove_shell(&self, name: &str, labels: &[(String, String)]) -> Result<bool, MutagenError> {
         check_name(name)?;
+        let Some(found) = self.inspect(name)? else { return Ok(false) };
+        check_labels(name, &found, labels)?;
+        // By its id: the name may be another container's by the time Docker acts.
+        let id = found.id.as_deref().unwrap_or(name);
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let until = Instant::now() + SETTLES_WITHIN;
         let mut there = false;
         loop {
             let gone = self.call(Step::Container, async {
-                match self.api().remove_container(name, Some(options.clone())).await {
+                match self.api().remove_container(id, Some(options.clone())).await {
                     Ok(()) => Ok(Some(true)),
                     Err(error) if is_not_found(&error) => Ok(Some(there)),
                     // Somebody else is removing it, or asked for that and was killed.
@@ -219,7 +235,7 @@ impl Docker {
         self.create_container(&spec.name, created(spec, worktree))?;
         if let Err(error) = self.start(&spec.name) {
             // It would only be in the way; why it did not start is what matters.
-            drop(self.remove_shell(&spec.name));
+            drop(self.remove_shell(&spec.name, &spec.labels));
             return Err(error);
         }
         let found = self.inspect(&spec.name)?;
@@ -245,6 +261,17 @@ impl Docker {
             let started = self.api().start_container(name, None).await;
             started
                 .map_err(|error| self.refused(Step::Container, format!("start the container {name}"), &error))
+        })
+    }
+
+    pub(crate) fn unpause(&self, name: &str) -> Result<(), MutagenError> {
+        self.call(Step::Container, async {
+            match self.api().unpause_container(name).await {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    Err(self.refused(Step::Container, format!("unpause the container {name}"), &error))
+                }
+            }
         })
     }
 
@@ -283,17 +310,28 @@ fn created(spec: &ShellSpec, worktree: &str) -> ContainerCreateBody {
 }
 
 /// A container of no image that is never started. It has labels so that it is known as ours should it be left.
-fn name_only(labels: Vec<(String, String)>) -> ContainerCreateBody {
+fn name_only(labels: &[(String, String)]) -> ContainerCreateBody {
     ContainerCreateBody {
         entrypoint: Some(vec!["sleep".to_owned()]),
-        labels: Some(labels.into_iter().collect()),
+        labels: Some(labels.iter().cloned().collect()),
         ..ContainerCreateBody::default()
     }
 }
 
-fn has_labels(found: &ContainerInspectResponse, labels: &[(String, String)]) -> bool {
+/// Whether a container is ours: its name alone says nothing, since anybody can give one, and since the names of two instances may be
+/// put together to the same.
+fn check_labels(
+    name: &str,
+    found: &ContainerInspectResponse,
+    labels: &[(String, String)],
+) -> Result<(), MutagenError> {
     let has = found.config.as_ref().and_then(|config| config.labels.as_ref());
-    labels.iter().all(|(key, value)| has.and_then(|has| has.get(key)) == Some(value))
+    let label = |key: &str| has.and_then(|has| has.get(key));
+    if labels.iter().all(|(key, value)| label(key) == Some(value)) {
+        return Ok(());
+    }
+    let owner = label(PROJECT_CONTAINER_LABEL).cloned().zip(label(INSTANCE_CONTAINER_LABEL).cloned());
+    Err(MutagenError::ForeignContainer { name: name.to_owned(), owner })
 }
 
 /// Whether worktree, network and image are those of `spec`, by their names.

@@ -120,11 +120,13 @@ pub enum MutagenError {
         problem: &'static str,
     },
 
-    /// A container of that name exists and was not made by this program.
-    #[error("there is a container {name} that does not belong to this instance; remove or rename it")]
+    /// A container of that name exists and was not made for this instance.
+    #[error("there is a container {name} that does not belong to this instance; {}", owned_by(owner.as_ref()))]
     ForeignContainer {
         /// Its name.
         name: String,
+        /// The project and the instance that it was made for, if it was made by this program.
+        owner: Option<(String, String)>,
     },
 
     /// The name of a container is taken.
@@ -266,6 +268,15 @@ impl MutagenError {
     /// Whether it ended because it was interrupted.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Interrupted { .. })
+    }
+}
+
+fn owned_by(owner: Option<&(String, String)>) -> String {
+    match owner {
+        Some((project, instance)) => format!(
+            "it is that of the instance {instance:?} of the project {project:?}; give one of the two another name"
+        ),
+        None => "remove or rename it".to_owned(),
     }
 }
 

@@ -30,7 +30,7 @@
 //! println!("{} files, {}", session.alpha.files, session.status);
 //!
 //! shell.terminate("shop", "dev-1")?;
-//! docker.remove_shell(&spec.name)?;
+//! docker.remove_shell(&spec.name, &spec.labels)?;
 //! # Ok(())
 //! # }
 //! ```

@@ -3,7 +3,7 @@
 use crate::docker::{Docker, is_not_found};
 use crate::error::{MutagenError, Step};
 use crate::exec::{Command, Exec};
-use crate::inspection::{WORKSPACE, is_running, workspace_mount};
+use crate::inspection::{WORKSPACE, is_paused, is_running, workspace_mount};
 use crate::interrupt::Interrupt;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder};
@@ -24,6 +24,7 @@ pub struct Shell {
     worktree: Option<PathBuf>,
     network: String,
     running: bool,
+    paused: bool,
 }
 
 /// The user that programs in a container run as.
@@ -51,7 +52,7 @@ pub(crate) enum Found {
 impl Shell {
     pub(crate) fn new(docker: &Docker, found: ContainerInspectResponse) -> Shell {
         let worktree = workspace_mount(&found).and_then(|mount| mount.source.as_ref()).map(PathBuf::from);
-        let running = is_running(&found);
+        let (running, paused) = (is_running(&found), is_paused(&found));
         let network = found.host_config.and_then(|config| config.network_mode).unwrap_or_default();
         Shell {
             docker: docker.clone(),
@@ -60,6 +61,7 @@ impl Shell {
             worktree,
             network: if network == "default" { "bridge".to_owned() } else { network },
             running,
+            paused,
         }
     }
 
@@ -86,6 +88,14 @@ impl Shell {
     /// Whether it ran when it was looked at.
     pub fn is_running(&self) -> bool {
         self.running
+    }
+
+    /// Has it go on if it was paused when it was looked at.
+    ///
+    /// # Errors
+    /// When Docker cannot do that.
+    pub fn unpause(&self) -> Result<(), MutagenError> {
+        if self.paused { self.docker.unpause(&self.name) } else { Ok(()) }
     }
 
     pub(crate) fn docker(&self) -> &Docker {

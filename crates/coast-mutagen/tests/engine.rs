@@ -18,6 +18,10 @@ fn spec(worktree: &Path) -> ShellSpec {
     ShellSpec::new("p", "dev-1", "shell:1", worktree, "bridge")
 }
 
+fn labels() -> Vec<(String, String)> {
+    shell_labels("p", "dev-1")
+}
+
 /// An engine that has the image and the container, and the container.
 fn with_shell() -> (Engine, tempfile::TempDir, Shell) {
     let engine = Engine::start().image("shell:1", "sha256:1");
@@ -102,6 +106,19 @@ fn a_container_that_is_right_is_left_alone() {
 }
 
 #[test]
+fn a_paused_container_goes_on_or_is_made_anew() {
+    let (engine, worktree, _) = with_shell();
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(worktree.path()).unwrap());
+    engine.programs(move |_| ends(0, &format!("2 {inode}\n"), ""));
+    engine.change("/State/Paused", json!(true));
+    let (_, ensured) = engine.connect().ensure_shell(&spec(worktree.path())).unwrap();
+    assert_eq!(
+        (ensured, engine.container().unwrap()["State"]["Paused"].clone()),
+        (Ensured::Reused, json!(false))
+    );
+}
+
+#[test]
 fn a_container_with_another_worktree_network_or_image_is_made_anew() {
     let elsewhere = tempfile::tempdir().unwrap();
     let anew = ["DELETE /containers/", "POST /containers/create", "POST /containers/"];
@@ -147,29 +164,46 @@ fn a_container_stays_when_there_is_nothing_to_replace_it_with() {
 #[test]
 fn a_container_of_somebody_else_is_not_touched() {
     let (engine, worktree, _) = with_shell();
-    engine.change("/Config/Labels", json!({ "coast.project": "other" }));
-    let error = engine.connect().ensure_shell(&spec(worktree.path())).unwrap_err();
-    assert!(matches!(error, MutagenError::ForeignContainer { .. }), "{error}");
-    assert!(engine.requests().is_empty());
+    let docker = engine.connect();
+    for (labels_there, hint) in [
+        (json!(null), "remove or rename it"),
+        (json!({ "coast.project": "p" }), "remove or rename it"),
+        (
+            json!({ "coast.project": "p-coasts-dev", "coast.instance": "1" }),
+            "it is that of the instance \"1\" of the project \"p-coasts-dev\"; give one of the two another name",
+        ),
+    ] {
+        engine.change("/Config/Labels", labels_there);
+        for refused in [
+            docker.ensure_shell(&spec(worktree.path())).map(drop),
+            docker.find_shell(NAME, &labels()).map(drop),
+            docker.settled_shell(NAME, &labels()).map(drop),
+            docker.remove_shell(NAME, &labels()).map(drop),
+        ] {
+            let error = refused.unwrap_err();
+            assert!(matches!(error, MutagenError::ForeignContainer { .. }), "{error}");
+            assert!(error.to_string().ends_with(hint), "{error}");
+        }
+        assert_eq!((engine.requests(), engine.runs()), (Vec::<String>::new(), Vec::<String>::new()));
+    }
 }
 
 #[test]
 fn finding_and_removing_take_none_for_an_answer() {
     let (engine, ..) = with_shell();
     let docker = engine.connect();
-    assert!(docker.find_shell(&shell_name("p", "dev-1")).unwrap().is_some());
-    assert!(docker.remove_shell(NAME).unwrap());
-    assert!(!docker.remove_shell(NAME).unwrap());
-    assert!(docker.find_shell(NAME).unwrap().is_none());
+    assert!(docker.find_shell(&shell_name("p", "dev-1"), &labels()).unwrap().is_some());
+    assert!(docker.remove_shell(NAME, &labels()).unwrap());
+    assert!(!docker.remove_shell(NAME, &labels()).unwrap());
+    assert!(docker.find_shell(NAME, &labels()).unwrap().is_none());
 }
 
 #[test]
 fn a_container_that_a_killed_command_asked_for_is_waited_for() {
     let (engine, worktree, _) = with_shell();
     let docker = engine.connect();
-    let labels = || shell_labels("p", "dev-1");
     engine.shown_after(3);
-    assert!(docker.settled_shell(NAME, labels()).unwrap().is_some());
+    assert!(docker.settled_shell(NAME, &labels()).unwrap().is_some());
 
     let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(worktree.path()).unwrap());
     engine.programs(move |_| ends(0, &format!("2 {inode}\n"), ""));
@@ -178,8 +212,8 @@ fn a_container_that_a_killed_command_asked_for_is_waited_for() {
     assert_eq!(ensured, Ensured::Reused);
 
     // Where none is on its way, nothing is left of the question.
-    docker.remove_shell(NAME).unwrap();
-    assert!(docker.settled_shell(NAME, labels()).unwrap().is_none());
+    docker.remove_shell(NAME, &labels()).unwrap();
+    assert!(docker.settled_shell(NAME, &labels()).unwrap().is_none());
     assert_eq!(engine.container(), None);
 }
 
@@ -188,7 +222,7 @@ fn a_removal_that_is_under_way_is_waited_for() {
     let (engine, worktree, _) = with_shell();
     let docker = engine.connect();
     engine.gone_after(3);
-    assert!(docker.remove_shell(NAME).unwrap());
+    assert!(docker.remove_shell(NAME, &labels()).unwrap());
     assert_eq!(engine.container(), None);
     docker.ensure_shell(&spec(worktree.path())).unwrap();
     engine.gone_after(3);

@@ -74,6 +74,50 @@ fn the_workspace_becomes_the_other_worktree_and_follows_that_one_only() {
 }
 
 #[test]
+fn a_session_that_could_not_be_ended_is_told_until_it_was() {
+    let (project, feature) = two_worktrees();
+    let assign = || project.coast(["assign", "dev-1", "--worktree"]).arg(&feature);
+    let warning = format!("the session of {} may still run", project.root().display());
+    let without = assign().env("DOCKER_HOST", "unix:///nonexistent/docker.sock").run();
+    without
+        .assert_code(0)
+        .assert_says(&warning)
+        .assert_says("coast assign dev-1")
+        .assert_says("coast stop dev-1");
+    // It really does.
+    fs::write(project.root().join("late"), "in main").expect("it is ours");
+    project.follows_with("dev-1", "late", b"in main");
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_says(&warning);
+    project.coast(["status", "dev-1", "--json"]).run().assert_code(0).assert_says("\"unended\"");
+
+    assign().run().assert_code(0).assert_does_not_say("warning");
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
+    same_but_for(&project, &feature, &[]);
+    assert_eq!((project.sessions("dev-1").len(), project.containers().len()), (1, 1));
+}
+
+#[test]
+fn a_transfer_that_fails_takes_the_key_out_and_says_what_mends_it() {
+    let (project, feature) = two_worktrees();
+    let known_hosts = project.remote().path("home/.ssh/known_hosts");
+    let known = fs::read_to_string(&known_hosts).expect("the host was recorded");
+    let other = fs::read_to_string(project.remote().path("key.pub")).expect("the key was made");
+    let port = project.remote().sshd().port();
+    fs::write(&known_hosts, format!("[127.0.0.1]:{port} {other}")).expect("it is ours");
+    let outcome = project.coast(["assign", "dev-1", "--worktree"]).arg(&feature).run();
+    assert_eq!(outcome.code(), 255, "{outcome}");
+    outcome.assert_says("edits do not follow now").assert_says("coast start dev-1");
+    assert!(project.sessions("dev-1").is_empty() && !project.holds_key("dev-1"));
+    let status = project.coast(["status", "dev-1"]).run();
+    status.assert_code(0).assert_says("do not follow").assert_says("coast start dev-1");
+
+    fs::write(&known_hosts, known).expect("it is ours");
+    project.coast(["start", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
+    same_but_for(&project, &feature, &[]);
+    assert_eq!(project.sessions("dev-1").len(), 1);
+}
+
+#[test]
 fn assigning_twice_is_assigning_once() {
     let (project, feature) = two_worktrees();
     for _ in 0..2 {

@@ -38,6 +38,54 @@ fn stop_leaves_no_session_and_no_key_and_start_follows_again() {
 }
 
 #[test]
+fn stop_takes_the_key_out_whatever_state_the_container_is_in() {
+    let project = running();
+    let container = project.container("dev-1");
+    project.engine().run(["pause", &container]);
+    project.coast(["stop", "dev-1"]).run().assert_code(0);
+    assert!(project.sessions("dev-1").is_empty());
+    assert!(!has_container(&project) || !project.holds_key("dev-1"));
+    project.coast(["start", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
+
+    // A mutagen that does not end its session: that goes with the container.
+    project.engine().run([
+        "exec",
+        &container,
+        "cp",
+        "--remove-destination",
+        "/bin/false",
+        "/usr/local/bin/mutagen",
+    ]);
+    for _ in 0..2 {
+        project.coast(["stop", "dev-1"]).run().assert_code(0);
+        assert!(!has_container(&project));
+    }
+    project.coast(["start", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
+    assert_eq!(project.sessions("dev-1").len(), 1);
+    fs::write(project.root().join("src/main.rs"), "2").expect("the repository is ours");
+    project.follows_with("dev-1", "src/main.rs", b"2");
+}
+
+#[test]
+fn a_stop_that_could_not_end_the_session_is_told_and_finished_by_the_next() {
+    let project = running();
+    let without =
+        project.coast(["stop", "dev-1"]).env("DOCKER_HOST", "unix:///nonexistent/docker.sock").run();
+    assert_eq!(without.code(), 12, "{without}");
+    without.assert_says("not stopped yet").assert_says("coast stop dev-1");
+    project
+        .coast(["status", "dev-1"])
+        .run()
+        .assert_code(0)
+        .assert_says("not stopped yet")
+        .assert_says("may still");
+    assert!(project.holds_key("dev-1"));
+    project.coast(["stop", "dev-1"]).run().assert_code(0);
+    assert!(project.sessions("dev-1").is_empty() && !project.holds_key("dev-1"));
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_does_not_say("may still");
+}
+
+#[test]
 fn rm_leaves_nothing() {
     let project = running();
     project.coast(["rm", "-y", "dev-1"]).run().assert_code(0);

@@ -6,6 +6,7 @@ mod coastfile;
 mod ending;
 mod fallback;
 mod following;
+mod foreign;
 mod gap;
 mod killed;
 mod remotes;

@@ -1,9 +1,11 @@
 //! How an instance is: as lines for people, or as an object for programs.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use coast_instance::{
     Activity, ContinuousStatus, Following, Holder, InstanceStatus, LastTransfer, Listed, Record, Side, State,
+    Unended,
 };
 use serde::Serialize;
 
@@ -139,6 +141,9 @@ pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
         line("container", container.clone());
     }
     line("edits", following_words(status));
+    if let (Some(unended), false) = (&record.unended, record.is_half_stopped()) {
+        line("warning", unended_words(record, unended));
+    }
     if let Some(Ok(continuous)) = &status.continuous {
         lines.extend(trouble_lines(continuous));
     }
@@ -159,7 +164,16 @@ fn state_words(record: &Record, holder: Option<&Holder>) -> String {
             )
         }
         (State::Running, _) => "running".to_owned(),
-        (State::Stopped, _) => "stopped".to_owned(),
+        (State::Stopped, _) => match record.left_words() {
+            Some(left) => {
+                format!(
+                    "not stopped yet: {}; finish that with: coast stop {}",
+                    Shown(left.as_bytes()),
+                    record.instance
+                )
+            }
+            None => "stopped".to_owned(),
+        },
     }
 }
 
@@ -187,6 +201,9 @@ fn following_words(status: &InstanceStatus) -> String {
         (Following::BulkOnly, _) => {
             "do not follow: the Coastfile does not say [remote] workspace_sync = \"mutagen\"".to_owned()
         }
+        (Following::Off, _) if record.state == State::Stopped && record.unended.is_some() => {
+            "may still follow, until `coast stop` could end the session".to_owned()
+        }
         (Following::Off, _) if record.state == State::Stopped => {
             "do not follow while it is stopped".to_owned()
         }
@@ -199,6 +216,27 @@ fn following_words(status: &InstanceStatus) -> String {
         (Following::Yes, Some(Err(error))) => format!("cannot tell: {error}"),
         (Following::Yes, Some(Ok(continuous))) => continuous_words(continuous, record),
     }
+}
+
+/// That a session may still run, what it would do, and how it is ended.
+pub(crate) fn unended_words(record: &Record, unended: &Unended) -> String {
+    let Record { instance, worktree, state, .. } = record;
+    let shown = |path: &Path| Shown(path.as_os_str().as_encoded_bytes()).to_string();
+    let does = if unended.worktree == *worktree {
+        "edits may still be followed".to_owned()
+    } else {
+        format!("it would bring the files of {} back", shown(&unended.worktree))
+    };
+    let again = match state {
+        State::Stopped => String::new(),
+        _ => format!("coast assign {instance} --worktree {}, or: ", shown(worktree)),
+    };
+    format!(
+        "the session of {} may still run in the container {}: {does}; end it as soon as Docker answers with: {again}coast stop {instance} ({})",
+        shown(&unended.worktree),
+        unended.container,
+        Shown(unended.said.as_bytes())
+    )
 }
 
 fn continuous_words(status: &ContinuousStatus, record: &Record) -> String {
@@ -316,11 +354,13 @@ pub(crate) fn listed_lines(listed: &[Listed], with_project: bool) -> Vec<String>
                 name,
                 match (record.state, &listed.holder) {
                     (State::Running, _) => "running".to_owned(),
+                    (State::Stopped, _) if record.is_half_stopped() => "stop unfinished".to_owned(),
                     (State::Stopped, _) => "stopped".to_owned(),
                     (State::Working { command, .. }, Some(_)) => format!("{} at work", command.as_str()),
                     (State::Working { command, .. }, None) => format!("{} unfinished", command.as_str()),
                 },
                 match &record.following {
+                    _ if record.unended.is_some() => "may follow",
                     Following::Yes => "follow",
                     Following::BulkOnly => "bulk only",
                     Following::Off => "off",

@@ -38,6 +38,21 @@ impl Work<'_> {
         }
         let rules = bulk::rules(coastfile)?;
         self.refuse_an_emptied_worktree(worktree, &rules)?;
+        let brought = self.bring_and_follow(worktree, remote, &rules, claim, updates, insist);
+        self.tell_unended();
+        brought
+    }
+
+    fn bring_and_follow(
+        &mut self,
+        worktree: &Path,
+        remote: &Remote,
+        rules: &RuleList,
+        claim: Claim,
+        updates: Updates,
+        insist: Insist,
+    ) -> Result<(), LifecycleError> {
+        let coastfile = &self.lifecycle.project.coastfile;
         self.end_old_session()?;
 
         self.record.worktree = worktree.into();
@@ -46,11 +61,14 @@ impl Work<'_> {
             Strategy::Continuous => Following::Off,
         };
         self.begin(Step::Transfer)?;
-        let (listing, access) = self.transfer(worktree, remote, &rules, claim, updates)?;
+        let (listing, access) = match self.transfer(worktree, remote, rules, claim, updates) {
+            Ok(transferred) => transferred,
+            Err(error) => return Err(self.give_up_following(error)),
+        };
 
         let followed = match coastfile.workspace_sync {
             Strategy::Bulk => self.leave_nothing_behind()?,
-            Strategy::Continuous => self.follow(worktree, remote, &rules, &access, listing)?,
+            Strategy::Continuous => self.follow(worktree, remote, rules, &access, listing)?,
         };
         match followed {
             Ok(()) => self.rest(State::Running),
@@ -86,28 +104,53 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// The transfer failed, and what followed before has ended: so the key has no use until the next command, and whoever edits has to
+    /// know that it is for nothing.
+    fn give_up_following(&mut self, error: LifecycleError) -> LifecycleError {
+        let LifecycleError::Bulk { .. } = &error else { return error };
+        if self.record.following == Following::BulkOnly || self.is_new() {
+            return error;
+        }
+        let state = self.record.state;
+        match self.end_following(Extent::Access) {
+            Ok(Ok(())) => {}
+            Ok(Err(left)) => self.tell_left_behind(&left),
+            // The key is in the record, and what failed first is what matters.
+            Err(_) => return error,
+        }
+        let step = "bringing the worktree to the remote".to_owned();
+        self.record.following = Following::Failed { step, said: error.to_string(), at: now() };
+        // Still in the middle of the transfer, as far as the next command is concerned.
+        if let Err(error) = self.rest(state) {
+            return error;
+        }
+        let (instance, worktree) = (self.id.instance.clone(), self.record.worktree.clone());
+        LifecycleError::Unfollowed { instance, worktree, error: Box::new(error) }
+    }
+
     /// Nothing may follow the old worktree while the new one is brought.
     fn end_old_session(&mut self) -> Result<(), LifecycleError> {
         if self.end_following(Extent::Session)?.is_ok() {
             return Ok(());
         }
-        // With the container, whatever runs in it ends too.
-        if let Err(failure) = self.end_following(Extent::Everything)?
-            && let Some(container) = &self.record.container
-        {
-            self.tell(&Happening::LeftBehind { container, failure: &failure });
-        }
+        // With the container, whatever runs in it ends too. If that fails as well, the record has it, and it is told at the end.
+        let _left = self.end_following(Extent::Everything)?;
         Ok(())
     }
 
     /// Bulk only: what the continuous layer had there when it was wanted goes.
     fn leave_nothing_behind(&mut self) -> Result<Result<(), Failure>, LifecycleError> {
-        if let Err(failure) = self.end_following(Extent::Everything)?
-            && let Some(container) = &self.record.container
-        {
-            self.tell(&Happening::LeftBehind { container, failure: &failure });
+        if let Err(failure) = self.end_following(Extent::Everything)? {
+            self.tell_left_behind(&failure);
         }
         Ok(Ok(()))
+    }
+
+    /// Says that the container is left, unless more is to be said of it: that a session may still run in it.
+    fn tell_left_behind(&self, failure: &Failure) {
+        if let (Some(container), None) = (&self.record.container, &self.record.unended) {
+            self.tell(&Happening::LeftBehind { container, failure });
+        }
     }
 
     fn transfer(
@@ -186,14 +229,14 @@ impl Work<'_> {
             Err(error) => {
                 let failure = failure_of(error, self.step())?;
                 // No key is left where nothing uses it. What cannot be removed now, `stop` and `rm` try again.
-                if let Err(left) = self.end_following(Extent::Access)?
-                    && let Some(container) = &self.record.container
-                {
-                    self.tell(&Happening::LeftBehind { container, failure: &left });
+                if let Err(left) = self.end_following(Extent::Access)? {
+                    self.tell_left_behind(&left);
                 }
                 return Ok(Err(failure));
             }
         };
+        // Whatever followed before has ended with that.
+        self.record.unended = None;
         if let Some(name) = &self.record.container {
             self.tell(&Happening::Container { name, change: started.container });
         }

@@ -128,6 +128,16 @@ pub enum LifecycleError {
         /// Why it failed.
         error: SyncError,
     },
+    /// The transfer failed when what followed before had ended.
+    #[error("{error}\nedits do not follow now; when that is mended, bring and follow {} with: coast start {instance}", worktree.display())]
+    Unfollowed {
+        /// The instance.
+        instance: Name,
+        /// The directory that was to be brought.
+        worktree: StoredPath,
+        /// Why it was not brought.
+        error: Box<LifecycleError>,
+    },
     /// Some of the workspace could not be removed.
     #[error("{count} entries of {place} could not be removed{}; see to them and try again, or leave them with: coast rm --keep-workspace {instance}", named(kept, *count))]
     Kept {
@@ -212,6 +222,7 @@ impl LifecycleError {
             Self::Lock(LockError::Interrupted) | Self::Interrupted { .. } => 20,
             Self::Lock(_) => 11,
             Self::Bulk { error, .. } => error.exit_code(),
+            Self::Unfollowed { error, .. } => error.exit_code(),
             Self::Continuous { .. } | Self::NotFollowing { .. } => 12,
             Self::Kept { .. } => 23,
             _ => 3,
@@ -231,7 +242,7 @@ impl From<LockError> for LifecycleError {
 /// The errors of the continuous layer that are none of its own.
 pub(super) fn failure_of(error: ContinuousError, at: Option<Step>) -> Result<Failure, LifecycleError> {
     match error {
-        ContinuousError::Failed(failure) => Ok(failure),
+        ContinuousError::Failed(failure) | ContinuousError::Left { failure, .. } => Ok(failure),
         ContinuousError::Record(error) => Err(error.into()),
         ContinuousError::Interrupted => Err(LifecycleError::Interrupted { at }),
     }

@@ -14,15 +14,15 @@ impl Lifecycle<'_> {
     /// When there is no such instance, or something may be left. It is stopped then all the same, and the next `stop` tries again.
     pub fn stop(&self, instance: &Name) -> Result<Record, LifecycleError> {
         let mut work = self.open(instance, Command::Stop)?;
-        if work.record.state == State::Stopped && !work.record.access {
+        if work.record.state == State::Stopped && !work.record.is_half_stopped() {
             self.observer.happened(&Happening::Already { what: "stopped" });
             return Ok(work.into_parts().0);
         }
         work.take_over();
         if let Err(failure) = work.stop()? {
             let hint = format!(
-                "; the session may go on, and the key may still be in {}: try again with: coast stop {instance}",
-                work.container()
+                "; it is not stopped yet: {}; finish that with: coast stop {instance}",
+                work.record.left_words().unwrap_or_default()
             );
             return Err(LifecycleError::Continuous { failure, hint });
         }
@@ -42,7 +42,8 @@ impl Work<'_> {
             _ => Following::Off,
         };
         self.rest(State::Stopped)?;
-        Ok(ended)
+        // What could not be asked about does not matter where nothing can be left.
+        Ok(if self.record.is_half_stopped() { ended } else { Ok(()) })
     }
 
     /// The shell container, for a message.

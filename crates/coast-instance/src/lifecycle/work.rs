@@ -1,11 +1,11 @@
 //! An instance while one command works on it: locked, and its record always one step ahead of what is done.
 
-use crate::continuous::{Extent, Failure, InstanceId, container_name};
+use crate::continuous::{ContinuousError, Extent, Failure, InstanceId, Remains, container_name};
 use crate::event::Happening;
 use crate::lifecycle::error::failure_of;
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::lock::FileLock;
-use crate::record::{Command, Record, RecordError, State, Step};
+use crate::record::{Command, Record, RecordError, State, Step, Unended, now};
 
 /// An instance that a command works on.
 pub(super) struct Work<'l> {
@@ -16,6 +16,8 @@ pub(super) struct Work<'l> {
     lock: FileLock,
     /// The step that the observer was told last.
     told: Option<Step>,
+    /// Whether there may be a session. The record tells only that there may be a key, without which there is no session.
+    may_have_session: bool,
 }
 
 impl<'l> Work<'l> {
@@ -26,7 +28,8 @@ impl<'l> Work<'l> {
         command: Command,
     ) -> Self {
         let id = lifecycle.id(&record.instance);
-        Self { lifecycle, id, record, command, lock, told: None }
+        let may_have_session = record.access || record.unended.is_some();
+        Self { lifecycle, id, record, command, lock, told: None, may_have_session }
     }
 
     pub(super) fn into_lock(self) -> FileLock {
@@ -61,6 +64,7 @@ impl<'l> Work<'l> {
         if step == Step::Access {
             self.record.access = true;
         }
+        self.may_have_session |= step == Step::Session;
         self.lifecycle.records.save(&self.record)?;
         // The continuous layer begins with the step that was begun for it.
         if self.told.replace(step) != Some(step) {
@@ -73,6 +77,11 @@ impl<'l> Work<'l> {
     pub(super) fn rest(&mut self, state: State) -> Result<(), LifecycleError> {
         self.record.state = state;
         Ok(self.lifecycle.records.save(&self.record)?)
+    }
+
+    /// Whether nothing of it but its workspace can be there yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.command == Command::Run && self.record.container.is_none()
     }
 
     pub(super) fn keeps_workspace(&self) -> bool {
@@ -96,16 +105,59 @@ impl<'l> Work<'l> {
         let (continuous, cancel, id) = (self.lifecycle.continuous, self.lifecycle.cancel, self.id.clone());
         let stopped = continuous.stop(&id, extent, &mut |step| self.record_step(step), cancel);
         match stopped {
-            Ok(()) => {
+            Ok(remains) => {
+                self.has_ended();
                 if extent >= Extent::Access {
                     self.record.access = false;
                 }
-                if extent == Extent::Everything {
+                if let Remains::Foreign { said } = &remains {
+                    let container = container_name(&self.id);
+                    self.tell(&Happening::Foreign { container: &container, said });
+                }
+                if remains != Remains::Container {
+                    self.record.access = false;
                     self.record.container = None;
                 }
                 Ok(Ok(()))
             }
-            Err(error) => failure_of(error, self.step()).map(Err),
+            Err(error) => {
+                if let ContinuousError::Left { session, access, .. } = error {
+                    self.may_have_session = session;
+                    self.record.access = access;
+                }
+                let failure = failure_of(error, self.step())?;
+                self.has_not_ended(&failure);
+                Ok(Err(failure))
+            }
+        }
+    }
+
+    /// Remembers that no session of before is left.
+    fn has_ended(&mut self) {
+        self.may_have_session = false;
+        self.record.unended = None;
+    }
+
+    /// Remembers that a session may be left, and whose: until it is known to have ended, it is the one that the record speaks of
+    /// already, or else that of the worktree that is followed at this moment.
+    fn has_not_ended(&mut self, failure: &Failure) {
+        if !self.may_have_session {
+            self.record.unended = None;
+            return;
+        }
+        let before = self.record.unended.take();
+        self.record.unended = Some(Unended {
+            worktree: before.map_or_else(|| self.record.worktree.clone(), |before| before.worktree),
+            container: container_name(&self.id),
+            said: failure.to_string(),
+            at: now(),
+        });
+    }
+
+    /// Says what may still run, if the record knows of something.
+    pub(super) fn tell_unended(&self) {
+        if let Some(unended) = &self.record.unended {
+            self.tell(&Happening::Unended { record: &self.record, unended });
         }
     }
 }

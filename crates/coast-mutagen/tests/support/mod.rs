@@ -37,6 +37,8 @@ struct State {
     looks_until_shown: usize,
     /// How often removing it is refused, if somebody asked for that and does not wait, until it is gone.
     tries_until_gone: Option<usize>,
+    /// The container can neither be removed nor unpaused.
+    stuck: bool,
     files: BTreeMap<String, Vec<u8>>,
     uploads: Vec<Vec<u8>>,
     /// Every program that was run, with its exit code once it has ended.
@@ -109,6 +111,11 @@ impl Engine {
     /// The container is being removed, and gone when removing it was tried so many times.
     pub(crate) fn gone_after(&self, tries: usize) {
         self.lock().tries_until_gone = Some(tries);
+    }
+
+    /// The container can neither be removed nor unpaused from now on.
+    pub(crate) fn stick(&self) {
+        self.lock().stuck = true;
     }
 
     pub(crate) fn container(&self) -> Option<Value> {
@@ -246,7 +253,7 @@ fn reply(state: &mut State, method: &str, parts: &[&str], query: &str, body: &[u
                 "Config": body,
                 "HostConfig": body["HostConfig"],
                 "Mounts": [{ "Type": "bind", "Source": mount["Source"], "Destination": mount["Target"] }],
-                "State": { "Running": false },
+                "State": { "Running": false, "Paused": false },
                 "ExecIDs": null,
             }));
             json(201, json!({ "Id": "c1", "Warnings": [] }))
@@ -269,7 +276,7 @@ fn reply(state: &mut State, method: &str, parts: &[&str], query: &str, body: &[u
             json(200, json!({ "Running": code.is_none(), "ExitCode": code, "ProcessConfig": process }))
         }
         (_, ["containers", name, rest @ ..]) => {
-            let has_name = |found: &Value| found["Name"] == format!("/{name}");
+            let has_name = |found: &Value| found["Id"] == **name || found["Name"] == format!("/{name}");
             let Some(found) = state.container.as_mut().filter(|found| has_name(found)) else {
                 return said(404, "No such container");
             };
@@ -279,6 +286,7 @@ fn reply(state: &mut State, method: &str, parts: &[&str], query: &str, body: &[u
                     said(404, "No such container")
                 }
                 ("GET", ["json"]) => json(200, found.clone()),
+                ("DELETE", []) if state.stuck => said(500, "device or resource busy"),
                 ("DELETE", []) if state.tries_until_gone.is_some_and(|tries| tries > 0) => {
                     state.tries_until_gone = state.tries_until_gone.map(|tries| tries - 1);
                     said(409, "removal of container c1 is already in progress")
@@ -291,6 +299,11 @@ fn reply(state: &mut State, method: &str, parts: &[&str], query: &str, body: &[u
                     state.container = None;
                     (204, Vec::new())
                 }
+                ("POST", ["unpause"]) if state.stuck => said(500, "cannot thaw"),
+                ("POST", ["unpause"]) => {
+                    found["State"]["Paused"] = json!(false);
+                    (204, Vec::new())
+                }
                 ("POST", ["start" | "restart"]) => {
                     found["State"]["Running"] = json!(true);
                     found["ExecIDs"] = json!(null);
@@ -300,6 +313,7 @@ fn reply(state: &mut State, method: &str, parts: &[&str], query: &str, body: &[u
                     state.uploads.push(body.to_vec());
                     (200, Vec::new())
                 }
+                ("POST", ["exec"]) if found["State"]["Paused"] == true => said(409, "Container c1 is paused"),
                 ("POST", ["exec"]) if found["State"]["Running"] == false => {
                     said(409, "Container c1 is not running")
                 }

@@ -10,7 +10,7 @@ use coast_sync::{Event, Monitor, Progress, Prompt, Zeroizing};
 
 use super::{Narrator, failure_words, step_words};
 use crate::output::human::Human;
-use crate::output::instance::trouble_lines;
+use crate::output::instance::{trouble_lines, unended_words};
 use crate::output::{Output, OutputOptions, Shown, counted};
 
 /// How many paths are named in one message.
@@ -43,6 +43,15 @@ impl HumanNarrator {
 
     fn warn(&self, text: &str) {
         self.human.complain(&format!("warning: {text}"));
+    }
+
+    /// Warns of what more than one step may find.
+    fn warn_once(&self, text: String) {
+        let mut last = self.left_behind.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref() != Some(&text) {
+            self.warn(&text);
+            *last = Some(text);
+        }
     }
 
     fn step(&self, step: Step) {
@@ -157,13 +166,13 @@ impl Observer for HumanNarrator {
                 failure_words(failure)
             )),
             Happening::LeftBehind { container, failure } => {
-                let text = format!("{} is left, perhaps with a key in it: {failure}", in_words(container));
-                let mut last = self.left_behind.lock().unwrap_or_else(PoisonError::into_inner);
-                if last.as_ref() != Some(&text) {
-                    self.warn(&text);
-                    *last = Some(text);
-                }
+                self.warn_once(format!(
+                    "{} is left, perhaps with a key in it and a session that goes on: {failure}",
+                    in_words(container)
+                ));
             }
+            Happening::Unended { record, unended } => self.warn(&unended_words(record, unended)),
+            Happening::Foreign { said, .. } => self.warn_once(format!("{said} (it was left as it is)")),
             Happening::WorkspaceRemoved { entries, existed } => self.say(&if *existed {
                 format!("workspace removed: {}", counted(*entries, "entry", "entries"))
             } else {

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use coast_instance::{Conflict, ContainerChange, ContinuousStatus, Happening, Observer, Record, Step};
+use coast_instance::{
+    Conflict, ContainerChange, ContinuousStatus, Happening, Observer, Record, Step, Unended,
+};
 use coast_sync::{Event, Monitor, Progress, Prompt, ReceiverStats, SenderStats, Zeroizing};
 use serde::Serialize;
 
 use super::{Narrator, step_words};
 use crate::output::OutputOptions;
-use crate::output::instance::ContinuousObject;
+use crate::output::instance::{ContinuousObject, unended_words};
 use crate::output::json::{Json, PathFields};
 
 /// Tells programs.
@@ -76,6 +78,15 @@ enum Line<'a> {
     LeftBehind {
         container: &'a str,
         text: String,
+    },
+    Unended {
+        #[serde(flatten)]
+        unended: &'a Unended,
+        text: String,
+    },
+    ForeignContainer {
+        container: &'a str,
+        text: &'a str,
     },
     WorkspaceRemoved {
         entries: u64,
@@ -174,6 +185,10 @@ impl Observer for JsonNarrator {
             Happening::LeftBehind { container, failure } => {
                 Line::LeftBehind { container, text: failure.to_string() }
             }
+            Happening::Unended { record, unended } => {
+                Line::Unended { unended, text: unended_words(record, unended) }
+            }
+            Happening::Foreign { container, said } => Line::ForeignContainer { container, text: said },
             Happening::WorkspaceRemoved { entries, existed } => {
                 Line::WorkspaceRemoved { entries: *entries, existed: *existed }
             }

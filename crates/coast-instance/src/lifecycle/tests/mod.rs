@@ -8,8 +8,8 @@ use std::path::Path;
 
 use stage::{Stage, dev_1, files};
 
-use crate::lifecycle::{Insist, LifecycleError, RmOptions, RunOptions};
-use crate::record::{Following, State, Step};
+use crate::lifecycle::{Insist, Lifecycle, LifecycleError, RmOptions, RunOptions};
+use crate::record::{Command, Following, Record, State, Step};
 use crate::{Name, Places, Project};
 
 fn insisting() -> RunOptions {
@@ -203,6 +203,7 @@ fn what_cannot_be_ended_is_told_kept_in_mind_and_tried_again() {
         assert!(error.to_string().contains("the container shop-coasts-dev-1-shell"), "{error}");
         let record = stage.record().unwrap();
         assert_eq!((record.state, record.access), (State::Stopped, true));
+        assert!(record.is_half_stopped() && record.unended.is_some());
     }
     let error = stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap_err();
     assert!(error.to_string().contains("coast rm --force dev-1"), "{error}");
@@ -217,6 +218,99 @@ fn what_cannot_be_ended_is_told_kept_in_mind_and_tried_again() {
     stage.command(|coast| coast.rm(&dev_1(), options)).unwrap();
     assert!(stage.log().iter().any(|line| line.starts_with("told LeftBehind")), "{:?}", stage.log());
     assert!(stage.record().is_none() && !stage.workspace().exists());
+}
+
+#[test]
+fn a_container_of_somebody_else_is_told_and_forgotten() {
+    let stage = Stage::following();
+    *stage.fake.foreign.lock().unwrap() = true;
+    let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    position(&stage.log(), "told NotFollowing");
+    assert_eq!((record.state, record.container.as_deref(), record.access), (State::Running, None, false));
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap();
+    assert!(stage.record().is_none() && !stage.workspace().exists());
+
+    for command in [
+        (|coast| coast.stop(&dev_1()).map(drop)) as fn(&Lifecycle<'_>) -> Result<(), LifecycleError>,
+        |coast| coast.rm(&dev_1(), RmOptions::default()),
+    ] {
+        let stage = running();
+        *stage.fake.foreign.lock().unwrap() = true;
+        stage.command(command).unwrap();
+        position(&stage.log(), "told Foreign { container: \"shop-coasts-dev-1-shell\", said: \"not ours\" }");
+    }
+}
+
+#[test]
+fn a_session_of_before_that_may_still_run_is_told_and_kept_in_mind_until_it_has_ended() {
+    for (command, follows) in [
+        ((|coast, _| coast.start(&dev_1(), Insist::No)) as Again, true),
+        (|coast, feature| coast.assign(&dev_1(), feature, Insist::No), true),
+        (|coast, _| coast.stop(&dev_1()), false),
+    ] {
+        let stage = running();
+        *stage.fake.stop_fails.lock().unwrap() = true;
+        *stage.fake.fail_at.lock().unwrap() = Some(Step::Container);
+        // The second time it is still that of the root.
+        for _ in 0..2 {
+            let record = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+            position(&stage.log(), "told Unended");
+            let unended = record.unended.as_ref().unwrap();
+            assert_eq!((&*unended.worktree, &*record.worktree), (&*stage.root(), &*stage.feature()));
+            assert_eq!(
+                (unended.container.as_str(), stage.record().as_ref()),
+                ("shop-coasts-dev-1-shell", Some(&record))
+            );
+        }
+        let error = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::OnContinuous));
+        assert_eq!(error.unwrap_err().exit_code(), 12);
+        position(&stage.log(), "told Unended");
+
+        *stage.fake.stop_fails.lock().unwrap() = false;
+        *stage.fake.fail_at.lock().unwrap() = None;
+        let record = stage.command(|coast| command(coast, &stage.feature())).unwrap();
+        position(&stage.log(), "end ");
+        assert_eq!(record.unended, None);
+        if follows { stage.assert_follows(&stage.feature()) } else { stage.assert_quiet() }
+    }
+}
+
+/// A command that follows one that left something.
+type Again = fn(&Lifecycle<'_>, &Path) -> Result<Record, LifecycleError>;
+
+#[test]
+fn an_assign_whose_transfer_fails_leaves_no_key_and_says_that_edits_do_not_follow() {
+    let stage = running();
+    let missing = stage.feature().join("gone");
+    let error = stage.command(|coast| coast.assign(&dev_1(), &missing, Insist::No)).unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("edits do not follow now") && text.ends_with("coast start dev-1"), "{text}");
+    stage.assert_quiet();
+    let record = stage.record().unwrap();
+    let Following::Failed { step, .. } = &record.following else { panic!("{record:?}") };
+    assert_eq!(step, "bringing the worktree to the remote");
+    assert_eq!((record.access, record.unfinished()), (false, Some((Command::Assign, Step::Transfer))));
+
+    stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+    stage.assert_follows(&stage.feature());
+
+    // The old session may run on: that is said as well.
+    *stage.fake.stop_fails.lock().unwrap() = true;
+    stage.command(|coast| coast.assign(&dev_1(), &missing, Insist::No)).unwrap_err();
+    position(&stage.log(), "told Unended");
+    assert_eq!(*stage.record().unwrap().unended.unwrap().worktree, *stage.feature());
+}
+
+#[test]
+fn where_no_session_was_none_may_still_run() {
+    let stage = running();
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    *stage.fake.stop_fails.lock().unwrap() = true;
+    *stage.fake.fail_at.lock().unwrap() = Some(Step::Container);
+    let record = stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    assert_eq!(record.unended, None);
 }
 
 #[test]

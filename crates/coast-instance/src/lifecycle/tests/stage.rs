@@ -14,7 +14,7 @@ use coast_sync::{
 use crate::bulk::{Bulk, Removed, Transfer, Transferred, request};
 use crate::continuous::{
     Access, Activity, BeginStep, Conflict, ContainerChange, Continuous, ContinuousError, ContinuousStart,
-    ContinuousStatus, Extent, Failure, InstanceId, Started,
+    ContinuousStatus, Extent, Failure, InstanceId, Remains, Started,
 };
 use crate::event::{Happening, Observer};
 use crate::lifecycle::Lifecycle;
@@ -45,6 +45,8 @@ pub(super) struct Fake {
     pub(super) fail_at: Mutex<Option<Step>>,
     /// Fails to end anything.
     pub(super) stop_fails: Mutex<bool>,
+    /// The container's name is taken by one of somebody else.
+    pub(super) foreign: Mutex<bool>,
     /// Done once, between the transfer and the first look.
     pub(super) in_the_gap: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Done before every look.
@@ -319,6 +321,9 @@ impl Continuous for Stage {
     ) -> Result<Started, ContinuousError> {
         begin(Step::Container)?;
         self.fake.check(Step::Container)?;
+        if *lock(&self.fake.foreign) {
+            return Err(failure(Step::Container).into());
+        }
         let before = lock(&self.fake.state).container.replace(start.worktree.to_owned());
         let container = match before {
             None => ContainerChange::Created,
@@ -351,13 +356,16 @@ impl Continuous for Stage {
         extent: Extent,
         begin: &mut BeginStep<'_>,
         _: &Cancel,
-    ) -> Result<(), ContinuousError> {
+    ) -> Result<Remains, ContinuousError> {
         self.note(format!("end {extent:?}"));
         if *lock(&self.fake.stop_fails) {
             return Err(failure(Step::EndSession).into());
         }
+        if *lock(&self.fake.foreign) {
+            return Ok(Remains::Foreign { said: "not ours".to_owned() });
+        }
         if lock(&self.fake.state).container.is_none() {
-            return Ok(());
+            return Ok(Remains::Nothing);
         }
         begin(Step::EndSession)?;
         lock(&self.fake.state).session = None;
@@ -368,8 +376,9 @@ impl Continuous for Stage {
         if extent == Extent::Everything {
             begin(Step::RemoveContainer)?;
             lock(&self.fake.state).container = None;
+            return Ok(Remains::Nothing);
         }
-        Ok(())
+        Ok(Remains::Container)
     }
 
     fn flush(&self, _: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
