@@ -217,7 +217,7 @@ fn help_teaches_each_command() {
 }
 
 /// Writes the record of an instance `q` that is assigned to `feature`, with these fields in place of those of one that runs well.
-fn remember(scratch: &Path, fields: Value) {
+fn remember_assigned(scratch: &Path, fields: Value) {
     let mut record = serde_json::json!({
         "version": 1,
         "project": "shop",
@@ -246,7 +246,7 @@ fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
         "worktree": "/wt/old", "container": "shop-coasts-q-shell", "said": "cannot reach Docker", "at": 1
     });
     let failed = serde_json::json!({ "is": "failed", "step": "reaching Docker", "said": "no", "at": 1 });
-    remember(scratch.path(), serde_json::json!({ "following": failed, "unended": unended }));
+    remember_assigned(scratch.path(), serde_json::json!({ "following": failed, "unended": unended }));
     let status = succeeds(&coast(scratch.path(), &["status", "q"]));
     let warning = "warning     the session of /wt/old may still run in the container shop-coasts-q-shell: it would bring the files of \
                    /wt/old back; end it as soon as Docker answers with: coast assign q --worktree /wt/feature, or: coast stop q \
@@ -258,7 +258,7 @@ fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
     assert!(succeeds(&coast(scratch.path(), &["ls"])).contains("may follow"));
 
     let stopped = serde_json::json!({ "state": "stopped", "following": { "is": "off" }, "unended": unended });
-    remember(scratch.path(), stopped);
+    remember_assigned(scratch.path(), stopped);
     let status = succeeds(&coast(scratch.path(), &["status", "q"]));
     for said in [
         "state       not stopped yet: the session may go on in the container shop-coasts-q-shell, so that edits of /wt/old may still \
@@ -270,7 +270,7 @@ fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
     assert!(succeeds(&coast(scratch.path(), &["ls"])).contains("stop unfinished"));
     let said = refuses(&coast(scratch.path(), &["stop", "q"]), 12);
     assert!(said.contains("it is not stopped yet") && said.contains("coast stop q"), "{said}");
-    remember(
+    remember_assigned(
         scratch.path(),
         serde_json::json!({ "state": "stopped", "following": { "is": "off" }, "access": false }),
     );

@@ -39,6 +39,10 @@ pub struct Record {
     pub remote: Name,
     /// Its directory on that machine.
     pub remote_path: String,
+    /// Whether that is known to be this instance's: new when `run` came to it, or taken over by `--adopt`. Before that nothing
+    /// in it is replaced or deleted.
+    #[serde(default = "yes")]
+    pub claimed: bool,
     /// The image that `run --image` named, which wins over the Coastfile's.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub image: Option<String>,
@@ -92,7 +96,7 @@ pub enum Command {
     Start,
     /// `coast stop`
     Stop,
-    /// `coast rm`, and whether the workspace shall stay.
+    /// `coast rm`
     Rm,
     /// `coast rm --keep-workspace`
     RmKeepingWorkspace,
@@ -325,7 +329,7 @@ impl Records {
         written.map_err(|error| RecordError::File { doing: "write", file, error })
     }
 
-    /// Forgets an instance, and the project's directory with its last one.
+    /// Forgets an instance.
     ///
     /// # Errors
     /// When the file cannot be removed.
@@ -438,6 +442,7 @@ impl Record {
             worktree: worktree.into(),
             remote,
             remote_path,
+            claimed: false,
             image: None,
             following: Following::Off,
             container: None,
@@ -455,6 +460,11 @@ impl Record {
             State::Running | State::Stopped => None,
         }
     }
+}
+
+/// Of a record that says nothing about it.
+fn yes() -> bool {
+    true
 }
 
 /// Seconds since the epoch.

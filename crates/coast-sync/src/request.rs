@@ -118,7 +118,8 @@ impl SyncRequest {
         Ok(self)
     }
 
-    /// What a destination on another machine is taken for; here it is whatever was named.
+    /// What the destination is taken for. A [`Claim::Workspace`] on this machine is whatever was named. With a
+    /// [`Claim::NewWorkspace`] nothing changes there before [`Monitor::ready`] has returned.
     #[must_use]
     pub fn claim(mut self, claim: Claim) -> Self {
         self.claim = claim;
@@ -228,6 +229,7 @@ impl SyncRequest {
         sender.compress = self.compress && self.destination.is_remote();
         sender.bytes_per_second = self.bytes_per_second.map(NonZeroU64::get);
         sender.threads = self.threads;
+        sender.await_ready = self.claim == Claim::NewWorkspace;
 
         let destination_is = match source.is_directory {
             false => DestinationIs::FileOrDirectory,
@@ -240,7 +242,11 @@ impl SyncRequest {
             dry_run: sender.options.dry_run,
             some_paths: sender.some_paths,
             destination_is,
-            claim: if self.destination.is_remote() { self.claim } else { Claim::Anything },
+            claim: match self.claim {
+                // Here it may well hold the directory that the program was started in.
+                Claim::Workspace if !self.destination.is_remote() => Claim::Anything,
+                claim => claim,
+            },
             timeout: self.timeout,
         };
         // As in rsync, a destination is made for nothing only if a slash says that it is a directory.

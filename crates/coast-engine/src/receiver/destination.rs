@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use coast_tree::{Name, Root};
 
+use super::claim::{Claim, Objections};
 use crate::error::EngineError;
 use crate::state::State;
 
@@ -34,12 +35,15 @@ pub(super) struct Destination {
     pub(super) created: bool,
     /// None only in a dry run.
     pub(super) state: Option<State>,
+    /// Why it is no workspace, if one was wanted: then nothing may be deleted in it.
+    pub(super) no_workspace: Option<String>,
 }
 
 /// What of a destination's preparation depends on the run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Preparation {
     pub(super) is: DestinationIs,
+    pub(super) claim: Claim,
     pub(super) make_parents: bool,
     pub(super) dry_run: bool,
     pub(super) umask: u32,
@@ -83,7 +87,14 @@ impl Destination {
             return Err(failed("looking for the directory to put it in")(io::ErrorKind::NotFound.into()));
         }
         if missing && how.dry_run {
-            return Ok(Self { root: None, absolute: directory, rename, created: true, state: None });
+            return Ok(Self {
+                root: None,
+                absolute: directory,
+                rename,
+                created: true,
+                state: None,
+                no_workspace: None,
+            });
         }
         if missing {
             // The process' own umask may be none.
@@ -96,12 +107,18 @@ impl Destination {
             }
         }
         let root = Root::open(&directory).map_err(failed("opening the directory"))?;
+        let absolute = std::fs::canonicalize(&directory).unwrap_or_else(|_| directory.clone());
+        // Before anything is put beside it.
+        let Objections { any, deleting } =
+            how.claim.objections(&absolute, &root).map_err(failed("looking into it"))?;
+        if let Some(reason) = any {
+            return Err(EngineError::NoWorkspace { path: absolute, reason });
+        }
         let state = if how.dry_run {
             None
         } else {
             Some(State::open(&directory, &root, rename.as_ref(), how.login_uid)?)
         };
-        let absolute = std::fs::canonicalize(&directory).unwrap_or(directory);
-        Ok(Self { root: Some(root), absolute, rename, created: missing, state })
+        Ok(Self { root: Some(root), absolute, rename, created: missing, state, no_workspace: deleting })
     }
 }

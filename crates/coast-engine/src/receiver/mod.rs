@@ -55,7 +55,6 @@ use crate::{Cancel, threads};
 
 use attributes::Attributes;
 pub use claim::Claim;
-use claim::Objections;
 pub use destination::DestinationIs;
 use destination::{Destination, Preparation};
 use judge::Judge;
@@ -132,7 +131,6 @@ impl ReceiverConfig {
 pub struct Receiver {
     config: ReceiverConfig,
     destination: Destination,
-    objections: Objections,
     names: OwnerNames,
     process_umask: u32,
 }
@@ -152,28 +150,14 @@ impl Receiver {
     pub fn open(config: ReceiverConfig) -> Result<Self, EngineError> {
         let how = Preparation {
             is: config.destination_is,
+            claim: config.claim,
             make_parents: config.make_parents,
             dry_run: config.dry_run,
             umask: config.umask,
             login_uid: config.login.map(|login| login.uid),
         };
         let destination = Destination::prepare(&config.destination, how)?;
-        let mut objections = Objections::default();
-        if let Some(root) = &destination.root {
-            objections = config.claim.objections(&destination.absolute, root).map_err(|error| {
-                EngineError::Destination { path: config.destination.clone(), doing: "looking into it", error }
-            })?;
-        }
-        if let Some(reason) = objections.any.take() {
-            return Err(EngineError::NoWorkspace { path: destination.absolute, reason });
-        }
-        Ok(Self {
-            config,
-            destination,
-            objections,
-            names: OwnerNames::load(),
-            process_umask: staging::process_umask(),
-        })
+        Ok(Self { config, destination, names: OwnerNames::load(), process_umask: staging::process_umask() })
     }
 
     /// The directories that the run works in.
@@ -245,7 +229,7 @@ impl Receiver {
     ) -> Result<ReceiverStats, EngineError> {
         let options = read_start(frames)?;
         if options.delete.is_some()
-            && let Some(reason) = self.objections.deleting.take()
+            && let Some(reason) = self.destination.no_workspace.take()
         {
             let reason = format!(
                 "{reason}, and what the source does not have would be deleted there; name a directory of its own"

@@ -60,6 +60,9 @@ pub struct SenderConfig {
     pub compress: bool,
     /// Bytes per second that may be written, if limited.
     pub bytes_per_second: Option<u64>,
+    /// Whether nothing is offered before the receiver is ready and [`Monitor::ready`] has returned: for whoever has to
+    /// remember what the destination was taken for before anything changes there. Costs a round trip.
+    pub await_ready: bool,
     /// Worker threads; by default as many as there are processors, from 2 to 8.
     pub threads: Option<NonZeroUsize>,
 }
@@ -159,6 +162,8 @@ pub fn send(
         stats: Mutex::default(),
         source_errors: AtomicBool::new(false),
         outcome: Mutex::default(),
+        ready: crossbeam_channel::bounded(1),
+        await_ready: config.await_ready,
         monitor,
         progress,
         stop,
@@ -227,6 +232,9 @@ struct Run<'a> {
     /// Whether something of the source could not be read: then nothing is deleted.
     source_errors: AtomicBool,
     outcome: Mutex<Outcome>,
+    /// Something is in it once the receiver is ready.
+    ready: (Sender<()>, Receiver<()>),
+    await_ready: bool,
     monitor: &'a dyn Monitor,
     progress: Arc<Progress>,
     stop: Stop,
@@ -283,6 +291,8 @@ impl Run<'_> {
                 }
                 self.monitor.ready(&ready);
                 self.outcome().ready = Some(ready);
+                // The walker may wait for it; there is room for the one time that this happens.
+                let _ = self.ready.0.try_send(());
             }
             ToSender::Needs { part, needs } => {
                 let part = self.offers.get(part)?;
@@ -350,6 +360,7 @@ impl SenderConfig {
             some_paths: false,
             compress: false,
             bytes_per_second: None,
+            await_ready: false,
             threads: None,
         }
     }

@@ -163,6 +163,12 @@ impl<'a> Walker<'a> {
 
     fn try_walk(&self, threads: usize) -> Result<(), Stopped> {
         self.start()?;
+        if self.run.await_ready {
+            crossbeam_channel::select! {
+                recv(self.run.ready.1) -> _ => {}
+                recv(self.run.stop.stopped()) -> _ => return Err(Stopped),
+            }
+        }
         if matches!(self.selection, Selection::All) && !self.run.options.recursive {
             self.skipped(b".", "skipping the directory: -r is not given");
         } else {

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use coast_sync::Claim;
-
 use crate::Name;
 use crate::lifecycle::bring_up::Updates;
 use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
@@ -40,7 +38,7 @@ impl Lifecycle<'_> {
         }
         let remote = self.remote_of(&work.record)?;
         work.take_over();
-        work.bring_up(worktree, &remote, Claim::Workspace, Updates::Together, insist)?;
+        work.bring_up(worktree, &remote, Updates::Together, insist)?;
         Ok(work.into_parts().0)
     }
 }

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use coast_sync::{Claim, Event, Monitor, Progress, RuleList, SyncReport};
+use coast_sync::{Cancel, Claim, Event, Monitor, Progress, Ready, RuleList, SyncReport};
 
 use crate::bulk::{self, Transfer, Transferred};
 use crate::continuous::{Access, ContinuousStart, Extent, Failure};
@@ -12,7 +13,7 @@ use crate::lifecycle::error::failure_of;
 use crate::lifecycle::work::Work;
 use crate::lifecycle::{Insist, LifecycleError, gap};
 use crate::listing::Listing;
-use crate::record::{Following, LastTransfer, State, Step, now};
+use crate::record::{Following, LastTransfer, Record, RecordError, Records, State, Step, now};
 use crate::{Remote, Strategy};
 
 /// Whether replaced files move into place one by one, or together at the end.
@@ -23,12 +24,11 @@ pub(super) enum Updates {
 }
 
 impl Work<'_> {
-    /// Brings `worktree` to the workspace on `remote`, which is taken for what `claim` says, and has it followed.
+    /// Brings `worktree` to the workspace on `remote` and has it followed.
     pub(super) fn bring_up(
         &mut self,
         worktree: &Path,
         remote: &Remote,
-        claim: Claim,
         updates: Updates,
         insist: Insist,
     ) -> Result<(), LifecycleError> {
@@ -38,7 +38,7 @@ impl Work<'_> {
         }
         let rules = bulk::rules(coastfile)?;
         self.refuse_an_emptied_worktree(worktree, &rules)?;
-        let brought = self.bring_and_follow(worktree, remote, &rules, claim, updates, insist);
+        let brought = self.bring_and_follow(worktree, remote, &rules, updates, insist);
         self.tell_unended();
         brought
     }
@@ -48,7 +48,6 @@ impl Work<'_> {
         worktree: &Path,
         remote: &Remote,
         rules: &RuleList,
-        claim: Claim,
         updates: Updates,
         insist: Insist,
     ) -> Result<(), LifecycleError> {
@@ -61,7 +60,7 @@ impl Work<'_> {
             Strategy::Continuous => Following::Off,
         };
         self.begin(Step::Transfer)?;
-        let (listing, access) = match self.transfer(worktree, remote, rules, claim, updates) {
+        let (listing, access) = match self.transfer(worktree, remote, rules, updates) {
             Ok(transferred) => transferred,
             Err(error) => return Err(self.give_up_following(error)),
         };
@@ -94,8 +93,8 @@ impl Work<'_> {
     /// an empty workspace: what services wrote there would go, too.
     fn refuse_an_emptied_worktree(&self, worktree: &Path, rules: &RuleList) -> Result<(), LifecycleError> {
         let brought = self.record.last_transfer.is_some_and(|transfer| transfer.files > 0);
-        // One that cannot be read is an error of the transfer.
-        if brought && crate::listing::is_empty(worktree, rules).unwrap_or(false) {
+        // One that is missing or cannot be read is an error of the transfer.
+        if brought && worktree.is_dir() && crate::listing::is_empty(worktree, rules).unwrap_or(false) {
             return Err(LifecycleError::EmptyWorktree {
                 instance: self.id.instance.clone(),
                 path: worktree.to_owned(),
@@ -158,7 +157,6 @@ impl Work<'_> {
         worktree: &Path,
         remote: &Remote,
         rules: &RuleList,
-        claim: Claim,
         updates: Updates,
     ) -> Result<(Option<Listing>, Access), LifecycleError> {
         let lifecycle = self.lifecycle;
@@ -168,7 +166,21 @@ impl Work<'_> {
         } else {
             None
         };
-        let monitor = Remembering { inner: lifecycle.observer, listing: listing.as_ref() };
+        let transfer_cancel = Cancel::new();
+        lifecycle.cancel.on_cancel({
+            let transfer_cancel = transfer_cancel.clone();
+            move || transfer_cancel.cancel()
+        });
+        let claim = if self.record.claimed { Claim::Workspace } else { Claim::NewWorkspace };
+        let claimed = Record { claimed: true, ..self.record.clone() };
+        let monitor = Remembering {
+            inner: lifecycle.observer,
+            listing: listing.as_ref(),
+            records: &lifecycle.records,
+            claimed: &claimed,
+            saved: Mutex::new(Ok(self.record.claimed)),
+            cancel: transfer_cancel,
+        };
         let transfer = Transfer {
             worktree,
             remote,
@@ -178,12 +190,20 @@ impl Work<'_> {
             delay_updates: updates == Updates::Together,
             claim,
         };
-        let transferred = lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, lifecycle.cancel);
-        let Transferred { report, access } =
-            transferred.map_err(|error| self.bulk_error("the transfer", error))?;
+        let transferred = lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, &monitor.cancel);
+        self.record.claimed = monitor.saved.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        let Transferred { report, access } = transferred.map_err(|error| match error {
+            error if claim == Claim::NewWorkspace && error.is_refused() => self.occupied(error),
+            error => self.bulk_error("the transfer", error),
+        })?;
         self.tell(&Happening::Transferred { report: &report });
         self.record.last_transfer = Some(counts(&report));
         Ok((listing, access))
+    }
+
+    fn occupied(&self, error: coast_sync::SyncError) -> LifecycleError {
+        let place = format!("{}:{}", self.record.remote, self.record.remote_path);
+        LifecycleError::Occupied { instance: self.id.instance.clone(), place, error }
     }
 
     pub(super) fn bulk_error(&self, what: &str, error: coast_sync::SyncError) -> LifecycleError {
@@ -270,10 +290,17 @@ fn counts(report: &SyncReport) -> LastTransfer {
     }
 }
 
-/// Passes everything on, and remembers what is new on the remote.
+/// Passes everything on, and remembers what is new on the remote, and that the workspace is this instance's.
 struct Remembering<'a> {
     inner: &'a dyn Monitor,
     listing: Option<&'a Listing>,
+    records: &'a Records,
+    /// The record once the workspace is claimed.
+    claimed: &'a Record,
+    /// Whether the record on the disk says so.
+    saved: Mutex<Result<bool, RecordError>>,
+    /// Ends the transfer when that could not be written.
+    cancel: Cancel,
 }
 
 impl Monitor for Remembering<'_> {
@@ -290,5 +317,16 @@ impl Monitor for Remembering<'_> {
 
     fn started(&self, progress: &std::sync::Arc<Progress>) {
         self.inner.started(progress);
+    }
+
+    fn ready(&self, ready: &Ready) {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*saved, Ok(false)) {
+            *saved = self.records.save(self.claimed).map(|()| true);
+            if saved.is_err() {
+                self.cancel.cancel();
+            }
+        }
+        self.inner.ready(ready);
     }
 }

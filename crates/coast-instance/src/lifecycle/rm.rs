@@ -55,7 +55,8 @@ impl Work<'_> {
             }
             self.tell(&Happening::LeftBehind { container: &self.container(), failure: &failure });
         }
-        if !self.keeps_workspace() {
+        // What was never this instance's is not its to remove.
+        if !self.keeps_workspace() && self.record.claimed {
             let lifecycle = self.lifecycle;
             let remote = lifecycle.remote_of(&self.record)?;
             self.begin(Step::RemoveWorkspace)?;

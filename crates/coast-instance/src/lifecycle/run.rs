@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use coast_sync::Claim;
-
 use crate::lifecycle::bring_up::Updates;
 use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
 use crate::lock::FileLock;
@@ -37,6 +35,7 @@ impl Lifecycle<'_> {
         let (begun, lock) = self.settled(instance, lock)?;
         let (begun, lock) = self.removed(begun, lock)?;
         if let Some(record) = &begun
+            && record.claimed
             && !matches!(record.unfinished(), Some((Command::Run, _)))
         {
             return Err(LifecycleError::Exists {
@@ -66,24 +65,15 @@ impl Lifecycle<'_> {
             }
         };
         record.image = options.image.or(record.image);
+        record.claimed |= options.adopt;
         let mut work = self.work(record, lock, Command::Run);
         if !fresh {
             work.take_over();
         }
-        let claim = if fresh && !options.adopt { Claim::NewWorkspace } else { Claim::Workspace };
-        match work.bring_up(&worktree, &remote, claim, Updates::AsTheyCome, options.insist) {
+        match work.bring_up(&worktree, &remote, Updates::AsTheyCome, options.insist) {
             Ok(()) => Ok(work.into_parts().0),
             Err(error) => {
-                let error = match error {
-                    LifecycleError::Bulk { error, .. }
-                        if claim == Claim::NewWorkspace && error.is_refused() =>
-                    {
-                        let place = format!("{}:{}", work.record.remote, work.record.remote_path);
-                        LifecycleError::Occupied { instance: instance.clone(), place, error }
-                    }
-                    error => error,
-                };
-                if fresh && reached_nothing(&error) && work.record.last_transfer.is_none() {
+                if !work.record.claimed && !matches!(error, LifecycleError::Interrupted { .. }) {
                     // As if it had never been asked for: there is nothing on the remote to finish or undo.
                     self.records.remove(&self.project.name, instance)?;
                     work.into_lock().remove();
@@ -138,14 +128,5 @@ impl Lifecycle<'_> {
         );
         self.records.save(&record)?;
         Ok((record, remote.clone()))
-    }
-}
-
-/// Whether a transfer failed before it could have left anything on the remote.
-fn reached_nothing(error: &LifecycleError) -> bool {
-    match error {
-        LifecycleError::BulkOnly | LifecycleError::Rules(_) | LifecycleError::Occupied { .. } => true,
-        LifecycleError::Bulk { error, .. } => matches!(error.exit_code(), 1 | 3 | 10 | 255),
-        _ => false,
     }
 }

@@ -1,7 +1,5 @@
 //! `start`: a stopped instance follows its worktree again. On one that runs it mends whatever does not follow.
 
-use coast_sync::Claim;
-
 use crate::Name;
 use crate::lifecycle::bring_up::Updates;
 use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
@@ -23,7 +21,7 @@ impl Lifecycle<'_> {
         }
         let remote = self.remote_of(&work.record)?;
         work.take_over();
-        work.bring_up(&worktree, &remote, Claim::Workspace, Updates::Together, insist)?;
+        work.bring_up(&worktree, &remote, Updates::Together, insist)?;
         Ok(work.into_parts().0)
     }
 }

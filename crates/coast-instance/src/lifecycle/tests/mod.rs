@@ -480,3 +480,36 @@ fn a_killed_run_of_another_worktree_goes_on_with_that() {
     stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
     stage.assert_follows(&stage.feature());
 }
+
+#[test]
+fn what_no_instance_has_made_is_neither_replaced_nor_removed_unless_it_is_adopted() {
+    for killed in [false, true] {
+        let stage = Stage::following();
+        if killed {
+            // Before the remote had answered.
+            stage.kill_at(Step::Transfer, |coast| coast.run(&dev_1(), RunOptions::default()));
+        }
+        let theirs = stage.workspace().join("theirs");
+        fs::create_dir_all(stage.workspace()).unwrap();
+        fs::write(&theirs, "precious").unwrap();
+        for command in ["start", "run"] {
+            let ended = match command {
+                "run" => stage.command(|coast| coast.run(&dev_1(), RunOptions::default())),
+                _ if killed => stage.command(|coast| coast.start(&dev_1(), Insist::No)),
+                _ => continue,
+            };
+            let error = ended.unwrap_err();
+            assert!(matches!(error, LifecycleError::Occupied { .. }) && error.exit_code() == 3, "{error}");
+        }
+        assert!(theirs.exists() && stage.record().is_none());
+
+        if killed {
+            stage.kill_at(Step::Transfer, |coast| coast.run(&dev_1(), RunOptions::default()));
+            stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap();
+            assert!(theirs.exists() && stage.record().is_none());
+        }
+        let adopting = RunOptions { adopt: true, ..RunOptions::default() };
+        stage.command(|coast| coast.run(&dev_1(), adopting)).unwrap();
+        stage.assert_follows(&stage.root());
+    }
+}
