@@ -208,6 +208,8 @@ impl Project {
         let places = ["/root", "/home", "/tmp", "/run", "/etc", "/var", "/dev/shm", "/opt", "/srv"];
         let search =
             ["grep", "--recursive", "--files-with-matches", "--devices=skip", "--fixed-strings", "--", line];
+        let there = self.exec(instance, &["cat", "/etc/passwd"]);
+        assert!(there.status.success(), "nothing can be looked for in the container of {instance}");
         let output = self.exec(instance, &[&search[..], &places].concat());
         !output.stdout.is_empty()
     }

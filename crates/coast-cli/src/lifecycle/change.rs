@@ -72,7 +72,6 @@ fn carry_out(
 /// `coast run`
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
     carry_out(Some(&args.helper), &args.telling, |scene, narrator| {
-        scene.project.check_new()?;
         let worktree = args.worktree.as_deref().map(|wanted| scene.worktree(wanted)).transpose()?;
         let options = RunOptions {
             worktree,

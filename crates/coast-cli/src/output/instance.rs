@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::Shown;
 use super::figures::{Seconds, Size, counted};
 use super::json::PathFields;
+use super::lines::shown;
 
 /// How many conflicts and problems are named.
 const MAX_NAMED: usize = 20;
@@ -209,11 +210,12 @@ fn following_words(status: &InstanceStatus) -> String {
         }
         (Following::Off, _) => "do not follow yet".to_owned(),
         (Following::Failed { step, said, at }, _) => format!(
-            "do not follow: {step} failed {}: {said}\n            they will from the next `coast assign` or `coast start` on",
-            ago(*at)
+            "do not follow: {step} failed {}: {}\n            they will from the next `coast assign` or `coast start` on",
+            ago(*at),
+            shown(said)
         ),
         (Following::Yes, None) => "follow".to_owned(),
-        (Following::Yes, Some(Err(error))) => format!("cannot tell: {error}"),
+        (Following::Yes, Some(Err(error))) => format!("cannot tell: {}", shown(error)),
         (Following::Yes, Some(Ok(continuous))) => continuous_words(continuous, record),
     }
 }
@@ -221,19 +223,19 @@ fn following_words(status: &InstanceStatus) -> String {
 /// That a session may still run, what it would do, and how it is ended.
 pub(crate) fn unended_words(record: &Record, unended: &Unended) -> String {
     let Record { instance, worktree, state, .. } = record;
-    let shown = |path: &Path| Shown(path.as_os_str().as_encoded_bytes()).to_string();
+    let place = |path: &Path| Shown(path.as_os_str().as_encoded_bytes()).to_string();
     let does = if unended.worktree == *worktree {
         "edits may still be followed".to_owned()
     } else {
-        format!("it would bring the files of {} back", shown(&unended.worktree))
+        format!("it would bring the files of {} back", place(&unended.worktree))
     };
     let again = match state {
         State::Stopped => String::new(),
-        _ => format!("coast assign {instance} --worktree {}, or: ", shown(worktree)),
+        _ => format!("coast assign {instance} --worktree {}, or: ", place(worktree)),
     };
     format!(
         "the session of {} may still run in the container {}: {does}; end it as soon as Docker answers with: {again}coast stop {instance} ({})",
-        shown(&unended.worktree),
+        place(&unended.worktree),
         unended.container,
         Shown(unended.said.as_bytes())
     )
@@ -248,12 +250,13 @@ fn continuous_words(status: &ContinuousStatus, record: &Record) -> String {
             counted(status.directories, "directory", "directories")
         )
     };
+    let word = shown(&status.word);
     match status.activity {
         Activity::Absent => format!("do not follow: the session is gone; {mend}"),
-        Activity::Halted => format!("do not follow: {}; {mend}", status.word),
-        Activity::Connecting => format!("wait for a connection: {}", status.word),
-        Activity::Watching => format!("follow: {} {}", status.word, counts()),
-        Activity::Carrying => format!("are on their way: {} ({})", status.word, counts()),
+        Activity::Halted => format!("do not follow: {word}; {mend}"),
+        Activity::Connecting => format!("wait for a connection: {word}"),
+        Activity::Watching => format!("follow: {word} {}", counts()),
+        Activity::Carrying => format!("are on their way: {word} ({})", counts()),
     }
 }
 

@@ -52,6 +52,11 @@ fn discard(out: &mut Option<BufWriter<io::Stdout>>) {
     }
 }
 
+/// What another program or machine said, in a form that cannot steer the terminal; its lines stay lines.
+pub(crate) fn shown(text: &str) -> String {
+    text.split('\n').map(|line| Shown(line.as_bytes()).to_string()).collect::<Vec<_>>().join("\n")
+}
+
 /// Prints a message to standard error; `text` may have several lines and hold what a peer said.
 pub(crate) fn complain(text: &str) {
     let mut message = String::new();
@@ -61,4 +66,14 @@ pub(crate) fn complain(text: &str) {
     }
     // Nobody is left to be told that standard error is closed.
     let _ = io::stderr().write_all(message.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn what_others_say_cannot_steer_the_terminal() {
+        assert_eq!(shown("one\x1b[2J\ntwo\r"), "one\\#033[2J\ntwo\\#015");
+    }
 }

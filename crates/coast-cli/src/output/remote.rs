@@ -1,5 +1,6 @@
 //! What a look at a remote found, one line each.
 
+use super::lines::shown;
 use serde::Serialize;
 
 /// One thing that was looked at.
@@ -37,9 +38,12 @@ pub(crate) fn finding_lines(findings: &[Finding]) -> Vec<String> {
             Verdict::Warning => "warning",
             Verdict::Failed => "FAILED",
         };
-        lines.push(format!("{what:<12} {verdict:<7}  {}", found.replace('\n', "\n                      ")));
+        lines.push(format!(
+            "{what:<12} {verdict:<7}  {}",
+            shown(found).replace('\n', "\n                      ")
+        ));
         if let Some(todo) = todo {
-            lines.push(format!("                      -> {todo}"));
+            lines.push(format!("                      -> {}", shown(todo)));
         }
     }
     lines

@@ -55,6 +55,8 @@ impl Work<'_> {
         self.end_old_session()?;
 
         self.record.worktree = worktree.into();
+        // It may have been moved since.
+        self.record.root = self.lifecycle.project.root.as_path().into();
         self.record.following = match coastfile.workspace_sync {
             Strategy::Bulk => Following::BulkOnly,
             Strategy::Continuous => Following::Off,
@@ -248,10 +250,7 @@ impl Work<'_> {
             Ok(started) => started,
             Err(error) => {
                 let failure = failure_of(error, self.step())?;
-                // No key is left where nothing uses it. What cannot be removed now, `stop` and `rm` try again.
-                if let Err(left) = self.end_following(Extent::Access)? {
-                    self.tell_left_behind(&left);
-                }
+                self.end_access()?;
                 return Ok(Err(failure));
             }
         };
@@ -263,11 +262,23 @@ impl Work<'_> {
         self.begin(Step::Gap)?;
         let between = gap::Between { worktree, remote, rules, listing, first: started.status };
         let followed = self.close_gap(between)?;
+        if followed.is_err() {
+            self.end_access()?;
+        }
         if let Ok(status) = &followed {
             self.tell(&Happening::Following { status });
             self.record.following = Following::Yes;
         }
         Ok(followed.map(|_| ()))
+    }
+
+    /// Nothing shall follow that is said not to, and no key is left where nothing uses it. What cannot be ended now, `stop` and
+    /// `rm` try again.
+    fn end_access(&mut self) -> Result<(), LifecycleError> {
+        if let Err(left) = self.end_following(Extent::Access)? {
+            self.tell_left_behind(&left);
+        }
+        Ok(())
     }
 }
 

@@ -31,6 +31,7 @@ impl Lifecycle<'_> {
     /// # Errors
     /// When there is such an instance already, or its worktree or remote cannot be used, or the transfer failed.
     pub fn run(&self, instance: &Name, options: RunOptions) -> Result<Record, LifecycleError> {
+        self.project.check_new()?;
         let lock = self.lock(instance, Command::Run.as_str())?;
         let (begun, lock) = self.settled(instance, lock)?;
         let (begun, lock) = self.removed(begun, lock)?;

@@ -513,3 +513,14 @@ fn what_no_instance_has_made_is_neither_replaced_nor_removed_unless_it_is_adopte
         stage.assert_follows(&stage.root());
     }
 }
+
+#[test]
+fn where_the_gap_cannot_be_closed_nothing_follows_on_in_secret() {
+    let stage = Stage::following();
+    let root = stage.root();
+    *stage.fake.in_the_gap.lock().unwrap() = Some(Box::new(move || edit(&root)));
+    *stage.fake.fail_at.lock().unwrap() = Some(Step::Gap);
+    let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    assert!(matches!(record.following, Following::Failed { .. }), "{record:?}");
+    stage.assert_quiet();
+}

@@ -383,6 +383,7 @@ impl Continuous for Stage {
 
     fn flush(&self, _: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
         self.note("flush");
+        self.fake.check(Step::Gap).map_err(ContinuousError::Failed)?;
         Ok(self.fake.look())
     }
 
