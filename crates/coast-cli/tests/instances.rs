@@ -76,7 +76,7 @@ fn remotes_are_kept_for_the_user_alone_and_listed() {
     assert_eq!(listed, expected);
 
     let again = refuses(&run(&["remote", "add", "box", "dev@other"]), 3);
-    assert!(again.contains("coast remote rm box"), "{again}");
+    assert!(again.contains("coast remote add --replace box"), "{again}");
     let missing = refuses(&run(&["remote", "add", "lab", "dev@lab", "--key", "no-such-key"]), 3);
     assert!(missing.contains("no-such-key"), "{missing}");
     let address = refuses(&run(&["remote", "add", "lab", "-x", "--json"]), 1);
@@ -84,6 +84,22 @@ fn remotes_are_kept_for_the_user_alone_and_listed() {
     succeeds(&run(&["remote", "rm", "box"]));
     let gone = refuses(&run(&["remote", "test", "box"]), 3);
     assert!(gone.contains("\"box\""), "{gone}");
+}
+
+#[test]
+fn a_remote_is_given_another_address_where_that_is_asked_for() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    succeeds(&run(&["remote", "add", "box", "dev@one", "--service-home", "/srv"]));
+    let said = refuses(&run(&["remote", "add", "box", "dev@two"]), 3);
+    assert!(said.contains("coast remote add --replace box"), "{said}");
+    remember(scratch.path(), "dev-1");
+    succeeds(&run(&["remote", "add", "--replace", "box", "dev@two"]));
+    let listed = succeeds(&run(&["remote", "ls"]));
+    assert!(listed.contains("dev@two") && listed.contains("/srv") && !listed.contains("dev@one"), "{listed}");
+    // Its instances are where they are.
+    let said = refuses(&run(&["remote", "add", "--replace", "box", "dev@two", "--service-home", "/data"]), 3);
+    assert!(said.contains("shop/dev-1"), "{said}");
 }
 
 #[test]

@@ -228,14 +228,14 @@ fn remote_access(access: &Access) -> Result<RemoteAccess, Failure> {
         IdentityUsed::File { path, encrypted: true } => {
             return Err(unable(format!(
                 "the key {} has a passphrase, which nobody can type inside the container; give the remote a key without one \
-                 (coast remote add --key) that only reaches this remote",
+                 (coast remote add --replace --key) that only reaches this remote",
                 path.display()
             )));
         }
         IdentityUsed::Agent { comment } => {
             return Err(unable(format!(
                 "the key that was accepted ({comment}) is only in the agent, which the container cannot reach; give the remote a \
-                 key in a file (coast remote add --key)"
+                 key in a file (coast remote add --replace --key)"
             )));
         }
         other => {

@@ -83,7 +83,9 @@ pub enum RemotesError {
         names: Vec<Name>,
     },
     /// There is one of that name already.
-    #[error("there is a remote {0:?} already; remove it first with: coast remote rm {0}")]
+    #[error(
+        "there is a remote {0:?} already; give it another address or key with: coast remote add --replace {0} USER@HOST"
+    )]
     Exists(Name),
     /// Instances live there.
     #[error("the remote {name:?} is used by {}; remove them first with: coast rm INSTANCE", users.join(", "))]
@@ -359,6 +361,21 @@ impl RemotesEditor {
         self.save()
     }
 
+    /// Gives a machine another address or key, or adds it. Its directory for workspaces stays while any of `users`
+    /// (`project/instance`) lives there.
+    ///
+    /// # Errors
+    /// When the directory differs and it is in use, or the file cannot be written.
+    pub fn replace(&mut self, name: Name, remote: Remote, users: Vec<String>) -> Result<(), RemotesError> {
+        let moves =
+            self.remotes.remotes.get(&name).is_some_and(|old| old.service_home != remote.service_home);
+        if moves && !users.is_empty() {
+            return Err(RemotesError::InUse { name, users });
+        }
+        self.remotes.remotes.insert(name, remote);
+        self.save()
+    }
+
     /// Forgets a machine, unless one of `users` (`project/instance`) lives there.
     ///
     /// # Errors
@@ -379,13 +396,6 @@ impl RemotesEditor {
             // Through a link, which stays: people keep such files elsewhere.
             .and_then(|text| durable::replace(&durable::behind_links(&self.file)?, text.as_bytes()));
         written.map_err(|error| RemotesError::File { doing: "write", file: self.file.clone(), error })
-    }
-}
-
-/// For a message about a path of the file.
-impl AsRef<Path> for RemotesEditor {
-    fn as_ref(&self) -> &Path {
-        &self.file
     }
 }
 
@@ -480,6 +490,14 @@ mod tests {
         editor.add(name("box"), box_one.clone()).unwrap();
         editor.add(name("box.2"), remote("[::1]:22")).unwrap();
         assert!(matches!(editor.add(name("box"), remote("x")), Err(RemotesError::Exists(_))));
+        let users = || vec!["shop/dev-1".to_owned()];
+        let elsewhere = Remote { service_home: "/elsewhere".to_owned(), ..box_one.clone() };
+        let moved = editor.replace(name("box"), elsewhere, users());
+        assert!(matches!(moved, Err(RemotesError::InUse { .. })));
+        let other_key = Remote { key: Some("/other".into()), ..box_one.clone() };
+        editor.replace(name("box"), other_key.clone(), users()).unwrap();
+        assert_eq!(editor.remotes().get(&name("box")).unwrap(), &other_key);
+        editor.replace(name("box"), box_one.clone(), Vec::new()).unwrap();
         drop(editor);
         let remotes = Remotes::load(&places).unwrap();
         assert_eq!(remotes.get(&name("box")).unwrap(), &box_one);

@@ -59,6 +59,10 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::Other)]
     pub(crate) service_home: Option<String>,
 
+    /// Give a machine that is remembered already this address and key
+    #[arg(long)]
+    pub(crate) replace: bool,
+
     /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,5 +1,6 @@
 //! `coast remote add|ls|rm|test`.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -39,10 +40,7 @@ fn add(places: &Places, args: AddArgs) -> anyhow::Result<u8> {
         let text = format!("there is no key {}; --key takes a file with a private key", key.display());
         return Ok(refuse_with(&text, UNUSABLE, args.json));
     }
-    let added = Remote::parse(&args.address, key, args.service_home).and_then(|remote| {
-        RemotesEditor::open(places)?.add(args.name.clone(), remote.clone())?;
-        Ok(remote)
-    });
+    let added = remember(places, &args.name, &args.address, key, args.service_home, args.replace);
     match added {
         Ok(remote) => {
             if args.json {
@@ -55,8 +53,29 @@ fn add(places: &Places, args: AddArgs) -> anyhow::Result<u8> {
             }
             Ok(0)
         }
-        Err(error) => Ok(refuse(&LifecycleError::from(error), args.json)),
+        Err(error) => Ok(refuse(&error, args.json)),
     }
+}
+
+fn remember(
+    places: &Places,
+    name: &Name,
+    address: &str,
+    key: Option<PathBuf>,
+    service_home: Option<String>,
+    replace: bool,
+) -> Result<Remote, LifecycleError> {
+    let mut editor = RemotesEditor::open(places)?;
+    let old = editor.remotes().get(name).ok().filter(|_| replace);
+    let service_home = service_home.or_else(|| old.map(|old| old.service_home.clone()));
+    let remote = Remote::parse(address, key, service_home)?;
+    if replace {
+        let users = Records::new(places.clone()).users_of(name)?;
+        editor.replace(name.clone(), remote.clone(), users)?;
+    } else {
+        editor.add(name.clone(), remote.clone())?;
+    }
+    Ok(remote)
 }
 
 /// A machine as an object.
@@ -207,7 +226,7 @@ fn found(report: &ProbeReport, asked: Instant) -> Vec<Finding> {
         _ => warning(
             "key",
             key,
-            "the shell container cannot use it, so edits will not follow: coast remote add --key with a key that has no passphrase",
+            "the shell container cannot use it, so edits will not follow: coast remote add --replace --key with a key that has no passphrase",
         ),
     });
     findings.push(match &connection.runs_as {
@@ -271,7 +290,7 @@ fn ssh_failure(error: &SshError) -> (&'static str, Option<&'static str>) {
         SshError::NoAcceptableKey { .. } => (
             "key",
             Some(
-                "put your public key into ~/.ssh/authorized_keys there, or name another key: coast remote add --key",
+                "put your public key into ~/.ssh/authorized_keys there, or name another key: coast remote add --replace --key",
             ),
         ),
         SshError::Jump { source, .. } => ssh_failure(source),
