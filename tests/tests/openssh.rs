@@ -377,16 +377,20 @@ fn fish_is_a_good_login_shell() {
 }
 
 #[test]
-fn a_push_does_not_delete_in_a_home_or_a_directory_of_the_system() {
+fn a_push_does_not_delete_in_a_home() {
     let remote = Remote::start();
     Tree::new().file("f", "f").build(remote.path("source"));
     fs::write(remote.account().home().join("letters"), "precious").expect("root may");
-    // Each of these is refused before anything is looked at; what would be deleted otherwise is a home of the test's own.
+    let beside = || {
+        fs::read_dir(remote.account().home().parent().expect("a home has one")).expect("it is ours").count()
+    };
+    let before = beside();
     for destination in [remote.account().home().to_owned(), Path::new("").to_owned()] {
         let push = remote.push([""; 0], remote.path("source"), destination).run();
         push.assert_code(3).assert_says("home directory");
     }
     assert!(remote.account().home().join("letters").exists());
+    assert_eq!(beside(), before, "nothing is put beside what is refused");
     let kept = remote.push(["--no-delete"], remote.path("source"), remote.account().home()).run();
     kept.assert_code(0);
     assert!(remote.account().home().join("letters").exists() && remote.account().home().join("f").exists());

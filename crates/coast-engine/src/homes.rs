@@ -33,8 +33,16 @@ impl Homes {
         Self(all)
     }
 
-    /// A home that is `path`, or lies in it.
-    pub(crate) fn within(&self, path: &Path) -> Option<&Path> {
+    /// What speaks against emptying `path`: that it is a home, or that one lies in it.
+    pub(crate) fn objection(&self, path: &Path) -> Option<String> {
+        let home = self.within(path)?;
+        Some(match home == path {
+            true => "it is somebody's home directory".to_owned(),
+            false => format!("{} is in it, which is somebody's home directory", home.display()),
+        })
+    }
+
+    fn within(&self, path: &Path) -> Option<&Path> {
         self.0.iter().map(PathBuf::as_path).find(|home| home.starts_with(path))
     }
 }

@@ -118,7 +118,7 @@ impl SyncRequest {
         Ok(self)
     }
 
-    /// What the destination is taken for. A [`Claim::Workspace`] on this machine is whatever was named. With a
+    /// What the destination is taken for. A [`Claim::Workspace`] on this machine, or without deletion, is whatever was named. With a
     /// [`Claim::NewWorkspace`] nothing changes there before [`Monitor::ready`] has returned.
     #[must_use]
     pub fn claim(mut self, claim: Claim) -> Self {
@@ -236,6 +236,7 @@ impl SyncRequest {
             true if sender.sends_one_entry()? => DestinationIs::DirectoryOrNewName,
             true => DestinationIs::Directory,
         };
+        let deletes = sender.options.delete.is_some();
         let receiver = ReceiverArguments {
             root: self.destination.path().to_owned(),
             make_parents: self.make_parents,
@@ -243,8 +244,9 @@ impl SyncRequest {
             some_paths: sender.some_paths,
             destination_is,
             claim: match self.claim {
-                // Here it may well hold the directory that the program was started in.
-                Claim::Workspace if !self.destination.is_remote() => Claim::Anything,
+                // Where nothing is deleted, nothing is lost; and on this machine it may well hold the directory that the
+                // program was started in.
+                Claim::Workspace if !deletes || !self.destination.is_remote() => Claim::Anything,
                 claim => claim,
             },
             timeout: self.timeout,

@@ -15,8 +15,8 @@ pub enum Claim {
     /// Whatever the user names, as with rsync.
     #[default]
     Anything,
-    /// A workspace, which holds nothing but what runs bring and what services make in it. With deletion that is never a
-    /// home directory, what holds one, or a directory of the system.
+    /// A workspace, which holds nothing but what runs bring and what services make in it: never a home directory, what holds
+    /// one, or a directory of the system.
     Workspace,
     /// A workspace that is not there yet, or is empty.
     NewWorkspace,
@@ -44,39 +44,28 @@ const SYSTEM: [&str; 18] = [
     "/var",
 ];
 
-/// What speaks against a claim.
-#[derive(Debug, Default)]
-pub(super) struct Objections {
-    /// Against any run.
-    pub(super) any: Option<String>,
-    /// Against one that deletes.
-    pub(super) deleting: Option<String>,
-}
-
 impl Claim {
-    /// Looks at a destination, whose absolute path is `path`.
-    pub(super) fn objections(self, path: &Path, root: &Root) -> io::Result<Objections> {
-        if self == Self::Anything {
-            return Ok(Objections::default());
+    /// What speaks against it, of a destination whose absolute path is `path`.
+    pub(super) fn objection(self, path: &Path, root: &Root) -> io::Result<Option<String>> {
+        match self {
+            Self::Anything => Ok(None),
+            Self::NewWorkspace if !root.handle().list()?.is_empty() => {
+                Ok(Some("there is something in it already".to_owned()))
+            }
+            Self::Workspace | Self::NewWorkspace => Ok(no_workspace(path, &Homes::load())),
         }
-        let occupied = self == Self::NewWorkspace && !root.handle().list()?.is_empty();
-        Ok(Objections {
-            any: occupied.then(|| "there is something in it already".to_owned()),
-            deleting: no_workspace(path, &Homes::load()),
-        })
     }
 }
 
 /// Why a directory cannot be a workspace.
 fn no_workspace(path: &Path, homes: &Homes) -> Option<String> {
-    if SYSTEM.iter().any(|own| path == Path::new(own)) {
-        return Some("it is a directory of the system".to_owned());
-    }
-    let home = homes.within(path)?;
-    Some(match home == path {
-        true => "it is somebody's home directory".to_owned(),
-        false => format!("{} is in it, which is somebody's home directory", home.display()),
-    })
+    let what = match SYSTEM.iter().any(|own| path == Path::new(own)) {
+        true => "it is a directory of the system".to_owned(),
+        false => homes.objection(path)?,
+    };
+    Some(format!(
+        "{what}, and what the source does not have would be deleted there; name a directory of its own"
+    ))
 }
 
 #[cfg(test)]
@@ -98,10 +87,10 @@ mod tests {
     fn only_a_new_workspace_has_to_be_empty() {
         let scratch = tempfile::tempdir().unwrap();
         let root = Root::open(scratch.path()).unwrap();
-        let any = |claim: Claim| claim.objections(scratch.path(), &root).unwrap().any;
-        assert_eq!(any(Claim::NewWorkspace), None);
+        let objection = |claim: Claim| claim.objection(scratch.path(), &root).unwrap();
+        assert_eq!(objection(Claim::NewWorkspace), None);
         std::fs::write(scratch.path().join("precious"), "").unwrap();
-        assert!(any(Claim::NewWorkspace).is_some());
-        assert_eq!((any(Claim::Workspace), any(Claim::Anything)), (None, None));
+        assert!(objection(Claim::NewWorkspace).is_some());
+        assert_eq!((objection(Claim::Workspace), objection(Claim::Anything)), (None, None));
     }
 }

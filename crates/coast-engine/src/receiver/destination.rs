@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use coast_tree::{Name, Root};
 
-use super::claim::{Claim, Objections};
+use super::claim::Claim;
 use crate::error::EngineError;
 use crate::state::State;
 
@@ -35,8 +35,6 @@ pub(super) struct Destination {
     pub(super) created: bool,
     /// None only in a dry run.
     pub(super) state: Option<State>,
-    /// Why it is no workspace, if one was wanted: then nothing may be deleted in it.
-    pub(super) no_workspace: Option<String>,
 }
 
 /// What of a destination's preparation depends on the run.
@@ -87,14 +85,7 @@ impl Destination {
             return Err(failed("looking for the directory to put it in")(io::ErrorKind::NotFound.into()));
         }
         if missing && how.dry_run {
-            return Ok(Self {
-                root: None,
-                absolute: directory,
-                rename,
-                created: true,
-                state: None,
-                no_workspace: None,
-            });
+            return Ok(Self { root: None, absolute: directory, rename, created: true, state: None });
         }
         if missing {
             // The process' own umask may be none.
@@ -109,9 +100,7 @@ impl Destination {
         let root = Root::open(&directory).map_err(failed("opening the directory"))?;
         let absolute = std::fs::canonicalize(&directory).unwrap_or_else(|_| directory.clone());
         // Before anything is put beside it.
-        let Objections { any, deleting } =
-            how.claim.objections(&absolute, &root).map_err(failed("looking into it"))?;
-        if let Some(reason) = any {
+        if let Some(reason) = how.claim.objection(&absolute, &root).map_err(failed("looking into it"))? {
             return Err(EngineError::NoWorkspace { path: absolute, reason });
         }
         let state = if how.dry_run {
@@ -119,6 +108,6 @@ impl Destination {
         } else {
             Some(State::open(&directory, &root, rename.as_ref(), how.login_uid)?)
         };
-        Ok(Self { root: Some(root), absolute, rename, created: missing, state, no_workspace: deleting })
+        Ok(Self { root: Some(root), absolute, rename, created: missing, state })
     }
 }

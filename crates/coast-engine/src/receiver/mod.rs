@@ -228,14 +228,6 @@ impl Receiver {
         tell: &dyn Fn(&Result<ReceiverStats, EngineError>),
     ) -> Result<ReceiverStats, EngineError> {
         let options = read_start(frames)?;
-        if options.delete.is_some()
-            && let Some(reason) = self.destination.no_workspace.take()
-        {
-            let reason = format!(
-                "{reason}, and what the source does not have would be deleted there; name a directory of its own"
-            );
-            return Err(EngineError::NoWorkspace { path: self.destination.absolute, reason });
-        }
         let workers = threads(self.config.threads);
         if let Some(state) = &mut self.destination.state {
             state.lock(stop, || {
@@ -358,7 +350,7 @@ impl<'a> Run<'a> {
         monitor: &'a dyn Monitor,
         stop: &'a Stop,
     ) -> Result<Self, EngineError> {
-        let Receiver { config, destination, names, process_umask, .. } = receiver;
+        let Receiver { config, destination, names, process_umask } = receiver;
         let failed = |error| EngineError::Destination {
             path: config.destination.clone(),
             doing: "preparing the private state directory",

@@ -93,11 +93,8 @@ impl DoomedWorkspace {
 
     fn look(way: Way, login: Option<LoginUser>) -> Result<Look, EngineError> {
         let refused = |reason: String| EngineError::Refused { path: way.path.clone(), reason };
-        if let Some(home) = Homes::load().within(&way.path) {
-            return Err(refused(match home == way.path {
-                true => "it is somebody's home directory".to_owned(),
-                false => format!("{} is in it, which is somebody's home directory", home.display()),
-            }));
+        if let Some(reason) = Homes::load().objection(&way.path) {
+            return Err(refused(reason));
         }
         // The lock comes first: what is opened after it is what no other removal takes away.
         let mut state = State::at(&way, &way.parent, Place::Beside, login)?;
