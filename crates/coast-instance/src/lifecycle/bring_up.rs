@@ -173,7 +173,7 @@ impl Work<'_> {
             let transfer_cancel = transfer_cancel.clone();
             move || transfer_cancel.cancel()
         });
-        let claim = if self.record.claimed { Claim::Workspace } else { Claim::NewWorkspace };
+        let claim = if self.record.claimed || self.adopts { Claim::Workspace } else { Claim::NewWorkspace };
         let claimed = Record { claimed: true, ..self.record.clone() };
         let monitor = Remembering {
             inner: lifecycle.observer,

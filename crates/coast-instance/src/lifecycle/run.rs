@@ -66,8 +66,8 @@ impl Lifecycle<'_> {
             }
         };
         record.image = options.image.or(record.image);
-        record.claimed |= options.adopt;
         let mut work = self.work(record, lock, Command::Run);
+        work.adopts = options.adopt;
         if !fresh {
             work.take_over();
         }

@@ -14,6 +14,8 @@ pub(super) struct Work<'l> {
     pub(super) record: Record,
     command: Command,
     lock: FileLock,
+    /// Whether what is there already, and nobody's, is taken over.
+    pub(super) adopts: bool,
     /// The step that the observer was told last.
     told: Option<Step>,
     /// Whether there may be a session. The record tells only that there may be a key, without which there is no session.
@@ -29,7 +31,7 @@ impl<'l> Work<'l> {
     ) -> Self {
         let id = lifecycle.id(&record.instance);
         let may_have_session = record.access || record.unended.is_some();
-        Self { lifecycle, id, record, command, lock, told: None, may_have_session }
+        Self { lifecycle, id, record, command, lock, adopts: false, told: None, may_have_session }
     }
 
     pub(super) fn into_lock(self) -> FileLock {

@@ -508,8 +508,12 @@ fn what_no_instance_has_made_is_neither_replaced_nor_removed_unless_it_is_adopte
             stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap();
             assert!(theirs.exists() && stage.record().is_none());
         }
-        let adopting = RunOptions { adopt: true, ..RunOptions::default() };
-        stage.command(|coast| coast.run(&dev_1(), adopting)).unwrap();
+        let adopting = || RunOptions { adopt: true, ..RunOptions::default() };
+        // Taken over only once the remote has been reached.
+        let missing = RunOptions { worktree: Some("/no/such/worktree".into()), ..adopting() };
+        stage.command(|coast| coast.run(&dev_1(), missing)).unwrap_err();
+        assert!(theirs.exists() && stage.record().is_none());
+        stage.command(|coast| coast.run(&dev_1(), adopting())).unwrap();
         stage.assert_follows(&stage.root());
     }
 }
