@@ -189,6 +189,34 @@ fn a_log_that_never_stops_growing_arrives_as_it_was_when_it_was_read() {
 }
 
 #[test]
+fn a_file_that_grows_and_is_rewritten_never_arrives_in_parts() {
+    const BEGINS: u64 = 48 << 20;
+    let place = Sandbox::new();
+    let content = noise(1, usize::try_from(BEGINS).expect("a size fits"));
+    Tree::new().file("output", content).build(place.path("src"));
+    Tree::new().file("output", "the old version").build(place.path("dst"));
+    let file = OpenOptions::new().write(true).open(place.path("src/output")).expect("it was just made");
+    let done = AtomicBool::new(false);
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0u64.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                let bytes = number.to_le_bytes();
+                file.write_all_at(&bytes, number * 4099 % BEGINS).expect("the disk has space");
+                file.write_all_at(&bytes, BEGINS + 8 * number).expect("the disk has space");
+            }
+        });
+        let outcome = place.coast(["sync", "-r", "src/", "dst/"]).run();
+        done.store(true, Ordering::Relaxed);
+        outcome
+    });
+    outcome.assert_code(23).assert_says("output").assert_says("changed");
+    assert_eq!(fs::read(place.path("dst/output")).expect("the old version stays"), b"the old version");
+}
+
+#[test]
 fn a_file_that_has_grown_by_much_since_it_was_listed_arrives() {
     let place = Sandbox::new();
     let tree = Tree::new().file("a", noise(1, 40 << 20)).file("z", "small").file("zz", "last");
@@ -239,8 +267,10 @@ fn a_destination_that_is_removed_meanwhile_ends_the_run() {
         watch.until("content to arrive", || {
             fs::read_dir(&staged).is_ok_and(|mut files| files.any(has_content))
         });
-        fs::rename(place.path(removed), place.path("elsewhere")).expect("it is there");
-        fs::remove_dir_all(place.path("elsewhere")).expect("nobody has it open for writing new files");
+        let elsewhere = place.path("elsewhere");
+        fs::rename(place.path(removed), &elsewhere).expect("it is there");
+        // The run may still put something in.
+        watch.until("it to be removed", || fs::remove_dir_all(&elsewhere).is_ok() || !elsewhere.exists());
         running.wait().assert_code(11).assert_says("was removed while the run went on");
     }
 }

@@ -7,6 +7,7 @@
 
 mod answer;
 mod offer;
+mod reading;
 mod source;
 mod stream;
 mod under_way;

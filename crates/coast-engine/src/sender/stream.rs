@@ -1,15 +1,15 @@
 //! Sends a large file in chunks, as content or as a delta against the receiver's basis, and hashes large files.
 
-use std::io::{self, Read};
 use std::sync::atomic::Ordering;
 
 use coast_delta::{Differ, Signature};
-use coast_tree::{ContentHash, ContentHasher, DirHandle, FileIdentity, Name, Timestamp};
+use coast_tree::{ContentHasher, DirHandle, FileIdentity, Name, Timestamp};
 use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_DIFF_BLOCK_BYTES};
 use coast_wire::{FileId, Gone, Piece, ToReceiver};
 
 use super::answer::{ATTEMPTS, Answerer, Failure, HeldSignature, changing};
 use super::offer::OfferedFile;
+use super::reading::{Reading, WasRead, read_some};
 use super::under_way::UnderWay;
 use crate::monitor::add;
 use crate::wire_time;
@@ -58,7 +58,8 @@ impl Answerer<'_> {
     }
 
     /// Sends a file of any size, from the start again when it changed meanwhile. One that only grows all the time, as a
-    /// log does, is sent as it was when the last try began.
+    /// log does, is sent as it was when a try began: that it only grows shows in a try whose content begins with all that
+    /// the one before had found.
     pub(super) fn stream(
         &mut self,
         dir: &DirHandle,
@@ -74,24 +75,25 @@ impl Answerer<'_> {
                 return Err(Failure::Stopped);
             }
         };
-        for tried in 1..=ATTEMPTS {
+        let mut earlier = None;
+        for _ in 0..ATTEMPTS {
             let observed_at = Timestamp::now();
             let (opened, stat) = dir.open_file(name)?;
             let before = FileIdentity::from(&stat);
-            // What is appended from here on is not part of this try.
-            let mut content = opened.take(before.size);
+            let mut reading = Reading::new(opened, before.size, earlier);
             let under_way = UnderWay::new(self.run.stop.clone());
             let attempt = file.attempts.fetch_add(1, Ordering::Relaxed);
             let mut chunks = Chunks { id, attempt, sequence: 0, under_way };
-            let sent = match &signature {
-                None => self.contents(&mut chunks, &mut content)?,
-                Some(signature) => self.delta(&mut chunks, &mut content, signature)?,
-            };
-            let (hash, size) = sent;
-            let after = FileIdentity::from(&coast_tree::file_stat(content.get_ref())?);
+            match &signature {
+                None => self.contents(&mut chunks, &mut reading)?,
+                Some(signature) => self.delta(&mut chunks, &mut reading, signature)?,
+            }
+            let read @ WasRead { size, hash } = reading.was_read();
+            let after = FileIdentity::from(&coast_tree::file_stat(reading.file())?);
             if after == before {
                 file.found(before, hash, observed_at);
-            } else if tried < ATTEMPTS || size != before.size || after.size <= before.size {
+            } else if !(reading.begins_as_earlier() && size == before.size && after.size > size) {
+                earlier = Some(read);
                 continue;
             }
             file.answered();
@@ -103,17 +105,13 @@ impl Answerer<'_> {
         Err(changing())
     }
 
-    fn contents(&mut self, chunks: &mut Chunks, file: &mut impl Read) -> Result<(ContentHash, u64), Failure> {
-        let mut hasher = ContentHasher::new();
+    fn contents(&mut self, chunks: &mut Chunks, reading: &mut Reading) -> Result<(), Failure> {
         let mut buffer = vec![0; CHUNK_BYTES];
-        let mut total = 0;
         loop {
-            let count = read_full(file, &mut buffer)?;
+            let count = reading.fill(&mut buffer)?;
             if count == 0 {
-                return Ok((hasher.finish(), total));
+                return Ok(());
             }
-            total += count as u64;
-            hasher.update(&buffer[..count]);
             self.chunk(chunks, Piece::Content(&buffer[..count]))?;
             self.hand_over(&chunks.under_way)?;
             add(&self.run.progress.sent_bytes, count as u64);
@@ -124,22 +122,18 @@ impl Answerer<'_> {
     fn delta(
         &mut self,
         chunks: &mut Chunks,
-        file: &mut impl Read,
+        reading: &mut Reading,
         signature: &Signature,
-    ) -> Result<(ContentHash, u64), Failure> {
+    ) -> Result<(), Failure> {
         let mut differ = Differ::new(signature);
-        let mut hasher = ContentHasher::new();
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut delta = Vec::new();
-        let mut total = 0;
         let unencodable = |_| Failure::Gone(Gone::Unreadable, "its difference cannot be encoded".to_owned());
         loop {
-            let count = read_full(file, &mut buffer)?;
+            let count = reading.fill(&mut buffer)?;
             if count == 0 {
                 break;
             }
-            total += count as u64;
-            hasher.update(&buffer[..count]);
             differ.push(&buffer[..count], &mut delta).map_err(unencodable)?;
             if delta.len() >= DELTA_CHUNK_BYTES {
                 self.delta_chunk(chunks, &mut delta)?;
@@ -151,7 +145,7 @@ impl Answerer<'_> {
         if !delta.is_empty() {
             self.delta_chunk(chunks, &mut delta)?;
         }
-        Ok((hasher.finish(), total))
+        Ok(())
     }
 
     fn delta_chunk(&mut self, chunks: &mut Chunks, delta: &mut Vec<u8>) -> Result<(), Failure> {
@@ -177,25 +171,4 @@ struct Chunks {
     attempt: u32,
     sequence: u32,
     under_way: UnderWay,
-}
-
-fn read_some(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match file.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
-/// Reads until the buffer is full or the file ends.
-fn read_full(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match read_some(file, &mut buffer[filled..])? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    Ok(filled)
 }
