@@ -232,4 +232,13 @@ fn a_push_that_was_meant_for_another_machine_is_refused() {
         assert!(text(&output.stderr).contains(word), "{}", text(&output.stderr));
     }
     assert!(!scratch.path().join("dev@host").exists() && !scratch.path().join("src/sub/deeper").exists());
+    // What the message says for a directory here.
+    for destination in ["./dev@host", "there/me@work"] {
+        assert_eq!(
+            run(scratch.path(), &["push", "src", destination]).status.code(),
+            Some(0),
+            "{destination}"
+        );
+        assert!(scratch.path().join(destination).join("a").exists());
+    }
 }

@@ -64,7 +64,8 @@ fn check_meant_local(path: &Path, args: &PushArgs) -> anyhow::Result<()> {
             "the destination {shown} is a directory on this machine, and -p, -i and -o are for another one; write HOST:PATH"
         );
     }
-    if path.as_os_str().as_encoded_bytes().contains(&b'@') && !path.exists() {
+    let first = path.components().next().map_or(&b""[..], |first| first.as_os_str().as_encoded_bytes());
+    if first.contains(&b'@') && !path.exists() {
         bail!(
             "the destination {shown} has no path on that machine; write {shown}:PATH (or ./{shown} for a directory here)"
         );
