@@ -70,9 +70,9 @@ fn a_probe_tells_what_logged_in_and_what_there_is() {
     let report = probe(&remote, "/data/no/such/workspace").expect("it answers");
     assert_eq!(report.connection.runs_as, RunsAs::Root);
     assert_eq!((report.uid, report.os.as_str()), (0, "linux"));
-    assert_eq!(report.connection.user, remote.account().name());
-    assert_eq!(report.connection.host_key.openssh, remote.sshd().host_key());
-    assert_eq!(report.connection.identity, IdentityUsed::File { path: remote.key(), encrypted: false });
+    assert_eq!(report.connection.peer.user, remote.account().name());
+    assert_eq!(report.connection.peer.host_key.openssh, remote.sshd().host_key());
+    assert_eq!(report.connection.peer.identity, IdentityUsed::File { path: remote.key(), encrypted: false });
     assert!(report.writable && report.total_bytes > 0 && !report.exists);
 }
 

@@ -73,14 +73,14 @@ fn a_probe_tells_how_the_machine_was_reached_and_what_there_is() {
     let report = machine.probe(machine.path("data/workspaces/p/i")).unwrap();
     assert!(report.connection.uploaded_helper);
     assert_eq!(report.connection.runs_as, RunsAs::User);
-    assert_eq!(report.connection.user, "dev");
+    assert_eq!(report.connection.peer.user, "dev");
     assert_eq!(
-        (report.connection.host_name.as_str(), report.connection.port),
+        (report.connection.peer.host_name.as_str(), report.connection.peer.port),
         ("127.0.0.1", machine.server.addr().port())
     );
-    assert_eq!(report.connection.host_key.openssh, machine.server.host_keys()[0]);
+    assert_eq!(report.connection.peer.host_key.openssh, machine.server.host_keys()[0]);
     let key = IdentityUsed::File { path: machine.server.client_key().to_owned(), encrypted: false };
-    assert_eq!(report.connection.identity, key);
+    assert_eq!(report.connection.peer.identity, key);
     assert_eq!((report.os.as_str(), report.arch.as_str()), ("linux", std::env::consts::ARCH));
     assert_eq!(report.helper_version, env!("CARGO_PKG_VERSION"));
     assert_eq!(

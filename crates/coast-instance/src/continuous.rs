@@ -125,12 +125,12 @@ pub struct Access {
 impl From<&ConnectionReport> for Access {
     fn from(connection: &ConnectionReport) -> Self {
         Self {
-            user: connection.user.clone(),
-            host_name: connection.host_name.clone(),
-            port: connection.port,
-            jumps: connection.jumps.clone(),
-            host_key: connection.host_key.openssh.clone(),
-            identity: connection.identity.clone(),
+            user: connection.peer.user.clone(),
+            host_name: connection.peer.host_name.clone(),
+            port: connection.peer.port,
+            jumps: connection.peer.jumps.clone(),
+            host_key: connection.peer.host_key.openssh.clone(),
+            identity: connection.peer.identity.clone(),
         }
     }
 }

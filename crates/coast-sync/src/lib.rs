@@ -73,7 +73,7 @@ pub use source::transfer_root;
 pub use coast_engine::{Cancel, Claim, EngineError, Monitor, Progress, RunReport, VoidMonitor};
 pub use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles, NoMergeFiles, RuleError, RuleList};
 pub use coast_ssh::{
-    ConnectOptions, Environment, HostKey, IdentityUsed, NoPrompt, Prompt, RunsAs, SshError, Sudo,
+    ConnectOptions, Environment, HostKey, IdentityUsed, NoPrompt, Peer, Prompt, RunsAs, SshError, Sudo,
     SudoRefusal, Target, Zeroizing,
 };
 pub use coast_wire::{

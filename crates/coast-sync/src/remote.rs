@@ -2,15 +2,14 @@
 //! something.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 use coast_engine::{Cancel, EngineError, Monitor, Progress, RunReport, SenderConfig, take_answer};
 use coast_ssh::{
-    ChannelReader, ChannelStatus, ChannelWriter, ExitStatus, HelperProcess, HelperSpec, HostKey,
-    IdentityUsed, Peer, Prompt, RunsAs, Session, SshError,
+    ChannelReader, ChannelStatus, ChannelWriter, ExitStatus, HelperProcess, HelperSpec, Peer, Prompt, RunsAs,
+    Session, SshError,
 };
 
 use coast_wire::{Answer, Event, Ready};
@@ -25,20 +24,8 @@ use crate::receiver_arguments::{ReceiverArguments, root_words};
 pub struct ConnectionReport {
     /// The host's name, with its port if that is not 22.
     pub host: String,
-    /// The user who logged in.
-    pub user: String,
-    /// The name or address that was connected to, once the ssh configuration had its say.
-    pub host_name: String,
-    /// The TCP port.
-    pub port: u16,
-    /// The address that answered. None behind a jump host, which looks it up itself.
-    pub address: Option<SocketAddr>,
-    /// The jump hosts on the way, first one first, each with its port if that is not 22.
-    pub jumps: Vec<String>,
-    /// The key that the host proved to have, and that was accepted.
-    pub host_key: HostKey,
-    /// The key that let us in.
-    pub identity: IdentityUsed,
+    /// Where the connection ended up, and as whom.
+    pub peer: Peer,
     /// Whether the helper had to be uploaded.
     pub uploaded_helper: bool,
     /// Whom the helper ran as.
@@ -47,16 +34,9 @@ pub struct ConnectionReport {
 
 impl ConnectionReport {
     fn of(session: &Session, helper: &HelperProcess) -> Self {
-        let Peer { user, host_name, port, address, jumps, host_key, identity, .. } = session.peer().clone();
         Self {
             host: session.host().to_owned(),
-            user,
-            host_name,
-            port,
-            address,
-            jumps,
-            host_key,
-            identity,
+            peer: session.peer().clone(),
             uploaded_helper: helper.deployed(),
             runs_as: helper.runs_as().clone(),
         }

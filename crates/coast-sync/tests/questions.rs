@@ -96,7 +96,7 @@ fn an_answer_becomes_a_report() {
     );
     assert!(!report.writable && report.confined && !report.exists);
     assert_eq!(report.unwritable_because.as_deref(), Some("Read-only file system"));
-    assert_eq!(report.connection.user, "dev");
+    assert_eq!(report.connection.peer.user, "dev");
 }
 
 #[test]

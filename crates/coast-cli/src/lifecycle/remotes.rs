@@ -205,22 +205,22 @@ fn found(report: &ProbeReport, asked: Instant) -> Vec<Finding> {
         "connect",
         format!(
             "{}@{}, port {}, answered in {}",
-            connection.user,
-            connection.host_name,
-            connection.port,
+            connection.peer.user,
+            connection.peer.host_name,
+            connection.peer.port,
             Seconds(asked.elapsed())
         ),
     )];
     findings.push(ok(
         "host key",
-        format!("{} {}", connection.host_key.algorithm, connection.host_key.fingerprint),
+        format!("{} {}", connection.peer.host_key.algorithm, connection.peer.host_key.fingerprint),
     ));
-    let key = connection.identity.to_string();
-    findings.push(match &connection.identity {
-        IdentityUsed::File { encrypted: false, .. } if connection.jumps.is_empty() => ok("key", key),
+    let key = connection.peer.identity.to_string();
+    findings.push(match &connection.peer.identity {
+        IdentityUsed::File { encrypted: false, .. } if connection.peer.jumps.is_empty() => ok("key", key),
         IdentityUsed::File { encrypted: false, .. } => warning(
             "key",
-            format!("{key}, through {}", connection.jumps.join(", ")),
+            format!("{key}, through {}", connection.peer.jumps.join(", ")),
             "the shell container cannot go through a jump host, so edits will not follow: give the remote's direct address",
         ),
         _ => warning(
@@ -233,10 +233,10 @@ fn found(report: &ProbeReport, asked: Instant) -> Vec<Finding> {
         RunsAs::Root => ok("sudo", "the helper runs as root".to_owned()),
         RunsAs::UserAfter(refusal) => warning(
             "sudo",
-            format!("the helper runs as {}: {refusal}", connection.user),
+            format!("the helper runs as {}: {refusal}", connection.peer.user),
             "files of services that run as other users cannot be replaced; allow the user `sudo -n` without a password",
         ),
-        _ => ok("sudo", format!("not asked for; the helper runs as {}", connection.user)),
+        _ => ok("sudo", format!("not asked for; the helper runs as {}", connection.peer.user)),
     });
     let uploaded = if connection.uploaded_helper { "put there now" } else { "was there" };
     let confined =
