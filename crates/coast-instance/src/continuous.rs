@@ -25,20 +25,7 @@ impl std::fmt::Display for InstanceId {
 
 /// What the shell container of an instance is called.
 pub fn container_name(id: &InstanceId) -> String {
-    let name = format!("{}-coasts-{}-shell", id.project, id.instance);
-    if !name.contains("..") {
-        return name;
-    }
-    // No container may be called so, and no new instance either; but one that was made before must go on to be stopped and removed.
-    // The end is one that the name of no other instance's container has.
-    let mut apart = String::with_capacity(name.len());
-    for letter in name.chars() {
-        if letter == '.' && apart.ends_with('.') {
-            apart.push('_');
-        }
-        apart.push(letter);
-    }
-    apart + "-dots"
+    coast_mutagen::shell_name(id.project.as_str(), id.instance.as_str())
 }
 
 /// Follows every edit of a worktree. All methods may be called again after a call that failed, was killed or did not happen.
@@ -281,22 +268,4 @@ pub struct Failure {
     pub doing: String,
     /// What the tool printed or the system answered.
     pub said: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_instance_has_a_container_name_that_docker_takes() {
-        let name = |project: &str, instance: &str| {
-            container_name(&InstanceId {
-                project: project.parse().unwrap(),
-                instance: instance.parse().unwrap(),
-            })
-        };
-        assert_eq!(name("shop", "dev-1.2"), "shop-coasts-dev-1.2-shell");
-        assert_eq!(name("shop", "a..b"), "shop-coasts-a._.b-shell-dots");
-        assert_eq!(name("s...p", "a"), "s._._.p-coasts-a-shell-dots");
-    }
 }

@@ -73,8 +73,7 @@ impl Continuous for MutagenLayer {
         let docker = self.docker(cancel)?;
 
         let (project, instance) = (start.id.project.as_str(), start.id.instance.as_str());
-        let mut spec = ShellSpec::new(project, instance, image, start.worktree, start.network);
-        spec.name = container_name(start.id);
+        let spec = ShellSpec::new(project, instance, image, start.worktree, start.network);
         begin(Step::Container)?;
         let (shell, ensured) = docker.ensure_shell(&spec)?;
         begin(Step::Access)?;

@@ -66,9 +66,21 @@ pub fn shell_labels(project: &str, instance: &str) -> Vec<(String, String)> {
     ]
 }
 
-/// The name of the shell container of an instance.
+/// The name of the shell container of an instance. Docker takes none with two dots in a row, and instances whose names have them
+/// are not made any more; but one that was made before must go on to be stopped and removed. Its name ends as no other's does.
 pub fn shell_name(project: &str, instance: &str) -> String {
-    format!("{project}-coasts-{instance}-shell")
+    let name = format!("{project}-coasts-{instance}-shell");
+    if !name.contains("..") {
+        return name;
+    }
+    let mut apart = String::with_capacity(name.len());
+    for letter in name.chars() {
+        if letter == '.' && apart.ends_with('.') {
+            apart.push('_');
+        }
+        apart.push(letter);
+    }
+    apart + "-dots"
 }
 
 /// What [`Docker::ensure_shell`] had to do.
@@ -380,6 +392,18 @@ fn worktree_path(worktree: &Path) -> Result<&str, MutagenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_instance_has_a_container_name_that_docker_takes() {
+        for (project, instance, name) in [
+            ("shop", "dev-1.2", "shop-coasts-dev-1.2-shell"),
+            ("shop", "a..b", "shop-coasts-a._.b-shell-dots"),
+            ("s...p", "a", "s._._.p-coasts-a-shell-dots"),
+        ] {
+            assert_eq!(shell_name(project, instance), name);
+            assert!(check_name(name).is_ok());
+        }
+    }
 
     #[test]
     fn a_name_that_would_leave_its_place_in_a_request_is_refused() {

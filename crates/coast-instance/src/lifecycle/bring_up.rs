@@ -68,7 +68,8 @@ impl Work<'_> {
         };
 
         let followed = match coastfile.workspace_sync {
-            Strategy::Bulk => self.leave_nothing_behind()?,
+            // What the continuous layer had there when it was wanted goes.
+            Strategy::Bulk => Ok(self.end_or_tell(Extent::Everything)?),
             Strategy::Continuous => self.follow(worktree, remote, rules, &access, listing)?,
         };
         match followed {
@@ -113,11 +114,9 @@ impl Work<'_> {
             return error;
         }
         let state = self.record.state;
-        match self.end_following(Extent::Access) {
-            Ok(Ok(())) => {}
-            Ok(Err(left)) => self.tell_left_behind(&left),
-            // The key is in the record, and what failed first is what matters.
-            Err(_) => return error,
+        // Where that cannot be recorded the key is in the record, and what failed first is what matters.
+        if self.end_or_tell(Extent::Access).is_err() {
+            return error;
         }
         let step = "bringing the worktree to the remote".to_owned();
         self.record.following = Following::Failed { step, said: error.to_string(), at: now() };
@@ -139,19 +138,15 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Bulk only: what the continuous layer had there when it was wanted goes.
-    fn leave_nothing_behind(&mut self) -> Result<Result<(), Failure>, LifecycleError> {
-        if let Err(failure) = self.end_following(Extent::Everything)? {
+    /// Ends what may be there, so that nothing follows that is said not to, and no key is left where nothing uses it. What cannot be
+    /// ended now is told, and tried again by `stop` and `rm`; that a session may still run is told at the end of the command.
+    fn end_or_tell(&mut self, extent: Extent) -> Result<(), LifecycleError> {
+        if let Err(failure) = self.end_following(extent)?
+            && self.record.unended.is_none()
+        {
             self.tell_left_behind(&failure);
         }
-        Ok(Ok(()))
-    }
-
-    /// Says that the container is left, unless more is to be said of it: that a session may still run in it.
-    fn tell_left_behind(&self, failure: &Failure) {
-        if let (Some(container), None) = (&self.record.container, &self.record.unended) {
-            self.tell(&Happening::LeftBehind { container, failure });
-        }
+        Ok(())
     }
 
     fn transfer(
@@ -250,7 +245,7 @@ impl Work<'_> {
             Ok(started) => started,
             Err(error) => {
                 let failure = failure_of(error, self.step())?;
-                self.end_access()?;
+                self.end_or_tell(Extent::Access)?;
                 return Ok(Err(failure));
             }
         };
@@ -263,22 +258,13 @@ impl Work<'_> {
         let between = gap::Between { worktree, remote, rules, listing, first: started.status };
         let followed = self.close_gap(between)?;
         if followed.is_err() {
-            self.end_access()?;
+            self.end_or_tell(Extent::Access)?;
         }
         if let Ok(status) = &followed {
             self.tell(&Happening::Following { status });
             self.record.following = Following::Yes;
         }
         Ok(followed.map(|_| ()))
-    }
-
-    /// Nothing shall follow that is said not to, and no key is left where nothing uses it. What cannot be ended now, `stop` and
-    /// `rm` try again.
-    fn end_access(&mut self) -> Result<(), LifecycleError> {
-        if let Err(left) = self.end_following(Extent::Access)? {
-            self.tell_left_behind(&left);
-        }
-        Ok(())
     }
 }
 

@@ -118,9 +118,7 @@ impl<'a> Lifecycle<'a> {
                 let mut work = self.work(record, lock, Command::Stop);
                 work.take_over();
                 if let Err(failure) = work.stop()? {
-                    let container = work.container();
-                    self.observer
-                        .happened(&Happening::LeftBehind { container: &container, failure: &failure });
+                    work.tell_left_behind(&failure);
                 }
                 let (record, lock) = work.into_parts();
                 Ok((Some(record), lock))

@@ -47,13 +47,13 @@ impl Work<'_> {
         if let Err(failure) = self.end_following(Extent::Everything)? {
             if !force {
                 let hint = format!(
-                    "; {} is left, perhaps with a key in it: try again, or forget it with: coast rm --force {}",
-                    self.container(),
+                    "; the container {} is left, perhaps with a key in it and a session that goes on: try again, or forget it with: coast rm --force {}",
+                    self.record.container.as_deref().unwrap_or_default(),
                     self.id.instance
                 );
                 return Err(LifecycleError::Continuous { failure, hint });
             }
-            self.tell(&Happening::LeftBehind { container: &self.container(), failure: &failure });
+            self.tell_left_behind(&failure);
         }
         // What was never this instance's is not its to remove.
         if !self.keeps_workspace() && self.record.claimed {

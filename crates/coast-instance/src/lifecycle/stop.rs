@@ -45,12 +45,4 @@ impl Work<'_> {
         // What could not be asked about does not matter where nothing can be left.
         Ok(if self.record.is_half_stopped() { ended } else { Ok(()) })
     }
-
-    /// The shell container, for a message.
-    pub(super) fn container(&self) -> String {
-        self.record
-            .container
-            .as_ref()
-            .map_or_else(|| "the shell container".to_owned(), |name| format!("the container {name}"))
-    }
 }

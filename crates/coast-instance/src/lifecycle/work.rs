@@ -156,6 +156,13 @@ impl<'l> Work<'l> {
         });
     }
 
+    /// Says that the container is left, if there is one.
+    pub(super) fn tell_left_behind(&self, failure: &Failure) {
+        if let Some(container) = &self.record.container {
+            self.tell(&Happening::LeftBehind { container, failure });
+        }
+    }
+
     /// Says what may still run, if the record knows of something.
     pub(super) fn tell_unended(&self) {
         if let Some(unended) = &self.record.unended {

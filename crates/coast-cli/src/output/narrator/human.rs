@@ -167,8 +167,7 @@ impl Observer for HumanNarrator {
             )),
             Happening::LeftBehind { container, failure } => {
                 self.warn_once(format!(
-                    "{} is left, perhaps with a key in it and a session that goes on: {failure}",
-                    in_words(container)
+                    "the container {container} is left, perhaps with a key in it and a session that goes on: {failure}"
                 ));
             }
             Happening::Unended { record, unended } => self.warn(&unended_words(record, unended)),
@@ -182,11 +181,6 @@ impl Observer for HumanNarrator {
             _ => {}
         }
     }
-}
-
-/// A container's name may come with words of its own.
-fn in_words(container: &str) -> String {
-    if container.contains(' ') { container.to_owned() } else { format!("the container {container}") }
 }
 
 impl Narrator for HumanNarrator {
