@@ -8,10 +8,13 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use coast_instance::{Record, State};
-use serde_json::Value;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 /// How long a command may take to notice that nobody reads.
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
@@ -70,7 +73,7 @@ fn remotes_are_kept_for_the_user_alone_and_listed() {
 
     let key = fs::canonicalize(scratch.path()).unwrap().join("shop/key");
     let listed: Value = serde_json::from_str(&succeeds(&run(&["remote", "ls", "--json"]))).unwrap();
-    let expected = serde_json::json!({ "remotes": [{
+    let expected = json!({ "remotes": [{
         "name": "box", "user": "dev", "host": "box.example", "port": 2222, "service_home": "/data", "key": key,
     }]});
     assert_eq!(listed, expected);
@@ -93,7 +96,7 @@ fn a_remote_is_given_another_address_where_that_is_asked_for() {
     succeeds(&run(&["remote", "add", "box", "dev@one", "--service-home", "/srv"]));
     let said = refuses(&run(&["remote", "add", "box", "dev@two"]), 3);
     assert!(said.contains("coast remote add --replace box"), "{said}");
-    remember(scratch.path(), "dev-1");
+    remember(scratch.path(), "dev-1", json!({}));
     succeeds(&run(&["remote", "add", "--replace", "box", "dev@two"]));
     let listed = succeeds(&run(&["remote", "ls"]));
     assert!(listed.contains("dev@two") && listed.contains("/srv") && !listed.contains("dev@one"), "{listed}");
@@ -139,39 +142,41 @@ fn a_name_with_two_dots_is_for_no_new_instance() {
     assert!(succeeds(&run(&["ls"])).contains("no instances"));
 }
 
-/// An instance at rest, as far as its record goes.
-fn remember(scratch: &Path, instance: &str) {
+/// Writes the record of an instance that runs, with these fields in place of its own.
+fn remember(scratch: &Path, instance: &str, fields: Value) {
     let root = fs::canonicalize(scratch.join("shop")).unwrap();
     let name = |text: &str| text.parse().unwrap();
     let remote_path = format!("/data/workspaces/shop/{instance}");
     let mut record = Record::begun(name("shop"), name(instance), &root, &root, name("box"), remote_path);
     record.state = State::Running;
+    let mut record = serde_json::to_value(&record).unwrap();
+    let Value::Object(fields) = fields else { panic!("{fields}") };
+    record.as_object_mut().unwrap().extend(fields);
     let directory = scratch.join("home/.local/state/coast/shop");
     fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join(format!("{instance}.json")), serde_json::to_vec(&record).unwrap()).unwrap();
+    fs::write(directory.join(format!("{instance}.json")), record.to_string()).unwrap();
 }
 
 #[test]
 fn watching_ends_when_nobody_reads() {
     let scratch = project();
-    remember(scratch.path(), "dev-1");
+    remember(scratch.path(), "dev-1", json!({}));
     for arguments in [&["status", "dev-1", "--watch"][..], &["status", "dev-1", "--watch", "--json"]] {
         let (mut reader, writer) = std::io::pipe().unwrap();
-        let mut watching =
+        let watching =
             command(scratch.path(), arguments).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
         let mut first = [0];
         reader.read_exact(&mut first).unwrap();
         // Nothing changes from here on.
         drop(reader);
-        let until = Instant::now() + ENDS_WITHIN;
-        while watching.try_wait().unwrap().is_none() {
-            if Instant::now() > until {
-                watching.kill().unwrap();
-                panic!("{arguments:?} goes on");
-            }
-            std::thread::yield_now();
-        }
-        let output = watching.wait_with_output().unwrap();
+        let pid = Pid::from_child(&watching);
+        let (ended, end) = mpsc::channel();
+        thread::spawn(move || ended.send(watching.wait_with_output()));
+        let Ok(output) = end.recv_timeout(ENDS_WITHIN) else {
+            kill_process(pid, Signal::KILL).unwrap();
+            panic!("{arguments:?} goes on");
+        };
+        let output = output.unwrap();
         assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{arguments:?}");
     }
 }
@@ -180,7 +185,7 @@ fn watching_ends_when_nobody_reads() {
 #[test]
 fn a_status_that_cannot_be_written_is_an_error() {
     let scratch = project();
-    remember(scratch.path(), "dev-1");
+    remember(scratch.path(), "dev-1", json!({}));
     for arguments in
         [&["status", "dev-1"][..], &["status", "dev-1", "--json"], &["status", "dev-1", "--watch"]]
     {
@@ -232,37 +237,24 @@ fn help_teaches_each_command() {
     }
 }
 
-/// Writes the record of an instance `q` that is assigned to `feature`, with these fields in place of those of one that runs well.
+/// The instance `q`, which follows `/wt/feature`.
 fn remember_assigned(scratch: &Path, fields: Value) {
-    let mut record = serde_json::json!({
-        "version": 1,
-        "project": "shop",
-        "instance": "q",
-        "state": "running",
-        "root": scratch.join("shop"),
-        "worktree": "/wt/feature",
-        "remote": "box",
-        "remote_path": "/srv/workspaces/shop/q",
-        "following": { "is": "yes" },
-        "container": "shop-coasts-q-shell",
-        "access": true,
-        "created": 1,
+    let mut all = json!({
+        "worktree": "/wt/feature", "following": { "is": "yes" }, "container": "shop-coasts-q-shell", "access": true
     });
     let Value::Object(fields) = fields else { panic!("{fields}") };
-    record.as_object_mut().unwrap().extend(fields);
-    let directory = scratch.join("home/.local/state/coast/shop");
-    fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join("q.json"), record.to_string()).unwrap();
+    all.as_object_mut().unwrap().extend(fields);
+    remember(scratch, "q", all);
 }
 
 #[test]
 fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
     let scratch = project();
-    let unended = serde_json::json!({
+    let unended = json!({
         "worktree": "/wt/old", "container": "shop-coasts-q-shell", "said": "cannot reach Docker", "at": 1
     });
-    let failed = serde_json::json!({ "is": "failed", "step": "reaching Docker", "said": "no", "at": 1 });
-    remember_assigned(scratch.path(), serde_json::json!({ "following": failed, "unended": unended }));
+    let failed = json!({ "is": "failed", "step": "reaching Docker", "said": "no", "at": 1 });
+    remember_assigned(scratch.path(), json!({ "following": failed, "unended": unended }));
     let status = succeeds(&coast(scratch.path(), &["status", "q"]));
     let warning = "warning     the session of /wt/old may still run in the container shop-coasts-q-shell: it would bring the files of \
                    /wt/old back; end it as soon as Docker answers with: coast assign q --worktree /wt/feature, or: coast stop q \
@@ -273,7 +265,7 @@ fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
     assert_eq!(json["unended"], unended);
     assert!(succeeds(&coast(scratch.path(), &["ls"])).contains("may follow"));
 
-    let stopped = serde_json::json!({ "state": "stopped", "following": { "is": "off" }, "unended": unended });
+    let stopped = json!({ "state": "stopped", "following": { "is": "off" }, "unended": unended });
     remember_assigned(scratch.path(), stopped);
     let status = succeeds(&coast(scratch.path(), &["status", "q"]));
     for said in [
@@ -288,7 +280,7 @@ fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
     assert!(said.contains("it is not stopped yet") && said.contains("coast stop q"), "{said}");
     remember_assigned(
         scratch.path(),
-        serde_json::json!({ "state": "stopped", "following": { "is": "off" }, "access": false }),
+        json!({ "state": "stopped", "following": { "is": "off" }, "access": false }),
     );
     assert!(succeeds(&coast(scratch.path(), &["status", "q"])).contains("state       stopped\n"));
 }
