@@ -29,8 +29,9 @@ pub(crate) const LANES: usize = 8;
 /// The block size in bytes for a basis of `basis_len` bytes.
 ///
 /// About the square root, which balances the size of the signature against the literal bytes each edit costs; larger
-/// where [`MAX_SIGNATURE_BYTES`](crate::MAX_SIGNATURE_BYTES) demands it (from 114 GiB on). Always a multiple of 64 between [`MIN_BLOCK_BYTES`] and
-/// [`MAX_BLOCK_BYTES`]. At the maximum a signature describes the first 5.3 TiB; what follows is never matched.
+/// where [`MAX_SIGNATURE_BYTES`](crate::MAX_SIGNATURE_BYTES) demands it (from 114 GiB on). Always a multiple of 64
+/// between [`MIN_BLOCK_BYTES`] and [`MAX_BLOCK_BYTES`]. At the maximum a signature describes the first 5.3 TiB; what
+/// follows is never matched.
 #[must_use]
 pub fn block_size(basis_len: u64) -> u32 {
     let wanted = basis_len.isqrt().max(basis_len.div_ceil(MAX_BLOCKS as u64));

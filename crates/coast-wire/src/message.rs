@@ -342,14 +342,14 @@ pub enum ProblemKind {
     Vanished,
     /// A source entry could not be read.
     SourceRead,
-    /// A source file changed each time it was read.
-    Changing,
     /// A destination entry could not be read, written or replaced.
     Destination,
     /// An entry of this kind is not transferred under the options given.
     Skipped,
     /// An extraneous entry was left, because it changed or appeared while the run went on.
     Kept,
+    /// A source file changed each time it was read.
+    Changing,
 }
 
 /// What of an entry changed, in the terms of `--itemize-changes`.

@@ -25,7 +25,7 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    /// Empty ones, whose files are made in `dir` when they are needed; none in a dry run.
+    /// Empty ones, in nameless files of `dir`; in memory without one, as in a dry run.
     pub(super) fn new(dir: Option<&DirHandle>) -> io::Result<Self> {
         Ok(Self {
             deferred: Spill::new(dir, "deferred")?,

@@ -31,8 +31,8 @@ impl Run<'_> {
             return Ok(false);
         }
         if stat.mode & 0o200 != 0 {
-            // Another worker may have been here in the meantime.
-            return Ok(stat.mode & 0o100 != 0);
+            // Another worker may have made it so in the meantime.
+            return Ok(true);
         }
         dir.chmod_self(stat.mode | 0o200)?;
         let late = LateDirectory {
