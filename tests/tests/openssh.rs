@@ -380,22 +380,19 @@ fn fish_is_a_good_login_shell() {
 fn a_push_does_not_delete_in_a_home() {
     let remote = Remote::start();
     Tree::new().file("f", "f").build(remote.path("source"));
-    fs::write(remote.account().home().join("letters"), "precious").expect("root may");
-    let beside = || {
-        fs::read_dir(remote.account().home().parent().expect("a home has one")).expect("it is ours").count()
-    };
-    let before = beside();
-    for destination in [remote.account().home().to_owned(), Path::new("").to_owned()] {
+    let home = remote.account().home();
+    fs::write(home.join("letters"), "precious").expect("root may");
+    let state =
+        home.with_file_name(format!(".{}.coast", home.file_name().expect("a home has one").display()));
+    for destination in [home.to_owned(), Path::new("").to_owned()] {
         let push = remote.push([""; 0], remote.path("source"), destination).run();
         push.assert_code(3).assert_says("home directory");
     }
-    assert!(remote.account().home().join("letters").exists());
-    assert_eq!(beside(), before, "nothing is put beside what is refused");
-    let kept = remote.push(["--no-delete"], remote.path("source"), remote.account().home()).run();
+    assert!(home.join("letters").exists());
+    assert!(!state.exists(), "nothing is put beside what is refused");
+    let kept = remote.push(["--no-delete"], remote.path("source"), home).run();
     kept.assert_code(0);
-    assert!(remote.account().home().join("letters").exists() && remote.account().home().join("f").exists());
-    remote
-        .push([""; 0], remote.path("source"), remote.account().home().join("workspace"))
-        .run()
-        .assert_code(0);
+    assert!(state.exists(), "what is not refused has its state beside it");
+    assert!(home.join("letters").exists() && home.join("f").exists());
+    remote.push([""; 0], remote.path("source"), home.join("workspace")).run().assert_code(0);
 }
