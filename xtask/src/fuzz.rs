@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::num::NonZeroU32;
 use std::process::{Command, Stdio};
+use std::thread;
 
 /// The longest a target may think about one input, in seconds; more counts as a hang.
 const INPUT_SECONDS: u32 = 10;
@@ -21,7 +22,7 @@ pub(crate) struct Options {
     targets: Vec<String>,
 }
 
-/// Builds all targets, then runs one after the other.
+/// Builds all targets, then runs as many at a time as there are processors: each uses one.
 pub(crate) fn run(options: &Options) -> Result<()> {
     install_if_missing()?;
     let known: Vec<String> = program::output(fuzz().arg("list"))?.lines().map(str::to_owned).collect();
@@ -33,17 +34,27 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     program::run(fuzz().arg("build"))?;
     let chosen = if options.targets.is_empty() { &known } else { &options.targets };
-    for target in chosen {
-        eprintln!("fuzz {target}: {} s", options.seconds);
-        program::run(fuzz().args(["run", target, "--"]).args([
-            format!("-max_total_time={}", options.seconds),
-            format!("-timeout={INPUT_SECONDS}"),
-            "-print_final_stats=1".to_owned(),
-            "-verbosity=0".to_owned(),
-        ]))
-        .with_context(|| format!("fuzz target {target} failed; see fuzz/artifacts/{target}"))?;
+    let at_once = thread::available_parallelism()?.get();
+    for targets in chosen.chunks(at_once) {
+        thread::scope(|scope| -> Result<()> {
+            let running: Vec<_> =
+                targets.iter().map(|target| scope.spawn(move || search(target, options.seconds))).collect();
+            running.into_iter().try_for_each(|target| target.join().expect("it does not panic"))
+        })?;
     }
     Ok(())
+}
+
+/// Runs one target, which has been built.
+fn search(target: &str, seconds: NonZeroU32) -> Result<()> {
+    eprintln!("fuzz {target}: {seconds} s");
+    program::run(fuzz().args(["run", target, "--"]).args([
+        format!("-max_total_time={seconds}"),
+        format!("-timeout={INPUT_SECONDS}"),
+        "-print_final_stats=1".to_owned(),
+        "-verbosity=0".to_owned(),
+    ]))
+    .with_context(|| format!("fuzz target {target} failed; see fuzz/artifacts/{target}"))
 }
 
 /// `cargo fuzz` on the nightly toolchain, which its sanitizers need.
