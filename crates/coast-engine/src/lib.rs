@@ -48,7 +48,7 @@ mod state;
 mod stop;
 
 pub use answer::{decline, say, take_answer};
-pub use cancel::Cancel;
+pub use cancel::{Cancel, CancelHook};
 pub use error::EngineError;
 pub use monitor::{Monitor, Progress, VoidMonitor};
 pub use probe::ProbedDirectory;

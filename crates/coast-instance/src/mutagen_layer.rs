@@ -7,7 +7,7 @@ use coast_mutagen::{
     Docker, DockerEnvironment, Endpoint, EndpointState, Ensured, Interrupt, MutagenError, RemoteAccess,
     SessionSpec, SessionState, Shell, ShellSpec, Status, Zeroizing, shell_labels,
 };
-use coast_sync::{Cancel, IdentityUsed};
+use coast_sync::{Cancel, CancelHook, IdentityUsed};
 
 use crate::continuous::{
     Access, Activity, BeginStep, Conflict, ContainerChange, Continuous, ContinuousError, ContinuousStart,
@@ -36,24 +36,24 @@ impl MutagenLayer {
         Self::new(DockerEnvironment::from_process())
     }
 
-    fn docker(&self, cancel: &Cancel) -> Result<Docker, ContinuousError> {
+    /// Connects to Docker; `cancel` interrupts what is asked of it, for as long as the hook lives.
+    fn docker(&self, cancel: &Cancel) -> Result<(Docker, CancelHook), ContinuousError> {
         let interrupt = Interrupt::new();
-        cancel.on_cancel({
+        let hook = cancel.on_cancel({
             let interrupt = interrupt.clone();
             move || interrupt.interrupt()
         });
-        Ok(Docker::connect(&self.environment)?.interrupted_by(&interrupt))
+        Ok((Docker::connect(&self.environment)?.interrupted_by(&interrupt), hook))
     }
+}
 
-    /// The shell container of an instance, if there is one and it runs.
-    fn running_shell(
-        &self,
-        id: &InstanceId,
-        cancel: &Cancel,
-    ) -> Result<Result<Option<Shell>, Foreign>, ContinuousError> {
-        let found = found(self.docker(cancel)?.find_shell(&container_name(id), &labels(id)))?;
-        Ok(found.map(|shell| shell.filter(Shell::is_running)))
-    }
+/// The shell container of an instance, if there is one and it runs.
+fn running_shell(
+    docker: &Docker,
+    id: &InstanceId,
+) -> Result<Result<Option<Shell>, Foreign>, ContinuousError> {
+    let found = found(docker.find_shell(&container_name(id), &labels(id)))?;
+    Ok(found.map(|shell| shell.filter(Shell::is_running)))
 }
 
 impl Continuous for MutagenLayer {
@@ -70,7 +70,7 @@ impl Continuous for MutagenLayer {
             ignores::for_mutagen(start.excludes, start.default_rules).map_err(|(pattern, why)| {
                 failure("session", "telling mutagen what to ignore", format!("{pattern:?}: {why}"))
             })?;
-        let docker = self.docker(cancel)?;
+        let (docker, _hook) = self.docker(cancel)?;
 
         let (project, instance) = (start.id.project.as_str(), start.id.instance.as_str());
         let spec = ShellSpec::new(project, instance, image, start.worktree, start.network);
@@ -104,7 +104,7 @@ impl Continuous for MutagenLayer {
         begin: &mut BeginStep<'_>,
         cancel: &Cancel,
     ) -> Result<Remains, ContinuousError> {
-        let docker = self.docker(cancel)?;
+        let (docker, _hook) = self.docker(cancel)?;
         let name = container_name(id);
         // The one that a killed command asked for may still be on its way.
         let shell = match found(docker.settled_shell(&name, &labels(id)))? {
@@ -147,7 +147,8 @@ impl Continuous for MutagenLayer {
     }
 
     fn flush(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
-        match self.running_shell(id, cancel)? {
+        let (docker, _hook) = self.docker(cancel)?;
+        match running_shell(&docker, id)? {
             Ok(Some(shell)) if !shell.sessions(id.project.as_str(), id.instance.as_str())?.is_empty() => {
                 flushed(&shell, id)
             }
@@ -157,7 +158,8 @@ impl Continuous for MutagenLayer {
     }
 
     fn status(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
-        match self.running_shell(id, cancel)? {
+        let (docker, _hook) = self.docker(cancel)?;
+        match running_shell(&docker, id)? {
             Ok(Some(shell)) => status_of(&shell, id),
             Ok(None) => Ok(ContinuousStatus::default()),
             Err(foreign) => Ok(foreign.into()),

@@ -70,7 +70,7 @@ pub use report::SyncReport;
 pub use request::SyncRequest;
 pub use source::transfer_root;
 
-pub use coast_engine::{Cancel, Claim, EngineError, Monitor, Progress, RunReport, VoidMonitor};
+pub use coast_engine::{Cancel, CancelHook, Claim, EngineError, Monitor, Progress, RunReport, VoidMonitor};
 pub use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles, NoMergeFiles, RuleError, RuleList};
 pub use coast_ssh::{
     ConnectOptions, Environment, HostKey, IdentityUsed, NoPrompt, Peer, Prompt, RunsAs, SshError, Sudo,

@@ -10,7 +10,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use coast_engine::{Cancel, EngineError, Monitor, Receiver, RunReport, SenderConfig, VoidMonitor, refuse};
+use coast_engine::{
+    Cancel, CancelHook, EngineError, Monitor, Receiver, RunReport, SenderConfig, VoidMonitor, refuse,
+};
 use coast_wire::GREETING;
 
 use crate::SyncError;
@@ -27,7 +29,7 @@ pub(crate) fn in_process(
     cancel: &Cancel,
 ) -> Result<RunReport, SyncError> {
     let (near, far) = UnixStream::pair().map_err(stream_error)?;
-    shut_down_on_cancel(cancel, &near)?;
+    let _hook = shut_down_on_cancel(cancel, &near)?;
     let (near_writer, far_writer) = (WriteHalf::of(&near)?, WriteHalf::of(&far)?);
     let near_reader = near.try_clone().map_err(stream_error)?;
     thread::scope(|scope| {
@@ -75,7 +77,7 @@ pub(crate) fn child(
     let stderr = child.stderr.take();
     let reading_stderr = thread::spawn(move || stderr.map_or_else(String::new, read_text));
 
-    shut_down_on_cancel(cancel, &near)?;
+    let _hook = shut_down_on_cancel(cancel, &near)?;
     let greeted = read_greeting(&near);
     let sent = match greeted {
         Ok(true) => near.try_clone().map_err(stream_error).and_then(|reader| {
@@ -152,13 +154,12 @@ impl Drop for WriteHalf {
     }
 }
 
-fn shut_down_on_cancel(cancel: &Cancel, stream: &UnixStream) -> Result<(), SyncError> {
+fn shut_down_on_cancel(cancel: &Cancel, stream: &UnixStream) -> Result<CancelHook, SyncError> {
     let stream = stream.try_clone().map_err(stream_error)?;
-    cancel.on_cancel(move || {
+    Ok(cancel.on_cancel(move || {
         // Already closed is as good as closed.
         let _ = stream.shutdown(Shutdown::Both);
-    });
-    Ok(())
+    }))
 }
 
 fn stream_error(error: io::Error) -> SyncError {

@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
-use coast_engine::{Cancel, EngineError, Monitor, Progress, RunReport, SenderConfig, take_answer};
+use coast_engine::{
+    Cancel, CancelHook, EngineError, Monitor, Progress, RunReport, SenderConfig, take_answer,
+};
 use coast_ssh::{
     ChannelReader, ChannelStatus, ChannelWriter, ExitStatus, HelperProcess, HelperSpec, Peer, Prompt, RunsAs,
     Session, SshError,
@@ -49,9 +51,10 @@ pub(crate) struct Reached {
     pub(crate) reader: ChannelReader,
     pub(crate) writer: ChannelWriter,
     status: ChannelStatus,
+    hook: CancelHook,
 }
 
-/// Connects and starts the helper with these words. From here on `cancel` ends the connection.
+/// Connects and starts the helper with these words. From here on `cancel` ends the connection, for as long as the hook lives.
 pub(crate) fn reach(
     remote: &RemoteDestination,
     words: Vec<OsString>,
@@ -69,11 +72,11 @@ pub(crate) fn reach(
         prompt.notice(&format!("{}: writing as the user who logged in: {refusal}", report.host));
     }
     let (reader, writer, status) = helper.split();
-    cancel.on_cancel({
+    let hook = cancel.on_cancel({
         let closer = session.closer();
         move || closer.close()
     });
-    Ok(Reached { report, reader, writer, status })
+    Ok(Reached { report, reader, writer, status, hook })
 }
 
 /// Runs a transfer to another machine.
@@ -85,7 +88,8 @@ pub(crate) fn send(
     prompt: &dyn Prompt,
     cancel: &Cancel,
 ) -> Result<(RunReport, ConnectionReport), SyncError> {
-    let Reached { report, reader, writer, status } = reach(remote, receiver.to_words(), prompt, cancel)?;
+    let Reached { report, reader, writer, status, hook: _hook } =
+        reach(remote, receiver.to_words(), prompt, cancel)?;
     let monitor = WallWatch { inner: monitor, prompt, host: &report.host };
     let run = coast_engine::send(sender, reader, writer, &monitor, cancel)
         .map_err(|error| explain(error, &status))?;
@@ -134,7 +138,7 @@ pub(crate) fn ask<T>(
     words.extend(root_words(&remote.path));
     // The writer stays open until the answer is there: its end tells the helper that nobody waits any more.
     let answered = reach(remote, words, prompt, cancel).and_then(|reached| {
-        let Reached { report, reader, writer, status } = reached;
+        let Reached { report, reader, writer, status, hook: _hook } = reached;
         let taken = take_answer(reader, |answer| take(answer, &report));
         drop(writer);
         taken.map_err(|error| explain(error, &status))

@@ -184,7 +184,7 @@ impl SyncRequest {
         let started = Instant::now();
         // The run's own token: its watchdog must not cancel what else the caller's token stands for.
         let run_cancel = Cancel::new();
-        cancel.on_cancel({
+        let _hook = cancel.on_cancel({
             let run_cancel = run_cancel.clone();
             move || run_cancel.cancel()
         });

@@ -180,7 +180,7 @@ impl Receiver {
         cancel: &Cancel,
     ) -> Result<ReceiverStats, EngineError> {
         let stop = Stop::new();
-        cancel.on_cancel({
+        let _hook = cancel.on_cancel({
             let stop = stop.clone();
             move || stop.fail(EngineError::Interrupted)
         });

@@ -126,7 +126,7 @@ pub fn send(
 ) -> Result<RunReport, EngineError> {
     let threads = threads(config.threads).get();
     let stop = Stop::new();
-    cancel.on_cancel({
+    let _hook = cancel.on_cancel({
         let stop = stop.clone();
         move || stop.fail(EngineError::Interrupted)
     });

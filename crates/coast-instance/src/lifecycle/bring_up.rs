@@ -164,7 +164,7 @@ impl Work<'_> {
             None
         };
         let transfer_cancel = Cancel::new();
-        lifecycle.cancel.on_cancel({
+        let _hook = lifecycle.cancel.on_cancel({
             let transfer_cancel = transfer_cancel.clone();
             move || transfer_cancel.cancel()
         });
