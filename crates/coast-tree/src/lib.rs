@@ -54,6 +54,7 @@ mod listing;
 mod mode;
 mod mount;
 mod path;
+mod poison;
 mod root;
 #[cfg(test)]
 mod scratch;
@@ -72,6 +73,7 @@ pub use limits::raise_descriptor_limit;
 pub use listing::Listed;
 pub use mount::MountId;
 pub use path::{BadPath, MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, Name, RelPath};
+pub use poison::{LockExt, LockResultExt};
 pub use root::Root;
 pub use space::Space;
 pub use stat::{Stat, Timestamp, file_stat};

@@ -17,10 +17,10 @@ use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use coast_filter::{Filter, FilterError, NoMergeFiles, RuleList, Side};
-use coast_tree::{Kind, Listed, Root};
+use coast_tree::{Kind, Listed, LockExt, Root};
 use coast_wire::{
     Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats,
     ToReceiver, ToSender, messages,
@@ -201,13 +201,13 @@ pub fn send(
     if let Some(error) = run.stop.take_failure() {
         return Err(error);
     }
-    let outcome = std::mem::take(&mut *run.outcome.lock().unwrap_or_else(PoisonError::into_inner));
+    let outcome = std::mem::take(&mut *run.outcome.enter());
     let (Some(ready), Some(receiver)) = (outcome.ready, outcome.finished) else {
         wrote?;
         return Err(EngineError::Disconnected);
     };
     run.cache.save();
-    let sender = *run.stats.lock().unwrap_or_else(PoisonError::into_inner);
+    let sender = *run.stats.enter();
     let wire_sent_bytes = run.progress.wire_sent_bytes.load(Ordering::Relaxed);
     let wire_received_bytes = run.progress.wire_received_bytes.load(Ordering::Relaxed);
     Ok(RunReport { sender, receiver, ready, wire_sent_bytes, wire_received_bytes })
@@ -277,7 +277,7 @@ impl Run<'_> {
                 self.stop.fail(error);
                 break;
             }
-            if self.outcome().finished.is_some() {
+            if self.outcome.enter().finished.is_some() {
                 break;
             }
         }
@@ -287,11 +287,11 @@ impl Run<'_> {
     fn handle(&self, message: ToSender<'_>) -> Result<(), EngineError> {
         match message {
             ToSender::Ready(ready) => {
-                if self.outcome().ready.is_some() {
+                if self.outcome.enter().ready.is_some() {
                     return Err(EngineError::Protocol("it made itself ready twice"));
                 }
                 self.monitor.ready(&ready);
-                self.outcome().ready = Some(ready);
+                self.outcome.enter().ready = Some(ready);
                 // The walker may wait for it; there is room for the one time that this happens.
                 let _ = self.ready.0.try_send(());
             }
@@ -310,7 +310,7 @@ impl Run<'_> {
             }
             ToSender::Event(event) => self.monitor.event(&event),
             ToSender::Finished(stats) => {
-                self.outcome().finished = Some(stats);
+                self.outcome.enter().finished = Some(stats);
             }
             ToSender::Failed { kind, text } => {
                 return Err(EngineError::Remote { kind, text: text.to_owned() });
@@ -321,12 +321,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn outcome(&self) -> std::sync::MutexGuard<'_, Outcome> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn count(&self, change: impl FnOnce(&mut SenderStats)) {
-        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.stats.enter());
     }
 
     /// Sends a control message, or ends the run.
