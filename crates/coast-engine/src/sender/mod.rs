@@ -8,6 +8,7 @@
 mod answer;
 mod offer;
 mod reading;
+mod report;
 mod source;
 mod stream;
 mod under_way;
@@ -37,6 +38,7 @@ use crate::{Cancel, filter_kind, threads};
 
 use answer::{HandedOver, Job, SignatureBytes};
 use offer::{Offers, Walker};
+pub use report::RunReport;
 pub use source::Source;
 use window::Window;
 
@@ -66,49 +68,6 @@ pub struct SenderConfig {
     pub await_ready: bool,
     /// Worker threads; by default as many as there are processors, from 2 to 8.
     pub threads: Option<NonZeroUsize>,
-}
-
-/// What a run did.
-#[derive(Debug, Clone)]
-pub struct RunReport {
-    /// The sender's counts.
-    pub sender: SenderStats,
-    /// The receiver's counts.
-    pub receiver: ReceiverStats,
-    /// Who did the receiver's work.
-    pub ready: Ready,
-    /// Bytes written to the stream.
-    pub wire_sent_bytes: u64,
-    /// Bytes read from the stream.
-    pub wire_received_bytes: u64,
-}
-
-impl RunReport {
-    /// The report of a run that had nothing to do.
-    pub fn nothing() -> Self {
-        let ready = Ready { uid: rustix::process::geteuid().as_raw(), confined: false };
-        Self {
-            sender: SenderStats::default(),
-            receiver: ReceiverStats::default(),
-            ready,
-            wire_sent_bytes: 0,
-            wire_received_bytes: 0,
-        }
-    }
-
-    /// The exit code that rsync's users know: 23 when something was not transferred, 25 when `--max-delete` stopped
-    /// deletions, 24 when source files vanished, else 0.
-    pub fn exit_code(&self) -> u8 {
-        if self.sender.unreadable > 0 || self.receiver.failed > 0 {
-            23
-        } else if self.receiver.over_max_delete > 0 {
-            25
-        } else if self.sender.vanished > 0 {
-            24
-        } else {
-            0
-        }
-    }
 }
 
 /// Sends a tree to the receiver at the other end of `reader` and `writer`; returns when the receiver has finished.
