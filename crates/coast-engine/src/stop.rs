@@ -1,9 +1,11 @@
 //! How the threads of one side end together: the first failure is kept, everyone who waits is woken.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use coast_tree::state::Patience;
 use coast_wire::WireError;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::EngineError;
 
@@ -122,5 +124,11 @@ impl Stop {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Patience for Stop {
+    fn wait(&self, time: Duration) -> bool {
+        self.stopped.recv_timeout(time) != Err(RecvTimeoutError::Disconnected)
     }
 }

@@ -44,9 +44,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod accounts;
 mod cache;
 mod contents;
 mod dir;
+mod eraser;
+mod homes;
 mod kind;
 mod limits;
 mod listing;
@@ -59,14 +62,19 @@ mod root;
 mod scratch;
 mod space;
 mod stat;
+pub mod state;
+mod trusted_path;
 mod walk;
 
+pub use accounts::{OwnerNames, User, parse_users, users};
 pub use cache::{
     CacheError, CacheReader, CacheStats, CacheWriter, ClockStep, ContentHash, ContentHasher, DirRecords,
     FileIdentity, Record, hash_file,
 };
 pub use contents::clone_contents;
 pub use dir::{DirHandle, Replace};
+pub use eraser::{EraseError, Erased, Eraser, Stays, remove_entry};
+pub use homes::Homes;
 pub use kind::Kind;
 pub use limits::raise_descriptor_limit;
 pub use listing::Listed;
@@ -75,4 +83,5 @@ pub use path::{BadPath, MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, Name, RelPath
 pub use root::Root;
 pub use space::Space;
 pub use stat::{Stat, Timestamp, file_stat};
+pub use trusted_path::{PathError, ResolvedParent};
 pub use walk::{Visit, walk, walk_from};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use coast_tree::{Kind, Stat};
+use coast_tree::{Kind, OwnerNames, Stat};
 use coast_wire::limits::MAX_OWNER_NAMES;
 use coast_wire::{Options, OwnerName, Ownership};
 
@@ -11,7 +11,6 @@ use super::LoginUser;
 use super::parts::{WantedEntry, WantedWhat};
 use super::wanted::Wanted;
 use crate::error::EngineError;
-use crate::names::OwnerNames;
 
 /// The rules of a run.
 pub(super) struct Attributes {

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use coast_filter::DirFilter;
+use coast_tree::state::state_owner;
 use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Root, Stat};
 use coast_wire::{Event, ProblemKind};
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,6 @@ use super::site::{Failure, Site};
 use super::spill::{Spill, spill_failed};
 use super::staging::Staging;
 use crate::error::EngineError;
-use crate::state::state_owner;
 
 /// An entry to be deleted. A directory comes after all that is in it.
 #[derive(Serialize, Deserialize)]

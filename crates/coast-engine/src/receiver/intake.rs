@@ -4,13 +4,13 @@ use std::io::Read;
 use std::sync::atomic::Ordering;
 
 use coast_tree::Name;
+use coast_tree::state::STATE_INSIDE;
 use coast_wire::{Class, FrameReader, ToReceiver, messages};
 
 use super::parts::{LivePart, WantedEntry};
 use super::work::Work;
 use super::{Run, Stopped};
 use crate::error::EngineError;
-use crate::state::STATE_INSIDE;
 
 impl Run<'_> {
     /// Takes frames until the sender closes the stream, which it does when it was told how the run ended.

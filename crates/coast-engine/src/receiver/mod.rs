@@ -37,7 +37,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root, Timestamp};
+use coast_tree::state::{CACHE, CLOCK, NEW_CACHE, StateDirectory as State, name};
+use coast_tree::{ClockStep, DirHandle, Name, OwnerNames, RelPath, Root, Timestamp};
 use coast_wire::{
     Change, Class, Event, Frame, FrameReader, Itemize, LevelControl, Options, Pack, ProblemKind, Ready,
     ReceiverStats, ToReceiver, ToSender, bounded_text, messages,
@@ -47,9 +48,7 @@ use crossbeam_channel::{Receiver as Queue, Sender as QueueEnd, bounded, unbounde
 use crate::cache::{Cache, Remember};
 use crate::error::EngineError;
 use crate::monitor::{Monitor, Progress};
-use crate::names::OwnerNames;
 use crate::outbox::{Outbox, Pace};
-use crate::state::{CACHE, CLOCK, NEW_CACHE, State, name};
 use crate::stop::{Stop, Stopped};
 use crate::{Cancel, threads};
 

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use coast_delta::{ReadAt, Signature};
+use coast_tree::state::PARTIAL;
 use coast_tree::{DirHandle, FileIdentity, Kind, Name};
 use coast_wire::limits::MAX_DIFF_BLOCK_BYTES;
 use coast_wire::{Need, ToSender, Want};
@@ -14,7 +15,6 @@ use super::lane::{Basis, BasisPlace, Lane};
 use super::parts::{FileState, LivePart};
 use super::site::{Failure, Site, full_path};
 use super::work::Work;
-use crate::state::PARTIAL;
 use crate::stop::{Stop, Stopped};
 
 /// Less than this of an interrupted file is not worth keeping.
