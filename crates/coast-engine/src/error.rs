@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use coast_tree::state::StateError;
 use coast_wire::{FailureKind, WireError};
 
 /// Why a run ended before it was done. What happens to single entries is told as events instead.
@@ -116,7 +117,7 @@ impl EngineError {
     }
 
     /// How the other side is told.
-    pub(crate) fn failure_kind(&self) -> FailureKind {
+    pub fn failure_kind(&self) -> FailureKind {
         match self {
             Self::Rule(_) | Self::UnknownOwner { .. } => FailureKind::Usage,
             Self::Source { .. } | Self::Destination { .. } => FailureKind::Destination,
@@ -127,6 +128,15 @@ impl EngineError {
             Self::Wire(_) | Self::Protocol(_) => FailureKind::Protocol,
             Self::Interrupted => FailureKind::Interrupted,
             Self::Remote { kind, .. } => *kind,
+        }
+    }
+}
+
+impl From<StateError> for EngineError {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Unusable { path, doing, error } => Self::Destination { path, doing, error },
+            StateError::Stopped => Self::Interrupted,
         }
     }
 }

@@ -30,32 +30,21 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod answer;
 mod cache;
 mod cancel;
-mod eraser;
 mod error;
-mod homes;
 mod merge;
 mod monitor;
-mod names;
 mod outbox;
-mod probe;
 mod receiver;
-mod removal;
 mod sender;
-mod state;
 mod stop;
 
-pub use answer::{decline, say, take_answer};
 pub use cancel::{Cancel, CancelHook};
 pub use error::EngineError;
 pub use monitor::{Monitor, Progress, VoidMonitor};
-pub use probe::ProbedDirectory;
 pub use receiver::{Claim, DestinationIs, LoginUser, Receiver, ReceiverConfig, refuse};
-pub use removal::{DoomedWorkspace, RemovalReach};
 pub use sender::{RunReport, SenderConfig, Source, send};
-pub use state::STATE_INSIDE;
 
 use std::num::NonZeroUsize;
 

@@ -1,9 +1,11 @@
 //! How the threads of one side end together: the first failure is kept, everyone who waits is woken.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use coast_tree::state::Patience;
 use coast_wire::WireError;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use coast_tree::LockExt;
 
@@ -120,5 +122,11 @@ impl Stop {
             Outcome::Failed(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl Patience for Stop {
+    fn wait(&self, time: Duration) -> bool {
+        self.stopped.recv_timeout(time) != Err(RecvTimeoutError::Disconnected)
     }
 }

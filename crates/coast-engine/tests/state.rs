@@ -12,8 +12,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use coast_engine::{
-    Cancel, DestinationIs, DoomedWorkspace, EngineError, LoginUser, Monitor, Receiver, ReceiverConfig,
-    RunReport, SenderConfig, Source, VoidMonitor, send,
+    Cancel, DestinationIs, EngineError, LoginUser, Monitor, Receiver, ReceiverConfig, RunReport,
+    SenderConfig, Source, VoidMonitor, send,
 };
 use coast_tree::{Name, Root};
 use coast_wire::{Delete, Event};
@@ -140,19 +140,6 @@ fn a_run_waits_for_one_with_another_state_directory() {
         assert_eq!(running.join().unwrap().unwrap().exit_code(), 0);
     });
     assert!(place.exists("destination/file") && !place.exists("destination/extraneous"));
-}
-
-#[test]
-fn a_removal_leaves_a_workspace_to_a_run_with_another_state_directory() {
-    let place = Place::new();
-    place.sync();
-    let other = fs::File::open(place.path("destination")).unwrap();
-    other.lock().unwrap();
-    let workspace = place.path("destination").canonicalize().unwrap();
-    let error = DoomedWorkspace::open(&workspace, None).unwrap_err();
-    assert!(matches!(error, EngineError::Busy { .. }), "{error}");
-    drop(other);
-    assert!(DoomedWorkspace::open(&workspace, None).unwrap().is_some());
 }
 
 #[test]

@@ -22,10 +22,9 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use coast_engine::{
-    Cancel, DoomedWorkspace, EngineError, ProbedDirectory, Receiver, VoidMonitor, decline, refuse, say,
-};
+use coast_engine::{Cancel, EngineError, Receiver, VoidMonitor, refuse};
 use coast_wire::{Answer, GREETING, PROTOCOL_VERSION, Removal};
+use coast_workspace::{DoomedWorkspace, ProbedDirectory, decline, say};
 
 use arguments::Command;
 use input::Input;

@@ -12,8 +12,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use coast_engine::{Cancel, EngineError, SenderConfig, Source, VoidMonitor, send, take_answer};
+use coast_engine::{Cancel, EngineError, SenderConfig, Source, VoidMonitor, send};
 use coast_wire::{Answer, GREETING};
+use coast_workspace::take_answer;
 
 /// A helper that has greeted, and its two streams.
 fn start(command: &str, root: &Path) -> (Child, UnixStream) {

@@ -214,10 +214,13 @@ impl Shell {
             image: self.image.clone(),
             problem,
         };
-        match home_of(&String::from_utf8_lossy(&users.stdout), uid) {
-            None => Err(unfit(&uid.to_string(), "has no entry in its /etc/passwd")),
-            Some((name, home)) if !home.starts_with('/') => Err(unfit(&name, "has no home directory")),
-            Some((_, home)) => Ok(User { uid, gid, home }),
+        let mut users = coast_tree::parse_users(&users.stdout);
+        let Some(user) = users.find(|user| u64::from(user.uid) == uid) else {
+            return Err(unfit(&uid.to_string(), "has no entry in its /etc/passwd"));
+        };
+        match user.home.into_os_string().into_string() {
+            Ok(home) if home.starts_with('/') => Ok(User { uid, gid, home }),
+            _ => Err(unfit(&String::from_utf8_lossy(&user.name), "has no home directory")),
         }
     }
 
@@ -247,16 +250,6 @@ fn inode_of(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().map(|metadata| metadata.ino())
 }
 
-/// Name and home directory of a user by the text of a `passwd` file.
-fn home_of(users: &str, uid: u64) -> Option<(String, String)> {
-    users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, id) = (fields.next()?, fields.nth(1)?);
-        let home = fields.nth(2)?;
-        (id.parse() == Ok(uid)).then(|| (name.to_owned(), home.to_owned()))
-    })
-}
-
 /// The one entry of an archive.
 fn unpacked(archive: &[u8]) -> std::io::Result<Found> {
     let mut archive = tar::Archive::new(archive);
@@ -270,17 +263,4 @@ fn unpacked(archive: &[u8]) -> std::io::Result<Found> {
     let mut content = Vec::new();
     entry.read_to_end(&mut content)?;
     Ok(Found::File { content, uid, gid, mode })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_home_directory_is_that_of_the_number() {
-        let users = "root:x:0:0:root:/root:/bin/sh\n# a remark\ndev:x:1000:1000:,,,:/home/dev:/bin/sh\nbare:x:7:7::\n";
-        assert_eq!(home_of(users, 1000), Some(("dev".to_owned(), "/home/dev".to_owned())));
-        assert_eq!(home_of(users, 7), Some(("bare".to_owned(), String::new())));
-        assert_eq!(home_of(users, 1), None);
-    }
 }

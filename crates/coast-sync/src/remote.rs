@@ -6,15 +6,14 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
-use coast_engine::{
-    Cancel, CancelHook, EngineError, Monitor, Progress, RunReport, SenderConfig, take_answer,
-};
+use coast_engine::{Cancel, CancelHook, EngineError, Monitor, Progress, RunReport, SenderConfig};
 use coast_ssh::{
     ChannelReader, ChannelStatus, ChannelWriter, ExitStatus, HelperProcess, HelperSpec, Peer, Prompt, RunsAs,
     Session, SshError,
 };
 
 use coast_wire::{Answer, Event, Ready};
+use coast_workspace::take_answer;
 
 use crate::SyncError;
 use crate::destination::{RemoteDestination, RemoteHelper};

@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use coast_engine::say;
 use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer};
 use coast_sync::{
     CachePlace, Cancel, ConnectOptions, Environment, NoPrompt, ProbeReport, ProbeRequest, Prompt,
@@ -15,6 +14,7 @@ use coast_sync::{
     VoidMonitor, Zeroizing,
 };
 use coast_wire::{Answer, Class, Event, FailureKind, Pack, Probe, ProblemKind, Ready, Removal, ToSender};
+use coast_workspace::say;
 
 const PROBE: Probe<'static> = Probe {
     version: "0.1.0",

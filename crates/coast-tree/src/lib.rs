@@ -44,10 +44,13 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod accounts;
 mod acl;
 mod cache;
 mod contents;
 mod dir;
+mod eraser;
+mod homes;
 mod kind;
 mod limits;
 mod listing;
@@ -62,8 +65,11 @@ mod scratch;
 mod space;
 mod sparse;
 mod stat;
+pub mod state;
+mod trusted_path;
 mod walk;
 
+pub use accounts::{OwnerNames, User, parse_users, users};
 pub use acl::{Acl, inherited_permissions};
 pub use cache::{
     CacheError, CacheReader, CacheStats, CacheWriter, ClockStep, ContentHash, ContentHasher, DirRecords,
@@ -71,6 +77,8 @@ pub use cache::{
 };
 pub use contents::clone_contents;
 pub use dir::{DirHandle, Replace};
+pub use eraser::{EraseError, Erased, Eraser, Stays, remove_entry};
+pub use homes::Homes;
 pub use kind::Kind;
 pub use limits::raise_descriptor_limit;
 pub use listing::Listed;
@@ -81,4 +89,5 @@ pub use root::Root;
 pub use space::Space;
 pub use sparse::{Segment, segment_at};
 pub use stat::{Stat, Timestamp, file_stat};
+pub use trusted_path::{PathError, ResolvedParent};
 pub use walk::{Visit, walk, walk_from};

@@ -4,9 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use coast_tree::Root;
-
-use crate::homes::Homes;
+use coast_tree::{Homes, Root};
 
 /// What a run takes its destination for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

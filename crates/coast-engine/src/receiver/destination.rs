@@ -6,11 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use coast_tree::state::StateDirectory;
 use coast_tree::{Name, Root};
 
 use super::claim::Claim;
 use crate::error::EngineError;
-use crate::state::State;
 
 /// What the destination's path means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) struct Destination {
     /// Whether the root was made by this run.
     pub(super) created: bool,
     /// None only in a dry run.
-    pub(super) state: Option<State>,
+    pub(super) state: Option<StateDirectory>,
 }
 
 /// What of a destination's preparation depends on the run.
@@ -106,7 +106,7 @@ impl Destination {
         let state = if how.dry_run {
             None
         } else {
-            Some(State::open(&directory, &root, rename.as_ref(), how.login_uid)?)
+            Some(StateDirectory::open(&directory, &root, rename.as_ref(), how.login_uid)?)
         };
         Ok(Self { root: Some(root), absolute, rename, created: missing, state })
     }

@@ -25,7 +25,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coast_tree::{DirHandle, Root};
+use coast_tree::{DirHandle, OwnerNames, Root};
 use coast_wire::{
     Class, Event, FrameReader, LevelControl, Options, Pack, Ready, ReceiverStats, ToReceiver, ToSender,
     bounded_text, messages,
@@ -33,7 +33,6 @@ use coast_wire::{
 
 use crate::error::EngineError;
 use crate::monitor::{Monitor, Progress};
-use crate::names::OwnerNames;
 use crate::outbox::{Outbox, Pace};
 use crate::stop::{Stop, Stopped};
 use crate::{Cancel, threads};
@@ -198,7 +197,8 @@ impl Receiver {
         state.lock(stop, || {
             let text = "another run works on this workspace; waiting for it to end";
             let _ = outbox.push(&ToSender::Event(Event::Notice { text }));
-        })
+        })?;
+        Ok(())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Everything that a run tells: messages and events to the sender, events to the monitor, and the counts.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use coast_tree::LockExt;
 use coast_wire::{Change, Event, Itemize, Options, ProblemKind, ReceiverStats, ToSender, bounded_text};
 
 use crate::monitor::Monitor;
@@ -93,6 +94,6 @@ impl<'a> Report<'a> {
     }
 
     fn lock(&self) -> MutexGuard<'_, ReceiverStats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stats.enter()
     }
 }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use coast_filter::{DirFilter, Filter, FilterError, NoMergeFiles};
+use coast_tree::state::STATE_INSIDE;
 use coast_tree::{
-    ClockStep, ContentHash, DirHandle, FileIdentity, Kind, Listed, LockExt, Name, Record, RelPath, Stat,
-    Timestamp, Visit, walk,
+    ClockStep, ContentHash, DirHandle, FileIdentity, Kind, Listed, LockExt, Name, OwnerNames, Record,
+    RelPath, Stat, Timestamp, Visit, walk,
 };
 use coast_wire::limits::MAX_PART_ENTRIES;
 use coast_wire::{Class, Entry, Event, OwnerName, Pack, Part, ProblemKind, Range, ToReceiver, What};
@@ -19,8 +20,6 @@ use super::source::Selection;
 use crate::error::EngineError;
 use crate::merge::{TreeMergeFiles, Whose};
 use crate::monitor::add;
-use crate::names::OwnerNames;
-use crate::state::STATE_INSIDE;
 use crate::stop::Stopped;
 use crate::{filter_kind, wire_time};
 

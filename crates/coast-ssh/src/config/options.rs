@@ -122,13 +122,9 @@ impl Environment {
 
 /// The user's name by the system's list of users: in a container `USER` is often not set.
 fn own_name() -> Option<String> {
-    let uid = rustix::process::getuid().as_raw().to_string();
-    let users = std::fs::read_to_string("/etc/passwd").ok()?;
-    users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, _, id) = (fields.next()?, fields.next()?, fields.next()?);
-        (id == uid).then(|| name.to_owned())
-    })
+    let uid = rustix::process::getuid().as_raw();
+    let user = coast_tree::users().into_iter().find(|user| user.uid == uid)?;
+    String::from_utf8(user.name).ok()
 }
 
 impl Default for Environment {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use coast_filter::DirFilter;
+use coast_tree::state::state_owner;
 use coast_tree::{Kind, RelPath, Root};
 
 use super::Deletion;
@@ -11,7 +12,6 @@ use super::filter::{DeletionFilter, Within, unreadable_rules};
 use super::workspaces::may_exist;
 use crate::error::EngineError;
 use crate::receiver::spill::Spill;
-use crate::state::state_owner;
 
 /// The answer of the rules for one entry.
 enum Verdict {

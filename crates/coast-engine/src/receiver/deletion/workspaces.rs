@@ -6,10 +6,10 @@
 
 use std::collections::HashSet;
 
+use coast_tree::state::state_owner;
 use coast_tree::{DirHandle, Kind, Listed, Name};
 
 use super::survey::Fate;
-use crate::state::state_owner;
 
 /// The entries of a directory that stay, and that state directories beside them may belong to.
 pub(super) struct Workspaces {

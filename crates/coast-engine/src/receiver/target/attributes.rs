@@ -1,14 +1,13 @@
 //! The mode, owner and time that an entry gets at the destination, by rsync's rules.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-use coast_tree::{Kind, Stat, Timestamp};
+use coast_tree::{Kind, LockExt, OwnerNames, Stat, Timestamp};
 use coast_wire::limits::MAX_OWNER_NAMES;
 use coast_wire::{Options, OwnerName, Ownership};
 
 use crate::error::EngineError;
-use crate::names::OwnerNames;
 use crate::receiver::config::LoginUser;
 use crate::receiver::offered::{Offered, OfferedEntry};
 
@@ -84,7 +83,7 @@ impl Attributes {
         let learn = |numbers: &Mutex<HashMap<u32, u32>>,
                      owners: &[OwnerName<'_>],
                      ours: &dyn Fn(&[u8]) -> Option<u32>| {
-            let mut numbers = numbers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut numbers = numbers.enter();
             numbers.extend(owners.iter().filter_map(|owner| Some((owner.id, ours(owner.name)?))));
             if numbers.len() > MAX_OWNER_NAMES {
                 return Err(EngineError::Protocol("it sent names of more owners than it may"));
@@ -128,9 +127,8 @@ impl Attributes {
     }
 
     fn owner(&self, entry: &OfferedEntry) -> (Option<u32>, Option<u32>) {
-        let map = |numbers: &Mutex<HashMap<u32, u32>>, id: u32| {
-            numbers.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied().unwrap_or(id)
-        };
+        let map =
+            |numbers: &Mutex<HashMap<u32, u32>>, id: u32| numbers.enter().get(&id).copied().unwrap_or(id);
         let uid = entry.owner.filter(|_| self.owner).map(|(uid, _)| map(&self.users, uid));
         let gid = entry.owner.filter(|_| self.group).map(|(_, gid)| map(&self.groups, gid));
         (self.fixed.0.or(uid), self.fixed.1.or(gid.filter(|&gid| self.may_give_group(gid))))

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io;
 
+use coast_tree::state::{PARTIAL, name};
 use coast_tree::{ContentHash, DirHandle, FileIdentity, Kind, Name};
 
 use super::create::StagedFile;
 use super::directory::{DestinationDirectory, DestinationEntry};
 use super::{Live, Target};
-use crate::state::PARTIAL;
 
 /// The file that a delta refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Target<'_> {
 
     fn partial_files(&self) -> Option<DirHandle> {
         let Live { state, .. } = self.live().filter(|_| self.partial)?;
-        state.dir.child(&crate::state::name(PARTIAL)).ok()
+        state.dir.child(&name(PARTIAL)).ok()
     }
 }
 

@@ -16,6 +16,7 @@ mod staging;
 
 use std::io;
 
+use coast_tree::state::{CACHE, CLOCK, NEW_CACHE, STATE_INSIDE, StateDirectory, name};
 use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root, Timestamp};
 use coast_wire::{Options, OwnerName};
 
@@ -25,7 +26,6 @@ use super::report::Report;
 use super::spill::{Spill, StoredPath};
 use crate::cache::{Cache, Remember};
 use crate::error::EngineError;
-use crate::state::{CACHE, CLOCK, NEW_CACHE, STATE_INSIDE, State, name};
 use attributes::Attributes;
 use late_directories::LateDirectory;
 use placement::Deferred;
@@ -66,7 +66,7 @@ enum Tree {
 /// A tree that is changed.
 struct Live {
     root: Root,
-    state: State,
+    state: StateDirectory,
     staging: Staging,
     cache: Cache,
     /// None where the clock of the file system could not be measured: then nothing is remembered.
@@ -196,7 +196,7 @@ impl<'a> Target<'a> {
 }
 
 impl Live {
-    fn open(root: Root, state: State, remember: Remember, process_umask: u32) -> io::Result<Self> {
+    fn open(root: Root, state: StateDirectory, remember: Remember, process_umask: u32) -> io::Result<Self> {
         let staging = Staging::new(state.staging()?, process_umask);
         let cache = Cache::open_in(&state.dir, &name(CACHE), &name(NEW_CACHE), remember);
         let clock_step = ClockStep::measure(&state.dir, &name(CLOCK)).ok();

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use coast_tree::{ContentHash, ContentHasher, Stat};
+use coast_tree::{ContentHash, ContentHasher, LockExt, LockResultExt, Stat};
 use coast_wire::Piece;
 use coast_wire::limits::{MAX_CHUNKS_AHEAD, MAX_CHUNKS_HELD};
 
@@ -128,7 +128,7 @@ impl FileTransfer {
                 return Ok(Turn::None);
             }
             let waited = self.moved.wait_timeout(state, Duration::from_millis(200));
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = waited.even_poisoned().0;
         }
         if state.closed || attempt < state.attempt {
             // Left over from a try that was given up.
@@ -170,7 +170,7 @@ impl FileTransfer {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.enter()
     }
 }
 

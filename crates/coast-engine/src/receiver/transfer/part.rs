@@ -1,9 +1,9 @@
 //! A part of a directory, as it was offered.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use coast_tree::{Name, Record, RelPath};
+use coast_tree::{LockExt, Name, Record, RelPath};
 use coast_wire::limits::MAX_PART_ENTRIES;
 use coast_wire::{Part as WirePart, Range};
 
@@ -81,7 +81,7 @@ impl Part {
 
     /// The state of an entry.
     pub(super) fn state(&self, index: u32) -> MutexGuard<'_, FileState> {
-        self.states[index as usize].lock().unwrap_or_else(PoisonError::into_inner)
+        self.states[index as usize].enter()
     }
 
     /// One entry is settled, or the examination of the directory; true when the part is.
@@ -95,11 +95,11 @@ impl Part {
     }
 
     pub(super) fn remember(&self, record: Option<Record>) {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).extend(record);
+        self.records.enter().extend(record);
     }
 
     pub(super) fn take_records(&self) -> Vec<Record> {
-        std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.records.enter())
     }
 }
 

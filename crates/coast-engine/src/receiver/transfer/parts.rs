@@ -1,8 +1,9 @@
 //! The parts that were offered and are not settled, and the order in which they may be examined.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use coast_tree::LockExt;
 use coast_wire::limits::WINDOW_ENTRIES;
 
 use super::part::Part;
@@ -94,6 +95,6 @@ impl Parts {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.enter()
     }
 }

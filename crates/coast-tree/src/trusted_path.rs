@@ -1,58 +1,72 @@
-//! The way from the top of the file system to the directory that a workspace lies in, gone one component at a time, so that
-//! nobody can bend it while root goes it.
+//! A path, opened one component at a time from the top of the file system, so that no other user can change where it leads
+//! while root opens it.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use coast_tree::{DirHandle, Kind, Name, Root};
+use crate::{DirHandle, Kind, Name, Root};
 
-use crate::error::EngineError;
-
-/// The most symlinks on one way, as in Linux.
+/// The most symlinks in one path, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// How deep a workspace lies at least: what is nearer to the top belongs to the system.
-const MIN_COMPONENTS: usize = 2;
-
-/// The way to a workspace.
+/// The open directory that holds the entry which a path names.
 #[derive(Debug)]
-pub(super) struct Way {
-    /// The directory that it lies in.
-    pub(super) parent: DirHandle,
-    /// Its name there.
-    pub(super) name: Name,
-    /// Its path, without symlinks.
-    pub(super) path: PathBuf,
+pub struct ResolvedParent {
+    /// The directory.
+    pub parent: DirHandle,
+    /// The entry's name in it.
+    pub name: Name,
+    /// The entry's absolute path, without symlinks.
+    pub path: PathBuf,
 }
 
-/// What a component of the way asks for.
+/// Why a path is not opened.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // The fields say what they are.
+pub enum PathError {
+    /// The path is `/`, or ends in `..`.
+    #[error("the path does not end in a name")]
+    NoName,
+    /// Following the path's symlinks does not end.
+    #[error("there are too many symlinks on the way, {} is one", link.display())]
+    TooManyLinks { link: PathBuf },
+    /// Another user than root and the one of this process could have put the symlink there, or could replace it.
+    #[error(
+        "the symlink {} on the way there could be bent by others (it belongs to user {owner}, or its directory can be \
+         written by others); give the path without it",
+        link.display()
+    )]
+    Untrusted { link: PathBuf, owner: u32 },
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A component of a path.
 enum Step {
     Top,
     Up,
     Down(Name),
 }
 
-impl Way {
-    /// Goes the way to `path`, which is not looked at itself. None when a directory on the way does not exist.
+impl ResolvedParent {
+    /// Opens the directory that holds the entry `path`, which itself is not looked at. None when a directory on the way does
+    /// not exist. A relative path starts at the process' current directory.
     ///
-    /// A symlink on the way is followed where only root or this user could have put it there: it and the directory that
-    /// it lies in belong to one of them, and nobody else may replace it. All others are refused.
-    pub(super) fn to(path: &Path) -> Result<Option<Self>, EngineError> {
-        let failed =
-            |error| EngineError::Destination { path: path.to_owned(), doing: "finding the way to it", error };
-        let refused = |reason: String| EngineError::Refused { path: path.to_owned(), reason };
-        // A relative path starts where the process is, as for a transfer.
-        let absolute = std::env::current_dir().map_err(failed)?.join(path);
-        let mut steps = steps(absolute.as_os_str().as_bytes()).map_err(failed)?;
-        if steps.iter().any(|step| matches!(step, Step::Up)) {
-            return Err(refused("its path holds \"..\"; give the path without".to_owned()));
-        }
-        let Some(Step::Down(name)) = steps.pop_back() else { return Err(refused(too_near_the_top())) };
+    /// A symlink on the way is followed only where nobody but root and this process' user could have put it there or could
+    /// replace it: both the symlink and its directory belong to one of them, and others may not write in the directory.
+    ///
+    /// # Errors
+    /// [`PathError`].
+    pub fn of(path: &Path) -> Result<Option<Self>, PathError> {
+        let absolute = std::env::current_dir()?.join(path);
+        let mut steps = steps(absolute.as_os_str().as_bytes())?;
+        let Some(Step::Down(name)) = steps.pop_back() else { return Err(PathError::NoName) };
 
         let mut gone: Vec<(Name, DirHandle)> = Vec::new();
-        let top = Root::open(Path::new("/")).map_err(failed)?.handle();
+        let top = Root::open(Path::new("/"))?.handle();
         let mut links = 0;
         while let Some(step) = steps.pop_front() {
             let next = match step {
@@ -67,50 +81,35 @@ impl Way {
                 Step::Down(next) => next,
             };
             let here = gone.last().map_or(&top, |(_, dir)| dir);
-            match here.stat(&next).map_err(failed)? {
+            match here.stat(&next)? {
                 None => return Ok(None),
                 Some(stat) if stat.kind == Kind::Symlink => {
                     links += 1;
                     let link = joined(&gone, &next);
                     if links > MAX_LINKS {
-                        return Err(refused(format!(
-                            "there are too many symlinks on the way, {} is one",
-                            link.display()
-                        )));
+                        return Err(PathError::TooManyLinks { link });
                     }
-                    if !is_trusted(here, stat.uid).map_err(failed)? {
-                        return Err(refused(format!(
-                            "the symlink {} on the way there could be bent by others (it belongs to user {}, or its \
-                             directory can be written by others); give the path without it",
-                            link.display(),
-                            stat.uid
-                        )));
+                    if !is_trusted(here, stat.uid)? {
+                        return Err(PathError::Untrusted { link, owner: stat.uid });
                     }
-                    let target = here.read_link(&next).map_err(failed)?;
-                    for step in self::steps(&target).map_err(failed)?.into_iter().rev() {
+                    let target = here.read_link(&next)?;
+                    for step in self::steps(&target)?.into_iter().rev() {
                         steps.push_front(step);
                     }
                 }
                 Some(_) => {
                     let dir = match here.child_to_search(&next) {
                         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                        dir => dir.map_err(failed)?,
+                        dir => dir?,
                     };
                     gone.push((next, dir));
                 }
             }
         }
-        if gone.len() + 1 < MIN_COMPONENTS {
-            return Err(refused(too_near_the_top()));
-        }
         let path = joined(&gone, &name);
         let parent = gone.pop().map_or(top, |(_, dir)| dir);
         Ok(Some(Self { parent, name, path }))
     }
-}
-
-fn too_near_the_top() -> String {
-    format!("a workspace lies at least {MIN_COMPONENTS} directories deep")
 }
 
 /// The steps of a path or of a symlink's target.
@@ -154,8 +153,8 @@ mod tests {
     use super::*;
 
     fn refusal(path: &Path) -> String {
-        match Way::to(path) {
-            Err(error @ EngineError::Refused { .. }) => error.to_string(),
+        match ResolvedParent::of(path) {
+            Err(error) if !matches!(error, PathError::Io(_)) => error.to_string(),
             other => panic!("{}: {other:?}", path.display()),
         }
     }
@@ -171,24 +170,18 @@ mod tests {
     fn the_way_is_found_whether_or_not_its_end_exists() {
         let (_scratch, path) = scratch();
         for end in ["i", "other"] {
-            let way = Way::to(&path.join("data/./p//").join(end)).unwrap().unwrap();
+            let way = ResolvedParent::of(&path.join("data/./p//").join(end)).unwrap().unwrap();
             assert_eq!(way.path, path.join("data/p").join(end));
             assert_eq!(way.name.as_bytes(), end.as_bytes());
             assert_eq!(way.parent.stat(&Name::new(b"i").unwrap()).unwrap().unwrap().kind, Kind::Directory);
         }
-        assert!(Way::to(&path.join("data/q/i")).unwrap().is_none());
+        assert!(ResolvedParent::of(&path.join("data/q/i")).unwrap().is_none());
     }
 
     #[test]
-    fn what_is_near_the_top_and_what_climbs_is_refused() {
-        for path in ["/", "//", "/.", "/data", "/data/", "/./data"] {
-            assert!(
-                refusal(Path::new(path)).contains("two") || refusal(Path::new(path)).contains('2'),
-                "{path}"
-            );
-        }
-        for path in ["/data/w/..", "/data/../etc", "/data/w/p/../../.."] {
-            assert!(refusal(Path::new(path)).contains(".."), "{path}");
+    fn a_path_without_a_last_name_is_refused() {
+        for path in ["/", "//", "/.", "/data/.."] {
+            assert!(matches!(ResolvedParent::of(Path::new(path)), Err(PathError::NoName)), "{path}");
         }
     }
 
@@ -203,12 +196,13 @@ mod tests {
             if target == Path::new("abs") {
                 symlink(&data, path.join("links/abs")).unwrap();
             }
-            let way = Way::to(&link.join("p/i")).unwrap().unwrap();
+            let way = ResolvedParent::of(&link.join("p/i")).unwrap().unwrap();
             assert_eq!(way.path, data.join("p/i"), "{}", target.display());
             fs::remove_file(link).unwrap();
         }
         symlink("/", path.join("links/top")).unwrap();
-        assert!(refusal(&path.join("links/top/data")).contains('2'), "the real path counts");
+        let resolved = ResolvedParent::of(&path.join("links/top/data")).unwrap().unwrap();
+        assert_eq!(resolved.path, Path::new("/data"), "the real path counts");
         symlink("circle", path.join("links/circle")).unwrap();
         assert!(refusal(&path.join("links/circle/p/i")).contains("too many symlinks"));
     }
@@ -222,17 +216,17 @@ mod tests {
         lchown(&link, Some(12_345), None).unwrap();
         assert!(refusal(&link.join("p/i")).contains("12345"));
         lchown(&link, Some(0), None).unwrap();
-        assert!(Way::to(&link.join("p/i")).unwrap().is_some());
+        assert!(ResolvedParent::of(&link.join("p/i")).unwrap().is_some());
 
         for (mode, owner, trusted) in
             [(0o777, 0, false), (0o775, 0, false), (0o1777, 0, true), (0o755, 12_345, false)]
         {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             lchown(&path, Some(owner), None).unwrap();
-            let way = Way::to(&link.join("p/i"));
+            let way = ResolvedParent::of(&link.join("p/i"));
             assert_eq!(way.is_ok(), trusted, "{mode:o} of {owner}: {way:?}");
             // What is no symlink may lie in any directory.
-            assert!(Way::to(&path.join("data/p/i")).unwrap().is_some());
+            assert!(ResolvedParent::of(&path.join("data/p/i")).unwrap().is_some());
         }
     }
 }

@@ -17,25 +17,29 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use coast_tree::{ContentHash, DirHandle, Kind, Name, Replace, Root, file_stat};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::eraser::remove_entry;
-use crate::error::EngineError;
-use crate::stop::Stop;
+use crate::{ContentHash, DirHandle, Kind, Name, Replace, Root, file_stat, remove_entry};
 
 /// The state directory's name when it must lie inside the workspace.
 pub const STATE_INSIDE: &str = ".coast-state";
 
 /// The name of the lock in the state directory.
-pub(crate) const LOCK: &str = "lock";
+pub const LOCK: &str = "lock";
 
-/// What else is made in the state directory.
-pub(crate) const CACHE: &str = "cache";
-pub(crate) const NEW_CACHE: &str = "cache.new";
-pub(crate) const CLOCK: &str = "clock";
-pub(crate) const PARTIAL: &str = "partial";
+/// The name of the content cache in the state directory.
+pub const CACHE: &str = "cache";
+
+/// The name of a content cache that is being written.
+pub const NEW_CACHE: &str = "cache.new";
+
+/// The name of the file by which the file system's clock is measured.
+pub const CLOCK: &str = "clock";
+
+/// The name of the directory of interrupted files.
+pub const PARTIAL: &str = "partial";
+
 const STAGING: &str = "staging";
 
 /// The mode bit of a state directory that has been taken over and is not empty yet. Nothing in it is trusted, by later
@@ -49,33 +53,62 @@ const HIDDEN_HASH_BYTES: usize = 16;
 /// How often a state directory that other runs remove is made again before that counts as a failure.
 const MAX_OPENINGS: u32 = 1000;
 
+/// How long to wait before a lock that another run holds is tried again.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Why a state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // The fields say what they are.
+pub enum StateError {
+    /// It cannot be made, opened, trusted or locked.
+    #[error("{}: {doing}: {error}", path.display())]
+    Unusable { path: PathBuf, doing: &'static str, error: io::Error },
+    /// The wait for its lock was ended.
+    #[error("interrupted while waiting for another run to end")]
+    Stopped,
+}
+
+/// Somebody who waits for a lock, for as long as they want to.
+pub trait Patience {
+    /// Waits for `time`, or until the wait is to end. False when it is to end.
+    fn wait(&self, time: Duration) -> bool;
+}
+
 /// The private directory of the receiver: cache, staging area, lock.
-pub(crate) struct State {
-    pub(crate) dir: DirHandle,
+#[derive(Debug)]
+pub struct StateDirectory {
+    /// The open directory.
+    pub dir: DirHandle,
     path: PathBuf,
     /// The transfer root.
     root: DirHandle,
     /// Its name in the transfer root, if it is of no use after the run: that of a single entry.
     transient: Option<Name>,
     login_uid: Option<u32>,
-    /// Held as long as this lives; none before [`State::lock`].
+    /// Held as long as this lives; none before [`StateDirectory::lock`].
     lock: Option<File>,
 }
 
-pub(crate) fn name(text: &str) -> Name {
+/// A constant of this module as a name.
+pub fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).expect("a constant without a slash")
 }
 
-impl State {
+impl StateDirectory {
     /// Opens the state directory: `.{name}.coast` beside the workspace, or, when that cannot be (another file system,
-    /// no permission to write there), [`STATE_INSIDE`] the workspace.
-    pub(crate) fn open(
+    /// no permission to write there), [`STATE_INSIDE`] the workspace. A run for the single entry `single`
+    /// has a state directory of its own in `directory`. Where this process is root for the user `login_uid`, the state
+    /// directory that their own runs left will do.
+    ///
+    /// # Errors
+    /// [`StateError::Unusable`] when it cannot be made, or others could read or write it.
+    pub fn open(
         directory: &Path,
         root: &Root,
         single: Option<&Name>,
         login_uid: Option<u32>,
-    ) -> Result<Self, EngineError> {
-        let failed = |path: &Path, error| EngineError::Destination {
+    ) -> Result<Self, StateError> {
+        let failed = |path: &Path, error| StateError::Unusable {
             path: path.to_owned(),
             doing: "opening the private state directory",
             error,
@@ -105,14 +138,18 @@ impl State {
     }
 
     /// Whether an entry of the transfer root is this state directory.
-    pub(crate) fn is_called(&self, name: &Name) -> bool {
+    pub fn is_called(&self, name: &Name) -> bool {
         self.transient.as_ref() == Some(name)
     }
 
     /// Waits until no other run works on this workspace. `waiting` is called once, if it has to wait.
-    pub(crate) fn lock(&mut self, stop: &Stop, waiting: impl FnOnce()) -> Result<(), EngineError> {
-        let patience = Patience { stop, waiting: Some(waiting) };
-        let locked = self.lock_both(patience);
+    ///
+    /// # Errors
+    /// [`StateError::Stopped`] when `patience` ended, and [`StateError::Unusable`] when the workspace was removed meanwhile or
+    /// the lock cannot be used.
+    pub fn lock(&mut self, patience: &impl Patience, waiting: impl FnOnce()) -> Result<(), StateError> {
+        let wait = Wait { patience, waiting: Some(waiting) };
+        let locked = self.lock_both(wait);
         if let (Err(_), Some(own)) = (&locked, &self.transient) {
             // If it is in use it is not empty.
             let _ = self.root.rmdir(own);
@@ -120,15 +157,15 @@ impl State {
         locked
     }
 
-    fn lock_both(&mut self, mut patience: Patience<'_, impl FnOnce()>) -> Result<(), EngineError> {
+    fn lock_both(&mut self, mut wait: Wait<'_, impl Patience, impl FnOnce()>) -> Result<(), StateError> {
         let operation = match self.transient {
             Some(_) => FlockOperation::NonBlockingLockShared,
             None => FlockOperation::NonBlockingLockExclusive,
         };
-        let locked = patience.wait_for(|| try_lock_directory(&self.root, operation));
+        let locked = wait.until(|| try_lock_directory(&self.root, operation));
         locked.map_err(|ended| self.not_locked(ended))?;
         loop {
-            let locked = self.try_lock_state(&mut patience).map_err(|ended| self.not_locked(ended))?;
+            let locked = self.try_lock_state(&mut wait).map_err(|ended| self.not_locked(ended))?;
             if let Some(lock) = locked {
                 self.lock = Some(lock);
                 return Ok(());
@@ -139,9 +176,9 @@ impl State {
     /// Locks the state directory; none when it or its lock has changed meanwhile.
     fn try_lock_state(
         &mut self,
-        patience: &mut Patience<'_, impl FnOnce()>,
+        wait: &mut Wait<'_, impl Patience, impl FnOnce()>,
     ) -> Result<Option<File>, WaitEnded> {
-        if patience.stop.is_stopped() {
+        if !wait.patience.wait(Duration::ZERO) {
             return Err(WaitEnded::Stopped);
         }
         let gone = |dir: &DirHandle| Ok::<_, io::Error>(dir.stat_self()?.nlink == 0);
@@ -163,25 +200,23 @@ impl State {
             // What somebody else has put there instead goes when the directory is taken over.
             Err(error) => return if take_over(&self.dir)? { Ok(None) } else { Err(error.into()) },
         };
-        patience.wait_for(|| {
-            try_lock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from)
-        })?;
+        wait.until(|| try_lock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from))?;
         // Whoever held it may have removed it. A directory that is taken over loses its lock, too.
         let current = file_stat(&lock)?.nlink > 0 && !take_over(&self.dir)?;
         Ok(current.then_some(lock))
     }
 
-    fn not_locked(&self, ended: WaitEnded) -> EngineError {
+    fn not_locked(&self, ended: WaitEnded) -> StateError {
         match ended {
-            WaitEnded::Stopped => EngineError::Interrupted,
+            WaitEnded::Stopped => StateError::Stopped,
             WaitEnded::Failed(error) => {
-                EngineError::Destination { path: self.path.clone(), doing: "locking the workspace", error }
+                StateError::Unusable { path: self.path.clone(), doing: "locking the workspace", error }
             }
         }
     }
 
     /// A fresh, empty directory for files in the making.
-    pub(crate) fn staging(&self) -> io::Result<DirHandle> {
+    pub fn staging(&self) -> io::Result<DirHandle> {
         let staging = name(STAGING);
         remove_entry(&self.dir, &staging)?;
         self.dir.mkdir(&staging, 0o700)?;
@@ -189,13 +224,13 @@ impl State {
     }
 
     /// Removes what interrupted runs left.
-    pub(crate) fn forget_partials(&self) -> io::Result<()> {
+    pub fn forget_partials(&self) -> io::Result<()> {
         remove_entry(&self.dir, &name(PARTIAL))
     }
 
     /// Removes what only this run needed: of a single entry's state directory all that a run makes there, but what is
     /// kept of interrupted files; then the directory, if there is nothing else in it.
-    pub(crate) fn clean_up(&self) -> io::Result<()> {
+    pub fn clean_up(&self) -> io::Result<()> {
         remove_entry(&self.dir, &name(STAGING))?;
         let Some(own) = &self.transient else { return Ok(()) };
         for made in [CACHE, NEW_CACHE, CLOCK] {
@@ -217,15 +252,15 @@ impl State {
     }
 
     /// Keeps what arrived of a file for the next run.
-    pub(crate) fn keep_partial(&self, staging: &DirHandle, staged: &Name, key: &Name) -> io::Result<()> {
+    pub fn keep_partial(&self, staging: &DirHandle, staged: &Name, key: &Name) -> io::Result<()> {
         let partial = open_private(&self.dir, &name(PARTIAL), None)?;
         staging.rename_to(staged, &partial, key, Replace::Any)
     }
 }
 
 /// Waits for locks, and says so once.
-struct Patience<'a, F> {
-    stop: &'a Stop,
+struct Wait<'a, P, F> {
+    patience: &'a P,
     waiting: Option<F>,
 }
 
@@ -241,16 +276,14 @@ impl From<io::Error> for WaitEnded {
     }
 }
 
-impl<F: FnOnce()> Patience<'_, F> {
-    fn wait_for(&mut self, mut locked: impl FnMut() -> io::Result<bool>) -> Result<(), WaitEnded> {
+impl<P: Patience, F: FnOnce()> Wait<'_, P, F> {
+    fn until(&mut self, mut locked: impl FnMut() -> io::Result<bool>) -> Result<(), WaitEnded> {
         while !locked()? {
             if let Some(waiting) = self.waiting.take() {
                 waiting();
             }
             // `flock` has no time limit, and a blocked call would not notice that the peer is gone.
-            if self.stop.stopped().recv_timeout(Duration::from_millis(50))
-                == Err(crossbeam_channel::RecvTimeoutError::Disconnected)
-            {
+            if !self.patience.wait(LOCK_INTERVAL) {
                 return Err(WaitEnded::Stopped);
             }
         }
@@ -268,7 +301,7 @@ fn try_lock(file: impl AsFd, operation: FlockOperation) -> Result<bool, Errno> {
 
 /// Locks a directory, as long as it is open; false if someone else has locked it. Where directories cannot be locked
 /// (NFS, where an exclusive lock needs a file open for writing) it is taken for locked.
-pub(crate) fn try_lock_directory(dir: &DirHandle, operation: FlockOperation) -> io::Result<bool> {
+pub fn try_lock_directory(dir: &DirHandle, operation: FlockOperation) -> io::Result<bool> {
     match try_lock(dir, operation) {
         Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => Ok(true),
         locked => Ok(locked?),
@@ -320,7 +353,7 @@ fn beside(
 
 /// `.{name}.coast`, for the state directory of what is called `name`. Of a name that leaves no room for that its beginning
 /// is taken, and a hash for what tells it apart.
-pub(crate) fn hidden_name(of: &Name) -> Name {
+pub fn hidden_name(of: &Name) -> Name {
     let of = of.as_bytes();
     let (begins, hash) = match of.len() {
         0..=MAX_HIDDEN_BYTES => (of, String::new()),
@@ -332,7 +365,7 @@ pub(crate) fn hidden_name(of: &Name) -> Name {
 }
 
 /// What the state directory called `name` belongs to, if it can be the name of one.
-pub(crate) fn state_owner(name: &Name) -> Option<Name> {
+pub fn state_owner(name: &Name) -> Option<Name> {
     Name::new(name.as_bytes().strip_prefix(b".")?.strip_suffix(b".coast")?).ok()
 }
 
@@ -386,7 +419,7 @@ fn take_over(dir: &DirHandle) -> io::Result<bool> {
         return Ok(false);
     }
     let made = [LOCK, CACHE, NEW_CACHE, CLOCK, PARTIAL, STAGING];
-    let foreign = |listed: &coast_tree::Listed| made.iter().all(|made| listed.name != name(made));
+    let foreign = |listed: &crate::Listed| made.iter().all(|made| listed.name != name(made));
     let listed = dir.list()?;
     if let Some(listed) = listed.iter().find(|listed| foreign(listed)) {
         return refuse(format!(

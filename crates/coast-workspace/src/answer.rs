@@ -3,10 +3,9 @@
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
 
+use coast_engine::EngineError;
 use coast_wire::limits::MAX_ANSWER_BYTES;
 use coast_wire::{Answer, Class, FrameReader, Pack, WireError, bounded_text, messages};
-
-use crate::error::EngineError;
 
 /// Says one message of an answer.
 ///

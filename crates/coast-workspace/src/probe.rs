@@ -4,10 +4,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use coast_engine::EngineError;
 use coast_tree::{DirHandle, Root};
 use coast_wire::{Answer, Probe, bounded_text};
-
-use crate::error::EngineError;
 
 /// A directory that a workspace is or would be in, opened to be looked at.
 #[derive(Debug)]

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use coast_engine::{
-    Cancel, DoomedWorkspace, EngineError, LoginUser, Receiver, ReceiverConfig, SenderConfig, Source,
-    VoidMonitor, send,
+    Cancel, EngineError, LoginUser, Receiver, ReceiverConfig, SenderConfig, Source, VoidMonitor, send,
 };
 use coast_wire::{Event, Removal};
+use coast_workspace::DoomedWorkspace;
 use tempfile::TempDir;
 
 /// A directory for workspaces, and beside it something precious.
@@ -218,6 +218,31 @@ fn a_workspace_that_a_run_works_on_is_left_to_it() {
     drop(lock);
     remove(&place.workspace()).unwrap().unwrap();
     place.assert_all_gone();
+}
+
+#[test]
+fn a_removal_leaves_a_workspace_to_a_run_with_another_state_directory() {
+    let place = Place::new();
+    let other = fs::File::open(place.workspace()).unwrap();
+    other.lock().unwrap();
+    assert!(matches!(remove(&place.workspace()), Err(EngineError::Busy { .. })));
+    assert!(place.workspace().join("src/deep/file").exists());
+    drop(other);
+    remove(&place.workspace()).unwrap().unwrap();
+    place.assert_all_gone();
+}
+
+#[test]
+fn what_is_near_the_top_and_what_climbs_is_refused() {
+    for path in ["/", "//", "/.", "/data", "/data/", "/./data"] {
+        assert!(refusal(Path::new(path)).contains("at least 2 directories deep"), "{path}");
+    }
+    for path in ["/data/w/..", "/data/../etc", "/data/w/p/../../.."] {
+        assert!(refusal(Path::new(path)).contains(".."), "{path}");
+    }
+    let place = Place::new();
+    symlink("/", place.path("top")).unwrap();
+    assert!(refusal(&place.path("top/data")).contains("at least 2"), "the path without symlinks counts");
 }
 
 #[test]

@@ -1,29 +1,23 @@
 //! The directories that people live in. One of them, or one that holds any of them, is never a workspace.
 
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes read of the list of users at most.
-const MAX_FILE_BYTES: u64 = 8 << 20;
+use crate::accounts;
 
 /// The home directories of this system, and where this process is: a helper starts in the home of who logged in, also when
 /// no list of users on this machine has them.
-pub(crate) struct Homes(Vec<PathBuf>);
+#[derive(Debug, Clone)]
+pub struct Homes(Vec<PathBuf>);
 
 impl Homes {
-    /// Reads the list of users; one that cannot be read is empty.
-    pub(crate) fn load() -> Self {
-        let mut content = Vec::new();
-        if let Ok(file) = std::fs::File::open("/etc/passwd") {
-            // What could be read counts.
-            let _ = file.take(MAX_FILE_BYTES).read_to_end(&mut content);
-        }
-        let homes = listed(&content).chain(std::env::home_dir()).chain(std::env::current_dir().ok());
-        Self::of(homes)
+    /// The home directories in `/etc/passwd` and of this process, and its current directory.
+    pub fn load() -> Self {
+        let listed = accounts::users().into_iter().map(|user| user.home);
+        Self::of(listed.chain(std::env::home_dir()).chain(std::env::current_dir().ok()))
     }
 
-    pub(crate) fn of(homes: impl Iterator<Item = PathBuf>) -> Self {
+    /// These home directories. Relative paths are left out.
+    pub fn of(homes: impl Iterator<Item = PathBuf>) -> Self {
         let mut all = Vec::new();
         for home in homes.filter(|home| home.is_absolute()) {
             // As it is named, and as it really is: one may lead through symlinks.
@@ -34,7 +28,7 @@ impl Homes {
     }
 
     /// What speaks against emptying `path`: that it is a home, or that one lies in it.
-    pub(crate) fn objection(&self, path: &Path) -> Option<String> {
+    pub fn objection(&self, path: &Path) -> Option<String> {
         let home = self.within(path)?;
         Some(match home == path {
             true => "it is somebody's home directory".to_owned(),
@@ -47,13 +41,6 @@ impl Homes {
     }
 }
 
-/// The sixth field of each line of `name:password:uid:gid:comment:home:shell`.
-fn listed(content: &[u8]) -> impl Iterator<Item = PathBuf> {
-    let home = |line: &[u8]| line.split(|&byte| byte == b':').nth(5).map(<[u8]>::to_vec);
-    let homes = content.split(|&byte| byte == b'\n').filter_map(home);
-    homes.map(|home| PathBuf::from(std::ffi::OsStr::from_bytes(&home)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,7 +48,7 @@ mod tests {
     #[test]
     fn a_home_and_what_holds_one_are_known() {
         let users = b"root:x:0:0:root:/root:/bin/sh\nbroken:x\ndev:x:1000:1000:,,,:/srv/people/dev:/bin/sh\nnone:x:1:1:::\n";
-        let homes = Homes::of(listed(users));
+        let homes = Homes::of(accounts::parse_users(users).map(|user| user.home));
         for (path, held) in [
             ("/srv/people/dev", true),
             ("/srv/people", true),

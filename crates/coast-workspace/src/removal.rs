@@ -1,7 +1,7 @@
 //! Removes a workspace: its directory, and the private state directory beside it.
 //!
 //! This runs as root in a tree that others can write, and it is told what to remove by a path. So:
-//! - the way there is gone one component at a time ([`way`]), and what is near the top, a home directory or a mount point is
+//! - the way there is gone one component at a time ([`ResolvedParent`]), and what is near the top, a home directory or a mount point is
 //!   refused;
 //! - only what a run has worked on is removed: the state directory beside it says so. Without one, only an empty directory is;
 //! - the lock of that state directory and that on the workspace are held all the while, and nothing is waited for;
@@ -15,25 +15,22 @@
 //! chased; what a mount in it keeps would stay at a hidden path that nobody looks at; and an interrupted removal would leave
 //! something that no transfer knows.
 
-mod way;
-
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use coast_tree::{DirHandle, Kind, Name, file_stat};
-use coast_wire::{Event, Removal};
+use coast_engine::{Cancel, EngineError, LoginUser};
+use coast_tree::state::{LOCK, STATE_INSIDE, hidden_name, name, try_lock_directory};
+use coast_tree::{
+    DirHandle, EraseError, Erased, Eraser, Homes, Kind, Name, PathError, ResolvedParent, Stays, file_stat,
+};
+use coast_wire::limits::MAX_KEPT_NAMED;
+use coast_wire::{Event, ProblemKind, Removal, bounded_text};
 use rustix::fs::FlockOperation;
 
-use crate::Cancel;
-use crate::eraser::{Eraser, Fate};
-use crate::error::EngineError;
-use crate::homes::Homes;
-use crate::receiver::LoginUser;
-use crate::state::{LOCK, STATE_INSIDE, hidden_name, try_lock_directory};
-
-use way::Way;
+/// How deep a workspace lies at least: what is nearer to the top belongs to the system.
+const MIN_COMPONENTS: usize = 2;
 
 /// How often a workspace is looked for again when another removal took it away between two looks.
 const MAX_LOOKS: u32 = 8;
@@ -41,7 +38,7 @@ const MAX_LOOKS: u32 = 8;
 /// A workspace that is open and ready to be removed, its lock held.
 #[derive(Debug)]
 pub struct DoomedWorkspace {
-    way: Way,
+    way: ResolvedParent,
     /// None when only the state directory is left.
     directory: Option<DirHandle>,
     state: Option<State>,
@@ -81,7 +78,7 @@ impl DoomedWorkspace {
     /// [`EngineError::Destination`].
     pub fn open(path: &Path, login: Option<LoginUser>) -> Result<Option<Self>, EngineError> {
         for _ in 0..MAX_LOOKS {
-            let Some(way) = Way::to(path)? else { return Ok(None) };
+            let Some(way) = resolve(path)? else { return Ok(None) };
             match Self::look(way, login)? {
                 Look::Found(found) => return Ok(Some(found)),
                 Look::Nothing => return Ok(None),
@@ -91,7 +88,7 @@ impl DoomedWorkspace {
         Err(EngineError::Busy { path: path.to_owned() })
     }
 
-    fn look(way: Way, login: Option<LoginUser>) -> Result<Look, EngineError> {
+    fn look(way: ResolvedParent, login: Option<LoginUser>) -> Result<Look, EngineError> {
         let refused = |reason: String| EngineError::Refused { path: way.path.clone(), reason };
         if let Some(reason) = Homes::load().objection(&way.path) {
             return Err(refused(reason));
@@ -151,17 +148,60 @@ impl DoomedWorkspace {
         tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Removal, EngineError> {
         let Self { way, directory, state } = self;
-        let mut eraser = Eraser::new(cancel, tell);
-        let mut fate = Fate::Gone;
+        let cancelled = || cancel.is_cancelled();
+        let mut named = 0;
+        let mut kept = |path: &[u8], stays: &Stays| {
+            if named < MAX_KEPT_NAMED {
+                named += 1;
+                let kind = match stays {
+                    Stays::Mount | Stays::FillsUp => ProblemKind::Kept,
+                    Stays::Failed(..) => ProblemKind::Destination,
+                };
+                tell(Event::Problem { path, kind, text: &bounded_text(&stays.to_string()) });
+            }
+        };
+        let mut eraser = Eraser::new(&cancelled, &mut kept);
+        let mut erased = Erased::Everything;
         if let Some(directory) = directory {
             let inside = state.as_ref().filter(|state| state.place == Place::Inside);
-            fate = eraser.erase(&way.parent, &way.name, directory, inside.map(|state| &state.name))?;
+            let last = inside.map(|state| &state.name);
+            erased = eraser.erase(&way.parent, &way.name, directory, last).map_err(erase_failed)?;
         }
-        let (removed_entries, kept_entries) = (eraser.removed_entries, eraser.kept_entries);
-        if let Some(state) = state.filter(|state| fate == Fate::Gone && state.place == Place::Beside) {
+        let (removed_entries, kept_entries) = (eraser.removed_entries(), eraser.kept_entries());
+        if let Some(state) =
+            state.filter(|state| erased == Erased::Everything && state.place == Place::Beside)
+        {
             state.remove(&way, cancel)?;
         }
         Ok(Removal { existed: true, removed_entries, kept_entries, confined })
+    }
+}
+
+/// The open directory that holds the workspace at `path`; none when it does not exist.
+fn resolve(path: &Path) -> Result<Option<ResolvedParent>, EngineError> {
+    let refused = |reason: String| EngineError::Refused { path: path.to_owned(), reason };
+    let too_near_the_top = || refused(format!("a workspace lies at least {MIN_COMPONENTS} directories deep"));
+    if path.components().any(|component| component == Component::ParentDir) {
+        return Err(refused("its path holds \"..\"; give the path without".to_owned()));
+    }
+    let way = match ResolvedParent::of(path) {
+        Ok(Some(way)) => way,
+        Ok(None) => return Ok(None),
+        Err(PathError::NoName) => return Err(too_near_the_top()),
+        Err(PathError::Io(error)) => {
+            let doing = "finding the way to it";
+            return Err(EngineError::Destination { path: path.to_owned(), doing, error });
+        }
+        Err(error) => return Err(refused(error.to_string())),
+    };
+    let depth = way.path.components().filter(|component| matches!(component, Component::Normal(_))).count();
+    if depth < MIN_COMPONENTS { Err(too_near_the_top()) } else { Ok(Some(way)) }
+}
+
+fn erase_failed(error: EraseError) -> EngineError {
+    match error {
+        EraseError::Cancelled => EngineError::Interrupted,
+        EraseError::Unreadable { doing, error } => EngineError::FileIo { doing, error },
     }
 }
 
@@ -181,7 +221,7 @@ enum Found {
 impl State {
     /// The state directory in `parent`, locked; none when it is not there.
     fn at(
-        way: &Way,
+        way: &ResolvedParent,
         parent: &DirHandle,
         place: Place,
         login: Option<LoginUser>,
@@ -217,19 +257,18 @@ impl State {
     }
 
     /// Removes the state directory beside a workspace, its lock last.
-    fn remove(self, way: &Way, cancel: &Cancel) -> Result<(), EngineError> {
+    fn remove(self, way: &ResolvedParent, cancel: &Cancel) -> Result<(), EngineError> {
         let failed = |error| EngineError::Destination {
             path: state_path(way, &self.name, self.place),
             doing: "removing the private state directory",
             error,
         };
         let mut problem = None;
-        let mut tell = |event: Event<'_>| {
-            if let Event::Problem { text, .. } = event {
-                problem.get_or_insert_with(|| io::Error::other(text.to_owned()));
-            }
+        let mut tell = |_: &[u8], stays: &Stays| {
+            problem.get_or_insert_with(|| io::Error::other(stays.to_string()));
         };
-        Eraser::new(cancel, &mut tell).empty(&self.dir, &name(LOCK))?;
+        let cancelled = || cancel.is_cancelled();
+        Eraser::new(&cancelled, &mut tell).empty(&self.dir, &name(LOCK)).map_err(erase_failed)?;
         if let Some(problem) = problem {
             return Err(failed(problem));
         }
@@ -247,7 +286,7 @@ impl State {
 }
 
 /// Opens the workspace's own directory; none when it does not exist.
-fn open_directory(way: &Way) -> Result<Option<DirHandle>, EngineError> {
+fn open_directory(way: &ResolvedParent) -> Result<Option<DirHandle>, EngineError> {
     let refused = |reason| Err(EngineError::Refused { path: way.path.clone(), reason });
     let unusable = |error| failed(&way.path, error);
     match way.parent.stat(&way.name).map_err(unusable)? {
@@ -284,11 +323,7 @@ fn failed(path: &Path, error: io::Error) -> EngineError {
     EngineError::Destination { path: path.to_owned(), doing: "opening it to be removed", error }
 }
 
-fn name(text: &str) -> Name {
-    Name::new(text.as_bytes()).expect("a constant without a slash")
-}
-
-fn state_path(way: &Way, name: &Name, place: Place) -> PathBuf {
+fn state_path(way: &ResolvedParent, name: &Name, place: Place) -> PathBuf {
     let name = std::ffi::OsStr::from_bytes(name.as_bytes());
     match place {
         Place::Beside => way.path.with_file_name(name),

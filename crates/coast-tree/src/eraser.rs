@@ -5,12 +5,7 @@
 
 use std::io;
 
-use coast_tree::{DirHandle, Kind, Listed, MountId, Name, Replace};
-use coast_wire::limits::MAX_KEPT_NAMED;
-use coast_wire::{Event, ProblemKind, bounded_text};
-
-use crate::Cancel;
-use crate::error::EngineError;
+use crate::{DirHandle, Kind, Listed, MountId, Name, Replace};
 
 /// Directories held open, one below the other. A deeper one is moved to the top first, so that neither the number of
 /// descriptors nor the length of a path bounds what can be removed.
@@ -24,21 +19,43 @@ const MAX_ROUNDS: u32 = 4;
 const MAX_NAMES: u32 = 1000;
 
 /// Removes trees, and counts.
-pub(crate) struct Eraser<'a> {
-    cancel: &'a Cancel,
-    tell: &'a mut dyn FnMut(Event<'_>),
-    /// The user we are, if that is not root, who needs no permission.
+pub struct Eraser<'a> {
+    cancelled: &'a dyn Fn() -> bool,
+    tell: &'a mut dyn FnMut(&[u8], &Stays),
+    /// The user of this process, unless that is root, who needs no permission.
     user: Option<u32>,
-    pub(crate) removed_entries: u64,
-    pub(crate) kept_entries: u64,
+    removed_entries: u64,
+    kept_entries: u64,
 }
 
-/// What became of a tree.
+impl std::fmt::Debug for Eraser<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Eraser")
+            .field("removed_entries", &self.removed_entries)
+            .field("kept_entries", &self.kept_entries)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The result of removing a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Gone,
-    /// Something in it stays, and so does it.
-    Kept,
+pub enum Erased {
+    /// The tree is gone.
+    Everything,
+    /// An entry of the tree stays, and with it every directory around that entry.
+    NotEverything,
+}
+
+/// Why a removal ended early.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // The fields say what they are.
+pub enum EraseError {
+    /// The caller cancelled it.
+    #[error("cancelled")]
+    Cancelled,
+    /// The top directory cannot be read.
+    #[error("{doing}: {error}")]
+    Unreadable { doing: String, error: io::Error },
 }
 
 /// A directory that is being emptied.
@@ -54,11 +71,16 @@ struct Level {
 }
 
 /// Why an entry stays.
-enum Stays {
-    /// What is mounted there is not ours to empty.
+#[derive(Debug, thiserror::Error)]
+pub enum Stays {
+    /// A file system is mounted there, which is never emptied.
+    #[error("something is mounted there; unmount it first")]
     Mount,
-    /// Others put more into it than can be taken out.
+    /// Other processes add entries to the directory as fast as they are removed.
+    #[error("it fills up again as often as it is emptied; end what writes there")]
     FillsUp,
+    /// The system refused.
+    #[error("{0}: {1}")]
     Failed(&'static str, io::Error),
 }
 
@@ -73,29 +95,44 @@ enum Left {
 }
 
 impl<'a> Eraser<'a> {
-    pub(crate) fn new(cancel: &'a Cancel, tell: &'a mut dyn FnMut(Event<'_>)) -> Self {
+    /// An eraser that asks `cancelled` before each entry whether it has to end, and calls `tell` for each entry that stays,
+    /// with the path relative to the tree (empty for the tree's own directory).
+    pub fn new(cancelled: &'a dyn Fn() -> bool, tell: &'a mut dyn FnMut(&[u8], &Stays)) -> Self {
         let user = rustix::process::geteuid();
         let user = (!user.is_root()).then(|| user.as_raw());
-        Self { cancel, tell, user, removed_entries: 0, kept_entries: 0 }
+        Self { cancelled, tell, user, removed_entries: 0, kept_entries: 0 }
+    }
+
+    /// How many entries were removed, directories included.
+    pub fn removed_entries(&self) -> u64 {
+        self.removed_entries
+    }
+
+    /// How many entries could not be removed, without the directories around them.
+    pub fn kept_entries(&self) -> u64 {
+        self.kept_entries
     }
 
     /// Removes the directory `dir`, which is `name` in `parent`, with all that is in it. An entry called `last` goes last, and
     /// stays if anything else does.
-    pub(crate) fn erase(
+    ///
+    /// # Errors
+    /// When it was cancelled, or `dir` itself cannot be read.
+    pub fn erase(
         &mut self,
         parent: &DirHandle,
         name: &Name,
         dir: DirHandle,
         last: Option<&Name>,
-    ) -> Result<Fate, EngineError> {
+    ) -> Result<Erased, EraseError> {
         let unreadable =
-            |error| EngineError::FileIo { doing: format!("reading the directory {name}"), error };
+            |error| EraseError::Unreadable { doing: format!("reading the directory {name}"), error };
         let mount = dir.mount().map_err(unreadable)?;
         let mut levels = vec![self.enter(name.clone(), dir).map_err(unreadable)?];
         put_last(&mut levels, last);
         while let Some(level) = levels.last_mut() {
-            if self.cancel.is_cancelled() {
-                return Err(EngineError::Interrupted);
+            if (self.cancelled)() {
+                return Err(EraseError::Cancelled);
             }
             match level.entries.pop() {
                 // Told by what else stays.
@@ -108,7 +145,7 @@ impl<'a> Eraser<'a> {
                         levels.pop();
                         match levels.last_mut() {
                             Some(level) => level.keeps = true,
-                            None => return Ok(Fate::Kept),
+                            None => return Ok(Erased::NotEverything),
                         }
                     }
                     Left::Stays(stays) => {
@@ -117,19 +154,22 @@ impl<'a> Eraser<'a> {
                         let name = name.filter(|_| !levels.is_empty());
                         self.keep(&mut levels, name.as_ref(), &stays);
                         if levels.is_empty() {
-                            return Ok(Fate::Kept);
+                            return Ok(Erased::NotEverything);
                         }
                     }
                 },
             }
         }
-        Ok(Fate::Gone)
+        Ok(Erased::Everything)
     }
 
     /// Removes all that is in `dir` but the entry called `keep`.
-    pub(crate) fn empty(&mut self, dir: &DirHandle, keep: &Name) -> Result<(), EngineError> {
+    ///
+    /// # Errors
+    /// When it was cancelled, or a directory cannot be read.
+    pub fn empty(&mut self, dir: &DirHandle, keep: &Name) -> Result<(), EraseError> {
         let unreadable =
-            |error| EngineError::FileIo { doing: "reading a directory to be emptied".to_owned(), error };
+            |error| EraseError::Unreadable { doing: "reading a directory to be emptied".to_owned(), error };
         let mount = dir.mount().map_err(unreadable)?;
         for entry in dir.list().map_err(unreadable)? {
             if entry.name != *keep {
@@ -140,7 +180,7 @@ impl<'a> Eraser<'a> {
     }
 
     /// Removes an entry of `dir` with all that is in it.
-    fn erase_entry(&mut self, dir: &DirHandle, entry: &Listed, mount: MountId) -> Result<(), EngineError> {
+    fn erase_entry(&mut self, dir: &DirHandle, entry: &Listed, mount: MountId) -> Result<(), EraseError> {
         let removed = match self.open_if_directory(dir, entry, mount) {
             Ok(Some(child)) => self.erase(dir, &entry.name, child, None).map(|_| Ok(()))?,
             Ok(None) => self.unlink(dir, &entry.name),
@@ -295,37 +335,25 @@ impl<'a> Eraser<'a> {
         if let Some(level) = levels.last_mut() {
             level.keeps = true;
         }
-        if self.kept_entries > MAX_KEPT_NAMED as u64 {
-            return;
-        }
-        let failed;
-        let (kind, text) = match stays {
-            Stays::Mount => (ProblemKind::Kept, "something is mounted there; unmount it first"),
-            Stays::FillsUp => {
-                (ProblemKind::Kept, "it fills up again as often as it is emptied; end what writes there")
-            }
-            Stays::Failed(doing, error) => {
-                failed = bounded_text(&format!("{doing}: {error}"));
-                (ProblemKind::Destination, failed.as_str())
-            }
-        };
-        (self.tell)(Event::Problem { path: &path, kind, text });
+        (self.tell)(&path, stays);
     }
 }
 
 /// Removes an entry of a private directory with all that is in it, if it is there. What stays is an error.
-pub(crate) fn remove_entry(parent: &DirHandle, name: &Name) -> io::Result<()> {
+///
+/// # Errors
+/// When anything of it stays.
+pub fn remove_entry(parent: &DirHandle, name: &Name) -> io::Result<()> {
     let Some(stat) = parent.stat(name)? else { return Ok(()) };
     let entry = Listed { name: name.clone(), kind: stat.kind, ino: stat.ino };
-    let mut stays = None;
-    let mut tell = |event: Event<'_>| {
-        if let Event::Problem { text, .. } = event {
-            stays.get_or_insert_with(|| io::Error::other(format!("{name} stays: {text}")));
-        }
+    let mut first = None;
+    let mut tell = |_: &[u8], stays: &Stays| {
+        first.get_or_insert_with(|| io::Error::other(format!("{name} stays: {stays}")));
     };
-    let cancel = Cancel::new();
-    Eraser::new(&cancel, &mut tell).erase_entry(parent, &entry, parent.mount()?).map_err(io::Error::other)?;
-    stays.map_or(Ok(()), Err)
+    Eraser::new(&|| false, &mut tell)
+        .erase_entry(parent, &entry, parent.mount()?)
+        .map_err(io::Error::other)?;
+    first.map_or(Ok(()), Err)
 }
 
 /// Has the entry called `last` come last at the top.
@@ -346,9 +374,8 @@ fn path_of(levels: &[Level], name: Option<&Name>) -> Vec<u8> {
 mod tests {
     use std::fs;
 
-    use coast_tree::Root;
-
     use super::*;
+    use crate::Root;
 
     /// A directory that has something in it again each time that it was emptied.
     #[test]
@@ -357,8 +384,8 @@ mod tests {
         let parent = Root::open(scratch.path()).unwrap().handle();
         let name = Name::new(b"filling").unwrap();
         parent.mkdir(&name, 0o755).unwrap();
-        let (cancel, mut tell) = (Cancel::new(), |event: Event<'_>| panic!("{event:?}"));
-        let mut eraser = Eraser::new(&cancel, &mut tell);
+        let mut tell = |_: &[u8], stays: &Stays| panic!("{stays}");
+        let mut eraser = Eraser::new(&|| false, &mut tell);
         let mut levels = vec![eraser.enter(name.clone(), parent.child(&name).unwrap()).unwrap()];
         for round in 0..MAX_ROUNDS {
             fs::write(scratch.path().join(format!("filling/{round}")), "").unwrap();

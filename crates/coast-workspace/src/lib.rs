@@ -1,0 +1,16 @@
+//! Operations on a workspace other than syncing it.
+//!
+//! - [`ProbedDirectory`] tells what there is where a workspace is, or shall be.
+//! - [`DoomedWorkspace`] removes a workspace.
+//! - [`say`], [`decline`] and [`take_answer`] carry the answers of both from the helper to the client.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod answer;
+mod probe;
+mod removal;
+
+pub use answer::{decline, say, take_answer};
+pub use probe::ProbedDirectory;
+pub use removal::{DoomedWorkspace, RemovalReach};
