@@ -177,6 +177,17 @@ impl Acl {
         attribute::set(file.as_fd(), ListKind::Access, &self.to_bytes())
     }
 
+    /// The access list of an open file; none where its mode says everything.
+    ///
+    /// # Errors
+    /// What the system answers, and [`io::ErrorKind::InvalidData`] for a list that is not valid.
+    pub fn access_of(file: impl AsFd) -> io::Result<Option<Self>> {
+        let Some(bytes) = attribute::get(file.as_fd(), ListKind::Access)? else { return Ok(None) };
+        Self::from_bytes(&bytes).map_err(|why| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("the file's ACL cannot be used: {why}"))
+        })
+    }
+
     /// Makes this the default list of an open directory.
     ///
     /// # Errors
@@ -201,6 +212,22 @@ impl DirHandle {
                 format!("the directory's default ACL cannot be used: {why}"),
             )
         })
+    }
+
+    /// Makes `acl` the access list of an entry that is no symlink. It is opened to be searched only, so that nothing happens to
+    /// a FIFO or a device. Needs `/proc`.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn set_access_acl(&self, name: &crate::Name, acl: &Acl) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{Mode, OFlags, openat};
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            acl.set_access(openat(self.as_fd(), name.as_bytes(), flags, Mode::empty())?)
+        }
+        #[cfg(not(target_os = "linux"))]
+        acl.set_access(self.open_file(name)?.0)
     }
 
     /// Removes the default list of this directory, so that it hands nothing down. It need not have one.

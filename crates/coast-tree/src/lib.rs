@@ -50,6 +50,7 @@ mod cache;
 mod contents;
 mod dir;
 mod eraser;
+mod file_flags;
 mod homes;
 mod kind;
 mod limits;
@@ -78,6 +79,7 @@ pub use cache::{
 pub use contents::clone_contents;
 pub use dir::{DirHandle, Replace};
 pub use eraser::{EraseError, Erased, Eraser, Stays, remove_entry};
+pub use file_flags::InheritedFlags;
 pub use homes::Homes;
 pub use kind::Kind;
 pub use limits::raise_descriptor_limit;

@@ -20,10 +20,14 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::{ContentHash, DirHandle, Kind, Name, Replace, Root, file_stat, remove_entry};
+use crate::{ContentHash, DirHandle, Kind, Name, Root, file_stat, remove_entry};
 
 /// The state directory's name when it must lie inside the workspace.
 pub const STATE_INSIDE: &str = ".coast-state";
+
+/// The name of a staging directory that must lie inside the workspace. No run sends, deletes or takes for content an entry of
+/// this name.
+pub const STAGING_INSIDE: &str = ".coast-staging";
 
 /// The name of the lock in the state directory.
 pub const LOCK: &str = "lock";
@@ -219,8 +223,7 @@ impl StateDirectory {
     pub fn staging(&self) -> io::Result<DirHandle> {
         let staging = name(STAGING);
         remove_entry(&self.dir, &staging)?;
-        self.dir.mkdir(&staging, 0o700)?;
-        self.dir.child(&staging)
+        make_staging(&self.dir, &staging)
     }
 
     /// Removes what interrupted runs left.
@@ -251,10 +254,12 @@ impl StateDirectory {
         }
     }
 
-    /// Keeps what arrived of a file for the next run.
-    pub fn keep_partial(&self, staging: &DirHandle, staged: &Name, key: &Name) -> io::Result<()> {
-        let partial = open_private(&self.dir, &name(PARTIAL), None)?;
-        staging.rename_to(staged, &partial, key, Replace::Any)
+    /// The directory for the parts of interrupted files.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn partials(&self) -> io::Result<DirHandle> {
+        open_private(&self.dir, &name(PARTIAL), None)
     }
 }
 
@@ -373,12 +378,28 @@ fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::InvalidData, text.into()))
 }
 
+/// Makes a private directory for files in the making.
+///
+/// # Errors
+/// What the system answers; [`io::ErrorKind::AlreadyExists`] when the name is taken.
+pub fn make_staging(parent: &DirHandle, own: &Name) -> io::Result<DirHandle> {
+    parent.mkdir(own, 0o700)?;
+    let staging = parent.child(own)?;
+    // A directory hands its default ACL and its set-group bit down. Staged files get them from the directory of their place,
+    // and from no other.
+    staging.remove_default_acl()?;
+    if staging.stat_self()?.mode & 0o7000 != 0 {
+        staging.chmod_self(0o700)?;
+    }
+    Ok(staging)
+}
+
 /// Opens a directory that only this user can use, making it if it is missing.
 ///
 /// Where a root receiver meets the state directory that the login user's own runs left, that will do: it is taken over
 /// once it is locked ([`take_over`]). Whatever else is there under that name is refused: someone else could change
 /// files in the making.
-fn open_private(parent: &DirHandle, own: &Name, login_uid: Option<u32>) -> io::Result<DirHandle> {
+pub fn open_private(parent: &DirHandle, own: &Name, login_uid: Option<u32>) -> io::Result<DirHandle> {
     for _ in 0..MAX_OPENINGS {
         match parent.mkdir(own, 0o700) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -12,8 +12,31 @@ pub(super) enum Failure {
     Stopped,
     /// This entry cannot be brought. The run goes on with the others.
     Entry { doing: &'static str, error: io::Error },
+    /// A directory in the way of this entry stays.
+    Blocked(Blocked),
     /// The run cannot go on.
     Run(EngineError),
+}
+
+/// Why a directory in the way of an entry of another kind stays.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Blocked {
+    /// It is not empty, and the run deletes nothing.
+    NoDeletion,
+    /// It holds an entry that stays: a protected one, or one that could not be read or that appeared during the run.
+    Stays,
+}
+
+impl Blocked {
+    /// The reason, for the user.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::NoDeletion => {
+                "a directory that is not empty is in its way, and nothing is deleted; remove the directory, or run with deletion"
+            }
+            Self::Stays => "a directory that holds a protected entry is in its way; the directory stays",
+        }
+    }
 }
 
 impl From<Stopped> for Failure {
@@ -33,7 +56,8 @@ impl Failure {
     /// this work.
     pub(super) fn of_run(self) -> Result<(), EngineError> {
         match self {
-            Self::Stopped => Ok(()),
+            // A blocked entry was told where it was examined.
+            Self::Stopped | Self::Blocked(_) => Ok(()),
             Self::Run(error) => Err(error),
             Self::Entry { doing, error } => Err(EngineError::FileIo { doing: doing.to_owned(), error }),
         }

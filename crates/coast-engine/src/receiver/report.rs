@@ -60,13 +60,21 @@ impl<'a> Report<'a> {
 
     /// Counts and tells that something could not be done to an entry of the destination.
     pub(super) fn problem(&self, path: &[u8], doing: &str, error: &io::Error) {
-        self.failed(path, &bounded_text(&format!("{doing}: {error}")));
+        let text = bounded_text(&format!("{doing}: {error}"));
+        if shows_change(error) { self.overtaken(path, &text) } else { self.failed(path, &text) }
     }
 
-    /// [`Report::problem`] for a reason that the system did not give.
+    /// [`Report::problem`] for an entry that could not be written.
     pub(super) fn failed(&self, path: &[u8], text: &str) {
         self.count(|stats| stats.failed += 1);
         self.event(Event::Problem { path, kind: ProblemKind::Destination, text });
+    }
+
+    /// [`Report::problem`] for an entry that was left as it is, because it changed during the run or something protected is in
+    /// its way.
+    pub(super) fn overtaken(&self, path: &[u8], text: &str) {
+        self.count(|stats| stats.changed_meanwhile += 1);
+        self.event(Event::Problem { path, kind: ProblemKind::DestinationChanged, text });
     }
 
     /// Tells that an extraneous entry stays.
@@ -96,4 +104,18 @@ impl<'a> Report<'a> {
     fn lock(&self) -> MutexGuard<'_, ReceiverStats> {
         self.stats.enter()
     }
+}
+
+/// Whether the system's answer means that the entry is no longer the one that was seen: it vanished, or another one took its
+/// name. The Receiver never asks for such an entry by itself.
+fn shows_change(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::StaleNetworkFileHandle
+    ) || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }

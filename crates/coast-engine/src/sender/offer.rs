@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use coast_filter::{DirFilter, Filter, FilterError, NoMergeFiles};
-use coast_tree::state::STATE_INSIDE;
+use coast_tree::state::{STAGING_INSIDE, STATE_INSIDE};
 use coast_tree::{
     ClockStep, ContentHash, DirHandle, FileIdentity, Kind, Listed, LockExt, Name, OwnerNames, Record,
     RelPath, Stat, Timestamp, Visit, walk,
@@ -277,6 +277,9 @@ impl<'a> Walker<'a> {
         let records = self.run.cache.directory(path);
         let mut found = Vec::with_capacity(listed.len());
         for Listed { name, kind, .. } in listed {
+            if name.as_bytes() == STAGING_INSIDE.as_bytes() {
+                continue;
+            }
             if path.is_root() {
                 let takes_part = match &self.selection {
                     Selection::Only(only) => *only == name,

@@ -3,6 +3,7 @@
 use std::io;
 
 use coast_filter::DirFilter;
+use coast_tree::state::STAGING_INSIDE;
 use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Stat};
 
 use super::extraneous::{Extraneous, Top};
@@ -10,7 +11,7 @@ use super::filter::{DeletionFilter, Within};
 use super::workspaces::{Workspaces, states_last};
 use super::{Deletion, Rules};
 use crate::error::EngineError;
-use crate::receiver::failure::Failure;
+use crate::receiver::failure::{Blocked, Doing, Failure};
 use crate::receiver::target::DestinationEntry;
 
 /// Whether an extraneous entry goes.
@@ -61,8 +62,9 @@ impl Deletion<'_> {
         Ok(())
     }
 
-    /// Notes a directory where the source has something else. It goes with the extraneous entries, unless it holds something
-    /// protected; the entry that is staged for its place comes after that. Without deletion only an empty directory gives way.
+    /// Notes a directory where the source has something else. It goes with the extraneous entries; the entry that is staged for
+    /// its place comes after that. Fails where the directory will stay: it holds something protected, or nothing is deleted and
+    /// it is not empty.
     pub(in crate::receiver) fn note_in_the_way(&self, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
         let existing = entry.existing.filter(|stat| stat.kind == Kind::Directory);
         let (Some(dir), Some(existing)) = (entry.directory.handle(), existing) else { return Ok(()) };
@@ -72,12 +74,18 @@ impl Deletion<'_> {
         let below = match self.rules_of(path)? {
             Rules::Ask(filter) => self.note_below(&full, dir, name, Some(&filter), top)?,
             Rules::Later => self.note_below(&full, dir, name, None, top)?,
-            Rules::NoDeletion => Fate::Kept,
+            Rules::NoDeletion => {
+                let listed = dir.child(name).and_then(|dir| dir.list());
+                if !listed.doing("cannot read the directory in its way")?.is_empty() {
+                    return Err(Failure::Blocked(Blocked::NoDeletion));
+                }
+                return Ok(());
+            }
         };
-        if below == Fate::Deleted {
-            self.push(Extraneous::new(&full, &existing, top))?;
+        match below {
+            Fate::Deleted => Ok(self.push(Extraneous::new(&full, &existing, top))?),
+            Fate::Kept => Err(Failure::Blocked(Blocked::Stays)),
         }
-        Ok(())
     }
 
     fn push(&self, item: Extraneous) -> Result<(), EngineError> {
@@ -95,6 +103,9 @@ impl Deletion<'_> {
         top: Top,
     ) -> Result<Fate, Failure> {
         let Ok(full) = path.join(&entry.name) else { return Ok(Fate::Kept) };
+        if entry.name.as_bytes() == STAGING_INSIDE.as_bytes() {
+            return Ok(self.sweep(dir, &entry.name));
+        }
         let stat = match dir.stat(&entry.name) {
             Ok(Some(stat)) => stat,
             Ok(None) => return Ok(Fate::Deleted),
@@ -120,6 +131,17 @@ impl Deletion<'_> {
         }
         self.push(Extraneous::new(&full, &stat, top))?;
         Ok(Fate::Deleted)
+    }
+
+    /// Removes the staging directory that an interrupted run left, which no rule is asked for.
+    fn sweep(&self, dir: &DirHandle, name: &Name) -> Fate {
+        self.target.sweep(dir);
+        match dir.stat(name) {
+            Ok(None) => Fate::Deleted,
+            // A dry run removes nothing.
+            Ok(Some(_)) if self.target.is_dry_run() => Fate::Deleted,
+            _ => Fate::Kept,
+        }
     }
 
     /// Whether something of an entry changed since the run began, by the file system's own clock. Its directory may be examined

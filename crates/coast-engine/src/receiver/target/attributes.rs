@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use coast_tree::{Kind, LockExt, OwnerNames, Stat, Timestamp};
+use coast_tree::{Acl, Kind, LockExt, OwnerNames, Stat, Timestamp};
 use coast_wire::limits::MAX_OWNER_NAMES;
 use coast_wire::{Options, OwnerName, Ownership};
 
@@ -18,6 +18,13 @@ pub(super) struct DesiredAttributes {
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
     pub(super) mtime: Option<Timestamp>,
+}
+
+impl DesiredAttributes {
+    /// The attributes that an entry has.
+    pub(super) fn exactly(stat: &Stat) -> Self {
+        Self { mode: Some(stat.mode), uid: Some(stat.uid), gid: Some(stat.gid), mtime: Some(stat.mtime) }
+    }
 }
 
 /// Whether rsync calls two times the same: it compares whole seconds, which every file system keeps.
@@ -94,18 +101,24 @@ impl Attributes {
         learn(&self.groups, groups, &|name| self.names.gid(name))
     }
 
-    /// The attributes that `entry` gets where `existing` (if anything) is now.
-    pub(super) fn desired(&self, entry: &OfferedEntry, existing: Option<&Stat>) -> DesiredAttributes {
+    /// The attributes that `entry` gets where `existing` (if anything) is now. `default_acl` is the one of the entry's directory.
+    pub(super) fn desired(
+        &self,
+        entry: &OfferedEntry,
+        existing: Option<&Stat>,
+        default_acl: Option<&Acl>,
+    ) -> DesiredAttributes {
         let (uid, gid) = self.owner(entry);
+        let has_mode = !matches!(entry.what, Offered::Symlink(_));
         DesiredAttributes {
-            mode: (!matches!(entry.what, Offered::Symlink(_))).then(|| self.mode(entry, existing)),
+            mode: has_mode.then(|| self.mode(entry, existing, default_acl)),
             uid,
             gid,
             mtime: entry.mtime.filter(|_| self.times),
         }
     }
 
-    fn mode(&self, entry: &OfferedEntry, existing: Option<&Stat>) -> u32 {
+    fn mode(&self, entry: &OfferedEntry, existing: Option<&Stat>, default_acl: Option<&Acl>) -> u32 {
         if self.perms {
             return entry.mode;
         }
@@ -114,7 +127,10 @@ impl Attributes {
         let special = matches!(entry.what, Offered::Special(..));
         let kept =
             existing.filter(|stat| stat.kind == entry.kind() || (special && stat.kind != Kind::Directory));
-        let Some(kept) = kept else { return entry.mode & 0o777 & !self.umask };
+        let Some(kept) = kept else {
+            // A default ACL takes the place of the umask.
+            return entry.mode & 0o777 & default_acl.map_or(!self.umask, Acl::permissions);
+        };
         let mut mode = kept.mode;
         if self.executability && matches!(entry.what, Offered::File { .. }) {
             if entry.mode & 0o111 == 0 {

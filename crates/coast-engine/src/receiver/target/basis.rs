@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io;
 
 use coast_tree::state::{PARTIAL, name};
-use coast_tree::{ContentHash, DirHandle, FileIdentity, Kind, Name};
+use coast_tree::{ContentHash, DirHandle, FileIdentity, Kind, Name, clone_contents, file_stat};
 
 use super::create::StagedFile;
 use super::directory::{DestinationDirectory, DestinationEntry};
+use super::staging::Staged;
 use super::{Live, Target};
 
 /// The file that a delta refers to.
@@ -96,15 +97,31 @@ impl Target<'_> {
 
     /// Keeps the part of a file that has arrived, for the next run.
     pub(crate) fn keep_partial(&self, path: &[u8], StagedFile { staged, .. }: StagedFile) {
-        if let (Some(live), Some(staged)) = (self.live(), staged.defer()) {
-            // A part that cannot be kept is sent again.
-            let _ = live.state.keep_partial(live.staging.dir(), &staged, &partial_key(path));
-        }
+        let Some(live) = self.live() else { return };
+        // A part that cannot be kept is sent again.
+        let _ = live.keep_partial(&staged, &partial_key(path));
     }
 
     fn partial_files(&self) -> Option<DirHandle> {
         let Live { state, .. } = self.live().filter(|_| self.partial)?;
         state.dir.child(&name(PARTIAL)).ok()
+    }
+}
+
+impl Live {
+    /// Copies the part where no rename reaches the state directory from the area that it lies in.
+    fn keep_partial(&self, staged: &Staged, key: &Name) -> io::Result<()> {
+        let partials = self.state.partials()?;
+        match staged.move_to(&partials, key) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                let from = staged.open()?;
+                // A leftover of an earlier run.
+                let _ = partials.unlink(key);
+                let to = partials.create_file(key, 0o600)?;
+                clone_contents(&from, &to, file_stat(&from)?.size).map(|_| ())
+            }
+            moved => moved,
+        }
     }
 }
 

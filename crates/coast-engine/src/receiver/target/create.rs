@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use coast_tree::{ContentHash, DirHandle, Kind, Name, Record, Stat, Timestamp, clone_contents, hash_file};
 use coast_wire::{EntryKind, Update};
@@ -9,8 +10,9 @@ use coast_wire::{EntryKind, Update};
 use super::Target;
 use super::attributes::DesiredAttributes;
 use super::directory::DestinationEntry;
+use super::inheritance::Inheritance;
 use super::late_directories::LateDirectory;
-use super::staging::{Staged, set_file};
+use super::staging::{Staged, StagingArea, set_file};
 use crate::error::EngineError;
 use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::spill::StoredPath;
@@ -19,6 +21,12 @@ use crate::receiver::spill::StoredPath;
 pub(crate) struct StagedFile {
     pub(super) staged: Staged,
     pub(crate) file: File,
+}
+
+impl DestinationEntry<'_> {
+    fn inheritance(&self) -> Result<&Inheritance, Failure> {
+        self.directory.inheritance().doing("cannot read its directory's attributes")
+    }
 }
 
 /// Whether a file could be made from another file of the destination.
@@ -32,11 +40,14 @@ pub(crate) enum Cloned {
 impl Target<'_> {
     /// Brings a directory: makes it, or gives the existing one its attributes.
     pub(crate) fn bring_directory(&self, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
-        let desired = self.attributes.desired(entry.offered, entry.existing.as_ref());
         if let Some(existing) = entry.existing.filter(|existing| existing.kind == Kind::Directory) {
+            let desired = self.attributes.desired(entry.offered, Some(&existing), None);
             return self.fix_directory(entry, &existing, &desired);
         }
         if let Some(dir) = self.live_handle(entry) {
+            let inheritance = entry.inheritance()?;
+            let existing = entry.existing.as_ref();
+            let desired = self.attributes.desired(entry.offered, existing, inheritance.default_acl.as_ref());
             self.make_directory(entry, dir, &desired)?;
         }
         self.report_created(entry, EntryKind::Directory, Update::Local);
@@ -66,7 +77,7 @@ impl Target<'_> {
         if desired.uid.is_some() || desired.gid.is_some() {
             dir.chown(name, desired.uid, desired.gid)?;
         }
-        let masked = self.live().is_some_and(|live| live.staging.masks(desired.mode.unwrap_or(0) | 0o700));
+        let masked = self.live().is_some_and(|live| live.areas.masks(desired.mode.unwrap_or(0) | 0o700));
         // The system ignores set-id bits when it makes a directory, or adds the parent's; with `-p` neither may be.
         match desired.mode {
             Some(mode) if masked || self.attributes.keeps_modes() || mode & 0o7000 != 0 => {
@@ -87,7 +98,7 @@ impl Target<'_> {
         if let (Some(existing), Some(dir)) = (existing, entry.directory.handle()) {
             let is = dir.read_link(&entry.offered.name).doing("cannot read the symlink")?;
             if is == link_target {
-                let desired = self.attributes.desired(entry.offered, Some(&existing));
+                let desired = self.attributes.desired(entry.offered, Some(&existing), None);
                 self.fix(entry, &existing, &desired)?;
                 return Ok(());
             }
@@ -106,7 +117,7 @@ impl Target<'_> {
     ) -> Result<(), Failure> {
         let same = |stat: &Stat| stat.kind == kind && (!kind.is_device() || stat.rdev == rdev);
         if let Some(existing) = entry.existing.filter(same) {
-            let desired = self.attributes.desired(entry.offered, Some(&existing));
+            let desired = self.attributes.desired(entry.offered, Some(&existing), None);
             self.fix(entry, &existing, &desired)?;
             return Ok(());
         }
@@ -122,12 +133,15 @@ impl Target<'_> {
         kind: EntryKind,
         make: impl FnOnce(&DirHandle, &Name, u32) -> io::Result<()>,
     ) -> Result<(), Failure> {
-        if let (Some(live), Some(_)) = (self.live(), entry.directory.handle()) {
+        if self.live_handle(entry).is_some() {
             let desired = self.desired_here(entry)?;
             let mode = desired.mode.unwrap_or(0o600);
-            let staged = live.staging.entry(|dir, name| make(dir, name, mode));
-            let staged =
-                staged.and_then(|staged| staged.set(&desired).map(|()| staged)).doing("cannot make it")?;
+            let acl = desired.mode.and_then(|mode| entry.inheritance().ok()?.access_acl(mode));
+            let area = self.area_for(entry)?;
+            let staged = area.entry(|dir, name| make(dir, name, mode));
+            let staged = staged
+                .and_then(|staged| staged.set(&desired, acl.as_ref()).map(|()| staged))
+                .doing("cannot make it")?;
             self.put_in_place(entry, staged)?;
         }
         self.report_created(entry, kind, Update::Local);
@@ -136,12 +150,22 @@ impl Target<'_> {
 
     /// Makes an empty staged file for an entry.
     pub(crate) fn stage_file(&self, entry: &DestinationEntry<'_>) -> Result<StagedFile, Failure> {
-        let Some(live) = self.live() else {
+        let desired = self.desired_here(entry)?;
+        let (staged, file) =
+            self.area_for(entry)?.file(desired.mode.unwrap_or(0o600)).doing("cannot create it")?;
+        entry.inheritance()?.give_flags(&file).doing("cannot set the attributes it inherits")?;
+        Ok(StagedFile { staged, file })
+    }
+
+    /// The staging area from which a rename reaches the place of an entry.
+    fn area_for(&self, entry: &DestinationEntry<'_>) -> Result<Arc<StagingArea>, Failure> {
+        let (Some(live), Some(dir)) = (self.live(), entry.directory.handle()) else {
             return Err(EngineError::Protocol("it sent content in a dry run").into());
         };
-        let desired = self.attributes.desired(entry.offered, entry.existing.as_ref());
-        let (staged, file) = live.staging.file(desired.mode.unwrap_or(0o600)).doing("cannot create it")?;
-        Ok(StagedFile { staged, file })
+        let mount = entry.directory.mount(dir).doing("cannot read the mount of its directory")?;
+        live.areas
+            .area_for(&live.root, entry.directory.path(), dir, mount)
+            .doing("cannot make a staging directory on its mount")
     }
 
     /// Gives a staged file, whose content has come and was verified, its attributes, and puts it into place. `mtime` is the
@@ -155,7 +179,8 @@ impl Target<'_> {
     ) -> Result<Option<Record>, Failure> {
         let mut desired = self.desired_here(entry)?;
         desired.mtime = desired.mtime.map(|listed| mtime.unwrap_or(listed));
-        set_file(&staged.file, &desired).doing("cannot set its attributes")?;
+        let acl = desired.mode.and_then(|mode| entry.inheritance().ok()?.access_acl(mode));
+        set_file(&staged.file, &desired, acl.as_ref()).doing("cannot set its attributes")?;
         self.put_file_in_place(entry, staged, hash)
     }
 
@@ -198,19 +223,17 @@ impl Target<'_> {
 
     /// The attributes that an entry gets, with what new entries inherit from its directory.
     fn desired_here(&self, entry: &DestinationEntry<'_>) -> Result<DesiredAttributes, Failure> {
-        let mut desired = self.attributes.desired(entry.offered, entry.existing.as_ref());
-        if desired.gid.is_none() && entry.existing.is_none() {
-            desired.gid =
-                entry.directory.inherited_group().doing("cannot read its directory's attributes")?;
+        let inheritance = entry.inheritance()?;
+        let existing = entry.existing.as_ref();
+        let mut desired = self.attributes.desired(entry.offered, existing, inheritance.default_acl.as_ref());
+        if desired.gid.is_none() && existing.is_none() {
+            desired.gid = inheritance.group;
         }
         Ok(desired)
     }
 
-    /// Whether the same would fail every file to come.
+    /// Whether the same would fail every file to come: no space is left.
     pub(crate) fn is_fatal(error: &io::Error) -> bool {
-        matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
-        )
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 }

@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::OnceLock;
 
-use coast_tree::{DirHandle, Name, RelPath, Stat, Timestamp};
+use coast_tree::{DirHandle, Kind, Listed, MountId, Name, RelPath, Stat, Timestamp};
 
-use super::Target;
+use super::inheritance::Inheritance;
 use super::late_directories::LateDirectory;
+use super::{Live, Target};
 use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::offered::OfferedEntry;
 use crate::receiver::spill::path_in;
@@ -16,7 +17,8 @@ pub(crate) struct DestinationDirectory {
     path: RelPath,
     /// None only in a dry run that would have made the directory.
     handle: Option<DirHandle>,
-    inherited_group: OnceLock<Option<u32>>,
+    mount: OnceLock<MountId>,
+    inheritance: OnceLock<Inheritance>,
 }
 
 /// An entry of a directory: as the source has it, and as the destination has it now.
@@ -30,7 +32,7 @@ pub(crate) struct DestinationEntry<'a> {
 
 impl DestinationDirectory {
     pub(super) fn new(path: RelPath, handle: Option<DirHandle>) -> Self {
-        Self { path, handle, inherited_group: OnceLock::new() }
+        Self { path, handle, mount: OnceLock::new(), inheritance: OnceLock::new() }
     }
 
     /// Relative to the transfer root.
@@ -43,15 +45,36 @@ impl DestinationDirectory {
         self.handle.as_ref()
     }
 
-    /// The group that new entries get here whoever makes them: that of a directory with the set-group bit.
-    pub(super) fn inherited_group(&self) -> io::Result<Option<u32>> {
-        if let Some(known) = self.inherited_group.get() {
+    /// The attributes that new entries get here. Read when the first one is made.
+    pub(super) fn inheritance(&self) -> io::Result<&Inheritance> {
+        if let Some(known) = self.inheritance.get() {
+            return Ok(known);
+        }
+        let read = self.handle.as_ref().map(Inheritance::of).transpose()?.unwrap_or_default();
+        Ok(self.inheritance.get_or_init(|| read))
+    }
+
+    /// The mount that the directory belongs to. Read when the first entry is made.
+    pub(super) fn mount(&self, handle: &DirHandle) -> io::Result<MountId> {
+        if let Some(known) = self.mount.get() {
             return Ok(*known);
         }
-        let Some(handle) = &self.handle else { return Ok(None) };
-        let stat = handle.stat_self()?;
-        let group = Some(stat.gid).filter(|_| stat.mode & 0o2000 != 0);
-        Ok(*self.inherited_group.get_or_init(|| group))
+        let read = handle.mount()?;
+        Ok(*self.mount.get_or_init(|| read))
+    }
+
+    /// Lists the entries, sorted by name; none where a dry run would have to give itself the right to.
+    pub(crate) fn list(&self) -> io::Result<Option<Vec<Listed>>> {
+        let Some(handle) = &self.handle else { return Ok(Some(Vec::new())) };
+        match handle.list() {
+            // The descriptor is only to search.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error()) => Ok(None),
+            listed => {
+                let mut listed = listed?;
+                listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+                Ok(Some(listed))
+            }
+        }
     }
 
     /// Looks at an entry. `listed` tells whether the directory's listing has its name.
@@ -100,6 +123,43 @@ impl Target<'_> {
         Ok(DestinationDirectory::new(path.clone(), handle))
     }
 
+    /// Opens a directory to examine it. A receiver that is not root and owns a directory that it may not read or search gives
+    /// itself the right, and takes it back at the end of the run.
+    pub(crate) fn enter(&self, path: &RelPath) -> io::Result<DestinationDirectory> {
+        match self.directory(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let handle = self.open_up(path)?.ok_or(error)?;
+                Ok(DestinationDirectory::new(path.clone(), Some(handle)))
+            }
+            Ok(directory) => {
+                if let (Some(live), Some(handle)) = (self.live(), directory.handle()) {
+                    allow(live, path, handle, 0o500)?;
+                }
+                Ok(directory)
+            }
+            failed => failed,
+        }
+    }
+
+    /// Opens a directory that could not be opened; none if its owner is another user. A dry run changes nothing, and opens the
+    /// directory to search it only.
+    fn open_up(&self, path: &RelPath) -> io::Result<Option<DirHandle>> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+        let parent = self.directory(&parent)?;
+        let Some(parent) = parent.handle() else { return Ok(None) };
+        let Some(live) = self.live() else { return parent.child_to_search(&name).map(Some) };
+        match parent.stat(&name)? {
+            Some(stat) if stat.kind == Kind::Directory && is_ours(&stat) => {
+                live.late_directories
+                    .push(&LateDirectory::mode_again(path, stat.mode))
+                    .map_err(io::Error::other)?;
+                parent.chmod(&name, stat.mode | 0o700)?;
+                parent.child(&name).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Changes something in the directory `path`. As in rsync, a receiver that is not root and may not write there gives
     /// itself the right, and takes it back at the end of the run.
     pub(crate) fn change_in<T>(
@@ -110,28 +170,34 @@ impl Target<'_> {
     ) -> io::Result<T> {
         match change() {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                if self.make_writable(path, dir)? { change() } else { Err(error) }
+                let Some(live) = self.live() else { return Err(error) };
+                if allow(live, path, dir, 0o200)? { change() } else { Err(error) }
             }
             changed => changed,
         }
     }
+}
 
-    /// Whether the directory can be written now and could not be before.
-    fn make_writable(&self, path: &RelPath, dir: &DirHandle) -> io::Result<bool> {
-        let Some(live) = self.live() else { return Ok(false) };
-        let stat = dir.stat_self()?;
-        if stat.uid != rustix::process::geteuid().as_raw() {
-            return Ok(false);
-        }
-        if stat.mode & 0o200 != 0 {
-            // Another worker may have made it writable in the meantime.
-            return Ok(true);
-        }
-        dir.chmod_self(stat.mode | 0o200)?;
-        let late = LateDirectory::mode_again(path, stat.mode);
-        live.late_directories.push(&late).map_err(io::Error::other)?;
-        Ok(true)
+/// Gives the owner of a directory, if that is this process' user and not root, the rights `bits` until the end of the run. False
+/// if another user owns it.
+fn allow(live: &Live, path: &RelPath, dir: &DirHandle, bits: u32) -> io::Result<bool> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(false);
     }
+    let stat = dir.stat_self()?;
+    if !is_ours(&stat) {
+        return Ok(false);
+    }
+    // Otherwise another worker may have done it in the meantime.
+    if stat.mode & bits != bits {
+        dir.chmod_self(stat.mode | bits)?;
+        live.late_directories.push(&LateDirectory::mode_again(path, stat.mode)).map_err(io::Error::other)?;
+    }
+    Ok(true)
+}
+
+fn is_ours(stat: &Stat) -> bool {
+    stat.uid == rustix::process::geteuid().as_raw()
 }
 
 /// In a dry run a directory is missing, or something else has its name, until it would have been made.

@@ -19,7 +19,7 @@ impl Target<'_> {
     pub(crate) fn report_created(&self, entry: &DestinationEntry<'_>, kind: EntryKind, update: Update) {
         let existing = entry.existing.as_ref().filter(|existing| entry_kind(existing.kind) == kind);
         self.report.count(|stats| stats.created += u64::from(entry.existing.is_none()));
-        let desired = self.attributes.desired(entry.offered, entry.existing.as_ref());
+        let desired = self.attributes.desired(entry.offered, entry.existing.as_ref(), None);
         let change = match existing {
             None => Change { update, kind, new: true, ..unchanged(kind) },
             Some(existing) => {
@@ -117,7 +117,7 @@ impl Target<'_> {
     /// Gives the transfer root its owner; answers the attributes that have to wait.
     fn chown_root(&self, root: &DirHandle, offered: &OfferedEntry) -> io::Result<DesiredAttributes> {
         let existing = root.stat_self()?;
-        let desired = self.attributes.desired(offered, (!self.created).then_some(&existing));
+        let desired = self.attributes.desired(offered, (!self.created).then_some(&existing), None);
         let mut change = differences(&existing, &desired, EntryKind::Directory);
         if !self.is_dry_run() && (change.owner || change.group) {
             root.chown_self(desired.uid, desired.gid)?;

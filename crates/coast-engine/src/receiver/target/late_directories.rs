@@ -3,7 +3,7 @@
 
 use std::io;
 
-use coast_tree::{DirHandle, RelPath, Timestamp};
+use coast_tree::{Kind, RelPath, Root, Stat, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Target;
@@ -43,10 +43,7 @@ impl Target<'_> {
         for late in live.late_directories.drain_back()? {
             let LateDirectory { path, mode, mtime, may_be_gone } = late?;
             let path = path.to_path()?;
-            let set = live
-                .root
-                .dir(&path)
-                .and_then(|dir| set_directory(&dir, mode, mtime, self.attributes.keeps_modes()));
+            let set = set_directory(&live.root, &path, mode, mtime, self.attributes.keeps_modes());
             if let Err(error) = set
                 && !(may_be_gone && error.kind() == io::ErrorKind::NotFound)
             {
@@ -58,23 +55,48 @@ impl Target<'_> {
 }
 
 fn set_directory(
-    dir: &DirHandle,
+    root: &Root,
+    path: &RelPath,
     mode: Option<u32>,
     mtime: Option<(i64, u32)>,
     exact_mode: bool,
 ) -> io::Result<()> {
-    let stat = dir.stat_self()?;
-    // Without `-p` a directory keeps the set-group bit that it got from the one it is in.
-    let inherited = if exact_mode { 0 } else { stat.mode & 0o2000 };
-    let mode = mode.map(|mode| mode | inherited);
-    if let Some((secs, nanos)) = mtime {
-        let mtime = Timestamp::new(secs, nanos);
-        if !same_time(mtime, stat.mtime) {
-            dir.set_mtime_self(mtime)?;
+    let mtime = mtime.map(|(secs, nanos)| Timestamp::new(secs, nanos));
+    match root.dir(path) {
+        // Its mode is set already, and its owner, who is not root, may not read it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(error) };
+            let parent = root.dir(&parent)?;
+            let stat = parent.stat(&name)?.ok_or(io::ErrorKind::NotFound)?;
+            if stat.kind != Kind::Directory {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            let late = Late::of(&stat, mode, mtime, exact_mode);
+            late.mtime.map_or(Ok(()), |mtime| parent.set_mtime(&name, mtime))?;
+            late.mode.map_or(Ok(()), |mode| parent.chmod(&name, mode))
+        }
+        dir => {
+            let dir = dir?;
+            let late = Late::of(&dir.stat_self()?, mode, mtime, exact_mode);
+            late.mtime.map_or(Ok(()), |mtime| dir.set_mtime_self(mtime))?;
+            late.mode.map_or(Ok(()), |mode| dir.chmod_self(mode))
         }
     }
-    match mode.filter(|&mode| mode != stat.mode) {
-        Some(mode) => dir.chmod_self(mode),
-        None => Ok(()),
+}
+
+/// The attributes of a directory that differ.
+struct Late {
+    mode: Option<u32>,
+    mtime: Option<Timestamp>,
+}
+
+impl Late {
+    fn of(stat: &Stat, mode: Option<u32>, mtime: Option<Timestamp>, exact_mode: bool) -> Self {
+        // Without `-p` a directory keeps the set-group bit that it got from the one it is in.
+        let inherited = if exact_mode { 0 } else { stat.mode & 0o2000 };
+        Self {
+            mode: mode.map(|mode| mode | inherited).filter(|&mode| mode != stat.mode),
+            mtime: mtime.filter(|&mtime| !same_time(mtime, stat.mtime)),
+        }
     }
 }

@@ -65,7 +65,7 @@ impl Target<'_> {
         existing: &Stat,
         hash: Option<ContentHash>,
     ) -> Result<Option<Record>, Failure> {
-        let desired = self.attributes.desired(entry.offered, Some(existing));
+        let desired = self.attributes.desired(entry.offered, Some(existing), None);
         let fixed = self.fix(entry, existing, &desired)?;
         let (Some(hash), Some(dir)) = (hash, entry.directory.handle()) else { return Ok(None) };
         let name = &entry.offered.name;

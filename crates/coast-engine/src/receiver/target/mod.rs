@@ -3,11 +3,13 @@
 //! [`Target`] owns the transfer root, the staging area, the content cache and the attributes that wait for the end of the run.
 //! It knows neither what is under way nor what will be deleted: its verbs bring one entry, and it is told which.
 
+mod areas;
 mod attributes;
 mod basis;
 mod create;
 mod directory;
 mod fix;
+mod inheritance;
 mod late_directories;
 mod memory;
 mod owner;
@@ -16,7 +18,7 @@ mod staging;
 
 use std::io;
 
-use coast_tree::state::{CACHE, CLOCK, NEW_CACHE, STATE_INSIDE, StateDirectory, name};
+use coast_tree::state::{CACHE, CLOCK, NEW_CACHE, STAGING_INSIDE, STATE_INSIDE, StateDirectory, name};
 use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root, Timestamp};
 use coast_wire::{Options, OwnerName};
 
@@ -26,10 +28,10 @@ use super::report::Report;
 use super::spill::{Spill, StoredPath};
 use crate::cache::{Cache, Remember};
 use crate::error::EngineError;
+use areas::StagingAreas;
 use attributes::Attributes;
 use late_directories::LateDirectory;
 use placement::Deferred;
-use staging::Staging;
 
 pub(crate) use attributes::same_time;
 pub(crate) use basis::Basis;
@@ -67,7 +69,9 @@ enum Tree {
 struct Live {
     root: Root,
     state: StateDirectory,
-    staging: Staging,
+    /// A directory of the state directory that only this run uses.
+    scratch: DirHandle,
+    areas: StagingAreas,
     cache: Cache,
     /// None where the clock of the file system could not be measured: then nothing is remembered.
     clock_step: Option<ClockStep>,
@@ -153,7 +157,7 @@ impl<'a> Target<'a> {
 
     /// The directory for lists that grow with the tree; none in a dry run, which writes no file.
     pub(crate) fn list_directory(&self) -> Option<&DirHandle> {
-        self.live().map(|live| live.staging.dir())
+        self.live().map(|live| &live.scratch)
     }
 
     /// Learns the names of the sender's user and group numbers.
@@ -165,9 +169,12 @@ impl<'a> Target<'a> {
         self.attributes.learn(users, groups)
     }
 
-    /// Whether an entry is a state directory in the workspace: that of this run, or that of a run by another user, who may
-    /// find no place for it beside the workspace.
+    /// Whether an entry has the name of a directory of ours in the workspace: a staging directory, or a state directory of this
+    /// run or of a run by another user, who may find no place for it beside the workspace.
     pub(crate) fn is_reserved(&self, directory: &RelPath, entry: &Name) -> bool {
+        if entry.as_bytes() == STAGING_INSIDE.as_bytes() {
+            return true;
+        }
         directory.is_root()
             && (entry.as_bytes() == STATE_INSIDE.as_bytes()
                 || self.live().is_some_and(|live| live.state.is_called(entry)))
@@ -176,7 +183,8 @@ impl<'a> Target<'a> {
     /// Fails when somebody removed the directories that the run works in: then nothing arrives any more.
     pub(crate) fn check_still_there(&self) -> Result<(), EngineError> {
         let root = self.root().map(|root| (root.handle(), "the destination"));
-        let staging = self.live().map(|live| (live.staging.dir().clone(), "the private state directory"));
+        let staging =
+            self.live().map(|live| (live.areas.usual().dir().clone(), "the private state directory"));
         for (dir, what) in root.into_iter().chain(staging) {
             if dir.stat_self().is_ok_and(|stat| stat.nlink == 0) {
                 let doing = format!("{what} was removed while the run went on; run it again");
@@ -186,10 +194,18 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
+    /// Removes the staging directory that an interrupted run left in a directory, unless another run uses it.
+    pub(crate) fn sweep(&self, directory: &DirHandle) {
+        if self.live().is_some() {
+            areas::sweep(directory);
+        }
+    }
+
     /// Removes what only this run needed.
     pub(crate) fn clean_up(&self) {
         if let Some(live) = self.live() {
-            // What cannot be removed now is removed by the next run.
+            live.areas.clean_up();
+            // A leftover is removed by the next run.
             let _ = live.state.clean_up();
         }
     }
@@ -197,20 +213,24 @@ impl<'a> Target<'a> {
 
 impl Live {
     fn open(root: Root, state: StateDirectory, remember: Remember, process_umask: u32) -> io::Result<Self> {
-        let staging = Staging::new(state.staging()?, process_umask);
+        let scratch = state.staging()?;
+        let areas = StagingAreas::open(scratch.clone(), &root, process_umask)?;
+        // The usual area was made just now, and on the file system of the workspace.
+        let on_target = areas.usual().dir();
+        let began = on_target.stat_self()?.ctime;
+        let clock_step = ClockStep::measure(on_target, &name(CLOCK)).ok();
         let cache = Cache::open_in(&state.dir, &name(CACHE), &name(NEW_CACHE), remember);
-        let clock_step = ClockStep::measure(&state.dir, &name(CLOCK)).ok();
-        let dir = Some(staging.dir());
+        let dir = Some(&scratch);
         Ok(Self {
-            // The staging area was made just now, and on the file system of the workspace.
-            began: staging.dir().stat_self()?.ctime,
+            began,
             deferred: Spill::new(dir, "deferred")?,
             in_the_way: Spill::new(dir, "in-the-way")?,
             kept: Spill::new(dir, "kept")?,
             late_directories: Spill::new(dir, "directories")?,
             root,
             state,
-            staging,
+            scratch,
+            areas,
             cache,
             clock_step,
         })

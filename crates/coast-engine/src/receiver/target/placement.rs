@@ -20,6 +20,8 @@ use crate::receiver::spill::{Spill, StoredPath};
 #[derive(Serialize, Deserialize)]
 pub(super) struct Deferred {
     path: StoredPath,
+    /// The directory that its staging area lies in; none for the usual area.
+    area: Option<StoredPath>,
     /// Its name in the staging area.
     #[serde(with = "serde_bytes")]
     staged: Vec<u8>,
@@ -27,11 +29,27 @@ pub(super) struct Deferred {
     hash: Option<[u8; 32]>,
 }
 
+/// The entry that came into place.
+enum Moved {
+    /// The staged entry itself.
+    Itself,
+    /// A copy of it, because no rename reached the place.
+    Copy,
+}
+
+/// A move at the end of the run.
+struct LateMove {
+    dir: DirHandle,
+    /// The status of the entry while it was staged.
+    before: Option<Stat>,
+    moved: Moved,
+}
+
 impl Target<'_> {
     /// Puts an entry without content into place.
     pub(super) fn put_in_place(&self, entry: &DestinationEntry<'_>, staged: Staged) -> Result<(), Failure> {
         match self.defer(entry, staged, None)? {
-            Some(staged) => self.move_now(entry, staged),
+            Some(staged) => self.move_now(entry, staged).map(|_| ()),
             None => Ok(()),
         }
     }
@@ -45,15 +63,44 @@ impl Target<'_> {
     ) -> Result<Option<Record>, Failure> {
         let Some(staged) = self.defer(entry, staged, Some(hash))? else { return Ok(None) };
         let before = file_stat(&file).doing("cannot read its attributes")?;
-        self.move_now(entry, staged)?;
-        // The rename changed its ctime; only now it has the identity that the next run will see.
-        Ok(self.record_of_changed(&entry.offered.name, hash, &before, || file_stat(&file).map(Some)))
+        match self.move_now(entry, staged)? {
+            // The rename changed its ctime; only now it has the identity that the next run will see.
+            Moved::Itself => {
+                let after = || file_stat(&file).map(Some);
+                Ok(self.record_of_changed(&entry.offered.name, hash, &before, after))
+            }
+            // A copy was not verified. The next run reads it.
+            Moved::Copy => Ok(None),
+        }
     }
 
-    fn move_now(&self, entry: &DestinationEntry<'_>, mut staged: Staged) -> Result<(), Failure> {
-        let Some(dir) = entry.directory.handle() else { return Ok(()) };
-        self.change_in(entry.directory.path(), dir, || staged.place(dir, &entry.offered.name))
+    fn move_now(&self, entry: &DestinationEntry<'_>, staged: Staged) -> Result<Moved, Failure> {
+        let (Some(live), Some(dir)) = (self.live(), entry.directory.handle()) else {
+            return Ok(Moved::Itself);
+        };
+        self.move_into(live, entry.directory.path(), dir, &entry.offered.name, staged)
             .doing("cannot move it into place")
+    }
+
+    /// Moves a staged entry into a directory. Where no rename reaches that from the entry's area, a copy is made in the directory
+    /// and moved.
+    fn move_into(
+        &self,
+        live: &Live,
+        path: &RelPath,
+        dir: &DirHandle,
+        name: &Name,
+        mut staged: Staged,
+    ) -> io::Result<Moved> {
+        match self.change_in(path, dir, || staged.place(dir, name)) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                let area = self.change_in(path, dir, || live.areas.area_beside(path, dir))?;
+                let mut copy = area.copy(&staged)?;
+                self.change_in(path, dir, || copy.place(dir, name))?;
+                Ok(Moved::Copy)
+            }
+            moved => moved.map(|()| Moved::Itself),
+        }
     }
 
     /// Keeps a staged entry for the end of the run, if it has to wait until then. Otherwise gives it back.
@@ -70,10 +117,13 @@ impl Target<'_> {
             Some(_) if self.delay_updates => &live.deferred,
             _ => return Ok(Some(staged)),
         };
-        if let Some(staged) = staged.defer() {
-            let path = StoredPath::of_entry(entry.directory.path(), &entry.offered.name);
-            let staged = staged.as_bytes().to_vec();
-            list.push(&Deferred { path, staged, hash: hash.map(|hash| *hash.as_bytes()) })?;
+        if let Some((area, staged)) = staged.leave() {
+            list.push(&Deferred {
+                path: StoredPath::of_entry(entry.directory.path(), &entry.offered.name),
+                area: area.place().map(StoredPath::from),
+                staged: staged.as_bytes().to_vec(),
+                hash: hash.map(|hash| *hash.as_bytes()),
+            })?;
         }
         Ok(None)
     }
@@ -99,19 +149,16 @@ impl Target<'_> {
         make_way: impl Fn(&DirHandle, &Name) -> io::Result<()>,
     ) -> Result<(), EngineError> {
         for item in list.drain()? {
-            let Deferred { path, staged, hash } = item?;
+            let Deferred { path, area, staged, hash } = item?;
             let path = path.to_path()?;
-            let staged = Name::new(&staged).map_err(|error| EngineError::FileIo {
-                doing: "reading the list of staged entries".to_owned(),
-                error: io::Error::other(error),
-            })?;
+            let area = area.map(|area| area.to_path()).transpose()?;
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            let staged = live.staging.adopt(staged);
+            let Some(staged) = live.areas.adopt(area.as_ref(), &staged) else { continue };
             match (self.move_late(live, &parent, &name, staged, &make_way), hash) {
-                (Ok((dir, Some(before))), Some(hash)) => {
+                (Ok(LateMove { dir, before: Some(before), moved: Moved::Itself }), Some(hash)) => {
                     self.remember_late(live, &parent, &dir, name, ContentHash::from_bytes(hash), &before);
                 }
-                (Ok(_), _) | (Err(Failure::Stopped), _) => {}
+                (Ok(_), _) | (Err(Failure::Stopped | Failure::Blocked(_)), _) => {}
                 (Err(Failure::Entry { doing, error }), _) => {
                     self.report.problem(path.as_bytes(), doing, &error);
                 }
@@ -121,20 +168,19 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// Moves one entry; answers its directory, and its status from before.
     fn move_late(
         &self,
         live: &Live,
         parent: &RelPath,
         name: &Name,
-        mut staged: Staged,
+        staged: Staged,
         make_way: impl Fn(&DirHandle, &Name) -> io::Result<()>,
-    ) -> Result<(DirHandle, Option<Stat>), Failure> {
+    ) -> Result<LateMove, Failure> {
         let dir = live.root.dir(parent).doing("cannot open its directory")?;
-        let before = staged.stat().doing("cannot read what was received of it")?;
+        let before = staged.stat().doing("cannot read the staged entry")?;
         self.change_in(parent, &dir, || make_way(&dir, name)).doing("cannot make way for it")?;
-        self.change_in(parent, &dir, || staged.place(&dir, name)).doing("cannot move it into place")?;
-        Ok((dir, before))
+        let moved = self.move_into(live, parent, &dir, name, staged).doing("cannot move it into place")?;
+        Ok(LateMove { dir, before, moved })
     }
 
     fn remember_late(

@@ -1,104 +1,153 @@
-//! Files in the making: written where no watcher of the workspace looks, and moved into place whole.
+//! Files in the making: written in a staging area, and moved into place whole.
 
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use coast_tree::{DirHandle, Name, Replace, Stat};
+use coast_tree::{Acl, DirHandle, Kind, Name, RelPath, Replace, Stat, clone_contents};
 use rustix::fs::{Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid};
 
 use super::attributes::DesiredAttributes;
 
-/// The staging area of a run.
-#[derive(Clone)]
-pub(super) struct Staging {
+/// A private directory in which entries are made.
+pub(super) struct StagingArea {
     dir: DirHandle,
-    next: Arc<AtomicU64>,
-    /// The mode bits that the system takes from what is created here.
+    /// The directory of the workspace that it lies in; none for the area in the private state directory.
+    place: Option<RelPath>,
+    next: AtomicU64,
+    /// The mode bits that the system takes from entries that are made here.
     process_umask: u32,
 }
 
-/// An entry in the making. Dropped before it was placed, it is gone.
+/// An entry in the making. Dropped before it was put in place, it is gone.
 pub(super) struct Staged {
-    dir: DirHandle,
+    area: Arc<StagingArea>,
     name: Option<Name>,
 }
 
-impl Staging {
-    pub(super) fn new(dir: DirHandle, process_umask: u32) -> Self {
-        Self { dir, next: Arc::default(), process_umask }
+impl StagingArea {
+    pub(super) fn new(dir: DirHandle, place: Option<RelPath>, process_umask: u32) -> Arc<Self> {
+        Arc::new(Self { dir, place, next: AtomicU64::default(), process_umask })
     }
 
     pub(super) fn dir(&self) -> &DirHandle {
         &self.dir
     }
 
-    /// Whether the system takes some of these bits from what is made.
-    pub(super) fn masks(&self, mode: u32) -> bool {
-        mode & self.process_umask != 0
+    /// The directory of the workspace that it lies in; none for the area in the private state directory.
+    pub(super) fn place(&self) -> Option<&RelPath> {
+        self.place.as_ref()
     }
 
-    fn name(&self) -> Name {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        Name::new(number.to_string().as_bytes()).expect("digits are a name")
-    }
-
-    /// A new empty file with these bits.
-    pub(super) fn file(&self, mode: u32) -> io::Result<(Staged, File)> {
-        let name = self.name();
+    /// Makes an empty file with these mode bits.
+    pub(super) fn file(self: &Arc<Self>, mode: u32) -> io::Result<(Staged, File)> {
+        let name = self.next_name();
         let file = self.dir.create_file(&name, mode)?;
-        let staged = Staged { dir: self.dir.clone(), name: Some(name) };
-        if self.masks(mode) {
-            rustix::fs::fchmod(&file, Mode::from_raw_mode(mode as _))?;
+        let staged = self.adopt(name);
+        if mode & self.process_umask != 0 {
+            chmod_file(&file, mode)?;
         }
         Ok((staged, file))
     }
 
-    /// A new entry that `make` creates under the name it is given.
-    pub(super) fn entry(&self, make: impl FnOnce(&DirHandle, &Name) -> io::Result<()>) -> io::Result<Staged> {
-        let name = self.name();
+    /// Makes an entry by `make`, which gets the directory and a free name.
+    pub(super) fn entry(
+        self: &Arc<Self>,
+        make: impl FnOnce(&DirHandle, &Name) -> io::Result<()>,
+    ) -> io::Result<Staged> {
+        let name = self.next_name();
         make(&self.dir, &name)?;
-        Ok(Staged { dir: self.dir.clone(), name: Some(name) })
+        Ok(self.adopt(name))
     }
 
-    /// What a deferred placement left here.
-    pub(super) fn adopt(&self, name: Name) -> Staged {
-        Staged { dir: self.dir.clone(), name: Some(name) }
+    /// An entry that was made here, or was left here until the end of the run.
+    pub(super) fn adopt(self: &Arc<Self>, name: Name) -> Staged {
+        Staged { area: self.clone(), name: Some(name) }
+    }
+
+    /// Makes a copy of an entry of another area, with its content and attributes.
+    pub(super) fn copy(self: &Arc<Self>, staged: &Staged) -> io::Result<Staged> {
+        let (Some(name), Some(stat)) = (&staged.name, staged.stat()?) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let from = &staged.area.dir;
+        let desired = DesiredAttributes::exactly(&stat);
+        match stat.kind {
+            Kind::File => {
+                let (from, _) = from.open_file(name)?;
+                let (copy, to) = self.file(0o600)?;
+                if clone_contents(&from, &to, stat.size)? != stat.size {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                chmod_file(&to, stat.mode)?;
+                set_file(&to, &desired, Acl::access_of(&from)?.as_ref())?;
+                Ok(copy)
+            }
+            Kind::Symlink => {
+                let link_target = from.read_link(name)?;
+                let copy = self.entry(|dir, name| dir.symlink(&link_target, name))?;
+                copy.set(&DesiredAttributes { mode: None, ..desired }, None)?;
+                Ok(copy)
+            }
+            kind => {
+                let copy = self.entry(|dir, name| dir.mknod(name, kind, stat.mode, stat.rdev))?;
+                copy.set(&desired, None)?;
+                Ok(copy)
+            }
+        }
+    }
+
+    fn next_name(&self) -> Name {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        Name::new(number.to_string().as_bytes()).expect("digits are a name")
     }
 }
 
 impl Staged {
-    /// Moves it into place.
+    /// Moves the entry into place.
     pub(super) fn place(&mut self, dir: &DirHandle, name: &Name) -> io::Result<()> {
-        if let Some(staged) = &self.name {
-            self.dir.rename_to(staged, dir, name, Replace::Any)?;
-            self.name = None;
-        }
+        self.move_to(dir, name)?;
+        self.name = None;
         Ok(())
     }
 
-    /// Leaves it in the staging area under the name it has.
-    pub(super) fn defer(mut self) -> Option<Name> {
-        self.name.take()
+    /// Moves the entry to a private directory. It is not dropped from there: its staged name is free.
+    pub(super) fn move_to(&self, dir: &DirHandle, name: &Name) -> io::Result<()> {
+        self.name.as_ref().map_or(Ok(()), |staged| self.area.dir.rename_to(staged, dir, name, Replace::Any))
     }
 
-    /// Its status while it is here.
+    /// Leaves the entry in its area, and answers the area and the name that it has there.
+    pub(super) fn leave(mut self) -> Option<(Arc<StagingArea>, Name)> {
+        self.name.take().map(|name| (self.area.clone(), name))
+    }
+
+    /// The status of the entry while it is staged.
     pub(super) fn stat(&self) -> io::Result<Option<Stat>> {
-        self.name.as_ref().map_or(Ok(None), |name| self.dir.stat(name))
+        self.name.as_ref().map_or(Ok(None), |name| self.area.dir.stat(name))
     }
 
-    /// Gives an entry that is no regular file what it shall be.
-    pub(super) fn set(&self, desired: &DesiredAttributes) -> io::Result<()> {
+    /// Opens the staged file for reading.
+    pub(super) fn open(&self) -> io::Result<File> {
+        let name = self.name.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        self.area.dir.open_file(name).map(|(file, _)| file)
+    }
+
+    /// Gives an entry that is no regular file its attributes. `acl` is the access list that it gets.
+    pub(super) fn set(&self, desired: &DesiredAttributes, acl: Option<&Acl>) -> io::Result<()> {
         let Some(name) = &self.name else { return Ok(()) };
+        let dir = &self.area.dir;
         if desired.uid.is_some() || desired.gid.is_some() {
-            self.dir.chown(name, desired.uid, desired.gid)?;
+            dir.chown(name, desired.uid, desired.gid)?;
         }
         if let Some(mode) = desired.mode {
-            self.dir.chmod(name, mode)?;
+            dir.chmod(name, mode)?;
+        }
+        if let Some(acl) = acl {
+            dir.set_access_acl(name, acl)?;
         }
         if let Some(mtime) = desired.mtime {
-            self.dir.set_mtime(name, mtime)?;
+            dir.set_mtime(name, mtime)?;
         }
         Ok(())
     }
@@ -108,20 +157,23 @@ impl Drop for Staged {
     fn drop(&mut self) {
         if let Some(name) = &self.name {
             // The whole staging area goes at the end of the run anyway.
-            let _ = self.dir.unlink(name);
+            let _ = self.area.dir.unlink(name);
         }
     }
 }
 
-/// Gives a staged file what it shall be; its mode was set when it was made.
-pub(super) fn set_file(file: &File, desired: &DesiredAttributes) -> io::Result<()> {
+/// Gives a staged file its attributes. Its mode was set when it was made. `acl` is the access list that it gets.
+pub(super) fn set_file(file: &File, desired: &DesiredAttributes, acl: Option<&Acl>) -> io::Result<()> {
     if desired.uid.is_some() || desired.gid.is_some() {
         let (uid, gid) = (desired.uid.map(Uid::from_raw), desired.gid.map(Gid::from_raw));
         rustix::fs::fchown(file, uid, gid)?;
-        // A change of owner takes the set-id bits away.
-        if let Some(mode) = desired.mode.filter(|mode| mode & 0o6000 != 0) {
-            rustix::fs::fchmod(file, Mode::from_raw_mode(mode as _))?;
-        }
+    }
+    if let Some(acl) = acl {
+        acl.set_access(file)?;
+    }
+    // Writing to the file, a change of owner and an access list take the set-id bits away.
+    if let Some(mode) = desired.mode.filter(|mode| mode & 0o6000 != 0) {
+        chmod_file(file, mode)?;
     }
     if let Some(mtime) = desired.mtime {
         let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT as _ };
@@ -131,8 +183,12 @@ pub(super) fn set_file(file: &File, desired: &DesiredAttributes) -> io::Result<(
     Ok(())
 }
 
-/// The process' umask. Only Linux tells it without changing it; elsewhere everything is assumed to be masked, which
-/// costs a call for each file.
+pub(super) fn chmod_file(file: &File, mode: u32) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode as _))?)
+}
+
+/// The process' umask. Only Linux tells it without changing it; elsewhere every bit is assumed to be masked, which costs a call
+/// for each file.
 pub(crate) fn process_umask() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));

@@ -1,5 +1,6 @@
 //! Regular files: whether the content that is there is right, and where it comes from if not.
 
+use std::io;
 use std::sync::Arc;
 
 use coast_delta::MIN_BASIS;
@@ -93,8 +94,11 @@ fn compare(
     let Offered::File { size, .. } = entry.offered.what else { return Ok(()) };
     match (entry.existing.filter(|existing| existing.kind == Kind::File), entry.directory.handle()) {
         (Some(existing), Some(dir)) if existing.size == size => {
-            let ours = transfer.target.hash_existing(entry, dir, &existing);
-            let ours = ours.doing("cannot read it to compare it")?;
+            let ours = match transfer.target.hash_existing(entry, dir, &existing) {
+                // As in rsync, a file that cannot be read counts as different.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+                ours => ours.doing("cannot read it to compare it")?,
+            };
             if ours == Some(theirs) {
                 return keep(transfer, part, entry, &existing, ours);
             }

@@ -1,9 +1,9 @@
 //! Examines a directory of the destination, and settles every entry that can be settled at once.
 
-use std::io;
 use std::sync::Arc;
 
-use coast_tree::{DirHandle, DirRecords, Listed};
+use coast_tree::state::STAGING_INSIDE;
+use coast_tree::{DirRecords, Listed};
 
 use super::Transfer;
 use super::compare;
@@ -16,12 +16,11 @@ use crate::receiver::target::{DestinationDirectory, DestinationEntry};
 
 /// Examines the directory of a part, then lets the parts go on that waited for it.
 pub(super) fn examine(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), Failure> {
-    match list(transfer, part) {
-        Ok((directory, listed)) => {
-            Examination::new(transfer, part, &directory).examine(listed)?;
-        }
+    let entered = transfer.target.enter(&part.path);
+    match entered.and_then(|directory| Ok((directory.list()?, directory))) {
+        Ok((listed, directory)) => Examination::new(transfer, part, &directory).examine(listed)?,
         Err(error) => {
-            transfer.report.problem(part.path.as_bytes(), "cannot read the directory", &error);
+            transfer.report_directory_failed(part, &error);
             for _ in &part.entries {
                 transfer.settle(part)?;
             }
@@ -31,14 +30,6 @@ pub(super) fn examine(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), F
         transfer.enqueue(Work::Examine(waiting));
     }
     Ok(transfer.settle(part)?)
-}
-
-/// Opens the directory of a part and lists its entries, sorted by name.
-fn list(transfer: &Transfer<'_>, part: &Part) -> io::Result<(DestinationDirectory, Vec<Listed>)> {
-    let directory = transfer.target.directory(&part.path)?;
-    let mut listed = directory.handle().map(DirHandle::list).transpose()?.unwrap_or_default();
-    listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok((directory, listed))
 }
 
 /// The examination of one directory.
@@ -56,15 +47,23 @@ impl<'a> Examination<'a> {
         Self { transfer, part, directory, cached, needs: NeedBatch::default() }
     }
 
-    /// Walks the offered entries and the listed ones side by side; what is only listed is extraneous.
-    fn examine(mut self, listed: Vec<Listed>) -> Result<(), Failure> {
+    /// Walks the offered entries and the listed ones side by side. An entry that is only listed is extraneous. Without a list
+    /// every offered entry is looked for.
+    fn examine(mut self, listed: Option<Vec<Listed>>) -> Result<(), Failure> {
+        let is_listed = listed.is_some();
+        let listed = listed.unwrap_or_default();
+        if let Some(dir) = self.directory.handle()
+            && listed.iter().any(|listed| listed.name.as_bytes() == STAGING_INSIDE.as_bytes())
+        {
+            self.transfer.target.sweep(dir);
+        }
         let mut listed = listed.into_iter().peekable();
         let mut extraneous = Vec::new();
         for (index, offered) in (0..).zip(&self.part.entries) {
             while let Some(other) = listed.next_if(|other| other.name < offered.name) {
                 extraneous.push(other);
             }
-            let found = listed.next_if(|other| other.name == offered.name).is_some();
+            let found = listed.next_if(|other| other.name == offered.name).is_some() || !is_listed;
             let decided = self.directory.entry(offered, found).and_then(|entry| self.decide(index, &entry));
             self.transfer.settle_failed(self.part, index, decided)?;
         }
@@ -86,7 +85,7 @@ impl<'a> Examination<'a> {
     fn decide(&mut self, index: u32, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
         let Transfer { target, deletion, report, taken, .. } = self.transfer;
         if target.is_reserved(&self.part.path, &entry.offered.name) {
-            let text = "it has the name of this program's state directory at the destination, and was not transferred";
+            let text = "the name is reserved for this program's directories at the destination, so it was not transferred";
             report.failed(&entry.path(), text);
             return Ok(self.transfer.settle(self.part)?);
         }

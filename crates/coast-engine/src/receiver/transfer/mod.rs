@@ -27,7 +27,7 @@ use coast_wire::{Frame, Options, ToSender};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::deletion::Deletion;
-use super::failure::{Doing, Failure};
+use super::failure::{Blocked, Doing, Failure};
 use super::report::Report;
 use super::target::{DestinationEntry, Target};
 use crate::error::EngineError;
@@ -61,6 +61,8 @@ pub(super) struct Transfer<'a> {
     settled: Channel<()>,
     signatures: SignatureWindow<(Arc<Part>, u32)>,
     source_errors: AtomicBool,
+    /// Whether a directory could not be made: then missing directories below it are no surprise.
+    missing_directories: AtomicBool,
 }
 
 /// The kinds of entries, beside files and directories, that the options transfer.
@@ -114,6 +116,7 @@ impl<'a> Transfer<'a> {
             settled: bounded(1).into(),
             signatures: SignatureWindow::new(),
             source_errors: AtomicBool::new(false),
+            missing_directories: AtomicBool::new(false),
         }
     }
 
@@ -193,7 +196,25 @@ impl<'a> Transfer<'a> {
                 self.report_failed(part, index, doing, error)?;
                 Ok(self.settle(part)?)
             }
+            Err(Failure::Blocked(why)) => {
+                let path = part.path_of(index);
+                match why {
+                    Blocked::NoDeletion => self.report.failed(&path, why.text()),
+                    Blocked::Stays => self.report.overtaken(&path, why.text()),
+                }
+                Ok(self.settle(part)?)
+            }
             done => done,
+        }
+    }
+
+    /// Tells of a directory that could not be opened or listed, so that its entries cannot be brought.
+    fn report_directory_failed(&self, part: &Part, error: &io::Error) {
+        let doing = "cannot read the directory";
+        if self.missing_directories.load(Ordering::Acquire) {
+            self.report.failed(part.path.as_bytes(), &format!("{doing}: {error}"));
+        } else {
+            self.report.problem(part.path.as_bytes(), doing, error);
         }
     }
 
@@ -209,6 +230,9 @@ impl<'a> Transfer<'a> {
             self.target.check_still_there()?;
         }
         let path = part.path_of(index);
+        if part.entries[index as usize].kind() == Kind::Directory {
+            self.missing_directories.store(true, Ordering::Release);
+        }
         if Target::is_fatal(&error) {
             let doing = format!("{}: {doing}", path.escape_ascii());
             return Err(EngineError::FileIo { doing, error }.into());
