@@ -35,6 +35,8 @@ pub struct Options {
     pub dry_run: bool,
     /// `--partial`: what arrived of a large file is kept (outside of the workspace) for the next run.
     pub partial: bool,
+    /// `-S`: zeros become holes at the destination, also where the source has none.
+    pub sparse: bool,
     /// Replaced files move into place together, at the end.
     pub delay_updates: bool,
     /// Which changes are told.
