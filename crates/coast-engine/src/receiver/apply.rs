@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use coast_delta::Patcher;
-use coast_tree::{ContentHash, ContentHasher, DirHandle, Stat, Timestamp, clone_contents, hash_file};
-use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_WHOLE_BYTES};
+use coast_tree::{
+    ContentHash, ContentHasher, DirHandle, SparseWriter, Stat, Timestamp, Zeros, clone_contents, hash_file,
+};
+use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_HOLE_BYTES, MAX_WHOLE_BYTES};
 use coast_wire::{EntryKind, FileId, Frame, Piece, Time, ToReceiver, Update, messages};
 
 use super::Run;
@@ -67,6 +69,7 @@ impl Run<'_> {
                 match piece {
                     Piece::Content(bytes) if bytes.len() > CHUNK_BYTES => return Err(TOO_LARGE),
                     Piece::Delta(bytes) if bytes.len() > MAX_DELTA_BYTES => return Err(TOO_LARGE),
+                    Piece::Hole(length) if length == 0 || length > MAX_HOLE_BYTES => return Err(TOO_LARGE),
                     _ => {}
                 }
                 let Some((part, lane)) = self.transfer_of(file)? else { return Ok(()) };
@@ -145,9 +148,12 @@ impl Run<'_> {
             .map_err(|error| Failure::Entry("cannot open its directory", error))?;
         let entry = &part.entries[index as usize];
         let site = Site { part, index, entry, dir: Some(&dir), existing, observed_at: Timestamp::now() };
-        let (staged, mut file) = self.stage(entry, existing.as_ref())?;
-        file.write_all(content).map_err(|error| Failure::Entry("cannot write it", error))?;
-        let came = Came { staged, file, literal_bytes: content.len() as u64, matched_bytes: 0 };
+        let (staged, file) = self.stage(entry, existing.as_ref())?;
+        let mut output = self.sparse_writer(file);
+        let file = output.write_all(content).and_then(|()| output.finish());
+        let file = file.map_err(|error| Failure::Entry("cannot write it", error))?;
+        let size = content.len() as u64;
+        let came = Came { staged, file, size, literal_bytes: size, matched_bytes: 0 };
         self.finish_file(&site, &dir, came, hash, mtime)
     }
 
@@ -160,6 +166,11 @@ impl Run<'_> {
         staging.file(wanted.mode.unwrap_or(0o600)).map_err(|error| Failure::Entry("cannot create it", error))
     }
 
+    /// Writes a staged file, with holes for zeros if those were asked for.
+    fn sparse_writer(&self, file: File) -> SparseWriter {
+        SparseWriter::new(file, if self.options.sparse { Zeros::Holes } else { Zeros::Written })
+    }
+
     /// Sets a staged file's attributes, puts it in place and remembers its hash.
     fn finish_file(
         &self,
@@ -169,7 +180,7 @@ impl Run<'_> {
         hash: ContentHash,
         mtime: Option<Time>,
     ) -> Result<(), Failure> {
-        let Came { staged, file, literal_bytes, matched_bytes } = came;
+        let Came { staged, file, size, literal_bytes, matched_bytes } = came;
         let mut wanted = self.attributes.wanted(site.entry, site.existing.as_ref());
         if wanted.mtime.is_some()
             && let Some(mtime) = mtime
@@ -182,7 +193,7 @@ impl Run<'_> {
         self.place_file(site, dir, staged, hash, &file)?;
         self.count(|stats| {
             stats.transferred_files += 1;
-            stats.transferred_bytes += literal_bytes + matched_bytes;
+            stats.transferred_bytes += size;
             stats.literal_bytes += literal_bytes;
             stats.matched_bytes += matched_bytes;
         });
@@ -203,6 +214,7 @@ impl Run<'_> {
             let written = match piece {
                 OwnedPiece::Content(bytes) => self.write_content(entry, lane, &mut target, &bytes),
                 OwnedPiece::Delta(delta) => self.write_delta(part, entry, lane, &mut target, &delta, hands),
+                OwnedPiece::Hole(length) => self.write_hole(entry, lane, &mut target, length),
                 OwnedPiece::End { size, hash, mtime } => {
                     lane.close();
                     *entry.state() = FileState::Idle;
@@ -233,12 +245,30 @@ impl Run<'_> {
             return Ok(());
         }
         self.ensure_open(entry, lane, target)?;
-        if let Some((_, file)) = &mut target.output {
-            file.write_all(bytes).map_err(|error| Failure::Entry("cannot write it", error))?;
+        if let Some((_, output)) = &mut target.output {
+            output.write_all(bytes).map_err(|error| Failure::Entry("cannot write it", error))?;
         }
         target.hasher.update(bytes);
-        target.written += bytes.len() as u64;
         target.literal_bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Leaves a hole. Its length is the sender's word, and at most [`MAX_HOLE_BYTES`].
+    fn write_hole(
+        &self,
+        entry: &WantedEntry,
+        lane: &Lane,
+        target: &mut Box<Target>,
+        length: u64,
+    ) -> Result<(), Failure> {
+        if target.condition != Condition::Good {
+            return Ok(());
+        }
+        self.ensure_open(entry, lane, target)?;
+        if let Some((_, output)) = &mut target.output {
+            output.hole(length).map_err(|error| Failure::Entry("cannot write it", error))?;
+        }
+        target.hasher.update_zeros(length);
         Ok(())
     }
 
@@ -268,14 +298,13 @@ impl Run<'_> {
             return Ok(());
         }
         // As long as it gets: a file may have grown since it was listed, and a sender may announce any size anyway.
-        let limit = u64::MAX - target.written;
-        let Target { basis: Some(basis_file), output: Some((_, file)), hasher, .. } = &mut **target else {
+        let limit = u64::MAX - target.written();
+        let Target { basis: Some(basis_file), output: Some((_, output)), hasher, .. } = &mut **target else {
             return Ok(());
         };
-        let mut out = HashingWriter { file, hasher, failed: None };
+        let mut out = HashingWriter { output, hasher, failed: None };
         match hands.patcher.patch(delta, basis_file, basis.identity.size, limit, &mut out) {
             Ok(stats) => {
-                target.written += stats.output_bytes();
                 target.literal_bytes += stats.literal_bytes;
                 target.matched_bytes += stats.copied_bytes;
                 Ok(())
@@ -292,7 +321,8 @@ impl Run<'_> {
 
     fn ensure_open(&self, entry: &WantedEntry, lane: &Lane, target: &mut Box<Target>) -> Result<(), Failure> {
         if target.output.is_none() {
-            target.output = Some(self.stage(entry, lane.existing.as_ref())?);
+            let (staged, file) = self.stage(entry, lane.existing.as_ref())?;
+            target.output = Some((staged, self.sparse_writer(file)));
         }
         Ok(())
     }
@@ -312,7 +342,7 @@ impl Run<'_> {
             return Ok(self.settle(part)?);
         }
         if target.condition == Condition::Good
-            && target.written == end.size
+            && target.written() == end.size
             && target.hasher.finish() == end.hash
         {
             if let Some(basis) = &lane.basis {
@@ -320,13 +350,18 @@ impl Run<'_> {
             }
             let Target { output, literal_bytes, matched_bytes, .. } = target;
             // An empty file has no pieces.
-            let (staged, file) = output.map_or_else(|| self.stage(entry, lane.existing.as_ref()), Ok)?;
+            let (staged, file) = match output {
+                Some((staged, output)) => {
+                    (staged, output.finish().map_err(|error| Failure::Entry("cannot write it", error))?)
+                }
+                None => self.stage(entry, lane.existing.as_ref())?,
+            };
             let dir = hands
                 .directory(self, part)
                 .map_err(|error| Failure::Entry("cannot open its directory", error))?;
             let observed_at = Timestamp::now();
             let site = Site { part, index, entry, dir: Some(&dir), existing: lane.existing, observed_at };
-            let came = Came { staged, file, literal_bytes, matched_bytes };
+            let came = Came { staged, file, size: end.size, literal_bytes, matched_bytes };
             return self.finish_file(&site, &dir, came, end.hash, end.mtime);
         }
         if let Some(basis) = &lane.basis {
@@ -390,6 +425,7 @@ const UNASKED: EngineError = EngineError::Protocol("it sent what nobody had aske
 struct Came {
     staged: Staged,
     file: File,
+    size: u64,
     literal_bytes: u64,
     matched_bytes: u64,
 }
@@ -411,14 +447,14 @@ enum Awaited {
 
 /// Writes to a file and hashes what it writes; keeps what the system answered.
 struct HashingWriter<'a> {
-    file: &'a mut File,
+    output: &'a mut SparseWriter,
     hasher: &'a mut ContentHasher,
     failed: Option<io::Error>,
 }
 
 impl Write for HashingWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.file.write(bytes) {
+        match self.output.write(bytes) {
             Ok(count) => {
                 self.hasher.update(&bytes[..count]);
                 Ok(count)

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use coast_tree::{ContentHash, ContentHasher, FileIdentity, Name, Stat};
+use coast_tree::{ContentHash, ContentHasher, FileIdentity, Name, SparseWriter, Stat};
 use coast_wire::Piece;
 use coast_wire::limits::{MAX_CHUNKS_AHEAD, MAX_CHUNKS_HELD};
 
@@ -59,10 +59,9 @@ pub(super) struct Target {
     /// The try that it belongs to.
     pub(super) attempt: u32,
     /// Made with the first piece.
-    pub(super) output: Option<(Staged, File)>,
+    pub(super) output: Option<(Staged, SparseWriter)>,
     pub(super) basis: Option<File>,
     pub(super) hasher: ContentHasher,
-    pub(super) written: u64,
     pub(super) literal_bytes: u64,
     pub(super) matched_bytes: u64,
     pub(super) condition: Condition,
@@ -80,6 +79,11 @@ pub(super) enum Condition {
 }
 
 impl Target {
+    /// Bytes of the file so far.
+    pub(super) fn written(&self) -> u64 {
+        self.output.as_ref().map_or(0, |(_, output)| output.len())
+    }
+
     /// Gives up what was written; the pieces still to come go nowhere.
     pub(super) fn fail(&mut self) {
         *self = Self { attempt: self.attempt, condition: Condition::Failed, ..Self::default() };
@@ -90,6 +94,7 @@ impl Target {
 pub(super) enum OwnedPiece {
     Content(Vec<u8>),
     Delta(Vec<u8>),
+    Hole(u64),
     End { size: u64, hash: ContentHash, mtime: Option<coast_wire::Time> },
 }
 
@@ -98,6 +103,7 @@ impl OwnedPiece {
         match piece {
             Piece::Content(bytes) => Self::Content(bytes.to_vec()),
             Piece::Delta(bytes) => Self::Delta(bytes.to_vec()),
+            Piece::Hole(length) => Self::Hole(*length),
             Piece::End { size, hash, mtime } => {
                 Self::End { size: *size, hash: ContentHash::from_bytes(*hash), mtime: *mtime }
             }

@@ -131,7 +131,7 @@ impl Run<'_> {
                     FileState::Transfer(lane) => lane.clone(),
                     _ => continue,
                 };
-                let Some(target) = lane.close().filter(|target| target.written >= MIN_PARTIAL_BYTES) else {
+                let Some(target) = lane.close().filter(|target| target.written() >= MIN_PARTIAL_BYTES) else {
                     continue;
                 };
                 if let Some(staged) = target.output.and_then(|(staged, _)| staged.defer()) {
