@@ -34,6 +34,25 @@ impl Mount {
         })
     }
 
+    /// Makes a file system of a kind such as `btrfs` in a file of `bytes` bytes, and mounts it at a directory that is made.
+    /// `package` has the program `mkfs.KIND`.
+    ///
+    /// # Panics
+    /// When the test does not run as root, the program is missing or the kernel refuses.
+    #[must_use]
+    pub fn image(at: impl AsRef<Path>, kind: &str, package: &str, bytes: u64) -> Self {
+        let at = at.as_ref();
+        std::fs::create_dir(at).expect("the directory is new");
+        let image = at.with_extension("image");
+        std::fs::File::create(&image).and_then(|file| file.set_len(bytes)).expect("the sandbox has room");
+        let make = Command::new(require(&format!("mkfs.{kind}"), package)).arg(&image).output();
+        let made = make.expect("mkfs starts");
+        assert!(made.status.success(), "mkfs.{kind}: {}", String::from_utf8_lossy(&made.stderr));
+        Self::by(at, |mount| {
+            mount.args(["-t", kind, "-o", "loop"]).arg(&image);
+        })
+    }
+
     fn by(at: &Path, say_what: impl FnOnce(&mut Command)) -> Self {
         require_root();
         let at = at.to_path_buf();

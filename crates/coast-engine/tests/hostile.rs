@@ -12,8 +12,8 @@ use coast_engine::{
 };
 use coast_tree::ContentHash;
 use coast_wire::limits::{
-    CHUNK_BYTES, MAX_CHUNKS_AHEAD, MAX_DELTA_BYTES, MAX_OWNER_NAMES, MAX_PART_ENTRIES, MAX_SIGNATURE_BYTES,
-    MAX_TARGET_BYTES, WINDOW_ENTRIES,
+    CHUNK_BYTES, MAX_CHUNKS_AHEAD, MAX_DELTA_BYTES, MAX_HOLE_BYTES, MAX_OWNER_NAMES, MAX_PART_ENTRIES,
+    MAX_SIGNATURE_BYTES, MAX_TARGET_BYTES, WINDOW_ENTRIES,
 };
 use coast_wire::{
     Class, Entry, FileId, FrameReader, Need, Options, OwnerName, Pack, Part, Piece, Range, Ready, Time,
@@ -317,6 +317,9 @@ fn forged_content_never_makes_a_file() {
         ),
         (5 << 20, "difference to nothing", Box::new(move |file| vec![chunk(file, 0, Piece::Delta(b"abc"))])),
         (5 << 20, "too large", Box::new(move |file| vec![chunk(file, 0, Piece::Content(&LONG))])),
+        (5 << 20, "too large", Box::new(move |file| vec![chunk(file, 0, Piece::Hole(MAX_HOLE_BYTES + 1))])),
+        (5 << 20, "too large", Box::new(move |file| vec![chunk(file, 0, Piece::Hole(u64::MAX))])),
+        (5 << 20, "too large", Box::new(move |file| vec![chunk(file, 0, Piece::Hole(0))])),
     ];
     for (size, word, forged) in cases {
         let (error, made) = answer_forged(size, None, forged);

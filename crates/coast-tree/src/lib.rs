@@ -89,7 +89,7 @@ pub use path::{BadPath, MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, Name, RelPath
 pub use poison::{LockExt, LockResultExt};
 pub use root::Root;
 pub use space::Space;
-pub use sparse::{Segment, segment_at};
+pub use sparse::{Segment, SparseWriter, Zeros, segment_at};
 pub use stat::{Stat, Timestamp, file_stat};
 pub use trusted_path::{PathError, ResolvedParent};
 pub use walk::{Visit, walk, walk_from};

@@ -1,7 +1,9 @@
-//! The data and the holes of a file.
+//! The data and the holes of a file: finding them, and writing a file that has holes.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 
 /// A stretch of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +55,124 @@ pub fn segment_at(file: impl AsFd, offset: u64, end: u64) -> io::Result<Segment>
     }
 }
 
+/// Bytes of a block that becomes a hole where zeros do: the smallest hole that common file systems have.
+const ZERO_BLOCK_BYTES: usize = 4096;
+
+/// What becomes of zeros that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zeros {
+    /// They are written like other content.
+    Written,
+    /// Those that fill a block of 4 KiB, counted from the start of the file, become a hole.
+    Holes,
+}
+
+/// Writes a new file from its start to its end, with holes.
+///
+/// Neither uses nor moves the position of the descriptor.
+#[derive(Debug)]
+pub struct SparseWriter {
+    file: File,
+    zeros: Zeros,
+    length: u64,
+    /// The file itself ends before `length`.
+    ends_in_hole: bool,
+}
+
+impl SparseWriter {
+    /// Begins to write to an empty file.
+    pub fn new(file: File, zeros: Zeros) -> Self {
+        Self { file, zeros, length: 0, ends_in_hole: false }
+    }
+
+    /// Bytes of content and of holes so far.
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Adds a hole of `length` bytes.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::FileTooLarge`] if no file can be that long. Otherwise nothing is asked of the system.
+    pub fn hole(&mut self, length: u64) -> io::Result<()> {
+        let end = self.length.checked_add(length).filter(|end| i64::try_from(*end).is_ok());
+        self.length = end.ok_or(io::ErrorKind::FileTooLarge)?;
+        self.ends_in_hole |= length > 0;
+        Ok(())
+    }
+
+    /// Gives a file that ends in a hole its length, and returns it.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn finish(self) -> io::Result<File> {
+        if self.ends_in_hole {
+            self.file.set_len(self.length)?;
+        }
+        Ok(self.file)
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.length)?;
+        self.length += bytes.len() as u64;
+        self.ends_in_hole = false;
+        Ok(())
+    }
+}
+
+impl Write for SparseWriter {
+    /// Writes everything or fails.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.zeros == Zeros::Written {
+            return self.data(bytes);
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (run, behind) = rest.split_at(run_length(self.length, rest));
+            if is_zero_block(run) {
+                self.hole(run.len() as u64)?
+            } else {
+                self.data(run)?
+            }
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How many of these bytes, which begin at `offset` of a file, are alike: whole blocks of zeros, or anything else.
+fn run_length(offset: u64, bytes: &[u8]) -> usize {
+    let in_block = usize::try_from(offset % ZERO_BLOCK_BYTES as u64).expect("less than a block");
+    let unaligned = (ZERO_BLOCK_BYTES - in_block) % ZERO_BLOCK_BYTES;
+    let Some((_, aligned)) = bytes.split_at_checked(unaligned) else { return bytes.len() };
+    let mut blocks = aligned.chunks(ZERO_BLOCK_BYTES).map(is_zero_block);
+    let first = if unaligned > 0 { Some(false) } else { blocks.next() };
+    let same = blocks.take_while(|zero| Some(*zero) == first).count();
+    let length = if unaligned > 0 { unaligned } else { ZERO_BLOCK_BYTES } + same * ZERO_BLOCK_BYTES;
+    length.min(bytes.len())
+}
+
+fn is_zero_block(block: &[u8]) -> bool {
+    block.len() >= ZERO_BLOCK_BYTES && block.iter().all(|byte| *byte == 0)
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::fs::File;
-    use std::os::unix::fs::{FileExt, MetadataExt};
+    use std::os::unix::fs::MetadataExt;
 
     use super::*;
     use crate::scratch::{Scratch, name};
@@ -115,5 +231,52 @@ mod tests {
         // Files of /proc cannot be searched for data.
         let file = File::open("/proc/self/status").unwrap();
         assert_eq!(segments(&file, 100), [Segment::Data(100)]);
+    }
+
+    #[test]
+    fn holes_are_made_where_they_are_asked_for() {
+        let scratch = Scratch::new();
+        let mut writer = SparseWriter::new(file_in(&scratch), Zeros::Written);
+        writer.hole(MIB).unwrap();
+        writer.write_all(&[1; 1 << 20]).unwrap();
+        writer.write_all(&[0; 1 << 20]).unwrap();
+        writer.hole(2 << 30).unwrap();
+        assert_eq!(writer.len(), 3 * MIB + (2 << 30));
+        let file = writer.finish().unwrap();
+        let expected = [Segment::Hole(MIB), Segment::Data(2 * MIB), Segment::Hole(2 << 30)];
+        assert_eq!(segments(&file, file.metadata().unwrap().len()), expected);
+    }
+
+    #[test]
+    fn hole_longer_than_any_file_is_an_error() {
+        let scratch = Scratch::new();
+        let mut writer = SparseWriter::new(file_in(&scratch), Zeros::Written);
+        writer.hole(1 << 62).unwrap();
+        for length in [u64::MAX, 1 << 62] {
+            assert_eq!(writer.hole(length).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        }
+        assert_eq!(writer.len(), 1 << 62);
+    }
+
+    #[test]
+    fn zeros_become_holes_only_where_they_fill_blocks_and_only_when_asked_for() {
+        let mut content = vec![1; 5000];
+        content.resize(200_000, 0);
+        content.extend([2; 3000]);
+        content.resize(400_000, 0);
+        for zeros in [Zeros::Written, Zeros::Holes] {
+            for step in [1, 1000, 4096, 10_000, 77_777, content.len()] {
+                let scratch = Scratch::new();
+                let mut writer = SparseWriter::new(file_in(&scratch), zeros);
+                for part in content.chunks(step) {
+                    assert_eq!(writer.write(part).unwrap(), part.len());
+                }
+                let file = writer.finish().unwrap();
+                assert!(std::fs::read(scratch.path("file")).unwrap() == content, "{zeros:?} {step}");
+                let holes = file.metadata().unwrap().blocks() * 512 < 300_000;
+                // A write of less than a block does not show that the block is full of zeros.
+                assert_eq!(holes, zeros == Zeros::Holes && step >= ZERO_BLOCK_BYTES, "{zeros:?} {step}");
+            }
+        }
     }
 }

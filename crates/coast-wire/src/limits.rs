@@ -22,6 +22,9 @@ pub const MAX_WHOLE_BYTES: u64 = CHUNK_BYTES as u64;
 /// held back before, and their commands.
 pub const MAX_DELTA_BYTES: usize = 5 << 20;
 
+/// Zeros that one piece of a large file may stand for, in bytes. Hashing as many takes the receiver a tenth of a second.
+pub const MAX_HOLE_BYTES: u64 = 256 << 20;
+
 /// Bytes of a block up to which a file is diffed, so that nine blocks held back fit into one chunk. Files of more
 /// than some 130 GB are sent whole.
 pub const MAX_DIFF_BLOCK_BYTES: u32 = 384 << 10;

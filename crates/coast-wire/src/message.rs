@@ -102,6 +102,9 @@ pub enum Piece<'a> {
     Content(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
     /// A delta against the basis whose signature was sent, producing the bytes that follow.
     Delta(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
+    /// Zeros that follow, which the source keeps no content for: at most
+    /// [`MAX_HOLE_BYTES`](crate::limits::MAX_HOLE_BYTES) of them, and at least one.
+    Hole(u64),
     /// The end of the file.
     End {
         /// Size of the whole content in bytes.

@@ -37,6 +37,7 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
     let options = Options {
         rules: vec![serde_bytes::ByteBuf::from(b"- *.o".to_vec())],
         recursive: true,
+        sparse: true,
         ownership: Ownership::Fixed {
             user: Some(serde_bytes::ByteBuf::from(b"nobody".to_vec())),
             group: None,
@@ -68,10 +69,11 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
         ToReceiver::Whole { file: FILE, content: b"content", hash: HASH, mtime: TIME },
         ToReceiver::Chunk { file: FILE, attempt: 1, sequence: 2, piece: Piece::Content(b"piece") },
         ToReceiver::Chunk { file: FILE, attempt: 1, sequence: 3, piece: Piece::Delta(b"delta") },
+        ToReceiver::Chunk { file: FILE, attempt: 1, sequence: 4, piece: Piece::Hole(3 << 30) },
         ToReceiver::Chunk {
             file: FILE,
             attempt: 1,
-            sequence: 4,
+            sequence: 5,
             piece: Piece::End { size: 9, hash: HASH, mtime: None },
         },
         ToReceiver::Gone { file: FILE, reason: Gone::Vanished },

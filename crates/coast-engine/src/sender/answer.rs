@@ -315,6 +315,11 @@ impl Answerer<'_> {
         }
     }
 
+    /// Bytes of the messages that wait in the pack.
+    pub(super) fn packed_bytes(&self) -> usize {
+        self.pack.len()
+    }
+
     /// Sends what was packed.
     pub(super) fn flush(&mut self) -> Result<(), Stopped> {
         if self.pack.is_empty() {
@@ -325,7 +330,7 @@ impl Answerer<'_> {
     }
 
     /// Gives what was packed to whoever has time to compress it, so that one large file keeps all workers busy.
-    pub(super) fn hand_over(&mut self, under_way: &UnderWay) -> Result<(), Stopped> {
+    pub(super) fn hand_over(&mut self, under_way: &UnderWay, pieces: u32) -> Result<(), Stopped> {
         let pack = std::mem::replace(&mut self.pack, Pack::new(Class::Data));
         // What nobody had time for is older than this, and goes first. After that nothing waits for this worker,
         // which may have to wait for the others.
@@ -333,7 +338,7 @@ impl Answerer<'_> {
             let Ok(waiting) = self.run.seals.1.try_recv() else { break };
             self.seal_handed_over(waiting)?;
         }
-        let handed_over = HandedOver { pack, ticket: self.ticket(under_way)? };
+        let handed_over = HandedOver { pack, ticket: self.ticket(under_way, pieces)? };
         match self.run.seals.0.try_send(handed_over) {
             Ok(()) => Ok(()),
             Err(refused) => self.seal_handed_over(refused.into_inner()),
@@ -341,14 +346,14 @@ impl Answerer<'_> {
     }
 
     /// The next place; while an older pack is too far behind, what waits to be compressed is done here.
-    fn ticket(&mut self, under_way: &UnderWay) -> Result<Ticket, Stopped> {
-        while under_way.is_behind() {
+    fn ticket(&mut self, under_way: &UnderWay, pieces: u32) -> Result<Ticket, Stopped> {
+        while under_way.is_behind(pieces) {
             match self.run.seals.1.try_recv() {
                 Ok(waiting) => self.seal_handed_over(waiting)?,
                 Err(_) => break,
             }
         }
-        under_way.ticket()
+        under_way.ticket(pieces)
     }
 
     fn seal_handed_over(&mut self, handed_over: HandedOver) -> Result<(), Stopped> {

@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use coast_delta::{Differ, Signature};
-use coast_tree::{ContentHasher, DirHandle, FileIdentity, Name, Timestamp};
-use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_DIFF_BLOCK_BYTES};
+use coast_tree::{DirHandle, FileIdentity, Name, Timestamp};
+use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_DIFF_BLOCK_BYTES, MAX_OVERTAKING_CHUNKS};
 use coast_wire::{FileId, Gone, Piece, ToReceiver};
 
 use super::answer::{ATTEMPTS, Answerer, Failure, HeldSignature, changing};
 use super::offer::OfferedFile;
-use super::reading::{Reading, WasRead, read_some};
+use super::reading::{Reading, Stretch, WasRead};
 use super::under_way::UnderWay;
 use crate::monitor::add;
 use crate::wire_time;
@@ -17,6 +17,11 @@ use crate::wire_time;
 /// Delta bytes that are gathered before they become a chunk.
 const DELTA_CHUNK_BYTES: usize = 256 << 10;
 const _: () = assert!(DELTA_CHUNK_BYTES + CHUNK_BYTES + 9 * MAX_DIFF_BLOCK_BYTES as usize <= MAX_DELTA_BYTES);
+
+/// Pieces of a file that are packed into one frame at most, where holes make them small. A part of
+/// [`MAX_OVERTAKING_CHUNKS`], so that several packs can be under way.
+const PACKED_PIECES: u32 = 8;
+const _: () = assert!(PACKED_PIECES * 4 <= MAX_OVERTAKING_CHUNKS);
 
 impl Answerer<'_> {
     /// Computes a file's hash and sends it. One that changes all the time is what it was when it was read: if that is not
@@ -32,21 +37,17 @@ impl Answerer<'_> {
         loop {
             tried += 1;
             let observed_at = Timestamp::now();
-            let (mut opened, stat) = dir.open_file(name)?;
+            let (opened, stat) = dir.open_file(name)?;
             let before = FileIdentity::from(&stat);
-            let mut hasher = ContentHasher::new();
-            let mut buffer = vec![0; CHUNK_BYTES.min(usize::try_from(stat.size).unwrap_or(CHUNK_BYTES) + 1)];
-            loop {
-                let count = read_some(&mut opened, &mut buffer)?;
-                if count == 0 {
-                    break;
-                }
-                hasher.update(&buffer[..count]);
+            let mut reading = Reading::new(opened, stat.size, None);
+            let mut buffer =
+                vec![0; usize::try_from(stat.size).map_or(CHUNK_BYTES, |size| size.min(CHUNK_BYTES))];
+            while reading.next(&mut buffer)? != Stretch::End {
                 self.check_running()?;
             }
-            let unchanged = FileIdentity::from(&coast_tree::file_stat(&opened)?) == before;
+            let unchanged = FileIdentity::from(&coast_tree::file_stat(reading.file())?) == before;
             if unchanged || tried == ATTEMPTS {
-                let hash = hasher.finish();
+                let hash = reading.was_read().hash;
                 if unchanged {
                     file.found(before, hash, observed_at);
                 }
@@ -83,7 +84,7 @@ impl Answerer<'_> {
             let mut reading = Reading::new(opened, before.size, earlier);
             let under_way = UnderWay::new(self.run.stop.clone());
             let attempt = file.attempts.fetch_add(1, Ordering::Relaxed);
-            let mut chunks = Chunks { id, attempt, sequence: 0, under_way };
+            let mut chunks = Chunks { id, attempt, sequence: 0, packed: 0, under_way };
             match &signature {
                 None => self.contents(&mut chunks, &mut reading)?,
                 Some(signature) => self.delta(&mut chunks, &mut reading, signature)?,
@@ -108,13 +109,21 @@ impl Answerer<'_> {
     fn contents(&mut self, chunks: &mut Chunks, reading: &mut Reading) -> Result<(), Failure> {
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
-            let count = reading.fill(&mut buffer)?;
-            if count == 0 {
-                return Ok(());
+            let bytes = match reading.next(&mut buffer)? {
+                Stretch::Content(count) => {
+                    self.chunk(chunks, Piece::Content(&buffer[..count]))?;
+                    count as u64
+                }
+                Stretch::Hole(length) => {
+                    self.chunk(chunks, Piece::Hole(length))?;
+                    length
+                }
+                Stretch::End => return self.hand_over_pieces(chunks),
+            };
+            if self.is_packed(chunks) {
+                self.hand_over_pieces(chunks)?;
             }
-            self.chunk(chunks, Piece::Content(&buffer[..count]))?;
-            self.hand_over(&chunks.under_way)?;
-            add(&self.run.progress.sent_bytes, count as u64);
+            add(&self.run.progress.sent_bytes, bytes);
             self.check_running()?;
         }
     }
@@ -126,38 +135,72 @@ impl Answerer<'_> {
         signature: &Signature,
     ) -> Result<(), Failure> {
         let mut differ = Differ::new(signature);
+        let block_bytes = u64::from(signature.block_size().min(MAX_DIFF_BLOCK_BYTES));
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut delta = Vec::new();
         let unencodable = |_| Failure::Gone(Gone::Unreadable, "its difference cannot be encoded".to_owned());
         loop {
-            let count = reading.fill(&mut buffer)?;
-            if count == 0 {
-                break;
-            }
-            differ.push(&buffer[..count], &mut delta).map_err(unencodable)?;
+            let bytes = match reading.next(&mut buffer)? {
+                Stretch::Content(count) => {
+                    differ.push(&buffer[..count], &mut delta).map_err(unencodable)?;
+                    count as u64
+                }
+                // The blocks at both ends of a hole match nothing, so a smaller one would cost more than it spares.
+                Stretch::Hole(length) if length < block_bytes => {
+                    let zeros = usize::try_from(length).expect("less than a block");
+                    differ.push(&vec![0; zeros], &mut delta).map_err(unencodable)?;
+                    length
+                }
+                Stretch::Hole(length) => {
+                    differ.skip(length, &mut delta).map_err(unencodable)?;
+                    if !delta.is_empty() {
+                        self.delta_chunk(chunks, &mut delta)?;
+                    }
+                    self.chunk(chunks, Piece::Hole(length))?;
+                    length
+                }
+                Stretch::End => break,
+            };
             if delta.len() >= DELTA_CHUNK_BYTES {
                 self.delta_chunk(chunks, &mut delta)?;
             }
-            add(&self.run.progress.sent_bytes, count as u64);
+            if self.is_packed(chunks) {
+                self.hand_over_pieces(chunks)?;
+            }
+            add(&self.run.progress.sent_bytes, bytes);
             self.check_running()?;
         }
         differ.finish(&mut delta).map_err(unencodable)?;
         if !delta.is_empty() {
             self.delta_chunk(chunks, &mut delta)?;
         }
-        Ok(())
+        self.hand_over_pieces(chunks)
     }
 
     fn delta_chunk(&mut self, chunks: &mut Chunks, delta: &mut Vec<u8>) -> Result<(), Failure> {
         self.chunk(chunks, Piece::Delta(delta))?;
         delta.clear();
-        Ok(self.hand_over(&chunks.under_way)?)
+        Ok(())
     }
 
     fn chunk(&mut self, chunks: &mut Chunks, piece: Piece<'_>) -> Result<(), Failure> {
         let Chunks { id: file, attempt, sequence, .. } = *chunks;
         chunks.sequence += 1;
+        chunks.packed += 1;
         Ok(self.push(&ToReceiver::Chunk { file, attempt, sequence, piece })?)
+    }
+
+    /// Whether what is packed of a file is worth a frame.
+    fn is_packed(&self, chunks: &Chunks) -> bool {
+        self.packed_bytes() >= DELTA_CHUNK_BYTES || chunks.packed >= PACKED_PIECES
+    }
+
+    fn hand_over_pieces(&mut self, chunks: &mut Chunks) -> Result<(), Failure> {
+        let pieces = std::mem::take(&mut chunks.packed);
+        if pieces > 0 {
+            self.hand_over(&chunks.under_way, pieces)?;
+        }
+        Ok(())
     }
 
     fn check_running(&self) -> Result<(), Failure> {
@@ -170,5 +213,7 @@ struct Chunks {
     id: FileId,
     attempt: u32,
     sequence: u32,
+    /// Pieces that were packed and not handed over.
+    packed: u32,
     under_way: UnderWay,
 }

@@ -1,4 +1,4 @@
-//! How far the chunks of one large file may get out of order: those that other workers compress may leave late.
+//! How far the pieces of one large file may get out of order: those that other workers compress may leave late.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex};
@@ -24,7 +24,9 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    next: u64,
+    /// Pieces in all packs so far.
+    packed: u64,
+    /// Number of the first piece of each pack that has not left.
     not_left: BTreeSet<u64>,
 }
 
@@ -39,16 +41,16 @@ impl UnderWay {
         Self { shared: Arc::default(), stop }
     }
 
-    /// Whether the oldest pack that has not left is too far behind for another one.
-    pub(super) fn is_behind(&self) -> bool {
-        self.shared.state.enter().is_behind()
+    /// Whether the oldest pack that has not left is too far behind for another one with this many pieces.
+    pub(super) fn is_behind(&self, pieces: u32) -> bool {
+        self.shared.state.enter().is_behind(pieces)
     }
 
-    /// Takes the next place, waiting while the oldest pack that has not left is too far behind. Whoever has that one
-    /// waits for nothing but the writer, so this ends.
-    pub(super) fn ticket(&self) -> Result<Ticket, Stopped> {
+    /// Takes a place for the next pack, waiting while the oldest pack that has not left is too far behind. The worker that
+    /// has the oldest pack waits for nothing but the writer, so this ends.
+    pub(super) fn ticket(&self, pieces: u32) -> Result<Ticket, Stopped> {
         let mut state = self.shared.state.enter();
-        while state.is_behind() {
+        while state.is_behind(pieces) {
             if self.stop.is_stopped() {
                 return Err(Stopped);
             }
@@ -56,16 +58,17 @@ impl UnderWay {
             let waited = self.shared.left.wait_timeout(state, Duration::from_millis(200));
             state = waited.even_poisoned().0;
         }
-        let number = state.next;
-        state.next += 1;
+        let number = state.packed;
+        state.packed += u64::from(pieces);
         state.not_left.insert(number);
         Ok(Ticket { shared: self.shared.clone(), number })
     }
 }
 
 impl State {
-    fn is_behind(&self) -> bool {
-        self.not_left.first().is_some_and(|oldest| self.next - oldest >= u64::from(MAX_OVERTAKING_CHUNKS))
+    fn is_behind(&self, pieces: u32) -> bool {
+        let limit = u64::from(MAX_OVERTAKING_CHUNKS);
+        self.not_left.first().is_some_and(|oldest| self.packed + u64::from(pieces) - oldest > limit)
     }
 }
 

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use coast_tree::{ContentHash, DirHandle, Kind, Name, Record, Stat, Timestamp, clone_contents, hash_file};
+use coast_tree::{
+    ContentHash, DirHandle, Kind, Name, Record, SparseWriter, Stat, Timestamp, clone_contents, hash_file,
+};
 use coast_wire::{EntryKind, Update};
 
 use super::Target;
@@ -17,10 +19,10 @@ use crate::error::EngineError;
 use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::spill::StoredPath;
 
-/// A regular file in the staging area, being written.
+/// A regular file in a staging area, being written.
 pub(crate) struct StagedFile {
     pub(super) staged: Staged,
-    pub(crate) file: File,
+    pub(crate) output: SparseWriter,
 }
 
 impl DestinationEntry<'_> {
@@ -150,11 +152,15 @@ impl Target<'_> {
 
     /// Makes an empty staged file for an entry.
     pub(crate) fn stage_file(&self, entry: &DestinationEntry<'_>) -> Result<StagedFile, Failure> {
+        let (staged, file) = self.make_file(entry)?;
+        Ok(StagedFile { staged, output: SparseWriter::new(file, self.zeros) })
+    }
+
+    fn make_file(&self, entry: &DestinationEntry<'_>) -> Result<(Staged, File), Failure> {
         let desired = self.desired_here(entry)?;
-        let (staged, file) =
-            self.area_for(entry)?.file(desired.mode.unwrap_or(0o600)).doing("cannot create it")?;
-        entry.inheritance()?.give_flags(&file).doing("cannot set the attributes it inherits")?;
-        Ok(StagedFile { staged, file })
+        let made = self.area_for(entry)?.file(desired.mode.unwrap_or(0o600)).doing("cannot create it")?;
+        entry.inheritance()?.give_flags(&made.1).doing("cannot set the attributes it inherits")?;
+        Ok(made)
     }
 
     /// The staging area from which a rename reaches the place of an entry.
@@ -173,15 +179,26 @@ impl Target<'_> {
     pub(crate) fn finish_file(
         &self,
         entry: &DestinationEntry<'_>,
-        staged: StagedFile,
+        StagedFile { staged, output }: StagedFile,
+        hash: ContentHash,
+        mtime: Option<Timestamp>,
+    ) -> Result<Option<Record>, Failure> {
+        let file = output.finish().doing("cannot write it")?;
+        self.finish(entry, (staged, file), hash, mtime)
+    }
+
+    fn finish(
+        &self,
+        entry: &DestinationEntry<'_>,
+        (staged, file): (Staged, File),
         hash: ContentHash,
         mtime: Option<Timestamp>,
     ) -> Result<Option<Record>, Failure> {
         let mut desired = self.desired_here(entry)?;
         desired.mtime = desired.mtime.map(|listed| mtime.unwrap_or(listed));
         let acl = desired.mode.and_then(|mode| entry.inheritance().ok()?.access_acl(mode));
-        set_file(&staged.file, &desired, acl.as_ref()).doing("cannot set its attributes")?;
-        self.put_file_in_place(entry, staged, hash)
+        set_file(&file, &desired, acl.as_ref()).doing("cannot set its attributes")?;
+        self.put_file_in_place(entry, staged, &file, hash)
     }
 
     /// Makes a missing file from another one of the same content that the destination had in the last run.
@@ -199,13 +216,13 @@ impl Target<'_> {
             if stat.size != size {
                 continue;
             }
-            let mut staged = self.stage_file(entry)?;
-            let copied = clone_contents(&source, &staged.file, size)
-                .and_then(|_| io::Seek::rewind(&mut staged.file))
-                .and_then(|()| hash_file(&mut staged.file, &mut Vec::new()));
+            let (staged, mut file) = self.make_file(entry)?;
+            let copied = clone_contents(&source, &file, size)
+                .and_then(|_| io::Seek::rewind(&mut file))
+                .and_then(|()| hash_file(&mut file, &mut Vec::new()));
             match copied {
                 Ok((copied, length)) if copied == hash && length == size => {
-                    let record = self.finish_file(entry, staged, hash, None)?;
+                    let record = self.finish(entry, (staged, file), hash, None)?;
                     self.report.count(|stats| {
                         stats.cloned_files += 1;
                         stats.cloned_bytes += size;

@@ -19,7 +19,7 @@ mod staging;
 use std::io;
 
 use coast_tree::state::{CACHE, CLOCK, NEW_CACHE, STAGING_INSIDE, STATE_INSIDE, StateDirectory, name};
-use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root, Timestamp};
+use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root, Timestamp, Zeros};
 use coast_wire::{Options, OwnerName};
 
 use super::Receiver;
@@ -53,6 +53,8 @@ pub(crate) struct Target<'a> {
     delay_updates: bool,
     /// Whether parts of interrupted files are kept, and used.
     partial: bool,
+    /// Whether runs of zeros become holes (`-S`).
+    zeros: Zeros,
     report: &'a Report<'a>,
 }
 
@@ -120,6 +122,7 @@ impl<'a> Target<'a> {
             workspace_owner,
             delay_updates: options.delay_updates,
             partial: options.partial,
+            zeros: if options.sparse { Zeros::Holes } else { Zeros::Written },
             report,
         })
     }

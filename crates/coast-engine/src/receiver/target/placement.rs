@@ -1,5 +1,6 @@
 //! Staged entries move into place: at once, or at the end of the run.
 
+use std::fs::File;
 use std::io;
 
 use coast_tree::{
@@ -7,7 +8,6 @@ use coast_tree::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::create::StagedFile;
 use super::directory::DestinationEntry;
 use super::memory::is_same_content;
 use super::staging::Staged;
@@ -58,15 +58,16 @@ impl Target<'_> {
     pub(super) fn put_file_in_place(
         &self,
         entry: &DestinationEntry<'_>,
-        StagedFile { staged, file }: StagedFile,
+        staged: Staged,
+        file: &File,
         hash: ContentHash,
     ) -> Result<Option<Record>, Failure> {
         let Some(staged) = self.defer(entry, staged, Some(hash))? else { return Ok(None) };
-        let before = file_stat(&file).doing("cannot read its attributes")?;
+        let before = file_stat(file).doing("cannot read its attributes")?;
         match self.move_now(entry, staged)? {
             // The rename changed its ctime; only now it has the identity that the next run will see.
             Moved::Itself => {
-                let after = || file_stat(&file).map(Some);
+                let after = || file_stat(file).map(Some);
                 Ok(self.record_of_changed(&entry.offered.name, hash, &before, after))
             }
             // A copy was not verified. The next run reads it.

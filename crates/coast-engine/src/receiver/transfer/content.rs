@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use coast_delta::Patcher;
-use coast_tree::{ContentHash, ContentHasher};
-use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_WHOLE_BYTES};
+use coast_tree::{ContentHash, ContentHasher, SparseWriter};
+use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_HOLE_BYTES, MAX_WHOLE_BYTES};
 use coast_wire::{EntryKind, FileId, Frame, Gone, Piece, Time, ToReceiver, Update, messages};
 
 use super::Transfer;
@@ -37,6 +37,8 @@ struct ContentFile {
 /// A file whose content has come and was verified.
 struct ReceivedFile {
     staged: StagedFile,
+    /// In bytes, with its holes.
+    size: u64,
     hash: ContentHash,
     /// The time of the content that came, when times are kept.
     mtime: Option<Time>,
@@ -93,6 +95,7 @@ impl<'a> ContentWorker<'a> {
                 match piece {
                     Piece::Content(bytes) if bytes.len() > CHUNK_BYTES => return Err(TOO_LARGE),
                     Piece::Delta(bytes) if bytes.len() > MAX_DELTA_BYTES => return Err(TOO_LARGE),
+                    Piece::Hole(length) if length == 0 || length > MAX_HOLE_BYTES => return Err(TOO_LARGE),
                     _ => {}
                 }
                 let Some(file) = self.under_way(file)? else { return Ok(()) };
@@ -167,9 +170,9 @@ impl<'a> ContentWorker<'a> {
         let directory = self.directory(&file.part)?;
         let entry = file.entry(&directory);
         let mut staged = self.transfer.target.stage_file(&entry)?;
-        staged.file.write_all(content).doing("cannot write it")?;
-        let literal_bytes = content.len() as u64;
-        let received = ReceivedFile { staged, hash, mtime, literal_bytes, matched_bytes: 0 };
+        staged.output.write_all(content).doing("cannot write it")?;
+        let size = content.len() as u64;
+        let received = ReceivedFile { staged, size, hash, mtime, literal_bytes: size, matched_bytes: 0 };
         self.finish(file, &entry, received)
     }
 
@@ -180,13 +183,13 @@ impl<'a> ContentWorker<'a> {
         entry: &DestinationEntry<'_>,
         received: ReceivedFile,
     ) -> Result<(), Failure> {
-        let ReceivedFile { staged, hash, mtime, literal_bytes, matched_bytes } = received;
+        let ReceivedFile { staged, size, hash, mtime, literal_bytes, matched_bytes } = received;
         let Transfer { target, report, .. } = self.transfer;
         let mtime = mtime.map(checked_time).transpose()?;
         file.part.remember(target.finish_file(entry, staged, hash, mtime)?);
         report.count(|stats| {
             stats.transferred_files += 1;
-            stats.transferred_bytes += literal_bytes + matched_bytes;
+            stats.transferred_bytes += size;
             stats.literal_bytes += literal_bytes;
             stats.matched_bytes += matched_bytes;
         });
@@ -199,6 +202,7 @@ impl<'a> ContentWorker<'a> {
             let written = match piece {
                 OwnedPiece::Content(bytes) => self.write_content(file, &mut assembly, &bytes),
                 OwnedPiece::Delta(delta) => self.write_delta(file, &mut assembly, &delta),
+                OwnedPiece::Hole(length) => self.write_hole(file, &mut assembly, length),
                 OwnedPiece::End { size, hash, mtime } => {
                     file.transfer.close();
                     *file.part.state(file.index) = FileState::Idle;
@@ -229,8 +233,22 @@ impl<'a> ContentWorker<'a> {
         }
         self.output(file, assembly)?.write_all(bytes).doing("cannot write it")?;
         assembly.hasher.update(bytes);
-        assembly.written += bytes.len() as u64;
         assembly.literal_bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Leaves a hole. Its length is the sender's word, and at most [`MAX_HOLE_BYTES`].
+    fn write_hole(
+        &mut self,
+        file: &ContentFile,
+        assembly: &mut Assembly,
+        length: u64,
+    ) -> Result<(), Failure> {
+        if assembly.condition != Condition::Good {
+            return Ok(());
+        }
+        self.output(file, assembly)?.hole(length).doing("cannot write it")?;
+        assembly.hasher.update_zeros(length);
         Ok(())
     }
 
@@ -251,16 +269,15 @@ impl<'a> ContentWorker<'a> {
             assembly.basis = self.reopen(file, basis);
         }
         // As long as it gets: a file may have grown since it was listed, and a sender may announce any size anyway.
-        let limit = u64::MAX - assembly.written;
-        let Assembly { basis: Some(basis_file), output: Some(output), hasher, .. } = &mut *assembly else {
+        let limit = u64::MAX - assembly.written();
+        let Assembly { basis: Some(basis_file), output: Some(staged), hasher, .. } = &mut *assembly else {
             // The basis is no longer the file that was signed: all of the file is asked for when the delta has ended.
             assembly.condition = Condition::Spoiled;
             return Ok(());
         };
-        let mut out = HashingWriter { file: &mut output.file, hasher, failed: None };
+        let mut out = HashingWriter { output: &mut staged.output, hasher, failed: None };
         match self.patcher.patch(delta, basis_file, basis.size(), limit, &mut out) {
             Ok(stats) => {
-                assembly.written += stats.output_bytes();
                 assembly.literal_bytes += stats.literal_bytes;
                 assembly.matched_bytes += stats.copied_bytes;
                 Ok(())
@@ -280,7 +297,7 @@ impl<'a> ContentWorker<'a> {
         &mut self,
         file: &ContentFile,
         assembly: &'s mut Assembly,
-    ) -> Result<&'s mut File, Failure> {
+    ) -> Result<&'s mut SparseWriter, Failure> {
         let staged = match assembly.output.take() {
             Some(staged) => staged,
             None => {
@@ -288,7 +305,7 @@ impl<'a> ContentWorker<'a> {
                 self.transfer.target.stage_file(&file.entry(&directory))?
             }
         };
-        Ok(&mut assembly.output.insert(staged).file)
+        Ok(&mut assembly.output.insert(staged).output)
     }
 
     fn reopen(&mut self, file: &ContentFile, basis: &Basis) -> Option<File> {
@@ -303,7 +320,7 @@ impl<'a> ContentWorker<'a> {
             return Ok(self.transfer.settle(&file.part)?);
         }
         let whole = assembly.condition == Condition::Good
-            && assembly.written == end.size
+            && assembly.written() == end.size
             && assembly.hasher.finish() == end.hash;
         // A basis that an interrupted run left is of no more use, whether it led to the file or not.
         if let Some(basis) = &file.transfer.basis {
@@ -315,8 +332,14 @@ impl<'a> ContentWorker<'a> {
             let entry = file.entry(&directory);
             // An empty file has no pieces.
             let staged = output.map_or_else(|| self.transfer.target.stage_file(&entry), Ok)?;
-            let received =
-                ReceivedFile { staged, hash: end.hash, mtime: end.mtime, literal_bytes, matched_bytes };
+            let received = ReceivedFile {
+                staged,
+                size: end.size,
+                hash: end.hash,
+                mtime: end.mtime,
+                literal_bytes,
+                matched_bytes,
+            };
             return self.finish(file, &entry, received);
         }
         if file.transfer.basis.is_some() {
@@ -350,14 +373,14 @@ impl ContentFile {
 
 /// Writes to a file and hashes what it writes; keeps what the system answered.
 struct HashingWriter<'a> {
-    file: &'a mut File,
+    output: &'a mut SparseWriter,
     hasher: &'a mut ContentHasher,
     failed: Option<io::Error>,
 }
 
 impl Write for HashingWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.file.write(bytes) {
+        match self.output.write(bytes) {
             Ok(count) => {
                 self.hasher.update(&bytes[..count]);
                 Ok(count)

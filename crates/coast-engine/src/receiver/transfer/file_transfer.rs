@@ -47,7 +47,6 @@ pub(super) struct Assembly {
     pub(super) output: Option<StagedFile>,
     pub(super) basis: Option<File>,
     pub(super) hasher: ContentHasher,
-    pub(super) written: u64,
     pub(super) literal_bytes: u64,
     pub(super) matched_bytes: u64,
     pub(super) condition: Condition,
@@ -65,6 +64,11 @@ pub(super) enum Condition {
 }
 
 impl Assembly {
+    /// Bytes of the file so far.
+    pub(super) fn written(&self) -> u64 {
+        self.output.as_ref().map_or(0, |staged| staged.output.len())
+    }
+
     /// Gives up what was written; the pieces still to come go nowhere.
     pub(super) fn fail(&mut self) {
         *self = Self { attempt: self.attempt, condition: Condition::Failed, ..Self::default() };
@@ -75,6 +79,7 @@ impl Assembly {
 pub(super) enum OwnedPiece {
     Content(Vec<u8>),
     Delta(Vec<u8>),
+    Hole(u64),
     End { size: u64, hash: ContentHash, mtime: Option<coast_wire::Time> },
 }
 
@@ -83,6 +88,7 @@ impl OwnedPiece {
         match piece {
             Piece::Content(bytes) => Self::Content(bytes.to_vec()),
             Piece::Delta(bytes) => Self::Delta(bytes.to_vec()),
+            Piece::Hole(length) => Self::Hole(*length),
             Piece::End { size, hash, mtime } => {
                 Self::End { size: *size, hash: ContentHash::from_bytes(*hash), mtime: *mtime }
             }

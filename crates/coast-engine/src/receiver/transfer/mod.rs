@@ -143,7 +143,7 @@ impl<'a> Transfer<'a> {
             for index in (0..).take(part.entries.len()) {
                 if let FileState::Transfer(transfer) = &*part.state(index)
                     && let Some(assembly) = transfer.close()
-                    && assembly.written >= MIN_PARTIAL_BYTES
+                    && assembly.written() >= MIN_PARTIAL_BYTES
                     && let Some(staged) = assembly.output
                     && self.target.keeps_partials()
                 {

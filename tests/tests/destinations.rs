@@ -1,0 +1,375 @@
+//! Destinations that are not one plain directory of one file system: mounts, access control lists, directories without rights,
+//! holes. Real rsync is the judge wherever it can do the same.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use coast_tests::{Aspects, Mount, Outcome, Sandbox, Snapshot, Tree, noise, require, require_root};
+
+/// The name of a staging directory in the workspace. None may be left.
+const STAGING: &str = ".coast-staging";
+
+/// Runs a program of the system and gives what it prints.
+fn system(program: &str, package: &str, arguments: &[&Path]) -> String {
+    let output = Command::new(require(program, package)).args(arguments).output().expect("the program starts");
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("the program prints text")
+}
+
+fn assert_nothing_staged(destination: &Path) {
+    let left: Vec<_> = Snapshot::of(destination)
+        .iter()
+        .filter(|(path, _)| path.iter().any(|name| name == STAGING))
+        .map(|(path, _)| path.to_owned())
+        .collect();
+    assert!(left.is_empty(), "left in the workspace: {left:?}");
+}
+
+/// A tree that needs every way into place: new files, replaced ones, links, a FIFO, a directory that makes way, a deletion.
+fn old_tree() -> Tree {
+    Tree::new()
+        .file("vol/changed", "the old content")
+        .file("vol/deep/large", noise(1, 3 << 20))
+        .file("vol/extraneous", "goes")
+        .file("vol/was-a-directory/inner", "goes")
+        .symlink("vol/link", "old")
+        .file("top", "old")
+}
+
+fn new_tree() -> Tree {
+    let mut large = noise(1, 3 << 20);
+    large.splice(1 << 20..(1 << 20) + 10, noise(2, 5000));
+    Tree::new()
+        .file("vol/changed", "the new content, longer")
+        .file("vol/deep/large", large)
+        .file("vol/deep/new", noise(3, 200_000))
+        .file("vol/was-a-directory", "a file now")
+        .symlink("vol/link", "new")
+        .symlink("vol/new-link", "anywhere")
+        .fifo("vol/fifo")
+        .file("top", "new")
+}
+
+/// Syncs the new tree into a destination, and again, and checks that it arrived and that nothing is sent twice.
+fn assert_arrives(place: &Sandbox, options: &[&str], destination: &Path) {
+    new_tree().build(place.path("source"));
+    let sync = |extra: &[&str]| -> Outcome {
+        let mut arguments: Vec<String> = vec!["sync".into(), "-rlD".into(), "--delete-after".into(), "-i".into()];
+        arguments.extend(options.iter().chain(extra).map(|option| (*option).to_owned()));
+        arguments.push(format!("{}/", place.path("source").display()));
+        arguments.push(format!("{}/", destination.display()));
+        place.coast(arguments).run()
+    };
+    sync(&[]).assert_code(0);
+    Snapshot::of(place.path("source")).assert_same_content(&Snapshot::of(destination));
+    assert_nothing_staged(destination);
+    let again = sync(&[]);
+    again.assert_code(0);
+    assert!(!again.text().contains(">f"), "a second run sends nothing: {again}");
+}
+
+#[test]
+fn bind_mount_inside_the_destination_is_written_to() {
+    for options in [&[][..], &["--delay-updates"], &["-p", "-t", "-o", "-g"]] {
+        let place = Sandbox::new();
+        old_tree().build(place.path("data"));
+        fs::rename(place.path("data/vol"), place.path("elsewhere")).unwrap();
+        fs::create_dir(place.path("data/vol")).unwrap();
+        let _mount = Mount::bind(place.path("elsewhere"), place.path("data/vol"));
+        assert_arrives(&place, options, &place.path("data"));
+    }
+}
+
+#[test]
+fn memory_file_system_inside_the_destination_is_written_to() {
+    for options in [&[][..], &["--delay-updates"]] {
+        let place = Sandbox::new();
+        fs::create_dir_all(place.path("data/vol")).unwrap();
+        let _mount = Mount::tmpfs(place.path("data/vol"), "size=64m");
+        old_tree().build(place.path("old"));
+        place.rsync(["-a", "old/", "data/"]).run().assert_code(0);
+        assert_arrives(&place, options, &place.path("data"));
+    }
+}
+
+#[test]
+fn destination_that_is_a_bind_mount_of_the_same_file_system_is_written_to() {
+    for options in [&[][..], &["--delay-updates"]] {
+        let place = Sandbox::new();
+        old_tree().build(place.path("elsewhere"));
+        fs::create_dir(place.path("data")).unwrap();
+        let _mount = Mount::bind(place.path("elsewhere"), place.path("data"));
+        assert_arrives(&place, options, &place.path("data"));
+    }
+}
+
+#[test]
+fn subvolumes_inside_the_destination_are_written_to() {
+    for options in [&[][..], &["--delay-updates"]] {
+        let place = Sandbox::new();
+        let _mount = Mount::image(place.path("disk"), "btrfs", "btrfs-progs", 256 << 20);
+        fs::create_dir(place.path("disk/data")).unwrap();
+        for subvolume in ["disk/data/vol", "disk/data/vol/deep"] {
+            let path = place.path(subvolume);
+            system("btrfs", "btrfs-progs", &["subvolume".as_ref(), "create".as_ref(), &path]);
+        }
+        old_tree().build(place.path("old"));
+        place.rsync(["-a", "old/", "disk/data/"]).run().assert_code(0);
+        assert_arrives(&place, options, &place.path("disk/data"));
+    }
+}
+
+#[test]
+fn quota_projects_inside_the_destination_are_written_to() {
+    let place = Sandbox::new();
+    let _mount = Mount::image(place.path("disk"), "xfs", "xfsprogs", 400 << 20);
+    fs::create_dir_all(place.path("disk/data/vol")).unwrap();
+    system("xfs_io", "xfsprogs", &["-c".as_ref(), "chproj -R 42".as_ref(), &place.path("disk/data/vol")]);
+    system("xfs_io", "xfsprogs", &["-c".as_ref(), "chattr -R +P".as_ref(), &place.path("disk/data/vol")]);
+    old_tree().build(place.path("old"));
+    place.rsync(["-a", "old/", "disk/data/"]).run().assert_code(0);
+    assert_arrives(&place, &[], &place.path("disk/data"));
+}
+
+#[test]
+fn staging_directory_that_an_interrupted_run_left_is_swept_and_never_content() {
+    let place = Sandbox::new();
+    new_tree().build(place.path("source"));
+    for at in ["source", "data", "data/vol", "data/extraneous"] {
+        let staging = place.path(at).join(STAGING);
+        fs::create_dir_all(staging.join("0")).unwrap();
+        fs::write(staging.join("0/7"), "half a file").unwrap();
+        fs::set_permissions(&staging, Permissions::from_mode(0o700)).unwrap();
+    }
+    place.coast(["sync", "-rlD", "--delete-after", "source/", "data/"]).run().assert_code(0);
+    assert_nothing_staged(&place.path("data"));
+    assert!(!place.path("data/extraneous").exists());
+    assert!(place.path("source").join(STAGING).join("0/7").exists(), "a source is only read");
+}
+
+#[test]
+fn read_only_mount_fails_its_own_entries_and_no_others() {
+    let place = Sandbox::new();
+    Tree::new().file("vol/a", "a").file("vol/b", "b").file("z", "z").build(place.path("source"));
+    fs::create_dir_all(place.path("data/vol")).unwrap();
+    let _mount = Mount::tmpfs(place.path("data/vol"), "ro");
+    let outcome = place.coast(["push", "source", "data"]).run();
+    outcome.assert_code(23).assert_says("vol/a").assert_says("vol/b");
+    assert_eq!(fs::read(place.path("data/z")).unwrap(), b"z");
+}
+
+/// The access control lists of everything in a directory, as text.
+fn lists(of: &Path) -> String {
+    let output = Command::new(require("getfacl", "acl"))
+        .args(["--recursive", "--numeric", "--omit-header", "--absolute-names", "."])
+        .current_dir(of)
+        .output()
+        .expect("getfacl starts");
+    let mut lists: Vec<String> =
+        String::from_utf8_lossy(&output.stdout).split("\n\n").map(str::to_owned).collect();
+    lists.sort();
+    lists.join("\n\n")
+}
+
+#[test]
+fn default_list_of_a_directory_reaches_new_and_replaced_entries_as_with_rsync() {
+    for options in [&["-rlD"][..], &["-rlptD"], &["-a"], &["-rlD", "--delay-updates"]] {
+        let place = Sandbox::new();
+        let tree = Tree::new()
+            .file("shared/new", "new")
+            .file("shared/run.sh", "#!/bin/sh")
+            .mode(0o755)
+            .file("shared/private", "p")
+            .mode(0o600)
+            .file("shared/old", "the new content")
+            .file("shared/sub/deeper", "d")
+            .fifo("shared/fifo")
+            .file("plain/file", "f");
+        tree.build(place.path("source"));
+        for side in ["by-rsync", "by-coast"] {
+            Tree::new().file("shared/old", "old").file("plain/old", "o").build(place.path(side));
+            let shared = place.path(side).join("shared");
+            system("setfacl", "acl", &["-d".as_ref(), "-m".as_ref(), "u:1234:rwx,g:4321:r-x,m:rwx".as_ref(), &shared]);
+        }
+        let arguments = |side: &str| {
+            let mut all: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+            all.extend(["source/".to_owned(), format!("{side}/")]);
+            all
+        };
+        place.rsync(arguments("by-rsync")).run().assert_code(0);
+        let mut sync = vec!["sync".to_owned()];
+        sync.extend(arguments("by-coast"));
+        place.coast(sync).run().assert_code(0);
+        assert_eq!(lists(&place.path("by-coast")), lists(&place.path("by-rsync")), "{options:?}");
+    }
+}
+
+#[test]
+fn list_of_the_directory_around_the_destination_reaches_nothing_in_it() {
+    let place = Sandbox::new();
+    Tree::new().file("dir/file", "f").build(place.path("source"));
+    for side in ["by-rsync", "by-coast"] {
+        fs::create_dir_all(place.path(side).join("data")).unwrap();
+        system("setfacl", "acl", &["-d".as_ref(), "-m".as_ref(), "u:1234:rwx".as_ref(), &place.path(side)]);
+    }
+    place.rsync(["-rlD", "source/", "by-rsync/data/"]).run().assert_code(0);
+    place.coast(["sync", "-rlD", "source/", "by-coast/data/"]).run().assert_code(0);
+    assert_eq!(lists(&place.path("by-coast/data")), lists(&place.path("by-rsync/data")));
+}
+
+#[test]
+fn flags_of_a_directory_reach_new_files() {
+    let place = Sandbox::new();
+    let _mount = Mount::image(place.path("disk"), "ext4", "e2fsprogs", 64 << 20);
+    fs::create_dir_all(place.path("disk/data/dir")).unwrap();
+    system("chattr", "e2fsprogs", &["+A".as_ref(), &place.path("disk/data/dir")]);
+    Tree::new().file("dir/file", "f").build(place.path("source"));
+    place.coast(["sync", "-rlD", "source/", "disk/data/"]).run().assert_code(0);
+    let shown = system("lsattr", "e2fsprogs", &[&place.path("disk/data/dir/file")]);
+    let flags = shown.split_whitespace().next().unwrap();
+    assert!(flags.contains('A'), "{shown}");
+}
+
+/// A destination that belongs to an ordinary user, and coast and rsync run as that user.
+struct Unprivileged {
+    place: Sandbox,
+}
+
+const USER: u32 = 4242;
+
+impl Unprivileged {
+    fn new(source: &Tree, destination: &Tree) -> Self {
+        require_root();
+        let place = Sandbox::new().open_to_all();
+        source.build(place.path("source"));
+        for side in ["by-rsync", "by-coast"] {
+            destination.build(place.path(side));
+        }
+        let unprivileged = Self { place };
+        unprivileged.give(&unprivileged.place.path(""));
+        unprivileged
+    }
+
+    fn give(&self, path: &Path) {
+        let stat = fs::symlink_metadata(path).unwrap();
+        if stat.is_dir() {
+            for entry in fs::read_dir(path).unwrap() {
+                self.give(&entry.unwrap().path());
+            }
+        }
+        std::os::unix::fs::lchown(path, Some(USER), Some(USER)).unwrap();
+        if !stat.is_symlink() && stat.mode() & 0o6000 != 0 {
+            fs::set_permissions(path, Permissions::from_mode(stat.mode() & 0o7777)).unwrap();
+        }
+    }
+
+    fn chmod(&self, below: &str, mode: u32) {
+        for side in ["by-rsync", "by-coast"] {
+            fs::set_permissions(self.place.path(side).join(below), Permissions::from_mode(mode)).unwrap();
+        }
+    }
+
+    /// Runs both, and compares what they leave.
+    fn assert_agree(&self, options: &[&str]) -> (Outcome, Outcome) {
+        let all = |side: &str| {
+            let mut all: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+            all.extend(["source/".to_owned(), format!("{side}/")]);
+            all
+        };
+        let theirs = self.place.rsync(all("by-rsync")).as_user(USER, USER).run();
+        let mut sync = vec!["sync".to_owned()];
+        sync.extend(all("by-coast"));
+        let ours = self.place.coast(sync).as_user(USER, USER).run();
+        assert_eq!(ours.code(), theirs.code(), "coast: {ours}\nrsync: {theirs}");
+        let aspects = Aspects::CONTENT.with_modes();
+        Snapshot::of(self.place.path("by-coast")).assert_same(&Snapshot::of(self.place.path("by-rsync")), aspects);
+        (ours, theirs)
+    }
+}
+
+#[test]
+fn unreadable_file_of_other_content_is_replaced() {
+    let trees = (Tree::new().file("f", "new!"), Tree::new().file("f", "old!"));
+    let run = Unprivileged::new(&trees.0, &trees.1);
+    run.chmod("f", 0);
+    run.assert_agree(&["-rlt", "-c"]);
+}
+
+#[test]
+fn directories_that_their_owner_may_not_read_are_brought() {
+    for mode in [0o300, 0o100, 0o500, 0o000, 0o600] {
+        let source = Tree::new().file("dir/sub/new", "new").file("dir/sub/changed", "the new content");
+        let destination = Tree::new().file("dir/sub/changed", "old").file("dir/sub/extraneous", "goes");
+        let run = Unprivileged::new(&source, &destination);
+        run.chmod("dir/sub", mode);
+        // rsync cannot list the directory, so only the entries that it sends are compared.
+        let ours = run
+            .place
+            .coast(["sync", "-rl", "--delete-after", "source/", "by-coast/"])
+            .as_user(USER, USER)
+            .run();
+        ours.assert_code(0);
+        let sub = run.place.path("by-coast/dir/sub");
+        assert_eq!(fs::metadata(&sub).unwrap().mode() & 0o7777, mode, "{mode:o}");
+        fs::set_permissions(&sub, Permissions::from_mode(0o700)).unwrap();
+        Snapshot::of(run.place.path("source")).assert_same_content(&Snapshot::of(run.place.path("by-coast")));
+    }
+}
+
+#[test]
+fn destination_that_its_owner_may_not_read_is_brought() {
+    for mode in [0o300, 0o000] {
+        let run = Unprivileged::new(&Tree::new().file("new", "new"), &Tree::new().file("old", "old"));
+        run.chmod("", mode);
+        run.place.coast(["sync", "-rl", "source/", "by-coast/"]).as_user(USER, USER).run().assert_code(0);
+        assert_eq!(fs::metadata(run.place.path("by-coast")).unwrap().mode() & 0o7777, mode);
+        assert_eq!(fs::read(run.place.path("by-coast/new")).unwrap(), b"new");
+    }
+}
+
+#[test]
+fn set_id_bits_arrive_with_the_first_run() {
+    let source = Tree::new()
+        .file("both", noise(1, 100_000))
+        .mode(0o6755)
+        .file("group", "g")
+        .mode(0o2755)
+        .file("large", noise(2, 3 << 20))
+        .mode(0o4755);
+    let run = Unprivileged::new(&source, &Tree::new());
+    run.assert_agree(&["-rlp"]);
+}
+
+#[test]
+fn full_directory_in_the_way_of_a_file_is_told_before_and_sends_nothing() {
+    let source = Tree::new().file("entry", "a file").file("other", "o");
+    let run = Unprivileged::new(&source, &Tree::new().file("entry/inner", "stays"));
+    for options in [&["-rlt", "-n", "-i"][..], &["-rlt", "-i", "--stats"]] {
+        let (ours, _) = run.assert_agree(options);
+        ours.assert_code(23).assert_says("entry");
+        assert!(!ours.text().contains(">f+++++++++ entry\n"), "{ours}");
+    }
+    assert_eq!(fs::read(run.place.path("by-coast/entry/inner")).unwrap(), b"stays");
+}
+
+#[test]
+fn group_of_a_set_group_directory_reaches_new_and_replaced_files_as_with_rsync() {
+    for options in [&["-rlD"][..], &["-rlptD"], &["-rltD", "--delay-updates"]] {
+        let place = Sandbox::new();
+        Tree::new().file("dir/new", "n").file("dir/old", "the new one").file("dir/sub/x", "x").build(place.path("source"));
+        for side in ["by-rsync", "by-coast"] {
+            Tree::new().file("dir/old", "old").build(place.path(side));
+            chown(place.path(side).join("dir"), None, Some(4321)).unwrap();
+            fs::set_permissions(place.path(side).join("dir"), Permissions::from_mode(0o2775)).unwrap();
+        }
+        let arguments = |side: &str| -> Vec<String> {
+            options.iter().map(|option| (*option).to_owned()).chain(["source/".to_owned(), format!("{side}/")]).collect()
+        };
+        place.rsync(arguments("by-rsync")).run().assert_code(0);
+        place.coast(["sync".to_owned()].into_iter().chain(arguments("by-coast"))).run().assert_code(0);
+        let aspects = Aspects::CONTENT.with_modes().with_users().with_groups();
+        Snapshot::of(place.path("by-coast")).assert_same(&Snapshot::of(place.path("by-rsync")), aspects);
+    }
+}
