@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 #[derive(Debug, Arbitrary)]
 enum Case {
     /// Two honest sides.
-    RoundTrip { basis: Vec<Chunk>, new: Vec<Part>, window: u16 },
+    RoundTrip { basis: Vec<Chunk>, new: Vec<Part>, window: u16, holes: Vec<Option<u16>> },
     /// A delta made of any bytes.
     ForgedDelta { basis_len: u16, announced_len: u16, max_output: u16, delta: Vec<u8> },
     /// A signature of any entries, or of any bytes at all, against a file that has blocks of its basis.
@@ -75,11 +75,16 @@ fn new_of(basis: &[u8], parts: &[Part]) -> Vec<u8> {
     new
 }
 
-fn delta_of(signature: &Signature, new: &[u8], window: usize) -> Vec<u8> {
+/// The delta of a file that has these holes, if any, behind its windows. They are not part of the delta.
+fn delta_of(signature: &Signature, new: &[u8], window: usize, holes: &[Option<u16>]) -> Vec<u8> {
     let mut differ = Differ::new(signature);
     let mut delta = Vec::new();
+    let mut holes = holes.iter();
     for window in new.chunks(window) {
         differ.push(window, &mut delta).expect("memory");
+        if let Some(&Some(hole)) = holes.next() {
+            differ.skip(hole.into(), &mut delta).expect("memory");
+        }
     }
     let stats = differ.finish(&mut delta).expect("memory");
     assert_eq!(stats.copied_bytes + stats.literal_bytes, new.len() as u64);
@@ -102,13 +107,13 @@ impl Write for Limited {
 
 fuzz_target!(|case: Case| {
     match case {
-        Case::RoundTrip { basis, new, window } => {
+        Case::RoundTrip { basis, new, window, holes } => {
             let basis = basis_of(&basis);
             let new = new_of(&basis, &new);
             let signature =
                 Signature::of(basis.as_slice(), basis.len() as u64, NonZeroUsize::MIN).expect("a slice can be read");
             let signature = Signature::from_bytes(signature.into_bytes()).expect("an honest signature");
-            let delta = delta_of(&signature, &new, usize::from(window) + 1);
+            let delta = delta_of(&signature, &new, usize::from(window) + 1, &holes);
             let mut rebuilt = Vec::new();
             let stats = patch(&delta, &basis[..], basis.len() as u64, new.len() as u64, &mut rebuilt);
             assert_eq!(stats.expect("an honest delta").output_bytes(), new.len() as u64);
@@ -141,7 +146,7 @@ fuzz_target!(|case: Case| {
             bytes.extend(entries);
             let Ok(signature) = Signature::from_bytes(bytes) else { return };
             let new = new_of(&basis, &new);
-            let delta = delta_of(&signature, &new, 4096);
+            let delta = delta_of(&signature, &new, 4096, &[]);
             let (basis_len, new_len) = (basis.len() as u64, new.len() as u64);
             match patch(&delta, &basis[..], basis_len, new_len, &mut Limited(new_len)) {
                 Ok(stats) => assert_eq!(stats.output_bytes(), new_len),

@@ -37,6 +37,8 @@ pub struct Differ {
     block_size: u32,
     /// The end of the new file so far, from the first byte that no command stands for.
     buffer: Vec<u8>,
+    /// Bytes of the new file so far, those that were skipped among them.
+    taken: u64,
     search: Search,
     /// The block of the basis that follows the last one matched.
     expected: u32,
@@ -70,6 +72,7 @@ impl Differ {
             index: BlockIndex::new(signature),
             block_size,
             buffer: Vec::new(),
+            taken: 0,
             search: Search::Following,
             expected: 0,
             allowance: VAIN_BLOCKS * u64::from(block_size),
@@ -93,9 +96,25 @@ impl Differ {
             let (part, rest) = window.split_at(room.min(window.len()));
             reserve(&mut self.buffer, part.len())?;
             self.buffer.extend_from_slice(part);
+            self.taken += part.len() as u64;
             self.search(Input::Continues, out)?;
             window = rest;
         }
+        Ok(())
+    }
+
+    /// Leaves out the next `length` bytes of the new file: a hole, for which the caller has another way. Appends to `out` the
+    /// end of the piece that stands for all bytes before them; it may be empty. What is appended after that stands for the
+    /// bytes that follow the hole.
+    ///
+    /// # Errors
+    /// [`DiffError`] if memory is short. The delta is then incomplete and the differ of no further use.
+    pub fn skip(&mut self, length: u64, out: &mut Vec<u8>) -> Result<(), DiffError> {
+        self.search(Input::Ended, out)?;
+        self.taken = self.taken.saturating_add(length);
+        // Where both files have the same holes, the block at this place is the next that matches.
+        self.expected = u32::try_from(self.taken / u64::from(self.block_size)).unwrap_or(u32::MAX);
+        self.search = Search::Following;
         Ok(())
     }
 
@@ -159,11 +178,14 @@ impl Differ {
             if let Some(found) = self.index.find(checksums, self.expected) {
                 scan.matched(self.offset_of(found), block)?;
                 self.expected = found + 1;
-            } else if run.get(position + 1).is_some_and(|&next| self.index.is(self.expected + 1, next)) {
+            } else if run
+                .get(position + 1)
+                .is_some_and(|&next| self.index.is(self.expected.saturating_add(1), next))
+            {
                 // Overwritten in place: the next block is where it should be. Rolling through this one could at best find
                 // a match that overlaps the next, and takes ten times as long.
                 scan.at += block;
-                self.expected += 1;
+                self.expected = self.expected.saturating_add(1);
             } else {
                 self.search = Search::Rolling(Weak::from_value(checksums.weak));
                 break;

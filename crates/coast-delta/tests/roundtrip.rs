@@ -5,7 +5,7 @@
 
 mod support;
 
-use coast_delta::{MIN_BLOCK_BYTES, PatchStats, Patcher, Signature};
+use coast_delta::{Differ, MIN_BLOCK_BYTES, PatchStats, Patcher, Signature};
 use fast_rsync::SignatureOptions;
 use proptest::prelude::*;
 use support::{delta, noise, patched, pieces, rebuilt, signature};
@@ -202,6 +202,54 @@ fn pieces_apply_one_by_one_and_report_what_they_held() {
     }
     assert_eq!(out, new);
     assert!(stats.literal_bytes < 3 * u64::from(MIN_BLOCK_BYTES), "{stats:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn what_is_skipped_is_left_out_of_the_delta(
+        basis in basis(),
+        edits in prop::collection::vec(edit(), 0..4),
+        window in 1..3 * BLOCK,
+        holes in prop::collection::vec(prop::option::of(0..3 * BLOCK as u64), 0..60),
+    ) {
+        let mut new = basis.clone();
+        edits.iter().for_each(|edit| edit.apply(&mut new));
+        let signature = signature(&basis);
+        let mut differ = Differ::new(&signature);
+        let (mut delta, mut out) = (Vec::new(), Vec::new());
+        for (at, part) in new.chunks(window).enumerate() {
+            differ.push(part, &mut delta).unwrap();
+            if let Some(Some(length)) = holes.get(at) {
+                differ.skip(*length, &mut delta).unwrap();
+                let written = new.len().min((at + 1) * window);
+                out.extend(patched(&basis, &std::mem::take(&mut delta), new.len() as u64));
+                prop_assert_eq!(out.len(), written, "a piece ends where the hole begins");
+            }
+        }
+        differ.finish(&mut delta).unwrap();
+        out.extend(patched(&basis, &delta, new.len() as u64));
+        prop_assert!(out == new);
+    }
+}
+
+#[test]
+fn blocks_around_a_hole_are_found() {
+    let (before, behind) = (noise(7, 10 * BLOCK + 5), noise(8, 1_000_000));
+    // As long as a hole of a file system may be, with nothing of it in a whole block.
+    let hole = 64 << 10;
+    let basis = [&before[..], &vec![0; hole], &behind].concat();
+    let signature = signature(&basis);
+    let mut differ = Differ::new(&signature);
+    let mut delta = Vec::new();
+    differ.push(&before, &mut delta).unwrap();
+    differ.skip(hole as u64, &mut delta).unwrap();
+    differ.push(&behind, &mut delta).unwrap();
+    let stats = differ.finish(&mut delta).unwrap();
+    let block = u64::from(signature.block_size());
+    assert!(stats.literal_bytes < 3 * block, "{stats:?} with blocks of {block}");
+    assert_eq!(patched(&basis, &delta, u64::MAX), [before, behind].concat());
 }
 
 #[test]

@@ -44,6 +44,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod acl;
 mod cache;
 mod contents;
 mod dir;
@@ -54,13 +55,16 @@ mod listing;
 mod mode;
 mod mount;
 mod path;
+mod poison;
 mod root;
 #[cfg(test)]
 mod scratch;
 mod space;
+mod sparse;
 mod stat;
 mod walk;
 
+pub use acl::{Acl, inherited_permissions};
 pub use cache::{
     CacheError, CacheReader, CacheStats, CacheWriter, ClockStep, ContentHash, ContentHasher, DirRecords,
     FileIdentity, Record, hash_file,
@@ -72,7 +76,9 @@ pub use limits::raise_descriptor_limit;
 pub use listing::Listed;
 pub use mount::MountId;
 pub use path::{BadPath, MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, Name, RelPath};
+pub use poison::{LockExt, LockResultExt};
 pub use root::Root;
 pub use space::Space;
+pub use sparse::{Segment, segment_at};
 pub use stat::{Stat, Timestamp, file_stat};
 pub use walk::{Visit, walk, walk_from};

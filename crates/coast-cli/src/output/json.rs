@@ -175,6 +175,7 @@ fn problem_name(kind: ProblemKind) -> &'static str {
         ProblemKind::SourceRead => "source_unreadable",
         ProblemKind::Changing => "source_changing",
         ProblemKind::Destination => "destination_failed",
+        ProblemKind::DestinationChanged => "destination_changed",
         ProblemKind::Skipped => "skipped",
         ProblemKind::Kept => "kept",
         _ => "other",
