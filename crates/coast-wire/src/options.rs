@@ -33,10 +33,10 @@ pub struct Options {
     pub delete: Option<Delete>,
     /// `-n`
     pub dry_run: bool,
-    /// `-S`: sequences of zeros are written as holes.
-    pub sparse: bool,
     /// `--partial`: what arrived of a large file is kept (outside of the workspace) for the next run.
     pub partial: bool,
+    /// `-S`: zeros become holes at the destination, also where the source has none.
+    pub sparse: bool,
     /// Replaced files move into place together, at the end.
     pub delay_updates: bool,
     /// Which changes are told.

@@ -99,7 +99,7 @@ pub(crate) struct What {
     /// Copy FIFOs and sockets
     #[arg(long)]
     pub(crate) specials: bool,
-    /// Write sequences of zeros as holes
+    /// Write sequences of zeros as holes, also where the source has none
     #[arg(short = 'S', long)]
     pub(crate) sparse: bool,
     /// Compare content even where sizes and times are equal
@@ -263,9 +263,9 @@ mod tests {
     #[test]
     fn another_option_of_rsync_is_refused_by_name_with_a_hint() {
         for (line, name, hint) in [
-            ("-rb a b", "-b", "keeps old versions"),
-            ("--backup-dir=old a b", "--backup-dir", "keeps old versions"),
-            ("--link-dest ../x a b", "--link-dest", "nothing here"),
+            ("-rb a b", "-b", "no old versions"),
+            ("--backup-dir=old a b", "--backup-dir", "no old versions"),
+            ("--link-dest ../x a b", "--link-dest", "no replacement"),
             ("-aH a b", "-H", "leave it out"),
             ("--no-perms a b", "--no-perms", "-rlptgoD"),
             ("-avh a b", "-h", "--help"),
