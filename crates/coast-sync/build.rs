@@ -1,5 +1,5 @@
-//! Embeds the helpers of other platforms: every `coast-helper-OS-ARCH` in the directory `COAST_EMBED_HELPERS` names,
-//! each with the hash of its content, so that no run has to compute it. Without the variable there are none.
+//! Embeds the helpers of other platforms: every `coast-helper-OS-ARCH` in the directory named by `COAST_EMBED_HELPERS`. The hash of
+//! the content is embedded too, so that no run has to compute it. Without the variable no helper is embedded.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,10 @@ fn main() {
     for (platform, path) in helpers {
         println!("cargo::rerun-if-changed={}", path.display());
         let content = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let hash = blake3::hash(&content).to_hex();
+        let hash = data_encoding::HEXLOWER.encode(blake3::hash(&content).as_bytes());
         writeln!(
             source,
-            "    Embedded {{ platform: {platform:?}, name: {:?}, content: include_bytes!({path:?}) }},",
-            hash.as_str()
+            "    Embedded {{ platform: {platform:?}, name: {hash:?}, content: include_bytes!({path:?}) }},"
         )
         .expect("writing to a string cannot fail");
     }
@@ -32,7 +31,7 @@ fn main() {
     fs::write(&out, source).unwrap_or_else(|error| panic!("{}: {error}", out.display()));
 }
 
-/// The helpers in a directory as `OS-ARCH` and path, in the order of their names.
+/// Returns the helpers in a directory as `OS-ARCH` and path, ordered by name.
 fn helpers_in(directory: &Path) -> Vec<(String, PathBuf)> {
     println!("cargo::rerun-if-changed={}", directory.display());
     let entries =

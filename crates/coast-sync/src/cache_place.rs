@@ -1,5 +1,5 @@
-//! Where the sender remembers the content hashes of a source: one file for each source, below the user's cache
-//! directory, so that the source itself holds nothing of ours.
+//! The place of the content cache of a source: one file per source below the user's cache directory, so that nothing is written to
+//! the source itself.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,23 +8,25 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use coast_engine::Source;
+use data_encoding::HEXLOWER;
 
 /// Where a run keeps the content cache of its source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CachePlace {
-    /// `$XDG_CACHE_HOME/coast/trees/HASH`, or below `~/.cache`; nowhere when there is no home directory. The hash is that of
-    /// the source's absolute path.
+    /// `$XDG_CACHE_HOME/coast/trees/HASH`, by default below `~/.cache`. Without a home directory there is no cache. `HASH` is the
+    /// hash of the source's absolute path.
     #[default]
     Default,
-    /// This file; its directory is made.
+    /// This file. Its directory is created.
     File(PathBuf),
-    /// Nowhere: every run reads what it compares.
+    /// No cache: every run reads the files that it compares.
     Nowhere,
 }
 
 impl CachePlace {
-    /// The cache file, its directory made. None where there is no place for it; a run without a cache is slower, not wrong.
+    /// Returns the cache file, after creating its directory. Returns `None` if it has no place; a run without a cache is slower,
+    /// not wrong.
     pub(crate) fn file(&self, source: &Source) -> Option<PathBuf> {
         match self {
             Self::Nowhere => None,
@@ -32,7 +34,7 @@ impl CachePlace {
             Self::Default => {
                 let cache_home = cache_home(std::env::var_os("XDG_CACHE_HOME"), std::env::home_dir())?;
                 let trees = cache_home.join("coast").join("trees");
-                // Private: the file lists every name of the source.
+                // The directory is private, because the cache lists every name of the source.
                 fs::DirBuilder::new().recursive(true).mode(0o700).create(&trees).ok()?;
                 Some(trees.join(key(source)?))
             }
@@ -40,13 +42,13 @@ impl CachePlace {
     }
 }
 
-/// The user's cache directory by the XDG rules: a relative path in the variable does not count.
+/// Returns the user's cache directory by the XDG rules, which ignore a relative path in the variable.
 fn cache_home(variable: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
     let variable = variable.map(PathBuf::from).filter(|path| path.is_absolute());
     variable.or_else(|| home.filter(|home| home.is_absolute()).map(|home| home.join(".cache")))
 }
 
-/// The file's name: the hash of the source's absolute path, and of whether it is the content or one entry of it.
+/// Returns the file's name: the hash of the source's absolute path, and of the entry's name if only one entry is sent.
 fn key(source: &Source) -> Option<String> {
     let (directory, name): (&Path, &[u8]) = match source {
         Source::Contents(directory) => (directory, b""),
@@ -57,7 +59,7 @@ fn key(source: &Source) -> Option<String> {
     hasher.update(absolute.as_os_str().as_bytes());
     hasher.update(b"\0");
     hasher.update(name);
-    Some(hasher.finalize().to_hex().to_string())
+    Some(HEXLOWER.encode(hasher.finalize().as_bytes()))
 }
 
 #[cfg(test)]

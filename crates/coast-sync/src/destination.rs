@@ -1,4 +1,4 @@
-//! Where a run brings its files to.
+//! The destination of a run.
 
 use crate::SyncError;
 use coast_engine::EngineError;
@@ -10,40 +10,37 @@ use coast_ssh::{ConnectOptions, Sudo, Target};
 
 use crate::HelperStore;
 
-/// Where a run brings its files to.
+/// The destination of a run.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Destination {
-    /// A path of this machine.
+    /// A path on this machine.
     Local(LocalDestination),
-    /// A path of another machine, over SSH.
+    /// A path on another machine, over SSH.
     Remote(Box<RemoteDestination>),
 }
 
-/// A path of this machine, and who writes to it.
+/// A path on this machine, and its receiver.
 #[derive(Debug, Clone)]
 pub struct LocalDestination {
     path: PathBuf,
     receiver: LocalReceiver,
 }
 
-/// Who writes to a local destination.
+/// The receiver that writes to a local destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LocalReceiver {
     /// A thread of this process.
     #[default]
     InProcess,
-    /// A helper as a child process, which confines itself to the destination before it reads a byte.
-    Program {
-        /// The program.
-        program: PathBuf,
-        /// What stands before the helper's own arguments.
-        arguments: Vec<OsString>,
-    },
+    /// A helper as a child process. It confines itself to the destination before it reads a byte.
+    /// `arguments` come before the helper's own arguments.
+    #[allow(missing_docs, reason = "the comment of the variant explains its fields")]
+    Program { program: PathBuf, arguments: Vec<OsString> },
 }
 
-/// A path of another machine, and how to get there.
+/// A path on another machine, and how to connect to it.
 #[derive(Debug, Clone)]
 pub struct RemoteDestination {
     pub(crate) target: Target,
@@ -57,40 +54,40 @@ pub struct RemoteDestination {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum RemoteHelper {
-    /// One of these, uploaded when the remote does not have it yet.
+    /// The helper of the store for the remote's platform. It is uploaded if the remote does not have it yet.
     Deployed(HelperStore),
-    /// One that is already there, at this path.
+    /// A helper that is installed on the remote at this path.
     Installed(PathBuf),
 }
 
 impl Destination {
-    /// A path of this machine, written by a thread of this process.
+    /// Returns a path on this machine. A thread of this process writes to it.
     pub fn local(path: impl Into<PathBuf>) -> Self {
         Self::Local(LocalDestination { path: path.into(), receiver: LocalReceiver::InProcess })
     }
 
-    /// Whether a local destination could be used, had there been something to send.
+    /// Checks that a local destination or its parent exists, for a run that has nothing to send.
     pub(crate) fn check(&self) -> Result<(), SyncError> {
         let Self::Local(local) = self else { return Ok(()) };
         let failed = |doing| move |error| EngineError::Destination { path: local.path.clone(), doing, error };
         match std::fs::metadata(&local.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            found => return Ok(found.map(|_| ()).map_err(failed("looking at it"))?),
+            found => return Ok(found.map(|_| ()).map_err(failed("reading its metadata"))?),
         }
         let parent = match local.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => return Ok(()),
         };
         let looked = std::fs::metadata(parent).map(|_| ());
-        Ok(looked.map_err(failed("looking for the directory to put it in"))?)
+        Ok(looked.map_err(failed("reading the metadata of its parent directory"))?)
     }
 
-    /// Whether it is on another machine.
+    /// Whether the destination is on another machine.
     pub fn is_remote(&self) -> bool {
         matches!(self, Self::Remote(_))
     }
 
-    /// The path, on whichever machine; a relative remote one starts at the user's home.
+    /// The path. A relative path on a remote starts at the user's home directory.
     pub fn path(&self) -> &std::path::Path {
         match self {
             Self::Local(local) => &local.path,
@@ -100,7 +97,7 @@ impl Destination {
 }
 
 impl LocalDestination {
-    /// A path of this machine, written by `receiver`.
+    /// Returns a path on this machine. `receiver` writes to it.
     pub fn new(path: impl Into<PathBuf>, receiver: LocalReceiver) -> Self {
         Self { path: path.into(), receiver }
     }
@@ -111,8 +108,8 @@ impl LocalDestination {
 }
 
 impl RemoteDestination {
-    /// `path` on `target`; a relative path starts at the user's home. Connects as `ssh` would, uses sudo where it works
-    /// without a password, and deploys the helper that [`HelperStore::discover`] finds.
+    /// Returns `path` on `target`. A relative path starts at the user's home directory. By default the run connects as `ssh`
+    /// would, uses sudo where it works without a password, and deploys a helper that [`HelperStore::discover`] finds.
     pub fn new(target: Target, path: impl Into<PathBuf>) -> Self {
         Self {
             target,
@@ -123,21 +120,21 @@ impl RemoteDestination {
         }
     }
 
-    /// How to connect.
+    /// Sets the options of the connection.
     #[must_use]
     pub fn connect(mut self, options: ConnectOptions) -> Self {
         self.connect = options;
         self
     }
 
-    /// Whether the helper runs as root.
+    /// Sets whether the helper runs as root.
     #[must_use]
     pub fn sudo(mut self, sudo: Sudo) -> Self {
         self.sudo = sudo;
         self
     }
 
-    /// The helper that receives.
+    /// Sets the helper that receives.
     #[must_use]
     pub fn helper(mut self, helper: RemoteHelper) -> Self {
         self.helper = helper;

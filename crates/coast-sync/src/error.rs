@@ -1,4 +1,4 @@
-//! Why a run did not come to its end, with the exit code that rsync's users know.
+//! The reasons why a run did not come to its end, with rsync's exit codes.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,67 +9,43 @@ use coast_ssh::SshError;
 use coast_tree::BadPath;
 use coast_wire::FailureKind;
 
-/// Why a run did not come to its end. What happens to single entries is told as events and counted instead.
+/// Why a run did not come to its end. Problems of single entries are events and counts instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the message of a variant explains its fields")]
 pub enum SyncError {
     /// Connecting, logging in or starting the helper failed.
     #[error(transparent)]
     Ssh(Box<SshError>),
     /// The receiver of a local destination could not be started.
     #[error("cannot start the receiver {}: {error}", program.display())]
-    Start {
-        /// The program.
-        program: PathBuf,
-        /// What the system answered.
-        error: io::Error,
-    },
-    /// What was started as receiver of a local destination is none.
+    Start { program: PathBuf, error: io::Error },
+    /// The program that was started as receiver of a local destination did not greet.
     #[error(
-        "starting the receiver {}: it did not greet as one of this version; it must come from the same release as this \
+        "starting the receiver {}: it did not answer as a helper of this version; use the helper of the same release as this \
          program{}",
         program.display(),
         said(stderr)
     )]
-    NoReceiver {
-        /// The program.
-        program: PathBuf,
-        /// What it said on its standard error.
-        stderr: String,
-    },
-    /// The receiver ended before the run did and said why only on its standard error, or not at all.
+    NoReceiver { program: PathBuf, stderr: String },
+    /// The receiver ended before the run did. Its standard error may say why.
     #[error("the receiver ended too early ({status}){}", said(stderr))]
-    ReceiverDied {
-        /// How it ended.
-        status: String,
-        /// What it said on its standard error.
-        stderr: String,
-    },
-    /// A path that a run is restricted to is none of the source's.
-    #[error("{}: a path to be sent alone must be relative to the source: {error}", path.escape_ascii())]
-    OnlyPath {
-        /// The path as given.
-        path: Vec<u8>,
-        /// What is wrong with it.
-        error: BadPath,
-    },
-    /// A run that is restricted to some paths has rules that include something: the first match decides, so they would
-    /// let through what the restriction shall hold back.
+    ReceiverDied { status: String, stderr: String },
+    /// A path given to [`SyncRequest::only`](crate::SyncRequest::only) is not a relative path.
+    #[error("{}: a path that restricts a run must be relative to the source: {error}", path.escape_ascii())]
+    OnlyPath { path: Vec<u8>, error: BadPath },
+    /// A run that is restricted to some paths has rules that include. The first match decides, so such rules would let through
+    /// entries outside of the paths.
     #[error("a run that is restricted to some paths takes only rules that exclude or protect")]
     OnlyRules,
     /// The transfer itself failed.
     #[error(transparent)]
     Engine(EngineError),
-    /// The connection was lost in the middle of the transfer.
+    /// The connection was lost during the transfer.
     #[error("{connection} ({engine})")]
-    ConnectionLost {
-        /// What the connection says.
-        connection: Box<SshError>,
-        /// What the transfer noticed of it.
-        engine: EngineError,
-    },
-    /// Nothing moved for as long as the request allows.
-    #[error("nothing moved for {} s", .0.as_secs_f64())]
+    ConnectionLost { connection: Box<SshError>, engine: EngineError },
+    /// No data moved for the time that the request allows.
+    #[error("no data moved for {} s, so the run was given up", .0.as_secs_f64())]
     Timeout(Duration),
     /// The run was cancelled.
     #[error("interrupted")]
@@ -77,17 +53,17 @@ pub enum SyncError {
 }
 
 impl SyncError {
-    /// Whether another run works on the workspace: it is for the user to let it end, or to end it.
+    /// Whether another run works on the workspace. The user can wait for it or end it.
     pub fn is_busy(&self) -> bool {
         self.failure_kind() == Some(FailureKind::Busy)
     }
 
-    /// Whether the other machine refuses to remove this, or to take it for a workspace; the message says why.
+    /// Whether the other machine refused to remove the directory, or to use it as a workspace. The message says why.
     pub fn is_refused(&self) -> bool {
         self.failure_kind() == Some(FailureKind::Refused)
     }
 
-    /// How the other machine called it, if it did.
+    /// The kind of failure that the other machine reported.
     fn failure_kind(&self) -> Option<FailureKind> {
         match self {
             Self::Engine(EngineError::Remote { kind, .. }) => Some(*kind),
@@ -95,7 +71,7 @@ impl SyncError {
         }
     }
 
-    /// The exit code that rsync's users know.
+    /// rsync's exit code for the error.
     ///
     /// | code | cause |
     /// |---|---|
@@ -103,10 +79,10 @@ impl SyncError {
     /// | 2 | the two sides do not understand each other |
     /// | 3 | source or destination cannot be used |
     /// | 10 | no connection: no address, no route, refused, timed out |
-    /// | 11 | reading or writing files failed as a whole |
+    /// | 11 | reading or writing files failed as a whole, or no space is left |
     /// | 12 | the connection or the helper broke |
     /// | 20 | cancelled |
-    /// | 30 | nothing moved for as long as allowed |
+    /// | 30 | no data moved for the allowed time |
     /// | 255 | SSH failed: host key, no acceptable key, sudo |
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -153,7 +129,7 @@ fn ssh_exit_code(error: &SshError) -> u8 {
         | SshError::ConnectionLost { .. } => 12,
         SshError::HelperSilent { .. } => 30,
         SshError::Jump { source, .. } => ssh_exit_code(source),
-        // Host key, keys, sudo, and whatever else comes up between here and a running command.
+        // Host key, keys, sudo, and every other failure before the command runs.
         _ => 255,
     }
 }

@@ -1,9 +1,10 @@
 //! The entries that a run could not bring up to date, gathered from the problems that are told to its monitor.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use coast_engine::{Monitor, Progress};
+use coast_tree::{LockExt, LockResultExt};
 use coast_wire::{Event, ProblemKind, Ready};
 
 /// Entries that a run could not bring up to date: they could not be read at the source, or not be written, replaced or
@@ -43,7 +44,9 @@ impl Failures {
     }
 }
 
-/// Whether a problem of this kind leaves an entry out of date through no change that somebody else made.
+/// Whether a problem of this kind is counted as failure in [`RunReport::exit_code_for_live_destination`].
+///
+/// [`RunReport::exit_code_for_live_destination`]: coast_engine::RunReport::exit_code_for_live_destination
 fn is_failure(kind: ProblemKind) -> bool {
     matches!(kind, ProblemKind::SourceRead | ProblemKind::Changing | ProblemKind::Destination)
 }
@@ -67,7 +70,7 @@ impl<'a> Gathering<'a> {
     }
 
     pub(crate) fn into_failures(self) -> Failures {
-        self.gathered.into_inner().unwrap_or_else(PoisonError::into_inner).failures
+        self.gathered.into_inner().even_poisoned().failures
     }
 }
 
@@ -89,7 +92,7 @@ impl Monitor for Gathering<'_> {
         if let Event::Problem { path, kind, text } = event
             && is_failure(*kind)
         {
-            self.gathered.lock().unwrap_or_else(PoisonError::into_inner).add(path, *kind, text);
+            self.gathered.enter().add(path, *kind, text);
         }
         self.inner.event(event);
     }
@@ -123,6 +126,7 @@ mod tests {
             ("vanished", ProblemKind::Vanished),
             ("skipped", ProblemKind::Skipped),
             ("kept", ProblemKind::Kept),
+            ("changed", ProblemKind::DestinationChanged),
         ]);
         assert_eq!(failures, Failures::default());
         assert!(failures.is_empty());

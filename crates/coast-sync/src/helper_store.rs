@@ -1,5 +1,5 @@
-//! The helpers at hand for other machines, by platform. Which one a remote needs is decided there, by its own `uname`, in the
-//! same exec that starts it; so all are described up front, and only the one that is missing is read.
+//! The available helpers for other machines, by platform. The remote selects its helper by its own `uname`, in the same exec that
+//! starts the helper. All helpers are therefore described in advance, and only a missing helper is read.
 
 use std::env::consts;
 use std::fmt;
@@ -12,9 +12,9 @@ use coast_ssh::{HelperProgram, HelperSource};
 
 /// A helper that was embedded when this crate was built.
 struct Embedded {
-    /// As `OS-ARCH`.
+    /// `OS-ARCH`.
     platform: &'static str,
-    /// The hash of its content.
+    /// The blake3 hash of the content, in hexadecimal.
     name: &'static str,
     content: &'static [u8],
 }
@@ -22,34 +22,34 @@ struct Embedded {
 /// Written by the build script.
 static EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/embedded_helpers.rs"));
 
-/// What a helper's file is called, before its platform.
+/// The file name of a helper, before its platform.
 const FILE_PREFIX: &str = "coast-helper-";
 
-/// The directory beside the program that may hold them, besides the program's own.
+/// The name of a directory beside the program that may hold helpers.
 const DIRECTORY: &str = "helpers";
 
 /// A system and a processor for which there can be a helper.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Platform {
-    /// As `uname -s` says it.
+    /// The output of `uname -s`.
     system: &'static str,
-    /// As `uname -m` says it.
+    /// The output of `uname -m`.
     machine: &'static str,
 }
 
-/// Every platform that a remote can have, with its spelling in file names.
+/// Every platform that a remote can have, with its name in file names.
 const PLATFORMS: [(&str, Platform); 2] = [
     ("linux-x86_64", Platform { system: "Linux", machine: "x86_64" }),
     ("linux-aarch64", Platform { system: "Linux", machine: "aarch64" }),
 ];
 
 impl Platform {
-    /// Reads `OS-ARCH`, as in `coast-helper-linux-x86_64`.
-    pub fn from_file_suffix(text: &str) -> Option<Self> {
+    /// Parses `OS-ARCH`, the end of a file name such as `coast-helper-linux-x86_64`.
+    fn from_file_suffix(text: &str) -> Option<Self> {
         PLATFORMS.into_iter().find(|(suffix, _)| *suffix == text).map(|(_, platform)| platform)
     }
 
-    /// The platform this program was built for, if a remote can have it.
+    /// Returns the platform that this program was built for, if a remote can have it.
     pub fn of_this_program() -> Option<Self> {
         Self::from_file_suffix(&format!("{}-{}", consts::OS, consts::ARCH))
     }
@@ -61,7 +61,7 @@ impl fmt::Display for Platform {
     }
 }
 
-/// The helpers at hand, at most one for each platform: the first that is added stays.
+/// The available helpers, at most one per platform. The first helper that is added for a platform stays.
 #[derive(Debug, Clone, Default)]
 pub struct HelperStore {
     helpers: Vec<(Platform, Content)>,
@@ -83,12 +83,13 @@ impl fmt::Debug for EmbeddedBytes {
 }
 
 impl HelperStore {
-    /// None.
+    /// Returns a store without helpers.
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// Those beside the running program (`coast-helper-OS-ARCH`, there or in `helpers/`), then those embedded into it.
+    /// Returns the helpers beside the running program (`coast-helper-OS-ARCH`, in the same directory or in `helpers/`), and then
+    /// those embedded in it.
     pub fn discover() -> Self {
         let mut store = Self::empty();
         let program = std::env::current_exe().and_then(fs::canonicalize);
@@ -104,8 +105,8 @@ impl HelperStore {
         store
     }
 
-    /// Adds every `coast-helper-OS-ARCH` in a directory. One that does not exist holds none.
-    pub fn add_directory(&mut self, directory: &Path) {
+    /// Adds every `coast-helper-OS-ARCH` in a directory. A missing directory adds nothing.
+    fn add_directory(&mut self, directory: &Path) {
         for (suffix, platform) in PLATFORMS {
             let path = directory.join(format!("{FILE_PREFIX}{suffix}"));
             if path.is_file() {
@@ -114,12 +115,12 @@ impl HelperStore {
         }
     }
 
-    /// Adds a file that is a helper, unless there is one for that platform.
+    /// Adds the helper in a file, unless the store has a helper for the platform.
     pub fn add_file(&mut self, platform: Platform, path: impl Into<PathBuf>) {
         self.add(platform, Content::File(path.into()));
     }
 
-    /// Whether there is a helper for that platform.
+    /// Whether the store has a helper for the platform.
     pub fn has(&self, platform: &Platform) -> bool {
         self.helpers.iter().any(|(known, _)| known == platform)
     }
@@ -130,7 +131,10 @@ impl HelperStore {
         }
     }
 
-    /// All of them as the connection wants them: named by the hash of their content.
+    /// Returns all helpers, named by the hash of their content.
+    ///
+    /// # Errors
+    /// The path of a helper that cannot be read, and the system's answer.
     pub(crate) fn programs(&self) -> Result<Vec<HelperProgram>, (PathBuf, io::Error)> {
         let describe = |(platform, content): &(Platform, Content)| {
             let (name, source) = match content {
@@ -157,6 +161,8 @@ fn hash_of(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::HEXLOWER;
+
     use super::*;
 
     fn linux() -> Platform {
@@ -175,7 +181,7 @@ mod tests {
         let programs = store.programs().unwrap();
         assert_eq!(programs.len(), 1);
         assert_eq!(programs[0].platform.as_deref(), Some("Linux x86_64"));
-        assert_eq!(programs[0].name, blake3::hash(b"x").to_hex().as_str());
+        assert_eq!(programs[0].name, HEXLOWER.encode(blake3::hash(b"x").as_bytes()));
     }
 
     #[test]
@@ -189,7 +195,7 @@ mod tests {
         store.add_file(linux(), second);
         let programs = store.programs().unwrap();
         assert_eq!(programs.len(), 1);
-        assert_eq!(programs[0].name, blake3::hash(b"1").to_hex().as_str());
+        assert_eq!(programs[0].name, HEXLOWER.encode(blake3::hash(b"1").as_bytes()));
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Keeps a directory, here or on another machine, equal to a local one: the library that others embed.
+//! Makes a directory, on this or on another machine, equal to a local directory. This is the library that other programs embed.
 //!
-//! A [`SyncRequest`] says what to bring where; [`SyncRequest::run`] does it and gives a [`SyncReport`]. What happens
-//! meanwhile is told to a [`Monitor`], what only a person can answer is asked of a [`Prompt`], and a [`Cancel`] stops
-//! it. Nothing is printed.
+//! A [`SyncRequest`] has the source, the destination and the options; [`SyncRequest::run`] carries it out and returns a
+//! [`SyncReport`]. A [`Monitor`] gets the events of the run, a [`Prompt`] gets the questions that only a person can answer, and a
+//! [`Cancel`] stops the run. The library prints nothing.
 //!
 //! ```
 //! use coast_sync::{Cancel, CachePlace, Destination, NoPrompt, SyncRequest, VoidMonitor};
@@ -13,8 +13,8 @@
 //! std::fs::write(workspace.join("src/main.rs"), "fn main() {}")?;
 //! let copy = scratch.path().join("made/on/the/way/copy");
 //!
-//! // What a workspace is pushed with: the rules and options of `profile`. A destination of this machine is written by a
-//! // thread; one of another machine is `RemoteDestination::new(target, path)`.
+//! // `push` uses the rules and options of `profile`. A thread of this process writes to a local destination. A destination on
+//! // another machine is `RemoteDestination::new(target, path)`.
 //! let push = || {
 //!     SyncRequest::push(&workspace, Destination::local(&copy))
 //!         .map(|request| request.cache(CachePlace::Nowhere))
@@ -23,22 +23,22 @@
 //! assert_eq!((report.exit_code(), report.run.receiver.transferred_files), (0, 1));
 //! assert_eq!(std::fs::read_to_string(copy.join("src/main.rs"))?, "fn main() {}");
 //!
-//! // Again: all is right, so nothing is touched.
+//! // The second run finds that every entry is right, and touches nothing.
 //! let report = push()?.run(&VoidMonitor, &NoPrompt, &Cancel::new())?;
 //! assert_eq!(report.run.receiver.transferred_files, 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Beside that, a [`ProbeRequest`] asks what there is on another machine, and a [`RemoveRequest`] takes a workspace away.
+//! A [`ProbeRequest`] asks about another machine, and a [`RemoveRequest`] removes a workspace.
 //!
 //! # Two promises
-//! An entry whose content, kind and mode are right is not touched at all: same inode, same modification time, no event for
-//! whoever watches. And nothing is deleted that appeared at the destination while the run went on.
+//! An entry with the right content, kind and mode is not touched: it keeps its inode and its modification time, and no file
+//! watcher gets an event. A run deletes nothing that appeared at the destination during the run.
 //!
-//! # Ends
-//! A run that came to its end may still have missed something: [`SyncReport::exit_code`] is 23 or 24 then, and the
-//! [`Monitor`] was told of each path. A run that did not is a [`SyncError`]; its [`exit_code`](SyncError::exit_code) is
-//! rsync's.
+//! # Results
+//! A run that came to its end may have left entries out of date. [`SyncReport::exit_code`] is then 23 or 24, the [`Monitor`] got
+//! an event for each path, and [`SyncReport::failures`] has the entries whose problem was not benign. A run that did not come to
+//! its end is a [`SyncError`]; its [`exit_code`](SyncError::exit_code) is rsync's.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]

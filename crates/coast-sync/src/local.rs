@@ -1,5 +1,5 @@
-//! The receiver of a local destination: a thread of this process, or a helper as a child. Both speak over a socket
-//! pair, because a socket (unlike a pipe) can be shut down from another thread, which is how a run is cancelled.
+//! The receiver of a local destination: a thread of this process, or a helper as a child process. Both communicate over a socket
+//! pair: unlike a pipe, a socket can be shut down from another thread, which cancels the run.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -18,7 +18,7 @@ use coast_wire::GREETING;
 use crate::SyncError;
 use crate::receiver_arguments::ReceiverArguments;
 
-/// How much of a child's standard error is kept for a message.
+/// How many bytes of a child's standard error are kept for a message.
 const MAX_STDERR_BYTES: u64 = 64 << 10;
 
 /// Runs a transfer into a thread of this process.
@@ -33,11 +33,11 @@ pub(crate) fn in_process(
     let (near_writer, far_writer) = (WriteHalf::of(&near)?, WriteHalf::of(&far)?);
     let near_reader = near.try_clone().map_err(stream_error)?;
     thread::scope(|scope| {
-        // The receiver owns its end, so that the sender sees it close whatever becomes of the receiver.
+        // The receiver owns its end of the socket pair, so the sender sees it close even if the receiver panics.
         let receiving = scope.spawn(move || match Receiver::open(destination.to_config()) {
             Ok(receiver) => receiver.run(far, far_writer, false, &VoidMonitor, &Cancel::new()),
             Err(error) => {
-                // The sender sees the end of the stream even if it cannot be told why.
+                // If the reason cannot be sent, the sender still sees the end of the stream.
                 let _ = refuse(&error, far_writer);
                 Err(error)
             }
@@ -47,7 +47,7 @@ pub(crate) fn in_process(
         let received = receiving.join();
         match (sent, received) {
             (Ok(report), _) => Ok(report),
-            // What the receiver says of its own failure beats what the sender noticed of it.
+            // The receiver knows the reason of its own failure better than the sender.
             (Err(EngineError::Disconnected | EngineError::Wire(_)), Ok(Err(error))) => Err(error.into()),
             (Err(error), _) => Err(error.into()),
         }
@@ -89,7 +89,7 @@ pub(crate) fn child(
         Ok(false) => Err(SyncError::Interrupted),
         Err(error) => Err(stream_error(error)),
     };
-    // The child sees the end of its input and cleans up, whatever the state it is in.
+    // The child sees the end of its input in every state, and cleans up.
     let _ = near.shutdown(Shutdown::Both);
     let status = end_of(&mut child).map_err(start_error)?;
     let stderr = reading_stderr.join().unwrap_or_default();
@@ -102,12 +102,12 @@ pub(crate) fn child(
     })
 }
 
-/// Waits for a child whose streams are closed.
+/// Waits for a child whose streams are closed, and returns its exit status in words.
 fn end_of(child: &mut Child) -> io::Result<String> {
     Ok(child.wait()?.to_string())
 }
 
-/// Whether the stream starts with the greeting of a helper that fits.
+/// Returns whether the stream starts with the greeting of a helper of this version.
 fn read_greeting(mut stream: &UnixStream) -> io::Result<bool> {
     let mut greeting = [0; GREETING.len()];
     match stream.read_exact(&mut greeting) {
@@ -118,17 +118,17 @@ fn read_greeting(mut stream: &UnixStream) -> io::Result<bool> {
     }
 }
 
-/// Reads all, so that the child never waits for a reader, and keeps the start of it.
+/// Reads the whole stream, so that the child never blocks, and returns its first `MAX_STDERR_BYTES`.
 fn read_text(stream: impl Read) -> String {
     let mut kept = Vec::new();
     let mut limited = stream.take(MAX_STDERR_BYTES);
-    // A failed read ends the text; what came until then is worth showing.
+    // A failed read ends the text; the part before it is still worth showing.
     let _ = limited.read_to_end(&mut kept);
     let _ = io::copy(&mut limited.into_inner(), &mut io::sink());
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// The writing half of a stream. Dropping it ends the stream for the other side, whoever else still holds the socket.
+/// The writing half of a stream. Dropping it ends the stream for the other side, even if the socket has other owners.
 struct WriteHalf(UnixStream);
 
 impl WriteHalf {
@@ -149,7 +149,7 @@ impl Write for WriteHalf {
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
-        // Already closed by the other side is as good.
+        // An error means that the other side has closed the socket already.
         let _ = self.0.shutdown(Shutdown::Write);
     }
 }
@@ -157,7 +157,7 @@ impl Drop for WriteHalf {
 fn shut_down_on_cancel(cancel: &Cancel, stream: &UnixStream) -> Result<CancelHook, SyncError> {
     let stream = stream.try_clone().map_err(stream_error)?;
     Ok(cancel.on_cancel(move || {
-        // Already closed is as good as closed.
+        // An error means that the socket is closed already.
         let _ = stream.shutdown(Shutdown::Both);
     }))
 }

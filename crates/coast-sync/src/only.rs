@@ -1,5 +1,5 @@
-//! A run that is restricted to some paths, as rules: the paths and the directories above them are let through, and all
-//! else is excluded, which on the receiving side means that it is never deleted.
+//! The rules of a run that is restricted to some paths. They include the paths and the directories above them, and exclude
+//! everything else. The receiver never deletes an excluded entry.
 
 use std::collections::BTreeSet;
 
@@ -23,9 +23,9 @@ impl Only {
         Ok(Self { paths })
     }
 
-    /// Adds the restriction behind `rules`, which go on to hold for what is let through.
+    /// Adds the restriction after `rules`, which still apply to the included entries.
     pub(crate) fn restrict(&self, rules: &mut RuleList) -> Result<(), SyncError> {
-        // The first match decides: what an earlier rule includes would never come to the restriction.
+        // The first match decides, so an entry that an earlier rule includes would never reach the restriction.
         if !rules.excludes_only() {
             return Err(SyncError::OnlyRules);
         }
@@ -39,7 +39,7 @@ impl Only {
         }
         let mut include = |pattern: Vec<u8>| rules.include(&[b"+ ".to_vec(), pattern].concat());
         for directory in self.directories_above() {
-            // The slash at the end is no part of the pattern but says that it is for directories.
+            // A slash at the end restricts the pattern to directories.
             include([literal(&directory), b"/".to_vec()].concat())?;
         }
         for path in &self.paths {
@@ -64,9 +64,9 @@ impl Only {
     }
 }
 
-/// The anchored pattern that matches this path alone.
+/// Returns the anchored pattern that matches only this path.
 fn literal(path: &RelPath) -> Vec<u8> {
-    // A backslash escapes only in a pattern that holds a wildcard, and stands for itself in all others.
+    // A backslash is an escape only in a pattern with a wildcard; in other patterns it stands for itself.
     if path.as_bytes().iter().any(|byte| b"*?[".contains(byte)) {
         escaped(path)
     } else {
@@ -74,7 +74,7 @@ fn literal(path: &RelPath) -> Vec<u8> {
     }
 }
 
-/// The path as the beginning of an anchored pattern that holds a wildcard.
+/// Returns the path escaped as the start of an anchored pattern with a wildcard.
 fn escaped(path: &RelPath) -> Vec<u8> {
     let mut pattern = vec![b'/'];
     for &byte in path.as_bytes() {
@@ -99,7 +99,7 @@ mod tests {
         Filter::compile(&rules, side).unwrap().root(&NoMergeFiles).unwrap()
     }
 
-    /// Whether the walk comes to a path and takes it.
+    /// Whether a walk reaches the path and includes it.
     fn takes(root: &DirFilter, path: &[u8], kind: EntryKind) -> bool {
         let mut filter = root.clone();
         let mut names = path.split(|&byte| byte == b'/').peekable();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the meaning itself, with the bytes that mean something in a pattern, or look like a rule.
+        /// Uses names with the bytes that have a meaning in patterns or look like a rule.
         #[test]
         fn any_name_stands_for_itself(
             wanted in prop::collection::vec("[ab*?!+\\-\\[\\]\\\\ \n^.]{1,3}", 1..4),

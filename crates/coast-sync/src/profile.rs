@@ -1,17 +1,17 @@
-//! The profile that a workspace is pushed with: which options, and which rules. Generated code is made on the
-//! remote and must survive there; what a package manager or a build makes does not travel.
+//! The options and rules for pushing a workspace. Generated code is made on the remote, so it is protected there. The files that
+//! package managers and builds make are not sent.
 
 use coast_filter::{RuleError, RuleList};
 use coast_wire::{Delete, Options, Ownership};
 
-/// What is never deleted at the destination, although the source may not have it.
+/// Patterns of entries that are never deleted at the destination, even if the source does not have them.
 pub const PROTECTED: [&str; 4] =
     ["generated/***", ".react-router/***", "internal/generated/***", "app/generated/***"];
 
-/// What is neither sent nor deleted. The one list: whatever keeps a workspace in step between two pushes ignores these too.
+/// Patterns of entries that are neither sent nor deleted. The continuous layer uses this list too.
 pub const EXCLUDED: [&str; 6] = [".git", "node_modules", "target", "__pycache__", ".react-router", ".next"];
 
-/// The options of a workspace push: `-rlDE --partial --delete-after`, and the user who logs in owns the result.
+/// Returns the options for pushing a workspace: `-rlDE --partial --delete-after`, and the user who logs in owns every entry.
 pub fn options() -> Options {
     Options {
         recursive: true,
@@ -26,8 +26,8 @@ pub fn options() -> Options {
     }
 }
 
-/// The rules of a workspace push: first what the caller excludes and protects, which therefore wins, then the defaults if
-/// they are wanted. Patterns are rsync's, and only patterns: unlike with `--exclude`, a prefix such as `+ ` is part of the name.
+/// Returns the rules for pushing a workspace: first the caller's patterns, which therefore win, then the default rules if
+/// `defaults` is set. The patterns are rsync's. Unlike with `--exclude`, a prefix such as `+ ` is part of the pattern.
 ///
 /// ```
 /// let rules = coast_sync::profile::rules(&["dist"], &["uploads/***"], true)?;
@@ -36,7 +36,7 @@ pub fn options() -> Options {
 /// ```
 ///
 /// # Errors
-/// When a pattern is empty, too long or holds a NUL; the error names it.
+/// When a pattern is empty, is too long or has a NUL in it; the error names the pattern.
 pub fn rules(
     exclude: &[impl AsRef<[u8]>],
     protect: &[impl AsRef<[u8]>],
@@ -47,7 +47,7 @@ pub fn rules(
         rules.protect(pattern.as_ref())?;
     }
     for pattern in exclude {
-        // The prefix says that what follows is a pattern, whatever it begins with.
+        // After the prefix `- ` the rest is a pattern, even if it starts like a rule.
         rules.exclude(&[b"- ", pattern.as_ref()].concat())?;
     }
     if defaults {
@@ -56,7 +56,7 @@ pub fn rules(
     Ok(rules)
 }
 
-/// Adds the default rules behind those already in `rules`, which therefore win.
+/// Adds the default rules after those already in `rules`, which therefore win.
 ///
 /// # Errors
 /// When the list would grow beyond [`coast_filter::MAX_RULES`].

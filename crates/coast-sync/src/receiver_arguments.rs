@@ -1,4 +1,4 @@
-//! What a receiver is told on its command line, before the first message: only what it needs to confine itself.
+//! The command line of a receiver. It has only the values that the receiver needs to confine itself before the first message.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use coast_engine::{Claim, DestinationIs, ReceiverConfig};
 
-/// What a receiver is told before the first message.
+/// The values that a receiver needs before the first message.
 #[derive(Debug, Clone)]
 pub(crate) struct ReceiverArguments {
     pub(crate) root: PathBuf,
@@ -15,12 +15,12 @@ pub(crate) struct ReceiverArguments {
     pub(crate) some_paths: bool,
     pub(crate) destination_is: DestinationIs,
     pub(crate) claim: Claim,
-    /// How long it waits for a peer that says nothing; it has a limit of its own.
+    /// How long the receiver waits for a silent peer. `None` means the receiver's own limit.
     pub(crate) timeout: Option<Duration>,
 }
 
 impl ReceiverArguments {
-    /// The words of a helper's command line.
+    /// Returns the words of a helper's command line.
     pub(crate) fn to_words(&self) -> Vec<OsString> {
         let shape = match self.destination_is {
             DestinationIs::Directory => "directory",
@@ -50,7 +50,7 @@ impl ReceiverArguments {
         words
     }
 
-    /// The same for a receiver in this process.
+    /// Returns the configuration of a receiver in this process.
     pub(crate) fn to_config(&self) -> ReceiverConfig {
         let mut config = ReceiverConfig::new(self.root.clone());
         config.make_parents = self.make_parents;
@@ -62,9 +62,9 @@ impl ReceiverArguments {
     }
 }
 
-/// The words that say where a helper works.
+/// Returns the words that name the directory in which a helper works.
 pub(crate) fn root_words(root: &Path) -> [OsString; 2] {
-    // An empty path is where the user lands: the home directory of a remote, or here.
+    // An empty path means the working directory: the user's home directory on a remote.
     let root = if root.as_os_str().is_empty() { OsStr::new(".") } else { root.as_os_str() };
     ["--root".into(), root.into()]
 }

@@ -1,5 +1,4 @@
-//! A destination on another machine: connect, start the helper there, run the transfer over its two streams, or ask it
-//! something.
+//! A destination on another machine: connects, starts the helper, and runs a transfer or a question over the helper's streams.
 
 use std::ffi::OsString;
 use std::ops::ControlFlow;
@@ -25,11 +24,11 @@ use crate::receiver_arguments::{ReceiverArguments, root_words};
 pub struct ConnectionReport {
     /// The host's name, with its port if that is not 22.
     pub host: String,
-    /// Where the connection ended up, and as whom.
+    /// The address of the host, and the user who logged in.
     pub peer: Peer,
     /// Whether the helper had to be uploaded.
     pub uploaded_helper: bool,
-    /// Whom the helper ran as.
+    /// The user that the helper ran as.
     pub runs_as: RunsAs,
 }
 
@@ -44,7 +43,7 @@ impl ConnectionReport {
     }
 }
 
-/// A helper that was started on another machine and has greeted.
+/// A helper on another machine that was started and has greeted.
 pub(crate) struct Reached {
     pub(crate) report: ConnectionReport,
     pub(crate) reader: ChannelReader,
@@ -53,7 +52,7 @@ pub(crate) struct Reached {
     hook: CancelHook,
 }
 
-/// Connects and starts the helper with these words. From here on `cancel` ends the connection, for as long as the hook lives.
+/// Connects, and starts the helper with the arguments `words`. While the returned hook lives, `cancel` closes the connection.
 pub(crate) fn reach(
     remote: &RemoteDestination,
     words: Vec<OsString>,
@@ -68,7 +67,7 @@ pub(crate) fn reach(
     let helper = session.start_helper(&spec)?;
     let report = ConnectionReport::of(&session, &helper);
     if let RunsAs::UserAfter(refusal) = &report.runs_as {
-        prompt.notice(&format!("{}: writing as the user who logged in: {refusal}", report.host));
+        prompt.notice(&format!("{}: writing as the user who logged in, not as root: {refusal}", report.host));
     }
     let (reader, writer, status) = helper.split();
     let hook = cancel.on_cancel({
@@ -95,7 +94,8 @@ pub(crate) fn send(
     Ok((run, report))
 }
 
-/// A monitor that passes everything on, and warns of a helper that is root and not confined before it changes anything.
+/// A monitor that passes every call on. It warns if the helper runs as root and is not confined, before the helper changes
+/// anything.
 struct WallWatch<'a> {
     inner: &'a dyn Monitor,
     prompt: &'a dyn Prompt,
@@ -112,11 +112,11 @@ impl Monitor for WallWatch<'_> {
     }
 
     fn ready(&self, ready: &Ready) {
-        // Any other user is confined by the system, to what is theirs.
+        // The system restricts every other user to the files of that user.
         if ready.uid == 0 && !ready.confined {
             self.prompt.notice(&format!(
-                "{}: the system there has no landlock (Linux has it since 5.19, where it is turned on); the helper runs as root, \
-                 and its own checks are the only wall around the workspace",
+                "{}: the kernel has no landlock (Linux has it since 5.19, if it is turned on); the helper runs as root, and only \
+                 its own checks keep it inside the workspace",
                 self.host
             ));
         }
@@ -124,8 +124,7 @@ impl Monitor for WallWatch<'_> {
     }
 }
 
-/// Asks a helper on another machine for something that is no transfer; `take` gets the messages of its answer until it has
-/// what it wants.
+/// Asks a helper on another machine a question. `take` gets the messages of the answer until it breaks with a result.
 pub(crate) fn ask<T>(
     remote: &RemoteDestination,
     command: &str,
@@ -135,7 +134,7 @@ pub(crate) fn ask<T>(
 ) -> Result<T, SyncError> {
     let mut words = vec![OsString::from(command)];
     words.extend(root_words(&remote.path));
-    // The writer stays open until the answer is there: its end tells the helper that nobody waits any more.
+    // The writer stays open until the answer has arrived: its end would tell the helper that nobody waits for the answer.
     let answered = reach(remote, words, prompt, cancel).and_then(|reached| {
         let Reached { report, reader, writer, status, hook: _hook } = reached;
         let taken = take_answer(reader, |answer| take(answer, &report));
@@ -143,7 +142,7 @@ pub(crate) fn ask<T>(
         taken.map_err(|error| explain(error, &status))
     });
     match answered {
-        // Whatever broke first when the connection was ended, the reason is that somebody wanted it to stop.
+        // Closing the connection causes various errors, but the reason is the cancellation.
         Err(_) if cancel.is_cancelled() => Err(SyncError::Interrupted),
         answered => answered,
     }
@@ -169,14 +168,14 @@ fn helper_spec(remote: &RemoteDestination, words: Vec<OsString>) -> Result<Helpe
     Ok(spec)
 }
 
-/// Why the stream ended, if that is what the transfer failed of: the connection or the helper knows better.
+/// Replaces an error about the end of the stream by the reason that the connection or the helper gives for it.
 fn explain(error: EngineError, status: &ChannelStatus) -> SyncError {
     if !matches!(error, EngineError::Disconnected | EngineError::Wire(_)) {
         return error.into();
     }
     match status.wait() {
         Err(connection) => SyncError::ConnectionLost { connection: Box::new(connection), engine: error },
-        // The helper said all there is to say before it ended; what is wrong is in the stream itself.
+        // The helper ended as it should, so the fault is in the stream itself.
         Ok(ExitStatus::Code(0)) => error.into(),
         Ok(exit) => SyncError::ReceiverDied {
             status: exit.to_string(),

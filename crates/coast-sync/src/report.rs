@@ -32,40 +32,6 @@ impl SyncReport {
     /// [failures](Self::failures), 25 when a limit on deletions was reached, else 0. Benign problems, for which
     /// [`SyncReport::exit_code`] is 23 or 24, leave it at 0.
     pub fn workspace_exit_code(&self) -> u8 {
-        match self.exit_code() {
-            _ if !self.failures.is_empty() => 23,
-            23 | 24 => 0,
-            code => code,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use coast_engine::{Monitor, VoidMonitor};
-    use coast_wire::{Event, ProblemKind};
-
-    use super::*;
-    use crate::failures::Gathering;
-
-    fn report(problems: &[ProblemKind], change: impl FnOnce(&mut RunReport)) -> SyncReport {
-        let gathering = Gathering::new(&VoidMonitor);
-        for kind in problems {
-            gathering.event(&Event::Problem { path: b"a", kind: *kind, text: "why" });
-        }
-        let mut run = RunReport::nothing();
-        change(&mut run);
-        SyncReport { run, connection: None, elapsed: Duration::ZERO, failures: gathering.into_failures() }
-    }
-
-    #[test]
-    fn only_failures_fail_a_command_on_a_workspace() {
-        let codes = |report: SyncReport| (report.exit_code(), report.workspace_exit_code());
-        assert_eq!(codes(report(&[], |_| {})), (0, 0));
-        assert_eq!(codes(report(&[ProblemKind::Destination], |run| run.receiver.failed = 1)), (23, 23));
-        assert_eq!(codes(report(&[ProblemKind::SourceRead], |run| run.sender.unreadable = 1)), (23, 23));
-        assert_eq!(codes(report(&[ProblemKind::Vanished], |run| run.sender.vanished = 1)), (24, 0));
-        assert_eq!(codes(report(&[ProblemKind::Kept], |run| run.receiver.failed = 1)), (23, 0));
-        assert_eq!(codes(report(&[], |run| run.receiver.over_max_delete = 1)), (25, 25));
+        self.run.exit_code_for_live_destination()
     }
 }

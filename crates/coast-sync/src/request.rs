@@ -1,4 +1,4 @@
-//! What a run shall do: source, destination, options, rules, and how it is carried out.
+//! The description of a run: source, destination, options, rules, and how the run is carried out.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -36,8 +36,8 @@ pub struct SyncRequest {
 }
 
 impl SyncRequest {
-    /// Brings `source` to `destination`, with no option set: without [`Options::recursive`] only a single file is
-    /// transferred. A source path that ends in a slash means the directory's content, as in rsync.
+    /// Transfers `source` to `destination` with no option set. Without [`Options::recursive`] only a single file is transferred.
+    /// A source path that ends in a slash means the content of the directory, as in rsync.
     pub fn new(source: impl Into<PathBuf>, destination: impl Into<Destination>) -> Self {
         Self {
             source: source.into(),
@@ -55,9 +55,9 @@ impl SyncRequest {
         }
     }
 
-    /// Brings the content of the directory `workspace` to `destination` with the options and rules of
-    /// [`profile`]. Rules that shall win over the defaults are given with [`SyncRequest::rules`], followed by
-    /// [`profile::add_default_rules`].
+    /// Transfers the content of the directory `workspace` to `destination` with the options and rules of [`profile`]. To give
+    /// rules that win over the default rules, build a list that ends with [`profile::add_default_rules`], and set it with
+    /// [`SyncRequest::rules`].
     ///
     /// # Errors
     /// None in practice: the default rules fit into an empty list.
@@ -65,7 +65,7 @@ impl SyncRequest {
         workspace: impl Into<PathBuf>,
         destination: impl Into<Destination>,
     ) -> Result<Self, RuleError> {
-        // An empty last component is what a trailing slash is.
+        // Joining an empty component adds a trailing slash.
         let mut rules = RuleList::new();
         profile::add_default_rules(&mut rules)?;
         let contents = workspace.into().join("");
@@ -77,24 +77,24 @@ impl SyncRequest {
             .compress(true))
     }
 
-    /// What is transferred, kept and deleted. The field `rules` is not looked at; see [`SyncRequest::rules`].
+    /// Sets the options. The field [`Options::rules`] is ignored; see [`SyncRequest::rules`].
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
         self
     }
 
-    /// The filter rules, in place of those set so far.
+    /// Sets the filter rules, in place of those set so far.
     #[must_use]
     pub fn rules(mut self, rules: RuleList) -> Self {
         self.rules = rules;
         self
     }
 
-    /// Restricts the run to these paths, relative to the transfer root (with [`SyncRequest::push`] the workspace), each with
-    /// all that is below it. Nothing else is sent, and nothing else is deleted, except that a directory above a path goes
-    /// when the source does not have it and nothing is left in it. The rules hold on: what they exclude or protect is left
-    /// alone even below a path. No path at all means that nothing is done.
+    /// Restricts the run to these paths, each with everything below it. Paths are relative to the transfer root, which with
+    /// [`SyncRequest::push`] is the workspace. Nothing else is sent or deleted, with one exception: a directory above a path is
+    /// deleted when the source does not have it and it is empty. The rules still apply: entries that they exclude or protect are
+    /// left alone even below a path. Without any path the run does nothing.
     ///
     /// ```
     /// # use coast_sync::{Cancel, CachePlace, Destination, NoPrompt, SyncRequest, VoidMonitor};
@@ -112,57 +112,57 @@ impl SyncRequest {
     /// ```
     ///
     /// # Errors
-    /// When a path is not relative, or holds `.`, `..` or an empty name. That the rules must exclude and protect only is
-    /// checked by [`SyncRequest::run`].
+    /// When a path is not relative, or has `.`, `..` or an empty name in it. [`SyncRequest::run`] checks that the rules only
+    /// exclude and protect.
     pub fn only(mut self, paths: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Self, SyncError> {
         self.only = Some(Only::new(paths)?);
         Ok(self)
     }
 
-    /// What the destination is taken for. A [`Claim::Workspace`] on this machine, or without deletion, is whatever was named. With a
-    /// [`Claim::NewWorkspace`] nothing changes there before [`Monitor::ready`] has returned.
+    /// Sets how the destination is treated. On this machine, and without deletion, [`Claim::Workspace`] is the same as
+    /// [`Claim::Anything`]. With [`Claim::NewWorkspace`] nothing changes at the destination before [`Monitor::ready`] has returned.
     #[must_use]
     pub fn claim(mut self, claim: Claim) -> Self {
         self.claim = claim;
         self
     }
 
-    /// Whether missing parents of the destination are made.
+    /// Sets whether missing parents of the destination are created.
     #[must_use]
     pub fn make_parents(mut self, make: bool) -> Self {
         self.make_parents = make;
         self
     }
 
-    /// Whether what is sent to another machine is compressed.
+    /// Sets whether data for another machine is compressed.
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
         self.compress = compress;
         self
     }
 
-    /// Bytes that may be sent a second.
+    /// Limits the bytes that are sent per second.
     #[must_use]
     pub fn bytes_per_second(mut self, limit: Option<NonZeroU64>) -> Self {
         self.bytes_per_second = limit;
         self
     }
 
-    /// How long nothing may move before the run is given up.
+    /// Sets the time without any movement of data after which the run is given up.
     #[must_use]
     pub fn timeout(mut self, limit: Option<Duration>) -> Self {
         self.timeout = limit;
         self
     }
 
-    /// Worker threads of this side; by default as many as there are processors, from 2 to 8.
+    /// Sets the number of worker threads on this side. The default is the number of processors, but from 2 to 8.
     #[must_use]
     pub fn threads(mut self, threads: Option<NonZeroUsize>) -> Self {
         self.threads = threads;
         self
     }
 
-    /// Where the content cache of the source is kept.
+    /// Sets the place of the content cache of the source.
     #[must_use]
     pub fn cache(mut self, place: CachePlace) -> Self {
         self.cache = place;
@@ -183,7 +183,7 @@ impl SyncRequest {
         cancel: &Cancel,
     ) -> Result<SyncReport, SyncError> {
         let started = Instant::now();
-        // The run's own token: its watchdog must not cancel what else the caller's token stands for.
+        // The run has a token of its own, because its watchdog must not cancel other uses of the caller's token.
         let run_cancel = Cancel::new();
         let _hook = cancel.on_cancel({
             let run_cancel = run_cancel.clone();
@@ -211,7 +211,7 @@ impl SyncRequest {
                 failures: gathering.into_failures(),
             }),
             (Err(_), Some(limit)) if expired => Err(SyncError::Timeout(limit)),
-            // Whatever broke first when the streams were shut down, the reason is that somebody wanted it to stop.
+            // Shutting down the streams causes various errors, but the reason is the cancellation.
             (Err(_), _) if run_cancel.is_cancelled() => Err(SyncError::Interrupted),
             (Err(SyncError::Engine(EngineError::Interrupted)), _) => Err(SyncError::Interrupted),
             (Err(error), _) => Err(error),
@@ -233,7 +233,7 @@ impl SyncRequest {
             only.restrict(&mut sender.rules)?;
             sender.some_paths = true;
         }
-        // On this machine a compressor only stands in the way.
+        // Compression would slow down a run on this machine.
         sender.compress = self.compress && self.destination.is_remote();
         sender.bytes_per_second = self.bytes_per_second.map(NonZeroU64::get);
         sender.threads = self.threads;
@@ -252,19 +252,19 @@ impl SyncRequest {
             some_paths: sender.some_paths,
             destination_is,
             claim: match self.claim {
-                // Where nothing is deleted, nothing is lost; and on this machine it may well hold the directory that the
-                // program was started in.
+                // Without deletion no data can be lost. On this machine the destination may hold the directory that the
+                // program was started in, such as a home directory.
                 Claim::Workspace if !deletes || !self.destination.is_remote() => Claim::Anything,
                 claim => claim,
             },
             timeout: self.timeout,
         };
-        // As in rsync, a destination is made for nothing only if a slash says that it is a directory.
+        // As in rsync, a run with nothing to send creates the destination only if a slash says that it is a directory.
         let named_directory = self.destination.path().as_os_str().as_encoded_bytes().ends_with(b"/");
         if !named_directory && sender.sends_nothing()? {
             self.destination.check()?;
             monitor.event(&Event::Notice {
-                text: "nothing to send: rules or options leave out the whole source",
+                text: "nothing to send: the rules or the options leave out the whole source",
             });
             return Ok((RunReport::nothing(), None));
         }

@@ -1,4 +1,4 @@
-//! What a run takes its files from, read from a path as rsync reads it.
+//! The source of a run. A path is interpreted as rsync does.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -9,15 +9,15 @@ use coast_tree::Name;
 
 use crate::SyncError;
 
-/// A source that exists.
+/// A source that was found to exist.
 pub(crate) struct ResolvedSource {
-    /// As the engine wants it.
     pub(crate) source: Source,
-    /// Whether what is transferred becomes (or fills) a directory at the destination.
+    /// Whether the source is a directory, or the content of one.
     pub(crate) is_directory: bool,
 }
 
-/// Reads a source path: one that ends in `/`, `/.` or `/..` means the directory's content, any other the entry itself.
+/// Interprets a source path. A path that ends in `/`, `/.` or `/..` means the content of the directory, every other path the entry
+/// itself.
 pub(crate) fn resolve(path: &Path) -> Result<ResolvedSource, SyncError> {
     let unusable = |error| SyncError::Engine(EngineError::Source { path: path.to_owned(), error });
     if means_content(path) {
@@ -36,8 +36,8 @@ pub(crate) fn resolve(path: &Path) -> Result<ResolvedSource, SyncError> {
     Ok(ResolvedSource { source: Source::Entry { parent, name }, is_directory })
 }
 
-/// The directory that the paths of a run with this source are relative to: the source itself if its content is sent (it
-/// ends in `/`, `/.` or `/..`), else what holds it.
+/// Returns the directory that the paths of a run with this source are relative to: the source itself if it ends in `/`, `/.` or
+/// `/..`, else its parent.
 pub fn transfer_root(source: &Path) -> &Path {
     match source.parent() {
         Some(parent) if !means_content(source) => parent,

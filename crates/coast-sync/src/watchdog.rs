@@ -1,4 +1,4 @@
-//! Ends a run in which nothing moves any more: `--timeout`.
+//! Ends a run in which no data moves any more: `--timeout`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use coast_engine::{Cancel, Monitor, Progress};
 use coast_wire::{Event, Ready};
 
-/// A monitor that passes everything on and keeps the counters for the watchdog.
+/// A monitor that passes every call on and keeps the counters for the watchdog.
 pub(crate) struct Watched<'a> {
     inner: &'a dyn Monitor,
     progress: OnceLock<Arc<Progress>>,
@@ -22,7 +22,7 @@ impl Monitor for Watched<'_> {
     }
 
     fn started(&self, progress: &Arc<Progress>) {
-        // A second call could only come from a second run, and each run has a monitor of its own.
+        // Each run has a monitor of its own, so there is no second call.
         let _ = self.progress.set(Arc::clone(progress));
         self.inner.started(progress);
     }
@@ -48,9 +48,9 @@ impl<'a> Watched<'a> {
         self.expired.load(Ordering::Acquire)
     }
 
-    /// Returns when `done` is closed, or cancels the run when its counters stood still for as long as `limit`.
+    /// Returns when `done` is closed. Cancels the run when its counters have not changed for as long as `limit`.
     pub(crate) fn watch(&self, limit: Duration, done: &Receiver<()>, cancel: &Cancel) {
-        // Often enough to be late by no more than a tenth.
+        // A step of a tenth makes the watchdog late by a tenth at most.
         let step = (limit / 10).clamp(Duration::from_millis(10), Duration::from_secs(1));
         let mut last = (Moved::Nothing, Instant::now());
         while done.recv_timeout(step) == Err(RecvTimeoutError::Timeout) {
@@ -75,14 +75,14 @@ impl<'a> Watched<'a> {
     }
 }
 
-/// How far a run has come.
+/// The progress of a run, as the watchdog compares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Moved {
     Nothing,
-    /// The receiver is not ready. It may wait for another run into the same workspace, and that it is alive meanwhile is
-    /// no movement.
+    /// The receiver is not ready. It may wait for another run into the same workspace; the signs of life that it sends meanwhile
+    /// are not progress.
     Connected,
-    /// Bytes of the stream in both directions; a peer that is alive sends something even when it has nothing to say.
+    /// The bytes of the stream in both directions. A living peer sends signs of life even without other messages.
     Bytes(u64),
 }
 

@@ -1,4 +1,4 @@
-//! Runs into a local destination: by a thread, and by a child process that may be anything but a helper.
+//! Runs into a local destination: with a thread as receiver, and with child processes that are not helpers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,7 +28,7 @@ fn run(request: SyncRequest) -> Result<SyncReport, SyncError> {
     request.run(&VoidMonitor, &NoPrompt, &Cancel::new())
 }
 
-/// A destination whose receiver is a shell script; the helper's arguments are its own.
+/// A destination whose receiver is a shell script. The script gets the helper's arguments.
 fn scripted(scratch: &Path, script: &str) -> Destination {
     let receiver =
         LocalReceiver::Program { program: "sh".into(), arguments: vec!["-c".into(), script.into()] };
@@ -36,7 +36,7 @@ fn scripted(scratch: &Path, script: &str) -> Destination {
 }
 
 #[test]
-fn what_is_right_is_not_touched_by_a_second_run() {
+fn a_second_run_does_not_touch_entries_that_are_right() {
     let scratch = scratch();
     let destination = scratch.path().join("destination");
     assert_eq!(run(request(scratch.path(), Destination::local(&destination))).unwrap().exit_code(), 0);
@@ -81,12 +81,12 @@ fn a_dry_run_makes_nothing() {
 }
 
 #[test]
-fn a_program_that_is_no_helper_is_named() {
+fn a_program_that_is_not_a_helper_is_named() {
     let scratch = scratch();
     let error =
         run(request(scratch.path(), scripted(scratch.path(), "echo hello, I am a shell"))).unwrap_err();
     assert!(matches!(error, SyncError::NoReceiver { .. }), "{error}");
-    assert!(error.to_string().contains("must come from the same release"), "{error}");
+    assert!(error.to_string().contains("of the same release"), "{error}");
     assert_eq!(error.exit_code(), 2);
 
     let missing = LocalReceiver::Program { program: "/no/such/helper".into(), arguments: Vec::new() };
@@ -97,7 +97,7 @@ fn a_program_that_is_no_helper_is_named() {
 }
 
 #[test]
-fn what_a_dying_receiver_said_is_told() {
+fn the_error_quotes_a_dying_receiver() {
     let scratch = scratch();
     let script = "echo coast-helper 1; echo the roof is on fire >&2; exit 9";
     let error = run(request(scratch.path(), scripted(scratch.path(), script))).unwrap_err();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use coast_sync::{CachePlace, Cancel, Destination, NoPrompt, SyncRequest, VoidMonitor};
 use tempfile::TempDir;
 
-/// A source and a destination that has other content in every file.
+/// A source, and a destination with other content in every file.
 struct Pair {
     scratch: TempDir,
 }
@@ -34,7 +34,7 @@ impl Pair {
         self.scratch.path().join("destination")
     }
 
-    /// Has the files, by their names, on both sides.
+    /// Writes the named files on both sides.
     fn both(self, paths: &[&str]) -> Self {
         self.new_here(paths).only_there(paths)
     }
@@ -61,7 +61,7 @@ impl Pair {
         assert_eq!(report.exit_code(), 0);
     }
 
-    /// What the destination has: content of files, targets of symlinks, none for directories.
+    /// Returns the destination: the content of files, the targets of symlinks, `None` for directories.
     fn there(&self) -> BTreeMap<String, Option<String>> {
         let mut found = BTreeMap::new();
         collect(&self.destination(), Path::new(""), &mut found);
@@ -215,7 +215,7 @@ fn names_that_look_like_patterns_are_names() {
         write(&path(pair.source(), name), "here");
         write(&path(pair.destination(), name), "there");
     }
-    // Gone here, so that the same names are held against what is deleted.
+    // The source no longer has the files, so the same names are now compared with deletions.
     for name in &odd[..4] {
         fs::remove_file(path(pair.source(), name)).unwrap();
     }

@@ -44,7 +44,7 @@ pub(crate) struct SyncArgs {
     pub(crate) destination: OsString,
 
     #[command(flatten)]
-    pub(crate) what: What,
+    pub(crate) entries: Entries,
 
     #[command(flatten)]
     pub(crate) deletion: Deletion,
@@ -64,8 +64,8 @@ pub(crate) struct SyncArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What is transferred")]
-pub(crate) struct What {
+#[command(next_help_heading = "Transferred entries")]
+pub(crate) struct Entries {
     /// The same as -rlptgoD: everything but hard links, ACLs and extended attributes
     #[arg(short, long)]
     pub(crate) archive: bool,
@@ -99,7 +99,7 @@ pub(crate) struct What {
     /// Copy FIFOs and sockets
     #[arg(long)]
     pub(crate) specials: bool,
-    /// Write sequences of zeros as holes
+    /// Write sequences of zeros as holes, also where the source has none
     #[arg(short = 'S', long)]
     pub(crate) sparse: bool,
     /// Compare content even where sizes and times are equal
@@ -241,9 +241,9 @@ mod tests {
     #[test]
     fn short_options_combine() {
         let args = sync("-rlDzP --delete-after a/ h:b/").unwrap();
-        assert!(args.what.recursive && args.what.links && args.what.devices_and_specials);
+        assert!(args.entries.recursive && args.entries.links && args.entries.devices_and_specials);
         assert!(args.transfer.compress && args.output.partial_and_progress && args.deletion.delete_after);
-        assert!(!args.what.times && !args.what.perms);
+        assert!(!args.entries.times && !args.entries.perms);
     }
 
     #[test]
@@ -263,9 +263,9 @@ mod tests {
     #[test]
     fn another_option_of_rsync_is_refused_by_name_with_a_hint() {
         for (line, name, hint) in [
-            ("-rb a b", "-b", "keeps old versions"),
-            ("--backup-dir=old a b", "--backup-dir", "keeps old versions"),
-            ("--link-dest ../x a b", "--link-dest", "nothing here"),
+            ("-rb a b", "-b", "no old versions"),
+            ("--backup-dir=old a b", "--backup-dir", "no old versions"),
+            ("--link-dest ../x a b", "--link-dest", "no replacement"),
             ("-aH a b", "-H", "leave it out"),
             ("--no-perms a b", "--no-perms", "-rlptgoD"),
             ("-avh a b", "-h", "--help"),

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coast_sync::{
@@ -17,7 +17,7 @@ use coast_sync::{
 use indicatif::ProgressBar;
 
 use super::itemize::DELETING;
-use super::lines::{Lines, complain};
+use super::lines::{Lines, complain, lock};
 use super::progress::{Moment, Ticker, bar, draw};
 use super::{Detail, Manner, Output, OutputOptions, ProgressWish, Shown, stats};
 
@@ -98,7 +98,7 @@ impl Human {
             return;
         }
         {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut told = lock(&self.told);
             if told.len() < MAX_REMEMBERED_PROBLEMS && !told.insert(path.to_vec()) {
                 return;
             }
@@ -112,7 +112,7 @@ impl Human {
     }
 
     pub(super) fn stop_drawing(&self) {
-        drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.ticker).take());
         if self.drawing.swap(false, Ordering::AcqRel) {
             self.bar.finish_and_clear();
         }
@@ -184,7 +184,7 @@ impl Monitor for Human {
             }
             ProgressWish::Never | ProgressWish::OnTerminal => return,
         };
-        *self.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(ticker);
+        *lock(&self.ticker) = Some(ticker);
     }
 }
 

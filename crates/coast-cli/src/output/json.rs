@@ -2,16 +2,17 @@
 //! `path` that is not valid UTF-8 comes with its bytes in hexadecimal as `path_bytes`.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coast_sync::{
     EntryKind, Event, Failure, Failures, Monitor, ProblemKind, Progress, Prompt, SyncError, SyncReport,
     Update, Zeroizing,
 };
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 
-use super::lines::{Lines, complain};
+use super::lines::{Lines, complain, lock};
 use super::progress::{Moment, Ticker};
 use super::{Detail, Output, OutputOptions, ProgressWish};
 
@@ -39,7 +40,7 @@ impl Json {
 
     /// Stops printing progress, and writes the buffered lines.
     pub(super) fn rest(&self) {
-        drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.ticker).take());
         self.lines.flush();
     }
 }
@@ -119,7 +120,7 @@ impl<'a> From<&'a [u8]> for PathFields<'a> {
     fn from(bytes: &'a [u8]) -> Self {
         let path = String::from_utf8_lossy(bytes);
         let exact = matches!(path, std::borrow::Cow::Borrowed(_));
-        let path_bytes = (!exact).then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+        let path_bytes = (!exact).then(|| HEXLOWER.encode(bytes));
         Self { path, path_bytes }
     }
 }
@@ -230,7 +231,7 @@ impl Monitor for Json {
             );
             lines.flush();
         });
-        *self.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(ticker);
+        *lock(&self.ticker) = Some(ticker);
     }
 }
 
@@ -251,7 +252,7 @@ impl Prompt for Json {
 
 impl Output for Json {
     fn finish(&self, ended: &Result<SyncReport, SyncError>, exit_code: u8) {
-        drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.ticker).take());
         match ended {
             Ok(report) => {
                 let run = &report.run;

@@ -21,7 +21,7 @@ impl Lines {
     }
 
     pub(crate) fn print(&self, line: &str) {
-        let mut out = self.lock();
+        let mut out = lock(&self.out);
         let written = out.as_mut().map_or(Ok(()), |out| {
             writeln!(out, "{line}")?;
             if self.at_once { out.flush() } else { Ok(()) }
@@ -33,15 +33,16 @@ impl Lines {
 
     /// Writes the buffered lines.
     pub(crate) fn flush(&self) {
-        let mut out = self.lock();
+        let mut out = lock(&self.out);
         if out.as_mut().is_some_and(|out| out.flush().is_err()) {
             discard(&mut out);
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Option<BufWriter<io::Stdout>>> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Locks a mutex, even if a thread panicked while it held it: the output of a failing program is wanted all the more.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives up an output that failed. Dropping the writer would try to write the buffered lines once more, so it is taken apart.

@@ -45,11 +45,11 @@ impl RunReport {
         }
     }
 
-    /// The exit code for a destination that is in use, where entries come, change and go during a run: like
-    /// [`RunReport::exit_code`], but only entries that could not be written at the destination are a failure. What else was
-    /// not transferred is for the caller to tell as a warning.
+    /// The exit code for a destination that is in use, where other programs create, change and delete entries during a run. It
+    /// is that of [`RunReport::exit_code`], except that two kinds of problems are no failure, but warnings for the caller to
+    /// print: entries that changed at the destination or lie below a protected path, and source entries that vanished.
     pub fn exit_code_for_live_destination(&self) -> u8 {
-        if self.receiver.failed > 0 {
+        if self.sender.unreadable > 0 || self.receiver.failed > 0 {
             23
         } else if self.receiver.over_max_delete > 0 {
             25
@@ -69,11 +69,11 @@ mod tests {
     }
 
     #[test]
-    fn only_failed_writes_and_kept_deletions_are_failures_in_a_live_destination() {
+    fn changed_and_vanished_entries_are_no_failures_in_a_live_destination() {
         let (sender, receiver) = (SenderStats::default(), ReceiverStats::default());
         assert_eq!(codes(sender, receiver), (0, 0));
         assert_eq!(codes(SenderStats { vanished: 1, ..sender }, receiver), (24, 0));
-        assert_eq!(codes(SenderStats { unreadable: 1, ..sender }, receiver), (23, 0));
+        assert_eq!(codes(SenderStats { unreadable: 1, ..sender }, receiver), (23, 23));
         assert_eq!(codes(sender, ReceiverStats { changed_meanwhile: 1, ..receiver }), (23, 0));
         let over = ReceiverStats { over_max_delete: 1, ..receiver };
         assert_eq!(codes(sender, over), (25, 25));
