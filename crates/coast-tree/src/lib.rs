@@ -83,5 +83,5 @@ pub use path::{BadPath, MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, Name, RelPath
 pub use root::Root;
 pub use space::Space;
 pub use stat::{Stat, Timestamp, file_stat};
-pub use trusted_path::{PathError, ResolvedParent};
+pub use trusted_path::{PathEnd, PathError, ResolvedParent, TrustedPath, open_trusted_file};
 pub use walk::{Visit, walk, walk_from};

@@ -20,7 +20,7 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::{ContentHash, DirHandle, Kind, Name, Replace, Root, file_stat, remove_entry};
+use crate::{ContentHash, DirHandle, Kind, Name, Replace, Root, TrustedPath, file_stat, remove_entry};
 
 /// The state directory's name when it must lie inside the workspace.
 pub const STATE_INSIDE: &str = ".coast-state";
@@ -95,15 +95,15 @@ pub fn name(text: &str) -> Name {
 }
 
 impl StateDirectory {
-    /// Opens the state directory: `.{name}.coast` beside the workspace, or, when that cannot be (another file system,
-    /// no permission to write there), [`STATE_INSIDE`] the workspace. A run for the single entry `single`
-    /// has a state directory of its own in `directory`. Where this process is root for the user `login_uid`, the state
-    /// directory that their own runs left will do.
+    /// Opens the state directory of the workspace `place`, which is open as `root`: `.{name}.coast` beside the workspace, or,
+    /// when that cannot be (another file system, no permission to write there), [`STATE_INSIDE`] the workspace. A run for the
+    /// single entry `single` of `place` has a state directory of its own there. Where this process is root for the user
+    /// `login_uid`, the state directory that their own runs left will do.
     ///
     /// # Errors
     /// [`StateError::Unusable`] when it cannot be made, or others could read or write it.
     pub fn open(
-        directory: &Path,
+        place: TrustedPath,
         root: &Root,
         single: Option<&Name>,
         login_uid: Option<u32>,
@@ -114,6 +114,7 @@ impl StateDirectory {
             error,
         };
         let root = root.handle();
+        let directory = place.path();
         let inside = |own: Name| {
             let path = directory.join(std::ffi::OsStr::from_bytes(own.as_bytes()));
             match open_private(&root, &own, login_uid) {
@@ -125,7 +126,7 @@ impl StateDirectory {
             let (dir, path, own) = inside(hidden_name(single))?;
             (dir, path, Some(own))
         } else {
-            match beside(directory, &root, login_uid) {
+            match beside(place, &root, login_uid) {
                 Ok((dir, path)) => (dir, path, None),
                 Err(Beside::Unsafe(path, error)) => return Err(failed(&path, error)),
                 Err(Beside::Impossible) => {
@@ -323,28 +324,26 @@ enum Beside {
 }
 
 fn beside(
-    directory: &Path,
+    place: TrustedPath,
     root: &DirHandle,
     login_uid: Option<u32>,
 ) -> Result<(DirHandle, PathBuf), Beside> {
     let impossible = |_: io::Error| Beside::Impossible;
-    let absolute = std::fs::canonicalize(directory).map_err(impossible)?;
-    let (Some(parent), Some(own)) = (absolute.parent(), absolute.file_name()) else {
+    let Some((parent, own)) = place.into_parent().map_err(impossible)? else {
         return Err(Beside::Impossible);
     };
-    let own = Name::new(own.as_bytes()).map_err(|_| Beside::Impossible)?;
     if own.as_bytes().len() > MAX_HIDDEN_BYTES {
         // A run into the directory above could not tell whose it is, and would delete it.
         return Err(Beside::Impossible);
     }
     let own = hidden_name(&own);
-    let above = Root::open(parent).map_err(impossible)?.handle();
+    let above = parent.directory();
     let same_device = || Ok(above.stat_self()?.dev == root.stat_self()?.dev);
     if !same_device().map_err(impossible)? {
         return Err(Beside::Impossible);
     }
-    let path = parent.join(std::ffi::OsStr::from_bytes(own.as_bytes()));
-    match open_private(&above, &own, login_uid) {
+    let path = parent.path().join(std::ffi::OsStr::from_bytes(own.as_bytes()));
+    match open_private(above, &own, login_uid) {
         Ok(dir) => Ok((dir, path)),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Beside::Unsafe(path, error)),
         Err(_) => Err(Beside::Impossible),
