@@ -79,6 +79,7 @@ pub trait Patience {
 pub struct StateDirectory {
     /// The open directory.
     pub dir: DirHandle,
+    privacy: Privacy,
     path: PathBuf,
     /// The transfer root.
     root: DirHandle,
@@ -88,6 +89,19 @@ pub struct StateDirectory {
     /// Held as long as this lives; none before [`StateDirectory::lock`].
     lock: Option<File>,
 }
+
+/// Who can use a state directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Privacy {
+    /// Nobody but this user.
+    Private,
+    /// Whoever can use the workspace: its file system keeps no modes or no owners.
+    Shared,
+}
+
+/// What to tell the user where [`StateDirectory::is_private`] is false.
+pub const SHARED_NOTICE: &str = "the destination's file system keeps no modes or owners, so nothing can be kept private \
+                                 there; the run goes on, and remembers nothing for the next one";
 
 /// A constant of this module as a name.
 pub fn name(text: &str) -> Name {
@@ -99,6 +113,9 @@ impl StateDirectory {
     /// when that cannot be (another file system, no permission to write there), [`STATE_INSIDE`] the workspace. A run for the
     /// single entry `single` of `place` has a state directory of its own there. Where this process is root for the user
     /// `login_uid`, the state directory that their own runs left will do.
+    ///
+    /// On a file system without modes or owners the state directory is open to others; see
+    /// [`StateDirectory::is_private`].
     ///
     /// # Errors
     /// [`StateError::Unusable`] when it cannot be made, or others could read or write it.
@@ -117,25 +134,31 @@ impl StateDirectory {
         let directory = place.path();
         let inside = |own: Name| {
             let path = directory.join(std::ffi::OsStr::from_bytes(own.as_bytes()));
-            match open_private(&root, &own, login_uid) {
-                Ok(dir) => Ok((dir, path, own)),
+            match open_as_private_as_can_be(&root, &own, login_uid) {
+                Ok(opened) => Ok((opened, path, own)),
                 Err(error) => Err(failed(&path, error)),
             }
         };
-        let (dir, path, transient) = if let Some(single) = single {
-            let (dir, path, own) = inside(hidden_name(single))?;
-            (dir, path, Some(own))
+        let ((dir, privacy), path, transient) = if let Some(single) = single {
+            let (opened, path, own) = inside(hidden_name(single))?;
+            (opened, path, Some(own))
         } else {
             match beside(place, &root, login_uid) {
-                Ok((dir, path)) => (dir, path, None),
+                Ok((opened, path)) => (opened, path, None),
                 Err(Beside::Unsafe(path, error)) => return Err(failed(&path, error)),
                 Err(Beside::Impossible) => {
-                    let (dir, path, _) = inside(name(STATE_INSIDE))?;
-                    (dir, path, None)
+                    let (opened, path, _) = inside(name(STATE_INSIDE))?;
+                    (opened, path, None)
                 }
             }
         };
-        Ok(Self { dir, path, root, transient, login_uid, lock: None })
+        Ok(Self { dir, privacy, path, root, transient, login_uid, lock: None })
+    }
+
+    /// Whether nobody else can read or write the state directory. Where this is false no cache in it may be trusted; what is
+    /// staged there is as safe as the finished files are, which the same people can change.
+    pub fn is_private(&self) -> bool {
+        self.privacy == Privacy::Private
     }
 
     /// Whether an entry of the transfer root is this state directory.
@@ -192,19 +215,27 @@ impl StateDirectory {
         if let Some(own) = &self.transient {
             let named = self.root.stat(own)?.is_some_and(|stat| stat.kind == Kind::Directory);
             if !named || gone(&self.dir)? {
-                self.dir = open_private(&self.root, own, self.login_uid)?;
+                (self.dir, self.privacy) = open_as_private_as_can_be(&self.root, own, self.login_uid)?;
             }
         }
         let lock = match open_lock(&self.dir) {
             Ok(lock) => lock,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             // What somebody else has put there instead goes when the directory is taken over.
-            Err(error) => return if take_over(&self.dir)? { Ok(None) } else { Err(error.into()) },
+            Err(error) => return if self.take_over()? { Ok(None) } else { Err(error.into()) },
         };
         wait.until(|| try_lock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from))?;
         // Whoever held it may have removed it. A directory that is taken over loses its lock, too.
-        let current = file_stat(&lock)?.nlink > 0 && !take_over(&self.dir)?;
+        let current = file_stat(&lock)?.nlink > 0 && !self.take_over()?;
         Ok(current.then_some(lock))
+    }
+
+    /// [`take_over`], where that can be.
+    fn take_over(&self) -> io::Result<bool> {
+        match self.privacy {
+            Privacy::Private => take_over(&self.dir),
+            Privacy::Shared => Ok(false),
+        }
     }
 
     fn not_locked(&self, ended: WaitEnded) -> StateError {
@@ -327,7 +358,7 @@ fn beside(
     place: TrustedPath,
     root: &DirHandle,
     login_uid: Option<u32>,
-) -> Result<(DirHandle, PathBuf), Beside> {
+) -> Result<((DirHandle, Privacy), PathBuf), Beside> {
     let impossible = |_: io::Error| Beside::Impossible;
     let Some((parent, own)) = place.into_parent().map_err(impossible)? else {
         return Err(Beside::Impossible);
@@ -343,8 +374,8 @@ fn beside(
         return Err(Beside::Impossible);
     }
     let path = parent.path().join(std::ffi::OsStr::from_bytes(own.as_bytes()));
-    match open_private(above, &own, login_uid) {
-        Ok(dir) => Ok((dir, path)),
+    match open_as_private_as_can_be(above, &own, login_uid) {
+        Ok(opened) => Ok((opened, path)),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Beside::Unsafe(path, error)),
         Err(_) => Err(Beside::Impossible),
     }
@@ -376,8 +407,18 @@ fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
 ///
 /// Where a root receiver meets the state directory that the login user's own runs left, that will do: it is taken over
 /// once it is locked ([`take_over`]). Whatever else is there under that name is refused: someone else could change
-/// files in the making.
+/// files in the making. A file system that cannot keep anything private is no reason to refuse: there the same people can
+/// change the finished files.
 fn open_private(parent: &DirHandle, own: &Name, login_uid: Option<u32>) -> io::Result<DirHandle> {
+    open_as_private_as_can_be(parent, own, login_uid).map(|(dir, _)| dir)
+}
+
+/// [`open_private`], with the answer whether the directory is private.
+fn open_as_private_as_can_be(
+    parent: &DirHandle,
+    own: &Name,
+    login_uid: Option<u32>,
+) -> io::Result<(DirHandle, Privacy)> {
     for _ in 0..MAX_OPENINGS {
         match parent.mkdir(own, 0o700) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -395,16 +436,41 @@ fn open_private(parent: &DirHandle, own: &Name, login_uid: Option<u32>) -> io::R
         };
         let stat = dir.stat_self()?;
         let me = rustix::process::geteuid().as_raw();
-        if stat.uid != me {
-            if me != 0 || Some(stat.uid) != login_uid {
-                return refuse("it belongs to another user; remove it, or run as that user");
-            }
-        } else if stat.mode & 0o077 != 0 {
-            return refuse("others may write or read it; remove it, or give it mode 0700");
-        }
-        return Ok(dir);
+        let refusal = if stat.uid != me {
+            (me != 0 || Some(stat.uid) != login_uid)
+                .then_some("it belongs to another user; remove it, or run as that user")
+        } else {
+            (stat.mode & 0o077 != 0).then_some("others may write or read it; remove it, or give it mode 0700")
+        };
+        return match refusal {
+            None => Ok((dir, Privacy::Private)),
+            Some(_) if !keeps_privacy(parent)? => Ok((dir, Privacy::Shared)),
+            Some(refusal) => refuse(refusal),
+        };
     }
     refuse("others remove it all the time")
+}
+
+/// Whether a file that is made in `dir` belongs to whoever makes it and has the mode that it is made with. The file itself is
+/// looked at, not its name: another user who can write in `dir` can exchange the name, and so cannot deny a file system its
+/// modes.
+///
+/// # Errors
+/// When no file can be made in `dir`.
+pub fn keeps_privacy(dir: &DirHandle) -> io::Result<bool> {
+    for number in 0..MAX_OPENINGS {
+        let name = Name::new(format!(".coast-privacy-{}-{number}", std::process::id()).as_bytes())
+            .expect("it holds no slash");
+        let file = match dir.create_file(&name, 0o600) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            file => file?,
+        };
+        let stat = file_stat(&file)?;
+        // Gone already is as good.
+        let _ = dir.unlink(&name);
+        return Ok(stat.uid == rustix::process::geteuid().as_raw() && stat.mode & 0o077 == 0);
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Makes a state directory that another user left ours, and trusts nothing in it; false if it is ours already.

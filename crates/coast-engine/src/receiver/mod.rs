@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coast_tree::state::{CACHE, CLOCK, NEW_CACHE, StateDirectory as State, name};
+use coast_tree::state::{CACHE, CLOCK, NEW_CACHE, SHARED_NOTICE, StateDirectory as State, name};
 use coast_tree::{ClockStep, DirHandle, Name, OwnerNames, RelPath, Root, Timestamp};
 use coast_wire::{
     Change, Class, Event, Frame, FrameReader, Itemize, LevelControl, Options, Pack, ProblemKind, Ready,
@@ -233,6 +233,9 @@ impl Receiver {
                 let text = "another run works on this workspace; waiting for it to end";
                 let _ = outbox.push(&ToSender::Event(Event::Notice { text }));
             })?;
+            if !state.is_private() {
+                let _ = outbox.push(&ToSender::Event(Event::Notice { text: SHARED_NOTICE }));
+            }
         }
         outbox.compress_with(LevelControl::new())?;
         let run = Run::new(self, options, workers, outbox, monitor, stop)?;
@@ -363,7 +366,8 @@ impl<'a> Run<'a> {
             None => None,
         };
         let attributes = Attributes::new(&options, config.umask, config.login, names)?;
-        let state_dir = destination.state.as_ref().map(|state| &state.dir);
+        let private = destination.state.as_ref().filter(|state| state.is_private());
+        let state_dir = private.map(|state| &state.dir);
         let staging = destination
             .state
             .as_ref()
