@@ -6,58 +6,47 @@ use std::path::PathBuf;
 
 use crate::remote_shell::parse_port;
 
-/// Where files come from or go to.
+/// A source or destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    /// A path of this machine, as typed.
+    /// A path on this machine, as typed.
     Local(PathBuf),
-    /// A path of another machine.
+    /// A path on another machine.
     Remote(RemoteEndpoint),
 }
 
-/// A path of another machine.
+/// A path on another machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RemoteEndpoint {
     /// The user to log in as, if given.
     pub(crate) user: Option<String>,
     /// Host name, alias of the ssh configuration, or address (without brackets).
     pub(crate) host: String,
-    /// The port, which only the `ssh://` form can give.
+    /// The port. Only the `ssh://` form has one.
     pub(crate) port: Option<u16>,
-    /// The path; a relative one starts at the user's home, which an empty one is.
+    /// The path. A relative path starts at the user's home directory; an empty path is the home directory.
     pub(crate) path: PathBuf,
 }
 
 /// Why a source or destination was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EndpointError {
-    /// Nothing was given.
     #[error("a source or destination is empty; write . for the current directory")]
     Empty,
-    /// rsync's daemon.
-    #[error("{0:?} names an rsync daemon; only SSH is spoken here: HOST:PATH")]
+    #[error("{0:?} names an rsync daemon, and coast connects over SSH only; write HOST:PATH")]
     Daemon(String),
-    /// A remote path without a host.
-    #[error("{0:?} names no host; write ./{0} for a local path that holds a colon")]
+    #[error("{0:?} names no host; write ./{0} for a local path with a colon")]
     NoHost(String),
-    /// User or host are not text.
     #[error("the host in {0:?} is not valid UTF-8")]
     NotText(String),
-    /// The port of an `ssh://` address.
-    #[error("{address:?}: {port:?} is not a port")]
-    Port {
-        /// What was typed.
-        address: String,
-        /// The part that is no port.
-        port: String,
-    },
-    /// `host:~other/path`
-    #[error("{0:?}: the home of another user is not looked up; give the whole path")]
+    #[error("{address:?}: {port:?} is not a port; give a number from 1 to 65535")]
+    Port { address: String, port: String },
+    #[error("{0:?}: coast does not look up the home directory of another user; give the whole path")]
     OtherHome(String),
 }
 
 impl Endpoint {
-    /// Reads what was typed. A colon before the first slash makes it remote.
+    /// Parses a source or destination. A colon before the first slash makes it remote.
     pub(crate) fn parse(typed: &OsStr) -> Result<Self, EndpointError> {
         let bytes = typed.as_bytes();
         let shown = || typed.to_string_lossy().into_owned();
@@ -82,7 +71,7 @@ impl Endpoint {
     }
 }
 
-/// Index of the colon or slash that ends `[USER@]HOST`, if there is one and the host's brackets are right.
+/// Returns the index of the colon or slash that ends `[USER@]HOST`, or `None` if there is none or if brackets do not match.
 fn host_end(bytes: &[u8]) -> Option<usize> {
     let mut host_start = 0;
     let mut index = 0;
@@ -107,7 +96,7 @@ fn host_end(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// `ssh://[USER@]HOST[:PORT][/PATH]`; `/~/x` is relative to the home directory.
+/// Parses `[USER@]HOST[:PORT][/PATH]`, the part after `ssh://`. A path `/~/x` is relative to the home directory.
 fn parse_url(bytes: &[u8], shown: &dyn Fn() -> String) -> Result<RemoteEndpoint, EndpointError> {
     let end = host_end(bytes).unwrap_or(bytes.len());
     let (user, host) = user_and_host(&bytes[..end], shown)?;
@@ -142,7 +131,7 @@ fn user_and_host(
     Ok((user, host.to_owned()))
 }
 
-/// Strips a leading `~/`, which a remote shell would expand to where relative paths start anyway.
+/// Removes a leading `~/`: relative paths start at the home directory anyway.
 fn home_relative(path: &[u8], shown: &dyn Fn() -> String) -> Result<PathBuf, EndpointError> {
     let path = match path.strip_prefix(b"~") {
         None => path,

@@ -1,6 +1,6 @@
-//! The `coast` program: `coast run` makes an instance on another machine and has every edit follow, `coast push` and
-//! `coast sync` make a directory there equal to a local one, `coast demo` shows it. All the work is done by
-//! `coast-instance` and `coast-sync`; this crate reads the command line and prints.
+//! The `coast` program. `coast run` makes an instance on another machine and makes every edit follow. `coast push` and
+//! `coast sync` make a directory on another machine equal to a local directory. `coast demo` shows two pushes. This crate parses
+//! the command line and prints; `coast-instance` and `coast-sync` do the work.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -23,18 +23,19 @@ use clap::CommandFactory;
 
 use crate::args::{Cli, Command};
 
-/// The exit code for a command line that is not understood.
+/// The exit code for a command line that was not understood.
 const USAGE: u8 = 1;
 
-/// The exit code for a local file that cannot be read or written.
+/// The exit code for a local file that could not be read or written.
 const FILE_IO: u8 = 11;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_else(|| "coast".into());
     let mut arguments = arguments.peekable();
-    // Before anything else: as helper this program speaks frames on standard output and must print nothing. It is told so,
-    // or, where it stands in for the small helper on a remote, is started like that one.
+    // This check comes first, because a helper sends frames on standard output and must print nothing else. A local run starts
+    // this program as helper with a hidden subcommand. Where this program was uploaded in place of the small helper, it is
+    // started with the helper's own arguments.
     let named = arguments.next_if(|first| first == plan::HELPER_SUBCOMMAND).is_some();
     let arguments: Vec<_> = arguments.collect();
     if named || coast_helper::is_call(&arguments) {
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     let cli = match args::parse(std::iter::once(program).chain(arguments)) {
         Ok(cli) => cli,
         Err(message) => {
-            // --help and --version end here too. Nobody is left to be told that the output is closed.
+            // --help and --version end here too. If the output is closed, the error cannot be printed anywhere.
             let _ = message.print();
             return ExitCode::from(if message.use_stderr() { USAGE } else { 0 });
         }
@@ -75,14 +76,14 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::complain(&format!("{error:#}"));
-            // A file of rules that cannot be read is no mistake in the command line.
+            // A rule file that cannot be read is not a mistake in the command line.
             let unreadable = error.chain().any(|cause| cause.is::<std::io::Error>());
             ExitCode::from(if unreadable { FILE_IO } else { USAGE })
         }
     }
 }
 
-/// Prints a document; a reader that has seen enough is no error.
+/// Prints a document. It is not an error if the reader closes the output early.
 fn print_whole(document: &[u8]) -> anyhow::Result<u8> {
     match std::io::stdout().write_all(document) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),

@@ -1,18 +1,19 @@
-//! The options of rsync that `coast sync` does not take, and what to use instead. Refusing by name is kinder than "unknown
-//! option" to somebody whose script ran under rsync until now.
+//! The options of rsync that `coast sync` does not take, each with its replacement. The names help users whose scripts ran under
+//! rsync: "unknown option" alone would not say what to change.
 
-/// One option of rsync, or several that are one to the user.
+/// One option of rsync, or several options with the same hint.
 struct Refused {
-    /// Its spellings, without values.
+    /// The spellings, without values.
     names: &'static [&'static str],
-    /// What to do instead, as a sentence.
+    /// The replacement, as a sentence.
     hint: &'static str,
 }
 
-const NOT_SUPPORTED: &str = "nothing here does the same.";
-const NO_DAEMON: &str = "rsync's daemon is not spoken; only SSH is.";
+const NOT_SUPPORTED: &str = "coast has no replacement.";
+const NO_DAEMON: &str = "coast connects over SSH only, not to rsync's daemon.";
 const DELETES_LAST: &str = "use --delete: deletion always comes last, after everything has arrived.";
-const OWN_PROTOCOL: &str = "leave it out: the protocol is coast's own and both ends always fit.";
+const OWN_PROTOCOL: &str =
+    "leave it out: coast has a protocol of its own, and both ends always have the same version.";
 const OWN_COMPRESSION: &str =
     "leave it out: -z compresses with zstd at a level that follows the link's speed.";
 const ALWAYS_SAFE: &str = "leave it out: remote paths never pass through a shell unquoted.";
@@ -32,9 +33,12 @@ const REFUSED: &[Refused] = &[
     Refused { names: &["--relative", "-R", "--implied-dirs"], hint: "give the destination its whole path." },
     Refused {
         names: &["--backup", "-b", "--backup-dir", "--suffix"],
-        hint: "nothing here keeps old versions; copy the destination before the run.",
+        hint: "coast keeps no old versions; copy the destination before the run.",
     },
-    Refused { names: &["--update", "-u"], hint: "content decides here: a file is sent when it differs." },
+    Refused {
+        names: &["--update", "-u"],
+        hint: "coast compares content: a file is sent when its content differs.",
+    },
     Refused {
         names: &["--inplace", "--append", "--append-verify", "--write-devices", "--copy-devices"],
         hint: "leave it out: a file is replaced at once when it is complete and checked, never written in place.",
@@ -45,7 +49,7 @@ const REFUSED: &[Refused] = &[
     },
     Refused {
         names: &["--mkpath"],
-        hint: "use coast push, which makes the destination's missing parents; or make them first.",
+        hint: "use coast push, which creates missing parents of the destination, or create them first.",
     },
     Refused {
         names: &[
@@ -82,7 +86,7 @@ const REFUSED: &[Refused] = &[
         hint: "use --rsync-path=\"sudo rsync\" or --sudo=always to receive as root.",
     },
     Refused { names: &["--copy-as"], hint: "use --chown=USER:GROUP, or log in as that user." },
-    Refused { names: &["--sparse", "-S", "--preallocate"], hint: "leave it out: the file system decides." },
+    Refused { names: &["--preallocate"], hint: "leave it out: space is allocated while a file is written." },
     Refused {
         names: &["--whole-file", "-W", "--block-size", "-B"],
         hint: "leave it out: for each file the cheaper of delta and whole content is sent.",
@@ -97,7 +101,7 @@ const REFUSED: &[Refused] = &[
     Refused { names: &["--del", "--delete-before", "--delete-during", "--delete-delay"], hint: DELETES_LAST },
     Refused {
         names: &["--delete-missing-args", "--ignore-missing-args"],
-        hint: "there is one source here, and it must exist.",
+        hint: "coast sync takes one source, and it must exist.",
     },
     Refused {
         names: &["--ignore-errors"],
@@ -114,17 +118,23 @@ const REFUSED: &[Refused] = &[
     },
     Refused {
         names: &["--partial-dir"],
-        hint: "use --partial: what arrived is kept outside of the destination for the next run.",
+        hint: "use --partial: the arrived part of a file is kept outside of the destination for the next run.",
     },
     Refused { names: &["--prune-empty-dirs", "-m"], hint: "exclude the directories with --exclude." },
     Refused { names: &["--numeric-ids"], hint: "use --chown with numbers, or leave out -o and -g." },
     Refused { names: &["--usermap", "--groupmap"], hint: "use --chown=USER:GROUP." },
-    Refused { names: &["--ignore-times", "-I"], hint: "use -c, or leave out -t: content decides then." },
-    Refused { names: &["--size-only"], hint: "leave out -t: equal sizes are then compared by content." },
-    Refused { names: &["--modify-window", "-@"], hint: "leave out -t: content decides then." },
+    Refused {
+        names: &["--ignore-times", "-I"],
+        hint: "use -c, or leave out -t: coast then compares content.",
+    },
+    Refused {
+        names: &["--size-only"],
+        hint: "leave out -t: coast then compares the content of files of equal size.",
+    },
+    Refused { names: &["--modify-window", "-@"], hint: "leave out -t: coast then compares content." },
     Refused {
         names: &["--temp-dir", "-T"],
-        hint: "leave it out: files are staged beside the destination, on its own file system.",
+        hint: "leave it out: coast stages each file where a rename can reach its place.",
     },
     Refused {
         names: &["--fuzzy", "-y"],
@@ -145,10 +155,10 @@ const REFUSED: &[Refused] = &[
         ],
         hint: OWN_COMPRESSION,
     },
-    Refused { names: &["--cvs-exclude", "-C"], hint: "spell the patterns with --exclude or --exclude-from." },
+    Refused { names: &["--cvs-exclude", "-C"], hint: "give the patterns with --exclude or --exclude-from." },
     Refused { names: &["-F"], hint: "use --filter='dir-merge /.rsync-filter'." },
     Refused { names: &["--files-from"], hint: "use --include-from with --exclude='*'." },
-    Refused { names: &["--from0", "-0"], hint: "give rules one a line, or with repeated --filter." },
+    Refused { names: &["--from0", "-0"], hint: "give one rule per line, or repeat --filter." },
     Refused { names: &["--old-args", "--secluded-args", "--protect-args", "-s"], hint: ALWAYS_SAFE },
     Refused { names: &["--trust-sender"], hint: "leave it out: the other side is never trusted." },
     Refused { names: &["--outbuf"], hint: "leave it out: output is written line by line." },
@@ -157,7 +167,7 @@ const REFUSED: &[Refused] = &[
         hint: "leave it out: valid UTF-8 is printed as it is; --json is exact.",
     },
     Refused { names: &["--human-readable", "-h"], hint: "leave it out; for help use --help." },
-    Refused { names: &["--remote-option", "-M"], hint: "each option is told to both sides." },
+    Refused { names: &["--remote-option", "-M"], hint: "leave it out: both sides get every option." },
     Refused {
         names: &["--out-format", "--log-format", "--log-file", "--log-file-format"],
         hint: "use -i or --json and redirect the output.",
@@ -165,12 +175,12 @@ const REFUSED: &[Refused] = &[
     Refused { names: &["--list-only"], hint: "use -n -v to see what would be sent." },
     Refused {
         names: &["--stop-after", "--time-limit", "--stop-at"],
-        hint: "use timeout(1); what arrived stays.",
+        hint: "use timeout(1); files that have arrived stay.",
     },
     Refused { names: &["--fsync"], hint: "run sync(1) at the destination." },
     Refused { names: &["--write-batch", "--only-write-batch", "--read-batch"], hint: NOT_SUPPORTED },
     Refused { names: &["--protocol"], hint: OWN_PROTOCOL },
-    Refused { names: &["--iconv"], hint: "names are bytes and arrive as they are." },
+    Refused { names: &["--iconv"], hint: "leave it out: names are bytes and arrive unchanged." },
     Refused {
         names: &["--ipv4", "-4", "--ipv6", "-6"],
         hint: "give an address: 192.0.2.1:PATH or [2001:db8::1]:PATH.",
@@ -178,15 +188,16 @@ const REFUSED: &[Refused] = &[
     Refused { names: &["--server", "--sender"], hint: OWN_PROTOCOL },
 ];
 
-/// What to say about an option of rsync that is not taken; nothing if rsync does not know it either. `option` is
-/// one spelling, with or without `=VALUE`.
+/// Returns the hint for an option of rsync that `coast sync` does not take, or `None` if rsync does not have the option either.
+/// `option` is one spelling, with or without `=VALUE`.
 pub(crate) fn hint(option: &str) -> Option<&'static str> {
     let name = option.split_once('=').map_or(option, |(name, _)| name);
     if let Some(refused) = REFUSED.iter().find(|refused| refused.names.contains(&name)) {
         return Some(refused.hint);
     }
-    name.strip_prefix("--no-")
-        .map(|_| "leave out what it turns off; -a is -rlptgoD and can be spelled in part.")
+    name.strip_prefix("--no-").map(
+        |_| "leave out the option that it turns off; of -a, which is -rlptgoD, give the letters you want.",
+    )
 }
 
 #[cfg(test)]

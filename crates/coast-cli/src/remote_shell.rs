@@ -1,9 +1,9 @@
-//! The value of rsync's `-e`, read for what it says about the connection. No program is started: only `ssh`
-//! with options that this client can follow itself is accepted, anything else is an error that names it.
+//! Parses the value of rsync's `-e`. No program is started. The value must be `ssh` with options that coast's own client has too;
+//! everything else is an error that names the word.
 
 use std::path::PathBuf;
 
-/// What `-e "ssh ..."` asks for.
+/// The connection options in `-e "ssh ..."`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RemoteShell {
     /// `-p`
@@ -19,45 +19,36 @@ pub(crate) struct RemoteShell {
 /// One `-o NAME=VALUE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SshOption {
-    /// The option's name as typed; names do not distinguish case.
+    /// The option's name as typed. Case does not matter.
     pub(crate) name: String,
-    /// Its value.
     pub(crate) value: String,
 }
 
-/// Why a remote shell cannot be followed.
+/// Why a remote-shell command was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RemoteShellError {
-    /// A quote was opened and never closed.
     #[error("missing closing {0} in the remote-shell command")]
     OpenQuote(char),
-    /// Nothing was given.
     #[error("the remote-shell command is empty")]
     Empty,
-    /// Some other program.
     #[error(
-        "cannot use the remote shell {0:?}: this client speaks SSH itself and starts no program; give \"ssh\" and its options"
+        "cannot use the remote shell {0:?}: coast connects over SSH itself and starts no program; give \"ssh\" and its options"
     )]
     Program(String),
-    /// An option of ssh that has no meaning here.
-    #[error("the remote-shell option {0:?} is not supported; -p, -l, -i, -J and -o are")]
+    #[error("the remote-shell option {0:?} is not supported; use -p, -l, -i, -J or -o")]
     Option(String),
-    /// A word that belongs to no option.
     #[error("unexpected {0:?} in the remote-shell command: the host comes from the destination")]
     Word(String),
-    /// The value is missing.
     #[error("the remote-shell option {0:?} needs a value")]
     NoValue(String),
-    /// The port is no port.
-    #[error("{0:?} is not a port")]
+    #[error("{0:?} is not a port; give a number from 1 to 65535")]
     Port(String),
-    /// An `-o` without a name and a value.
-    #[error("{0:?} is not an ssh option: it must be NAME=VALUE")]
+    #[error("{0:?} is not an ssh option; write NAME=VALUE")]
     NoNameAndValue(String),
 }
 
 impl RemoteShell {
-    /// Reads the value of `-e`.
+    /// Parses the value of `-e`.
     pub(crate) fn parse(command: &str) -> Result<Self, RemoteShellError> {
         let mut words = split_words(command)?.into_iter();
         let program = words.next().ok_or(RemoteShellError::Empty)?;
@@ -96,7 +87,7 @@ impl RemoteShell {
 }
 
 impl SshOption {
-    /// Reads `NAME=VALUE` or `NAME VALUE`, as ssh does.
+    /// Parses `NAME=VALUE` or `NAME VALUE`, as ssh does.
     pub(crate) fn parse(text: &str) -> Result<Self, RemoteShellError> {
         let text = text.trim();
         let end = text.find(|letter: char| letter == '=' || letter.is_whitespace());
@@ -110,7 +101,7 @@ impl SshOption {
     }
 }
 
-/// Reads a port number; 0 is none.
+/// Parses a port number from 1 to 65535.
 pub(crate) fn parse_port(text: &str) -> Result<u16, RemoteShellError> {
     match text.parse() {
         Ok(port) if port > 0 => Ok(port),
@@ -118,8 +109,8 @@ pub(crate) fn parse_port(text: &str) -> Result<u16, RemoteShellError> {
     }
 }
 
-/// Splits at spaces outside of quotes. Within quotes a doubled quote is the quote itself; there are no
-/// backslash escapes, as in rsync.
+/// Splits a command into words as rsync does: at spaces outside of quotes. Within quotes a doubled quote stands for the quote.
+/// A backslash has no special meaning.
 fn split_words(command: &str) -> Result<Vec<String>, RemoteShellError> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

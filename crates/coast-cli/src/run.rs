@@ -1,4 +1,4 @@
-//! Carries out a planned run and turns its end into an exit code.
+//! Carries out a planned run and returns its exit code.
 
 use coast_sync::Cancel;
 
@@ -6,10 +6,7 @@ use crate::output::{self, Manner};
 use crate::plan::Plan;
 use crate::signals::cancel_on_signals;
 
-/// rsync's codes for runs that came to their end but missed something, which a push only warns about.
-const PARTIAL: [u8; 2] = [23, 24];
-
-/// Runs it; the result is the program's exit code.
+/// Carries out the plan, and returns the program's exit code.
 pub(crate) fn run(plan: Plan) -> anyhow::Result<u8> {
     let cancel = Cancel::new();
     cancel_on_signals(&cancel)?;
@@ -17,10 +14,8 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<u8> {
     let output = output::open(plan.output);
     let ended = plan.request.run(&*output, &*output, &cancel);
     let exit_code = match &ended {
-        Ok(report) => match report.exit_code() {
-            code if manner == Manner::Push && PARTIAL.contains(&code) => 0,
-            code => code,
-        },
+        Ok(report) if manner == Manner::Push => report.workspace_exit_code(),
+        Ok(report) => report.exit_code(),
         Err(error) => error.exit_code(),
     };
     output.finish(&ended, exit_code);

@@ -1,4 +1,4 @@
-//! What stops a run from outside: the first signal ends it cleanly, the second at once.
+//! Signals: the first one cancels the run, the second one ends the process at once.
 
 use std::io;
 use std::process;
@@ -8,11 +8,11 @@ use coast_sync::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// rsync's exit code for a run that a signal ended.
+/// rsync's exit code for a run that a signal interrupted.
 const INTERRUPTED: i32 = 20;
 
-/// Cancels the run at the first signal: the connection is closed, so that the other side cleans up. At the second this
-/// process ends where it stands.
+/// Starts a thread that cancels the run at the first SIGHUP, SIGINT or SIGTERM: the connection closes, so the other side cleans
+/// up. At the second signal the thread ends the process.
 pub(crate) fn cancel_on_signals(cancel: &Cancel) -> io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let cancel = cancel.clone();

@@ -158,6 +158,40 @@ fn exit_codes_are_those_of_rsync() {
 }
 
 #[test]
+fn a_push_that_could_not_write_everything_exits_with_23_and_names_the_entries_last() {
+    let scratch = scratch();
+    for number in 0..12 {
+        let name = format!("f{number:02}");
+        fs::write(scratch.path().join("src").join(&name), "x").unwrap();
+        // Without deletion a file cannot replace a directory that is not empty.
+        fs::create_dir_all(scratch.path().join("dst").join(&name).join("kept")).unwrap();
+    }
+    let output = run(scratch.path(), &["push", "--no-delete", "src", "dst"]);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(23), "{stderr}");
+    let last: Vec<&str> = stderr.lines().skip_while(|line| !line.contains("brought up to date")).collect();
+    assert_eq!(last.len(), 12, "{stderr}");
+    assert_eq!(last[0], "coast: error: 12 entries could not be brought up to date (code 23):");
+    assert!(last[1..11].iter().all(|line| line.starts_with("  f") && line.contains(": ")), "{stderr}");
+    assert_eq!(last[11], "  and 2 more");
+    assert_eq!(fs::read_to_string(scratch.path().join("dst/a")).unwrap(), "alpha");
+
+    let output = run(scratch.path(), &["push", "--no-delete", "--json", "src", "dst"]);
+    assert_eq!(output.status.code(), Some(23));
+    let done: serde_json::Value = serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap();
+    assert_eq!((&done["exit_code"], &done["failures"]["count"]), (&23.into(), &12.into()));
+    assert_eq!(done["failures"]["first"].as_array().unwrap().len(), 12);
+    assert_eq!(done["failures"]["first"][0]["problem"], "destination_failed");
+}
+
+#[test]
+fn sparse_is_taken() {
+    let scratch = scratch();
+    let output = run(scratch.path(), &["sync", "-rS", "src/", "dst"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
 fn max_delete_stops_with_its_own_code() {
     let scratch = scratch();
     fs::create_dir(scratch.path().join("dst")).unwrap();

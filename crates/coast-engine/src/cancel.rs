@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use coast_tree::LockExt;
 
 /// Stops a run: cheap to clone, safe to use from a signal-handling thread.
 #[derive(Clone, Default)]
@@ -33,7 +35,7 @@ pub struct CancelHook {
 impl Drop for CancelHook {
     fn drop(&mut self) {
         // What the hook holds may take its time to go, or have hooks of its own: not under the lock.
-        let hook = self.shared.lock().waiting.remove(&self.number);
+        let hook = self.shared.hooks.enter().waiting.remove(&self.number);
         drop(hook);
     }
 }
@@ -41,12 +43,6 @@ impl Drop for CancelHook {
 impl std::fmt::Debug for CancelHook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CancelHook").finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Hooks> {
-        self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,7 +66,7 @@ impl Cancel {
     /// Stops the run. Threads that wait for the stream are woken by the hooks.
     pub fn cancel(&self) {
         self.shared.cancelled.store(true, Ordering::Release);
-        for hook in self.shared.lock().waiting.values() {
+        for hook in self.shared.hooks.enter().waiting.values() {
             hook();
         }
     }
@@ -78,7 +74,7 @@ impl Cancel {
     /// Adds what ends a wait for the stream, such as closing the channel, for as long as the answer lives. Runs at once if
     /// already cancelled.
     pub fn on_cancel(&self, hook: impl Fn() + Send + 'static) -> CancelHook {
-        let mut hooks = self.shared.lock();
+        let mut hooks = self.shared.hooks.enter();
         if self.is_cancelled() {
             hook();
         }

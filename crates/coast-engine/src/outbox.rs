@@ -5,9 +5,10 @@
 //! the writer takes the pack itself only when the queue is empty, so a pack can never overtake an earlier one.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
+use coast_tree::LockExt;
 use coast_wire::{Bottleneck, Class, Compressor, LevelControl, Pack, WireError};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use serde::Serialize;
@@ -62,13 +63,13 @@ impl Outbox {
 
     /// From now on control messages are compressed.
     pub(crate) fn compress_with(&self, level: Arc<LevelControl>) -> Result<(), WireError> {
-        self.lock().compressor = Some(Compressor::new(level)?);
+        self.gathering.enter().compressor = Some(Compressor::new(level)?);
         Ok(())
     }
 
     /// Sends a control message, in order.
     pub(crate) fn push<M: Serialize>(&self, message: &M) -> Result<(), SendError> {
-        let mut gathering = self.lock();
+        let mut gathering = self.gathering.enter();
         let before = gathering.pack.len();
         if let Err(error) = gathering.pack.push(message) {
             // It may just not fit behind what was gathered.
@@ -110,10 +111,6 @@ impl Outbox {
         } else {
             Bottleneck::Input
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Gathering> {
-        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what was gathered, if anything was.

@@ -1,11 +1,13 @@
 //! How the threads of one side end together: the first failure is kept, everyone who waits is woken.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coast_tree::state::Patience;
 use coast_wire::WireError;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use coast_tree::LockExt;
 
 use crate::EngineError;
 
@@ -77,7 +79,7 @@ impl Stop {
 
     /// Ends the run well.
     pub(crate) fn finish(&self) {
-        let mut state = self.lock();
+        let mut state = self.shared.enter();
         state.running = None;
         if matches!(state.outcome, Outcome::Open) {
             state.outcome = Outcome::Well;
@@ -86,12 +88,12 @@ impl Stop {
 
     /// Ends the run; why is still to be learned.
     pub(crate) fn halt(&self) {
-        self.lock().running = None;
+        self.shared.enter().running = None;
     }
 
     /// Ends the run because of `error`, unless how it ended is known already.
     pub(crate) fn fail(&self, error: EngineError) {
-        let mut state = self.lock();
+        let mut state = self.shared.enter();
         state.running = None;
         if matches!(state.outcome, Outcome::Open) {
             state.outcome = Outcome::Failed(error);
@@ -112,7 +114,7 @@ impl Stop {
 
     /// Why the run failed, if it did.
     pub(crate) fn take_failure(&self) -> Option<EngineError> {
-        let mut state = self.lock();
+        let mut state = self.shared.enter();
         if !matches!(state.outcome, Outcome::Failed(_)) {
             return None;
         }
@@ -120,10 +122,6 @@ impl Stop {
             Outcome::Failed(error) => Some(error),
             _ => None,
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

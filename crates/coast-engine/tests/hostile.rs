@@ -165,7 +165,7 @@ fn entries_over_a_limit_or_out_of_order_are_refused() {
         assert_control_refused(part(0, b"", vec![link]), "link target");
     }
     let late = Entry { mtime: Some(Time { secs: 0, nanos: 1_000_000_000 }), ..file(b"a", 0) };
-    assert_control_refused(part(0, b"", vec![late]), "time that is none");
+    assert_control_refused(part(0, b"", vec![late]), "time that does not exist");
 }
 
 #[test]
@@ -208,10 +208,10 @@ fn content_that_nobody_asked_for_is_refused() {
     let id = FileId { part: 0, index: 0 };
     let hash = *ContentHash::of(b"x").as_bytes();
     let whole = || ToReceiver::Whole { file: id, content: b"x", hash, mtime: None };
-    assert_refused(&[(Class::Data, whole())], "nobody had asked");
-    assert_refused(&[(Class::Data, ToReceiver::Hash { file: id, hash })], "nobody had asked");
+    assert_refused(&[(Class::Data, whole())], "was not asked for");
+    assert_refused(&[(Class::Data, ToReceiver::Hash { file: id, hash })], "was not asked for");
     let chunk = ToReceiver::Chunk { file: id, attempt: 0, sequence: 0, piece: Piece::Content(b"x") };
-    assert_refused(&[(Class::Data, chunk)], "nobody had asked");
+    assert_refused(&[(Class::Data, chunk)], "was not asked for");
     assert_refused(&[(Class::Control, whole())], "out of place");
     assert_refused(&[(Class::Data, ToReceiver::WalkDone { source_errors: false })], "out of place");
 }

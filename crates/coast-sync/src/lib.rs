@@ -46,6 +46,7 @@
 mod cache_place;
 mod destination;
 mod error;
+mod failures;
 mod helper_store;
 mod local;
 mod only;
@@ -62,6 +63,7 @@ mod watchdog;
 pub use cache_place::CachePlace;
 pub use destination::{Destination, LocalDestination, LocalReceiver, RemoteDestination, RemoteHelper};
 pub use error::SyncError;
+pub use failures::{Failure, Failures};
 pub use helper_store::{HelperStore, Platform};
 pub use probe::{ProbeReport, ProbeRequest};
 pub use remote::ConnectionReport;

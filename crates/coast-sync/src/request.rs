@@ -12,6 +12,7 @@ use coast_ssh::Prompt;
 use coast_wire::{Event, Options};
 
 use crate::destination::{Destination, LocalReceiver};
+use crate::failures::Gathering;
 use crate::only::Only;
 use crate::receiver_arguments::ReceiverArguments;
 use crate::watchdog::Watched;
@@ -189,7 +190,8 @@ impl SyncRequest {
             move || run_cancel.cancel()
         });
         let timeout = self.timeout;
-        let watched = Watched::new(monitor);
+        let gathering = Gathering::new(monitor);
+        let watched = Watched::new(&gathering);
         let ended = thread::scope(|scope| {
             let (running, done) = mpsc::channel();
             if let Some(limit) = timeout {
@@ -200,9 +202,15 @@ impl SyncRequest {
             drop(running);
             ended
         });
+        let expired = watched.expired();
         match (ended, timeout) {
-            (Ok((run, connection)), _) => Ok(SyncReport { run, connection, elapsed: started.elapsed() }),
-            (Err(_), Some(limit)) if watched.expired() => Err(SyncError::Timeout(limit)),
+            (Ok((run, connection)), _) => Ok(SyncReport {
+                run,
+                connection,
+                elapsed: started.elapsed(),
+                failures: gathering.into_failures(),
+            }),
+            (Err(_), Some(limit)) if expired => Err(SyncError::Timeout(limit)),
             // Whatever broke first when the streams were shut down, the reason is that somebody wanted it to stop.
             (Err(_), _) if run_cancel.is_cancelled() => Err(SyncError::Interrupted),
             (Err(SyncError::Engine(EngineError::Interrupted)), _) => Err(SyncError::Interrupted),

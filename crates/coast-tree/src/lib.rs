@@ -45,6 +45,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod accounts;
+mod acl;
 mod cache;
 mod contents;
 mod dir;
@@ -57,16 +58,19 @@ mod listing;
 mod mode;
 mod mount;
 mod path;
+mod poison;
 mod root;
 #[cfg(test)]
 mod scratch;
 mod space;
+mod sparse;
 mod stat;
 pub mod state;
 mod trusted_path;
 mod walk;
 
 pub use accounts::{OwnerNames, User, parse_users, users};
+pub use acl::{Acl, inherited_permissions};
 pub use cache::{
     CacheError, CacheReader, CacheStats, CacheWriter, ClockStep, ContentHash, ContentHasher, DirRecords,
     FileIdentity, Record, hash_file,
@@ -80,8 +84,10 @@ pub use limits::raise_descriptor_limit;
 pub use listing::Listed;
 pub use mount::MountId;
 pub use path::{BadPath, MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, Name, RelPath};
+pub use poison::{LockExt, LockResultExt};
 pub use root::Root;
 pub use space::Space;
+pub use sparse::{Segment, segment_at};
 pub use stat::{Stat, Timestamp, file_stat};
 pub use trusted_path::{PathEnd, PathError, ResolvedParent, TrustedPath, open_trusted_file};
 pub use walk::{Visit, walk, walk_from};

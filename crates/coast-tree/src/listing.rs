@@ -61,15 +61,15 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// for every directory.
 #[cfg(target_os = "linux")]
 pub(crate) fn list(dir: BorrowedFd<'_>, cursor: &Cursor) -> io::Result<Vec<Listed>> {
+    use crate::LockExt;
     use std::cell::RefCell;
-    use std::sync::PoisonError;
 
     thread_local! {
         static BUFFER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(BUFFER_BYTES));
     }
     let mut listed = Vec::new();
     BUFFER.with_borrow_mut(|buffer| -> io::Result<()> {
-        let mut position = cursor.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut position = cursor.0.enter();
         if *position == Position::Moved {
             rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
         }

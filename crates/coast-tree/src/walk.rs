@@ -4,11 +4,11 @@
 use std::any::Any;
 use std::io;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::vec;
 
-use crate::{DirHandle, Listed, Name, RelPath, Root};
+use crate::{DirHandle, Listed, LockExt, LockResultExt, Name, RelPath, Root};
 
 /// What a walk does with the directories it comes to. Called from several threads at once.
 pub trait Visit: Sync {
@@ -118,7 +118,7 @@ impl<C: Send> Queue<C> {
 
     /// Waits for a pending directory and takes it, with its parent's path. None when the walk is over.
     fn next(&self) -> Option<(Arc<RelPath>, Name, C)> {
-        let mut state = self.lock();
+        let mut state = self.state.enter();
         loop {
             if state.ended {
                 return None;
@@ -136,7 +136,7 @@ impl<C: Send> Queue<C> {
             if state.busy == 0 {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).even_poisoned();
         }
     }
 
@@ -145,17 +145,13 @@ impl<C: Send> Queue<C> {
             return;
         }
         let siblings = Siblings { parent: Arc::new(parent), names: children.into_iter() };
-        self.lock().pending.push(siblings);
+        self.state.enter().pending.push(siblings);
         self.changed.notify_all();
     }
 
     fn end(&self) {
-        self.lock().ended = true;
+        self.state.enter().ended = true;
         self.changed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<C>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -164,7 +160,7 @@ struct Busy<'a, C: Send>(&'a Queue<C>);
 
 impl<C: Send> Drop for Busy<'_, C> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.enter();
         state.busy -= 1;
         state.ended |= thread::panicking();
         let over = state.ended || (state.busy == 0 && state.pending.is_empty());

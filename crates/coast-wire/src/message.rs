@@ -342,7 +342,8 @@ pub enum ProblemKind {
     Vanished,
     /// A source entry could not be read.
     SourceRead,
-    /// A destination entry could not be read, written or replaced.
+    /// A destination entry could not be read, written or replaced, for a reason that lies in the destination or its system:
+    /// permissions, another mount, a read-only or full file system, a name that is too long.
     Destination,
     /// An entry of this kind is not transferred under the options given.
     Skipped,
@@ -350,6 +351,9 @@ pub enum ProblemKind {
     Kept,
     /// A source file changed each time it was read.
     Changing,
+    /// A destination entry was left as it is, because it changed, vanished or appeared during the run, or because it lies
+    /// below a protected path. In a destination that is in use this is no failure.
+    DestinationChanged,
 }
 
 /// What of an entry changed, in the terms of `--itemize-changes`.
@@ -456,8 +460,10 @@ pub struct ReceiverStats {
     pub attributes: u64,
     /// Entries given to another owner.
     pub chowned: u64,
-    /// Entries that could not be written, replaced or deleted.
+    /// Entries that could not be written, replaced or deleted: problems of the kind [`ProblemKind::Destination`].
     pub failed: u64,
+    /// Entries that were left as they are: problems of the kind [`ProblemKind::DestinationChanged`].
+    pub changed_meanwhile: u64,
     /// Extraneous entries kept because `--max-delete` was reached.
     pub over_max_delete: u64,
     /// Extraneous entries kept because the source was not read without errors.

@@ -33,6 +33,8 @@ pub struct Options {
     pub delete: Option<Delete>,
     /// `-n`
     pub dry_run: bool,
+    /// `-S`: sequences of zeros are written as holes.
+    pub sparse: bool,
     /// `--partial`: what arrived of a large file is kept (outside of the workspace) for the next run.
     pub partial: bool,
     /// Replaced files move into place together, at the end.

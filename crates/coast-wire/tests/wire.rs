@@ -106,8 +106,14 @@ fn to_sender() -> Vec<ToSender<'static>> {
         ToSender::Event(Event::Changed { path: b"x", change }),
         ToSender::Event(Event::Deleted { path: b"x/\xfe", directory: true }),
         ToSender::Event(Event::Problem { path: b"x", kind: ProblemKind::Destination, text: "cannot" }),
+        ToSender::Event(Event::Problem {
+            path: b"x",
+            kind: ProblemKind::DestinationChanged,
+            text: "changed",
+        }),
         ToSender::Finished(ReceiverStats {
             transferred_files: 4,
+            changed_meanwhile: 5,
             deletion_skipped: true,
             ..ReceiverStats::default()
         }),

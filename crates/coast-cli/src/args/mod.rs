@@ -1,4 +1,4 @@
-//! The command line: one module a subcommand, and the values they share.
+//! The command line: one module per group of subcommands, and the values that they share.
 
 pub(crate) mod connection;
 pub(crate) mod demo;
@@ -13,80 +13,85 @@ use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// What stands above the options in `coast --help`.
+/// The text above the options in `coast --help`.
 const ABOUT: &str = "\
-Development on another machine: `coast run` brings a git worktree there and has every edit follow. Underneath, `coast push` and \
-`coast sync` make a directory on another machine equal to a local one, over SSH. A pure-Rust replacement for `rsync` over \
-`ssh`: neither program is needed on either side, and nothing has to be installed on the remote.";
+Development on another machine. `coast run` transfers a git worktree to it and keeps it up to date with every edit. \
+`coast push` and `coast sync` make a directory on another machine equal to a local directory, over SSH. They replace \
+`rsync` over `ssh`, in pure Rust: neither machine needs either program, and nothing has to be installed on the remote.";
 
-/// What stands below the options in `coast --help`.
+/// The text below the options in `coast --help`. A paragraph is one line here: clap breaks it to fit the terminal.
 const AFTER: &str = "\
 EXAMPLES
   coast remote add box dev@box.example
+      Remember a machine that instances can live on.
   coast run dev-1
-      An instance on that machine: the project's worktree is brought there, and edits follow (`coast run --help`).
+      Make an instance there: the project's worktree is transferred, and every later edit follows.
   coast assign dev-1 --worktree feature
-      The same instance follows another worktree. Then: coast status, flush, stop, start, rm.
-  coast demo
-      Show the whole thing on this machine: an SSH server of its own, two pushes, a proof.
+      Make the same instance follow another worktree.
   coast push ./workspace dev@host:/data/workspaces/shop/1
-      Push a workspace with the usual rules; run it again and only what differs is touched.
-  coast sync -rlDzP --delete-after --rsync-path=\"sudo rsync\" ./src/ dev@host:/srv/src/
-      The same engine with rsync's own options: in a script, put `coast sync` for `rsync`.
+      Push a workspace with the default rules. A second run transfers only the differences.
+  coast sync -rlDzP --delete-after \\
+    --rsync-path=\"sudo rsync\" ./src/ dev@host:/srv/src/
+      The same engine with rsync's own options: a script needs `coast sync` in place of `rsync`.
 
 TWO PROMISES
-  What is right is not touched. An entry whose content, kind and mode are right keeps its inode and its
-  modification time; nothing is renamed over it, so no file watcher wakes up. Content is compared, not times
-  (unless -t says otherwise).
-  What is new is not deleted. Nothing is deleted at the destination that appeared there while the run went on.
+  What is right is not touched. An entry with the right content, kind and mode keeps its inode and its modification time. \
+Nothing is renamed over it, so no file watcher wakes up. Content is compared, not times, unless -t is given.
 
-WHAT A RUN LEAVES BEHIND
-  .NAME.coast beside the destination NAME (.coast-state in it where that cannot be made): what its files
-  hold, what came of interrupted ones, a lock. ~/.cache/coast on the remote: the helper. The same directory
-  here: what the files of each source hold. All of it may be removed at any time.
+  What is new is not deleted. A run deletes nothing at the destination that appeared there during the run.
 
 EXIT CODES (those of rsync)
-    0  success                              20  interrupted
-    1  command line not understood          23  some entries could not be transferred
-    2  the two sides do not understand      24  some source files vanished
-       each other                           25  --max-delete stopped a deletion
-    3  source or destination unusable       30  nothing moved for --timeout seconds
-   10  no connection                       255  SSH failed: host key, no acceptable key, sudo
-   11  file input or output failed
+    0  success
+    1  the command line was not understood
+    2  the two sides do not understand each other
+    3  the source or the destination cannot be used
+   10  no connection
+   11  reading or writing files failed, or no space is left
    12  the connection or the helper broke
-  For `coast push`, `run`, `assign` and `start` 23 and 24 are warnings, and the exit code is 0. For commands on instances
-  3 is also: there is no such instance, worktree or remote, or there is one already, or it is stopped; 12: edits do not
-  follow where that was asked for; 23: edits that were waited for did not arrive.
+   20  interrupted
+   23  some entries could not be transferred
+   24  some source files vanished during the run
+   25  --max-delete stopped the deletion
+   30  nothing moved for --timeout seconds
+  255  SSH failed: host key, no accepted key, sudo
+
+  `coast push`, `run`, `assign` and `start` exit with 0, after a warning, in two cases where `coast sync` exits with 23 or 24: a \
+source file vanished during the run; or an entry at the destination was left as it is, because another program changed it \
+during the run or because a protected path is in the way.
+
+  Commands on instances also exit with 3 when the instance, worktree or remote does not exist, exists already or is stopped; \
+with 12 when edits do not follow although --require-continuous was given; and with 23 when `coast flush` waited for edits that \
+did not arrive.
+
+FILES
+  The section \"What a run leaves behind\" of README.md lists what a run leaves on both machines.
 
 LIMITS
-  The remote runs Linux (x86_64 or aarch64); this side Linux or macOS. Push only: from a remote to here, and
-  from remote to remote, is not supported yet.";
+  The remote runs Linux on x86_64 or aarch64. This side runs Linux or macOS. Transfers go from here to a remote only.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "coast", version, about = ABOUT, after_long_help = AFTER, max_term_width = 110)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make an instance: bring a worktree to a remote and have edits follow
+    /// Make an instance: transfer a worktree to a remote and make edits follow
     #[command(long_about = lifecycle::RUN_ABOUT, after_long_help = lifecycle::RUN_AFTER)]
     Run(lifecycle::RunArgs),
-    /// Have an instance follow another worktree
+    /// Make an instance follow another worktree
     #[command(long_about = lifecycle::ASSIGN_ABOUT, after_long_help = lifecycle::ASSIGN_AFTER)]
     Assign(lifecycle::AssignArgs),
-    /// Have an instance follow the project's root again
+    /// Make an instance follow the project's root again
     Unassign(lifecycle::FollowArgs),
-    /// Stop an instance: nothing follows, the workspace stays
+    /// Stop an instance: edits no longer follow, the workspace stays
     #[command(long_about = lifecycle::STOP_ABOUT)]
     Stop(lifecycle::StopArgs),
-    /// Start a stopped instance, or mend one that does not follow
+    /// Start a stopped instance, or repair an instance that does not follow
     #[command(long_about = lifecycle::START_ABOUT)]
     Start(lifecycle::FollowArgs),
     /// Remove an instance and its workspace
@@ -94,12 +99,12 @@ pub(crate) enum Command {
     Rm(lifecycle::RmArgs),
     /// List instances
     Ls(lifecycle::LsArgs),
-    /// Tell how an instance is
+    /// Show the state of an instance
     #[command(long_about = lifecycle::STATUS_ABOUT, after_long_help = lifecycle::STATUS_AFTER)]
     Status(lifecycle::StatusArgs),
     /// Wait until every edit has arrived
     Flush(lifecycle::FlushArgs),
-    /// The machines that instances live on
+    /// Manage the machines that instances live on
     #[command(subcommand, long_about = remote::ABOUT, after_long_help = remote::AFTER)]
     Remote(remote::RemoteCommand),
     /// Push a workspace to another machine
@@ -108,22 +113,25 @@ pub(crate) enum Command {
     /// Make a directory equal to another, with rsync's options
     #[command(long_about = sync::ABOUT, after_long_help = sync::AFTER)]
     Sync(sync::SyncArgs),
-    /// Show a push and a second one on this machine alone, and prove the result
+    /// Show two pushes on this machine alone, and compare both trees
     #[command(long_about = demo::ABOUT)]
     Demo(demo::DemoArgs),
-    /// Print the completions for a shell
+    /// Print the completion script for a shell
     Completions {
-        /// The shell
+        /// The shell to complete in
         shell: Shell,
     },
     /// Print the manual page, in roff (read it with `coast man push | man -l -`)
     Man {
-        /// The subcommand whose page it is [default: the page of coast itself]
+        /// The subcommand to describe [default: coast itself]
         subcommand: Option<String>,
     },
 }
 
-/// Reads the command line; what it cannot mean is an error of clap, made to speak of rsync where that helps.
+/// Parses the command line.
+///
+/// # Errors
+/// clap's error. For an option of rsync that `coast sync` does not take, the message names the replacement.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
     let matches =
@@ -131,7 +139,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> 
     Cli::from_arg_matches(&matches)
 }
 
-/// A manual page, in roff: the program's, or that of one subcommand.
+/// Returns the manual page of the program, or of one subcommand, in roff.
 pub(crate) fn manual_page(subcommand: Option<&str>) -> anyhow::Result<Vec<u8>> {
     let mut command = Cli::command();
     // Gives the subcommands their full names, as in `coast push`.

@@ -1,4 +1,4 @@
-//! `coast remote`: the machines that instances live on.
+//! The arguments of `coast remote`.
 
 use std::path::PathBuf;
 
@@ -8,22 +8,25 @@ use coast_instance::Name;
 use super::connection::HelperArgs;
 
 pub(super) const ABOUT: &str = "\
-The machines that instances live on. They are kept in $XDG_CONFIG_HOME/coast/remotes.toml (by default \
-~/.config/coast/remotes.toml), for you alone; a Coastfile never says how to connect. With one remote it is the default, with \
-several `coast run --remote` chooses.";
+Manages the machines that instances live on. They are kept in $XDG_CONFIG_HOME/coast/remotes.toml (by default \
+~/.config/coast/remotes.toml), which only you can read. A Coastfile never says how to connect. A single remote is the default; \
+with several, `coast run --remote` chooses.";
 
 pub(super) const AFTER: &str = "\
 EXAMPLES
   coast remote add box dev@box.example
-  coast remote add lab dev@10.0.0.7:2222 --key ~/.ssh/lab_key --service-home /srv/coast
-  coast remote test box     connects and looks: host key, sudo, helper, room, architecture
-  coast remote rm lab       refused while instances live there";
+  coast remote add lab dev@10.0.0.7:2222 \\
+    --key ~/.ssh/lab_key --service-home /srv/coast
+  coast remote test box
+      Connect, and check the host key, sudo, the helper, the free space and the architecture.
+  coast remote rm lab
+      Forget the machine. This is refused while instances live on it.";
 
 const TEST_ABOUT: &str = "\
-Connects as `coast run` will, and tells line by line what it finds: the connection, the host key, the key that was accepted, \
-whether sudo works without a password, whether the helper can be put there and answers, whether there is room and a right to \
-write in the service home, and the architecture. When one fails it says what to do, and the exit code is not 0. Changes nothing \
-on the remote but for the helper in its user's cache directory.";
+Connects in the same way as `coast run`, and prints one line for each check: the connection, the host key, the accepted key, \
+whether sudo works without a password, whether the helper can be uploaded and answers, whether the service home has space and \
+can be written to, and the architecture. A check that fails says what to do, and the exit code is then not 0. Nothing on the \
+remote is changed, except that the helper is uploaded to its user's cache directory.";
 
 /// Subcommands of `coast remote`.
 #[derive(Debug, Subcommand)]
@@ -34,7 +37,7 @@ pub(crate) enum RemoteCommand {
     Ls(ListArgs),
     /// Forget a machine that no instance lives on
     Rm(RemoveArgs),
-    /// Connect to a machine and tell whether instances can live there
+    /// Connect to a machine and check whether instances can live on it
     #[command(long_about = TEST_ABOUT)]
     Test(TestArgs),
 }
@@ -42,24 +45,25 @@ pub(crate) enum RemoteCommand {
 /// Arguments of `coast remote add`.
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
-    /// What it shall be called here
+    /// The name to give to the machine
     pub(crate) name: Name,
 
-    /// Where it is.
-    // Not from the comment above: brackets are links there.
-    #[arg(help = "Where it is: [USER@]HOST[:PORT]; what is left out is as the ssh configuration has it")]
+    // An attribute, not a doc comment: rustdoc reads brackets as links.
+    #[arg(
+        help = "The address: [USER@]HOST[:PORT]; the ssh configuration supplies the parts that are left out"
+    )]
     #[arg(value_name = "USER@HOST[:PORT]", value_hint = ValueHint::Hostname)]
     pub(crate) address: String,
 
-    /// Private key to log in with, before all others. Edits can only follow with one that has no passphrase
+    /// The private key to try first. Edits can follow only with a key that has no passphrase
     #[arg(short, long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) key: Option<PathBuf>,
 
-    /// The directory there that holds workspaces/ [default: /data]
+    /// The directory on the machine that holds workspaces/ [default: /data]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::Other)]
     pub(crate) service_home: Option<String>,
 
-    /// Give a machine that is remembered already this address and key
+    /// Replace the address and the key of a machine that has this name already
     #[arg(long)]
     pub(crate) replace: bool,
 

@@ -1,12 +1,12 @@
-//! The options that add filter rules, kept in the order they were typed across all of them: the first rule that
-//! matches wins, so `--include a --exclude '*'` and the reverse are different runs.
+//! The options that add filter rules. Their order across all of them is kept, because the first rule that matches wins:
+//! `--include a --exclude '*'` and `--exclude '*' --include a` are different runs.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, ValueHint, value_parser};
 
-/// One option that adds rules.
+/// One option that adds rules, with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RuleArg {
     /// `--filter=RULE`
@@ -15,7 +15,7 @@ pub(crate) enum RuleArg {
     Exclude(OsString),
     /// `--include=PATTERN`
     Include(OsString),
-    /// `--protect=PATTERN`, the same as `--filter='P PATTERN'`.
+    /// `--protect=PATTERN`, the same as `--filter='P PATTERN'`
     Protect(OsString),
     /// `--exclude-from=FILE`
     ExcludeFrom(PathBuf),
@@ -47,7 +47,7 @@ fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
         .help(help)
         .help_heading(HEADING)
         .action(ArgAction::Append)
-        // A rule starts with a dash more often than not: `--filter '- *.o'`.
+        // Many rules start with a dash: `--filter '- *.o'`.
         .allow_hyphen_values(true)
 }
 
@@ -60,10 +60,10 @@ fn file(name: &'static str, help: &'static str) -> Arg {
 }
 
 fn common(command: clap::Command) -> clap::Command {
-    command.arg(pattern(EXCLUDE, "PATTERN", "Leave out what matches, on both sides")).arg(pattern(
+    command.arg(pattern(EXCLUDE, "PATTERN", "Leave out entries that match, on both sides")).arg(pattern(
         INCLUDE,
         "PATTERN",
-        "Do not leave out what matches",
+        "Do not leave out entries that match",
     ))
 }
 
@@ -71,7 +71,7 @@ impl Args for PushRules {
     fn augment_args(command: clap::Command) -> clap::Command {
         common(command)
             .arg(pattern(FILTER, "RULE", "Add a rule in rsync's notation, such as 'P keep/***'"))
-            .arg(pattern(PROTECT, "PATTERN", "Never delete what matches at the destination"))
+            .arg(pattern(PROTECT, "PATTERN", "Never delete entries that match at the destination"))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -83,8 +83,14 @@ impl Args for SyncRules {
     fn augment_args(command: clap::Command) -> clap::Command {
         common(command)
             .arg(pattern(FILTER, "RULE", "Add a rule in rsync's notation, such as 'P keep/***'").short('f'))
-            .arg(file(EXCLUDE_FROM, "Read exclude patterns from a file, one a line; - is standard input"))
-            .arg(file(INCLUDE_FROM, "Read include patterns from a file, one a line; - is standard input"))
+            .arg(file(
+                EXCLUDE_FROM,
+                "Read exclude patterns from a file, one per line; - means standard input",
+            ))
+            .arg(file(
+                INCLUDE_FROM,
+                "Read include patterns from a file, one per line; - means standard input",
+            ))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -92,10 +98,10 @@ impl Args for SyncRules {
     }
 }
 
-/// An option by name, and the rule that a value of it is.
+/// An option by name, and the constructor of the rule that its value becomes.
 type Maker<T> = (&'static str, fn(T) -> RuleArg);
 
-/// The rules in the order typed.
+/// Returns the rules in the order typed.
 fn in_order(matches: &ArgMatches, patterns: &[Maker<OsString>], files: &[Maker<PathBuf>]) -> Vec<RuleArg> {
     fn collect<T: Clone + Send + Sync + 'static>(
         matches: &ArgMatches,

@@ -1,19 +1,19 @@
-//! Rates as rsync spells them: a number, decimals allowed, and a suffix. `K` is 1024 and `KB` is 1000, and no
-//! suffix at all is `K`, as in rsync's manual under `--max-size` and `--bwlimit`.
+//! Rates as rsync spells them: a number, with decimals if wanted, and a suffix. `K` means 1024 and `KB` means 1000. A number
+//! without a suffix is in `K`, as rsync's manual says under `--max-size` and `--bwlimit`.
 
 use std::num::NonZeroU64;
 
-/// The smallest rate that rsync accepts, in bytes a second; anything lower could not send one block.
+/// The smallest rate that rsync accepts, in bytes per second.
 const MIN_RATE: u64 = 512;
 
-/// Reads a size in bytes: `100b`, `1.5m`, `2GB`, `3KiB`, `1k-1`; without a suffix in KiB.
+/// Parses a size such as `100b`, `1.5m`, `2GB`, `3KiB` or `1k-1`, and returns it in bytes.
 fn parse_size(text: &str) -> Result<u64, String> {
     let number_len = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
     let (number, rest) = text.split_at(number_len);
     let value: f64 =
         number.parse().map_err(|_| format!("{text:?} is not a size: it must start with a number"))?;
 
-    // `1k-1` and `1k+1` are one byte less and one byte more.
+    // rsync's spelling for one byte less and one byte more.
     let (suffix, adjust) = match rest.strip_suffix("+1") {
         Some(suffix) => (suffix, 1),
         None => rest.strip_suffix("-1").map_or((rest, 0), |suffix| (suffix, -1)),
@@ -22,7 +22,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is not a size: unknown suffix {suffix:?}; use B, K, M, G, T, P (x1024) or KB, MB ... (x1000)"))?;
 
     let bytes = value * multiplier;
-    // 2^63: beyond it a file size cannot be, and below it the conversion is exact enough.
+    // 2^63: no file can be larger, and below it the conversion is exact enough.
     if bytes >= 9_223_372_036_854_775_808.0 {
         return Err(format!("{text:?} is too large"));
     }
@@ -55,11 +55,13 @@ fn multiplier(suffix: &str) -> Option<f64> {
     Some(base.powi(power))
 }
 
-/// Reads the value of `--bwlimit`, in bytes a second; zero means no limit.
+/// Parses the value of `--bwlimit`, and returns it in bytes per second. Zero means no limit.
 pub(crate) fn parse_rate(text: &str) -> Result<Option<NonZeroU64>, String> {
     let rate = parse_size(text)?;
     if rate != 0 && rate < MIN_RATE {
-        return Err(format!("{text:?} is too small: at least {MIN_RATE} bytes a second, or 0 for no limit"));
+        return Err(format!(
+            "{text:?} is too small: at least {MIN_RATE} bytes per second, or 0 for no limit"
+        ));
     }
     Ok(NonZeroU64::new(rate))
 }
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn text_that_is_not_a_size_is_refused() {
         for text in
             ["", "k", "-1", "1x", "1kib2", "1kk", "1.2.3", "1 k", "+1", "99999999p", "0-1", "inf", "1e3"]
         {
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_in_kibibytes_and_zero_is_none() {
+    fn a_rate_is_in_kibibytes_and_zero_means_no_limit() {
         assert_eq!(parse_rate("0"), Ok(None));
         assert_eq!(parse_rate("1.5"), Ok(NonZeroU64::new(1536)));
         assert_eq!(parse_rate("1m"), Ok(NonZeroU64::new(1 << 20)));

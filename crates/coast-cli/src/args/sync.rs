@@ -1,4 +1,4 @@
-//! `coast sync`: rsync's own spelling.
+//! The arguments of `coast sync`, spelled as rsync's.
 
 use std::ffi::OsString;
 
@@ -11,33 +11,35 @@ use super::rules::SyncRules;
 use crate::refused;
 
 pub(super) const ABOUT: &str = "\
-Makes DST equal to SRC, with rsync's options: a script changes one word. A trailing slash on SRC means its content, \
-without one SRC itself goes into DST. DST is a local path, [USER@]HOST:PATH or ssh://[USER@]HOST[:PORT]/PATH; a \
-relative remote path starts at the user's home. Any other option of rsync is refused by name, with what to use \
-instead.
+Makes DST equal to SRC, with rsync's options. A trailing slash on SRC means its content; without it, SRC itself is put into \
+DST. DST is a local path, [USER@]HOST:PATH or ssh://[USER@]HOST[:PORT]/PATH. A relative remote path starts at the user's home \
+directory. Every other option of rsync is refused by name, with the option to use instead.
 
-Two promises differ from rsync. What is right is not touched: an entry whose content, kind and mode are right \
-keeps its inode and modification time, with or without -t. What is new is not deleted: nothing is deleted that \
-appeared at the destination while the run went on. And deletion always comes last, whichever --delete is given.";
+Two promises differ from rsync. What is right is not touched: an entry with the right content, kind and mode keeps its inode \
+and its modification time, with or without -t. What is new is not deleted: a run deletes nothing that appeared at the \
+destination during the run. Deletion always comes last, whichever --delete option is given.";
 
 pub(super) const AFTER: &str = "\
 EXAMPLES
-  coast sync -rlDzP --delete-after --rsync-path=\"sudo rsync\" ./src/ dev@host:/srv/src/
-  coast sync -a --delete -e \"ssh -p 2222 -i ~/.ssh/key\" build/ host:site/
-  coast sync -rln --itemize-changes --exclude .git ./ /backup/project/
+  coast sync -rlDzP --delete-after \\
+    --rsync-path=\"sudo rsync\" ./src/ dev@host:/srv/src/
+  coast sync -a --delete \\
+    -e \"ssh -p 2222 -i ~/.ssh/key\" build/ host:site/
+  coast sync -rln --itemize-changes \\
+    --exclude .git ./ /backup/project/
 
-The value of -e, or of RSYNC_RSH, is read for -p, -l, -i, -J and -o; no program is started. Unless --rsync-path or \
---sudo say otherwise, the remote side runs as the user who logs in, as with rsync.";
+Of the value of -e, or of RSYNC_RSH, the options -p, -l, -i, -J and -o are used; no program is started. The remote side writes \
+as the user who logs in, as with rsync, unless --rsync-path or --sudo ask for root.";
 
 /// Arguments of `coast sync`.
 #[derive(Debug, Args)]
 #[command(args_override_self = true, disable_help_flag = true)]
 pub(crate) struct SyncArgs {
-    /// The local file or directory; a trailing slash means its content
+    /// The local file or directory to send; a trailing slash means its content
     #[arg(value_name = "SRC", value_hint = ValueHint::AnyPath)]
     pub(crate) source: OsString,
 
-    /// Where it goes
+    /// The destination
     #[arg(value_name = "DST", value_hint = ValueHint::AnyPath)]
     pub(crate) destination: OsString,
 
@@ -61,62 +63,63 @@ pub(crate) struct SyncArgs {
     pub(crate) help: Option<bool>,
 }
 
-/// What is transferred, and what of it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What is transferred")]
 pub(crate) struct What {
-    /// Everything but hard links, ACLs and extended attributes: -rlptgoD
+    /// The same as -rlptgoD: everything but hard links, ACLs and extended attributes
     #[arg(short, long)]
     pub(crate) archive: bool,
-    /// Go into directories
+    /// Transfer directories with everything below them
     #[arg(short, long)]
     pub(crate) recursive: bool,
     /// Copy symlinks as symlinks
     #[arg(short, long)]
     pub(crate) links: bool,
-    /// Permissions
+    /// Keep permissions
     #[arg(short, long)]
     pub(crate) perms: bool,
-    /// Whether a file is executable
+    /// Keep whether a file is executable
     #[arg(short = 'E', long)]
     pub(crate) executability: bool,
-    /// Modification times, which then also decide what is looked at
+    /// Keep modification times, and skip files of equal size and time
     #[arg(short, long)]
     pub(crate) times: bool,
-    /// Owners (as root)
+    /// Keep owners (needs root at the destination)
     #[arg(short, long)]
     pub(crate) owner: bool,
-    /// Groups
+    /// Keep groups
     #[arg(short, long)]
     pub(crate) group: bool,
-    /// Devices, FIFOs and sockets: --devices --specials
+    /// The same as --devices --specials
     #[arg(short = 'D')]
     pub(crate) devices_and_specials: bool,
-    /// Devices (as root)
+    /// Copy device files (needs root at the destination)
     #[arg(long)]
     pub(crate) devices: bool,
-    /// FIFOs and sockets
+    /// Copy FIFOs and sockets
     #[arg(long)]
     pub(crate) specials: bool,
+    /// Write sequences of zeros as holes
+    #[arg(short = 'S', long)]
+    pub(crate) sparse: bool,
     /// Compare content even where sizes and times are equal
     #[arg(short, long)]
     pub(crate) checksum: bool,
-    /// Give everything to this user and group, names or numbers
+    /// Give every entry to this user and group; names or numbers
     #[arg(long, value_name = "USER:GROUP")]
     pub(crate) chown: Option<OsString>,
 }
 
-/// What is deleted.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Deletion (always last)")]
 pub(crate) struct Deletion {
-    /// Delete what the source does not have
+    /// Delete entries that the source does not have
     #[arg(long)]
     pub(crate) delete: bool,
     /// The same as --delete
     #[arg(long)]
     pub(crate) delete_after: bool,
-    /// Delete what is excluded, too
+    /// Also delete excluded entries
     #[arg(long)]
     pub(crate) delete_excluded: bool,
     /// Delete at most this many entries, and exit with 25 if there were more
@@ -124,11 +127,10 @@ pub(crate) struct Deletion {
     pub(crate) max_delete: Option<i64>,
 }
 
-/// How it is transferred.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection and transfer")]
 pub(crate) struct Transfer {
-    /// How to connect: ssh and its options -p -l -i -J -o; no program is started
+    /// How to connect: "ssh" with its options -p, -l, -i, -J and -o; no program is started
     #[arg(short = 'e', long, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(crate) rsh: Option<String>,
     /// "sudo rsync" to write as root, "rsync" to write as the user who logs in
@@ -139,27 +141,26 @@ pub(crate) struct Transfer {
     pub(crate) sudo: Option<SudoArg>,
     #[command(flatten)]
     pub(crate) helper: HelperArgs,
-    /// Compress what is sent
+    /// Compress the data that is sent
     #[arg(short = 'z', long)]
     pub(crate) compress: bool,
-    /// Keep what arrived of a large file for the next run, if this one is interrupted
+    /// Keep the arrived part of a large file for the next run if this run is interrupted
     #[arg(long)]
     pub(crate) partial: bool,
-    /// Move replaced files into place together at the end
+    /// Move all replaced files into place together, at the end
     #[arg(long)]
     pub(crate) delay_updates: bool,
-    /// Give up when nothing moves for this long; 0 is never
+    /// Give up when no data moves for this long; 0 means never
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub(crate) timeout: u64,
-    /// Send at most this much a second: in KiB, or with a suffix (1.5m, 2MB); 0 is no limit
+    /// Send at most this much per second: in KiB, or with a suffix (1.5m, 2MB); 0 means no limit
     #[arg(long, value_name = "RATE")]
     pub(crate) bwlimit: Option<Rate>,
-    /// Change nothing, only say what would be done
+    /// Change nothing, only show what would be done
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 }
 
-/// What is printed.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct Output {
@@ -169,10 +170,10 @@ pub(crate) struct Output {
     /// Print nothing but warnings and errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Print for each entry what changes of it, in rsync's eleven letters
+    /// Print the changes of each entry in rsync's eleven letters
     #[arg(short, long)]
     pub(crate) itemize_changes: bool,
-    /// Show how far the transfer is
+    /// Show progress during the transfer
     #[arg(long)]
     pub(crate) progress: bool,
     /// The same as --partial --progress
@@ -181,12 +182,12 @@ pub(crate) struct Output {
     /// Print all counts at the end
     #[arg(long)]
     pub(crate) stats: bool,
-    /// Print one JSON object a line instead of text
+    /// Print one JSON object per line instead of text
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Makes an error about an option that rsync knows say what to use instead.
+/// Rewrites clap's error about an option that only rsync knows: the new message names the replacement.
 pub(crate) fn explain(error: clap::Error, command: &mut clap::Command) -> clap::Error {
     let in_sync = error.context().any(|(kind, value)| {
         kind == ContextKind::Usage
@@ -213,13 +214,13 @@ pub(crate) fn explain(error: clap::Error, command: &mut clap::Command) -> clap::
     }
 }
 
-/// Every spelling of every option, as `--long` and `-s`.
+/// The names of all options that `coast sync` takes, as `--long` and `-s`.
 #[cfg(test)]
 pub(crate) fn option_names() -> std::collections::HashSet<String> {
     let command = SyncArgs::augment_args(clap::Command::new("sync"));
     let long = command.get_arguments().filter_map(|arg| arg.get_long().map(|name| format!("--{name}")));
     let short = command.get_arguments().filter_map(|arg| arg.get_short().map(|letter| format!("-{letter}")));
-    // Every command has it; it says the version of coast.
+    // Every command has these; they print the version of coast.
     let version = ["--version", "-V"].map(str::to_owned);
     long.chain(short).chain(version).collect()
 }

@@ -1,4 +1,4 @@
-//! Numbers as they are shown to people.
+//! Numbers in the forms that are printed for people.
 
 use std::fmt;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl fmt::Display for GroupedDecimal {
     }
 }
 
-/// A number of bytes in the unit that suits it: `999 B`, `1.2 kB`, `34.5 MB` (powers of 1000).
+/// A number of bytes in the largest suitable unit: `999 B`, `1.2 kB`, `34.5 MB` (powers of 1000).
 pub(crate) struct Size(pub(crate) u64);
 
 impl fmt::Display for Size {
@@ -44,7 +44,7 @@ impl fmt::Display for Size {
         let mut value = self.0 as f64;
         let mut unit = "";
         for larger in ["kB", "MB", "GB", "TB", "PB", "EB"] {
-            // What would be rounded to 1000.0 belongs to the next unit.
+            // A value that would be rounded to 1000.0 belongs to the next unit.
             if !unit.is_empty() && value < 999.95 {
                 break;
             }
@@ -55,7 +55,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// A duration in seconds, with more digits the shorter it is.
+/// A duration in seconds: two decimals below 10 s, else one.
 pub(crate) struct Seconds(pub(crate) Duration);
 
 impl fmt::Display for Seconds {
@@ -65,7 +65,7 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// A count with its noun: `1 file`, `2 files`.
+/// Returns a count with its noun: `1 file`, `2 files`.
 pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", Grouped(count), if count == 1 { one } else { many })
 }

@@ -1,4 +1,4 @@
-//! Text for people: names and letters as rsync prints them on standard output, what went wrong on standard error.
+//! Text for people: names and letters, in rsync's form, on standard output; problems on standard error.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -21,7 +21,7 @@ use super::lines::{Lines, complain};
 use super::progress::{Moment, Ticker, bar, draw};
 use super::{Detail, Manner, Output, OutputOptions, ProgressWish, Shown, stats};
 
-/// Paths whose problem was told are remembered up to this many, so that each is told once.
+/// How many paths are remembered whose problem was printed. The problem of a remembered path is printed once.
 const MAX_REMEMBERED_PROBLEMS: usize = 10_000;
 
 /// Prints text.
@@ -30,8 +30,9 @@ pub(crate) struct Human {
     lines: Lines,
     bar: ProgressBar,
     ticker: Mutex<Option<Ticker>>,
+    /// The paths whose problem was printed.
     told: Mutex<HashSet<Vec<u8>>>,
-    /// Whether the bar is drawn, so that it must give way to every line.
+    /// Whether the bar is drawn. It must then be suspended for every line.
     drawing: AtomicBool,
 }
 
@@ -56,13 +57,13 @@ impl Human {
         self.beside_the_bar(|| complain(text));
     }
 
-    /// Hands on what is buffered.
+    /// Writes the buffered lines.
     pub(super) fn flush(&self) {
         self.lines.flush();
     }
 
     fn beside_the_bar(&self, print: impl FnOnce()) {
-        // Suspending a bar that was never drawn would draw it.
+        // `suspend` would draw a bar that was never drawn.
         if self.drawing.load(Ordering::Acquire) { self.bar.suspend(print) } else { print() }
     }
 
@@ -76,7 +77,7 @@ impl Human {
         };
         match self.options.detail {
             Detail::Problems => {}
-            // A file whose attributes alone change has no line of its own in rsync's `-v` either.
+            // rsync's `-v` has no line either for a file of which only attributes change.
             Detail::Names if change.update == Update::Attributes && change.kind != EntryKind::Directory => {}
             Detail::Names => self.print(&name()),
             Detail::Itemized => self.print(&format!("{} {}", self.options.itemizer.letters(change), name())),
@@ -102,10 +103,10 @@ impl Human {
                 return;
             }
         }
-        let prefix = match (self.options.manner, kind) {
-            (_, ProblemKind::Skipped | ProblemKind::Kept) => "",
-            (Manner::Push, _) | (_, ProblemKind::Vanished) => "warning: ",
-            (Manner::Sync, _) => "error: ",
+        let prefix = match kind {
+            ProblemKind::Skipped | ProblemKind::Kept => "",
+            ProblemKind::SourceRead | ProblemKind::Changing | ProblemKind::Destination => "error: ",
+            _ => "warning: ",
         };
         self.complain(&format!("{prefix}{}: {}", Shown(path), Shown(text.as_bytes())));
     }
@@ -142,7 +143,7 @@ impl Human {
     }
 }
 
-/// The name as rsync prints it: a directory ends in a slash, the transfer root is `./`.
+/// Returns the name as rsync prints it: a directory ends in a slash, and the transfer root is `./`.
 fn shown_name(path: &[u8], directory: bool) -> String {
     match (path, directory) {
         (b"", _) => "./".to_owned(),
@@ -151,7 +152,7 @@ fn shown_name(path: &[u8], directory: bool) -> String {
     }
 }
 
-/// ` -> TARGET`, if the link can be read.
+/// Returns ` -> TARGET`, or nothing if the symlink cannot be read.
 fn shown_target(transfer_root: &Path, path: &[u8]) -> String {
     match fs::read_link(transfer_root.join(OsStr::from_bytes(path))) {
         Ok(target) => format!(" -> {}", Shown(target.as_os_str().as_bytes())),
@@ -191,7 +192,7 @@ impl Prompt for Human {
     fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>> {
         self.lines.flush();
         let question = format!("Passphrase for {}: ", Shown(key.as_os_str().as_bytes()));
-        // Asked on the terminal itself, whatever standard input is; without one there is no answer.
+        // `rpassword` asks on the terminal, even if standard input is something else, and fails without a terminal.
         rpassword::prompt_password(question).ok().filter(|answer| !answer.is_empty()).map(Zeroizing::new)
     }
 
@@ -227,10 +228,8 @@ impl Output for Human {
             Ok(report) => {
                 self.tell_end(report);
                 self.lines.flush();
-                let prefix = if self.options.manner == Manner::Push { "warning: " } else { "error: " };
-                for shortcoming in stats::shortcomings(report) {
-                    let code = if exit_code == 0 { String::new() } else { format!(" (code {exit_code})") };
-                    complain(&format!("{prefix}{shortcoming}{code}"));
+                for shortcoming in stats::shortcomings(report, exit_code) {
+                    complain(&shortcoming);
                 }
             }
             Err(error) => {

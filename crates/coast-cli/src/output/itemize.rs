@@ -2,21 +2,20 @@
 
 use coast_sync::{Change, EntryKind, TimeChange, Update};
 
-/// Turns changes into rsync's letters.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Itemizer {
-    /// Whether the destination is on another machine: rsync shows `<` for what is sent, `>` for what is received, and a
-    /// local run receives.
+    /// Whether the destination is on another machine. rsync prints `<` for a sent entry and `>` for a received entry; a local
+    /// run receives.
     pub(crate) remote: bool,
-    /// Whether `-c` was given; without it rsync has no opinion on a file's content.
+    /// Whether `-c` was given. Only then rsync says whether a file's content differs.
     pub(crate) checksum: bool,
 }
 
-/// What stands in place of the letters for a deleted entry.
+/// The word in place of the letters for a deleted entry.
 pub(crate) const DELETING: &str = "*deleting  ";
 
 impl Itemizer {
-    /// The letters for one change.
+    /// Returns the eleven letters for one change.
     pub(crate) fn letters(self, change: &Change) -> String {
         let update = match change.update {
             Update::Transferred if self.remote => '<',
@@ -55,7 +54,7 @@ impl Itemizer {
         ]
         .into_iter()
         .collect();
-        // Nothing differs and nothing was transferred: rsync leaves the letters blank.
+        // rsync prints blanks in place of the letters if nothing differs and nothing was transferred.
         if change.update != Update::Transferred && attributes.bytes().all(|letter| letter == b'.') {
             return format!("{update}{kind}         ");
         }

@@ -1,12 +1,13 @@
-//! One JSON object a line, for programs. Objects have an `event`; a field that does not apply is absent. Paths are exact: a
-//! `path` that is not valid UTF-8 comes with its bytes in hex as `path_bytes`.
+//! One JSON object per line, for programs. Each object has an `event`; a field that does not apply is absent. Paths are exact: a
+//! `path` that is not valid UTF-8 comes with its bytes in hexadecimal as `path_bytes`.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use coast_sync::{
-    EntryKind, Event, Monitor, ProblemKind, Progress, Prompt, SyncError, SyncReport, Update, Zeroizing,
+    EntryKind, Event, Failure, Failures, Monitor, ProblemKind, Progress, Prompt, SyncError, SyncReport,
+    Update, Zeroizing,
 };
 use serde::Serialize;
 
@@ -31,12 +32,12 @@ impl Json {
         print(&self.lines, record);
     }
 
-    /// Hands on what is buffered.
+    /// Writes the buffered lines.
     pub(super) fn flush(&self) {
         self.lines.flush();
     }
 
-    /// Prints no more progress, and hands on what is buffered.
+    /// Stops printing progress, and writes the buffered lines.
     pub(super) fn rest(&self) {
         drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.lines.flush();
@@ -46,12 +47,11 @@ impl Json {
 fn print(lines: &Lines, record: &impl Serialize) {
     match serde_json::to_string(record) {
         Ok(line) => lines.print(&line),
-        // Only a map with keys that are no strings could fail, and there is none.
+        // Serializing fails only for a map whose keys are not strings, and no record has such a map.
         Err(error) => complain(&error.to_string()),
     }
 }
 
-/// One line.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Record<'a> {
@@ -87,9 +87,9 @@ enum Record<'a> {
         wire_received_bytes: u64,
     },
     Done {
-        /// Of this program.
+        /// The exit code of this program.
         exit_code: u8,
-        /// What rsync would exit with: 23, 24 and 25 are told here even where they are only warnings.
+        /// rsync's exit code: 23 or 24 also where the problem is only a warning.
         transfer_code: u8,
         dry_run: bool,
         seconds: f64,
@@ -99,6 +99,7 @@ enum Record<'a> {
         wire_received_bytes: u64,
         receiver_uid: u32,
         receiver_confined: bool,
+        failures: FailuresObject<'a>,
     },
     Failed {
         exit_code: u8,
@@ -120,6 +121,33 @@ impl<'a> From<&'a [u8]> for PathFields<'a> {
         let exact = matches!(path, std::borrow::Cow::Borrowed(_));
         let path_bytes = (!exact).then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
         Self { path, path_bytes }
+    }
+}
+
+/// The entries that a run could not bring up to date.
+#[derive(Serialize)]
+pub(super) struct FailuresObject<'a> {
+    count: u64,
+    /// The first entries; at most [`Failures::MAX_FIRST`].
+    first: Vec<FailureObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct FailureObject<'a> {
+    #[serde(flatten)]
+    path: PathFields<'a>,
+    problem: &'static str,
+    text: &'a str,
+}
+
+impl<'a> From<&'a Failures> for FailuresObject<'a> {
+    fn from(failures: &'a Failures) -> Self {
+        let object = |failure: &'a Failure| FailureObject {
+            path: PathFields::from(failure.path.as_slice()),
+            problem: problem_name(failure.kind),
+            text: &failure.text,
+        };
+        Self { count: failures.count, first: failures.first.iter().map(object).collect() }
     }
 }
 
@@ -147,6 +175,7 @@ fn problem_name(kind: ProblemKind) -> &'static str {
         ProblemKind::SourceRead => "source_unreadable",
         ProblemKind::Changing => "source_changing",
         ProblemKind::Destination => "destination_failed",
+        ProblemKind::DestinationChanged => "destination_changed",
         ProblemKind::Skipped => "skipped",
         ProblemKind::Kept => "kept",
         _ => "other",
@@ -206,7 +235,7 @@ impl Monitor for Json {
 }
 
 impl Prompt for Json {
-    /// A program cannot answer: keys with a passphrase are left to the agent.
+    /// A program cannot answer a question. Keys with a passphrase must be in the agent.
     fn passphrase(&self, _key: &Path) -> Option<Zeroizing<String>> {
         None
     }
@@ -237,6 +266,7 @@ impl Output for Json {
                     wire_received_bytes: run.wire_received_bytes,
                     receiver_uid: run.ready.uid,
                     receiver_confined: run.ready.confined,
+                    failures: FailuresObject::from(&report.failures),
                 });
             }
             Err(error) => self.print(&Record::Failed { exit_code, text: error.to_string() }),

@@ -1,26 +1,25 @@
-//! Standard output and standard error as lines. A closed output (`coast ... | head`) ends the printing, not the run.
+//! Lines on standard output and standard error. A closed output (`coast ... | head`) ends the printing, not the run.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Shown;
 
-/// Standard output, buffered unless somebody watches.
+/// Standard output. It is buffered unless it is a terminal.
 pub(crate) struct Lines {
-    /// None once writing failed.
+    /// `None` after a failed write.
     out: Mutex<Option<BufWriter<io::Stdout>>>,
+    /// Flush after every line.
     at_once: bool,
 }
 
 impl Lines {
-    /// Lines to standard output.
     pub(crate) fn new() -> Self {
         let stdout = io::stdout();
         let at_once = stdout.is_terminal();
         Self { out: Mutex::new(Some(BufWriter::new(stdout))), at_once }
     }
 
-    /// Prints one line.
     pub(crate) fn print(&self, line: &str) {
         let mut out = self.lock();
         let written = out.as_mut().map_or(Ok(()), |out| {
@@ -32,7 +31,7 @@ impl Lines {
         }
     }
 
-    /// Hands on what is buffered.
+    /// Writes the buffered lines.
     pub(crate) fn flush(&self) {
         let mut out = self.lock();
         if out.as_mut().is_some_and(|out| out.flush().is_err()) {
@@ -45,26 +44,26 @@ impl Lines {
     }
 }
 
-/// Gives up an output that failed, without the attempt to write what is left that dropping it would make.
+/// Gives up an output that failed. Dropping the writer would try to write the buffered lines once more, so it is taken apart.
 fn discard(out: &mut Option<BufWriter<io::Stdout>>) {
     if let Some(out) = out.take() {
         drop(out.into_parts());
     }
 }
 
-/// What another program or machine said, in a form that cannot steer the terminal; its lines stay lines.
+/// Returns text from another program or machine in a form that cannot control the terminal. Line breaks are kept.
 pub(crate) fn shown(text: &str) -> String {
     text.split('\n').map(|line| Shown(line.as_bytes()).to_string()).collect::<Vec<_>>().join("\n")
 }
 
-/// Prints a message to standard error; `text` may have several lines and hold what a peer said.
+/// Prints a message to standard error. `text` may have several lines, and may quote a peer.
 pub(crate) fn complain(text: &str) {
     let mut message = String::new();
     for (index, line) in text.split('\n').enumerate() {
         let prefix = if index == 0 { "coast: " } else { "" };
         message.push_str(&format!("{prefix}{}\n", Shown(line.as_bytes())));
     }
-    // Nobody is left to be told that standard error is closed.
+    // If standard error is closed, the error cannot be printed anywhere.
     let _ = io::stderr().write_all(message.as_bytes());
 }
 

@@ -1,5 +1,5 @@
-//! Everything that is printed: as text for people ([`human`]) or as one JSON object a line ([`json`]); what happens during
-//! a command on an instance is told by a [`mod@narrator`] on top of these.
+//! Everything that is printed: text for people ([`human`]) or one JSON object per line ([`json`]). Commands on instances print
+//! through a [`mod@narrator`], which uses these two.
 
 mod figures;
 mod human;
@@ -25,81 +25,72 @@ pub(crate) use name::Shown;
 pub(crate) use narrator::{Narrator, narrator};
 pub(crate) use remote::{Finding, Verdict, finding_lines};
 
-/// Hears what happens during a run, and tells how it ended.
+/// Prints the events of a run, and its end.
 pub(crate) trait Output: Monitor + Prompt {
-    /// Tells the end of the run; `exit_code` is the program's.
+    /// Prints the end of the run. `exit_code` is the program's exit code.
     fn finish(&self, ended: &Result<SyncReport, SyncError>, exit_code: u8);
 }
 
-/// What is to be printed, and how.
+/// What is printed, and in which form.
 #[derive(Debug, Clone)]
 pub(crate) struct OutputOptions {
-    /// Which subcommand's manner is followed.
     pub(crate) manner: Manner,
-    /// The form.
     pub(crate) form: Form,
-    /// How much is said about single entries.
     pub(crate) detail: Detail,
-    /// Whether only warnings and errors are printed.
+    /// Print only warnings and errors.
     pub(crate) quiet: bool,
-    /// Whether all counts are printed at the end.
+    /// Print all counts at the end.
     pub(crate) stats: bool,
-    /// Whether nothing is really done.
+    /// The run changes nothing.
     pub(crate) dry_run: bool,
-    /// When the state of the run is shown while it goes on.
     pub(crate) progress: ProgressWish,
-    /// How changes are spelled.
     pub(crate) itemizer: Itemizer,
     /// The local directory that paths are relative to.
     pub(crate) transfer_root: PathBuf,
 }
 
-/// Which subcommand's manner is followed.
+/// Whose conventions the output follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// A summary at the end, problems of single entries are warnings.
+    /// Those of `coast push`: a summary at the end.
     Push,
-    /// As rsync: silent unless asked.
+    /// Those of rsync: nothing is printed unless an option asks for it.
     Sync,
 }
 
-/// The form of what is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// For people.
     Text,
-    /// For programs.
     Json,
 }
 
-/// How much is said about single entries.
+/// How much is printed about single entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Detail {
-    /// Only what went wrong.
+    /// Only problems.
     Problems,
-    /// The names of those that are changed or deleted.
+    /// The names of changed and deleted entries.
     Names,
-    /// What changes of each.
+    /// The names and the changes, in rsync's eleven letters.
     Itemized,
 }
 
-/// When the state of the run is shown while it goes on.
+/// When progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProgressWish {
-    /// Never.
     Never,
-    /// When there is a terminal to draw on.
+    /// When standard error is a terminal.
     OnTerminal,
-    /// Always, as lines where there is no terminal.
+    /// Always; without a terminal, one line per second.
     Always,
 }
 
-/// Asks a question on the terminal itself, whatever standard input is. None when there is nobody to answer.
+/// Asks a question on the terminal, even if standard input is something else. Returns `None` without a terminal.
 pub(crate) fn ask(question: &str) -> Option<String> {
     human::ask_on_terminal(question).ok()
 }
 
-/// The output that the options ask for.
+/// Returns the output that the options ask for.
 pub(crate) fn open(options: OutputOptions) -> Box<dyn Output> {
     match options.form {
         Form::Text => Box::new(human::Human::new(options)),

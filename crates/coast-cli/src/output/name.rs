@@ -1,9 +1,9 @@
-//! A name as it is shown: no byte of it may steer the terminal it is printed to.
+//! Printing of names, so that no byte of a name can control the terminal.
 
 use std::fmt::{self, Write as _};
 
-/// Shows a path's bytes as rsync does: what is not printable text is written `\#ooo`, its bytes in octal. A
-/// backslash that would read as such an escape is escaped itself, so that no two names look the same.
+/// Displays a path as rsync does: each byte that is not printable text becomes `\#ooo`, in octal. A backslash that would look like
+/// the start of such an escape is escaped too, so that no two names look the same.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
@@ -42,7 +42,7 @@ fn escape(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "\\#{byte:03o}"))
 }
 
-/// Control characters, and those that reorder or break a line of text.
+/// Whether the character is a control character, or reorders or breaks a line of text.
 fn steers_terminal(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

@@ -1,4 +1,4 @@
-//! The state of a run while it goes on: a bar on a terminal, or a line now and then.
+//! The progress of a run: a bar on a terminal, or a line per period.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,15 +11,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::figures::{Grouped, Size};
 
-/// A thread that does something again and again until it is stopped.
+/// A thread that calls a function periodically until the ticker is dropped.
 pub(crate) struct Ticker {
-    /// Dropped to stop the thread.
+    /// The thread stops when this sender is dropped.
     running: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ticker {
-    /// Calls `tick` every `period`, the first time after one.
+    /// Starts to call `tick` every `period`, the first time after one period.
     pub(crate) fn start(period: Duration, mut tick: impl FnMut() + Send + 'static) -> Self {
         let (running, stopped) = mpsc::channel::<()>();
         let thread = thread::spawn(move || {
@@ -35,13 +35,13 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         drop(self.running.take());
         if let Some(thread) = self.thread.take() {
-            // A panic there has been reported by the thread itself, and the run is over.
+            // A panic of the thread has been printed already, and the run is over.
             let _ = thread.join();
         }
     }
 }
 
-/// The counters at one moment.
+/// The counters of [`Progress`] at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     pub(crate) offered_entries: u64,
@@ -54,7 +54,6 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// Reads the counters.
     pub(crate) fn of(progress: &Progress) -> Self {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Self {
@@ -68,7 +67,7 @@ impl Moment {
         }
     }
 
-    /// One line for people.
+    /// Returns the counters as one line for people.
     pub(crate) fn line(&self) -> String {
         format!(
             "{} of {}{} entries, {} sent ({} over the wire)",
@@ -80,8 +79,8 @@ impl Moment {
         )
     }
 
-    /// How far the run is, in thousandths: by entries or by bytes, whichever is further. Entries alone would stand still
-    /// during a large file, bytes alone while nothing needs to be sent.
+    /// Returns the progress in thousandths: of the entries or of the bytes, whichever is larger. The entries alone would stand
+    /// still during a large file, the bytes alone while nothing is sent.
     fn permille(&self) -> u64 {
         let part = |done: u64, all: u64| match all {
             0 => 0,
@@ -91,18 +90,18 @@ impl Moment {
     }
 }
 
-/// A bar on standard error, hidden where that is no terminal.
+/// Returns a bar on standard error. It is hidden if standard error is not a terminal.
 pub(crate) fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{bar:24} {elapsed:>4}  {wide_msg}");
-    // The template is a constant; if it were wrong the bar would look plain.
+    // The template is a constant. If it were wrong, the bar would have the default style.
     if let Ok(style) = style {
         bar.set_style(style.progress_chars("=> "));
     }
     bar
 }
 
-/// Keeps `bar` up to date. It appears when the work has turned out to be long.
+/// Starts to draw `bar`, four times per second.
 pub(crate) fn draw(bar: &ProgressBar, progress: &Arc<Progress>) -> Ticker {
     let (bar, progress) = (bar.clone(), Arc::clone(progress));
     Ticker::start(Duration::from_millis(250), move || {

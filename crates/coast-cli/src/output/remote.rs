@@ -1,35 +1,32 @@
-//! What a look at a remote found, one line each.
+//! The findings of `coast remote test`, one line each.
 
 use super::lines::shown;
 use serde::Serialize;
 
-/// One thing that was looked at.
+/// The result of one check of a remote.
 #[derive(Debug, Serialize)]
 pub(crate) struct Finding {
-    /// What.
+    /// The name of the check.
     pub(crate) what: &'static str,
-    /// Whether it is right.
     pub(crate) verdict: Verdict,
-    /// What was found.
+    /// The result in words.
     pub(crate) found: String,
-    /// What to do about it.
+    /// What the user can do about a problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) todo: Option<&'static str>,
 }
 
-/// Whether something is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
-    /// It is.
     Ok,
-    /// Instances can live there, with less.
+    /// Instances can live on the remote, with a restriction.
     Warning,
-    /// They cannot.
+    /// Instances cannot live on the remote.
     Failed,
 }
 
-/// The findings for people.
+/// Returns the findings as lines for people.
 pub(crate) fn finding_lines(findings: &[Finding]) -> Vec<String> {
     let mut lines = Vec::new();
     for Finding { what, verdict, found, todo } in findings {

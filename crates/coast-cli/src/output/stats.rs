@@ -1,10 +1,11 @@
-//! The counts of a run as text: rsync's block for `--stats`, and the summary of a push.
+//! The counts of a run as text: rsync's block for `--stats`, the summary of a push, and what a run left undone.
 
 use coast_sync::SyncReport;
 
+use super::Shown;
 use super::figures::{Grouped, GroupedDecimal, Seconds, Size, counted};
 
-/// The block that `--stats` prints: rsync's lines as far as they mean something here, then ours.
+/// Returns the lines of `--stats`: first those of rsync's lines that apply here, then coast's own.
 pub(crate) fn block(report: &SyncReport) -> Vec<String> {
     let (sender, receiver) = (&report.run.sender, &report.run.receiver);
     let all = sender.files + sender.directories + sender.others;
@@ -37,13 +38,13 @@ pub(crate) fn block(report: &SyncReport) -> Vec<String> {
     ]
 }
 
-/// The two lines that rsync ends a verbose run with.
+/// Returns the two lines that rsync prints at the end of a verbose run.
 pub(crate) fn closing(report: &SyncReport, dry_run: bool) -> [String; 2] {
     let run = &report.run;
     let wire = run.wire_sent_bytes + run.wire_received_bytes;
     #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
     let (rate, speedup) = {
-        // Half a second more, as rsync has it, so that a run of no time has a rate.
+        // rsync adds half a second too, so that a very short run has a rate.
         (
             wire as f64 / (0.5 + report.elapsed.as_secs_f64()),
             run.sender.total_bytes as f64 / wire.max(1) as f64,
@@ -65,7 +66,7 @@ pub(crate) fn closing(report: &SyncReport, dry_run: bool) -> [String; 2] {
     ]
 }
 
-/// What a push did, in two lines.
+/// Returns the two lines that summarize a push.
 pub(crate) fn summary(report: &SyncReport, dry_run: bool) -> [String; 2] {
     let run = &report.run;
     let (sender, receiver) = (&run.sender, &run.receiver);
@@ -98,25 +99,43 @@ pub(crate) fn summary(report: &SyncReport, dry_run: bool) -> [String; 2] {
     ]
 }
 
-/// What did not go as it should, for a run that came to its end.
-pub(crate) fn shortcomings(report: &SyncReport) -> Vec<String> {
+/// How many entries are named at the end of a run.
+const MAX_NAMED_FAILURES: usize = 10;
+
+/// Returns the messages about what a run that came to its end left undone, one for each reason. The last message names the first
+/// entries that could not be brought up to date, one per line. `exit_code` is the program's.
+pub(crate) fn shortcomings(report: &SyncReport, exit_code: u8) -> Vec<String> {
     let (sender, receiver) = (&report.run.sender, &report.run.receiver);
-    let mut all = Vec::new();
-    let mut also = |count: u64, text: String| {
-        if count > 0 {
-            all.push(text);
-        }
-    };
+    let code = if exit_code == 0 { String::new() } else { format!(" (code {exit_code})") };
     let entries = |count| counted(count, "entry", "entries");
-    also(sender.unreadable, format!("{} of the source could not be read", entries(sender.unreadable)));
-    also(receiver.failed, format!("{} could not be written at the destination", entries(receiver.failed)));
-    also(sender.vanished, format!("{} of the source vanished meanwhile", entries(sender.vanished)));
-    also(
-        receiver.over_max_delete,
-        format!("{} not deleted because of --max-delete", entries(receiver.over_max_delete)),
-    );
+    let mut all = Vec::new();
+    if sender.vanished > 0 {
+        all.push(format!(
+            "warning: {} of the source vanished during the run{code}",
+            entries(sender.vanished)
+        ));
+    }
+    if receiver.over_max_delete > 0 {
+        let kept = entries(receiver.over_max_delete);
+        all.push(format!("error: {kept} not deleted because of --max-delete{code}"));
+    }
     if receiver.deletion_skipped {
-        all.push("nothing was deleted, because the source was not read without errors".to_owned());
+        all.push(format!(
+            "warning: nothing was deleted, because the source was not read without errors{code}"
+        ));
+    }
+    let failures = &report.failures;
+    if !failures.is_empty() {
+        let mut text = format!("error: {} could not be brought up to date{code}:", entries(failures.count));
+        for failure in failures.first.iter().take(MAX_NAMED_FAILURES) {
+            let name = if failure.path.is_empty() { &b"./"[..] } else { &failure.path };
+            text.push_str(&format!("\n  {}: {}", Shown(name), Shown(failure.text.as_bytes())));
+        }
+        let named = failures.first.len().min(MAX_NAMED_FAILURES) as u64;
+        if failures.count > named {
+            text.push_str(&format!("\n  and {} more", Grouped(failures.count - named)));
+        }
+        all.push(text);
     }
     all
 }

@@ -1,5 +1,5 @@
-//! The files that `merge` rules and `--exclude-from` name on the command line: read where the user stands, and
-//! standard input as `-`.
+//! Reads the files that `merge` rules and `--exclude-from` name on the command line, relative to the working directory. `-` means
+//! standard input.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -13,8 +13,8 @@ use coast_sync::{MAX_MERGE_FILE_BYTES, MergeFiles};
 pub(super) struct WorkingDirectory;
 
 impl WorkingDirectory {
-    /// The content of a file, or of standard input for `-`. A symlink that another user could have put into the path of the
-    /// file is not followed.
+    /// Returns the content of a file, or of standard input for `-`. A symlink that another user could have put into the path of
+    /// the file is not followed.
     pub(super) fn content(self, name: &OsStr) -> io::Result<Vec<u8>> {
         match name.as_bytes() {
             b"-" => read_limited(io::stdin().lock()),
@@ -25,7 +25,7 @@ impl WorkingDirectory {
 
 impl MergeFiles for WorkingDirectory {
     fn read(&self, _dir: &[u8], name: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        // A missing one is an error here, told in the system's words.
+        // Unlike for a file in the tree, a missing file is an error.
         self.content(OsStr::from_bytes(name)).map(Some)
     }
 }
@@ -34,7 +34,10 @@ fn read_limited(from: impl Read) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     from.take(MAX_MERGE_FILE_BYTES as u64 + 1).read_to_end(&mut content)?;
     if content.len() > MAX_MERGE_FILE_BYTES {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more rules than a run may have"));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "the file is larger than all rules of a run may be",
+        ));
     }
     Ok(content)
 }

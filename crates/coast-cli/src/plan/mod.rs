@@ -1,4 +1,4 @@
-//! From the command line to a run: what was typed becomes a [`SyncRequest`] and the way its progress is told.
+//! From the command line to a run: the arguments become a [`SyncRequest`] and [`OutputOptions`].
 
 mod merge_files;
 mod push;
@@ -22,18 +22,16 @@ use crate::remote_shell::SshOption;
 pub(crate) use push::plan as push;
 pub(crate) use sync::plan as sync;
 
-/// The hidden subcommand with which this program is its own helper; the helper's arguments follow.
+/// The hidden subcommand that makes this program a helper. The helper's arguments follow it.
 pub(crate) const HELPER_SUBCOMMAND: &str = "__helper";
 
-/// A run, ready to be carried out.
+/// A run that is ready to start.
 pub(crate) struct Plan {
-    /// What to do.
     pub(crate) request: SyncRequest,
-    /// What to print.
     pub(crate) output: OutputOptions,
 }
 
-/// How to reach another machine, from all the places where it can be said.
+/// How to reach another machine, from all options that say so.
 #[derive(Debug, Default)]
 struct Reach {
     port: Option<u16>,
@@ -44,7 +42,7 @@ struct Reach {
 }
 
 impl Reach {
-    /// The destination at `endpoint`. What the endpoint itself says wins.
+    /// Returns the destination at `endpoint`. The user and the port of the endpoint win over those of the options.
     fn destination(self, endpoint: RemoteEndpoint, sudo: Sudo) -> anyhow::Result<Destination> {
         let target = Target {
             user: endpoint.user.or(self.user),
@@ -64,7 +62,10 @@ impl Reach {
     }
 }
 
-/// The helpers at hand: those beside this program, those inside of it, and at last the program itself.
+/// Returns the available helpers: those beside this program, those embedded in it, and last this program itself.
+///
+/// # Errors
+/// When this program's own file cannot be found.
 pub(crate) fn helper_store() -> anyhow::Result<HelperStore> {
     let mut store = HelperStore::discover();
     if let Some(platform) = Platform::of_this_program() {
@@ -73,7 +74,7 @@ pub(crate) fn helper_store() -> anyhow::Result<HelperStore> {
     Ok(store)
 }
 
-/// A destination on this machine, written by a child process that confines itself to it.
+/// Returns a destination on this machine. A child process, which confines itself to the destination, writes to it.
 fn local_destination(path: PathBuf) -> anyhow::Result<Destination> {
     let receiver = LocalReceiver::Program { program: own_file()?, arguments: vec![HELPER_SUBCOMMAND.into()] };
     Ok(LocalDestination::new(path, receiver).into())
@@ -83,7 +84,7 @@ fn own_file() -> anyhow::Result<PathBuf> {
     std::env::current_exe().context("cannot find this program's own file")
 }
 
-/// Zero means never.
+/// Converts the value of `--timeout`. Zero means no timeout.
 fn timeout(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }

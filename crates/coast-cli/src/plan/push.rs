@@ -1,4 +1,4 @@
-//! `coast push` as a run.
+//! From the arguments of `coast push` to a run.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use crate::args::push::PushArgs;
 use crate::endpoint::Endpoint;
 use crate::output::{Detail, Form, Itemizer, Manner, OutputOptions, ProgressWish};
 
-/// What the arguments ask for.
+/// Returns the run that the arguments ask for.
 pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
     if let Endpoint::Remote(_) = Endpoint::parse(args.local.as_os_str())? {
         bail!(
-            "the source must be local: from a remote to here is not supported yet (write ./NAME for a name with a colon)"
+            "the source must be local, because a transfer from a remote is not supported yet; write ./NAME for a local name with a colon"
         );
     }
     let mut rules = rules::list(&args.rules.0)?;
@@ -55,23 +55,25 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
     Ok(Plan { request, output })
 }
 
-/// A destination without a colon is a directory here. What says otherwise would copy the workspace into a directory with
-/// the name of a host, and one that lies in the workspace into itself.
+/// Refuses a local destination that was probably meant for another machine, and a destination inside the workspace.
+///
+/// A destination without a colon is a local directory. Without this check, a forgotten colon would copy the workspace into a
+/// directory that has the name of a host.
 fn check_meant_local(path: &Path, args: &PushArgs) -> anyhow::Result<()> {
     let shown = path.display();
     if args.port.is_some() || !args.identity.is_empty() || !args.ssh_option.is_empty() {
         bail!(
-            "the destination {shown} is a directory on this machine, and -p, -i and -o are for another one; write HOST:PATH"
+            "the destination {shown} is a directory on this machine, and -p, -i and -o apply only to another machine; write HOST:PATH"
         );
     }
     let first = path.components().next().map_or(&b""[..], |first| first.as_os_str().as_encoded_bytes());
     if first.contains(&b'@') && !path.exists() {
         bail!(
-            "the destination {shown} has no path on that machine; write {shown}:PATH (or ./{shown} for a directory here)"
+            "the destination {shown} names a host without a path; write {shown}:PATH, or ./{shown} for a local directory"
         );
     }
     let absolute = |path: &Path| {
-        // The directory itself may be missing, with some above it.
+        // The directory itself and some of its parents may be missing.
         let known = path.ancestors().find_map(|above| Some((above, std::fs::canonicalize(above).ok()?)));
         known.map(|(above, real)| real.join(path.strip_prefix(above).unwrap_or(path)))
     };
@@ -81,7 +83,7 @@ fn check_meant_local(path: &Path, args: &PushArgs) -> anyhow::Result<()> {
         && to.starts_with(&from)
     {
         bail!(
-            "the destination {shown} is in the workspace {}, which would be copied into itself",
+            "the destination {shown} is inside the workspace {}, which would be copied into itself; choose a destination outside of it",
             args.local.display()
         );
     }

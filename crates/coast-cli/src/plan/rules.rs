@@ -1,4 +1,4 @@
-//! Rules as typed become a [`RuleList`].
+//! From the rule options to a [`RuleList`].
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -8,7 +8,7 @@ use coast_sync::{RuleError, RuleList};
 use super::merge_files::WorkingDirectory;
 use crate::args::rules::RuleArg;
 
-/// The rules in the order typed.
+/// Returns the rules in the order typed.
 pub(super) fn list(arguments: &[RuleArg]) -> anyhow::Result<RuleList> {
     let mut list = RuleList::new();
     for argument in arguments {
@@ -38,7 +38,8 @@ fn add(list: &mut RuleList, argument: &RuleArg) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A merge file that cannot be read: the system's answer once, as a cause of its own.
+/// Turns the error of an unreadable merge file into one whose cause is the system's answer, so that it is printed once and
+/// `main` finds it.
 fn explain(error: RuleError) -> anyhow::Error {
     match error {
         RuleError::MergeFile { file, source } => {

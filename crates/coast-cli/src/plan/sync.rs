@@ -1,4 +1,4 @@
-//! `coast sync` as a run.
+//! From the arguments of `coast sync` to a run.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +13,7 @@ use crate::endpoint::{Endpoint, RemoteEndpoint};
 use crate::output::{Detail, Form, Itemizer, Manner, OutputOptions, ProgressWish};
 use crate::remote_shell::RemoteShell;
 
-/// What the arguments ask for.
+/// Returns the run that the arguments ask for.
 pub(crate) fn plan(args: &SyncArgs) -> anyhow::Result<Plan> {
     let (source, destination) = endpoints(args)?;
     let is_remote = matches!(destination, Endpoint::Remote(_));
@@ -45,11 +45,13 @@ fn endpoints(args: &SyncArgs) -> anyhow::Result<(PathBuf, Endpoint)> {
     match (Endpoint::parse(&args.source)?, destination) {
         (Endpoint::Local(source), destination) => Ok((source, destination)),
         (Endpoint::Remote(_), Endpoint::Local(_)) => bail!(
-            "from a remote to here is not supported yet; run coast on that machine with this one as destination \
-             (write ./NAME for a local name with a colon)"
+            "a transfer from a remote to here is not supported yet; run coast on the remote with this machine as \
+             destination, or write ./NAME for a local name with a colon"
         ),
         (Endpoint::Remote(_), Endpoint::Remote(_)) => {
-            bail!("from remote to remote is not supported; run coast on the machine that has the files")
+            bail!(
+                "a transfer from remote to remote is not supported; run coast on the machine that has the files"
+            )
         }
     }
 }
@@ -78,6 +80,7 @@ fn options(args: &SyncArgs) -> anyhow::Result<Options> {
         owner: what.owner || all,
         group: what.group || all,
         checksum: what.checksum,
+        sparse: what.sparse,
         ownership,
         // A negative limit is zero, as in rsync.
         delete: delete.then(|| Delete {
@@ -90,7 +93,7 @@ fn options(args: &SyncArgs) -> anyhow::Result<Options> {
     })
 }
 
-/// `USER:GROUP`, `USER`, `USER:` or `:GROUP`.
+/// Parses `USER:GROUP`, `USER`, `USER:` or `:GROUP`.
 fn parse_chown(text: &OsStr) -> anyhow::Result<Ownership> {
     let bytes = text.as_bytes();
     let (user, group) = match bytes.iter().position(|byte| *byte == b':') {
@@ -104,7 +107,7 @@ fn parse_chown(text: &OsStr) -> anyhow::Result<Ownership> {
     Ok(Ownership::Fixed { user: part(user), group: part(group) })
 }
 
-/// Whether to receive as root: rsync does so only when its remote command says it.
+/// Returns whether the helper writes as root. As with rsync, only `--rsync-path` or `--sudo` ask for it.
 fn sudo(args: &SyncArgs) -> anyhow::Result<Sudo> {
     let from_path = match args.transfer.rsync_path.as_deref() {
         None => Sudo::Never,
@@ -112,8 +115,8 @@ fn sudo(args: &SyncArgs) -> anyhow::Result<Sudo> {
             [program] if is_rsync(program) => Sudo::Never,
             ["sudo", program] | ["sudo", "-n", program] if is_rsync(program) => Sudo::Always,
             _ => bail!(
-                "--rsync-path={command:?} cannot be used: no rsync is started; \"sudo rsync\" is read as: receive as \
-                 root, and \"rsync\" as: do not"
+                "--rsync-path={command:?} cannot be used, because no rsync is started: write \"sudo rsync\" to receive as \
+                 root, or \"rsync\" to receive as the user who logs in"
             ),
         },
     };
@@ -202,6 +205,14 @@ mod tests {
         assert_eq!(limit("-r --delete --max-delete=-1 s d"), Some(Delete { max: Some(0) }));
         assert_eq!(limit("-r --max-delete=3 s d"), None);
         assert!(options(&args("--delete s d")).is_err());
+    }
+
+    #[test]
+    fn sparse_is_an_option_of_the_run() {
+        for line in ["-rS s d", "-r --sparse s d"] {
+            assert!(options(&args(line)).unwrap().sparse, "{line}");
+        }
+        assert!(!options(&args("-a s d")).unwrap().sparse);
     }
 
     #[test]

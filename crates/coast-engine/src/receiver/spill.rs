@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use coast_tree::{DirHandle, Name};
-use serde::Serialize;
+use coast_tree::{DirHandle, LockExt, Name, RelPath};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::error::EngineError;
 
@@ -16,6 +16,7 @@ const MAX_ITEM_BYTES: usize = 1 << 20;
 
 /// A list of items, appended to by many threads.
 pub(super) struct Spill<T> {
+    /// Guards the file and its position. No other lock is taken while it is held.
     items: Mutex<Items>,
     item: PhantomData<fn(T) -> T>,
 }
@@ -30,6 +31,42 @@ enum Store {
     File(BufWriter<File>),
     /// In a dry run, which writes no file.
     Memory(Vec<u8>),
+}
+
+/// A path relative to the transfer root, as it is written to a list.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredPath(#[serde(with = "serde_bytes")] Vec<u8>);
+
+impl From<&RelPath> for StoredPath {
+    fn from(path: &RelPath) -> Self {
+        Self(path.as_bytes().to_vec())
+    }
+}
+
+impl StoredPath {
+    /// An entry of a directory.
+    pub(super) fn of_entry(directory: &RelPath, name: &Name) -> Self {
+        Self(path_in(directory, name))
+    }
+
+    /// The bytes of the path.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Checks the path again: the list was on a disk.
+    pub(super) fn to_path(&self) -> Result<RelPath, EngineError> {
+        RelPath::new(&self.0).map_err(|error| spill_failed(io::Error::other(error)))
+    }
+}
+
+/// A path of one entry of a directory, relative to the transfer root.
+pub(super) fn path_in(directory: &RelPath, name: &Name) -> Vec<u8> {
+    if directory.is_root() {
+        name.as_bytes().to_vec()
+    } else {
+        [directory.as_bytes(), b"/", name.as_bytes()].concat()
+    }
 }
 
 impl<T: Serialize + DeserializeOwned> Spill<T> {
@@ -48,9 +85,31 @@ impl<T: Serialize + DeserializeOwned> Spill<T> {
         Ok(Self { items: Mutex::new(Items { store, count: 0, scratch: Vec::new() }), item: PhantomData })
     }
 
-    pub(super) fn push(&self, item: &T) -> io::Result<()> {
-        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-        let Items { store, count, scratch } = &mut *items;
+    /// Appends an item.
+    pub(super) fn push(&self, item: &T) -> Result<(), EngineError> {
+        self.lock().push(item).map_err(spill_failed)
+    }
+
+    /// The items in the order they were pushed; the list is empty afterwards.
+    pub(super) fn drain(&self) -> Result<Drain<T>, EngineError> {
+        let (reader, left) = self.lock().drain().map_err(spill_failed)?;
+        Ok(Drain { reader, left, item: PhantomData })
+    }
+
+    /// The items from the last to the first; the list is empty afterwards.
+    pub(super) fn drain_back(&self) -> Result<DrainBack<T>, EngineError> {
+        let (reader, end) = self.lock().drain_back().map_err(spill_failed)?;
+        Ok(DrainBack { reader, end, item: PhantomData })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Items> {
+        self.items.enter()
+    }
+}
+
+impl Items {
+    fn push<T: Serialize>(&mut self, item: &T) -> io::Result<()> {
+        let Self { store, count, scratch } = self;
         scratch.clear();
         let encoded = postcard::to_extend(item, std::mem::take(scratch)).map_err(io::Error::other)?;
         let length = u32::try_from(encoded.len()).map_err(io::Error::other)?.to_le_bytes();
@@ -67,10 +126,8 @@ impl<T: Serialize + DeserializeOwned> Spill<T> {
         Ok(())
     }
 
-    /// The items in the order they were pushed; the list is empty afterwards.
-    pub(super) fn drain(&self) -> io::Result<Drain<T>> {
-        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-        let reader: Box<dyn BufRead + Send> = match &mut items.store {
+    fn drain(&mut self) -> io::Result<(Box<dyn BufRead + Send>, u64)> {
+        let reader: Box<dyn BufRead + Send> = match &mut self.store {
             Store::File(file) => {
                 file.flush()?;
                 let mut file = file.get_ref().try_clone()?;
@@ -79,13 +136,11 @@ impl<T: Serialize + DeserializeOwned> Spill<T> {
             }
             Store::Memory(bytes) => Box::new(io::Cursor::new(std::mem::take(bytes))),
         };
-        Ok(Drain { reader, left: std::mem::take(&mut items.count), item: PhantomData })
+        Ok((reader, std::mem::take(&mut self.count)))
     }
 
-    /// The items from the last to the first; the list is empty afterwards.
-    pub(super) fn drain_back(&self) -> io::Result<DrainBack<T>> {
-        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-        let (reader, end): (Box<dyn ReadSeek + Send>, u64) = match &mut items.store {
+    fn drain_back(&mut self) -> io::Result<(Box<dyn ReadSeek + Send>, u64)> {
+        let (reader, end): (Box<dyn ReadSeek + Send>, u64) = match &mut self.store {
             Store::File(file) => {
                 file.flush()?;
                 let mut file = file.get_ref().try_clone()?;
@@ -98,8 +153,8 @@ impl<T: Serialize + DeserializeOwned> Spill<T> {
                 (Box::new(io::Cursor::new(bytes)), end)
             }
         };
-        items.count = 0;
-        Ok(DrainBack { reader, end, item: PhantomData })
+        self.count = 0;
+        Ok((reader, end))
     }
 }
 
@@ -114,7 +169,7 @@ pub(super) struct Drain<T> {
 }
 
 impl<T: DeserializeOwned> Iterator for Drain<T> {
-    type Item = io::Result<T>;
+    type Item = Result<T, EngineError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
@@ -124,7 +179,7 @@ impl<T: DeserializeOwned> Iterator for Drain<T> {
             self.reader.read_exact(&mut item)?;
             postcard::from_bytes(&item[..length]).map_err(io::Error::other)
         };
-        Some(read())
+        Some(read().map_err(spill_failed))
     }
 }
 
@@ -136,7 +191,7 @@ pub(super) struct DrainBack<T> {
 }
 
 impl<T: DeserializeOwned> Iterator for DrainBack<T> {
-    type Item = io::Result<T>;
+    type Item = Result<T, EngineError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.end < 8 {
@@ -156,7 +211,7 @@ impl<T: DeserializeOwned> Iterator for DrainBack<T> {
         if result.is_err() {
             self.end = 0;
         }
-        Some(result)
+        Some(result.map_err(spill_failed))
     }
 }
 
@@ -167,8 +222,8 @@ fn read_length(reader: &mut impl Read) -> io::Result<usize> {
     if length > MAX_ITEM_BYTES { Err(io::ErrorKind::InvalidData.into()) } else { Ok(length) }
 }
 
-/// What a list that cannot be kept means for the run.
-pub(super) fn spill_failed(error: io::Error) -> EngineError {
+/// A list that cannot be kept ends the run.
+fn spill_failed(error: io::Error) -> EngineError {
     EngineError::FileIo { doing: "keeping a list in the private state directory".to_owned(), error }
 }
 

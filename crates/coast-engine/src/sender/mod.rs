@@ -8,6 +8,7 @@
 mod answer;
 mod offer;
 mod reading;
+mod report;
 mod source;
 mod stream;
 mod under_way;
@@ -17,10 +18,10 @@ use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use coast_filter::{Filter, NoMergeFiles, RuleList, Side};
-use coast_tree::{Kind, Listed, Root};
+use coast_tree::{Kind, Listed, LockExt, Root};
 use coast_wire::{
     Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats,
     ToReceiver, ToSender, messages,
@@ -37,6 +38,7 @@ use crate::{Cancel, filter_kind, threads};
 
 use answer::{HandedOver, Job, SignatureBytes};
 use offer::{Offers, Walker};
+pub use report::RunReport;
 pub use source::Source;
 use window::Window;
 
@@ -66,49 +68,6 @@ pub struct SenderConfig {
     pub await_ready: bool,
     /// Worker threads; by default as many as there are processors, from 2 to 8.
     pub threads: Option<NonZeroUsize>,
-}
-
-/// What a run did.
-#[derive(Debug, Clone)]
-pub struct RunReport {
-    /// The sender's counts.
-    pub sender: SenderStats,
-    /// The receiver's counts.
-    pub receiver: ReceiverStats,
-    /// Who did the receiver's work.
-    pub ready: Ready,
-    /// Bytes written to the stream.
-    pub wire_sent_bytes: u64,
-    /// Bytes read from the stream.
-    pub wire_received_bytes: u64,
-}
-
-impl RunReport {
-    /// The report of a run that had nothing to do.
-    pub fn nothing() -> Self {
-        let ready = Ready { uid: rustix::process::geteuid().as_raw(), confined: false };
-        Self {
-            sender: SenderStats::default(),
-            receiver: ReceiverStats::default(),
-            ready,
-            wire_sent_bytes: 0,
-            wire_received_bytes: 0,
-        }
-    }
-
-    /// The exit code that rsync's users know: 23 when something was not transferred, 25 when `--max-delete` stopped
-    /// deletions, 24 when source files vanished, else 0.
-    pub fn exit_code(&self) -> u8 {
-        if self.sender.unreadable > 0 || self.receiver.failed > 0 {
-            23
-        } else if self.receiver.over_max_delete > 0 {
-            25
-        } else if self.sender.vanished > 0 {
-            24
-        } else {
-            0
-        }
-    }
 }
 
 /// Sends a tree to the receiver at the other end of `reader` and `writer`; returns when the receiver has finished.
@@ -201,13 +160,13 @@ pub fn send(
     if let Some(error) = run.stop.take_failure() {
         return Err(error);
     }
-    let outcome = std::mem::take(&mut *run.outcome.lock().unwrap_or_else(PoisonError::into_inner));
+    let outcome = std::mem::take(&mut *run.outcome.enter());
     let (Some(ready), Some(receiver)) = (outcome.ready, outcome.finished) else {
         wrote?;
         return Err(EngineError::Disconnected);
     };
     run.cache.save();
-    let sender = *run.stats.lock().unwrap_or_else(PoisonError::into_inner);
+    let sender = *run.stats.enter();
     let wire_sent_bytes = run.progress.wire_sent_bytes.load(Ordering::Relaxed);
     let wire_received_bytes = run.progress.wire_received_bytes.load(Ordering::Relaxed);
     Ok(RunReport { sender, receiver, ready, wire_sent_bytes, wire_received_bytes })
@@ -277,7 +236,7 @@ impl Run<'_> {
                 self.stop.fail(error);
                 break;
             }
-            if self.outcome().finished.is_some() {
+            if self.outcome.enter().finished.is_some() {
                 break;
             }
         }
@@ -287,11 +246,11 @@ impl Run<'_> {
     fn handle(&self, message: ToSender<'_>) -> Result<(), EngineError> {
         match message {
             ToSender::Ready(ready) => {
-                if self.outcome().ready.is_some() {
+                if self.outcome.enter().ready.is_some() {
                     return Err(EngineError::Protocol("it made itself ready twice"));
                 }
                 self.monitor.ready(&ready);
-                self.outcome().ready = Some(ready);
+                self.outcome.enter().ready = Some(ready);
                 // The walker may wait for it; there is room for the one time that this happens.
                 let _ = self.ready.0.try_send(());
             }
@@ -310,7 +269,7 @@ impl Run<'_> {
             }
             ToSender::Event(event) => self.monitor.event(&event),
             ToSender::Finished(stats) => {
-                self.outcome().finished = Some(stats);
+                self.outcome.enter().finished = Some(stats);
             }
             ToSender::Failed { kind, text } => {
                 return Err(EngineError::Remote { kind, text: text.to_owned() });
@@ -321,12 +280,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn outcome(&self) -> std::sync::MutexGuard<'_, Outcome> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn count(&self, change: impl FnOnce(&mut SenderStats)) {
-        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.stats.enter());
     }
 
     /// Sends a control message, or ends the run.

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use coast_filter::{DirFilter, Filter, FilterError, NoMergeFiles};
 use coast_tree::state::STATE_INSIDE;
 use coast_tree::{
-    ClockStep, ContentHash, DirHandle, FileIdentity, Kind, Listed, Name, OwnerNames, Record, RelPath, Stat,
-    Timestamp, Visit, walk,
+    ClockStep, ContentHash, DirHandle, FileIdentity, Kind, Listed, LockExt, Name, OwnerNames, Record,
+    RelPath, Stat, Timestamp, Visit, walk,
 };
 use coast_wire::limits::MAX_PART_ENTRIES;
 use coast_wire::{Class, Entry, Event, OwnerName, Pack, Part, ProblemKind, Range, ToReceiver, What};
@@ -104,17 +104,17 @@ impl Offers {
     }
 
     pub(super) fn get(&self, id: u32) -> Result<Arc<OfferedPart>, EngineError> {
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = self.live.enter();
         live.get(&id).cloned().ok_or(EngineError::Protocol("it asked for a file that was not offered"))
     }
 
     pub(super) fn settle(&self, id: u32) -> Result<Arc<OfferedPart>, EngineError> {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self.live.enter();
         live.remove(&id).ok_or(EngineError::Protocol("it settled a directory that was not offered"))
     }
 
     fn insert(&self, part: OfferedPart) {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(part.id, Arc::new(part));
+        self.live.enter().insert(part.id, Arc::new(part));
     }
 }
 
@@ -238,7 +238,7 @@ impl<'a> Walker<'a> {
             (OwnerKind::User, stat.uid, names.user(stat.uid)),
             (OwnerKind::Group, stat.gid, names.group(stat.gid)),
         ] {
-            let mut told = self.told_owners.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut told = self.told_owners.enter();
             // Told under the lock, or another thread could send an entry of this owner first.
             if told.insert((kind, id))
                 && let Some(name) = name

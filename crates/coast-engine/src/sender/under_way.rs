@@ -1,9 +1,10 @@
 //! How far the chunks of one large file may get out of order: those that other workers compress may leave late.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use coast_tree::{LockExt, LockResultExt};
 use coast_wire::limits::MAX_OVERTAKING_CHUNKS;
 
 use crate::stop::{Stop, Stopped};
@@ -40,20 +41,20 @@ impl UnderWay {
 
     /// Whether the oldest pack that has not left is too far behind for another one.
     pub(super) fn is_behind(&self) -> bool {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).is_behind()
+        self.shared.state.enter().is_behind()
     }
 
     /// Takes the next place, waiting while the oldest pack that has not left is too far behind. Whoever has that one
     /// waits for nothing but the writer, so this ends.
     pub(super) fn ticket(&self) -> Result<Ticket, Stopped> {
-        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.shared.state.enter();
         while state.is_behind() {
             if self.stop.is_stopped() {
                 return Err(Stopped);
             }
             // The end of the run disconnects a channel, which a condition variable does not notice.
             let waited = self.shared.left.wait_timeout(state, Duration::from_millis(200));
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = waited.even_poisoned().0;
         }
         let number = state.next;
         state.next += 1;
@@ -70,7 +71,7 @@ impl State {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.shared.state.enter();
         state.not_left.remove(&self.number);
         self.shared.left.notify_all();
     }

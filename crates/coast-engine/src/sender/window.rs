@@ -1,8 +1,9 @@
 //! How many entries may be offered and not yet settled.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
+use coast_tree::{LockExt, LockResultExt};
 use coast_wire::limits::WINDOW_ENTRIES;
 
 use crate::stop::{Stop, Stopped};
@@ -21,11 +22,11 @@ impl Window {
 
     /// Waits until `weight` more entries may be offered.
     pub(super) fn acquire(&self, weight: usize) -> Result<(), Stopped> {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.used.enter();
         while *used + weight > WINDOW_ENTRIES {
             // The end of the run disconnects a channel, which a condition variable does not notice.
             let waited = self.released.wait_timeout(used, Duration::from_millis(200));
-            used = waited.unwrap_or_else(PoisonError::into_inner).0;
+            used = waited.even_poisoned().0;
             if self.stop.is_stopped() {
                 return Err(Stopped);
             }
@@ -35,7 +36,7 @@ impl Window {
     }
 
     pub(super) fn release(&self, weight: usize) {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.used.enter();
         *used = used.saturating_sub(weight);
         self.released.notify_all();
     }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ use super::block::Block;
 use super::footer::{ENTRY_BYTES, Entry, FOOTER_BYTES, Footer, MAX_ENTRIES, VERSION, path_hash};
 use super::lookup::ContentLookup;
 use super::{ContentHash, FileIdentity, Record};
-use crate::{Name, RelPath};
+use crate::{LockExt, Name, RelPath};
 
 /// Why a file cannot be used as a cache. None of these is a reason to stop: go on with [`CacheReader::empty`].
 #[derive(Debug, Error)]
@@ -155,7 +155,7 @@ impl CacheReader {
         if let Some(lookup) = self.lookup.get() {
             return Ok(lookup);
         }
-        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        let _building = self.building.enter();
         if let Some(lookup) = self.lookup.get() {
             return Ok(lookup);
         }

@@ -3,12 +3,12 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::Record;
 use super::block::{self, MAX_BLOCK_RECORDS};
 use super::footer::{Entry, Footer, MAX_ENTRIES, path_hash};
-use crate::RelPath;
+use crate::{LockExt, LockResultExt, RelPath};
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -71,7 +71,7 @@ impl CacheWriter {
 
     #[allow(clippy::cast_possible_truncation)] // A block and its records are within limits far below 32 bits.
     fn write_block(&self, path_hash: u64, records: usize, block: &[u8]) -> io::Result<()> {
-        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut output = self.output.enter();
         output.check()?;
         if output.index.len() == MAX_ENTRIES {
             // Not remembered is only slower.
@@ -90,7 +90,7 @@ impl CacheWriter {
 
     /// Writes the index. Nothing is synced to the disk: what a crash leaves is noticed by whoever reads it.
     pub fn finish(self) -> io::Result<CacheStats> {
-        let mut output = self.output.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut output = self.output.into_inner().even_poisoned();
         output.check()?;
         output.index.sort_unstable();
         let index: Vec<u8> = output.index.iter().flat_map(|entry| entry.to_bytes()).collect();

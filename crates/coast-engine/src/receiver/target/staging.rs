@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use coast_tree::{DirHandle, Name, Replace, Stat};
 use rustix::fs::{Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid};
 
-use super::wanted::Wanted;
+use super::attributes::DesiredAttributes;
 
 /// The staging area of a run.
 #[derive(Clone)]
@@ -89,15 +89,15 @@ impl Staged {
     }
 
     /// Gives an entry that is no regular file what it shall be.
-    pub(super) fn set(&self, wanted: &Wanted) -> io::Result<()> {
+    pub(super) fn set(&self, desired: &DesiredAttributes) -> io::Result<()> {
         let Some(name) = &self.name else { return Ok(()) };
-        if wanted.uid.is_some() || wanted.gid.is_some() {
-            self.dir.chown(name, wanted.uid, wanted.gid)?;
+        if desired.uid.is_some() || desired.gid.is_some() {
+            self.dir.chown(name, desired.uid, desired.gid)?;
         }
-        if let Some(mode) = wanted.mode {
+        if let Some(mode) = desired.mode {
             self.dir.chmod(name, mode)?;
         }
-        if let Some(mtime) = wanted.mtime {
+        if let Some(mtime) = desired.mtime {
             self.dir.set_mtime(name, mtime)?;
         }
         Ok(())
@@ -114,16 +114,16 @@ impl Drop for Staged {
 }
 
 /// Gives a staged file what it shall be; its mode was set when it was made.
-pub(super) fn set_file(file: &File, wanted: &Wanted) -> io::Result<()> {
-    if wanted.uid.is_some() || wanted.gid.is_some() {
-        let (uid, gid) = (wanted.uid.map(Uid::from_raw), wanted.gid.map(Gid::from_raw));
+pub(super) fn set_file(file: &File, desired: &DesiredAttributes) -> io::Result<()> {
+    if desired.uid.is_some() || desired.gid.is_some() {
+        let (uid, gid) = (desired.uid.map(Uid::from_raw), desired.gid.map(Gid::from_raw));
         rustix::fs::fchown(file, uid, gid)?;
         // A change of owner takes the set-id bits away.
-        if let Some(mode) = wanted.mode.filter(|mode| mode & 0o6000 != 0) {
+        if let Some(mode) = desired.mode.filter(|mode| mode & 0o6000 != 0) {
             rustix::fs::fchmod(file, Mode::from_raw_mode(mode as _))?;
         }
     }
-    if let Some(mtime) = wanted.mtime {
+    if let Some(mtime) = desired.mtime {
         let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT as _ };
         let mtime = Timespec { tv_sec: mtime.secs(), tv_nsec: mtime.nanos().into() };
         rustix::fs::futimens(file, &Timestamps { last_access: omit, last_modification: mtime })?;
@@ -133,7 +133,7 @@ pub(super) fn set_file(file: &File, wanted: &Wanted) -> io::Result<()> {
 
 /// The process' umask. Only Linux tells it without changing it; elsewhere everything is assumed to be masked, which
 /// costs a call for each file.
-pub(super) fn process_umask() -> u32 {
+pub(crate) fn process_umask() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
     line.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o777)

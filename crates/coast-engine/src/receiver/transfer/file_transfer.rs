@@ -2,44 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use coast_tree::{ContentHash, ContentHasher, FileIdentity, Name, Stat};
+use coast_tree::{ContentHash, ContentHasher, LockExt, LockResultExt, Stat};
 use coast_wire::Piece;
 use coast_wire::limits::{MAX_CHUNKS_AHEAD, MAX_CHUNKS_HELD};
 
-use super::staging::Staged;
 use crate::error::EngineError;
+use crate::receiver::target::{Basis, StagedFile};
 use crate::stop::Stop;
 
 /// The transfer of one file.
-pub(super) struct Lane {
+pub(super) struct FileTransfer {
     /// The signature's place in the window, if one was sent.
     pub(super) signature_bytes: usize,
-    /// What the signature was made of.
+    /// The file that the signature was made of.
     pub(super) basis: Option<Basis>,
-    /// What was at the file's place when it was decided upon.
+    /// The entry that was at the file's place when its content was asked for.
     pub(super) existing: Option<Stat>,
+    /// Guards the pieces that wait. No other lock is taken while it is held.
     state: Mutex<State>,
-    /// A piece was applied, or the lane was closed.
+    /// A piece was applied, or the transfer was closed.
     moved: Condvar,
-}
-
-/// What a delta refers to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Basis {
-    pub(super) place: BasisPlace,
-    pub(super) identity: FileIdentity,
-}
-
-/// Where a basis is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum BasisPlace {
-    /// The file itself, as it is at the destination.
-    Destination,
-    /// What an interrupted run left of it.
-    Partial(Name),
 }
 
 #[derive(Default)]
@@ -48,18 +33,18 @@ struct State {
     next: u32,
     waiting: BTreeMap<u32, OwnedPiece>,
     /// Taken by the worker that applies pieces.
-    target: Option<Box<Target>>,
+    assembly: Option<Box<Assembly>>,
     busy: bool,
     closed: bool,
 }
 
-/// Where the pieces go.
+/// A file as far as its pieces have been put together.
 #[derive(Default)]
-pub(super) struct Target {
+pub(super) struct Assembly {
     /// The try that it belongs to.
     pub(super) attempt: u32,
     /// Made with the first piece.
-    pub(super) output: Option<(Staged, File)>,
+    pub(super) output: Option<StagedFile>,
     pub(super) basis: Option<File>,
     pub(super) hasher: ContentHasher,
     pub(super) written: u64,
@@ -68,18 +53,18 @@ pub(super) struct Target {
     pub(super) condition: Condition,
 }
 
-/// What became of a transfer so far.
+/// Whether the pieces so far are of use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Condition {
     #[default]
     Good,
     /// The delta is of no use; the whole file has to be asked for.
     Spoiled,
-    /// It cannot be written, and that was told.
+    /// The file cannot be written, and that was told.
     Failed,
 }
 
-impl Target {
+impl Assembly {
     /// Gives up what was written; the pieces still to come go nowhere.
     pub(super) fn fail(&mut self) {
         *self = Self { attempt: self.attempt, condition: Condition::Failed, ..Self::default() };
@@ -105,15 +90,15 @@ impl OwnedPiece {
     }
 }
 
-/// What the caller of [`Lane::deposit`] has to do.
+/// The next step for the caller of [`FileTransfer::deposit`].
 pub(super) enum Turn {
     /// Nothing: someone else applies the piece.
     None,
-    /// Apply the given piece to the target, then call [`Lane::next`].
-    Apply(Box<Target>, OwnedPiece),
+    /// Apply the given piece to the assembly, then call [`FileTransfer::next`].
+    Apply(Box<Assembly>, OwnedPiece),
 }
 
-impl Lane {
+impl FileTransfer {
     pub(super) fn new(
         basis: Option<Basis>,
         signature_bytes: usize,
@@ -124,7 +109,7 @@ impl Lane {
         Self { signature_bytes, basis, existing, state, moved: Condvar::new() }
     }
 
-    /// Takes in a piece. The lane goes to whoever brings the next one in order, unless somebody has it.
+    /// Takes in a piece. The transfer goes to whoever brings the next one in order, unless somebody has it.
     pub(super) fn deposit(
         &self,
         attempt: u32,
@@ -143,7 +128,7 @@ impl Lane {
                 return Ok(Turn::None);
             }
             let waited = self.moved.wait_timeout(state, Duration::from_millis(200));
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = waited.even_poisoned().0;
         }
         if state.closed || attempt < state.attempt {
             // Left over from a try that was given up.
@@ -163,45 +148,45 @@ impl Lane {
         if state.busy {
             return Ok(Turn::None);
         }
-        let target = state.target.take();
-        Ok(state.turn(target))
+        let assembly = state.assembly.take();
+        Ok(state.turn(assembly))
     }
 
     /// The next piece after one was applied.
-    pub(super) fn next(&self, target: Box<Target>) -> Turn {
+    pub(super) fn next(&self, assembly: Box<Assembly>) -> Turn {
         let mut state = self.lock();
         state.busy = false;
         self.moved.notify_all();
-        state.turn(Some(target))
+        state.turn(Some(assembly))
     }
 
-    /// No more pieces are taken; gives the target unless a worker has it.
-    pub(super) fn close(&self) -> Option<Box<Target>> {
+    /// No more pieces are taken. Gives what was put together, unless a worker has it.
+    pub(super) fn close(&self) -> Option<Box<Assembly>> {
         let mut state = self.lock();
         state.closed = true;
         self.moved.notify_all();
         state.waiting.clear();
-        state.target.take()
+        state.assembly.take()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.enter()
     }
 }
 
 impl State {
-    fn turn(&mut self, target: Option<Box<Target>>) -> Turn {
-        // The target of a try that was given up goes, and its staged file with it.
-        let fresh = || Box::new(Target { attempt: self.attempt, ..Target::default() });
-        let target = target.filter(|target| target.attempt == self.attempt).unwrap_or_else(fresh);
+    fn turn(&mut self, assembly: Option<Box<Assembly>>) -> Turn {
+        // The assembly of a try that was given up goes, and its staged file with it.
+        let fresh = || Box::new(Assembly { attempt: self.attempt, ..Assembly::default() });
+        let assembly = assembly.filter(|assembly| assembly.attempt == self.attempt).unwrap_or_else(fresh);
         match self.waiting.remove(&self.next).filter(|_| !self.closed) {
             Some(piece) => {
                 self.next += 1;
                 self.busy = true;
-                Turn::Apply(target, piece)
+                Turn::Apply(assembly, piece)
             }
             None => {
-                self.target = Some(target);
+                self.assembly = Some(assembly);
                 Turn::None
             }
         }

@@ -1,8 +1,8 @@
-//! Whether what is extraneous may be deleted: the receiver's side of the filter rules.
+//! Whether an extraneous entry may be deleted: the receiver's side of the filter rules.
 //!
-//! Rules that are the same everywhere are asked when a directory is looked at, so that what they protect is not even
-//! listed. Rule files in the tree count as they are after the transfer, as with rsync's `--delete-after`: then
-//! everything is remembered first and judged at the end, before the first deletion.
+//! Rules that are the same everywhere are applied when a directory is examined, so that protected directories are not even
+//! listed. Rule files in the tree count as they are after the transfer, as with rsync's `--delete-after`: then all extraneous
+//! entries are noted first and judged at the end, before the first deletion.
 
 use std::io;
 use std::path::Path;
@@ -16,11 +16,11 @@ use crate::filter_kind;
 use crate::merge::{TreeMergeFiles, Whose};
 
 /// The rules of a run.
-pub(super) struct Judge {
+pub(in crate::receiver) struct DeletionFilter {
     filter: Filter,
     late: bool,
-    /// Whether the root is part of what is sent, and its rule files count. As in rsync, those around a directory that is
-    /// sent by its name do not.
+    /// Whether the root is sent, and its rule files count. As in rsync, the rule files around a directory that is sent by its
+    /// name do not.
     root_is_sent: AtomicBool,
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Within {
     Removed,
 }
 
-impl Judge {
+impl DeletionFilter {
     pub(super) fn new(rules: &[serde_bytes::ByteBuf], root: &Path) -> Result<Self, EngineError> {
         let failed = |error: coast_filter::RuleError| EngineError::Rule(error.to_string());
         let rules = RuleList::from_lines(rules.iter().map(|rule| rule.as_slice())).map_err(failed)?;

@@ -4,8 +4,9 @@
 //! wait, not announced: whoever was given room gives it back when it has no use for it, and that wakes the next.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use coast_tree::LockExt;
 use coast_wire::limits::SIGNATURE_WINDOW_BYTES;
 
 /// Room for signatures, and those (`T`) who wait for some.
@@ -52,7 +53,7 @@ impl<T> SignatureWindow<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.enter()
     }
 }
 

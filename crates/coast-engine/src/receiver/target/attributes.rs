@@ -1,16 +1,29 @@
-//! Which mode, owner and time an entry shall have at the destination, by rsync's rules.
+//! The mode, owner and time that an entry gets at the destination, by rsync's rules.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-use coast_tree::{Kind, OwnerNames, Stat};
+use coast_tree::{Kind, LockExt, OwnerNames, Stat, Timestamp};
 use coast_wire::limits::MAX_OWNER_NAMES;
 use coast_wire::{Options, OwnerName, Ownership};
 
-use super::LoginUser;
-use super::parts::{WantedEntry, WantedWhat};
-use super::wanted::Wanted;
 use crate::error::EngineError;
+use crate::receiver::config::LoginUser;
+use crate::receiver::offered::{Offered, OfferedEntry};
+
+/// The attributes that an entry gets; none where an attribute stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct DesiredAttributes {
+    pub(super) mode: Option<u32>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) mtime: Option<Timestamp>,
+}
+
+/// Whether rsync calls two times the same: it compares whole seconds, which every file system keeps.
+pub(crate) fn same_time(one: Timestamp, other: Timestamp) -> bool {
+    one.secs() == other.secs()
+}
 
 /// The rules of a run.
 pub(super) struct Attributes {
@@ -20,9 +33,10 @@ pub(super) struct Attributes {
     owner: bool,
     group: bool,
     umask: u32,
-    /// For every entry, whatever the source says.
+    /// User and group for every entry, whatever the source says.
     fixed: (Option<u32>, Option<u32>),
-    /// Sender's number to ours, filled as the sender tells names.
+    /// The sender's user numbers and ours, filled as the sender tells names. Neither map's lock is held while the other is
+    /// taken.
     users: Mutex<HashMap<u32, u32>>,
     groups: Mutex<HashMap<u32, u32>>,
     names: OwnerNames,
@@ -69,7 +83,7 @@ impl Attributes {
         let learn = |numbers: &Mutex<HashMap<u32, u32>>,
                      owners: &[OwnerName<'_>],
                      ours: &dyn Fn(&[u8]) -> Option<u32>| {
-            let mut numbers = numbers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut numbers = numbers.enter();
             numbers.extend(owners.iter().filter_map(|owner| Some((owner.id, ours(owner.name)?))));
             if numbers.len() > MAX_OWNER_NAMES {
                 return Err(EngineError::Protocol("it sent names of more owners than it may"));
@@ -80,29 +94,29 @@ impl Attributes {
         learn(&self.groups, groups, &|name| self.names.gid(name))
     }
 
-    /// What `entry` shall be where `existing` (if anything) is now.
-    pub(super) fn wanted(&self, entry: &WantedEntry, existing: Option<&Stat>) -> Wanted {
+    /// The attributes that `entry` gets where `existing` (if anything) is now.
+    pub(super) fn desired(&self, entry: &OfferedEntry, existing: Option<&Stat>) -> DesiredAttributes {
         let (uid, gid) = self.owner(entry);
-        Wanted {
-            mode: (!matches!(entry.what, WantedWhat::Symlink(_))).then(|| self.mode(entry, existing)),
+        DesiredAttributes {
+            mode: (!matches!(entry.what, Offered::Symlink(_))).then(|| self.mode(entry, existing)),
             uid,
             gid,
             mtime: entry.mtime.filter(|_| self.times),
         }
     }
 
-    fn mode(&self, entry: &WantedEntry, existing: Option<&Stat>) -> u32 {
+    fn mode(&self, entry: &OfferedEntry, existing: Option<&Stat>) -> u32 {
         if self.perms {
             return entry.mode;
         }
-        // What is there keeps its bits; what replaces another kind is new, but for a device, FIFO or socket, which in
-        // rsync takes over those of anything but a directory.
-        let special = matches!(entry.what, WantedWhat::Special(..));
+        // An existing entry keeps its bits. An entry that replaces another kind is new, but for a device, FIFO or socket,
+        // which in rsync takes over the bits of anything but a directory.
+        let special = matches!(entry.what, Offered::Special(..));
         let kept =
             existing.filter(|stat| stat.kind == entry.kind() || (special && stat.kind != Kind::Directory));
         let Some(kept) = kept else { return entry.mode & 0o777 & !self.umask };
         let mut mode = kept.mode;
-        if self.executability && matches!(entry.what, WantedWhat::File { .. }) {
+        if self.executability && matches!(entry.what, Offered::File { .. }) {
             if entry.mode & 0o111 == 0 {
                 mode &= !0o111;
             } else if kept.mode & 0o111 == 0 {
@@ -112,10 +126,9 @@ impl Attributes {
         mode
     }
 
-    fn owner(&self, entry: &WantedEntry) -> (Option<u32>, Option<u32>) {
-        let map = |numbers: &Mutex<HashMap<u32, u32>>, id: u32| {
-            numbers.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied().unwrap_or(id)
-        };
+    fn owner(&self, entry: &OfferedEntry) -> (Option<u32>, Option<u32>) {
+        let map =
+            |numbers: &Mutex<HashMap<u32, u32>>, id: u32| numbers.enter().get(&id).copied().unwrap_or(id);
         let uid = entry.owner.filter(|_| self.owner).map(|(uid, _)| map(&self.users, uid));
         let gid = entry.owner.filter(|_| self.group).map(|(_, gid)| map(&self.groups, gid));
         (self.fixed.0.or(uid), self.fixed.1.or(gid.filter(|&gid| self.may_give_group(gid))))
@@ -129,7 +142,12 @@ impl Attributes {
                 .is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid))
     }
 
-    /// Who every entry of the workspace shall belong to, excluded and protected ones too.
+    /// Whether the source's modes are kept (`-p`).
+    pub(super) fn keeps_modes(&self) -> bool {
+        self.perms
+    }
+
+    /// The user and group that every entry of the workspace is given to, excluded and protected ones too.
     pub(super) fn whole_workspace_owner(&self, options: &Options) -> Option<(u32, u32)> {
         match (&options.ownership, self.fixed) {
             (Ownership::LoginUser, (Some(uid), Some(gid))) => Some((uid, gid)),

@@ -1,0 +1,65 @@
+//! What a Receiver is told before its run.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use super::claim::Claim;
+use super::destination::DestinationIs;
+use super::target::process_umask;
+
+/// The user who logged in, where the receiver runs as root for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoginUser {
+    /// User number.
+    pub uid: u32,
+    /// Number of the user's group.
+    pub gid: u32,
+}
+
+impl LoginUser {
+    /// The user the process runs as.
+    pub fn current() -> Self {
+        Self { uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() }
+    }
+}
+
+/// Where a Receiver puts what it gets.
+#[derive(Debug, Clone)]
+pub struct ReceiverConfig {
+    /// The destination, as the user wrote it.
+    pub destination: PathBuf,
+    /// What it means.
+    pub destination_is: DestinationIs,
+    /// What it is taken for.
+    pub claim: Claim,
+    /// Whether missing parents are made.
+    pub make_parents: bool,
+    /// Whether nothing may be written.
+    pub dry_run: bool,
+    /// Whether the run is restricted to some paths: then nothing of the rest is touched, neither its owner nor what the
+    /// cache knows of it.
+    pub some_paths: bool,
+    /// Bits that new entries do not get.
+    pub umask: u32,
+    /// Who the SSH user is, if not whom the process runs as.
+    pub login: Option<LoginUser>,
+    /// Worker threads; by default as many as there are processors, from 2 to 8.
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl ReceiverConfig {
+    /// Receives into a directory, which is made if only it is missing, with the process' umask.
+    pub fn new(destination: PathBuf) -> Self {
+        Self {
+            destination,
+            destination_is: DestinationIs::Directory,
+            claim: Claim::Anything,
+            make_parents: false,
+            dry_run: false,
+            some_paths: false,
+            umask: process_umask() & 0o777,
+            login: None,
+            threads: None,
+        }
+    }
+}

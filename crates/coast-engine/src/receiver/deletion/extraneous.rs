@@ -1,0 +1,51 @@
+//! An extraneous entry, as it was when its directory was examined.
+
+use coast_tree::{Kind, RelPath, Stat};
+use serde::{Deserialize, Serialize};
+
+use crate::receiver::spill::StoredPath;
+
+/// An entry to be deleted. A directory comes after all that is in it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Extraneous {
+    pub(super) path: StoredPath,
+    pub(super) directory: bool,
+    /// Something in it stays. It is noted all the same where rsync tries to delete it, which counts against a limit.
+    pub(super) stays: bool,
+    pub(super) seen: Seen,
+    pub(super) top: Top,
+}
+
+/// The topmost extraneous entry above (or at) an entry.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Top {
+    /// How many directories above it stay.
+    pub(super) depth: usize,
+    /// Whether it makes way for an entry of another kind: then it is not asked for protection, and not counted for
+    /// `--max-delete`.
+    pub(super) makes_way: bool,
+}
+
+/// The identity of an entry, which tells it apart from one that took its name later: inode numbers are given out again, but
+/// not with the time of the last change of content. The ctime is no part of it: deleting one of a file's names changes that of
+/// the others.
+#[derive(Serialize, Deserialize, PartialEq, Eq)]
+pub(super) struct Seen {
+    ino: u64,
+    /// Seconds and nanoseconds; none for a directory, which changes with each deletion in it.
+    mtime: Option<(i64, u32)>,
+}
+
+impl Extraneous {
+    pub(super) fn new(path: &RelPath, stat: &Stat, top: Top) -> Self {
+        let directory = stat.kind == Kind::Directory;
+        Self { path: StoredPath::from(path), directory, stays: false, seen: Seen::from(stat), top }
+    }
+}
+
+impl Seen {
+    pub(super) fn from(stat: &Stat) -> Self {
+        let mtime = (stat.kind != Kind::Directory).then(|| (stat.mtime.secs(), stat.mtime.nanos()));
+        Self { ino: stat.ino, mtime }
+    }
+}

@@ -1,0 +1,122 @@
+//! Deletion: entries that the destination has and the source has not are noted while directories are examined, and deleted last.
+//!
+//! Only an entry that was seen when its directory was examined is ever deleted, and only if it is still the same entry then:
+//! an entry that appears while the run goes on stays.
+//!
+//! [`Deletion`] borrows the target and cannot reach the transfer.
+
+mod extraneous;
+mod filter;
+mod late;
+mod removal;
+mod survey;
+mod workspaces;
+
+use std::path::Path;
+
+use coast_filter::DirFilter;
+use coast_tree::{RelPath, Timestamp};
+use coast_wire::Options;
+
+use super::failure::Failure;
+use super::report::Report;
+use super::spill::Spill;
+use super::target::Target;
+use crate::error::EngineError;
+use extraneous::Extraneous;
+use filter::{DeletionFilter, unreadable_rules};
+
+/// The deletions of a run.
+pub(super) struct Deletion<'a> {
+    target: &'a Target<'a>,
+    report: &'a Report<'a>,
+    /// The rules that say what may be deleted; none when nothing is.
+    filter: Option<DeletionFilter>,
+    /// The most entries that are deleted (`--max-delete`).
+    limit: u64,
+    /// When the run began, by the clock of the destination's file system; none in a dry run.
+    began: Option<Timestamp>,
+    extraneous: Spill<Extraneous>,
+    /// Directories that make way for entries of another kind, after everything in them.
+    making_way: Spill<Extraneous>,
+}
+
+/// The rules of a directory when it is examined.
+enum Rules {
+    Ask(DirFilter),
+    /// They are asked at the end.
+    Later,
+    /// Nothing in the directory is deleted.
+    NoDeletion,
+}
+
+impl<'a> Deletion<'a> {
+    /// Compiles the rules; none if nothing is deleted. `root` is the absolute path of the transfer root, which some rules match
+    /// against.
+    pub(super) fn compile(options: &Options, root: &Path) -> Result<Option<DeletionFilter>, EngineError> {
+        options.delete.as_ref().map(|_| DeletionFilter::new(&options.rules, root)).transpose()
+    }
+
+    /// Begins with nothing noted.
+    pub(super) fn new(
+        filter: Option<DeletionFilter>,
+        options: &Options,
+        target: &'a Target<'a>,
+        report: &'a Report<'a>,
+    ) -> Result<Self, EngineError> {
+        let limit = options.delete.as_ref().and_then(|delete| delete.max).unwrap_or(u64::MAX);
+        Ok(Self {
+            target,
+            report,
+            filter,
+            limit,
+            began: target.began(),
+            extraneous: new_list(target, "extraneous")?,
+            making_way: new_list(target, "making-way")?,
+        })
+    }
+
+    fn list(&self, name: &str) -> Result<Spill<Extraneous>, EngineError> {
+        new_list(self.target, name)
+    }
+
+    /// The sender has told of the transfer root. It does before anything in it.
+    pub(super) fn root_is_sent(&self) {
+        if let Some(filter) = &self.filter {
+            filter.root_is_sent();
+        }
+    }
+
+    /// Tells that nothing is deleted: an entry that could not be read at the source looks extraneous here.
+    pub(super) fn skip(&self) {
+        if self.filter.is_some() {
+            self.report.count(|stats| stats.deletion_skipped = true);
+            self.report.notice("nothing is deleted, because the source was not read without errors");
+        }
+    }
+
+    /// The rules of a directory.
+    fn rules_of(&self, path: &RelPath) -> Result<Rules, Failure> {
+        let (Some(filter), Some(root)) = (&self.filter, self.target.root()) else {
+            return Ok(Rules::NoDeletion);
+        };
+        if filter.is_late() {
+            return Ok(Rules::Later);
+        }
+        match filter.directory(root, path) {
+            Ok(filter) => Ok(Rules::Ask(filter)),
+            Err(error) => {
+                let error = unreadable_rules(error)?;
+                self.report.problem(path.as_bytes(), "cannot read its filter rules", &error);
+                Ok(Rules::NoDeletion)
+            }
+        }
+    }
+}
+
+fn new_list(target: &Target<'_>, name: &str) -> Result<Spill<Extraneous>, EngineError> {
+    Spill::new(target.list_directory(), name).map_err(|error| EngineError::FileIo {
+        doing: "making a list in the private state directory".to_owned(),
+        error,
+    })
+}

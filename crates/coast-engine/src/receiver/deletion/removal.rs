@@ -1,0 +1,93 @@
+//! Deletes the noted entries.
+
+use std::io;
+
+use coast_wire::Event;
+
+use super::Deletion;
+use super::extraneous::{Extraneous, Seen};
+use super::survey::Fate;
+use crate::error::EngineError;
+use crate::receiver::spill::{Spill, StoredPath};
+
+impl Deletion<'_> {
+    /// Deletes the noted entries, those that make way first. Not called when the source could not be read without errors.
+    pub(in crate::receiver) fn delete(&self) -> Result<(), EngineError> {
+        let mut deleted = 0;
+        match self.filter.as_ref().filter(|filter| filter.is_late()) {
+            Some(rules) => {
+                let making_way = self.list("judged-making-way")?;
+                let extraneous = self.list("judged")?;
+                self.judge(rules, &self.making_way, &making_way)?;
+                self.judge(rules, &self.extraneous, &extraneous)?;
+                self.delete_all(&making_way, &mut deleted)?;
+                self.delete_all(&extraneous, &mut deleted)?;
+            }
+            None => {
+                self.delete_all(&self.making_way, &mut deleted)?;
+                self.delete_all(&self.extraneous, &mut deleted)?;
+            }
+        }
+        self.report.count(|stats| stats.deleted = deleted);
+        Ok(())
+    }
+
+    fn delete_all(&self, items: &Spill<Extraneous>, deleted: &mut u64) -> Result<(), EngineError> {
+        for item in items.drain()? {
+            let Extraneous { path, directory, stays, seen, top } = item?;
+            if self.report.is_stopped() {
+                return Ok(());
+            }
+            let depth = path.as_bytes().iter().filter(|&&byte| byte == b'/').count();
+            let counts = !(top.makes_way && depth == top.depth);
+            if counts && *deleted >= self.limit {
+                self.report.count(|stats| stats.over_max_delete += 1);
+                continue;
+            }
+            if stays {
+                continue;
+            }
+            match self.delete_one(&path, directory, &seen) {
+                Ok(Fate::Deleted) => {
+                    *deleted += u64::from(counts);
+                    self.report.event(Event::Deleted { path: path.as_bytes(), directory });
+                }
+                Ok(Fate::Kept) => {
+                    let text = "it was not deleted: it appeared or was replaced while the run went on";
+                    self.report.kept(path.as_bytes(), text);
+                }
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                    let text = "the directory was not deleted: something in it stays";
+                    self.report.kept(path.as_bytes(), text);
+                    self.note_kept(&path.to_path()?)?;
+                }
+                Err(error) => self.report.problem(path.as_bytes(), "cannot delete it", &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes one entry, if it is still the one that was seen.
+    fn delete_one(&self, path: &StoredPath, directory: bool, seen: &Seen) -> io::Result<Fate> {
+        let path = path.to_path().map_err(io::Error::other)?;
+        let (Some(root), Some(parent), Some(name)) = (self.target.root(), path.parent(), path.file_name())
+        else {
+            return Ok(Fate::Kept);
+        };
+        let dir = match root.dir(&parent) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Fate::Deleted),
+            dir => dir?,
+        };
+        match dir.stat(&name)? {
+            None => return Ok(Fate::Deleted),
+            Some(stat) if Seen::from(&stat) != *seen => return Ok(Fate::Kept),
+            Some(_) => {}
+        }
+        if self.target.is_dry_run() {
+            return Ok(Fate::Deleted);
+        }
+        let delete = || if directory { dir.rmdir(&name) } else { dir.unlink(&name) };
+        self.target.change_in(&parent, &dir, delete)?;
+        Ok(Fate::Deleted)
+    }
+}

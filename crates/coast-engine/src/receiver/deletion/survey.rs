@@ -1,0 +1,173 @@
+//! Notes the entries that are to be deleted, while directories are examined.
+
+use std::io;
+
+use coast_filter::DirFilter;
+use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Stat};
+
+use super::extraneous::{Extraneous, Top};
+use super::filter::{DeletionFilter, Within};
+use super::workspaces::{Workspaces, states_last};
+use super::{Deletion, Rules};
+use crate::error::EngineError;
+use crate::receiver::failure::Failure;
+use crate::receiver::target::DestinationEntry;
+
+/// Whether an extraneous entry goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Deleted,
+    Kept,
+}
+
+impl Deletion<'_> {
+    /// Notes the entries of a directory that the source does not have.
+    pub(in crate::receiver) fn note_extraneous(
+        &self,
+        path: &RelPath,
+        dir: &DirHandle,
+        extraneous: Vec<Listed>,
+    ) -> Result<(), Failure> {
+        if extraneous.is_empty() {
+            return Ok(());
+        }
+        let top = Top { depth: path.depth(), makes_way: false };
+        match self.rules_of(path)? {
+            Rules::Ask(filter) => {
+                let mut workspaces = Workspaces::of(&extraneous);
+                for entry in states_last(extraneous) {
+                    if DeletionFilter::protects(&filter, &entry.name, entry.kind, Within::Kept) {
+                        self.report.count(|stats| stats.protected += 1);
+                        self.target.note_kept(path, &entry.name)?;
+                    } else if workspaces.use_state(dir, &entry) {
+                        self.report.count(|stats| stats.protected += 1);
+                    } else {
+                        let fate = self.note(path, dir, &entry, Some(&filter), top)?;
+                        workspaces.learn(&entry.name, fate);
+                    }
+                }
+            }
+            Rules::Later => {
+                for entry in extraneous {
+                    self.note(path, dir, &entry, None, top)?;
+                }
+            }
+            Rules::NoDeletion => {
+                for entry in extraneous {
+                    self.target.note_kept(path, &entry.name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a directory where the source has something else. It goes with the extraneous entries, unless it holds something
+    /// protected; the entry that is staged for its place comes after that. Without deletion only an empty directory gives way.
+    pub(in crate::receiver) fn note_in_the_way(&self, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
+        let existing = entry.existing.filter(|stat| stat.kind == Kind::Directory);
+        let (Some(dir), Some(existing)) = (entry.directory.handle(), existing) else { return Ok(()) };
+        let (path, name) = (entry.directory.path(), &entry.offered.name);
+        let Ok(full) = path.join(name) else { return Ok(()) };
+        let top = Top { depth: path.depth(), makes_way: true };
+        let below = match self.rules_of(path)? {
+            Rules::Ask(filter) => self.note_below(&full, dir, name, Some(&filter), top)?,
+            Rules::Later => self.note_below(&full, dir, name, None, top)?,
+            Rules::NoDeletion => Fate::Kept,
+        };
+        if below == Fate::Deleted {
+            self.push(Extraneous::new(&full, &existing, top))?;
+        }
+        Ok(())
+    }
+
+    fn push(&self, item: Extraneous) -> Result<(), EngineError> {
+        let list = if item.top.makes_way { &self.making_way } else { &self.extraneous };
+        list.push(&item)
+    }
+
+    /// Notes an entry and everything below it, children first. A directory that holds something protected stays.
+    fn note(
+        &self,
+        path: &RelPath,
+        dir: &DirHandle,
+        entry: &Listed,
+        filter: Option<&DirFilter>,
+        top: Top,
+    ) -> Result<Fate, Failure> {
+        let Ok(full) = path.join(&entry.name) else { return Ok(Fate::Kept) };
+        let stat = match dir.stat(&entry.name) {
+            Ok(Some(stat)) => stat,
+            Ok(None) => return Ok(Fate::Deleted),
+            Err(error) => {
+                self.report.problem(full.as_bytes(), "cannot read its attributes", &error);
+                return Ok(Fate::Kept);
+            }
+        };
+        if stat.kind == Kind::Directory
+            && self.note_below(&full, dir, &entry.name, filter, top)? == Fate::Kept
+        {
+            self.target.note_kept(path, &entry.name)?;
+            if path.depth() > top.depth {
+                self.push(Extraneous { stays: true, ..Extraneous::new(&full, &stat, top) })?;
+            }
+            return Ok(Fate::Kept);
+        }
+        if self.appeared(&stat) {
+            let text = "it was not deleted: it appeared or was changed while the run went on";
+            self.report.kept(full.as_bytes(), text);
+            self.target.note_kept(path, &entry.name)?;
+            return Ok(Fate::Kept);
+        }
+        self.push(Extraneous::new(&full, &stat, top))?;
+        Ok(Fate::Deleted)
+    }
+
+    /// Whether something of an entry changed since the run began, by the file system's own clock. Its directory may be examined
+    /// long after that. A file one of whose other names was replaced looks so too, and stays until the next run.
+    fn appeared(&self, stat: &Stat) -> bool {
+        self.began.is_some_and(|began| stat.ctime > began)
+    }
+
+    fn note_below(
+        &self,
+        path: &RelPath,
+        parent: &DirHandle,
+        name: &Name,
+        filter: Option<&DirFilter>,
+        top: Top,
+    ) -> Result<Fate, Failure> {
+        let Some(root) = self.target.root() else { return Ok(Fate::Kept) };
+        let entered = parent.child(name).and_then(|dir| {
+            let mut listed = dir.list()?;
+            listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            let filter = filter.map(|filter| DeletionFilter::enter(filter, root, name)).transpose();
+            Ok((dir, listed, filter.map_err(io::Error::other)?))
+        });
+        let (dir, listed, filter) = match entered {
+            Ok(entered) => entered,
+            Err(error) => {
+                self.report.problem(path.as_bytes(), "cannot read the directory", &error);
+                return Ok(Fate::Kept);
+            }
+        };
+        let mut fate = Fate::Deleted;
+        let mut workspaces = Workspaces::of(&listed);
+        for entry in states_last(listed) {
+            let protects = |filter| {
+                DeletionFilter::protects(filter, &entry.name, entry.kind, Within::Removed)
+                    || workspaces.use_state(&dir, &entry)
+            };
+            if filter.as_ref().is_some_and(protects) {
+                self.report.count(|stats| stats.protected += 1);
+                fate = Fate::Kept;
+                continue;
+            }
+            let one = self.note(path, &dir, &entry, filter.as_ref(), top)?;
+            if one == Fate::Kept {
+                fate = Fate::Kept;
+            }
+            workspaces.learn(&entry.name, one);
+        }
+        Ok(fate)
+    }
+}

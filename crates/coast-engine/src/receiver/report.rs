@@ -1,0 +1,99 @@
+//! Everything that a run tells: messages and events to the sender, events to the monitor, and the counts.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard};
+
+use coast_tree::LockExt;
+use coast_wire::{Change, Event, Itemize, Options, ProblemKind, ReceiverStats, ToSender, bounded_text};
+
+use crate::monitor::Monitor;
+use crate::outbox::Outbox;
+use crate::stop::{Stop, Stopped};
+
+/// The reporting side of a run. Every owner of the receiver borrows it, and it borrows none of them.
+pub(super) struct Report<'a> {
+    outbox: &'a Outbox,
+    monitor: &'a dyn Monitor,
+    stop: &'a Stop,
+    itemize: Itemize,
+    verbose: bool,
+    /// Guards the counts alone. Held for one update, and no other lock is taken meanwhile.
+    stats: Mutex<ReceiverStats>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(
+        outbox: &'a Outbox,
+        monitor: &'a dyn Monitor,
+        stop: &'a Stop,
+        options: &Options,
+    ) -> Self {
+        let Options { itemize, verbose, .. } = *options;
+        Self { outbox, monitor, stop, itemize, verbose, stats: Mutex::default() }
+    }
+
+    /// Sends a message to the sender.
+    pub(super) fn tell(&self, message: &ToSender<'_>) -> Result<(), Stopped> {
+        self.stop.check_sent(self.outbox.push(message))
+    }
+
+    /// Tells both sides of something that happened.
+    pub(super) fn event(&self, event: Event<'_>) {
+        self.monitor.event(&event);
+        // A stopped run needs no events.
+        let _ = self.outbox.push(&ToSender::Event(event));
+    }
+
+    pub(super) fn notice(&self, text: &str) {
+        self.event(Event::Notice { text });
+    }
+
+    /// Updates the counts.
+    pub(super) fn count(&self, update: impl FnOnce(&mut ReceiverStats)) {
+        update(&mut self.lock());
+    }
+
+    /// The counts so far.
+    pub(super) fn stats(&self) -> ReceiverStats {
+        *self.lock()
+    }
+
+    /// Counts and tells that something could not be done to an entry of the destination.
+    pub(super) fn problem(&self, path: &[u8], doing: &str, error: &io::Error) {
+        self.failed(path, &bounded_text(&format!("{doing}: {error}")));
+    }
+
+    /// [`Report::problem`] for a reason that the system did not give.
+    pub(super) fn failed(&self, path: &[u8], text: &str) {
+        self.count(|stats| stats.failed += 1);
+        self.event(Event::Problem { path, kind: ProblemKind::Destination, text });
+    }
+
+    /// Tells that an extraneous entry stays.
+    pub(super) fn kept(&self, path: &[u8], text: &str) {
+        self.event(Event::Problem { path, kind: ProblemKind::Kept, text });
+    }
+
+    /// Tells that an entry is not transferred under the options of the run.
+    pub(super) fn skipped(&self, path: &[u8], text: &str) {
+        if self.verbose {
+            self.event(Event::Problem { path, kind: ProblemKind::Skipped, text });
+        }
+    }
+
+    /// Tells of a changed entry, where the user wants changes itemized. Otherwise `path` is not called.
+    pub(super) fn changed(&self, path: impl FnOnce() -> Vec<u8>, change: Change) {
+        if self.itemize == Itemize::Changes {
+            self.event(Event::Changed { path: &path(), change });
+        }
+    }
+
+    /// Whether the run is over, so that long work can end early.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_stopped()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ReceiverStats> {
+        self.stats.enter()
+    }
+}

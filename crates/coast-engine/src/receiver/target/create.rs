@@ -1,0 +1,216 @@
+//! New entries: directories, symlinks, devices, and regular files whose content has come.
+
+use std::fs::File;
+use std::io;
+
+use coast_tree::{ContentHash, DirHandle, Kind, Name, Record, Stat, Timestamp, clone_contents, hash_file};
+use coast_wire::{EntryKind, Update};
+
+use super::Target;
+use super::attributes::DesiredAttributes;
+use super::directory::DestinationEntry;
+use super::late_directories::LateDirectory;
+use super::staging::{Staged, set_file};
+use crate::error::EngineError;
+use crate::receiver::failure::{Doing, Failure};
+use crate::receiver::spill::StoredPath;
+
+/// A regular file in the staging area, being written.
+pub(crate) struct StagedFile {
+    pub(super) staged: Staged,
+    pub(crate) file: File,
+}
+
+/// Whether a file could be made from another file of the destination.
+pub(crate) enum Cloned {
+    /// It is in place. The record is what the cache has to remember, if anything.
+    Placed(Option<Record>),
+    /// No other file has its content.
+    NotFound,
+}
+
+impl Target<'_> {
+    /// Brings a directory: makes it, or gives the existing one its attributes.
+    pub(crate) fn bring_directory(&self, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
+        let desired = self.attributes.desired(entry.offered, entry.existing.as_ref());
+        if let Some(existing) = entry.existing.filter(|existing| existing.kind == Kind::Directory) {
+            return self.fix_directory(entry, &existing, &desired);
+        }
+        if let Some(dir) = self.live_handle(entry) {
+            self.make_directory(entry, dir, &desired)?;
+        }
+        self.report_created(entry, EntryKind::Directory, Update::Local);
+        Ok(())
+    }
+
+    fn make_directory(
+        &self,
+        entry: &DestinationEntry<'_>,
+        dir: &DirHandle,
+        desired: &DesiredAttributes,
+    ) -> Result<(), Failure> {
+        let (path, name) = (entry.directory.path(), &entry.offered.name);
+        if entry.existing.is_some() {
+            self.change_in(path, dir, || dir.unlink(name)).doing("cannot remove what is in the way")?;
+        }
+        let mode = desired.mode.unwrap_or(0o755);
+        // The owner needs all rights while entries are brought.
+        self.change_in(path, dir, || dir.mkdir(name, mode | 0o700)).doing("cannot make the directory")?;
+        self.set_new_directory(dir, name, desired).doing("cannot set its attributes")?;
+        let late_mode = Some(mode).filter(|mode| mode & 0o700 != 0o700);
+        let path = StoredPath::of_entry(path, name);
+        Ok(self.set_late(LateDirectory::offered(path, late_mode, desired.mtime))?)
+    }
+
+    fn set_new_directory(&self, dir: &DirHandle, name: &Name, desired: &DesiredAttributes) -> io::Result<()> {
+        if desired.uid.is_some() || desired.gid.is_some() {
+            dir.chown(name, desired.uid, desired.gid)?;
+        }
+        let masked = self.live().is_some_and(|live| live.staging.masks(desired.mode.unwrap_or(0) | 0o700));
+        // The system ignores set-id bits when it makes a directory, or adds the parent's; with `-p` neither may be.
+        match desired.mode {
+            Some(mode) if masked || self.attributes.keeps_modes() || mode & 0o7000 != 0 => {
+                dir.chmod(name, mode | 0o700)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings a symlink: makes it, replaces another entry by it, or gives the right one its attributes.
+    pub(crate) fn bring_symlink(
+        &self,
+        entry: &DestinationEntry<'_>,
+        link_target: &[u8],
+        make_way: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let existing = entry.existing.filter(|stat| stat.kind == Kind::Symlink);
+        if let (Some(existing), Some(dir)) = (existing, entry.directory.handle()) {
+            let is = dir.read_link(&entry.offered.name).doing("cannot read the symlink")?;
+            if is == link_target {
+                let desired = self.attributes.desired(entry.offered, Some(&existing));
+                self.fix(entry, &existing, &desired)?;
+                return Ok(());
+            }
+        }
+        make_way()?;
+        self.replace(entry, EntryKind::Symlink, |dir, name, _| dir.symlink(link_target, name))
+    }
+
+    /// Brings a device, FIFO or socket as [`Target::bring_symlink`] brings a symlink.
+    pub(crate) fn bring_special(
+        &self,
+        entry: &DestinationEntry<'_>,
+        kind: Kind,
+        rdev: u64,
+        make_way: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let same = |stat: &Stat| stat.kind == kind && (!kind.is_device() || stat.rdev == rdev);
+        if let Some(existing) = entry.existing.filter(same) {
+            let desired = self.attributes.desired(entry.offered, Some(&existing));
+            self.fix(entry, &existing, &desired)?;
+            return Ok(());
+        }
+        make_way()?;
+        let named = if kind.is_device() { EntryKind::Device } else { EntryKind::Special };
+        self.replace(entry, named, |dir, name, mode| dir.mknod(name, kind, mode, rdev))
+    }
+
+    /// Makes an entry without content and puts it into place. `make` gets the staging directory, a name and a mode.
+    fn replace(
+        &self,
+        entry: &DestinationEntry<'_>,
+        kind: EntryKind,
+        make: impl FnOnce(&DirHandle, &Name, u32) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        if let (Some(live), Some(_)) = (self.live(), entry.directory.handle()) {
+            let desired = self.desired_here(entry)?;
+            let mode = desired.mode.unwrap_or(0o600);
+            let staged = live.staging.entry(|dir, name| make(dir, name, mode));
+            let staged =
+                staged.and_then(|staged| staged.set(&desired).map(|()| staged)).doing("cannot make it")?;
+            self.put_in_place(entry, staged)?;
+        }
+        self.report_created(entry, kind, Update::Local);
+        Ok(())
+    }
+
+    /// Makes an empty staged file for an entry.
+    pub(crate) fn stage_file(&self, entry: &DestinationEntry<'_>) -> Result<StagedFile, Failure> {
+        let Some(live) = self.live() else {
+            return Err(EngineError::Protocol("it sent content in a dry run").into());
+        };
+        let desired = self.attributes.desired(entry.offered, entry.existing.as_ref());
+        let (staged, file) = live.staging.file(desired.mode.unwrap_or(0o600)).doing("cannot create it")?;
+        Ok(StagedFile { staged, file })
+    }
+
+    /// Gives a staged file, whose content has come and was verified, its attributes, and puts it into place. `mtime` is the
+    /// time of the content that came, if that is known better than from the offer. Answers what the cache has to remember.
+    pub(crate) fn finish_file(
+        &self,
+        entry: &DestinationEntry<'_>,
+        staged: StagedFile,
+        hash: ContentHash,
+        mtime: Option<Timestamp>,
+    ) -> Result<Option<Record>, Failure> {
+        let mut desired = self.desired_here(entry)?;
+        desired.mtime = desired.mtime.map(|listed| mtime.unwrap_or(listed));
+        set_file(&staged.file, &desired).doing("cannot set its attributes")?;
+        self.put_file_in_place(entry, staged, hash)
+    }
+
+    /// Makes a missing file from another one of the same content that the destination had in the last run.
+    pub(crate) fn clone_from_elsewhere(
+        &self,
+        entry: &DestinationEntry<'_>,
+        size: u64,
+        hash: ContentHash,
+    ) -> Result<Cloned, Failure> {
+        let Some(live) = self.live() else { return Ok(Cloned::NotFound) };
+        for path in live.cache.find_content(&hash) {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            let opened = live.root.dir(&parent).and_then(|dir| dir.open_file(&name));
+            let Ok((source, stat)) = opened else { continue };
+            if stat.size != size {
+                continue;
+            }
+            let mut staged = self.stage_file(entry)?;
+            let copied = clone_contents(&source, &staged.file, size)
+                .and_then(|_| io::Seek::rewind(&mut staged.file))
+                .and_then(|()| hash_file(&mut staged.file, &mut Vec::new()));
+            match copied {
+                Ok((copied, length)) if copied == hash && length == size => {
+                    let record = self.finish_file(entry, staged, hash, None)?;
+                    self.report.count(|stats| {
+                        stats.cloned_files += 1;
+                        stats.cloned_bytes += size;
+                    });
+                    self.report_created(entry, EntryKind::File, Update::Local);
+                    return Ok(Cloned::Placed(record));
+                }
+                Ok(_) => {}
+                Err(error) if Self::is_fatal(&error) => return Err(error).doing("cannot write it"),
+                Err(_) => {}
+            }
+        }
+        Ok(Cloned::NotFound)
+    }
+
+    /// The attributes that an entry gets, with what new entries inherit from its directory.
+    fn desired_here(&self, entry: &DestinationEntry<'_>) -> Result<DesiredAttributes, Failure> {
+        let mut desired = self.attributes.desired(entry.offered, entry.existing.as_ref());
+        if desired.gid.is_none() && entry.existing.is_none() {
+            desired.gid =
+                entry.directory.inherited_group().doing("cannot read its directory's attributes")?;
+        }
+        Ok(desired)
+    }
+
+    /// Whether the same would fail every file to come.
+    pub(crate) fn is_fatal(error: &io::Error) -> bool {
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
+        )
+    }
+}

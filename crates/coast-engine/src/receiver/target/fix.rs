@@ -1,0 +1,217 @@
+//! The attributes of entries that exist: told to the user, and set.
+
+use std::io;
+
+use coast_tree::{DirHandle, Kind, Stat};
+use coast_wire::{Change, EntryKind, TimeChange, Update};
+
+use super::Target;
+use super::attributes::{DesiredAttributes, same_time};
+use super::directory::DestinationEntry;
+use super::late_directories::LateDirectory;
+use crate::error::EngineError;
+use crate::receiver::failure::{Doing, Failure};
+use crate::receiver::offered::{Offered, OfferedEntry};
+use crate::receiver::spill::StoredPath;
+
+impl Target<'_> {
+    /// Counts and tells an entry that was made or replaced as a whole, or would be in a dry run.
+    pub(crate) fn report_created(&self, entry: &DestinationEntry<'_>, kind: EntryKind, update: Update) {
+        let existing = entry.existing.as_ref().filter(|existing| entry_kind(existing.kind) == kind);
+        self.report.count(|stats| stats.created += u64::from(entry.existing.is_none()));
+        let desired = self.attributes.desired(entry.offered, entry.existing.as_ref());
+        let change = match existing {
+            None => Change { update, kind, new: true, ..unchanged(kind) },
+            Some(existing) => {
+                let size = matches!(entry.offered.what, Offered::File { size, .. } if size != existing.size);
+                let time = match desired.mtime {
+                    Some(mtime) => (!same_time(mtime, existing.mtime)).then_some(TimeChange::Kept),
+                    None => Some(TimeChange::Now),
+                };
+                Change { update, content: true, size, time, ..differences(existing, &desired, kind) }
+            }
+        };
+        self.report.changed(|| entry.path(), change);
+    }
+
+    /// Gives an existing entry the attributes it lacks.
+    pub(super) fn fix(
+        &self,
+        entry: &DestinationEntry<'_>,
+        existing: &Stat,
+        desired: &DesiredAttributes,
+    ) -> Result<Fixed, Failure> {
+        self.fix_partly(entry, existing, desired, desired)
+    }
+
+    /// [`Target::fix`] for an entry of which only `now` is set, because the rest has to wait. All of `desired` is told.
+    fn fix_partly(
+        &self,
+        entry: &DestinationEntry<'_>,
+        existing: &Stat,
+        now: &DesiredAttributes,
+        desired: &DesiredAttributes,
+    ) -> Result<Fixed, Failure> {
+        let mut change = differences(existing, desired, entry_kind(existing.kind));
+        change.time = kept_time(desired, existing);
+        if !is_change(&change) {
+            self.report.count(|stats| stats.untouched += 1);
+            return Ok(Fixed::Nothing);
+        }
+        if let Some(dir) = self.live_handle(entry) {
+            set_attributes(dir, entry, existing, now).doing("cannot set its attributes")?;
+        }
+        self.report.count(|stats| {
+            stats.chowned += u64::from(change.owner || change.group);
+            stats.attributes += 1;
+        });
+        let told = self.asked_for(change);
+        if is_change(&told) {
+            self.report.changed(|| entry.path(), told);
+        }
+        Ok(Fixed::Something)
+    }
+
+    /// Gives an existing directory its attributes, those that have to wait at the end of the run.
+    pub(super) fn fix_directory(
+        &self,
+        entry: &DestinationEntry<'_>,
+        existing: &Stat,
+        desired: &DesiredAttributes,
+    ) -> Result<(), Failure> {
+        // The time changes with the directory's entries, and the mode may forbid changing them: both come at the end.
+        let mode_later = desired.mode.is_some_and(|mode| mode & 0o700 != 0o700);
+        let now = DesiredAttributes { mtime: None, mode: desired.mode.filter(|_| !mode_later), ..*desired };
+        self.fix_partly(entry, existing, &now, desired)?;
+        let path = StoredPath::of_entry(entry.directory.path(), &entry.offered.name);
+        let mode = desired.mode.filter(|_| mode_later);
+        Ok(self.set_late(LateDirectory::offered(path, mode, desired.mtime))?)
+    }
+
+    /// Notes the attributes of a directory for the end of the run.
+    pub(super) fn set_late(&self, late: Option<LateDirectory>) -> Result<(), EngineError> {
+        match (self.live(), late) {
+            (Some(live), Some(late)) => live.late_directories.push(&late),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the transfer root its attributes.
+    pub(crate) fn fix_root(&self, offered: &OfferedEntry) -> Result<(), EngineError> {
+        let Some(root) = self.root() else {
+            self.tell_root(unchanged(EntryKind::Directory));
+            return Ok(());
+        };
+        match self.chown_root(&root.handle(), offered) {
+            Ok(later) => {
+                let path = StoredPath::from(&coast_tree::RelPath::root());
+                self.set_late(LateDirectory::offered(path, later.mode, later.mtime))
+            }
+            Err(error) => {
+                self.report.problem(b"", "cannot set the attributes of the directory", &error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the transfer root its owner; answers the attributes that have to wait.
+    fn chown_root(&self, root: &DirHandle, offered: &OfferedEntry) -> io::Result<DesiredAttributes> {
+        let existing = root.stat_self()?;
+        let desired = self.attributes.desired(offered, (!self.created).then_some(&existing));
+        let mut change = differences(&existing, &desired, EntryKind::Directory);
+        if !self.is_dry_run() && (change.owner || change.group) {
+            root.chown_self(desired.uid, desired.gid)?;
+            self.report.count(|stats| stats.chowned += 1);
+        }
+        change.time = kept_time(&desired, &existing);
+        self.tell_root(change);
+        Ok(DesiredAttributes { mode: desired.mode.filter(|&mode| mode != existing.mode), ..desired })
+    }
+
+    fn tell_root(&self, change: Change) {
+        let change = match self.created {
+            true => Change { update: Update::Local, new: true, ..change },
+            false => self.asked_for(change),
+        };
+        if change.new || is_change(&change) {
+            self.report.changed(|| b".".to_vec(), change);
+        }
+    }
+
+    /// The owner of the workspace is not what `--itemize-changes` is about, unless `-o` or `-g` asked for it.
+    fn asked_for(&self, change: Change) -> Change {
+        let (owner, group) = self.itemizes_owner;
+        Change { owner: change.owner && owner, group: change.group && group, ..change }
+    }
+}
+
+/// Sets the attributes that differ.
+fn set_attributes(
+    dir: &DirHandle,
+    entry: &DestinationEntry<'_>,
+    existing: &Stat,
+    now: &DesiredAttributes,
+) -> io::Result<()> {
+    let name = &entry.offered.name;
+    let differs = |desired: Option<u32>, is: u32| desired.is_some_and(|desired| desired != is);
+    let gets_owner = differs(now.uid, existing.uid) || differs(now.gid, existing.gid);
+    if gets_owner {
+        dir.chown(name, now.uid, now.gid)?;
+    }
+    let resets_mode = gets_owner && existing.mode & 0o6000 != 0;
+    if let Some(mode) = now.mode.filter(|&mode| mode != existing.mode || resets_mode) {
+        dir.chmod(name, mode)?;
+    }
+    match now.mtime.filter(|&mtime| !same_time(mtime, existing.mtime)) {
+        Some(mtime) => dir.set_mtime(name, mtime),
+        None => Ok(()),
+    }
+}
+
+fn kept_time(desired: &DesiredAttributes, existing: &Stat) -> Option<TimeChange> {
+    desired.mtime.filter(|&mtime| !same_time(mtime, existing.mtime)).map(|_| TimeChange::Kept)
+}
+
+fn is_change(change: &Change) -> bool {
+    change.perms || change.owner || change.group || change.time.is_some()
+}
+
+/// Whether [`Target::fix`] had to change something.
+#[derive(PartialEq, Eq)]
+pub(super) enum Fixed {
+    Nothing,
+    Something,
+}
+
+fn unchanged(kind: EntryKind) -> Change {
+    Change {
+        update: Update::Attributes,
+        kind,
+        new: false,
+        content: false,
+        size: false,
+        time: None,
+        perms: false,
+        owner: false,
+        group: false,
+    }
+}
+
+fn differences(existing: &Stat, desired: &DesiredAttributes, kind: EntryKind) -> Change {
+    Change {
+        perms: desired.mode.is_some_and(|mode| mode != existing.mode),
+        owner: desired.uid.is_some_and(|uid| uid != existing.uid),
+        group: desired.gid.is_some_and(|gid| gid != existing.gid),
+        ..unchanged(kind)
+    }
+}
+
+fn entry_kind(kind: Kind) -> EntryKind {
+    match kind {
+        Kind::File => EntryKind::File,
+        Kind::Directory => EntryKind::Directory,
+        Kind::Symlink => EntryKind::Symlink,
+        Kind::CharDevice | Kind::BlockDevice => EntryKind::Device,
+        Kind::Fifo | Kind::Socket => EntryKind::Special,
+    }
+}

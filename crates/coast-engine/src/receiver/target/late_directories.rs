@@ -1,0 +1,80 @@
+//! Attributes of directories that wait for the end of the run: a directory's time changes with its entries, and its new mode
+//! may forbid changing them.
+
+use std::io;
+
+use coast_tree::{DirHandle, RelPath, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::Target;
+use super::attributes::same_time;
+use crate::error::EngineError;
+use crate::receiver::spill::StoredPath;
+
+/// A directory whose attributes are set at the end.
+#[derive(Serialize, Deserialize)]
+pub(super) struct LateDirectory {
+    path: StoredPath,
+    mode: Option<u32>,
+    /// Seconds and nanoseconds since the epoch.
+    mtime: Option<(i64, u32)>,
+    /// Whether the directory may have been deleted since.
+    may_be_gone: bool,
+}
+
+impl LateDirectory {
+    /// A directory that the source has.
+    pub(super) fn offered(path: StoredPath, mode: Option<u32>, mtime: Option<Timestamp>) -> Option<Self> {
+        let mtime = mtime.map(|mtime| (mtime.secs(), mtime.nanos()));
+        (mode.is_some() || mtime.is_some()).then_some(Self { path, mode, mtime, may_be_gone: false })
+    }
+
+    /// A directory that gets back the mode it had.
+    pub(super) fn mode_again(path: &RelPath, mode: u32) -> Self {
+        Self { path: StoredPath::from(path), mode: Some(mode), mtime: None, may_be_gone: true }
+    }
+}
+
+impl Target<'_> {
+    /// Sets the attributes that waited, from the last directory to the first, since a directory's new mode may forbid
+    /// entering it.
+    pub(crate) fn set_late_directories(&self) -> Result<(), EngineError> {
+        let Some(live) = self.live() else { return Ok(()) };
+        for late in live.late_directories.drain_back()? {
+            let LateDirectory { path, mode, mtime, may_be_gone } = late?;
+            let path = path.to_path()?;
+            let set = live
+                .root
+                .dir(&path)
+                .and_then(|dir| set_directory(&dir, mode, mtime, self.attributes.keeps_modes()));
+            if let Err(error) = set
+                && !(may_be_gone && error.kind() == io::ErrorKind::NotFound)
+            {
+                self.report.problem(path.as_bytes(), "cannot set the attributes of the directory", &error);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set_directory(
+    dir: &DirHandle,
+    mode: Option<u32>,
+    mtime: Option<(i64, u32)>,
+    exact_mode: bool,
+) -> io::Result<()> {
+    let stat = dir.stat_self()?;
+    // Without `-p` a directory keeps the set-group bit that it got from the one it is in.
+    let inherited = if exact_mode { 0 } else { stat.mode & 0o2000 };
+    let mode = mode.map(|mode| mode | inherited);
+    if let Some((secs, nanos)) = mtime {
+        let mtime = Timestamp::new(secs, nanos);
+        if !same_time(mtime, stat.mtime) {
+            dir.set_mtime_self(mtime)?;
+        }
+    }
+    match mode.filter(|&mode| mode != stat.mode) {
+        Some(mode) => dir.chmod_self(mode),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,117 @@
+//! Examines a directory of the destination, and settles every entry that can be settled at once.
+
+use std::io;
+use std::sync::Arc;
+
+use coast_tree::{DirHandle, DirRecords, Listed};
+
+use super::Transfer;
+use super::compare;
+use super::need_batch::NeedBatch;
+use super::part::{NameRange, Part};
+use super::worker::Work;
+use crate::receiver::failure::Failure;
+use crate::receiver::offered::Offered;
+use crate::receiver::target::{DestinationDirectory, DestinationEntry};
+
+/// Examines the directory of a part, then lets the parts go on that waited for it.
+pub(super) fn examine(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), Failure> {
+    match list(transfer, part) {
+        Ok((directory, listed)) => {
+            Examination::new(transfer, part, &directory).examine(listed)?;
+        }
+        Err(error) => {
+            transfer.report.problem(part.path.as_bytes(), "cannot read the directory", &error);
+            for _ in &part.entries {
+                transfer.settle(part)?;
+            }
+        }
+    }
+    for waiting in transfer.parts.examined(part.id) {
+        transfer.enqueue(Work::Examine(waiting));
+    }
+    Ok(transfer.settle(part)?)
+}
+
+/// Opens the directory of a part and lists its entries, sorted by name.
+fn list(transfer: &Transfer<'_>, part: &Part) -> io::Result<(DestinationDirectory, Vec<Listed>)> {
+    let directory = transfer.target.directory(&part.path)?;
+    let mut listed = directory.handle().map(DirHandle::list).transpose()?.unwrap_or_default();
+    listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok((directory, listed))
+}
+
+/// The examination of one directory.
+struct Examination<'a> {
+    transfer: &'a Transfer<'a>,
+    part: &'a Arc<Part>,
+    directory: &'a DestinationDirectory,
+    cached: Option<DirRecords>,
+    needs: NeedBatch,
+}
+
+impl<'a> Examination<'a> {
+    fn new(transfer: &'a Transfer<'a>, part: &'a Arc<Part>, directory: &'a DestinationDirectory) -> Self {
+        let cached = transfer.target.known_in(&part.path);
+        Self { transfer, part, directory, cached, needs: NeedBatch::default() }
+    }
+
+    /// Walks the offered entries and the listed ones side by side; what is only listed is extraneous.
+    fn examine(mut self, listed: Vec<Listed>) -> Result<(), Failure> {
+        let mut listed = listed.into_iter().peekable();
+        let mut extraneous = Vec::new();
+        for (index, offered) in (0..).zip(&self.part.entries) {
+            while let Some(other) = listed.next_if(|other| other.name < offered.name) {
+                extraneous.push(other);
+            }
+            let found = listed.next_if(|other| other.name == offered.name).is_some();
+            let decided = self.directory.entry(offered, found).and_then(|entry| self.decide(index, &entry));
+            self.transfer.settle_failed(self.part, index, decided)?;
+        }
+        extraneous.extend(listed);
+        self.needs.send(self.transfer.report, self.part)?;
+        let Some(dir) = self.directory.handle() else { return Ok(()) };
+        if let NameRange::Names { after, up_to } = &self.part.range {
+            extraneous.retain(|other| {
+                after.as_ref().is_none_or(|after| other.name > *after)
+                    && up_to.as_ref().is_none_or(|up_to| other.name <= *up_to)
+                    && !self.transfer.target.is_reserved(&self.part.path, &other.name)
+            });
+            self.transfer.deletion.note_extraneous(&self.part.path, dir, extraneous)?;
+        }
+        Ok(())
+    }
+
+    /// Settles an entry, or begins what it takes to settle it.
+    fn decide(&mut self, index: u32, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
+        let Transfer { target, deletion, report, taken, .. } = self.transfer;
+        if target.is_reserved(&self.part.path, &entry.offered.name) {
+            let text = "it has the name of this program's state directory at the destination, and was not transferred";
+            report.failed(&entry.path(), text);
+            return Ok(self.transfer.settle(self.part)?);
+        }
+        let make_way = || deletion.note_in_the_way(entry);
+        match &entry.offered.what {
+            Offered::File { size, hash } => {
+                return compare::decide_file(
+                    self.transfer,
+                    (self.part, index),
+                    entry,
+                    (*size, *hash),
+                    self.cached.as_ref(),
+                    &mut self.needs,
+                );
+            }
+            Offered::Directory => target.bring_directory(entry)?,
+            Offered::Symlink(_) if !taken.links => {
+                report.skipped(&entry.path(), "skipping a symlink: -l is not given");
+            }
+            Offered::Symlink(link_target) => target.bring_symlink(entry, link_target, make_way)?,
+            Offered::Special(kind, _) if !taken.takes_special(*kind) => {
+                report.skipped(&entry.path(), "skipping a non-regular file");
+            }
+            Offered::Special(kind, rdev) => target.bring_special(entry, *kind, *rdev, make_way)?,
+        }
+        Ok(self.transfer.settle(self.part)?)
+    }
+}

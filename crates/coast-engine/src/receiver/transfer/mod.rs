@@ -1,0 +1,219 @@
+//! The transfer: what was offered, what was asked for, and what is being put together.
+//!
+//! One reader takes frames from the stream ([`reader`]). Workers ([`worker`]) examine directories ([`examine`]), compare files
+//! ([`compare`]), sign bases ([`signing`]) and apply content ([`content`]). Work that comes of directories is bounded by the
+//! sender's window, so the reader never waits for it. Content waits in a short queue, which workers always drain, since they
+//! can always send.
+
+mod compare;
+mod content;
+mod examine;
+mod file_transfer;
+mod need_batch;
+mod part;
+mod parts;
+mod reader;
+mod signature_window;
+mod signing;
+mod worker;
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use coast_tree::{Kind, Name};
+use coast_wire::{Frame, Options, ToSender};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::deletion::Deletion;
+use super::failure::{Doing, Failure};
+use super::report::Report;
+use super::target::{DestinationEntry, Target};
+use crate::error::EngineError;
+use crate::stop::{Stop, Stopped};
+use part::{FileState, Part};
+use parts::Parts;
+use signature_window::SignatureWindow;
+use worker::Work;
+
+/// Frames of content that may wait for a worker, for each worker.
+const QUEUED_FRAMES: usize = 3;
+
+/// Less than this of an interrupted file, in bytes, is not worth keeping.
+const MIN_PARTIAL_BYTES: u64 = 1 << 20;
+
+/// The transfer of a run.
+pub(super) struct Transfer<'a> {
+    target: &'a Target<'a>,
+    deletion: &'a Deletion<'a>,
+    report: &'a Report<'a>,
+    stop: &'a Stop,
+    /// The new name of the one entry that is sent.
+    rename: Option<Name>,
+    taken: TakenKinds,
+    /// Whether a file of equal size and time is taken for right (`-t` without `-c`).
+    quick_check: bool,
+    workers: NonZeroUsize,
+    parts: Parts,
+    work: Channel<Work>,
+    content: Channel<Frame>,
+    settled: Channel<()>,
+    signatures: SignatureWindow<(Arc<Part>, u32)>,
+    source_errors: AtomicBool,
+}
+
+/// The kinds of entries, beside files and directories, that the options transfer.
+struct TakenKinds {
+    links: bool,
+    devices: bool,
+    specials: bool,
+}
+
+impl TakenKinds {
+    fn takes_special(&self, kind: Kind) -> bool {
+        if kind.is_device() { self.devices } else { self.specials }
+    }
+}
+
+/// Both ends of a queue.
+struct Channel<T> {
+    sender: Sender<T>,
+    receiver: Receiver<T>,
+}
+
+impl<T> From<(Sender<T>, Receiver<T>)> for Channel<T> {
+    fn from((sender, receiver): (Sender<T>, Receiver<T>)) -> Self {
+        Self { sender, receiver }
+    }
+}
+
+impl<'a> Transfer<'a> {
+    pub(super) fn new(
+        rename: Option<Name>,
+        options: &Options,
+        workers: NonZeroUsize,
+        (target, deletion): (&'a Target<'a>, &'a Deletion<'a>),
+        report: &'a Report<'a>,
+        stop: &'a Stop,
+    ) -> Self {
+        // Only root makes devices.
+        let devices = options.devices && rustix::process::geteuid().is_root();
+        Self {
+            target,
+            deletion,
+            report,
+            stop,
+            rename,
+            taken: TakenKinds { links: options.links, devices, specials: options.specials },
+            quick_check: options.times && !options.checksum,
+            workers,
+            parts: Parts::default(),
+            work: unbounded().into(),
+            content: bounded(workers.get() * QUEUED_FRAMES).into(),
+            settled: bounded(1).into(),
+            signatures: SignatureWindow::new(),
+            source_errors: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits until every offered entry is settled, or the run is stopped.
+    pub(super) fn wait_until_settled(&self) {
+        crossbeam_channel::select! {
+            recv(self.settled.receiver) -> _ => {}
+            recv(self.stop.stopped()) -> _ => {}
+        }
+    }
+
+    /// Whether something of the source could not be read. Then it looks extraneous at the destination, and is not.
+    pub(super) fn has_source_errors(&self) -> bool {
+        self.source_errors.load(Ordering::Acquire)
+    }
+
+    fn note_source_errors(&self) {
+        self.source_errors.store(true, Ordering::Release);
+    }
+
+    /// Keeps what arrived of large files when a run ends early. Every worker must have ended.
+    pub(super) fn abandon(&self) {
+        for part in self.parts.abandon() {
+            for index in (0..).take(part.entries.len()) {
+                if let FileState::Transfer(transfer) = &*part.state(index)
+                    && let Some(assembly) = transfer.close()
+                    && assembly.written >= MIN_PARTIAL_BYTES
+                    && let Some(staged) = assembly.output
+                    && self.target.keeps_partials()
+                {
+                    self.target.keep_partial(&part.path_of(index), staged);
+                }
+            }
+        }
+    }
+
+    fn enqueue(&self, work: Work) {
+        // The queue's other end lives as long as the run.
+        let _ = self.work.sender.send(work);
+    }
+
+    /// Wakes the thread that waits for the end of the transfer.
+    fn all_settled(&self) {
+        let _ = self.settled.sender.try_send(());
+    }
+
+    /// One entry of a part is settled; the part is forgotten with its last one.
+    fn settle(&self, part: &Part) -> Result<(), Stopped> {
+        if !part.settle_one() {
+            return Ok(());
+        }
+        self.target.remember(&part.path, part.take_records());
+        // Counted out before the sender is told that it has room again, and told before the run can end.
+        let last = self.parts.settle(part);
+        self.report.tell(&ToSender::Settled { part: part.id })?;
+        if last {
+            self.all_settled();
+        }
+        Ok(())
+    }
+
+    /// Looks again at the entry of a file, for work that was put off.
+    fn revisit<T>(
+        &self,
+        part: &Part,
+        index: u32,
+        work: impl FnOnce(&DestinationEntry<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let directory = self.target.directory(&part.path).doing("cannot open its directory")?;
+        work(&directory.entry(&part.entries[index as usize], true)?)
+    }
+
+    /// Settles an entry that failed, unless the same would fail every entry.
+    fn settle_failed(&self, part: &Part, index: u32, done: Result<(), Failure>) -> Result<(), Failure> {
+        match done {
+            Err(Failure::Entry { doing, error }) => {
+                self.report_failed(part, index, doing, error)?;
+                Ok(self.settle(part)?)
+            }
+            done => done,
+        }
+    }
+
+    /// Tells of an entry that failed. Ends the run when the same would fail every entry to come.
+    fn report_failed(
+        &self,
+        part: &Part,
+        index: u32,
+        doing: &'static str,
+        error: io::Error,
+    ) -> Result<(), Failure> {
+        if error.kind() == io::ErrorKind::NotFound {
+            self.target.check_still_there()?;
+        }
+        let path = part.path_of(index);
+        if Target::is_fatal(&error) {
+            let doing = format!("{}: {doing}", path.escape_ascii());
+            return Err(EngineError::FileIo { doing, error }.into());
+        }
+        self.report.problem(&path, doing, &error);
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! A part of a directory, as it was offered.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use coast_tree::{LockExt, Name, Record, RelPath};
+use coast_wire::limits::MAX_PART_ENTRIES;
+use coast_wire::{Part as WirePart, Range};
+
+use super::file_transfer::FileTransfer;
+use crate::error::EngineError;
+use crate::receiver::offered::OfferedEntry;
+use crate::receiver::spill::path_in;
+
+/// A part of a directory that was offered and is not settled.
+pub(super) struct Part {
+    pub(super) id: u32,
+    /// The directory, relative to the transfer root.
+    pub(super) path: RelPath,
+    pub(super) range: NameRange,
+    pub(super) entries: Box<[OfferedEntry]>,
+    /// Of each entry. Each lock guards its own state; none is held while another lock is taken.
+    states: Box<[Mutex<FileState>]>,
+    /// Entries not settled, plus one while the directory itself is being examined.
+    unsettled: AtomicUsize,
+    /// Hashes that the cache will remember, gathered until the part is settled.
+    records: Mutex<Vec<Record>>,
+}
+
+/// The names that a part speaks for.
+pub(super) enum NameRange {
+    /// Only the listed ones.
+    Listed,
+    /// All names after `after` and up to `up_to`.
+    Names { after: Option<Name>, up_to: Option<Name> },
+}
+
+/// The message that the receiver waits for, for one file. Any other one breaks the protocol.
+pub(super) enum FileState {
+    Idle,
+    /// The sender's hash.
+    Hash,
+    /// Content or a delta.
+    Transfer(Arc<FileTransfer>),
+}
+
+impl Part {
+    /// Checks a part as it arrived: every name and path, the order of the names, the limits.
+    pub(super) fn check(part: WirePart<'_>, rename: Option<&Name>) -> Result<Self, EngineError> {
+        let bad_path = |_| EngineError::Protocol("it sent a path that no file can have");
+        let path = RelPath::new(part.path).map_err(bad_path)?;
+        if part.entries.len() > MAX_PART_ENTRIES {
+            return Err(EngineError::Protocol("it sent too many entries at once"));
+        }
+        if !part.entries.is_sorted_by(|a, b| a.name < b.name) {
+            return Err(EngineError::Protocol("it sent entries out of order"));
+        }
+        let entries = part.entries.into_iter().map(OfferedEntry::check);
+        let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
+        let path = match rename {
+            Some(rename) => give_new_name(rename, path, &mut entries)?,
+            None => path,
+        };
+        let range = match part.range {
+            Range::Listed => NameRange::Listed,
+            Range::Names { after, last } => NameRange::Names {
+                after: after.map(|name| Name::new(name)).transpose().map_err(bad_path)?,
+                up_to: if last { None } else { entries.last().map(|entry| entry.name.clone()) },
+            },
+        };
+        let states = entries.iter().map(|_| Mutex::new(FileState::Idle)).collect();
+        let unsettled = AtomicUsize::new(entries.len() + 1);
+        let records = Mutex::default();
+        Ok(Self { id: part.id, path, range, entries: entries.into(), states, unsettled, records })
+    }
+
+    /// The path of an entry, relative to the transfer root.
+    pub(super) fn path_of(&self, index: u32) -> Vec<u8> {
+        path_in(&self.path, &self.entries[index as usize].name)
+    }
+
+    /// The state of an entry.
+    pub(super) fn state(&self, index: u32) -> MutexGuard<'_, FileState> {
+        self.states[index as usize].enter()
+    }
+
+    /// One entry is settled, or the examination of the directory; true when the part is.
+    pub(super) fn settle_one(&self) -> bool {
+        self.unsettled.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Its share of the sender's window, in entries.
+    pub(super) fn weight(&self) -> usize {
+        self.entries.len() + 1
+    }
+
+    pub(super) fn remember(&self, record: Option<Record>) {
+        self.records.enter().extend(record);
+    }
+
+    pub(super) fn take_records(&self) -> Vec<Record> {
+        std::mem::take(&mut *self.records.enter())
+    }
+}
+
+/// Gives the one entry of a run that sends no more the name that the destination's path ends in. A directory that is the one
+/// entry is empty, and is examined under its new name. Answers the path of the part.
+fn give_new_name(rename: &Name, path: RelPath, entries: &mut [OfferedEntry]) -> Result<RelPath, EngineError> {
+    match entries {
+        [only] if path.is_root() => {
+            only.name = rename.clone();
+            Ok(path)
+        }
+        [] if path.is_root() => Ok(path),
+        [] if path.depth() == 1 => Ok(RelPath::from(rename.clone())),
+        _ => Err(EngineError::Protocol("it sent a tree where one entry was announced")),
+    }
+}

@@ -1,0 +1,63 @@
+//! Takes frames from the stream: messages whose order matters are decoded here, content goes to the workers.
+
+use std::io::Read;
+
+use coast_wire::{Class, FrameReader, ToReceiver, messages};
+
+use super::Transfer;
+use super::part::Part;
+use super::worker::Work;
+use crate::error::EngineError;
+use crate::receiver::offered::OfferedEntry;
+
+impl Transfer<'_> {
+    /// Takes frames until the sender closes the stream, which it does when it was told how the run ended.
+    pub(in crate::receiver) fn take_in<R: Read>(
+        &self,
+        frames: &mut FrameReader<R>,
+    ) -> Result<(), EngineError> {
+        while let Some(frame) = frames.next_frame()? {
+            match frame.class() {
+                Class::Control => {
+                    let payload = frame.decode()?;
+                    for message in messages(&payload) {
+                        self.take_message(message?)?;
+                    }
+                }
+                Class::Data => crossbeam_channel::select! {
+                    send(self.content.sender, frame) -> _ => {}
+                    recv(self.stop.stopped()) -> _ => return Ok(()),
+                },
+            }
+        }
+        if self.stop.is_stopped() { Ok(()) } else { Err(EngineError::Disconnected) }
+    }
+
+    fn take_message(&self, message: ToReceiver<'_>) -> Result<(), EngineError> {
+        match message {
+            ToReceiver::Root(entry) => {
+                self.deletion.root_is_sent();
+                self.target.fix_root(&OfferedEntry::root(entry)?)?;
+            }
+            ToReceiver::Owners { users, groups } => self.target.learn_owners(&users, &groups)?,
+            ToReceiver::Part(part) => {
+                let parent = part.parent;
+                let part = Part::check(part, self.rename.as_ref())?;
+                if let Some(part) = self.parts.arrive(part, parent)? {
+                    self.enqueue(Work::Examine(part));
+                }
+            }
+            ToReceiver::WalkDone { source_errors } => {
+                if source_errors {
+                    self.note_source_errors();
+                }
+                if self.parts.walk_done() {
+                    self.all_settled();
+                }
+            }
+            ToReceiver::Alive => {}
+            _ => return Err(EngineError::Protocol("it sent content out of place")),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! The entries that a run could not bring up to date, gathered from the problems that are told to its monitor.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use coast_engine::{Monitor, Progress};
+use coast_wire::{Event, ProblemKind, Ready};
+
+/// Entries that a run could not bring up to date: they could not be read at the source, or not be written, replaced or
+/// deleted at the destination.
+///
+/// An entry is not among them when its problem is benign: the source entry vanished during the run, another program changed the
+/// destination entry during the run, or a protected path was in the way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failures {
+    /// How many problems there were. Of the first [`Failures::MAX_FIRST`] entries each is counted once, however many problems
+    /// it had.
+    pub count: u64,
+    /// The first entries, at most [`Failures::MAX_FIRST`], in the order in which they were told.
+    pub first: Vec<Failure>,
+}
+
+/// One entry that a run could not bring up to date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The path, relative to the transfer root.
+    pub path: Vec<u8>,
+    /// The kind of the problem.
+    pub kind: ProblemKind,
+    /// What was being done, and what the system answered.
+    pub text: String,
+}
+
+impl Failures {
+    /// How many entries [`Failures::first`] holds at most.
+    pub const MAX_FIRST: usize = 1000;
+
+    /// Whether every entry was brought up to date, apart from benign problems.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// Whether a problem of this kind leaves an entry out of date through no change that somebody else made.
+fn is_failure(kind: ProblemKind) -> bool {
+    matches!(kind, ProblemKind::SourceRead | ProblemKind::Changing | ProblemKind::Destination)
+}
+
+/// A monitor that passes everything on and gathers the failures.
+pub(crate) struct Gathering<'a> {
+    inner: &'a dyn Monitor,
+    gathered: Mutex<Gathered>,
+}
+
+#[derive(Default)]
+struct Gathered {
+    failures: Failures,
+    /// The paths in `failures.first`.
+    known: HashSet<Vec<u8>>,
+}
+
+impl<'a> Gathering<'a> {
+    pub(crate) fn new(inner: &'a dyn Monitor) -> Self {
+        Self { inner, gathered: Mutex::default() }
+    }
+
+    pub(crate) fn into_failures(self) -> Failures {
+        self.gathered.into_inner().unwrap_or_else(PoisonError::into_inner).failures
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, path: &[u8], kind: ProblemKind, text: &str) {
+        if self.known.contains(path) {
+            return;
+        }
+        self.failures.count += 1;
+        if self.failures.first.len() < Failures::MAX_FIRST {
+            self.known.insert(path.to_vec());
+            self.failures.first.push(Failure { path: path.to_vec(), kind, text: text.to_owned() });
+        }
+    }
+}
+
+impl Monitor for Gathering<'_> {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Problem { path, kind, text } = event
+            && is_failure(*kind)
+        {
+            self.gathered.lock().unwrap_or_else(PoisonError::into_inner).add(path, *kind, text);
+        }
+        self.inner.event(event);
+    }
+
+    fn started(&self, progress: &Arc<Progress>) {
+        self.inner.started(progress);
+    }
+
+    fn ready(&self, ready: &Ready) {
+        self.inner.ready(ready);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coast_engine::VoidMonitor;
+
+    use super::*;
+
+    fn gathered(problems: &[(&str, ProblemKind)]) -> Failures {
+        let gathering = Gathering::new(&VoidMonitor);
+        for (path, kind) in problems {
+            gathering.event(&Event::Problem { path: path.as_bytes(), kind: *kind, text: "why" });
+        }
+        gathering.into_failures()
+    }
+
+    #[test]
+    fn benign_problems_are_no_failures() {
+        let failures = gathered(&[
+            ("vanished", ProblemKind::Vanished),
+            ("skipped", ProblemKind::Skipped),
+            ("kept", ProblemKind::Kept),
+        ]);
+        assert_eq!(failures, Failures::default());
+        assert!(failures.is_empty());
+    }
+
+    #[test]
+    fn an_entry_is_counted_once() {
+        let failures = gathered(&[
+            ("a", ProblemKind::Destination),
+            ("b", ProblemKind::SourceRead),
+            ("a", ProblemKind::Destination),
+            ("c", ProblemKind::Changing),
+        ]);
+        let paths: Vec<_> = failures.first.iter().map(|failure| failure.path.as_slice()).collect();
+        assert_eq!((failures.count, paths), (3, vec![&b"a"[..], b"b", b"c"]));
+    }
+
+    #[test]
+    fn only_the_first_entries_are_kept() {
+        let names: Vec<String> = (0..Failures::MAX_FIRST + 5).map(|number| number.to_string()).collect();
+        let problems: Vec<_> = names.iter().map(|name| (name.as_str(), ProblemKind::Destination)).collect();
+        let failures = gathered(&problems);
+        assert_eq!((failures.count, failures.first.len()), (1005, Failures::MAX_FIRST));
+    }
+}
