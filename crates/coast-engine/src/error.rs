@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use coast_filter::FilterError;
 use coast_tree::state::StateError;
 use coast_wire::{FailureKind, WireError};
 
@@ -61,6 +62,9 @@ pub enum EngineError {
     /// A filter rule cannot be used.
     #[error("{0}")]
     Rule(String),
+    /// A file of filter rules cannot be read.
+    #[error("{0}")]
+    RuleFile(String),
     /// The entries are to be given to a user or group that the destination's system does not know.
     #[error(
         "cannot give the destination to the {what} {name}: there is none of that name there; name one that exists, or its number"
@@ -106,7 +110,7 @@ impl EngineError {
                 kind: FailureKind::Destination | FailureKind::Busy | FailureKind::Refused,
                 ..
             } => 3,
-            Self::FileIo { .. } | Self::Remote { kind: FailureKind::FileIo, .. } => 11,
+            Self::FileIo { .. } | Self::RuleFile(_) | Self::Remote { kind: FailureKind::FileIo, .. } => 11,
             Self::Rule(_) | Self::UnknownOwner { .. } | Self::Remote { kind: FailureKind::Usage, .. } => 1,
             Self::Wire(WireError::Io(_) | WireError::Truncated)
             | Self::Disconnected
@@ -123,11 +127,20 @@ impl EngineError {
             Self::Source { .. } | Self::Destination { .. } => FailureKind::Destination,
             Self::Busy { .. } => FailureKind::Busy,
             Self::Refused { .. } | Self::NoWorkspace { .. } => FailureKind::Refused,
-            Self::FileIo { .. } => FailureKind::FileIo,
+            Self::FileIo { .. } | Self::RuleFile(_) => FailureKind::FileIo,
             Self::Wire(WireError::Io(_) | WireError::Truncated) | Self::Disconnected => FailureKind::Stream,
             Self::Wire(_) | Self::Protocol(_) => FailureKind::Protocol,
             Self::Interrupted => FailureKind::Interrupted,
             Self::Remote { kind, .. } => *kind,
+        }
+    }
+}
+
+impl From<FilterError> for EngineError {
+    fn from(error: FilterError) -> Self {
+        match error {
+            FilterError::Read { .. } => Self::RuleFile(error.to_string()),
+            error => Self::Rule(error.to_string()),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles};
-use coast_tree::{Kind, RelPath, Root};
+use coast_tree::{DirHandle, Kind, Name, PathEnd, PathError, RelPath, Root, TrustedPath};
 
 /// Reads merge files of the tree below a root.
 pub(crate) struct TreeMergeFiles {
@@ -18,7 +18,8 @@ pub(crate) struct TreeMergeFiles {
 /// Whose tree the rules are read from.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Whose {
-    /// The user's own, with the root's path: symlinks are followed, and rules may name files above the root.
+    /// The user's own, with the root's absolute path. Rules may name files above the root, and a rule file may be a symlink
+    /// if the symlink can be trusted ([`TrustedPath`]).
     Sender(PathBuf),
     /// One that others can write, read by someone who may be root: a symlink is not followed, and there is nothing above.
     Receiver,
@@ -29,25 +30,40 @@ impl TreeMergeFiles {
         Self { root, whose }
     }
 
-    /// What is to be said of a rule file that is no regular file. Unread, it may protect anything.
-    fn other_kind(&self, full: &[u8], kind: Kind) -> io::Result<Option<Vec<u8>>> {
+    /// The content of a rule file that is no regular file. Where it cannot be read that is an error: it may protect anything.
+    fn read_other(
+        &self,
+        dir: &[u8],
+        parent: DirHandle,
+        name: &Name,
+        kind: Kind,
+    ) -> io::Result<Option<Vec<u8>>> {
         match (kind, &self.whose) {
-            // rsync finds no rules in one either.
+            // rsync finds no rules in a directory either.
             (Kind::Directory, _) => Ok(None),
             (Kind::Symlink, Whose::Sender(root)) => {
-                let target = root.join(OsStr::from_bytes(full));
-                match std::fs::metadata(&target) {
-                    Ok(found) if found.is_dir() => Ok(None),
-                    Ok(found) if found.is_file() => content(File::open(target)),
-                    Ok(_) => Err(not_read("it leads to something that is no regular file")),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                    Err(error) => Err(error),
-                }
+                let parent_path = root.join(OsStr::from_bytes(dir));
+                read_resolved(TrustedPath::resolve_from(parent, &parent_path, name.as_bytes()))
             }
             (Kind::Symlink, Whose::Receiver) => {
                 Err(not_read("it is a symlink, which is not followed at the destination"))
             }
             (kind, _) => Err(not_read(&format!("it is a {kind}"))),
+        }
+    }
+}
+
+/// The content of the file that a path leads to; none if it leads to nothing or to a directory.
+fn read_resolved(resolved: Result<TrustedPath, PathError>) -> io::Result<Option<Vec<u8>>> {
+    let resolved = match resolved {
+        Err(PathError::Dangling { .. }) => return Ok(None),
+        resolved => resolved?,
+    };
+    match resolved.end() {
+        PathEnd::Directory | PathEnd::Missing(_) => Ok(None),
+        PathEnd::Other { kind: Kind::File, .. } => content(resolved.open_file()),
+        PathEnd::Other { kind, .. } => {
+            Err(not_read(&format!("it leads to a {kind}, which is no regular file")))
         }
     }
 }
@@ -70,7 +86,7 @@ impl MergeFiles for TreeMergeFiles {
             Err(error) => match parent.stat(&name)? {
                 None => Ok(None),
                 Some(stat) if stat.kind == Kind::File => Err(error),
-                Some(stat) => self.other_kind(&full, stat.kind),
+                Some(stat) => self.read_other(dir, parent, &name, stat.kind),
             },
         }
     }
@@ -80,9 +96,11 @@ impl MergeFiles for TreeMergeFiles {
             return Ok(None);
         }
         let path = PathBuf::from(OsString::from_vec([dir, b"/", name].concat()));
-        match std::fs::metadata(&path) {
-            Ok(found) if !found.is_file() => Ok(None),
-            found => content(found.and_then(|_| File::open(path))),
+        match TrustedPath::resolve(&path) {
+            Ok(resolved) if matches!(resolved.end(), PathEnd::Other { kind, .. } if *kind != Kind::File) => {
+                Ok(None)
+            }
+            resolved => read_resolved(resolved),
         }
     }
 }

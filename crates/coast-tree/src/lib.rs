@@ -91,5 +91,5 @@ pub use root::Root;
 pub use space::Space;
 pub use sparse::{Segment, SparseWriter, Zeros, segment_at};
 pub use stat::{Stat, Timestamp, file_stat};
-pub use trusted_path::{PathError, ResolvedParent};
+pub use trusted_path::{PathEnd, PathError, ResolvedParent, TrustedPath, open_trusted_file};
 pub use walk::{Visit, walk, walk_from};

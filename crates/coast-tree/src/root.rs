@@ -107,9 +107,9 @@ impl DirHandle {
 
 /// How a directory on the way is opened: to be searched only, since its owner may not allow reading it.
 #[cfg(target_os = "linux")]
-const SEARCH_FLAGS: OFlags = DIRECTORY_FLAGS.union(OFlags::PATH);
+pub(crate) const SEARCH_FLAGS: OFlags = DIRECTORY_FLAGS.union(OFlags::PATH);
 #[cfg(not(target_os = "linux"))]
-const SEARCH_FLAGS: OFlags = DIRECTORY_FLAGS;
+pub(crate) const SEARCH_FLAGS: OFlags = DIRECTORY_FLAGS;
 
 /// Splits a path into a head of whole components that fits one system call, and what follows it.
 #[cfg(target_os = "linux")]

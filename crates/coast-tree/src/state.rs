@@ -20,7 +20,7 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::{ContentHash, DirHandle, Kind, Name, Root, file_stat, remove_entry};
+use crate::{ContentHash, DirHandle, Kind, Name, Root, TrustedPath, file_stat, remove_entry};
 
 /// The state directory's name when it must lie inside the workspace.
 pub const STATE_INSIDE: &str = ".coast-state";
@@ -83,6 +83,7 @@ pub trait Patience {
 pub struct StateDirectory {
     /// The open directory.
     pub dir: DirHandle,
+    privacy: Privacy,
     path: PathBuf,
     /// The transfer root.
     root: DirHandle,
@@ -93,21 +94,37 @@ pub struct StateDirectory {
     lock: Option<File>,
 }
 
+/// Who can use a state directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Privacy {
+    /// Nobody but this user.
+    Private,
+    /// Whoever can use the workspace: its file system keeps no modes or no owners.
+    Shared,
+}
+
+/// What to tell the user where [`StateDirectory::is_private`] is false.
+pub const SHARED_NOTICE: &str = "the destination's file system keeps no modes or owners, so nothing can be kept private \
+                                 there; the run goes on, and remembers nothing for the next one";
+
 /// A constant of this module as a name.
 pub fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).expect("a constant without a slash")
 }
 
 impl StateDirectory {
-    /// Opens the state directory: `.{name}.coast` beside the workspace, or, when that cannot be (another file system,
-    /// no permission to write there), [`STATE_INSIDE`] the workspace. A run for the single entry `single`
-    /// has a state directory of its own in `directory`. Where this process is root for the user `login_uid`, the state
-    /// directory that their own runs left will do.
+    /// Opens the state directory of the workspace `place`, which is open as `root`: `.{name}.coast` beside the workspace, or,
+    /// when that cannot be (another file system, no permission to write there), [`STATE_INSIDE`] the workspace. A run for the
+    /// single entry `single` of `place` has a state directory of its own there. Where this process is root for the user
+    /// `login_uid`, the state directory that their own runs left will do.
+    ///
+    /// On a file system without modes or owners the state directory is open to others; see
+    /// [`StateDirectory::is_private`].
     ///
     /// # Errors
     /// [`StateError::Unusable`] when it cannot be made, or others could read or write it.
     pub fn open(
-        directory: &Path,
+        place: TrustedPath,
         root: &Root,
         single: Option<&Name>,
         login_uid: Option<u32>,
@@ -118,27 +135,34 @@ impl StateDirectory {
             error,
         };
         let root = root.handle();
+        let directory = place.path();
         let inside = |own: Name| {
             let path = directory.join(std::ffi::OsStr::from_bytes(own.as_bytes()));
-            match open_private(&root, &own, login_uid) {
-                Ok(dir) => Ok((dir, path, own)),
+            match open_as_private_as_can_be(&root, &own, login_uid) {
+                Ok(opened) => Ok((opened, path, own)),
                 Err(error) => Err(failed(&path, error)),
             }
         };
-        let (dir, path, transient) = if let Some(single) = single {
-            let (dir, path, own) = inside(hidden_name(single))?;
-            (dir, path, Some(own))
+        let ((dir, privacy), path, transient) = if let Some(single) = single {
+            let (opened, path, own) = inside(hidden_name(single))?;
+            (opened, path, Some(own))
         } else {
-            match beside(directory, &root, login_uid) {
-                Ok((dir, path)) => (dir, path, None),
+            match beside(place, &root, login_uid) {
+                Ok((opened, path)) => (opened, path, None),
                 Err(Beside::Unsafe(path, error)) => return Err(failed(&path, error)),
                 Err(Beside::Impossible) => {
-                    let (dir, path, _) = inside(name(STATE_INSIDE))?;
-                    (dir, path, None)
+                    let (opened, path, _) = inside(name(STATE_INSIDE))?;
+                    (opened, path, None)
                 }
             }
         };
-        Ok(Self { dir, path, root, transient, login_uid, lock: None })
+        Ok(Self { dir, privacy, path, root, transient, login_uid, lock: None })
+    }
+
+    /// Whether nobody else can read or write the state directory. Where this is false no cache in it may be trusted; what is
+    /// staged there is as safe as the finished files are, which the same people can change.
+    pub fn is_private(&self) -> bool {
+        self.privacy == Privacy::Private
     }
 
     /// Whether an entry of the transfer root is this state directory.
@@ -195,19 +219,27 @@ impl StateDirectory {
         if let Some(own) = &self.transient {
             let named = self.root.stat(own)?.is_some_and(|stat| stat.kind == Kind::Directory);
             if !named || gone(&self.dir)? {
-                self.dir = open_private(&self.root, own, self.login_uid)?;
+                (self.dir, self.privacy) = open_as_private_as_can_be(&self.root, own, self.login_uid)?;
             }
         }
         let lock = match open_lock(&self.dir) {
             Ok(lock) => lock,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             // What somebody else has put there instead goes when the directory is taken over.
-            Err(error) => return if take_over(&self.dir)? { Ok(None) } else { Err(error.into()) },
+            Err(error) => return if self.take_over()? { Ok(None) } else { Err(error.into()) },
         };
         wait.until(|| try_lock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from))?;
         // Whoever held it may have removed it. A directory that is taken over loses its lock, too.
-        let current = file_stat(&lock)?.nlink > 0 && !take_over(&self.dir)?;
+        let current = file_stat(&lock)?.nlink > 0 && !self.take_over()?;
         Ok(current.then_some(lock))
+    }
+
+    /// [`take_over`], where that can be.
+    fn take_over(&self) -> io::Result<bool> {
+        match self.privacy {
+            Privacy::Private => take_over(&self.dir),
+            Privacy::Shared => Ok(false),
+        }
     }
 
     fn not_locked(&self, ended: WaitEnded) -> StateError {
@@ -328,29 +360,27 @@ enum Beside {
 }
 
 fn beside(
-    directory: &Path,
+    place: TrustedPath,
     root: &DirHandle,
     login_uid: Option<u32>,
-) -> Result<(DirHandle, PathBuf), Beside> {
+) -> Result<((DirHandle, Privacy), PathBuf), Beside> {
     let impossible = |_: io::Error| Beside::Impossible;
-    let absolute = std::fs::canonicalize(directory).map_err(impossible)?;
-    let (Some(parent), Some(own)) = (absolute.parent(), absolute.file_name()) else {
+    let Some((parent, own)) = place.into_parent().map_err(impossible)? else {
         return Err(Beside::Impossible);
     };
-    let own = Name::new(own.as_bytes()).map_err(|_| Beside::Impossible)?;
     if own.as_bytes().len() > MAX_HIDDEN_BYTES {
         // A run into the directory above could not tell whose it is, and would delete it.
         return Err(Beside::Impossible);
     }
     let own = hidden_name(&own);
-    let above = Root::open(parent).map_err(impossible)?.handle();
+    let above = parent.directory();
     let same_device = || Ok(above.stat_self()?.dev == root.stat_self()?.dev);
     if !same_device().map_err(impossible)? {
         return Err(Beside::Impossible);
     }
-    let path = parent.join(std::ffi::OsStr::from_bytes(own.as_bytes()));
-    match open_private(&above, &own, login_uid) {
-        Ok(dir) => Ok((dir, path)),
+    let path = parent.path().join(std::ffi::OsStr::from_bytes(own.as_bytes()));
+    match open_as_private_as_can_be(above, &own, login_uid) {
+        Ok(opened) => Ok((opened, path)),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Beside::Unsafe(path, error)),
         Err(_) => Err(Beside::Impossible),
     }
@@ -398,8 +428,18 @@ pub fn make_staging(parent: &DirHandle, own: &Name) -> io::Result<DirHandle> {
 ///
 /// Where a root receiver meets the state directory that the login user's own runs left, that will do: it is taken over
 /// once it is locked ([`take_over`]). Whatever else is there under that name is refused: someone else could change
-/// files in the making.
+/// files in the making. A file system that cannot keep anything private is no reason to refuse: there the same people can
+/// change the finished files.
 pub fn open_private(parent: &DirHandle, own: &Name, login_uid: Option<u32>) -> io::Result<DirHandle> {
+    open_as_private_as_can_be(parent, own, login_uid).map(|(dir, _)| dir)
+}
+
+/// [`open_private`], with the answer whether the directory is private.
+fn open_as_private_as_can_be(
+    parent: &DirHandle,
+    own: &Name,
+    login_uid: Option<u32>,
+) -> io::Result<(DirHandle, Privacy)> {
     for _ in 0..MAX_OPENINGS {
         match parent.mkdir(own, 0o700) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -417,16 +457,41 @@ pub fn open_private(parent: &DirHandle, own: &Name, login_uid: Option<u32>) -> i
         };
         let stat = dir.stat_self()?;
         let me = rustix::process::geteuid().as_raw();
-        if stat.uid != me {
-            if me != 0 || Some(stat.uid) != login_uid {
-                return refuse("it belongs to another user; remove it, or run as that user");
-            }
-        } else if stat.mode & 0o077 != 0 {
-            return refuse("others may write or read it; remove it, or give it mode 0700");
-        }
-        return Ok(dir);
+        let refusal = if stat.uid != me {
+            (me != 0 || Some(stat.uid) != login_uid)
+                .then_some("it belongs to another user; remove it, or run as that user")
+        } else {
+            (stat.mode & 0o077 != 0).then_some("others may write or read it; remove it, or give it mode 0700")
+        };
+        return match refusal {
+            None => Ok((dir, Privacy::Private)),
+            Some(_) if !keeps_privacy(parent)? => Ok((dir, Privacy::Shared)),
+            Some(refusal) => refuse(refusal),
+        };
     }
     refuse("others remove it all the time")
+}
+
+/// Whether a file that is made in `dir` belongs to whoever makes it and has the mode that it is made with. The file itself is
+/// looked at, not its name: another user who can write in `dir` can exchange the name, and so cannot deny a file system its
+/// modes.
+///
+/// # Errors
+/// When no file can be made in `dir`.
+pub fn keeps_privacy(dir: &DirHandle) -> io::Result<bool> {
+    for number in 0..MAX_OPENINGS {
+        let name = Name::new(format!(".coast-privacy-{}-{number}", std::process::id()).as_bytes())
+            .expect("it holds no slash");
+        let file = match dir.create_file(&name, 0o600) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            file => file?,
+        };
+        let stat = file_stat(&file)?;
+        // Gone already is as good.
+        let _ = dir.unlink(&name);
+        return Ok(stat.uid == rustix::process::geteuid().as_raw() && stat.mode & 0o077 == 0);
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Makes a state directory that another user left ours, and trusts nothing in it; false if it is ours already.

@@ -1,55 +1,41 @@
 //! What there is where a workspace is, or shall be. Nothing is made or changed to find out.
 
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use coast_engine::EngineError;
-use coast_tree::{DirHandle, Root};
+use coast_tree::{DirHandle, PathEnd, PathError, TrustedPath};
 use coast_wire::{Answer, Probe, bounded_text};
 
 /// A directory that a workspace is or would be in, opened to be looked at.
 #[derive(Debug)]
 pub struct ProbedDirectory {
-    asked: PathBuf,
     directory: PathBuf,
+    exists: bool,
     handle: DirHandle,
 }
 
 impl ProbedDirectory {
-    /// Opens `path`, or the nearest directory above it that exists.
+    /// Opens `path`, or the nearest directory above it that exists. An empty path is the process' current directory.
     ///
     /// # Errors
-    /// [`EngineError::Destination`] when there is something else than a directory, or it cannot be opened.
+    /// [`EngineError::Destination`] when there is something else than a directory, when it cannot be opened, or when a
+    /// symlink leads there that another user could have put into the path.
     pub fn open(path: &Path) -> Result<Self, EngineError> {
-        let asked = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
-        let mut directory = asked.clone();
-        loop {
-            match Root::open(&directory) {
-                Ok(root) => return Ok(Self { asked, directory, handle: root.handle() }),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    return Err(EngineError::Destination {
-                        path: directory,
-                        doing: "opening the directory",
-                        error,
-                    });
-                }
-            }
-            directory = match directory.parent() {
-                Some(above) if !above.as_os_str().is_empty() => above.to_owned(),
-                // A relative path starts at the directory that the process is in.
-                _ if directory != Path::new(".") && !directory.has_root() => PathBuf::from("."),
-                _ => {
-                    let error = io::ErrorKind::NotFound.into();
-                    return Err(EngineError::Destination {
-                        path: asked,
-                        doing: "looking for a directory above it",
-                        error,
-                    });
-                }
-            };
+        let failed = |error: PathError| EngineError::Destination {
+            path: path.to_owned(),
+            doing: "opening the directory",
+            error: error.into(),
+        };
+        let resolved = TrustedPath::resolve(path).map_err(failed)?;
+        if let PathEnd::Other { kind, .. } = *resolved.end() {
+            return Err(failed(PathError::NotADirectory { path: resolved.path(), kind }));
         }
+        Ok(Self {
+            directory: resolved.directory_path(),
+            exists: *resolved.end() == PathEnd::Directory,
+            handle: resolved.directory().clone(),
+        })
     }
 
     /// The open directory, which the process may be confined to before [`ProbedDirectory::look`].
@@ -73,15 +59,14 @@ impl ProbedDirectory {
             error,
         })?;
         let unwritable = self.handle.check_writable().err().map(|error| bounded_text(&error.to_string()));
-        let directory = std::path::absolute(&self.directory).unwrap_or_else(|_| self.directory.clone());
         tell(&Answer::Probe(Probe {
             version,
             os: std::env::consts::OS,
             arch: std::env::consts::ARCH,
             uid: rustix::process::geteuid().as_raw(),
             confined,
-            directory: directory.as_os_str().as_bytes(),
-            exists: self.directory == self.asked,
+            directory: self.directory.as_os_str().as_bytes(),
+            exists: self.exists,
             total_bytes: space.total_bytes,
             free_bytes: space.free_bytes,
             unwritable: unwritable.as_deref(),
@@ -116,8 +101,8 @@ mod tests {
     #[test]
     fn the_nearest_directory_that_exists_is_looked_at_and_nothing_is_made() {
         let scratch = tempfile::tempdir().unwrap();
-        fs::create_dir(scratch.path().join("data")).unwrap();
-        let data = scratch.path().join("data");
+        let data = scratch.path().canonicalize().unwrap().join("data");
+        fs::create_dir(&data).unwrap();
         assert_eq!(found(&data), (data.clone(), true));
         assert_eq!(found(&data.join("workspaces/p/i")), (data.clone(), false));
         assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
@@ -137,5 +122,18 @@ mod tests {
         let error = ProbedDirectory::open(&scratch.path().join("file/p/i")).unwrap_err();
         assert_eq!(error.exit_code(), 3, "{error}");
         assert!(error.to_string().contains("file"), "{error}");
+    }
+    #[test]
+    fn a_symlink_of_another_user_is_not_followed_to_look() {
+        assert!(rustix::process::geteuid().is_root(), "needs root, to give a symlink to another user");
+        let scratch = tempfile::tempdir().unwrap();
+        let link = scratch.path().join("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(12_345), None).unwrap();
+        for path in [link.clone(), link.join("etc"), link.join("no-such-directory/p/i")] {
+            let error = ProbedDirectory::open(&path).unwrap_err();
+            assert_eq!(error.exit_code(), 3);
+            assert!(error.to_string().contains("belongs to user 12345"), "{error}");
+        }
     }
 }

@@ -21,7 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use coast_engine::{Cancel, EngineError, LoginUser};
-use coast_tree::state::{LOCK, STATE_INSIDE, hidden_name, name, try_lock_directory};
+use coast_tree::state::{LOCK, STATE_INSIDE, hidden_name, keeps_privacy, name, try_lock_directory};
 use coast_tree::{
     DirHandle, EraseError, Erased, Eraser, Homes, Kind, Name, PathError, ResolvedParent, Stays, file_stat,
 };
@@ -236,7 +236,7 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             dir => dir.map_err(unusable)?,
         };
-        check_private(&dir, &path, login)?;
+        check_private(parent, &dir, &path, login)?;
         let lock = match dir.open_file(&self::name(LOCK)) {
             // Made by a run that was ended before it could lock anything.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -306,8 +306,14 @@ fn open_directory(way: &ResolvedParent) -> Result<Option<DirHandle>, EngineError
     }
 }
 
-/// A state directory that others can change was not left like that by a run, and says nothing.
-fn check_private(dir: &DirHandle, path: &Path, login: Option<LoginUser>) -> Result<(), EngineError> {
+/// Refuses the state directory `dir` in `parent` if others can change it: no run left it like that, so it says nothing about
+/// the workspace. On a file system that keeps nothing private every state directory is like that, and so is the workspace.
+fn check_private(
+    parent: &DirHandle,
+    dir: &DirHandle,
+    path: &Path,
+    login: Option<LoginUser>,
+) -> Result<(), EngineError> {
     let stat = dir.stat_self().map_err(|error| failed(path, error))?;
     let me = rustix::process::geteuid().as_raw();
     let ours = stat.uid == me || (me == 0 && login.is_some_and(|login| login.uid == stat.uid));
@@ -316,6 +322,9 @@ fn check_private(dir: &DirHandle, path: &Path, login: Option<LoginUser>) -> Resu
         (true, _) => "others may read or write it, so no run of coast has left it like that".to_owned(),
         (false, _) => format!("it belongs to user {}; remove the workspace as that user", stat.uid),
     };
+    if !keeps_privacy(parent).map_err(|error| failed(path, error))? {
+        return Ok(());
+    }
     Err(EngineError::Refused { path: path.to_owned(), reason })
 }
 

@@ -2,9 +2,9 @@
 //! standard input.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use coast_sync::{MAX_MERGE_FILE_BYTES, MergeFiles};
 
@@ -13,9 +13,13 @@ use coast_sync::{MAX_MERGE_FILE_BYTES, MergeFiles};
 pub(super) struct WorkingDirectory;
 
 impl WorkingDirectory {
-    /// Returns the content of a file, or of standard input for `-`.
+    /// Returns the content of a file, or of standard input for `-`. A symlink that another user could have put into the path of
+    /// the file is not followed.
     pub(super) fn content(self, name: &OsStr) -> io::Result<Vec<u8>> {
-        if name == "-" { read_limited(io::stdin().lock()) } else { read_limited(File::open(name)?) }
+        match name.as_bytes() {
+            b"-" => read_limited(io::stdin().lock()),
+            _ => read_limited(coast_tree::open_trusted_file(Path::new(name))?),
+        }
     }
 }
 

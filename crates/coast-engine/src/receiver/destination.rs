@@ -1,13 +1,11 @@
 //! The destination before a run: the workspace's directory, made if it is missing, and its state directory.
 
-use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use coast_tree::state::StateDirectory;
-use coast_tree::{Name, Root};
+use coast_tree::{Kind, Name, PathEnd, PathError, Root, TrustedPath};
 
 use super::claim::Claim;
 use crate::error::EngineError;
@@ -48,66 +46,95 @@ pub(super) struct Preparation {
     pub(super) login_uid: Option<u32>,
 }
 
+/// What stands at a path, and the path opened as far as that says.
+enum Found {
+    Directory(TrustedPath),
+    /// A file or the like; with a symlink to one, the symlink itself.
+    Other(TrustedPath),
+    Missing(TrustedPath),
+    /// A symlink that leads to nothing.
+    Dangling(TrustedPath),
+}
+
 impl Destination {
     pub(super) fn prepare(path: &Path, how: Preparation) -> Result<Self, EngineError> {
         let failed = |doing| move |error| EngineError::Destination { path: path.to_owned(), doing, error };
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let ends_in_slash = path.as_os_str().as_bytes().ends_with(b"/");
-        let is_directory = match std::fs::metadata(path) {
-            Ok(found) => Some(found.is_dir()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed("looking at it")(error)),
-        };
-        let as_directory = match (how.is, is_directory) {
-            (_, Some(true)) => true,
-            (DestinationIs::Directory | DestinationIs::DirectoryOrNewName, Some(false)) => {
+        let as_new_name = how.is != DestinationIs::Directory && !ends_in_slash;
+        let (mut directory, rename) = match look(path).map_err(failed("opening it"))? {
+            Found::Directory(directory) => (directory, None),
+            Found::Other(entry) if how.is == DestinationIs::FileOrDirectory && as_new_name => {
+                split(entry).map_err(failed("opening the directory to put it in"))?
+            }
+            Found::Other(_) => {
                 return Err(failed("a directory is needed here")(io::ErrorKind::NotADirectory.into()));
             }
-            (DestinationIs::Directory, None) => true,
-            (DestinationIs::FileOrDirectory | DestinationIs::DirectoryOrNewName, _) => ends_in_slash,
+            Found::Missing(entry) | Found::Dangling(entry) if as_new_name => {
+                split(entry).map_err(failed("opening the directory to put it in"))?
+            }
+            Found::Missing(directory) => (directory, None),
+            Found::Dangling(entry) => {
+                let error = PathError::Dangling { link: entry.path() };
+                return Err(failed("opening the directory")(error.into()));
+            }
         };
-        let (directory, rename) = if as_directory {
-            (path.to_owned(), None)
-        } else {
-            let parent = match path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            let file_name = path.file_name().map_or(&b""[..], OsStrExt::as_bytes);
-            let file_name = Name::new(file_name)
-                .map_err(|error| failed("taking its last part as a name")(io::Error::other(error)))?;
-            (parent.to_owned(), Some(file_name))
+        let missing = match directory.end() {
+            PathEnd::Missing(names) => names.len(),
+            _ => 0,
         };
-        let missing =
-            std::fs::metadata(&directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         // As in rsync, a new name is not given in a directory that does not exist.
-        if missing && rename.is_some() && !how.make_parents {
+        if missing > 0 && rename.is_some() && !how.make_parents {
             return Err(failed("looking for the directory to put it in")(io::ErrorKind::NotFound.into()));
         }
-        if missing && how.dry_run {
-            return Ok(Self { root: None, absolute: directory, rename, created: true, state: None });
+        let absolute = directory.path();
+        if missing > 0 && how.dry_run {
+            return Ok(Self { root: None, absolute, rename, created: true, state: None });
         }
-        if missing {
-            // The process' own umask may be none.
-            let mode = 0o777 & !how.umask;
-            let made = DirBuilder::new().recursive(how.make_parents).mode(mode).create(&directory);
-            match made {
-                // Another run made it between.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                made => made.map_err(failed("making the directory"))?,
-            }
+        if missing > 1 && !how.make_parents {
+            return Err(failed("making the directory")(io::ErrorKind::NotFound.into()));
         }
-        let root = Root::open(&directory).map_err(failed("opening the directory"))?;
-        let absolute = std::fs::canonicalize(&directory).unwrap_or_else(|_| directory.clone());
+        // The process' own umask may be none.
+        directory.create_missing(0o777 & !how.umask).map_err(failed("making the directory"))?;
+        let root = directory.directory().reopen().map_err(failed("opening the directory"))?;
+        let root = Root::from_dir(root);
         // Before anything is put beside it.
         if let Some(reason) = how.claim.objection(&absolute, &root).map_err(failed("looking into it"))? {
             return Err(EngineError::NoWorkspace { path: absolute, reason });
         }
-        let state = if how.dry_run {
-            None
-        } else {
-            Some(StateDirectory::open(&directory, &root, rename.as_ref(), how.login_uid)?)
+        let state = match how.dry_run {
+            true => None,
+            false => Some(StateDirectory::open(directory, &root, rename.as_ref(), how.login_uid)?),
         };
-        Ok(Self { root: Some(root), absolute, rename, created: missing, state })
+        Ok(Self { root: Some(root), absolute, rename, created: missing > 0, state })
     }
+}
+
+/// Opens what stands at the destination's path, and follows only symlinks that nobody else could have put there.
+fn look(path: &Path) -> Result<Found, io::Error> {
+    let entry = TrustedPath::resolve_entry(path)?;
+    let is_directory = match entry.end() {
+        PathEnd::Directory => return Ok(Found::Directory(entry)),
+        PathEnd::Missing(_) => return Ok(Found::Missing(entry)),
+        PathEnd::Other { name, kind: Kind::Symlink } => entry.directory().leads_to_directory(name)?,
+        PathEnd::Other { .. } => Some(false),
+    };
+    Ok(match is_directory {
+        None => Found::Dangling(entry),
+        // As in rsync, a symlink to a file is replaced, whoever made it.
+        Some(false) => Found::Other(entry),
+        Some(true) => {
+            let followed = TrustedPath::resolve(path)?;
+            match followed.end() {
+                PathEnd::Directory => Found::Directory(followed),
+                // Changed since.
+                PathEnd::Other { .. } | PathEnd::Missing(_) => Found::Other(entry),
+            }
+        }
+    })
+}
+
+/// The directory around an entry, and the entry's name.
+fn split(entry: TrustedPath) -> io::Result<(TrustedPath, Option<Name>)> {
+    let no_name = || io::Error::new(io::ErrorKind::InvalidInput, PathError::NoName);
+    entry.into_parent()?.map(|(parent, name)| (parent, Some(name))).ok_or_else(no_name)
 }

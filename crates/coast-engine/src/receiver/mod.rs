@@ -25,6 +25,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use coast_tree::state::SHARED_NOTICE;
 use coast_tree::{DirHandle, OwnerNames, Root};
 use coast_wire::{
     Class, Event, FrameReader, LevelControl, Options, Pack, Ready, ReceiverStats, ToReceiver, ToSender,
@@ -198,6 +199,9 @@ impl Receiver {
             let text = "another run works on this workspace; waiting for it to end";
             let _ = outbox.push(&ToSender::Event(Event::Notice { text }));
         })?;
+        if !state.is_private() {
+            let _ = outbox.push(&ToSender::Event(Event::Notice { text: SHARED_NOTICE }));
+        }
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use coast_filter::{Filter, FilterError, NoMergeFiles, RuleList, Side};
+use coast_filter::{Filter, NoMergeFiles, RuleList, Side};
 use coast_tree::{Kind, Listed, LockExt, Root};
 use coast_wire::{
     Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats,
@@ -331,9 +331,8 @@ impl SenderConfig {
         let source::Selection::Only(name) = &located.selection else { return Ok(false) };
         let Ok(dir) = located.root.handle().child(name) else { return Ok(true) };
         let files = TreeMergeFiles::new(located.root.clone(), Whose::Sender(located.absolute.clone()));
-        let rules = |error: FilterError| EngineError::Rule(error.to_string());
-        let filter = compile(&self.rules, &located)?.root(&NoMergeFiles).map_err(rules)?;
-        let filter = filter.enter(name.as_bytes(), &files).map_err(rules)?;
+        let filter = compile(&self.rules, &located)?.root(&NoMergeFiles)?;
+        let filter = filter.enter(name.as_bytes(), &files)?;
         let Ok(listed) = dir.list() else { return Ok(false) };
         let sent = |entry: &Listed| !filter.excludes(entry.name.as_bytes(), filter_kind(entry.kind));
         Ok(!listed.iter().any(sent))
@@ -352,8 +351,7 @@ impl SenderConfig {
                 let stat = located.root.handle().stat(name);
                 let Ok(Some(stat)) = stat else { return Ok(false) };
                 let directory = stat.kind == Kind::Directory;
-                let rules =
-                    filter.root(&NoMergeFiles).map_err(|error| EngineError::Rule(error.to_string()))?;
+                let rules = filter.root(&NoMergeFiles)?;
                 (directory && !self.options.recursive)
                     || rules.excludes(name.as_bytes(), filter_kind(stat.kind))
             }

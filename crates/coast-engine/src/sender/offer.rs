@@ -262,7 +262,7 @@ impl<'a> Walker<'a> {
                 Ok(())
             }
             error => {
-                self.run.stop.fail(EngineError::Rule(error.to_string()));
+                self.run.stop.fail(error.into());
                 Err(Stopped)
             }
         }

@@ -222,7 +222,10 @@ impl Live {
         let on_target = areas.usual().dir();
         let began = on_target.stat_self()?.ctime;
         let clock_step = ClockStep::measure(on_target, &name(CLOCK)).ok();
-        let cache = Cache::open_in(&state.dir, &name(CACHE), &name(NEW_CACHE), remember);
+        let cache = match state.is_private() {
+            true => Cache::open_in(&state.dir, &name(CACHE), &name(NEW_CACHE), remember),
+            false => Cache::none(),
+        };
         let dir = Some(&scratch);
         Ok(Self {
             began,
