@@ -1,6 +1,7 @@
 //! The command line: one module a subcommand, and the values they share.
 
 pub(crate) mod connection;
+#[cfg(feature = "demo")]
 pub(crate) mod demo;
 pub(crate) mod lifecycle;
 pub(crate) mod push;
@@ -10,6 +11,7 @@ pub(crate) mod size;
 pub(crate) mod sync;
 
 use anyhow::Context;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -27,8 +29,6 @@ EXAMPLES
       An instance on that machine: the project's worktree is brought there, and edits follow (`coast run --help`).
   coast assign dev-1 --worktree feature
       The same instance follows another worktree. Then: coast status, flush, stop, start, rm.
-  coast demo
-      Show the whole thing on this machine: an SSH server of its own, two pushes, a proof.
   coast push ./workspace dev@host:/data/workspaces/shop/1
       Push a workspace with the usual rules; run it again and only what differs is touched.
   coast sync -rlDzP --delete-after --rsync-path=\"sudo rsync\" ./src/ dev@host:/srv/src/
@@ -109,6 +109,7 @@ pub(crate) enum Command {
     #[command(long_about = sync::ABOUT, after_long_help = sync::AFTER)]
     Sync(sync::SyncArgs),
     /// Show a push and a second one on this machine alone, and prove the result
+    #[cfg(feature = "demo")]
     #[command(long_about = demo::ABOUT)]
     Demo(demo::DemoArgs),
     /// Print the completions for a shell
@@ -127,8 +128,19 @@ pub(crate) enum Command {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
     let matches =
-        command.try_get_matches_from_mut(arguments).map_err(|error| sync::explain(error, &mut command))?;
+        command.try_get_matches_from_mut(arguments).map_err(|error| explain(error, &mut command))?;
     Cli::from_arg_matches(&matches)
+}
+
+/// Says more about an error of the command line than clap can know.
+fn explain(error: clap::Error, command: &mut clap::Command) -> clap::Error {
+    let unknown = error.get(ContextKind::InvalidSubcommand);
+    if cfg!(not(feature = "demo")) && unknown == Some(&ContextValue::String("demo".to_owned())) {
+        let message = "this program was built without `coast demo`; in a checkout of the source, run `cargo run --release \
+                       --bin coast -- demo`";
+        return command.error(ErrorKind::InvalidSubcommand, message);
+    }
+    sync::explain(error, command)
 }
 
 /// A manual page, in roff: the program's, or that of one subcommand.
