@@ -1,6 +1,7 @@
 //! What to connect to and how, before any configuration file has been read. The process environment is read in one
 //! place, [`Environment::from_process`], so that a test or an embedding program can put another in its stead.
 
+use nix::unistd::{Uid, User};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -120,15 +121,10 @@ impl Environment {
     }
 }
 
-/// The user's name by the system's list of users: in a container `USER` is often not set.
+/// The name of this process's user in the system's database of users: in a container `USER` is often not set.
 fn own_name() -> Option<String> {
-    let uid = rustix::process::getuid().as_raw().to_string();
-    let users = std::fs::read_to_string("/etc/passwd").ok()?;
-    users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, _, id) = (fields.next()?, fields.next()?, fields.next()?);
-        (id == uid).then(|| name.to_owned())
-    })
+    // An error means that the name stays unknown; a missing user is reported when a host is resolved.
+    User::from_uid(Uid::current()).ok().flatten().map(|user| user.name)
 }
 
 impl Default for Environment {
