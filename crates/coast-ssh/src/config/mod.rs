@@ -12,6 +12,7 @@ mod settings;
 mod values;
 
 pub use self::options::{ConnectOptions, Environment, Target};
+pub(crate) use self::pattern::{Case, list_matches};
 pub(crate) use self::settings::{AddressFamily, HostKeyPolicy, HostSettings, Role};
 
 use crate::config::reader::{ConfigReader, Owner};

@@ -1,17 +1,21 @@
-//! The record of host keys: `known_hosts` files as sshd(8) describes them under "SSH_KNOWN_HOSTS FILE FORMAT", with
-//! plain, `[host]:port`, wildcard, negated and hashed names and the `@revoked` mark. Entries for certificate authorities
-//! are passed over, since host certificates are not asked for.
+//! The host keys on record: `known_hosts` files as sshd(8) describes them under "SSH_KNOWN_HOSTS FILE FORMAT".
+//!
+//! `ssh_key::known_hosts` reads and writes the fields of a line. It neither matches names, nor keeps line numbers, nor
+//! writes files; that part is here.
 
-use data_encoding::BASE64;
+use crate::config::{Case, list_matches};
 use hmac::{Hmac, KeyInit, Mac};
-use russh::keys::{Algorithm, HashAlg, PublicKey};
+use russh::keys::ssh_key::known_hosts::{HostPatterns, Marker};
+use russh::keys::{Algorithm, HashAlg, PublicKey, ssh_key};
 use sha1::Sha1;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The most a file of host keys may hold, in bytes.
+/// The length of an HMAC-SHA1, and of the salts that OpenSSH makes for it.
+const HASH_BYTES: usize = 20;
+/// The most bytes of a file that are read.
 const MAX_FILE_BYTES: u64 = 32 << 20;
 
 /// The name a host's keys are recorded under: `host`, or `[host]:port` when the port is not 22.
@@ -84,14 +88,17 @@ impl KnownKeys {
 
     fn add(&mut self, text: &str, file: &Path, host: &HostName) {
         for (index, line) in text.lines().enumerate() {
-            let Some(line) = Line::parse(line) else { continue };
-            if line.marker == Marker::Authority || !names_match(line.names, host) {
-                continue;
+            let Some(line) = parse_line(line) else { continue };
+            let revoked = match line.marker() {
+                None => false,
+                Some(Marker::Revoked) => true,
+                // Host certificates are not asked for.
+                Some(Marker::CertAuthority) => continue,
+            };
+            if names_match(line.host_patterns(), host) {
+                let key = line.public_key().clone();
+                self.entries.push(Entry { key, revoked, file: file.to_owned(), line: index + 1 });
             }
-            // A key of a kind this program does not know cannot be compared with anything.
-            let Ok(key) = PublicKey::from_openssh(&line.key) else { continue };
-            let revoked = line.marker == Marker::Revoked;
-            self.entries.push(Entry { key, revoked, file: file.to_owned(), line: index + 1 });
         }
     }
 
@@ -130,7 +137,7 @@ pub(crate) fn record(file: &Path, host: &HostName, key: &PublicKey, hashed: bool
     {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
-    let name = if hashed { hashed_name(host)? } else { host.as_str().to_owned() };
+    let name = if hashed { hashed_name(host)?.to_string() } else { host.as_str().to_owned() };
     let key = PublicKey::new(key.key_data().clone(), "").to_openssh().map_err(io::Error::other)?;
     let mut line = format!("{name} {}\n", key.trim_end());
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
@@ -156,102 +163,38 @@ fn ends_in_newline(file: &mut File) -> io::Result<bool> {
     Ok(last[0] == b'\n')
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Marker {
-    None,
-    Revoked,
-    Authority,
+/// Reads one line with `ssh_key`, which wants single spaces between the words and no blank before the first, unlike
+/// OpenSSH. Returns `None` for blank lines, comments, unknown markers and keys of a kind that `ssh_key` does not know:
+/// such a key cannot be compared with anything.
+fn parse_line(line: &str) -> Option<ssh_key::known_hosts::Entry> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let first = words.first().filter(|word| !word.starts_with('#'))?;
+    // The marker, the names, the algorithm and the key; a comment may follow.
+    let fields = if first.starts_with('@') { 4 } else { 3 };
+    words.get(..fields)?.join(" ").parse().ok()
 }
 
-struct Line<'a> {
-    marker: Marker,
-    names: &'a str,
-    /// Algorithm and base64, as in a public key file.
-    key: String,
-}
-
-impl Line<'_> {
-    fn parse(line: &str) -> Option<Line<'_>> {
-        if line.trim_start().starts_with('#') {
-            return None;
+/// Whether a line's names include `host`. `ssh_key` reads the names and leaves the matching to its callers.
+fn names_match(names: &HostPatterns, host: &HostName) -> bool {
+    match names {
+        HostPatterns::Patterns(patterns) => {
+            list_matches(patterns.iter().map(String::as_str), host.as_str(), Case::Insensitive)
         }
-        let mut words = line.split_ascii_whitespace();
-        let mut names = words.next()?;
-        let marker = match names {
-            "@revoked" => Marker::Revoked,
-            "@cert-authority" => Marker::Authority,
-            _ if names.starts_with('@') => return None,
-            _ => Marker::None,
-        };
-        if marker != Marker::None {
-            names = words.next()?;
-        }
-        let (algorithm, base64) = (words.next()?, words.next()?);
-        Some(Line { marker, names, key: format!("{algorithm} {base64}") })
-    }
-}
-
-fn names_match(names: &str, host: &HostName) -> bool {
-    let mut matched = false;
-    for name in names.split(',') {
-        if let Some(hashed) = name.strip_prefix("|1|") {
-            matched |= hashed_name_matches(hashed, host);
-        } else if let Some(negated) = name.strip_prefix('!') {
-            if pattern_matches(&negated.to_lowercase(), host.as_str()) {
-                return false;
-            }
-        } else {
-            matched |= pattern_matches(&name.to_lowercase(), host.as_str());
+        HostPatterns::HashedName { salt, hash } => {
+            name_mac(salt, host).is_some_and(|mac| mac.verify_slice(hash).is_ok())
         }
     }
-    matched
 }
 
-/// Matches `*` and `?` in linear memory and, with one point of return, without exponential time.
-fn pattern_matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(&c) if c == b'?' || c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((star_p, star_t)) => {
-                    p = star_p + 1;
-                    t = star_t + 1;
-                    star = Some((star_p, t));
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|&c| c == b'*')
-}
-
-/// `|1|salt|hash`: both in base64, the hash being the HMAC-SHA1 of the name with the salt as its key.
-fn hashed_name(host: &HostName) -> io::Result<String> {
-    let mut salt = [0; 20];
+/// The name with a new salt, as `|1|salt|hash`.
+fn hashed_name(host: &HostName) -> io::Result<HostPatterns> {
+    let mut salt = vec![0; HASH_BYTES];
     getrandom::fill(&mut salt).map_err(io::Error::other)?;
-    let hash = name_mac(&salt, host).map(|mac| mac.finalize().into_bytes());
-    let hash = hash.ok_or_else(|| io::Error::other("cannot hash the host name"))?;
-    Ok(format!("|1|{}|{}", BASE64.encode(&salt), BASE64.encode(&hash)))
+    let mac = name_mac(&salt, host).ok_or_else(|| io::Error::other("cannot hash the host name"))?;
+    Ok(HostPatterns::HashedName { salt, hash: mac.finalize().into_bytes().into() })
 }
 
-fn hashed_name_matches(salt_and_hash: &str, host: &HostName) -> bool {
-    let Some((salt, hash)) = salt_and_hash.split_once('|') else { return false };
-    let (Ok(salt), Ok(hash)) = (BASE64.decode(salt.as_bytes()), BASE64.decode(hash.as_bytes())) else {
-        return false;
-    };
-    name_mac(&salt, host).is_some_and(|mac| mac.verify_slice(&hash).is_ok())
-}
-
+/// The HMAC-SHA1 of the name with the salt as its key.
 fn name_mac(salt: &[u8], host: &HostName) -> Option<Hmac<Sha1>> {
     let mut mac = Hmac::<Sha1>::new_from_slice(salt).ok()?;
     mac.update(host.as_str().as_bytes());
@@ -297,6 +240,16 @@ mod tests {
         assert!(!is_known(&format!("*.example,!secret.example {ED25519}"), &host("secret.example")));
         assert!(is_known(&format!("[*]:2222 {ED25519}"), &HostName::new("::1", 2222)));
         assert!(!is_known(&format!("# a.example {ED25519}"), &host("a.example")));
+        assert!(!is_known(&format!("#* {ED25519}"), &host("#a")));
+    }
+
+    #[test]
+    fn any_white_space_stands_between_the_words_of_a_line() {
+        let line = ED25519.replace(' ', " \t ");
+        let host = HostName::new("a", 22);
+        assert!(is_known(&format!("  a\t{line}   two  words"), &host));
+        let revoked = format!("@revoked\ta  {line}\r\n");
+        assert!(matches!(keys(&revoked, &host).check(&key(ED25519)), Verdict::Revoked(_)));
     }
 
     #[test]
