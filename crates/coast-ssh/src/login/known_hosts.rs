@@ -28,13 +28,13 @@ impl HostName {
         HostName(if port == 22 { host } else { format!("[{host}]:{port}") })
     }
 
-    /// The name without the port, under which older programs recorded a key; `None` if this one has no port.
+    /// The name without the port, or `None` if this name has no port.
     pub(crate) fn without_port(&self) -> Option<HostName> {
         let (host, _) = self.0.strip_prefix('[')?.split_once(']')?;
         Some(HostName(host.to_owned()))
     }
 
-    /// A `HostKeyAlias`, which stands for the host whatever its port.
+    /// A `HostKeyAlias`, which replaces the host and its port.
     pub(crate) fn alias(alias: &str) -> HostName {
         HostName(alias.to_lowercase())
     }
@@ -50,11 +50,11 @@ pub(crate) struct Entry {
     pub(crate) key: PublicKey,
     pub(crate) revoked: bool,
     pub(crate) file: PathBuf,
-    /// From 1.
+    /// The line's number, from 1.
     pub(crate) line: usize,
 }
 
-/// What the record says about a presented key.
+/// The result of comparing a presented key with the keys on record.
 #[derive(Debug)]
 pub(crate) enum Verdict<'a> {
     Known,
@@ -72,8 +72,8 @@ pub(crate) struct KnownKeys {
 }
 
 impl KnownKeys {
-    /// Collects the keys of `host` from `files`. A file that does not exist is an empty one; what else goes wrong with
-    /// a file is told to `notice`, since a connection to a host known from another file can still be made.
+    /// Collects the keys of `host` from `files`. A file that does not exist counts as empty. Any other failure to read a
+    /// file goes to `notice` and is no error, because another file may have the host's key.
     pub(crate) fn load(files: &[PathBuf], host: &HostName, mut notice: impl FnMut(String)) -> KnownKeys {
         let mut keys = KnownKeys::default();
         for file in files {
@@ -102,9 +102,9 @@ impl KnownKeys {
         }
     }
 
-    /// What the record says about `key`. A host with keys on record that presents none of them has changed, even if the
-    /// presented one is of a kind never seen: the kinds on record are asked for first (see [`Self::algorithms`]), so a
-    /// host that still had one of those keys would have presented it.
+    /// Compares `key` with the keys on record. A host that has keys on record and presents another key counts as
+    /// changed, even if the algorithm of that key is not on record: the algorithms on record are offered first (see
+    /// [`Self::algorithms`]), so a host that still had one of its recorded keys would have presented that key.
     pub(crate) fn check(&self, key: &PublicKey) -> Verdict<'_> {
         let same = |entry: &&Entry| entry.key.key_data() == key.key_data();
         if let Some(entry) = self.entries.iter().filter(|entry| entry.revoked).find(same) {
@@ -121,15 +121,15 @@ impl KnownKeys {
         }
     }
 
-    /// The kinds of keys on record. Asking for these first keeps a host with several keys from looking changed.
+    /// The algorithms of the keys on record. Offering these first keeps a host with several keys from looking changed.
     pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
         let trusted = self.entries.iter().filter(|entry| !entry.revoked);
         trusted.map(|entry| entry.key.algorithm()).collect()
     }
 }
 
-/// Appends `key` for `host` to `file`, making the file (0600) and its directory (0700) when they are missing. The line
-/// goes out in one write to a file opened for appending, so two programs that record at once do not mix their lines.
+/// Appends `key` for `host` to `file`. Creates the file (0600) and its directory (0700) when they are missing. The line
+/// is appended in one write, so that two programs that record at the same time do not mix their lines.
 pub(crate) fn record(file: &Path, host: &HostName, key: &PublicKey, hashed: bool) -> io::Result<()> {
     if let Some(dir) = file.parent()
         && !dir.as_os_str().is_empty()
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn certificate_authorities_and_unreadable_keys_are_passed_over() {
+    fn certificate_authorities_and_malformed_keys_are_skipped() {
         let host = HostName::new("a", 22);
         let text =
             format!("@cert-authority * {ED25519}\na ssh-dss AAAA\na\na ssh-ed25519\n@odd a {ED25519}\n");
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kinds_on_record_are_known() {
+    fn the_algorithms_on_record_are_known() {
         let host = HostName::new("a", 22);
         let known = keys(&format!("b {ED25519}\na {ED25519}\n@revoked a {OTHER_ED25519}\n"), &host);
         assert_eq!(known.algorithms(), [Algorithm::Ed25519]);
