@@ -17,7 +17,7 @@ pub(crate) struct Tokens<'a> {
 }
 
 impl Tokens<'_> {
-    /// Expands a path.
+    /// Expands `~`, `%` tokens and `${NAME}` in a path.
     ///
     /// # Errors
     /// When it has a token that is not supported, or names a variable that is not set.

@@ -6,7 +6,7 @@ const SPACE: [char; 2] = [' ', '\t'];
 /// One `Keyword arguments` line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line<'a> {
-    /// In lower case.
+    /// The keyword in lower case.
     pub(crate) keyword: String,
     pub(crate) arguments: Arguments<'a>,
 }
@@ -75,7 +75,7 @@ impl<'a> Arguments<'a> {
         Ok(words)
     }
 
-    /// The only word.
+    /// Returns the only word.
     ///
     /// # Errors
     /// As [`Self::words`], and when there is more than one word.

@@ -32,8 +32,8 @@ const COMPARED: [&str; 19] = [
     "userknownhostsfile",
 ];
 
-/// A configuration, which is `config` in a directory of its own, and other files there. `@DIR@` stands for the
-/// directory.
+/// A configuration, and the targets to resolve with it. `text` becomes the file `config` in a directory of its own, beside
+/// `files`. `@DIR@` in a text stands for that directory.
 struct Case {
     text: &'static str,
     files: &'static [(&'static str, &'static str)],
@@ -45,6 +45,7 @@ const fn case(text: &'static str, targets: &'static [&'static str]) -> Case {
     Case { text, files: &[], targets, options: &[] }
 }
 
+/// One [`Case`] on disk.
 struct Trial {
     dir: tempfile::TempDir,
     options: ConnectOptions,

@@ -1,4 +1,4 @@
-//! What the configuration files and options make of a host.
+//! The settings that configuration files and options give a host.
 
 use super::*;
 use crate::config::expansion::seconds;
