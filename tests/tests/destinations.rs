@@ -13,7 +13,8 @@ const STAGING: &str = ".coast-staging";
 
 /// Runs a program of the system and gives what it prints.
 fn system(program: &str, package: &str, arguments: &[&Path]) -> String {
-    let output = Command::new(require(program, package)).args(arguments).output().expect("the program starts");
+    let output =
+        Command::new(require(program, package)).args(arguments).output().expect("the program starts");
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("the program prints text")
 }
@@ -56,7 +57,8 @@ fn new_tree() -> Tree {
 fn assert_arrives(place: &Sandbox, options: &[&str], destination: &Path) {
     new_tree().build(place.path("source"));
     let sync = |extra: &[&str]| -> Outcome {
-        let mut arguments: Vec<String> = vec!["sync".into(), "-rlD".into(), "--delete-after".into(), "-i".into()];
+        let mut arguments: Vec<String> =
+            vec!["sync".into(), "-rlD".into(), "--delete-after".into(), "-i".into()];
         arguments.extend(options.iter().chain(extra).map(|option| (*option).to_owned()));
         arguments.push(format!("{}/", place.path("source").display()));
         arguments.push(format!("{}/", destination.display()));
@@ -191,7 +193,11 @@ fn default_list_of_a_directory_reaches_new_and_replaced_entries_as_with_rsync() 
         for side in ["by-rsync", "by-coast"] {
             Tree::new().file("shared/old", "old").file("plain/old", "o").build(place.path(side));
             let shared = place.path(side).join("shared");
-            system("setfacl", "acl", &["-d".as_ref(), "-m".as_ref(), "u:1234:rwx,g:4321:r-x,m:rwx".as_ref(), &shared]);
+            system(
+                "setfacl",
+                "acl",
+                &["-d".as_ref(), "-m".as_ref(), "u:1234:rwx,g:4321:r-x,m:rwx".as_ref(), &shared],
+            );
         }
         let arguments = |side: &str| {
             let mut all: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
@@ -284,7 +290,8 @@ impl Unprivileged {
         let ours = self.place.coast(sync).as_user(USER, USER).run();
         assert_eq!(ours.code(), theirs.code(), "coast: {ours}\nrsync: {theirs}");
         let aspects = Aspects::CONTENT.with_modes();
-        Snapshot::of(self.place.path("by-coast")).assert_same(&Snapshot::of(self.place.path("by-rsync")), aspects);
+        Snapshot::of(self.place.path("by-coast"))
+            .assert_same(&Snapshot::of(self.place.path("by-rsync")), aspects);
         (ours, theirs)
     }
 }
@@ -358,14 +365,22 @@ fn full_directory_in_the_way_of_a_file_is_told_before_and_sends_nothing() {
 fn group_of_a_set_group_directory_reaches_new_and_replaced_files_as_with_rsync() {
     for options in [&["-rlD"][..], &["-rlptD"], &["-rltD", "--delay-updates"]] {
         let place = Sandbox::new();
-        Tree::new().file("dir/new", "n").file("dir/old", "the new one").file("dir/sub/x", "x").build(place.path("source"));
+        Tree::new()
+            .file("dir/new", "n")
+            .file("dir/old", "the new one")
+            .file("dir/sub/x", "x")
+            .build(place.path("source"));
         for side in ["by-rsync", "by-coast"] {
             Tree::new().file("dir/old", "old").build(place.path(side));
             chown(place.path(side).join("dir"), None, Some(4321)).unwrap();
             fs::set_permissions(place.path(side).join("dir"), Permissions::from_mode(0o2775)).unwrap();
         }
         let arguments = |side: &str| -> Vec<String> {
-            options.iter().map(|option| (*option).to_owned()).chain(["source/".to_owned(), format!("{side}/")]).collect()
+            options
+                .iter()
+                .map(|option| (*option).to_owned())
+                .chain(["source/".to_owned(), format!("{side}/")])
+                .collect()
         };
         place.rsync(arguments("by-rsync")).run().assert_code(0);
         place.coast(["sync".to_owned()].into_iter().chain(arguments("by-coast"))).run().assert_code(0);

@@ -1,9 +1,9 @@
 //! Connect, verify the host, authenticate, deploy and start the helper: SSH without an `ssh` program.
 //!
-//! A [`Session`] is an authenticated connection to a host. It is made the way OpenSSH would make it: `~/.ssh/config`,
-//! `known_hosts`, key files and the agent are read and followed, jump hosts are gone through. On it, [`Session::exec`]
-//! runs commands and [`Session::start_helper`] starts the helper program, which it first uploads if need be. All calls
-//! block; what is asynchronous lives on one thread inside a session.
+//! A [`Session`] is an authenticated connection to a host. It is made as OpenSSH makes it, with `~/.ssh/config`,
+//! `known_hosts`, key files, the agent and jump hosts. [`Session::exec`] runs commands on it. [`Session::start_helper`]
+//! starts the helper program, and first uploads it where it is missing. All calls block; the asynchronous work happens on
+//! one thread inside the session.
 //!
 //! ```
 //! use coast_ssh::{ConnectOptions, Environment, NoPrompt, Session, Target};
@@ -27,15 +27,15 @@
 //! # }
 //! ```
 //!
-//! # What is read of the ssh configuration
+//! # The ssh configuration
 //!
-//! `~/.ssh/config`, then `/etc/ssh/ssh_config`, with `Include`, `Host` and `Match` (`all`, `host`, `originalhost`,
-//! `user`, `localuser`; a block with another criterion is skipped with a notice): `AddressFamily`, `BatchMode`,
-//! `BindAddress`, `ConnectTimeout`, `GlobalKnownHostsFile`, `HashKnownHosts`, `HostKeyAlias`, `HostName`,
-//! `IdentitiesOnly`, `IdentityAgent`, `IdentityFile`, `Port`, `ProxyJump`, `ServerAliveCountMax`, `ServerAliveInterval`,
-//! `StrictHostKeyChecking` (by default `accept-new`), `User`, `UserKnownHostsFile`. Everything else is skipped, but for
-//! `ProxyCommand`, which is an error, since no program is ever started. Certificates, of hosts and of users, are not
-//! supported; nor are passwords.
+//! `~/.ssh/config` is read first, then `/etc/ssh/ssh_config`. `Include`, `Host` and `Match` select the lines that apply.
+//! `Match` knows the criteria `all`, `host`, `originalhost`, `user` and `localuser`; a block with another criterion is
+//! skipped with a notice. These keywords are acted on: `AddressFamily`, `BatchMode`, `BindAddress`, `ConnectTimeout`,
+//! `GlobalKnownHostsFile`, `HashKnownHosts`, `HostKeyAlias`, `HostName`, `IdentitiesOnly`, `IdentityAgent`,
+//! `IdentityFile`, `Port`, `ProxyJump`, `ServerAliveCountMax`, `ServerAliveInterval`, `StrictHostKeyChecking` (by default
+//! `accept-new`), `User` and `UserKnownHostsFile`. `ProxyCommand` is an error, since no program is ever started. All other
+//! keywords are ignored. Certificates of hosts and of users are not supported, and neither are passwords.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -45,6 +45,7 @@ mod config;
 mod error;
 mod helper;
 mod link;
+mod lock;
 mod login;
 mod session;
 

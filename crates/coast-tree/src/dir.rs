@@ -231,7 +231,7 @@ impl AsFd for DirHandle {
 }
 
 #[allow(clippy::cast_possible_truncation)] // 12 bits fit the 16 that macOS has.
-fn mode_bits(mode: u32) -> Mode {
+pub(crate) fn mode_bits(mode: u32) -> Mode {
     Mode::from_raw_mode((mode & 0o7777) as rustix::fs::RawMode)
 }
 

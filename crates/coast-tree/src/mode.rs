@@ -30,6 +30,11 @@ pub(crate) fn chmod_entry(dir: BorrowedFd<'_>, name: &Name, mode: Mode) -> io::R
     }
 }
 
+/// Sets the mode of an open directory, which may be open to be searched only. Needs `/proc`.
+pub(crate) fn chmod_searched(dir: BorrowedFd<'_>, mode: Mode) -> io::Result<()> {
+    Ok(chmodat(CWD, format!("/proc/self/fd/{}", dir.as_raw_fd()), mode, AtFlags::empty())?)
+}
+
 /// Changes the entry through a descriptor opened for reading, if it still is the one that was looked at. Only files
 /// and directories: to open a device or a FIFO may do something.
 fn chmod_opened(dir: BorrowedFd<'_>, name: &Name, mode: Mode, seen: (Kind, u64, u64)) -> io::Result<()> {

@@ -369,6 +369,28 @@ impl DirHandle {
     pub fn reopen(&self) -> io::Result<Self> {
         Ok(Self::from_fd(openat(self.as_fd(), c".", DIRECTORY_FLAGS, Mode::empty())?))
     }
+
+    /// [`DirHandle::reopen`] for an owner who may not read or search the directory and who is not root: gives the owner these
+    /// rights. Answers the mode that the directory had, if it was changed.
+    pub fn reopen_as_owner(&self) -> io::Result<(Self, Option<u32>)> {
+        let me = rustix::process::geteuid();
+        let stat = self.stat_self()?;
+        if me.is_root() || stat.uid != me.as_raw() || stat.mode & 0o500 == 0o500 {
+            return self.reopen().map(|opened| (opened, None));
+        }
+        self.chmod_searched(stat.mode | 0o700)?;
+        self.reopen().map(|opened| (opened, Some(stat.mode)))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn chmod_searched(&self, mode: u32) -> io::Result<()> {
+        crate::mode::chmod_searched(self.as_fd(), crate::dir::mode_bits(mode))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn chmod_searched(&self, mode: u32) -> io::Result<()> {
+        self.chmod_self(mode)
+    }
 }
 
 /// Opens the file `path` for reading, whatever its kind. A relative path starts at the process' current directory.

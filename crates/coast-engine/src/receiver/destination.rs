@@ -31,6 +31,8 @@ pub(super) struct Destination {
     pub(super) rename: Option<Name>,
     /// Whether the root was made by this run.
     pub(super) created: bool,
+    /// The mode that the root had before its owner got the right to read and search it, for the time of the run.
+    pub(super) former_mode: Option<u32>,
     /// None only in a dry run.
     pub(super) state: Option<StateDirectory>,
 }
@@ -88,14 +90,18 @@ impl Destination {
         }
         let absolute = directory.path();
         if missing > 0 && how.dry_run {
-            return Ok(Self { root: None, absolute, rename, created: true, state: None });
+            return Ok(Self { root: None, absolute, rename, created: true, former_mode: None, state: None });
         }
         if missing > 1 && !how.make_parents {
             return Err(failed("making the directory")(io::ErrorKind::NotFound.into()));
         }
         // The process' own umask may be none.
         directory.create_missing(0o777 & !how.umask).map_err(failed("making the directory"))?;
-        let root = directory.directory().reopen().map_err(failed("opening the directory"))?;
+        let (root, former_mode) = match how.dry_run {
+            true => directory.directory().reopen().map(|root| (root, None)),
+            false => directory.directory().reopen_as_owner(),
+        }
+        .map_err(failed("opening the directory"))?;
         let root = Root::from_dir(root);
         // Before anything is put beside it.
         if let Some(reason) = how.claim.objection(&absolute, &root).map_err(failed("looking into it"))? {
@@ -105,7 +111,7 @@ impl Destination {
             true => None,
             false => Some(StateDirectory::open(directory, &root, rename.as_ref(), how.login_uid)?),
         };
-        Ok(Self { root: Some(root), absolute, rename, created: missing > 0, state })
+        Ok(Self { root: Some(root), absolute, rename, created: missing > 0, former_mode, state })
     }
 }
 

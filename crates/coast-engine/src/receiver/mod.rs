@@ -182,6 +182,8 @@ impl Receiver {
                         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                     }
                     transfer.abandon();
+                    // The first error is the one to tell. What cannot be set now was told as a problem.
+                    let _ = target.set_late_directories();
                     target.clean_up();
                     Err(error)
                 }

@@ -1,29 +1,31 @@
-//! What to connect to and how, before any configuration file has been read. The process environment is read in one
-//! place, [`Environment::from_process`], so that a test or an embedding program can put another in its stead.
+//! The target and the options of the caller, before any configuration file has been read. Only
+//! [`Environment::from_process`] reads the environment of the process, so that a test or an embedding program can pass
+//! another environment.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where to connect, as the user typed it: the host may be an alias of the ssh configuration.
+/// The host to connect to, as the user typed it. The host may be an alias of the ssh configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// The user to log in as, if given.
+    /// The user to log in as, if one was given.
     pub user: Option<String>,
     /// Host name, alias or address (IPv6 without brackets).
     pub host: String,
-    /// The TCP port, if given.
+    /// The TCP port, if one was given.
     pub port: Option<u16>,
 }
 
 impl Target {
-    /// A target with neither user nor port, which the configuration then says.
+    /// A target without user and port. The configuration sets both.
     pub fn host(host: impl Into<String>) -> Target {
         Target { user: None, host: host.into(), port: None }
     }
 
     /// Reads `[user@]host[:port]`, `[user@][address]:port` or `ssh://[user@]host[:port]`, the forms of `ProxyJump`.
+    /// Returns `None` for any other text.
     pub fn parse(text: &str) -> Option<Target> {
         let text = text.strip_prefix("ssh://").map_or(text, |rest| rest.trim_end_matches('/'));
         let (user, rest) = match text.rsplit_once('@') {
@@ -56,7 +58,7 @@ impl Target {
     }
 }
 
-/// How to connect. The default is what the `ssh` program would do, with `StrictHostKeyChecking accept-new`.
+/// How to connect. The default connects as the `ssh` program does, with `StrictHostKeyChecking accept-new`.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectOptions {
     /// Private key files to try before all others (`-i`), in order.
@@ -65,20 +67,20 @@ pub struct ConnectOptions {
     pub config_file: Option<PathBuf>,
     /// Options that win over the configuration files (`-o`), as name and value. An unknown name is an error.
     pub overrides: Vec<(String, String)>,
-    /// The time for connecting, from the first packet to the accepted key, per host on the way. Wins over
-    /// `ConnectTimeout`; without either it is 10 s.
+    /// The time for connecting to the destination, from the lookup of its address to the login. Wins over
+    /// `ConnectTimeout`; without either it is 10 s. At a jump host `ConnectTimeout` wins over this.
     pub connect_timeout: Option<Duration>,
-    /// What the process's surroundings say.
+    /// The environment to connect in; by default that of the process.
     pub environment: Environment,
 }
 
-/// The parts of a process's surroundings that decide about a connection.
+/// The parts of a process's environment that a connection depends on.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Environment {
     /// The user's home directory, which `~` stands for.
     pub home: Option<PathBuf>,
-    /// The name of the local user, the default for the remote one.
+    /// The name of the local user, which is the default for the remote user.
     pub user: Option<String>,
     /// The socket of the authentication agent (`SSH_AUTH_SOCK`).
     pub agent: Option<PathBuf>,
@@ -91,7 +93,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// What this process finds around it.
+    /// Reads the environment of this process. The user is `USER`, else `LOGNAME`, else the process's user in the
+    /// system's database of users.
     pub fn from_process() -> Environment {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         Environment {
@@ -107,7 +110,7 @@ impl Environment {
         }
     }
 
-    /// Surroundings in which there is nothing but a home directory and a user: what a test wants.
+    /// An environment with nothing but a home directory and a user, for tests.
     pub fn isolated(home: impl Into<PathBuf>, user: impl Into<String>) -> Environment {
         Environment {
             home: Some(home.into()),
@@ -120,7 +123,7 @@ impl Environment {
     }
 }
 
-/// The user's name by the system's list of users: in a container `USER` is often not set.
+/// The name of this process's user in the system's database of users: in a container `USER` is often not set.
 fn own_name() -> Option<String> {
     let uid = rustix::process::getuid().as_raw();
     let user = coast_tree::users().into_iter().find(|user| user.uid == uid)?;
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_target_is_refused() {
+    fn other_text_is_no_target() {
         for text in
             ["", "@host", "host:", "host:0", "host:70000", "host:ssh", "[::1", "[::1]22", "-oProxyCommand=x"]
         {

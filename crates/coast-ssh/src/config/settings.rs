@@ -1,25 +1,24 @@
-//! What is known about one host before connecting to it: plain values, all that the rest of this crate sees of the
-//! configuration.
+//! The settings of one host, as the rest of this crate uses them.
 
 use crate::config::options::Target;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What to do about host keys (`StrictHostKeyChecking`).
+/// How to treat the key that a host presents (`StrictHostKeyChecking`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HostKeyPolicy {
-    /// `yes`: only known hosts.
+    /// `yes`: only known hosts are connected to.
     Strict,
     /// `ask`: the user decides about unknown hosts.
     Ask,
     /// `accept-new`: unknown hosts are accepted and recorded, changed keys refused.
     AcceptNew,
-    /// `no` and `off`: as before, and even a changed key is only told.
+    /// `no` and `off`: as `accept-new`, and a changed key is accepted with a warning.
     Lax,
 }
 
-/// Which addresses of a host to use (`AddressFamily`).
+/// The family of the host's addresses to use (`AddressFamily`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AddressFamily {
     Any,
@@ -27,35 +26,36 @@ pub(crate) enum AddressFamily {
     V6,
 }
 
-/// All that is known about one host before connecting to it.
+/// The settings of one host.
 #[derive(Debug, Clone)]
 pub(crate) struct HostSettings {
     /// The name or address to connect to.
     pub(crate) host_name: String,
     pub(crate) port: u16,
     pub(crate) user: String,
-    /// The name host keys are recorded under, if not the host's own.
+    /// The name that host keys are recorded under, if it is not the host's own.
     pub(crate) host_key_alias: Option<String>,
     /// Private key files in the order to try them.
     pub(crate) identity_files: Vec<IdentityFile>,
     /// Whether the agent may offer keys that are not among `identity_files`.
     pub(crate) identities_only: bool,
     pub(crate) agent: Option<PathBuf>,
-    /// The hosts to go through, first one first.
+    /// The jump hosts, the first one first.
     pub(crate) jumps: Vec<Target>,
     pub(crate) user_known_hosts: Vec<PathBuf>,
     pub(crate) global_known_hosts: Vec<PathBuf>,
     pub(crate) policy: HostKeyPolicy,
     pub(crate) hash_known_hosts: bool,
     pub(crate) connect_timeout: Duration,
-    /// `None`: the server is never asked whether it is alive.
+    /// The silence after which the server is asked for a sign of life; `None` for never.
     pub(crate) alive_interval: Option<Duration>,
+    /// How many such requests in a row may stay without an answer.
     pub(crate) alive_count: u32,
-    /// Whether nobody is there to be asked.
+    /// Whether the user must not be asked anything (`BatchMode`).
     pub(crate) batch: bool,
     pub(crate) bind_address: Option<IpAddr>,
     pub(crate) address_family: AddressFamily,
-    /// What the user should be told about the configuration.
+    /// One sentence for everything the user should be told about the configuration.
     pub(crate) notices: Vec<String>,
 }
 
@@ -63,14 +63,14 @@ pub(crate) struct HostSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IdentityFile {
     pub(crate) path: PathBuf,
-    /// Whether the user named it. A default file that is missing is not worth a word.
+    /// Whether the user named the file. A default file may be missing without a message.
     pub(crate) named: bool,
 }
 
-/// Whether a host is where the user wants to go or only on the way.
+/// The place of a host on the route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Destination,
-    /// As with OpenSSH, `-i` and `-o` do not apply to it; the configuration files do.
+    /// As with OpenSSH, the configuration files apply to a jump host, and `-i` and `-o` do not.
     Jump,
 }

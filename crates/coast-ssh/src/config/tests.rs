@@ -1,7 +1,7 @@
-//! What the configuration files and options make of a host.
+//! The settings that configuration files and options give a host.
 
 use super::*;
-use crate::config::tokens::seconds;
+use crate::config::expansion::seconds;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -78,7 +78,8 @@ fn the_first_value_wins_and_the_target_wins_over_all() {
 fn patterns_match_with_wildcards_and_negation() {
     let home = config("Host *.example !secret.example web?\n  User matched\n");
     assert_eq!(home.resolve("a.example").user, "matched");
-    assert_eq!(home.resolve("A.Example").user, "matched");
+    // As with OpenSSH, the letters' case counts.
+    assert_eq!(home.resolve("A.Example").user, "local");
     assert_eq!(home.resolve("secret.example").user, "local");
     assert_eq!(home.resolve("web1").user, "matched");
     assert_eq!(home.resolve("web12").user, "local");
@@ -196,14 +197,16 @@ fn options_win_over_files_and_unknown_ones_are_named() {
 
 #[test]
 fn jumps_are_read_and_a_proxy_command_is_refused() {
-    let home = config(
-        "Host dev\n  ProxyJump a@one:23,two\nHost odd\n  ProxyCommand nc %h %p\nHost direct\n  ProxyJump none\n",
-    );
+    let home =
+        config("Host dev\n  ProxyJump a@one:23,two\n  ProxyCommand late\nHost direct\n  ProxyJump none\n");
     let jumps = home.resolve("dev").jumps;
     assert_eq!(jumps, [Target::parse("a@one:23").unwrap(), Target::host("two")]);
     assert!(home.resolve("direct").jumps.is_empty());
-    let error = home.resolve_with("odd", home.options()).unwrap_err();
-    assert!(error.to_string().contains("ProxyCommand"), "{error}");
+    for text in ["ProxyCommand nc %h %p\nProxyJump late\n", "ProxyJump none\nProxyCommand nc %h %p\n"] {
+        let home = config(text);
+        let error = home.resolve_with("odd", home.options()).unwrap_err();
+        assert!(error.to_string().contains("ProxyCommand"), "{error}");
+    }
 }
 
 #[test]

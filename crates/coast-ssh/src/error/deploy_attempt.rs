@@ -1,13 +1,13 @@
-//! What was wrong with a directory that the helper was to be put into.
+//! The reasons why the helper cannot be stored in a directory of the host.
 
 use std::fmt;
 
-/// A directory that the helper could not be put into.
+/// A directory that could not take the helper.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeployAttempt {
-    /// The directory; relative to the user's home if it is not absolute.
+    /// The directory: absolute, or relative to the user's home directory.
     pub directory: String,
-    /// What was wrong with it.
+    /// The reason why it could not.
     pub failure: DeployFailure,
 }
 
@@ -17,21 +17,21 @@ impl fmt::Display for DeployAttempt {
     }
 }
 
-/// What can be wrong with a directory for the helper.
+/// The reason why a directory cannot take the helper.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeployFailure {
-    /// Its file system is full, or the user's share of it.
+    /// The file system is full, or the user's quota used up.
     NoSpace,
-    /// Its file system does not allow programs to be started from it.
+    /// The file system is mounted so that no program can be started from it.
     NoExec,
-    /// Its file system is read-only.
+    /// The file system is read-only.
     ReadOnly,
-    /// The user may not write there.
+    /// The user may not write to the directory. Holds the host's message.
     NotWritable(String),
-    /// It is not the user's alone.
+    /// Other users may write to the directory, or own it. Holds the details.
     Unsafe(String),
-    /// Something else, in the words of the remote.
+    /// Any other message of the host's.
     Other(String),
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for DeployFailure {
             DeployFailure::ReadOnly => f.write_str("read-only file system"),
             DeployFailure::NotWritable(said) => write!(f, "not writable: {said}"),
             DeployFailure::Unsafe(why) => write!(f, "not safe: {why}"),
-            DeployFailure::Other(said) if said.is_empty() => f.write_str("it did not work"),
+            DeployFailure::Other(said) if said.is_empty() => f.write_str("failed without a message"),
             DeployFailure::Other(said) => f.write_str(said),
         }
     }

@@ -1,21 +1,21 @@
-//! What became of a key that was to let us in.
+//! The keys that were considered for a login that failed.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// A key that was considered, and what became of it.
+/// A key that was considered for a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyAttempt {
-    /// Where the key comes from.
+    /// The place that the key comes from.
     pub source: KeySource,
-    /// Algorithm and fingerprint, as far as they are known.
+    /// Algorithm and fingerprint, or `None` where the public key could not be read.
     pub key: Option<String>,
-    /// What became of it.
+    /// The reason why the key did not log in.
     pub outcome: KeyOutcome,
 }
 
 impl KeyAttempt {
-    /// Whether the server had a say in what became of it.
+    /// Whether the key could be offered to the server.
     pub fn was_offered(&self) -> bool {
         !matches!(
             self.outcome,
@@ -37,13 +37,13 @@ impl fmt::Display for KeyAttempt {
     }
 }
 
-/// Where a key comes from.
+/// The place that a key comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeySource {
-    /// A private key file.
+    /// A private key file, at this path.
     File(PathBuf),
-    /// The agent, under this comment.
+    /// The agent. Holds the agent's comment for the key.
     Agent(String),
 }
 
@@ -57,29 +57,29 @@ impl fmt::Display for KeySource {
     }
 }
 
-/// What became of a key.
+/// The reason why a key did not log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyOutcome {
-    /// The server does not accept it.
+    /// The server does not accept the key.
     Refused,
-    /// The server accepts it and wants another proof besides.
+    /// The server accepts the key and demands another method besides. Holds the methods it accepts.
     NotEnough(Vec<String>),
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
-    /// The file cannot be read.
+    /// The file cannot be read. Holds the system's answer.
     Unreadable(String),
-    /// The file is no private key that is understood here.
+    /// The file is not a private key in a supported format. Holds the details.
     Malformed(String),
-    /// It is encrypted, and there was no passphrase.
+    /// The key is encrypted, and no passphrase was given.
     NoPassphrase,
-    /// It is encrypted, and the passphrases given were wrong.
+    /// The key is encrypted, and all given passphrases were wrong.
     WrongPassphrase,
-    /// It could not sign, or its agent would not.
+    /// Signing failed, or the agent refused to sign. Holds the details.
     CannotSign(String),
-    /// The server takes this kind of key only with a signature that is no longer safe.
+    /// The server accepts this RSA key only with SHA-1 signatures, which are broken.
     UnsafeSignature,
-    /// The server ended the connection before it was tried.
+    /// The server closed the connection before the key was offered.
     NotTried,
 }
 
@@ -88,16 +88,16 @@ impl fmt::Display for KeyOutcome {
         match self {
             KeyOutcome::Refused => f.write_str("not accepted by the server"),
             KeyOutcome::NotEnough(methods) => {
-                write!(f, "accepted, but the server wants {} besides", methods.join(" or "))
+                write!(f, "accepted, but the server demands {} besides", methods.join(" or "))
             }
             KeyOutcome::Missing => f.write_str("no such file"),
             KeyOutcome::Unreadable(error) => f.write_str(error),
             KeyOutcome::Malformed(error) => write!(f, "not a usable private key: {error}"),
-            KeyOutcome::NoPassphrase => f.write_str("encrypted, and there is no passphrase"),
+            KeyOutcome::NoPassphrase => f.write_str("encrypted, and no passphrase was given"),
             KeyOutcome::WrongPassphrase => f.write_str("encrypted, and the passphrase is wrong"),
             KeyOutcome::CannotSign(error) => write!(f, "cannot sign: {error}"),
-            KeyOutcome::UnsafeSignature => f.write_str("the server takes it only with a SHA-1 signature"),
-            KeyOutcome::NotTried => f.write_str("not tried, the server ended the connection"),
+            KeyOutcome::UnsafeSignature => f.write_str("the server accepts it only with a SHA-1 signature"),
+            KeyOutcome::NotTried => f.write_str("not tried, because the server closed the connection"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Everything that can go wrong between a host name and a running helper, one variant per cause that a user would act
-//! on differently. Each message says what was being done, to which host or path, and what the other side answered.
+//! The errors between a host name and a running helper. There is one variant for each cause that a user would act on
+//! differently. Each message names the action, the host or path, and the answer of the other side.
 
 mod deploy_attempt;
 mod key_attempt;
@@ -12,281 +12,157 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why a connection, a command or the helper could not be had.
+/// The reason why a connection, a command or the helper failed. Unless a field says otherwise, `host` is the host's name
+/// with its port if that is not 22, and `source` is the system's answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are named after the words of the message")]
 pub enum SshError {
     /// A line of an ssh configuration file cannot be used.
     #[error("{place}: {problem}")]
     Config {
-        /// File and line, as `path:line`.
+        /// `path:line`, or the path alone for a file that cannot be read.
         place: String,
-        /// What is wrong with it.
         problem: String,
     },
 
-    /// An option given with `-o` is unknown, has no counterpart here, or has a bad value.
+    /// An ssh option is not supported, or its value cannot be used. `name` is the keyword.
     #[error("option {name}: {problem}")]
-    Option {
-        /// The option's name as given.
-        name: String,
-        /// What is wrong with it.
-        problem: String,
-    },
+    Option { name: String, problem: String },
 
     /// The host name has no address.
     #[error("cannot find the address of {host}: {source}")]
-    Resolve {
-        /// The name that was looked up.
-        host: String,
-        /// The resolver's answer.
-        source: io::Error,
-    },
+    Resolve { host: String, source: io::Error },
 
     /// No route leads to the host or its network.
     #[error("no route to {host} ({address}): {source}")]
-    NoRoute {
-        /// The host's name.
-        host: String,
-        /// Address and port that were tried.
-        address: String,
-        /// The system's answer.
-        source: io::Error,
-    },
+    NoRoute { host: String, address: String, source: io::Error },
 
     /// Nothing listens on that port.
     #[error("{host} refused the connection on {address}: is an SSH server running there?")]
-    Refused {
-        /// The host's name.
-        host: String,
-        /// Address and port that were tried.
-        address: String,
-    },
+    Refused { host: String, address: String },
 
-    /// The time for connecting ran out.
+    /// The connect timeout passed. `after` leaves out the time that questions to the user took.
     #[error("connecting to {host} timed out after {} s: {stage}", after.as_secs_f32())]
-    TimedOut {
-        /// The host's name, with its port.
-        host: String,
-        /// The time that was allowed, without the time spent in prompts.
-        after: Duration,
-        /// How far it had got.
-        stage: Stage,
-    },
+    TimedOut { host: String, after: Duration, stage: Stage },
 
-    /// The TCP connection failed for another reason.
+    /// The TCP connection failed for a reason that has no variant of its own.
     #[error("cannot connect to {host} ({address}): {source}")]
-    Tcp {
-        /// The host's name.
-        host: String,
-        /// Address and port that were tried.
-        address: String,
-        /// The system's answer.
-        source: io::Error,
-    },
+    Tcp { host: String, address: String, source: io::Error },
 
-    /// Whoever answers on that port does not speak SSH 2.
-    #[error("{host} does not speak SSH 2 on that port")]
-    NotSsh {
-        /// The host's name, with its port.
-        host: String,
-    },
+    /// The program that answers on that port does not speak SSH 2.
+    #[error("{host} does not speak SSH 2 on that port; see whether the port is right")]
+    NotSsh { host: String },
 
-    /// The peer ended the connection before the keys were agreed, or no common algorithm was found.
+    /// The server closed the connection before the keys were agreed, or no common algorithm was found.
     #[error("the SSH handshake with {host} failed: {problem}")]
-    Handshake {
-        /// The host's name, with its port.
-        host: String,
-        /// What happened.
-        problem: String,
-    },
+    Handshake { host: String, problem: String },
 
-    /// The host's key is not the one that is on record.
+    /// The host presents another key than `known_hosts` has for it.
     #[error("{0}")]
     HostKeyChanged(Box<HostKeyChange>),
 
     /// The host presents a key that is marked `@revoked`.
-    #[error("the host key of {host}, {fingerprint}, is revoked ({})", place(file, *line))]
+    #[error(
+        "the host key of {host}, {fingerprint}, is revoked ({}); ask the administrator of the host for its new key",
+        place(file, *line)
+    )]
     HostKeyRevoked {
-        /// The host as it stands in `known_hosts`.
         host: String,
-        /// The fingerprint of the key.
         fingerprint: String,
-        /// The file with the mark.
         file: PathBuf,
-        /// The line of the mark, from 1.
+        /// The line's number, from 1.
         line: usize,
     },
 
-    /// The host is unknown, and `StrictHostKeyChecking` or the user says no.
+    /// The host is not in `known_hosts`, and neither `StrictHostKeyChecking` nor the user accepts its key.
     #[error("the host key of {host} is not known ({algorithm} {fingerprint}), and {reason}")]
-    HostKeyUnknown {
-        /// The host as it stands in `known_hosts`.
-        host: String,
-        /// The algorithm of the key.
-        algorithm: String,
-        /// The fingerprint of the key.
-        fingerprint: String,
-        /// Why it was not accepted.
-        reason: String,
-    },
+    HostKeyUnknown { host: String, algorithm: String, fingerprint: String, reason: String },
 
-    /// The server accepted none of the keys.
+    /// The server accepts none of the keys. `attempts` has every key that was considered, in order; `methods` are the
+    /// methods that the server would still accept.
     #[error("cannot log in to {host} as {user}: {}", list_attempts(attempts, methods))]
-    NoAcceptableKey {
-        /// The host's name, with its port.
-        host: String,
-        /// The user to log in as.
-        user: String,
-        /// Every key that was considered, in order, and what became of it.
-        attempts: Vec<KeyAttempt>,
-        /// The methods the server would still take.
-        methods: Vec<String>,
-    },
+    NoAcceptableKey { host: String, user: String, attempts: Vec<KeyAttempt>, methods: Vec<String> },
 
-    /// A host on the way (`ProxyJump`) could not be passed.
+    /// A jump host could not be connected to.
     #[error("through the jump host {jump}: {source}")]
-    Jump {
-        /// The jump host.
-        jump: String,
-        /// What went wrong there.
-        source: Box<SshError>,
-    },
+    Jump { jump: String, source: Box<SshError> },
 
-    /// The configuration asks for something this client does not do.
+    /// The configuration asks for something that this client cannot do. `host` is the host as typed.
     #[error("{host}: {problem}")]
-    Unsupported {
-        /// The host as typed.
-        host: String,
-        /// What is asked for, and what serves instead.
-        problem: String,
-    },
+    Unsupported { host: String, problem: String },
 
-    /// The established connection is gone.
+    /// An established connection was lost.
     #[error("the connection to {host} was lost: {reason}")]
-    ConnectionLost {
-        /// The host's name, with its port.
-        host: String,
-        /// What was noticed.
-        reason: String,
-    },
+    ConnectionLost { host: String, reason: String },
 
-    /// The server would not open a channel or run a command.
-    #[error("{host} would not run the command: {reason}")]
-    ExecRefused {
-        /// The host's name, with its port.
-        host: String,
-        /// The server's answer.
-        reason: String,
-    },
+    /// The server opened no channel, or refused to run the command.
+    #[error("{host} refused to run the command: {reason}")]
+    ExecRefused { host: String, reason: String },
 
-    /// The local system has no means to start the connection's background thread.
-    #[error("cannot start the connection's thread: {0}")]
+    /// The connection's background thread could not be started, or ended early.
+    #[error("cannot run the connection's thread: {0}")]
     Runtime(io::Error),
 
-    /// The program to upload cannot be read on this side.
+    /// The local file of the helper that is to be uploaded cannot be read.
     #[error("cannot read the helper {name}: {source}")]
-    HelperSource {
-        /// Where it was to be read.
-        name: String,
-        /// The system's answer.
-        source: io::Error,
-    },
+    HelperSource { name: String, source: io::Error },
 
-    /// There is no helper for the remote's system and processor.
+    /// There is no helper for the system and processor of the host. `platform` is the answer of `uname -sm`.
     #[error("there is no helper for {platform}; there is one for {}", available.join(", "))]
-    NoHelperFor {
-        /// What the remote's `uname -sm` says.
-        platform: String,
-        /// The platforms there are helpers for.
-        available: Vec<String>,
-    },
+    NoHelperFor { platform: String, available: Vec<String> },
 
-    /// The helper found no place on the remote.
+    /// None of the directories on the host can take the helper. `attempts` has all of them, in order.
     #[error("cannot put the helper on {host}{}", list_deploys(attempts))]
-    Deploy {
-        /// The host's name, with its port.
-        host: String,
-        /// Every directory that was tried, in order, and what was wrong there.
-        attempts: Vec<DeployAttempt>,
-    },
+    Deploy { host: String, attempts: Vec<DeployAttempt> },
 
-    /// The helper named by `--helper` cannot be started.
+    /// The helper at the path that [`HelperSpec::path`](crate::HelperSpec::path) names cannot be started.
     #[error("{host}: {path}: {problem}")]
-    HelperPath {
-        /// The host's name, with its port.
-        host: String,
-        /// The path as given.
-        path: String,
-        /// What the remote shell said.
-        problem: String,
-    },
+    HelperPath { host: String, path: String, problem: String },
 
-    /// `sudo` is to be used always, and refuses.
-    #[error("{host}: {refusal}")]
-    Sudo {
-        /// The host's name, with its port.
-        host: String,
-        /// Why it refuses.
-        refusal: SudoRefusal,
-    },
+    /// The helper must run as root ([`Sudo::Always`](crate::Sudo::Always)), and `sudo` refuses.
+    #[error("cannot start the helper as root on {host}: {refusal}")]
+    Sudo { host: String, refusal: SudoRefusal },
 
     /// The helper speaks another version of the protocol.
     #[error(
         "cannot use the helper on {host}: it speaks protocol version {found}, this program speaks {expected}; both must \
          come from the same release"
     )]
-    HelperVersion {
-        /// The host's name, with its port.
-        host: String,
-        /// The helper's version, as it says.
-        found: String,
-        /// The version wanted.
-        expected: u32,
-    },
+    HelperVersion { host: String, found: String, expected: u32 },
 
-    /// What came back is not the helper's greeting.
-    #[error("{host} answered with something else than the helper's greeting{}", quoted(start))]
+    /// The helper's output does not begin with its greeting.
+    #[error(
+        "the helper on {host} did not greet; something else answered, perhaps a login script{}",
+        quoted(start)
+    )]
     HelperGarbage {
-        /// The host's name, with its port.
         host: String,
-        /// The first bytes that came, at most 200.
+        /// The first bytes of the output, at most 200.
         start: Vec<u8>,
     },
 
-    /// The helper ended, or was never started, before it greeted.
+    /// The helper ended without its greeting, or was not started at all.
     #[error("the helper on {host} did not start ({status}){}", said(stderr))]
-    HelperFailed {
-        /// The host's name, with its port.
-        host: String,
-        /// How the command ended.
-        status: String,
-        /// What it said on its standard error.
-        stderr: String,
-    },
+    HelperFailed { host: String, status: String, stderr: String },
 
-    /// The helper said nothing for too long.
+    /// The helper did not greet in time.
     #[error(
         "starting the helper on {host}: it said nothing for {} s; see whether sudo, a login script or a heavy load holds \
          it up there, and try again",
         after.as_secs()
     )]
-    HelperSilent {
-        /// The host's name, with its port.
-        host: String,
-        /// How long it was given.
-        after: Duration,
-    },
+    HelperSilent { host: String, after: Duration },
 }
 
-/// A host key that is not the one on record.
+/// A host that presents another key than the recorded one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKeyChange {
-    /// The host as it stands in `known_hosts`.
+    /// The host as `known_hosts` names it.
     pub host: String,
-    /// The algorithm of the key it presents.
+    /// The algorithm of the presented key.
     pub algorithm: String,
-    /// The fingerprint of the key it presents, `SHA256:...`.
+    /// The fingerprint of the presented key, as `SHA256:...`.
     pub presented: String,
     /// Algorithm and fingerprint of the recorded key.
     pub recorded: String,
@@ -302,51 +178,52 @@ impl fmt::Display for HostKeyChange {
         write!(
             f,
             "the host key of {host} has changed: it now presents {algorithm} {presented}, but {} has {recorded}; \
-             either the host was set up anew or someone is in between. If the change is right, remove that line",
+             either the host was set up anew, or another host answers in its place. If the change is right, remove that \
+             line",
             place(file, *line)
         )
     }
 }
 
-/// How far a connection had got when its time ran out.
+/// The stage that a connection had reached when its time ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
-    /// The name was being looked up.
+    /// Looking up the host's address.
     Resolving,
-    /// The TCP connection was not answered.
+    /// Waiting for an answer to the TCP connection.
     Connecting,
-    /// The host accepted the connection and said nothing.
+    /// Waiting for the first bytes from the server.
     Greeting,
-    /// The keys were being agreed.
+    /// Agreeing on session keys and checking the host key.
     KeyExchange,
-    /// The user was being authenticated.
+    /// Logging in the user.
     Authenticating,
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Stage::Resolving => "its name was still being looked up",
+            Stage::Resolving => "the lookup of its address did not end",
             Stage::Connecting => "nothing answered",
             Stage::Greeting => "it accepted the connection and said nothing",
             Stage::KeyExchange => "the key exchange did not end",
-            Stage::Authenticating => "the authentication did not end",
+            Stage::Authenticating => "the login did not end",
         })
     }
 }
 
-/// Why `sudo -n` did not start the helper.
+/// The reason why `sudo -n` did not start the helper.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SudoRefusal {
     /// The user may use sudo, but only with a password.
     WantsPassword,
-    /// There is no `sudo` on the host.
+    /// The host has no `sudo`.
     NotInstalled,
-    /// The user may not use sudo for this.
+    /// The user may not run the helper with sudo. Holds sudo's message.
     NotAllowed(String),
-    /// It said something else.
+    /// Any other message of sudo's.
     Other(String),
 }
 
@@ -354,7 +231,7 @@ impl fmt::Display for SudoRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SudoRefusal::WantsPassword => {
-                f.write_str("sudo wants a password (a NOPASSWD rule for the user would do without)")
+                f.write_str("sudo wants a password (a NOPASSWD rule for the user removes the question)")
             }
             SudoRefusal::NotInstalled => f.write_str("sudo is not installed"),
             SudoRefusal::NotAllowed(said) => write!(f, "sudo is not allowed: {said}"),
@@ -371,13 +248,13 @@ fn place(file: &std::path::Path, line: usize) -> String {
 fn list_attempts(attempts: &[KeyAttempt], methods: &[String]) -> String {
     let mut text = String::new();
     if attempts.is_empty() {
-        text.push_str("there was no key to try; name one (-i, or IdentityFile) or add one to the agent");
+        text.push_str("there was no key to try; name one (-i, or IdentityFile), or add one to the agent");
     } else {
         text.push_str(if attempts.iter().any(KeyAttempt::was_offered) {
-            "the server accepts none of the keys; put the public half of one into ~/.ssh/authorized_keys there, or name \
-             another one (-i, or IdentityFile). Tried:"
+            "the server accepts none of the keys; add the public half of a key to ~/.ssh/authorized_keys there, or name \
+             another key (-i, or IdentityFile). Tried:"
         } else {
-            "no key could be used, so none was offered to the server; name one that can (-i, or IdentityFile), or add it \
+            "no key could be used, so none was offered to the server; name a usable key (-i, or IdentityFile), or add one \
              to the agent. Found:"
         });
         for attempt in attempts {
@@ -386,7 +263,7 @@ fn list_attempts(attempts: &[KeyAttempt], methods: &[String]) -> String {
         }
     }
     if !methods.is_empty() && !methods.iter().any(|method| method == "publickey") {
-        text.push_str(&format!("\n  the server takes only {}", methods.join(", ")));
+        text.push_str(&format!("\n  the server accepts only the methods {}", methods.join(", ")));
     }
     text
 }

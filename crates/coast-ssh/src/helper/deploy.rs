@@ -1,4 +1,4 @@
-//! Putting the helper on the remote host: the upload, and what the host says of each directory that it was to go into.
+//! The upload of the helper to the host, and the host's report on each directory.
 
 use crate::error::{DeployAttempt, DeployFailure, SshError};
 use crate::helper::script::{OWN, UPLOAD, script_line};
@@ -6,10 +6,13 @@ use crate::helper::spec::HelperProgram;
 use crate::session::Session;
 use std::io::{Read, Write};
 
-/// The most that is read of what the upload script reports, in bytes.
+/// The most bytes that are read of the upload script's report.
 const MAX_REPORT_BYTES: u64 = 64 << 10;
 
-/// Uploads `program` into the first of `directories` that will do.
+/// Uploads `program` into the first of `directories` that can take it.
+///
+/// # Errors
+/// When the program cannot be read, no directory can take it, or the connection is lost.
 pub(crate) fn upload(
     session: &Session,
     program: &HelperProgram,
@@ -19,17 +22,18 @@ pub(crate) fn upload(
         .source
         .read()
         .map_err(|source| SshError::HelperSource { name: program.source.to_string(), source })?;
+    // The directories that have not been tried.
     let mut left: Vec<&str> = directories.iter().map(String::as_str).collect();
     let mut attempts = Vec::new();
     loop {
-        let outcome = upload_once(session, program, &bytes, &left)?;
-        let tried = outcome.failures.len();
-        attempts.extend(outcome.failures);
-        if outcome.stored {
+        let report = upload_once(session, program, &bytes, &left)?;
+        let tried = report.failures.len();
+        attempts.extend(report.failures);
+        if report.stored {
             return Ok(());
         }
-        // The script reports each directory up to the one that took the bytes and could not keep them. The bytes are
-        // gone then, so the rest is tried with another upload.
+        // The script reads its input into the first directory that seems fit. When storing fails there, the input is
+        // used up, so the remaining directories need another upload.
         if tried == 0 || tried >= left.len() {
             return Err(SshError::Deploy { host: session.host().to_owned(), attempts });
         }
@@ -37,7 +41,8 @@ pub(crate) fn upload(
     }
 }
 
-struct Outcome {
+/// The report of the upload script.
+struct Report {
     stored: bool,
     failures: Vec<DeployAttempt>,
 }
@@ -47,35 +52,35 @@ fn upload_once(
     program: &HelperProgram,
     bytes: &[u8],
     directories: &[&str],
-) -> Result<Outcome, SshError> {
+) -> Result<Report, SshError> {
     let size = bytes.len().to_string();
     let mut args: Vec<&[u8]> = vec![program.name.as_bytes(), size.as_bytes()];
     args.extend(directories.iter().map(|directory| directory.as_bytes()));
     let (reader, mut writer, status) = session.exec(&script_line(&[OWN, UPLOAD], &args))?.split();
-    // The script may end without reading when no directory will do; it then says why.
+    // Writing fails when the script ends without reading its input. Its report says why it ended.
     let _ = writer.write_all(bytes).and_then(|()| writer.finish());
     let mut output = Vec::new();
     reader.take(MAX_REPORT_BYTES).read_to_end(&mut output).map_err(|_| status.lost())?;
     let exit = status.wait()?;
-    let mut outcome = Outcome { stored: false, failures: Vec::new() };
+    let mut report = Report { stored: false, failures: Vec::new() };
     for line in String::from_utf8_lossy(&output).lines() {
         if let Some(rest) = line.strip_prefix("coast-no ") {
-            outcome.failures.extend(parse_failure(rest));
+            report.failures.extend(parse_failure(rest));
         } else if line.starts_with("coast-at ") {
-            outcome.stored = exit.success();
+            report.stored = exit.success();
         }
     }
-    if !outcome.stored && outcome.failures.is_empty() {
+    if !report.stored && report.failures.is_empty() {
         return Err(SshError::HelperFailed {
             host: session.host().to_owned(),
             status: format!("the upload ended with {exit}"),
             stderr: String::from_utf8_lossy(&status.stderr()).into_owned(),
         });
     }
-    Ok(outcome)
+    Ok(report)
 }
 
-/// Reads `STAGE DIRECTORY REASON`.
+/// Reads `STAGE DIRECTORY REASON`, the rest of a `coast-no` line of [`UPLOAD`].
 fn parse_failure(text: &str) -> Option<DeployAttempt> {
     let mut words = text.splitn(3, ' ');
     let (stage, directory) = (words.next()?, words.next()?);
@@ -101,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_script_says_is_told_apart() {
+    fn the_reasons_of_the_script_are_told_apart() {
         let failure = |text: &str| parse_failure(text).unwrap().failure;
         assert_eq!(
             failure("store .cache/coast cat: write error: No space left on device"),

@@ -1,20 +1,19 @@
-//! The helper's greeting, and what may come before it: the talk of a login script, and the words of the start script.
+//! The helper's greeting, and the output that may come before it: that of login scripts and that of the start script.
 
 use crate::error::SudoRefusal;
 use crate::session::ChannelReader;
+use coast_wire::{GREETING_PREFIX, PROTOCOL_VERSION};
 use std::io;
 use std::time::Instant;
 
-use coast_wire::{GREETING_PREFIX, PROTOCOL_VERSION};
-
-/// The most that may come before the greeting (from a talkative `.bashrc`), in bytes.
+/// The most bytes that may come before the greeting, such as the output of a `.bashrc`.
 const MAX_PREAMBLE_BYTES: usize = 64 << 10;
-/// The longest line that is taken for a greeting or for a word of the script, in bytes.
+/// How many of the last bytes are searched for the messages of the start script.
 const MAX_LINE_BYTES: usize = 1024;
-/// How much of a wrong answer is shown, in bytes.
+/// How many bytes of a wrong answer are shown.
 const SHOWN_BYTES: usize = 200;
 
-/// What comes before the greeting: nothing, what a login script says, or what the start script has to say.
+/// All output up to the end of the greeting.
 #[derive(Default)]
 pub(crate) struct Preamble {
     seen: Vec<u8>,
@@ -22,18 +21,25 @@ pub(crate) struct Preamble {
     pub(crate) start: Vec<u8>,
 }
 
-/// What became of the wait for the greeting.
+/// The result of waiting for the greeting.
 pub(crate) enum Greeting {
+    /// The helper speaks this program's protocol version.
     Fits,
-    /// The helper's version, as it says.
+    /// The helper speaks this protocol version.
     OtherVersion(String),
+    /// More than [`MAX_PREAMBLE_BYTES`] arrived without a greeting.
     Garbage,
+    /// The deadline passed.
     Silent,
+    /// The output ended.
     Ended,
 }
 
 impl Preamble {
     /// Reads up to the end of the greeting and not a byte further.
+    ///
+    /// # Errors
+    /// When the connection is lost.
     pub(crate) fn read_greeting(
         &mut self,
         reader: &mut ChannelReader,
@@ -63,25 +69,26 @@ impl Preamble {
         }
     }
 
-    /// What the start script says after `coast-` and `word`, since it last began anew.
-    pub(crate) fn said(&self, word: &str) -> Option<&str> {
+    /// Returns the rest of the line that the start script begins with `coast-` and `word`. Only lines since the script
+    /// last went on to another directory (`coast-again`) count.
+    pub(crate) fn script_line(&self, word: &str) -> Option<&str> {
         let text = std::str::from_utf8(tail(&self.seen)).ok()?;
         let text = text.rsplit("coast-again").next()?;
         let (_, rest) = text.split_once(&format!("coast-{word} "))?;
         rest.lines().next().map(str::trim)
     }
 
-    /// Why sudo refused, if it did.
+    /// The reason why sudo refused, or `None` if it did not refuse.
     pub(crate) fn sudo_refusal(&self, stderr: &str) -> Option<SudoRefusal> {
-        match self.said("sudo")? {
+        match self.script_line("sudo")? {
             "missing" => Some(SudoRefusal::NotInstalled),
             _ => Some(read_refusal(stderr)),
         }
     }
 }
 
-/// The script's own words, which are the last thing before the greeting, free of what a login script said before in
-/// whatever encoding.
+/// The lines of the start script, which come last before the greeting. Output of login scripts before them, which may be
+/// in any encoding, is left out.
 fn tail(seen: &[u8]) -> &[u8] {
     let start = seen.len().saturating_sub(MAX_LINE_BYTES);
     let tail = &seen[start..];
@@ -91,7 +98,7 @@ fn tail(seen: &[u8]) -> &[u8] {
     }
 }
 
-/// Finds a greeting, and gives its version and where it ends.
+/// Finds a greeting. Returns its version and the offset of its end.
 fn find_greeting(seen: &[u8]) -> Option<(&str, usize)> {
     let mut from = 0;
     while let Some(at) = find(&seen[from..], GREETING_PREFIX.as_bytes()) {
@@ -110,7 +117,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
-/// Tells sudo's refusals apart by what it says with `LC_ALL=C`.
+/// Tells sudo's refusals apart by its messages with `LC_ALL=C`.
 fn read_refusal(stderr: &str) -> SudoRefusal {
     let line = |needles: &[&str]| {
         let mut lines = stderr.lines().map(str::trim);

@@ -1,8 +1,7 @@
-//! What is read from a remote before and instead of the greeting.
-
-use coast_wire::GREETING;
+//! The output of a host before and instead of the greeting.
 
 use super::*;
+use coast_wire::GREETING;
 
 #[test]
 fn the_greeting_of_this_version_fits() {
@@ -34,10 +33,10 @@ fn an_incomplete_or_odd_greeting_is_none() {
 }
 
 #[test]
-fn the_scripts_words_are_read_from_the_last_start() {
+fn the_lines_of_the_script_are_read_from_the_last_start() {
     let said = |seen: &str, word: &str| {
         let preamble = Preamble { seen: seen.as_bytes().to_vec(), start: Vec::new() };
-        preamble.said(word).map(str::to_owned)
+        preamble.script_line(word).map(str::to_owned)
     };
     assert_eq!(said("motd\ncoast-missing abc\n", "missing").as_deref(), Some("abc"));
     assert_eq!(said("motdcoast-platform Linux riscv64\n", "platform").as_deref(), Some("Linux riscv64"));

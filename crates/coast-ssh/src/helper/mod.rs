@@ -1,4 +1,5 @@
-//! The helper: the program at the other end of a session, which is put there if need be, started, and greeted.
+//! The helper, the program at the other end of a session: uploading it where it is missing, starting it, and reading its
+//! greeting.
 
 mod deploy;
 mod greeting;
@@ -14,13 +15,14 @@ pub use self::spec::{HelperProgram, HelperSource, HelperSpec, Sudo};
 use crate::error::SshError;
 use crate::session::Session;
 
-/// Here rather than beside the rest of [`Session`], which knows nothing of helpers.
+/// This is not beside the rest of [`Session`], so that `session` does not depend on `helper`.
 impl Session {
-    /// Starts the helper, having put it on the host if it was not there, and waits for its greeting.
+    /// Starts the helper and waits for its greeting. Uploads the helper first if the host does not have it.
     ///
     /// # Errors
-    /// When there is none for the host's platform or it finds no place there, when it cannot be started, or not as root
-    /// where that is demanded, when it does not greet in time or in another version, and when the connection is lost.
+    /// When there is no helper for the host's platform, no directory can take the helper, it cannot be started (or not as
+    /// root, with [`Sudo::Always`]), it does not greet in time or speaks another protocol version, or the connection is
+    /// lost.
     pub fn start_helper(&self, spec: &HelperSpec) -> Result<HelperProcess, SshError> {
         HelperProcess::start(self, spec)
     }

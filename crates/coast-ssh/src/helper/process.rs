@@ -1,5 +1,5 @@
-//! Starting the helper: the remote program that does the work at the other end. In the ordinary case this is one exec
-//! on one channel; the helper is uploaded only when the host says that it is not there.
+//! Starting the helper. Usually this is one command on one channel; the helper is uploaded only when that command
+//! reports that the helper is missing.
 
 use crate::error::{SshError, SudoRefusal};
 use crate::helper::deploy::upload;
@@ -8,67 +8,65 @@ use crate::helper::script::{OWN, RUN, START, START_PATH, script_line};
 use crate::helper::spec::{HelperProgram, HelperSpec, Sudo};
 use crate::link::ExitStatus;
 use crate::session::{Channel, ChannelReader, ChannelStatus, ChannelWriter, Session};
+use coast_wire::PROTOCOL_VERSION;
 use std::time::{Duration, Instant};
 
-use coast_wire::PROTOCOL_VERSION;
-
 /// How long the helper may take to greet. `sudo` may have to ask a slow directory service.
-const GREETING_PATIENCE: Duration = Duration::from_secs(60);
-/// How long to wait for what sudo said on standard error, which was sent before but may arrive after standard output.
-const REASON_PATIENCE: Duration = Duration::from_secs(1);
+const GREETING_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long to wait for sudo's message. Standard error may arrive after standard output that was written later.
+const STDERR_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The helper, started and greeted.
+/// A running helper whose greeting has been read.
 #[derive(Debug)]
 pub struct HelperProcess {
     channel: Channel,
     deployed: bool,
-    as_root: RunsAs,
+    runs_as: RunsAs,
 }
 
-/// Whom the helper runs as.
+/// The user that the helper runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunsAs {
-    /// As root by `sudo`, or as the user if that is root already.
+    /// Root: by `sudo`, or because root logged in.
     Root,
-    /// As the user, because sudo was not asked for.
+    /// The user who logged in, because [`Sudo::Never`] was asked for.
     User,
-    /// As the user, because sudo refused.
+    /// The user who logged in, because sudo refused.
     UserAfter(SudoRefusal),
 }
 
 impl HelperProcess {
     pub(crate) fn start(session: &Session, spec: &HelperSpec) -> Result<HelperProcess, SshError> {
         let starting = Starting { session, spec };
-        match starting.attempt()? {
-            Attempt::Started(channel, as_root) => Ok(HelperProcess { channel, deployed: false, as_root }),
-            Attempt::Missing(program) => {
-                upload(session, program, &spec.directories)?;
-                match starting.attempt()? {
-                    Attempt::Started(channel, as_root) => {
-                        Ok(HelperProcess { channel, deployed: true, as_root })
-                    }
-                    Attempt::Missing(_) => Err(SshError::HelperFailed {
-                        host: session.host().to_owned(),
-                        status: "it is not found where it has just been put".to_owned(),
-                        stderr: String::new(),
-                    }),
-                }
+        let program = match starting.attempt()? {
+            Attempt::Started { channel, runs_as } => {
+                return Ok(HelperProcess { channel, deployed: false, runs_as });
             }
+            Attempt::Missing(program) => program,
+        };
+        upload(session, program, &spec.directories)?;
+        match starting.attempt()? {
+            Attempt::Started { channel, runs_as } => Ok(HelperProcess { channel, deployed: true, runs_as }),
+            Attempt::Missing(_) => Err(SshError::HelperFailed {
+                host: session.host().to_owned(),
+                status: "it was uploaded, and is missing all the same".to_owned(),
+                stderr: String::new(),
+            }),
         }
     }
 
-    /// Whether it had to be uploaded.
+    /// Whether the helper had to be uploaded.
     pub fn deployed(&self) -> bool {
         self.deployed
     }
 
-    /// Whom it runs as.
+    /// The user that the helper runs as.
     pub fn runs_as(&self) -> &RunsAs {
-        &self.as_root
+        &self.runs_as
     }
 
-    /// Takes its output, its input and its end apart. Reading starts right behind the greeting.
+    /// Splits the helper into its output, its input and its status. The output starts right after the greeting.
     pub fn split(self) -> (ChannelReader, ChannelWriter, ChannelStatus) {
         self.channel.split()
     }
@@ -80,8 +78,11 @@ struct Starting<'a> {
 }
 
 enum Attempt<'a> {
-    Started(Channel, RunsAs),
-    /// The one that fits the remote's platform is not there.
+    Started {
+        channel: Channel,
+        runs_as: RunsAs,
+    },
+    /// The host does not have this program, which is the one for its platform.
     Missing(&'a HelperProgram),
 }
 
@@ -89,12 +90,12 @@ impl<'a> Starting<'a> {
     fn attempt(&self) -> Result<Attempt<'a>, SshError> {
         let mut channel = self.session.exec(&self.command())?;
         let mut preamble = Preamble::default();
-        let deadline = Instant::now() + GREETING_PATIENCE;
+        let deadline = Instant::now() + GREETING_TIMEOUT;
         let greeted = preamble.read_greeting(&mut channel.reader, deadline);
         match greeted {
             Ok(Greeting::Fits) => {
-                let as_root = self.runs_as(&channel, &preamble);
-                Ok(Attempt::Started(channel, as_root))
+                let runs_as = self.runs_as(&channel, &preamble);
+                Ok(Attempt::Started { channel, runs_as })
             }
             Ok(Greeting::OtherVersion(found)) => {
                 Err(SshError::HelperVersion { host: self.host(), found, expected: PROTOCOL_VERSION })
@@ -103,13 +104,14 @@ impl<'a> Starting<'a> {
                 Err(SshError::HelperGarbage { host: self.host(), start: preamble.start })
             }
             Ok(Greeting::Silent) => {
-                Err(SshError::HelperSilent { host: self.host(), after: GREETING_PATIENCE })
+                Err(SshError::HelperSilent { host: self.host(), after: GREETING_TIMEOUT })
             }
             Ok(Greeting::Ended) => self.ended(channel, preamble),
             Err(_) => Err(channel.status.lost()),
         }
     }
 
+    /// The command line that starts the helper.
     fn command(&self) -> Vec<u8> {
         let mode: &[u8] = match self.spec.sudo {
             Sudo::Auto => b"auto",
@@ -140,19 +142,19 @@ impl<'a> Starting<'a> {
         script_line(script, &args)
     }
 
-    /// The script ended, and there was no greeting: what it said before tells why.
+    /// Reads from the output and the status why the command ended without a greeting.
     fn ended(&self, channel: Channel, preamble: Preamble) -> Result<Attempt<'a>, SshError> {
         let (reader, writer, status) = channel.split();
         drop((reader, writer));
         let exit = status.wait()?;
         let stderr = String::from_utf8_lossy(&status.stderr()).into_owned();
         if exit == ExitStatus::Code(127) {
-            let missing = preamble.said("missing");
+            let missing = preamble.script_line("missing");
             let program = self.spec.programs.iter().find(|program| Some(program.name.as_str()) == missing);
             if let Some(program) = program {
                 return Ok(Attempt::Missing(program));
             }
-            if let Some(platform) = preamble.said("platform") {
+            if let Some(platform) = preamble.script_line("platform") {
                 let available =
                     self.spec.programs.iter().filter_map(|program| program.platform.clone()).collect();
                 return Err(SshError::NoHelperFor { platform: platform.to_owned(), available });
@@ -167,7 +169,7 @@ impl<'a> Starting<'a> {
         if let Some(path) = &self.spec.path {
             let problem = match (&exit, stderr.trim()) {
                 (ExitStatus::Code(126 | 127), said) if !said.is_empty() => said.to_owned(),
-                (exit, "") => format!("it ended without a greeting, so it is no coast-helper ({exit})"),
+                (exit, "") => format!("it ended without a greeting ({exit}), so it is not coast-helper"),
                 (exit, said) => format!("it ended without a greeting ({exit}): {said}"),
             };
             let path = String::from_utf8_lossy(path).into_owned();
@@ -184,11 +186,11 @@ impl<'a> Starting<'a> {
     }
 
     fn runs_as(&self, channel: &Channel, preamble: &Preamble) -> RunsAs {
-        if preamble.said("sudo").is_none() {
-            return if self.spec.sudo == Sudo::Never { RunsAs::User } else { RunsAs::Root };
-        }
-        if preamble.said("sudo") == Some("refused") {
-            channel.status.shared().wait_for_stderr(REASON_PATIENCE);
+        match preamble.script_line("sudo") {
+            None if self.spec.sudo == Sudo::Never => return RunsAs::User,
+            None => return RunsAs::Root,
+            Some("refused") => channel.status.shared().wait_for_stderr(STDERR_TIMEOUT),
+            Some(_) => {}
         }
         let stderr = String::from_utf8_lossy(&channel.status.stderr()).into_owned();
         preamble.sudo_refusal(&stderr).map_or(RunsAs::User, RunsAs::UserAfter)

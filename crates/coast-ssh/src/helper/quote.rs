@@ -1,11 +1,11 @@
-//! One argument as one word of a shell command line, whatever the shell. An SSH server hands a command to the login
-//! shell of the user, so the line must mean the same to bash, dash, busybox ash and fish.
+//! Quoting for any shell. An SSH server passes a command to the user's login shell, so the command line must mean the same
+//! to bash, dash, busybox ash and fish.
 
 /// Quotes `arg` so that bash, dash, busybox ash and fish all read it back as the same single word.
 ///
-/// Everything stands between single quotes except `'` and `\`, which stand outside as `\'` and `\\`: within single
-/// quotes the POSIX shells take a backslash as it is, but fish reads `\'` and `\\` there as escapes. Bytes pass
-/// unchanged, so a name that is not UTF-8 survives. NUL cannot be part of an argument and must not be in `arg`.
+/// Every byte stands between single quotes, except `'` and `\`, which stand outside as `\'` and `\\`: within single quotes
+/// the POSIX shells read a backslash as itself, but fish reads `\'` and `\\` there as escapes. All other bytes are
+/// unchanged, so a name that is not UTF-8 survives. `arg` must not contain NUL, which no argument can contain.
 ///
 /// ```
 /// assert_eq!(coast_ssh::quote(b"it's a \\"), b"'it'\\''s a '\\\\");
@@ -57,7 +57,7 @@ mod tests {
     }
 
     fn assert_survives_every_shell(args: &[&[u8]]) {
-        // `/usr/bin/printf`, so that no builtin's own reading of the format comes between.
+        // `/usr/bin/printf`, because the builtins of the shells read formats differently.
         let mut line = b"/usr/bin/printf '%s,'".to_vec();
         let mut expected = Vec::new();
         for arg in args {

@@ -1,19 +1,20 @@
-//! The shell scripts that run on the host: one starts the helper, one takes it in. A helper that is started as root
-//! must come from a place that only its user can write.
+//! The shell scripts that run on the host: [`START`] starts the helper, [`UPLOAD`] receives it. The helper may be started
+//! as root, so its file and its directory must be writable by its user alone.
 //!
-//! Each is one line without single quotes, backslashes or exclamation marks, so that it survives any login shell
-//! between single quotes.
+//! Each script is one line without single quotes, backslashes or exclamation marks, so that every login shell reads it
+//! unchanged between single quotes.
 
 use crate::helper::quote::quote;
 
-/// Whether `$2` is of the type `$1` (`d` or `-`, as `ls` shows it), the user's own, and closed to the writing of all
-/// others. What `ls -d` shows is of a symlink itself, never of its target. Where an access list gives others a right, the
-/// group's place shows it. Without `ls` nothing is safe.
+/// Defines `own`: whether `$2` has the type `$1` (`d` or `-`, as `ls` shows it), belongs to the user, and is writable by no
+/// other user. `ls -d` shows a symlink itself and never its target. The group column of `ls` shows a right that an ACL
+/// gives to other users. Without `ls` nothing counts as safe.
 pub(crate) const OWN: &str = "\
 own() { case $(ls -ld \"$2\" 2>/dev/null) in $1????-??-*) [ -O \"$2\" ];; *) return 1;; esac; };";
 
-/// Runs `$h` with the arguments, as root if `$m` says so and it can be. The helper never exits with 1, so a 1 is sudo's
-/// own. Ends only by exit, or returns 126 if the program cannot be started.
+/// Defines `run`: runs `$h` with the arguments, with sudo as `$m` says. An exit code of 1 is sudo's, because the helper
+/// never exits with 1. After sudo has run the helper, the script exits with its code; otherwise `run` returns a code, 126
+/// if the program cannot be started.
 pub(crate) const RUN: &str = "\
 run() { \
 if [ \"$m\" = never ] || [ \"$(id -u)\" = 0 ]; then :; else \
@@ -23,13 +24,12 @@ echo coast-sudo refused; else echo coast-sudo missing; fi; \
 fi; \
 \"$h\" \"$@\"; };";
 
-/// Looks for the helper in the directories `$3` and starts the first one that can be started. `$1` is the use of sudo,
-/// `$2` names the helpers as `PLATFORM=NAME,...`, the rest are the helper's arguments. Runs behind `OWN` and `RUN`.
+/// Looks for the helper in the directories `$3` and starts the first helper that can be started. `$1` is the use of sudo,
+/// `$2` names the helpers as `PLATFORM=NAME,...`, and the helper's arguments follow. Needs [`OWN`] and [`RUN`] before it.
 ///
-/// What is started may be root a moment later, so both the directory and the file must be as `OWN` demands: nobody but
-/// the user, or root, can have put the file there or have written to it. A helper that is not so counts as missing, and
-/// `UPLOAD` replaces it or says why it cannot. An empty file, as a crash may leave one, is no helper: a shell would run it
-/// as a script.
+/// The helper may run as root, so both its directory and its file must pass `own`: then only the user or root can have
+/// written the file. A file that does not pass counts as missing, and [`UPLOAD`] replaces it or reports why it cannot. An
+/// empty file, which a crash may leave, counts as missing too: a shell would run it as an empty script.
 pub(crate) const START: &str = "\
 m=$1; v=,$2; l=$3; shift 3; u=$(uname -sm); n=; \
 case $v in *\",$u=\"*) n=${v#*\",$u=\"};; *,any=*) n=${v#*,any=};; esac; n=${n%%,*}; \
@@ -41,19 +41,20 @@ case $d in /*) h=$d/helper-$n;; *) h=$PWD/$d/helper-$n;; esac; \
 run \"$@\"; r=$?; [ $r = 126 ] || exit $r; echo coast-again; \
 done; echo coast-missing $n; exit 127";
 
-/// Starts the helper `$2`, wherever it is. `$1` is the use of sudo, the rest are the helper's arguments.
+/// Starts the helper at the path `$2`. `$1` is the use of sudo, and the helper's arguments follow. Needs [`RUN`] before it.
 pub(crate) const START_PATH: &str = "m=$1; h=$2; shift 2; run \"$@\"";
 
-/// Receives a helper of `$2` bytes named `$1` on standard input and puts it into the first of the directories `$3...`
-/// that will do. Every directory that will not is told on a line of its own, `coast-no STAGE DIRECTORY REASON`; success
-/// is `coast-at DIRECTORY`.
+/// Receives a helper of `$2` bytes named `$1` on standard input and stores it in the first of the directories `$3...` that
+/// can take it. Prints `coast-no STAGE DIRECTORY REASON` for every directory that cannot, and `coast-at DIRECTORY` for
+/// success. Needs [`OWN`] before it.
 ///
-/// The size is checked before the rename: a connection that breaks in the middle leaves nothing under the final name. A
-/// directory is used only if it is as `OWN` demands. One that others can write is not closed and then used: what they put
-/// there before could be among the names that are written to. Whether programs may be started from a directory is found
-/// out by starting one. What stands in the helper's place is replaced by the rename, which a symlink to a directory would
-/// lead astray and which a directory forbids. Left-overs of broken uploads go after an hour, helpers of other versions
-/// after a month. Runs behind `OWN`.
+/// - The size is checked before the rename, so a connection that breaks leaves nothing under the final name.
+/// - A directory is used only if it passes `own`. A directory that other users can write to is not closed with `chmod` and
+///   then used, because they may have created the names that the script writes to.
+/// - Starting a small script shows whether programs can be started from the directory.
+/// - The rename replaces an older file of that name. `mv` would follow a symlink to a directory, so a symlink is removed
+///   first; a directory of that name is reported.
+/// - Files of broken uploads are removed after an hour, helpers of other versions after a month.
 pub(crate) const UPLOAD: &str = "\
 n=$1; s=$2; shift 2; set -f; umask 077; LC_ALL=C; export LC_ALL; i=$(id -u); \
 for d in \"$@\"; do \
@@ -76,7 +77,7 @@ find \"$d\" -name \"helper-*\" -mtime +30 -exec rm -f {} + 2>/dev/null; exit 0; 
 rm -f \"$t\"; cat >/dev/null; echo coast-no store \"$d\" $e - $c of $s bytes arrived; exit 1; \
 done; exit 1";
 
-/// The command line that has `sh` run the parts of a script with `args`, in whatever login shell it is read.
+/// The command line with which every login shell has `sh` run the parts of a script with `args`.
 pub(crate) fn script_line(parts: &[&str], args: &[&[u8]]) -> Vec<u8> {
     let mut line = b"sh -c ".to_vec();
     line.extend(quote(parts.join(" ").as_bytes()));

@@ -1,32 +1,32 @@
-//! Which helper to start and how, and where it may live on the host.
+//! The helper to start, its arguments and user, and the directories of the host that may hold it.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where the helper may live, in the order of preference. A name that ends in `-` gets the user's numeric id appended.
-/// Relative names are relative to the user's home, where commands start.
+/// The directories that may hold the helper, the preferred one first. The script appends the user's numeric id to a name
+/// that ends in `-`. Relative names are relative to the user's home directory, where commands start.
 const DIRECTORIES: [&str; 4] = [".cache/coast", "/var/tmp/coast-", "/tmp/coast-", "/dev/shm/coast-"];
 
-/// Which helper to start, and how.
+/// The helper to start, and how to start it.
 #[derive(Debug, Clone)]
 pub struct HelperSpec {
-    /// The helpers there are, one for each platform. The remote's `uname` chooses.
+    /// One helper for each platform. The answer of the host's `uname` selects one.
     pub programs: Vec<HelperProgram>,
-    /// The helper's arguments. Any bytes but NUL.
+    /// The helper's arguments, which may contain any byte but NUL.
     pub args: Vec<Vec<u8>>,
-    /// Whether to start it as root.
+    /// Whether to start the helper as root.
     pub sudo: Sudo,
-    /// A helper that is on the host already, by its path; nothing is uploaded then.
+    /// The path of a helper that is on the host already. Nothing is uploaded then.
     pub path: Option<Vec<u8>>,
-    /// Where the helper may live on the host, in the order of preference: absolute, or relative to the home directory.
-    /// Names must have neither spaces nor quotes; one that ends in `-` gets the user's numeric id appended.
+    /// The directories of the host that may hold the helper, the preferred one first: absolute, or relative to the home
+    /// directory. Names must have neither spaces nor quotes. The user's numeric id is appended to a name that ends in `-`.
     pub directories: Vec<String>,
 }
 
 impl HelperSpec {
-    /// The given programs without arguments, in the usual directories, as root where that is allowed.
+    /// A spec for `programs`, without arguments, in the usual directories, as root where sudo allows it.
     pub fn new(programs: Vec<HelperProgram>) -> HelperSpec {
         HelperSpec {
             programs,
@@ -38,37 +38,37 @@ impl HelperSpec {
     }
 }
 
-/// Whether the helper is to run as root.
+/// Whether the helper runs as root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sudo {
-    /// With `sudo -n` if that works, else as the user, with a note.
+    /// As root with `sudo -n`. Where sudo refuses, as the user who logged in (see [`RunsAs`](crate::RunsAs)).
     #[default]
     Auto,
-    /// With `sudo -n`, or not at all.
+    /// As root with `sudo -n`. Where sudo refuses, starting the helper fails.
     Always,
-    /// As the user.
+    /// As the user who logged in, without sudo.
     Never,
 }
 
 /// A helper for one platform.
 #[derive(Debug, Clone)]
 pub struct HelperProgram {
-    /// The platform as `uname -sm` says it (`Linux x86_64`), or `None` for any.
+    /// The platform as `uname -sm` prints it (`Linux x86_64`), or `None` for any platform.
     pub platform: Option<String>,
-    /// The hash of its content, in letters and digits: its name on the host.
+    /// The name of the helper on the host: the hash of its content, in letters and digits.
     pub name: String,
-    /// Where to read it, if it must be uploaded.
+    /// The bytes to upload.
     pub source: HelperSource,
 }
 
-/// Where the bytes of a helper come from. They are read only when an upload is needed.
+/// The bytes of a helper. They are read only when an upload is needed.
 #[derive(Clone)]
 pub enum HelperSource {
-    /// A file.
+    /// The content of a local file.
     Path(PathBuf),
-    /// Bytes in memory.
+    /// Bytes that are in memory already.
     Bytes(Arc<[u8]>),
-    /// A function that has them.
+    /// The result of a function.
     Provider(Arc<dyn Fn() -> io::Result<Arc<[u8]>> + Send + Sync>),
 }
 

@@ -1,10 +1,10 @@
-//! The end of a connection: told once, with its reason, to everyone who uses it.
+//! The loss of a connection, with its reason, announced to all tasks and threads that use the connection.
 
 use crate::error::SshError;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Tells everyone on a connection that it is gone, and why. The first reason stays.
+/// Records that a connection is lost, and why. The first reason stays. Clones share one record.
 #[derive(Debug, Clone)]
 pub(crate) struct Lost {
     host: Arc<str>,
@@ -35,9 +35,9 @@ impl Lost {
         SshError::ConnectionLost { host: self.host.to_string(), reason: reason.to_string() }
     }
 
-    /// Completes when the connection is gone.
+    /// Completes when the connection is lost.
     pub(crate) async fn wait(&self) {
-        // The sender lives in `self`, so waiting cannot fail.
+        // Waiting fails only when the sender is gone, and `self` holds the sender.
         let _ = self.reason.subscribe().wait_for(Option::is_some).await;
     }
 }

@@ -1,5 +1,5 @@
-//! Runs a future on a plain thread. The futures so run wait only for queues, never for sockets or timers, so they need
-//! no runtime of their own, and unlike a runtime's `block_on` this never panics, wherever it is called.
+//! Runs a future on a plain thread, without a runtime. The futures of this crate that run so wait only for queues, never
+//! for sockets or timers. Unlike a runtime's `block_on`, this one may be called inside a runtime too.
 
 use std::future::Future;
 use std::pin::pin;
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+/// A thread that waits for its future.
 struct Parked {
     thread: Thread,
     woken: AtomicBool,
@@ -25,7 +26,7 @@ impl Wake for Parked {
     }
 }
 
-/// Blocks the thread until `future` is done.
+/// Blocks the thread until `future` completes, and returns its output.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let parked = Arc::new(Parked { thread: thread::current(), woken: AtomicBool::new(false) });

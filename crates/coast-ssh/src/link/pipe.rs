@@ -5,40 +5,40 @@ use crate::error::SshError;
 use crate::link::lost::Lost;
 use crate::link::park::block_on;
 use crate::link::transport::Meter;
+use crate::lock::{lock, unpoisoned};
 use bytes::{Buf, Bytes, BytesMut};
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Small writes are collected up to this many bytes.
+/// Small writes are collected until there are this many bytes.
 const SMALL_WRITES_BYTES: usize = 64 << 10;
-/// The most that one `write` takes: large enough to hand several packets over at once, small enough to be copied into a
-/// buffer of its own without weight.
+/// The most bytes that one `write` takes. That is enough for several packets at once, and little to copy.
 const LARGE_WRITE_BYTES: usize = 256 << 10;
-/// The most that is handed over as one packet, in bytes: what OpenSSH takes at most.
+/// The most data in one packet, in bytes. OpenSSH accepts no larger packet.
 const PACKET_BYTES: usize = 32 << 10;
-/// How much of a command's standard error is kept, the end of it.
+/// How many bytes of a command's standard error are kept: the last ones.
 const STDERR_BYTES: usize = 8 << 10;
 
 /// How a remote command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExitStatus {
-    /// It exited with this code.
+    /// The command exited with this code.
     Code(u32),
-    /// It was killed by this signal, named without `SIG`.
+    /// The command was killed by this signal, named without `SIG`.
     Signal(String),
-    /// The server closed the channel without saying.
+    /// The server closed the channel without sending a status.
     Unknown,
 }
 
 impl ExitStatus {
-    /// Whether it exited with code 0.
+    /// Whether the command exited with code 0.
     pub fn success(&self) -> bool {
         *self == ExitStatus::Code(0)
     }
@@ -54,11 +54,12 @@ impl fmt::Display for ExitStatus {
     }
 }
 
-/// What the task and the threads of one channel share.
+/// The state of one channel, shared by the task that receives its messages and the threads that read and write.
 pub(crate) struct Shared {
+    /// Guards all that has been received. No other lock is taken while it is held.
     state: Mutex<State>,
     changed: Condvar,
-    /// True when the channel is closed or the connection lost: nothing can be sent any more.
+    /// True once the channel is closed or the connection lost. Nothing can be sent then.
     closed: watch::Sender<bool>,
     meter: Arc<Meter>,
     lost: Lost,
@@ -87,7 +88,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn update(&self, change: impl FnOnce(&mut State)) {
@@ -95,7 +96,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits until `done` gives something, or until `deadline`.
+    /// Waits until `done` returns a value. Returns `None` when `deadline` passes first.
     fn wait_until<T>(
         &self,
         deadline: Option<Instant>,
@@ -107,10 +108,11 @@ impl Shared {
                 return Some(result);
             }
             state = match deadline {
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => unpoisoned(self.changed.wait(state)),
                 Some(deadline) => {
                     let left = deadline.checked_duration_since(Instant::now())?;
-                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    let (state, _timed_out) = unpoisoned(self.changed.wait_timeout(state, left));
+                    state
                 }
             };
         }
@@ -122,6 +124,9 @@ impl Shared {
     }
 
     /// Waits for the end of the command.
+    ///
+    /// # Errors
+    /// When the connection is lost before the command's status has arrived.
     pub(crate) fn wait(&self) -> Result<ExitStatus, SshError> {
         let end = self.wait_until(None, |state| state.closed.then(|| state.exit.clone()));
         match end.flatten() {
@@ -135,16 +140,16 @@ impl Shared {
         self.lock().stderr.iter().copied().collect()
     }
 
-    /// Waits for a whole line on standard error, but not longer than `patience` and not past the channel's end.
-    pub(crate) fn wait_for_stderr(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
+    /// Waits until standard error has a whole line, the channel is closed, or `timeout` has passed.
+    pub(crate) fn wait_for_stderr(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
         self.wait_until(Some(deadline), |state| {
             (state.closed || state.stderr.contains(&b'\n')).then_some(())
         });
     }
 }
 
-/// Takes every message of a channel until it is closed or the connection is lost.
+/// Receives the messages of a channel until the channel is closed or the connection lost.
 pub(crate) async fn pump(mut half: ChannelReadHalf, shared: Arc<Shared>) {
     let shared = ClosedAtEnd(shared);
     let shared = &shared.0;
@@ -185,7 +190,7 @@ pub(crate) async fn pump(mut half: ChannelReadHalf, shared: Arc<Shared>) {
                 shared.update(|state| state.exit = Some(ExitStatus::Signal(signal)));
             }
             Some(ChannelMsg::Failure) => {
-                // The server leaves the channel open, but nothing will ever run on it.
+                // The server leaves the channel open, but no command will run on it.
                 shared.update(|state| state.refused = true);
                 break;
             }
@@ -195,7 +200,7 @@ pub(crate) async fn pump(mut half: ChannelReadHalf, shared: Arc<Shared>) {
     }
 }
 
-/// Tells readers and writers that the channel is over, even when its task is dropped with its runtime.
+/// Marks the channel as closed when the task ends, also when the task is dropped together with its runtime.
 struct ClosedAtEnd(Arc<Shared>);
 
 impl Drop for ClosedAtEnd {
@@ -205,10 +210,19 @@ impl Drop for ClosedAtEnd {
     }
 }
 
-/// The receiving direction.
+/// The event that a reader was waiting for.
+enum Arrival {
+    Data,
+    /// The peer has sent the end of the stream.
+    EndOfStream,
+    /// The channel is closed, or the connection lost, without the end of the stream.
+    Closed,
+}
+
+/// The receiving direction of a channel, as a blocking reader.
 pub(crate) struct PipeReader {
     shared: Arc<Shared>,
-    /// Taken out of the shared queue in one go, so that the lock is taken once for many packets.
+    /// Packets moved here from the shared queue, all at once, so that the lock is taken once for many packets.
     taken: VecDeque<Bytes>,
 }
 
@@ -217,28 +231,34 @@ impl PipeReader {
         PipeReader { shared, taken: VecDeque::new() }
     }
 
-    /// The next bytes, without consuming them; empty at the end of the stream. `None` when `deadline` passed first.
+    /// Returns the next bytes without consuming them: no bytes at the end of the stream, `None` when `deadline` passes
+    /// first.
+    ///
+    /// # Errors
+    /// When the connection is lost before the end of the stream.
     pub(crate) fn peek(&mut self, deadline: Option<Instant>) -> io::Result<Option<&[u8]>> {
         while self.taken.front().is_none_or(Bytes::is_empty) {
             if self.taken.pop_front().is_some() {
                 continue;
             }
-            let end = self.shared.wait_until(deadline, |state| {
+            let arrival = self.shared.wait_until(deadline, |state| {
                 if !state.queue.is_empty() {
                     std::mem::swap(&mut state.queue, &mut self.taken);
-                    return Some(None);
+                    return Some(Arrival::Data);
                 }
-                (state.eof || state.closed).then_some(Some(state.eof))
+                match (state.eof, state.closed) {
+                    (true, _) => Some(Arrival::EndOfStream),
+                    (false, true) => Some(Arrival::Closed),
+                    (false, false) => None,
+                }
             });
-            match end {
+            match arrival {
                 None => return Ok(None),
-                Some(None) => {}
-                Some(Some(eof)) => {
-                    return match self.shared.lost.reason() {
-                        Some(_) if !eof => Err(lost_error(&self.shared.lost)),
-                        _ => Ok(Some(&[])),
-                    };
+                Some(Arrival::Data) => {}
+                Some(Arrival::Closed) if self.shared.lost.reason().is_some() => {
+                    return Err(lost_error(&self.shared.lost));
                 }
+                Some(Arrival::EndOfStream | Arrival::Closed) => return Ok(Some(&[])),
             }
         }
         Ok(self.taken.front().map(|bytes| bytes.as_ref()))
@@ -269,7 +289,7 @@ impl Read for PipeReader {
 
 impl Drop for PipeReader {
     fn drop(&mut self) {
-        // What nobody will read must not keep the gate shut.
+        // Packets that nobody will read must not keep the connection from receiving.
         let mut left: usize = self.taken.iter().map(Bytes::len).sum();
         self.shared.update(|state| {
             state.nobody_reads = true;
@@ -321,7 +341,7 @@ impl PipeWriter {
         let mut closed = self.shared.closed.subscribe();
         let sent = block_on(async {
             tokio::select! {
-                // In this order, so that data for a closed channel is never mistaken for sent.
+                // The closed channel is checked first, so that data for it never counts as sent.
                 biased;
                 _ = closed.wait_for(|closed| *closed) => false,
                 sent = sending => sent.is_ok(),

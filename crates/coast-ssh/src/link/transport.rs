@@ -1,47 +1,49 @@
-//! The byte stream under one SSH connection, with three things added that the SSH library lacks: a gate that stops
-//! reading while too much received data waits for its reader, an outbox that takes what is sent without waiting for the
-//! socket, and a meter that tells whether the peer is alive.
+//! The byte stream under one SSH connection. It adds three things that the SSH library lacks: a gate, which stops reading
+//! from the socket while too much received data waits for its reader; an outbox, which stores outgoing bytes while the
+//! socket takes none; and a meter, which shows whether the peer is alive.
 //!
-//! Why a gate. russh extends a channel's window as soon as data arrives, read or not, and holds its whole loop, sending
-//! included, while a channel's queue is full. With a bounded queue a program that writes before it reads would then
-//! wait for itself. So the queues of this crate take everything at once, and the bound is kept here: while more than
-//! [`HIGH_WATER_BYTES`] wait, nothing more is read from the socket, but what is to be sent still goes out. A sender that
-//! has used up the peer's window needs the peer's next window message, which is behind the gate; for such a sender the
-//! gate opens up to [`STARVED_HIGH_WATER_BYTES`].
+//! The gate bounds memory. russh extends a channel's window as soon as data arrives, whether or not it has been read. If
+//! a channel's queue is full, russh stops its whole loop, including sending. With a bounded queue, a program that
+//! writes before it reads would then wait for itself. So the queues of this crate take all data at once, and the bound is
+//! kept here: while more than [`HIGH_WATER_BYTES`] wait, nothing more is read from the socket; sending goes on. A sender
+//! that has used up the peer's window needs the peer's next window message, which the gate holds back. While there is
+//! such a sender, the gate stays open up to [`STARVED_HIGH_WATER_BYTES`].
 //!
-//! Why an outbox. russh does not read while it writes. Two such peers that both have much to send fill both sockets and
-//! then wait for each other for ever. So a write that the socket does not take goes into the outbox, which is emptied
-//! while the library waits for something to read. The peer's windows bound what can be in it; [`OUTBOX_BYTES`] is there
-//! for a peer that grants more than is good for us.
+//! The outbox prevents a deadlock. russh does not read while it writes. Two such peers that both have much to send fill
+//! both sockets and then wait for each other for ever. So bytes that the socket does not take go into the outbox, and the
+//! outbox is sent while the library waits for something to read. The peer's windows bound the size of the outbox;
+//! [`OUTBOX_BYTES`] bounds it for a peer that grants too large a window.
 
+use crate::lock::lock;
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The received bytes that may wait for their reader before the socket is left alone.
+/// How many received bytes may wait for their reader before the gate shuts.
 pub(crate) const HIGH_WATER_BYTES: usize = 16 << 20;
-/// The same while a sender waits for the peer's window.
+/// The same limit while a sender waits for the peer's window.
 pub(crate) const STARVED_HIGH_WATER_BYTES: usize = 64 << 20;
 /// The bytes sent that may wait for the socket. OpenSSH grants a window of 2 MiB for each channel.
 const OUTBOX_BYTES: usize = 32 << 20;
-/// How much is read from the socket at once: russh reads a packet in two small pieces.
+/// How many bytes are read from the socket at once. russh itself reads each packet in two small pieces.
 const READ_BUFFER_BYTES: usize = 256 << 10;
 
-/// What the two sides of the gate, and whoever watches the peer's pulse, share.
+/// The counters of one connection. The gate, the readers and the keepalive task share them.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     /// Bytes received and not yet handed to their reader.
     waiting: AtomicUsize,
     /// Senders that have used up the peer's window.
     starved: AtomicUsize,
-    /// Signs of life: bytes received, and sends that went on after they had to wait.
+    /// The number of signs of life from the peer: reads that returned bytes, and sends that succeeded after a wait.
     pulse: AtomicU64,
-    /// Bytes received in all.
+    /// The number of bytes received so far.
     received: AtomicU64,
+    /// The task to wake when the gate opens. The lock guards nothing else.
     reader: Mutex<Option<Waker>>,
 }
 
@@ -52,7 +54,7 @@ impl Meter {
 
     pub(crate) fn taken(&self, len: usize) {
         let before = self.waiting.fetch_sub(len, Ordering::AcqRel);
-        // Wake well below the mark, so that the gate does not swing with every packet.
+        // The task is woken only at half the limit, so that the gate does not open and shut with every packet.
         if before >= HIGH_WATER_BYTES / 2 && before - len < HIGH_WATER_BYTES / 2 {
             self.wake();
         }
@@ -80,22 +82,23 @@ impl Meter {
     }
 
     fn wake(&self) {
-        if let Some(waker) = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(waker) = lock(&self.reader).take() {
             waker.wake();
         }
     }
 
-    /// Whether the gate is shut; if so, the task is woken when it may have opened.
+    /// Whether the gate is shut. If it is, the task is woken when the gate may have opened.
     fn poll_shut(&self, cx: &Context<'_>) -> bool {
         if !self.is_shut() {
             return false;
         }
-        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
-        // Looked at again, lest it opened between the two lines above.
+        *lock(&self.reader) = Some(cx.waker().clone());
+        // The gate may have opened before the waker was stored, and then nobody would wake this task.
         self.is_shut()
     }
 }
 
+/// A sender that waits for the peer's window.
 pub(crate) struct Starving(Arc<Meter>);
 
 impl Drop for Starving {
@@ -123,12 +126,12 @@ impl<S> Transport<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Transport<S> {
-    /// Sends to the socket, watching the peer's pulse.
+    /// Sends to the socket. Counts a sign of life when the socket takes bytes again after it was full.
     fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(cx, data);
         match &poll {
             Poll::Pending => self.send_waited = true,
-            // The send buffer had been full and has room again: the peer's system took something.
+            // The send buffer was full and has room again, so the peer's system has taken bytes.
             Poll::Ready(Ok(_)) if self.send_waited => {
                 self.send_waited = false;
                 self.meter.pulse.fetch_add(1, Ordering::Relaxed);
@@ -138,7 +141,7 @@ impl<S: AsyncWrite + Unpin> Transport<S> {
         poll
     }
 
-    /// Empties the outbox as far as the socket takes it.
+    /// Sends as much of the outbox as the socket takes.
     fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut outbox = std::mem::take(&mut self.outbox);
         let result = loop {
@@ -198,7 +201,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
         Poll::Ready(Ok(len))
     }
 
-    /// What is in the outbox goes out by itself as long as somebody reads, which the library always does.
+    /// Does not wait for the outbox: every read sends from it, and the library always has a read under way.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(sent) = self.poll_outbox(cx) {
             sent?;
@@ -258,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_read_while_too_much_waits() {
+    fn nothing_is_read_while_too_many_bytes_wait() {
         let meter = Arc::new(Meter::default());
         let mut reading = Reading::of(b"ab", &meter);
         assert_eq!(reading.poll(), Some(b'a'));

@@ -1,5 +1,5 @@
-//! Logging in: every key that may be the right one is offered in turn, its private part touched only after the server
-//! has said that it would accept it. So a passphrase is asked for only where it decides.
+//! Public-key authentication. The keys are offered to the server one after the other; a key signs only after the server
+//! has said that it accepts the key, so the user is asked for a passphrase only when the key will log in.
 
 use crate::config::HostSettings;
 use crate::error::{KeyAttempt, KeyOutcome, KeySource, SshError};
@@ -20,14 +20,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
 
-/// How often a wrong passphrase may be corrected.
+/// How often the user is asked for the passphrase of one key.
 const PASSPHRASE_TRIES: usize = 3;
-/// How long the agent may take to say what it holds.
-const AGENT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the agent may take to list its keys.
+const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Agent = AgentClient<UnixStream>;
 
-/// Logs in on `handle` and tells by which key, or which keys were tried.
+/// Logs in on `handle`. Returns the key that logged in.
+///
+/// # Errors
+/// When the server accepts none of the keys, or the connection is lost.
 pub(crate) async fn authenticate(
     handle: &mut Handle<Client>,
     host: &str,
@@ -47,23 +50,26 @@ pub(crate) async fn authenticate(
     if let Some(identity) = login.run().await? {
         return Ok(identity);
     }
-    // A server that lets go after too many keys has still refused each of them; one that is gone for another reason
-    // has refused none.
+    // A server that disconnects after too many keys has refused each of them. A server that is gone without having
+    // refused a key is a lost connection.
     let (attempts, methods) = (login.attempts, login.methods);
-    let tried = attempts.iter().any(|attempt| attempt.outcome == KeyOutcome::Refused);
-    if handle.is_closed() && !tried && lost.reason().is_some() {
+    let refused = attempts.iter().any(|attempt| attempt.outcome == KeyOutcome::Refused);
+    if handle.is_closed() && !refused && lost.reason().is_some() {
         return Err(lost.error());
     }
     Err(SshError::NoAcceptableKey { host: host.to_owned(), user: settings.user.clone(), attempts, methods })
 }
 
+/// One login: the keys tried so far, and the answers of the server.
 struct Login<'a> {
     handle: &'a mut Handle<Client>,
     settings: &'a HostSettings,
     prompts: &'a Prompts,
     agent: Option<Agent>,
     attempts: Vec<KeyAttempt>,
+    /// The methods that the server named in its last refusal.
     methods: Vec<String>,
+    /// The hashes for RSA signatures, once the server has been asked.
     hashes: Option<Vec<HashAlg>>,
 }
 
@@ -72,11 +78,26 @@ struct Candidate {
     source: KeySource,
     public: PublicKey,
     signing: Signing,
-    /// What it is called once it has let us in.
+    /// Reported when the key logs in.
     identity: IdentityUsed,
 }
 
-/// What makes the signature.
+/// A key that the agent holds.
+struct AgentKey {
+    public: PublicKey,
+    comment: String,
+}
+
+/// The agent's keys could not be listed.
+#[derive(Debug, thiserror::Error)]
+enum AgentError {
+    #[error("{0}")]
+    Library(#[from] russh::keys::Error),
+    #[error("it did not answer within {} s", AGENT_TIMEOUT.as_secs())]
+    Silent(#[from] tokio::time::error::Elapsed),
+}
+
+/// Where the signature comes from.
 enum Signing {
     Key(Box<PrivateKey>),
     Locked { path: PathBuf, text: zeroize::Zeroizing<String> },
@@ -84,7 +105,8 @@ enum Signing {
 }
 
 impl Login<'_> {
-    /// Offers the files that the user named, then the rest of the agent's keys, then the default files, as OpenSSH does.
+    /// Offers the files that the user named, then the other keys of the agent, then the default files, as OpenSSH does.
+    /// Returns `None` when the server accepts none of them.
     async fn run(&mut self) -> Result<Option<IdentityUsed>, SshError> {
         let mut in_agent = self.agent_keys().await;
         let settings = self.settings;
@@ -96,9 +118,9 @@ impl Login<'_> {
             }
         }
         if !settings.identities_only {
-            for (public, comment) in std::mem::take(&mut in_agent) {
+            for AgentKey { public, comment } in std::mem::take(&mut in_agent) {
                 let identity =
-                    self.kept_in_file(&public).unwrap_or(IdentityUsed::Agent { comment: comment.clone() });
+                    self.file_of(&public).unwrap_or(IdentityUsed::Agent { comment: comment.clone() });
                 let source = KeySource::Agent(comment);
                 let used =
                     self.offer(Candidate { source, public, signing: Signing::Agent, identity }).await?;
@@ -116,9 +138,9 @@ impl Login<'_> {
         Ok(None)
     }
 
-    /// The file among those to be tried that holds the private part of an agent's key. Whoever adds a key to the agent
-    /// mostly still has it where it was.
-    fn kept_in_file(&self, public: &PublicKey) -> Option<IdentityUsed> {
+    /// Finds the private key file of an agent's key among the files to be tried: adding a key to the agent leaves its
+    /// file where it was.
+    fn file_of(&self, public: &PublicKey) -> Option<IdentityUsed> {
         self.settings.identity_files.iter().find_map(|file| {
             let key = KeyFile::read(&file.path).ok()?;
             let same = key.public.as_ref().is_some_and(|held| held.key_data() == public.key_data());
@@ -126,40 +148,44 @@ impl Login<'_> {
         })
     }
 
-    /// What the agent holds, with the comments. A missing agent is none; one that does not answer is told.
-    async fn agent_keys(&mut self) -> Vec<(PublicKey, String)> {
+    /// Lists the agent's keys. An agent that cannot be asked is reported to the user and holds no keys.
+    async fn agent_keys(&mut self) -> Vec<AgentKey> {
         let Some(socket) = &self.settings.agent else { return Vec::new() };
+        match self.ask_agent(socket).await {
+            Ok(keys) => keys,
+            Err(error) => {
+                self.prompts.notice(format!("the agent at {} is not used: {error}", socket.display()));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Connects to the agent, keeps the connection for signing, and lists the keys. Certificates are left out.
+    async fn ask_agent(&mut self, socket: &Path) -> Result<Vec<AgentKey>, AgentError> {
         let listing = async {
             let mut agent = Agent::connect_uds(socket).await?;
             if let Some(binding) = self.handle.agent_session_binding() {
-                // Wanted only by keys that are restricted to certain hosts; other agents than OpenSSH's refuse it.
+                // Only keys that are restricted to certain hosts need it. Agents other than OpenSSH's refuse it.
                 let _ = agent.bind_session(binding, false).await;
             }
             let identities = agent.request_identities().await?;
-            Ok::<_, russh::keys::Error>((agent, identities))
+            self.agent = Some(agent);
+            Ok::<_, AgentError>(identities)
         };
-        let problem = match tokio::time::timeout(AGENT_PATIENCE, listing).await {
-            Ok(Ok((agent, identities))) => {
-                self.agent = Some(agent);
-                let plain = |identity| match identity {
-                    AgentIdentity::PublicKey { key, comment } => Some((key, comment)),
-                    AgentIdentity::Certificate { .. } => None,
-                };
-                return identities.into_iter().filter_map(plain).collect();
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it does not answer".to_owned(),
+        let identities = tokio::time::timeout(AGENT_TIMEOUT, listing).await??;
+        let plain = |identity| match identity {
+            AgentIdentity::PublicKey { key, comment } => Some(AgentKey { public: key, comment }),
+            AgentIdentity::Certificate { .. } => None,
         };
-        self.prompts.notice(format!("the agent at {} is not used: {problem}", socket.display()));
-        Vec::new()
+        Ok(identities.into_iter().filter_map(plain).collect())
     }
 
-    /// Offers the key of a file, signing with the agent if it holds that key. `None`: go on with the next key.
+    /// Offers the key of a file. The agent signs if it holds that key. Returns `None` when the key does not log in.
     async fn offer_file(
         &mut self,
         path: &Path,
         named: bool,
-        in_agent: &mut Vec<(PublicKey, String)>,
+        in_agent: &mut Vec<AgentKey>,
     ) -> Result<Option<IdentityUsed>, SshError> {
         let source = KeySource::File(path.to_owned());
         let mut file = match KeyFile::read(path) {
@@ -171,13 +197,16 @@ impl Login<'_> {
             }
         };
         if file.is_exposed() {
-            self.prompts.notice(format!("others can read the private key {}", path.display()));
+            self.prompts.notice(format!(
+                "others can read the private key {path}; chmod 600 {path} keeps them out",
+                path = path.display()
+            ));
         }
         let in_file = file.identity();
         if file.public.is_none()
             && let Secret::Locked(text) = &file.secret
         {
-            // Without its public half the key cannot be offered, so here the passphrase comes first.
+            // A key is offered by its public half, which is encrypted too in this file.
             match self.unlock(path, text).await {
                 Ok(key) => {
                     file.public = Some(key.public_key().clone());
@@ -190,15 +219,16 @@ impl Login<'_> {
             }
         }
         let Some(public) = file.public else { return Ok(None) };
-        let held = in_agent.iter().position(|(key, _)| key.key_data() == public.key_data());
-        let held = held.map(|at| in_agent.remove(at).1);
+        let held = in_agent.iter().position(|key| key.public.key_data() == public.key_data());
+        let held = held.map(|at| in_agent.remove(at).comment);
         let signing = match (&held, file.secret) {
             (Some(_), _) => Signing::Agent,
             (None, Secret::Open(key)) => Signing::Key(key),
             (None, Secret::Locked(text)) => Signing::Locked { path: path.to_owned(), text },
             (None, Secret::Elsewhere) => {
-                let outcome =
-                    KeyOutcome::CannotSign("the private key is neither there nor in the agent".to_owned());
+                let outcome = KeyOutcome::CannotSign(
+                    "the file holds only the public key, and the agent lacks it".to_owned(),
+                );
                 self.attempts.push(KeyAttempt { source, key: Some(describe(&public)), outcome });
                 return Ok(None);
             }
@@ -207,7 +237,7 @@ impl Login<'_> {
         self.offer(Candidate { source, public, signing, identity }).await
     }
 
-    /// Offers one key. `None`: go on with the next one.
+    /// Offers one key. Returns `None` when the key does not log in; the reason is in `attempts`.
     async fn offer(&mut self, candidate: Candidate) -> Result<Option<IdentityUsed>, SshError> {
         let Candidate { source, public, mut signing, identity } = candidate;
         let key = Some(describe(&public));
@@ -245,7 +275,7 @@ impl Login<'_> {
                     attempt.outcome = outcome;
                     break;
                 }
-                Err(SignError::Gone) => {
+                Err(SignError::ConnectionLost) => {
                     attempt.outcome = KeyOutcome::NotTried;
                     break;
                 }
@@ -255,6 +285,7 @@ impl Login<'_> {
         Ok(None)
     }
 
+    /// The hashes to sign with for RSA keys. The server is asked once.
     async fn rsa_hashes(&mut self) -> Vec<HashAlg> {
         if self.hashes.is_none() {
             let supported = self.handle.best_supported_rsa_hash().await.unwrap_or(None);
@@ -268,6 +299,10 @@ impl Login<'_> {
     }
 }
 
+/// Asks the user for the passphrase of an encrypted key until it opens the key.
+///
+/// # Errors
+/// `NoPassphrase` when the user gives none or must not be asked, `WrongPassphrase` after the last try.
 async fn ask_and_unlock(
     path: &Path,
     text: &str,
@@ -288,7 +323,7 @@ async fn ask_and_unlock(
     Err(outcome)
 }
 
-/// Signs when, and only when, the server has said that it would accept the key.
+/// Opens the private key, or asks the agent, only when the server has accepted the public key.
 struct LazySigner<'a> {
     signing: &'a mut Signing,
     agent: Option<&'a mut Agent>,
@@ -298,12 +333,24 @@ struct LazySigner<'a> {
 
 enum SignError {
     Key(KeyOutcome),
-    Gone,
+    ConnectionLost,
+}
+
+impl SignError {
+    fn cannot_sign(problem: impl ToString) -> SignError {
+        SignError::Key(KeyOutcome::CannotSign(problem.to_string()))
+    }
+}
+
+impl From<KeyOutcome> for SignError {
+    fn from(outcome: KeyOutcome) -> SignError {
+        SignError::Key(outcome)
+    }
 }
 
 impl From<russh::SendError> for SignError {
     fn from(_: russh::SendError) -> SignError {
-        SignError::Gone
+        SignError::ConnectionLost
     }
 }
 
@@ -317,24 +364,23 @@ impl russh::Signer for LazySigner<'_> {
         to_sign: Vec<u8>,
     ) -> Result<Vec<u8>, SignError> {
         if let Signing::Locked { path, text } = self.signing {
-            let key = ask_and_unlock(path, text, self.prompts, self.batch).await.map_err(SignError::Key)?;
+            let key = ask_and_unlock(path, text, self.prompts, self.batch).await?;
             *self.signing = Signing::Key(key);
         }
-        let problem = |error: String| SignError::Key(KeyOutcome::CannotSign(error));
         match (&*self.signing, &mut self.agent) {
-            (Signing::Key(key), _) => sign(key, hash, to_sign).map_err(|error| problem(error.to_string())),
+            (Signing::Key(key), _) => sign(key, hash, to_sign).map_err(SignError::cannot_sign),
             (Signing::Agent, Some(agent)) => {
-                // The agent may ask the user in its own window, or wait for a touch.
+                // The agent may ask the user in its own window, or wait for a touch of a security key.
                 let _paused = self.prompts.clock().pause();
                 let signed = agent.sign_request(identity, hash, to_sign).await;
-                signed.map_err(|error| problem(format!("the agent says: {error}")))
+                signed.map_err(|error| SignError::cannot_sign(format!("the agent says: {error}")))
             }
-            _ => Err(problem("there is no agent".to_owned())),
+            _ => Err(SignError::cannot_sign("there is no agent")),
         }
     }
 }
 
-/// Appends the signature to what it signs, as one string of the SSH protocol, which is what the library expects back.
+/// Returns `to_sign` with the signature appended as one string of the SSH protocol, as `russh::Signer` demands.
 fn sign(key: &PrivateKey, hash: Option<HashAlg>, mut to_sign: Vec<u8>) -> Result<Vec<u8>, ssh_key::Error> {
     let signature = match key.key_data() {
         KeypairData::Rsa(rsa) => (rsa, hash).try_sign(&to_sign)?,
@@ -344,6 +390,7 @@ fn sign(key: &PrivateKey, hash: Option<HashAlg>, mut to_sign: Vec<u8>) -> Result
     Ok(to_sign)
 }
 
+/// The key's algorithm and fingerprint, for messages.
 fn describe(key: &PublicKey) -> String {
     format!("{} {}", key.algorithm(), fingerprint(key))
 }

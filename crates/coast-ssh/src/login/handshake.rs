@@ -1,5 +1,5 @@
-//! The client's side of the handshake: whether the host is the one it should be, asked by the SSH library once the host
-//! has proved that it holds its key.
+//! The client's part in the handshake: the algorithms to offer, and the check of the host key against `known_hosts`,
+//! which the SSH library asks for once the host has proved that it holds the key.
 
 use crate::config::{HostKeyPolicy, HostSettings};
 use crate::error::{HostKeyChange, SshError};
@@ -14,9 +14,9 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-/// Ciphers in the order of their speed here. AES-128-GCM moved 650 MiB/s where the library's default, ChaCha20, moved
-/// 420; the rest is for servers that have neither. They come from `ring`: with `aws-lc-rs` a GiB took 0.61 s of
-/// processor time instead of 0.70 s, which did not show in the throughput, and the program grew by 0.7 MB.
+/// The ciphers to offer, the fastest first. AES-128-GCM moved 650 MiB/s; ChaCha20, the library's default, moved 420. The
+/// CTR ciphers are for servers that have neither. All come from `ring`: `aws-lc-rs` took 0.61 s instead of 0.70 s of
+/// processor time for a GiB, but was no faster on the wire, and made the program 0.7 MB larger.
 const CIPHERS: [cipher::Name; 6] = [
     cipher::AES_128_GCM,
     cipher::AES_256_GCM,
@@ -26,8 +26,8 @@ const CIPHERS: [cipher::Name; 6] = [
     cipher::AES_192_CTR,
 ];
 
-/// The algorithms to offer to a host: those of the keys on record come first, so that a host with several keys presents
-/// one that is known.
+/// The algorithms to offer to a host. Those of the keys on record come first, so that a host with several keys presents
+/// a key that is on record.
 pub(crate) fn preferred(on_record: &[Algorithm]) -> Preferred {
     let is_known = |offered: &Algorithm| {
         on_record.iter().any(|known| match (known, offered) {
@@ -35,7 +35,7 @@ pub(crate) fn preferred(on_record: &[Algorithm]) -> Preferred {
             (known, offered) => known == offered,
         })
     };
-    // RSA with SHA-1 is broken, and OpenSSH has not taken it since 8.8.
+    // RSA with SHA-1 is broken; OpenSSH refuses it since version 8.8.
     let all = Preferred::DEFAULT.key.iter().filter(|key| **key != Algorithm::Rsa { hash: None }).cloned();
     let (mut key, others): (Vec<_>, Vec<_>) = all.partition(is_known);
     key.extend(others);
@@ -47,15 +47,15 @@ pub(crate) fn preferred(on_record: &[Algorithm]) -> Preferred {
     }
 }
 
-/// Decides whether to trust a host's key.
+/// Decides whether to trust the key that a host presents.
 pub(crate) struct HostVerifier {
     name: HostName,
     known: KnownKeys,
-    /// The keys on record for the same host whatever its port. One of these is as good, though none is a reason for
-    /// alarm: as with OpenSSH, another server may listen on another port.
+    /// The keys on record for the host without its port. As with OpenSSH, one of these keys is accepted on any port, and
+    /// another key is not reported as changed, since another server may listen there.
     any_port: KnownKeys,
     policy: HostKeyPolicy,
-    /// Where to record a new key.
+    /// The file to record a new key in.
     record: Option<PathBuf>,
     hashed: bool,
     batch: bool,
@@ -63,7 +63,7 @@ pub(crate) struct HostVerifier {
 }
 
 impl HostVerifier {
-    /// Reads the record for the host of `settings`.
+    /// Reads the keys on record for the host of `settings`.
     pub(crate) fn new(settings: &HostSettings, prompts: &Prompts) -> HostVerifier {
         let name = match &settings.host_key_alias {
             Some(alias) => HostName::alias(alias),
@@ -83,7 +83,7 @@ impl HostVerifier {
         }
     }
 
-    /// The kinds of key on record, which to ask for first.
+    /// The algorithms of the keys on record.
     pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
         match self.known.algorithms() {
             none if none.is_empty() => self.any_port.algorithms(),
@@ -91,6 +91,8 @@ impl HostVerifier {
         }
     }
 
+    /// # Errors
+    /// When the key is revoked, has changed, or is unknown and not accepted.
     async fn verify(&self, key: &PublicKey) -> Result<(), SshError> {
         let host = self.name.as_str();
         let (algorithm, presented) = (key.algorithm().to_string(), fingerprint(key));
@@ -114,8 +116,9 @@ impl HostVerifier {
                 if self.policy != HostKeyPolicy::Lax {
                     return Err(SshError::HostKeyChanged(Box::new(change)));
                 }
-                self.prompts
-                    .notice(format!("warning: {change}. StrictHostKeyChecking is off, so it goes on"));
+                self.prompts.notice(format!(
+                    "warning: {change}. The connection goes on, because StrictHostKeyChecking is off"
+                ));
                 Ok(())
             }
             Verdict::New if matches!(self.any_port.check(key), Verdict::Known) => Ok(()),
@@ -129,13 +132,19 @@ impl HostVerifier {
                     })
                 };
                 match self.policy {
-                    HostKeyPolicy::Strict => return unknown("StrictHostKeyChecking allows only known hosts"),
+                    HostKeyPolicy::Strict => {
+                        return unknown(
+                            "StrictHostKeyChecking is yes; add the key to known_hosts, or set accept-new",
+                        );
+                    }
                     HostKeyPolicy::Ask if self.batch => {
-                        return unknown("BatchMode allows no question about it");
+                        return unknown(
+                            "BatchMode forbids asking; connect once without it, or set accept-new",
+                        );
                     }
                     HostKeyPolicy::Ask => {
                         if !self.prompts.confirm_host(host, &format!("{algorithm} {presented}")).await {
-                            return unknown("it was not confirmed");
+                            return unknown("the user did not confirm it");
                         }
                     }
                     HostKeyPolicy::AcceptNew | HostKeyPolicy::Lax => {}
@@ -146,8 +155,8 @@ impl HostVerifier {
         }
     }
 
-    /// Records a new key and says so. That it could not be recorded is told and no reason to stop: the host is as
-    /// trusted now as it would have been.
+    /// Records a new key and tells the user. A key that cannot be recorded is still accepted: only the next connection
+    /// to the host finds it unknown again.
     fn record(&self, key: &PublicKey, algorithm: &str, fingerprint: &str) {
         let host = self.name.as_str();
         let accepted = format!("accepted the new host key of {host}, {algorithm} {fingerprint}");
@@ -161,7 +170,7 @@ impl HostVerifier {
     }
 }
 
-/// Receives what the SSH library has to say about one connection.
+/// Receives the events of one connection from the SSH library.
 pub(crate) struct Client {
     verifier: HostVerifier,
     lost: Lost,
@@ -175,7 +184,7 @@ impl Client {
     }
 }
 
-/// What ends a connection: an error of the SSH library, or one of ours passed through it.
+/// The reason why a connection ended: an error of the SSH library, or an error of this crate that the library hands on.
 #[derive(Debug)]
 pub(crate) enum ClientError {
     Library(russh::Error),
@@ -188,18 +197,30 @@ impl From<russh::Error> for ClientError {
     }
 }
 
+impl From<SshError> for ClientError {
+    fn from(error: SshError) -> ClientError {
+        ClientError::Ours(Box::new(error))
+    }
+}
+
+impl From<russh::keys::ssh_key::Error> for ClientError {
+    fn from(error: russh::keys::ssh_key::Error) -> ClientError {
+        ClientError::Library(russh::Error::Keys(error.into()))
+    }
+}
+
 impl client::Handler for Client {
     type Error = ClientError;
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, ClientError> {
         let key = match key {
             PublicKeyOrCertificate::PublicKey { key, .. } => key,
-            // Never asked for, so a server that sends one is out of line.
+            // This client offers no algorithm for certificates, so a server must not send one.
             PublicKeyOrCertificate::Certificate(_) => return Ok(false),
         };
-        self.verifier.verify(key).await.map_err(|error| ClientError::Ours(Box::new(error)))?;
-        let key = HostKey::of(key).map_err(|error| ClientError::Library(russh::Error::Keys(error.into())))?;
-        // Asked again with every new exchange of keys, in which a server that presents another key fails.
+        self.verifier.verify(key).await?;
+        let key = HostKey::of(key)?;
+        // The library asks again at every key exchange. It ends the connection if the host presents another key then.
         self.accepted.get_or_init(|| key);
         Ok(true)
     }
@@ -207,10 +228,10 @@ impl client::Handler for Client {
     async fn disconnected(&mut self, reason: DisconnectReason<ClientError>) -> Result<(), ClientError> {
         match reason {
             DisconnectReason::ReceivedDisconnect(info) if info.message.is_empty() => {
-                self.lost.set("the server ended it");
+                self.lost.set("the server closed it");
             }
             DisconnectReason::ReceivedDisconnect(info) => {
-                self.lost.set(&format!("the server ended it: {}", info.message.escape_debug()));
+                self.lost.set(&format!("the server closed it: {}", info.message.escape_debug()));
             }
             DisconnectReason::Error(ClientError::Library(error)) => self.lost.set(&described(&error)),
             DisconnectReason::Error(ClientError::Ours(error)) => self.lost.set(&error.to_string()),
@@ -220,13 +241,13 @@ impl client::Handler for Client {
 }
 
 impl Drop for Client {
-    /// The library drops its handler when the connection is over, however it ended.
+    /// The library drops its handler when the connection ends, for whatever reason.
     fn drop(&mut self) {
         self.lost.set("it was closed");
     }
 }
 
-/// The library's error in words that say what happened rather than where.
+/// The text of a library's error for the user. It names the event, where the library names its own function.
 pub(crate) fn described(error: &russh::Error) -> String {
     match error {
         russh::Error::IO(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -245,8 +266,8 @@ pub(crate) fn described(error: &russh::Error) -> String {
     }
 }
 
-/// The hashes to sign with for RSA keys, given the best one that the server says it takes: `None` if it does not say,
-/// `Some(None)` if it takes SHA-1 only.
+/// The hashes to sign with for RSA keys. `best` is the best hash that the server accepts: `None` if the server does not
+/// say, `Some(None)` if it accepts only SHA-1.
 pub(crate) fn rsa_hashes(best: Option<Option<HashAlg>>) -> Vec<HashAlg> {
     match best {
         Some(Some(hash)) => vec![hash],
@@ -268,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kinds_of_key_on_record_are_asked_for_first() {
+    fn the_algorithms_of_the_keys_on_record_are_offered_first() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("known");
         let rsa = "AAAAB3NzaC1yc2EAAAADAQABAAAAQQC5K9D2bvrOFEHibQFQo9/XuXBxyPspDVC2x7rcA6o/9Vgi2oQfy6evE+iBc0GCtwISb9xwtlmz\

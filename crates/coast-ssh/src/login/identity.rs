@@ -1,4 +1,4 @@
-//! The keys a user can be recognised by: private key files and what the agent holds.
+//! The keys that a user logs in with: private key files and the keys of the agent.
 
 use crate::error::{KeyOutcome, KeySource};
 use russh::keys::{PrivateKey, PublicKey, decode_secret_key};
@@ -9,10 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// The most a key file may hold, in bytes.
+/// The most bytes a key file may hold.
 const MAX_KEY_BYTES: u64 = 1 << 20;
 
-/// The key that let us in, by where its private part is.
+/// The key that logged in, by the place of its private part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdentityUsed {
@@ -20,12 +20,12 @@ pub enum IdentityUsed {
     File {
         /// The private key file.
         path: PathBuf,
-        /// Whether it takes a passphrase to read it.
+        /// Whether reading it takes a passphrase.
         encrypted: bool,
     },
     /// In the agent, and in none of the files that the configuration or the caller names.
     Agent {
-        /// What the agent calls it; often an address or the file it came from, and may be empty.
+        /// The agent's comment for the key: often an address or the file it came from; may be empty.
         comment: String,
     },
 }
@@ -43,7 +43,7 @@ impl fmt::Display for IdentityUsed {
 /// A private key file as far as it can be read without a passphrase.
 pub(crate) struct KeyFile {
     pub(crate) path: PathBuf,
-    /// Known unless the file is encrypted in an old format and has no `.pub` beside it.
+    /// `None` if the file is encrypted in an old format and there is no `.pub` file beside it.
     pub(crate) public: Option<PublicKey>,
     pub(crate) secret: Secret,
 }
@@ -53,12 +53,15 @@ pub(crate) enum Secret {
     Open(Box<PrivateKey>),
     /// The file's text, to be decrypted.
     Locked(Zeroizing<String>),
-    /// Only the public key is here: the private one must be in the agent.
+    /// The file has only the public key. The agent may have the private one.
     Elsewhere,
 }
 
 impl KeyFile {
-    /// Reads the key at `path`, which may also be a public key whose private part the agent holds.
+    /// Reads the key at `path`. The file may also be a public key whose private part the agent holds.
+    ///
+    /// # Errors
+    /// `Missing`, `Unreadable` or `Malformed`.
     pub(crate) fn read(path: &Path) -> Result<KeyFile, KeyOutcome> {
         let beside = || {
             let mut name = path.as_os_str().to_owned();
@@ -91,7 +94,7 @@ impl KeyFile {
         }
     }
 
-    /// What the key is called when it lets us in; none where the private part is not in this file.
+    /// The identity to report when this key logs in. `None` where the private part is not in this file.
     pub(crate) fn identity(&self) -> Option<IdentityUsed> {
         let encrypted = match self.secret {
             Secret::Open(_) => false,
@@ -101,14 +104,14 @@ impl KeyFile {
         Some(IdentityUsed::File { path: self.path.clone(), encrypted })
     }
 
-    /// Whether others than the owner may read the file.
+    /// Whether the file holds a private key and users other than its owner may access it.
     pub(crate) fn is_exposed(&self) -> bool {
         let exposed = |metadata: std::fs::Metadata| metadata.permissions().mode() & 0o077 != 0;
         !matches!(self.secret, Secret::Elsewhere) && std::fs::metadata(&self.path).is_ok_and(exposed)
     }
 }
 
-/// Opens a locked key.
+/// Decrypts the text of a private key file. Returns `None` when the passphrase is wrong.
 pub(crate) fn unlock(text: &str, passphrase: &str) -> Option<PrivateKey> {
     decode_secret_key(text, Some(passphrase)).ok().filter(|key| !key.is_encrypted())
 }

@@ -1,17 +1,21 @@
-//! The record of host keys: `known_hosts` files as sshd(8) describes them under "SSH_KNOWN_HOSTS FILE FORMAT", with
-//! plain, `[host]:port`, wildcard, negated and hashed names and the `@revoked` mark. Entries for certificate authorities
-//! are passed over, since host certificates are not asked for.
+//! The host keys on record: `known_hosts` files as sshd(8) describes them under "SSH_KNOWN_HOSTS FILE FORMAT".
+//!
+//! `ssh_key::known_hosts` reads and writes the fields of a line. It neither matches names, nor keeps line numbers, nor
+//! writes files; that part is here.
 
-use data_encoding::BASE64;
+use crate::config::{Case, list_matches};
 use hmac::{Hmac, KeyInit, Mac};
-use russh::keys::{Algorithm, HashAlg, PublicKey};
+use russh::keys::ssh_key::known_hosts::{HostPatterns, Marker};
+use russh::keys::{Algorithm, HashAlg, PublicKey, ssh_key};
 use sha1::Sha1;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The most a file of host keys may hold, in bytes.
+/// The length of an HMAC-SHA1, and of the salts that OpenSSH makes for it.
+const HASH_BYTES: usize = 20;
+/// The most bytes of a file that are read.
 const MAX_FILE_BYTES: u64 = 32 << 20;
 
 /// The name a host's keys are recorded under: `host`, or `[host]:port` when the port is not 22.
@@ -24,13 +28,13 @@ impl HostName {
         HostName(if port == 22 { host } else { format!("[{host}]:{port}") })
     }
 
-    /// The name without the port, under which older programs recorded a key; `None` if this one has no port.
+    /// The name without the port, or `None` if this name has no port.
     pub(crate) fn without_port(&self) -> Option<HostName> {
         let (host, _) = self.0.strip_prefix('[')?.split_once(']')?;
         Some(HostName(host.to_owned()))
     }
 
-    /// A `HostKeyAlias`, which stands for the host whatever its port.
+    /// A `HostKeyAlias`, which replaces the host and its port.
     pub(crate) fn alias(alias: &str) -> HostName {
         HostName(alias.to_lowercase())
     }
@@ -46,11 +50,11 @@ pub(crate) struct Entry {
     pub(crate) key: PublicKey,
     pub(crate) revoked: bool,
     pub(crate) file: PathBuf,
-    /// From 1.
+    /// The line's number, from 1.
     pub(crate) line: usize,
 }
 
-/// What the record says about a presented key.
+/// The result of comparing a presented key with the keys on record.
 #[derive(Debug)]
 pub(crate) enum Verdict<'a> {
     Known,
@@ -68,8 +72,8 @@ pub(crate) struct KnownKeys {
 }
 
 impl KnownKeys {
-    /// Collects the keys of `host` from `files`. A file that does not exist is an empty one; what else goes wrong with
-    /// a file is told to `notice`, since a connection to a host known from another file can still be made.
+    /// Collects the keys of `host` from `files`. A file that does not exist counts as empty. Any other failure to read a
+    /// file goes to `notice` and is no error, because another file may have the host's key.
     pub(crate) fn load(files: &[PathBuf], host: &HostName, mut notice: impl FnMut(String)) -> KnownKeys {
         let mut keys = KnownKeys::default();
         for file in files {
@@ -84,20 +88,23 @@ impl KnownKeys {
 
     fn add(&mut self, text: &str, file: &Path, host: &HostName) {
         for (index, line) in text.lines().enumerate() {
-            let Some(line) = Line::parse(line) else { continue };
-            if line.marker == Marker::Authority || !names_match(line.names, host) {
-                continue;
+            let Some(line) = parse_line(line) else { continue };
+            let revoked = match line.marker() {
+                None => false,
+                Some(Marker::Revoked) => true,
+                // Host certificates are not asked for.
+                Some(Marker::CertAuthority) => continue,
+            };
+            if names_match(line.host_patterns(), host) {
+                let key = line.public_key().clone();
+                self.entries.push(Entry { key, revoked, file: file.to_owned(), line: index + 1 });
             }
-            // A key of a kind this program does not know cannot be compared with anything.
-            let Ok(key) = PublicKey::from_openssh(&line.key) else { continue };
-            let revoked = line.marker == Marker::Revoked;
-            self.entries.push(Entry { key, revoked, file: file.to_owned(), line: index + 1 });
         }
     }
 
-    /// What the record says about `key`. A host with keys on record that presents none of them has changed, even if the
-    /// presented one is of a kind never seen: the kinds on record are asked for first (see [`Self::algorithms`]), so a
-    /// host that still had one of those keys would have presented it.
+    /// Compares `key` with the keys on record. A host that has keys on record and presents another key counts as
+    /// changed, even if the algorithm of that key is not on record: the algorithms on record are offered first (see
+    /// [`Self::algorithms`]), so a host that still had one of its recorded keys would have presented that key.
     pub(crate) fn check(&self, key: &PublicKey) -> Verdict<'_> {
         let same = |entry: &&Entry| entry.key.key_data() == key.key_data();
         if let Some(entry) = self.entries.iter().filter(|entry| entry.revoked).find(same) {
@@ -114,15 +121,15 @@ impl KnownKeys {
         }
     }
 
-    /// The kinds of keys on record. Asking for these first keeps a host with several keys from looking changed.
+    /// The algorithms of the keys on record. Offering these first keeps a host with several keys from looking changed.
     pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
         let trusted = self.entries.iter().filter(|entry| !entry.revoked);
         trusted.map(|entry| entry.key.algorithm()).collect()
     }
 }
 
-/// Appends `key` for `host` to `file`, making the file (0600) and its directory (0700) when they are missing. The line
-/// goes out in one write to a file opened for appending, so two programs that record at once do not mix their lines.
+/// Appends `key` for `host` to `file`. Creates the file (0600) and its directory (0700) when they are missing. The line
+/// is appended in one write, so that two programs that record at the same time do not mix their lines.
 pub(crate) fn record(file: &Path, host: &HostName, key: &PublicKey, hashed: bool) -> io::Result<()> {
     if let Some(dir) = file.parent()
         && !dir.as_os_str().is_empty()
@@ -130,7 +137,7 @@ pub(crate) fn record(file: &Path, host: &HostName, key: &PublicKey, hashed: bool
     {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
-    let name = if hashed { hashed_name(host)? } else { host.as_str().to_owned() };
+    let name = if hashed { hashed_name(host)?.to_string() } else { host.as_str().to_owned() };
     let key = PublicKey::new(key.key_data().clone(), "").to_openssh().map_err(io::Error::other)?;
     let mut line = format!("{name} {}\n", key.trim_end());
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
@@ -156,102 +163,38 @@ fn ends_in_newline(file: &mut File) -> io::Result<bool> {
     Ok(last[0] == b'\n')
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Marker {
-    None,
-    Revoked,
-    Authority,
+/// Reads one line with `ssh_key`, which wants single spaces between the words and no blank before the first, unlike
+/// OpenSSH. Returns `None` for blank lines, comments, unknown markers and keys of a kind that `ssh_key` does not know:
+/// such a key cannot be compared with anything.
+fn parse_line(line: &str) -> Option<ssh_key::known_hosts::Entry> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let first = words.first().filter(|word| !word.starts_with('#'))?;
+    // The marker, the names, the algorithm and the key; a comment may follow.
+    let fields = if first.starts_with('@') { 4 } else { 3 };
+    words.get(..fields)?.join(" ").parse().ok()
 }
 
-struct Line<'a> {
-    marker: Marker,
-    names: &'a str,
-    /// Algorithm and base64, as in a public key file.
-    key: String,
-}
-
-impl Line<'_> {
-    fn parse(line: &str) -> Option<Line<'_>> {
-        if line.trim_start().starts_with('#') {
-            return None;
+/// Whether a line's names include `host`. `ssh_key` reads the names and leaves the matching to its callers.
+fn names_match(names: &HostPatterns, host: &HostName) -> bool {
+    match names {
+        HostPatterns::Patterns(patterns) => {
+            list_matches(patterns.iter().map(String::as_str), host.as_str(), Case::Insensitive)
         }
-        let mut words = line.split_ascii_whitespace();
-        let mut names = words.next()?;
-        let marker = match names {
-            "@revoked" => Marker::Revoked,
-            "@cert-authority" => Marker::Authority,
-            _ if names.starts_with('@') => return None,
-            _ => Marker::None,
-        };
-        if marker != Marker::None {
-            names = words.next()?;
-        }
-        let (algorithm, base64) = (words.next()?, words.next()?);
-        Some(Line { marker, names, key: format!("{algorithm} {base64}") })
-    }
-}
-
-fn names_match(names: &str, host: &HostName) -> bool {
-    let mut matched = false;
-    for name in names.split(',') {
-        if let Some(hashed) = name.strip_prefix("|1|") {
-            matched |= hashed_name_matches(hashed, host);
-        } else if let Some(negated) = name.strip_prefix('!') {
-            if pattern_matches(&negated.to_lowercase(), host.as_str()) {
-                return false;
-            }
-        } else {
-            matched |= pattern_matches(&name.to_lowercase(), host.as_str());
+        HostPatterns::HashedName { salt, hash } => {
+            name_mac(salt, host).is_some_and(|mac| mac.verify_slice(hash).is_ok())
         }
     }
-    matched
 }
 
-/// Matches `*` and `?` in linear memory and, with one point of return, without exponential time.
-fn pattern_matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(&c) if c == b'?' || c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((star_p, star_t)) => {
-                    p = star_p + 1;
-                    t = star_t + 1;
-                    star = Some((star_p, t));
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|&c| c == b'*')
-}
-
-/// `|1|salt|hash`: both in base64, the hash being the HMAC-SHA1 of the name with the salt as its key.
-fn hashed_name(host: &HostName) -> io::Result<String> {
-    let mut salt = [0; 20];
+/// The name with a new salt, as `|1|salt|hash`.
+fn hashed_name(host: &HostName) -> io::Result<HostPatterns> {
+    let mut salt = vec![0; HASH_BYTES];
     getrandom::fill(&mut salt).map_err(io::Error::other)?;
-    let hash = name_mac(&salt, host).map(|mac| mac.finalize().into_bytes());
-    let hash = hash.ok_or_else(|| io::Error::other("cannot hash the host name"))?;
-    Ok(format!("|1|{}|{}", BASE64.encode(&salt), BASE64.encode(&hash)))
+    let mac = name_mac(&salt, host).ok_or_else(|| io::Error::other("cannot hash the host name"))?;
+    Ok(HostPatterns::HashedName { salt, hash: mac.finalize().into_bytes().into() })
 }
 
-fn hashed_name_matches(salt_and_hash: &str, host: &HostName) -> bool {
-    let Some((salt, hash)) = salt_and_hash.split_once('|') else { return false };
-    let (Ok(salt), Ok(hash)) = (BASE64.decode(salt.as_bytes()), BASE64.decode(hash.as_bytes())) else {
-        return false;
-    };
-    name_mac(&salt, host).is_some_and(|mac| mac.verify_slice(&hash).is_ok())
-}
-
+/// The HMAC-SHA1 of the name with the salt as its key.
 fn name_mac(salt: &[u8], host: &HostName) -> Option<Hmac<Sha1>> {
     let mut mac = Hmac::<Sha1>::new_from_slice(salt).ok()?;
     mac.update(host.as_str().as_bytes());
@@ -297,6 +240,16 @@ mod tests {
         assert!(!is_known(&format!("*.example,!secret.example {ED25519}"), &host("secret.example")));
         assert!(is_known(&format!("[*]:2222 {ED25519}"), &HostName::new("::1", 2222)));
         assert!(!is_known(&format!("# a.example {ED25519}"), &host("a.example")));
+        assert!(!is_known(&format!("#* {ED25519}"), &host("#a")));
+    }
+
+    #[test]
+    fn any_white_space_stands_between_the_words_of_a_line() {
+        let line = ED25519.replace(' ', " \t ");
+        let host = HostName::new("a", 22);
+        assert!(is_known(&format!("  a\t{line}   two  words"), &host));
+        let revoked = format!("@revoked\ta  {line}\r\n");
+        assert!(matches!(keys(&revoked, &host).check(&key(ED25519)), Verdict::Revoked(_)));
     }
 
     #[test]
@@ -350,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn certificate_authorities_and_unreadable_keys_are_passed_over() {
+    fn certificate_authorities_and_malformed_keys_are_skipped() {
         let host = HostName::new("a", 22);
         let text =
             format!("@cert-authority * {ED25519}\na ssh-dss AAAA\na\na ssh-ed25519\n@odd a {ED25519}\n");
@@ -358,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kinds_on_record_are_known() {
+    fn the_algorithms_on_record_are_known() {
         let host = HostName::new("a", 22);
         let known = keys(&format!("b {ED25519}\na {ED25519}\n@revoked a {OTHER_ED25519}\n"), &host);
         assert_eq!(known.algorithms(), [Algorithm::Ed25519]);

@@ -1,18 +1,19 @@
-//! From a target to an authenticated connection: the way there, the host's proof and ours, and what a person is asked
-//! meanwhile.
+//! From a target to an authenticated connection: the jump hosts, the TCP connection, the check of the host key, the login
+//! with one of the user's keys, and the questions to the user.
 
 mod auth;
-mod dial;
-mod established;
 mod handshake;
+mod hop;
 mod identity;
 mod known_hosts;
 mod peer;
+mod progress;
 mod prompt;
+mod route;
+mod tcp;
 
-pub(crate) use self::dial::establish;
-pub(crate) use self::established::Established;
 pub(crate) use self::handshake::Client;
+pub(crate) use self::hop::{Established, establish};
 pub use self::identity::IdentityUsed;
 pub use self::peer::{HostKey, Peer};
 pub use self::prompt::{NoPrompt, Prompt};

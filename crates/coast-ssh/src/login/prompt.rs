@@ -1,29 +1,29 @@
-//! The questions a connection may have for the person in front of it, and the way they get from the connection's thread
-//! to the thread that is waiting for it, so that a prompt may borrow whatever it likes and block as long as it likes.
+//! Questions and notices for the user. The connection's thread sends them to the thread that called `Session::connect`,
+//! which answers them. So a [`Prompt`] may borrow local values and may block as long as the user takes.
 
+use crate::lock::lock;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-/// Answers what only a person can, and hears what a person should know. All calls come on the thread that called
-/// [`Session::connect`](crate::Session::connect); the time they take does not count towards the connection's timeout.
+/// Asks the user, and tells the user. All calls come on the thread that called
+/// [`Session::connect`](crate::Session::connect). The time they take does not count towards the connect timeout.
 pub trait Prompt: Send + Sync {
-    /// The passphrase of the private key at `key`, or `None` to do without this key. Asked again, up to three times in
-    /// all, when it was wrong.
+    /// Returns the passphrase of the private key at `key`, or `None` to go on without this key. A wrong passphrase is
+    /// asked for again, up to three times in all.
     fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>>;
 
-    /// Whether to trust `host`, which is unknown and presents the key with `fingerprint` (algorithm and hash, as
-    /// `ssh-ed25519 SHA256:...`). Asked only when `StrictHostKeyChecking` is `ask`.
+    /// Returns whether to trust `host`, which is not in `known_hosts` and presents the key with `fingerprint` (algorithm
+    /// and hash, as `ssh-ed25519 SHA256:...`). Asked only when `StrictHostKeyChecking` is `ask`.
     fn confirm_host(&self, host: &str, fingerprint: &str) -> bool;
 
-    /// Something worth telling, in one sentence: a new host key accepted and where it was recorded, say.
+    /// Tells the user something in one sentence, such as that a new host key was accepted and where it was recorded.
     fn notice(&self, text: &str);
 }
 
-/// Answers nothing: no passphrase, no trust in unknown hosts, notices dropped.
+/// A prompt without a user: it gives no passphrase, trusts no unknown host and drops all notices.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoPrompt;
 
@@ -51,12 +51,12 @@ pub(crate) enum PromptCall {
         reply: oneshot::Sender<bool>,
     },
     Notice(String),
-    /// There will be no more calls.
+    /// No call follows this one.
     End,
 }
 
 impl PromptCall {
-    /// Puts the question to `prompt`. An asker that has gone away meanwhile is no error.
+    /// Has `prompt` answer the call. It is no error if the connection has ended before the answer.
     pub(crate) fn answer(self, prompt: &dyn Prompt) {
         match self {
             PromptCall::Passphrase { key, reply } => {
@@ -71,7 +71,7 @@ impl PromptCall {
     }
 }
 
-/// The connection's end of the prompts.
+/// Sends questions and notices from the connection's thread to the waiting thread.
 #[derive(Clone)]
 pub(crate) struct Prompts {
     calls: mpsc::Sender<PromptCall>,
@@ -88,7 +88,7 @@ impl Prompts {
     }
 
     pub(crate) fn notice(&self, text: impl Into<String>) {
-        // A failed send means that nobody waits for the connection any more, so nobody is there to be told.
+        // The send fails only when the thread that waits for the connection has ended.
         let _ = self.calls.send(PromptCall::Notice(text.into()));
     }
 
@@ -110,30 +110,32 @@ impl Prompts {
     }
 }
 
-/// Measures how long a connection takes, without the time a person takes to answer.
+/// Adds up the time that questions to the user take, so that it can be left out of the connect timeout.
 #[derive(Clone, Default)]
 pub(crate) struct Clock(Arc<Mutex<Pauses>>);
 
 #[derive(Default)]
 struct Pauses {
     total: Duration,
+    /// When the question under way began.
     since: Option<Instant>,
 }
 
 impl Clock {
+    /// Stops the clock until the returned guard is dropped.
     pub(crate) fn pause(&self) -> Paused<'_> {
         self.lock().since = Some(Instant::now());
         Paused(self)
     }
 
-    /// The time spent in prompts up to now, the running one included.
+    /// The time spent in questions up to now, the one under way included.
     pub(crate) fn paused(&self) -> Duration {
         let pauses = self.lock();
         pauses.total + pauses.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Pauses> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Pauses> {
+        lock(&self.0)
     }
 }
 

@@ -10,20 +10,23 @@ use std::time::Instant;
 
 /// A command running on the remote host.
 ///
-/// Reading and writing may go on at once from two threads, and writing does not wait for reading: what is received is
-/// taken in and kept, up to 64 MiB in all. When all three parts are dropped the channel is closed, so that a command
-/// that still runs sees the end of its standard input.
+/// Two threads may read and write at the same time. Writing does not wait for reading: received data is kept in memory, up
+/// to 64 MiB for the whole connection. The channel is closed when all three parts are dropped; a command that still runs
+/// then reads the end of its standard input.
 pub struct Channel {
     /// The command's standard output.
     pub reader: ChannelReader,
     /// The command's standard input.
     pub writer: ChannelWriter,
-    /// The command's end and its standard error.
+    /// The command's exit status and standard error.
     pub status: ChannelStatus,
 }
 
 impl Channel {
     /// Starts `command` on a new channel of `connection`.
+    ///
+    /// # Errors
+    /// When the server opens no channel, or the connection is lost.
     pub(crate) fn exec(connection: &Arc<Connection>, command: &[u8]) -> Result<Channel, SshError> {
         let channel = connection.open_session()?;
         let shared = Shared::new(Arc::clone(connection.meter()), connection.lost().clone());
@@ -31,7 +34,7 @@ impl Channel {
         let half = Arc::new(write_half);
         let pump = connection.runtime().spawn(pump(read_half, Arc::clone(&shared)));
         let lease = Arc::new(Lease { half: Arc::clone(&half), pump, connection: Arc::clone(connection) });
-        // The answer is not waited for: a refusal ends the channel, and shows there.
+        // The server's answer is not waited for. A refusal closes the channel, and `ChannelStatus::wait` reports it.
         connection.run(half.exec(true, command))?;
         let writer = PipeWriter::new(half, Arc::clone(&shared));
         Ok(Channel {
@@ -41,7 +44,7 @@ impl Channel {
         })
     }
 
-    /// Takes the three parts apart, to be used by different threads.
+    /// Splits the command into its three parts, so that different threads can use them.
     pub fn split(self) -> (ChannelReader, ChannelWriter, ChannelStatus) {
         (self.reader, self.writer, self.status)
     }
@@ -49,11 +52,11 @@ impl Channel {
     /// Sends the end of standard input, reads all of standard output and waits for the end of the command.
     ///
     /// # Errors
-    /// When the server would not run the command, or the connection is lost. A command that fails is no error: see the
-    /// status.
+    /// When the server refuses to run the command, or the connection is lost. A command that fails is not an error; its
+    /// status is in the result.
     pub fn output(self) -> Result<(Vec<u8>, ExitStatus), SshError> {
         let (mut reader, mut writer, status) = self.split();
-        // A command that has already ended says so by its status.
+        // This fails for a command that has ended already, whose status is read below.
         let _ = writer.finish();
         let mut output = Vec::new();
         if reader.read_to_end(&mut output).is_err() {
@@ -66,7 +69,8 @@ impl Channel {
 /// The standard output of a remote command. A lost connection is an error of kind
 /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that carries an [`SshError::ConnectionLost`].
 pub struct ChannelReader {
-    // The pipes come before the lease in every part: the end of the stream is sent before the channel is closed.
+    // Fields are dropped in order: in every part the pipe comes before the lease, so that the end of the stream is sent
+    // before the channel is closed.
     pipe: PipeReader,
     _lease: Arc<Lease>,
 }
@@ -87,15 +91,15 @@ impl Read for ChannelReader {
     }
 }
 
-/// The standard input of a remote command. Small writes are collected; `flush` sends them. Dropping it sends what was
-/// written and the end of the stream.
+/// The standard input of a remote command. Small writes are collected, and `flush` sends them. Dropping it sends the
+/// collected writes and the end of the stream.
 pub struct ChannelWriter {
     pipe: PipeWriter,
     _lease: Arc<Lease>,
 }
 
 impl ChannelWriter {
-    /// Sends what was written and the end of the stream, as dropping does, but with an error when that fails.
+    /// Sends the collected writes and the end of the stream, as dropping does, but returns the error when that fails.
     ///
     /// # Errors
     /// When the command has ended ([`BrokenPipe`](io::ErrorKind::BrokenPipe)) or the connection is lost
@@ -115,17 +119,18 @@ impl Write for ChannelWriter {
     }
 }
 
-/// The end of a remote command, and what it said on its standard error.
+/// The exit status of a remote command, and its standard error.
 pub struct ChannelStatus {
     shared: Arc<Shared>,
     lease: Arc<Lease>,
 }
 
 impl ChannelStatus {
-    /// Waits for the end of the command. Somebody must read its standard output meanwhile, or have dropped the reader.
+    /// Waits for the end of the command. Meanwhile another thread must read its standard output, or the reader must have
+    /// been dropped.
     ///
     /// # Errors
-    /// When the server would not run the command, or the connection was lost before its end.
+    /// When the server refuses to run the command, or the connection is lost before the command ends.
     pub fn wait(&self) -> Result<ExitStatus, SshError> {
         let status = self.shared.wait()?;
         if status == ExitStatus::Unknown && self.shared.refused() {
@@ -135,7 +140,7 @@ impl ChannelStatus {
         Ok(status)
     }
 
-    /// The last 8 KiB of what the command has said on its standard error so far.
+    /// The standard error of the command so far; at most its last 8 KiB.
     pub fn stderr(&self) -> Vec<u8> {
         self.shared.stderr()
     }
@@ -149,7 +154,7 @@ impl ChannelStatus {
     }
 }
 
-/// Closes the channel when its last part is gone, and keeps the connection until then.
+/// Keeps the connection open, and closes the channel when its last part is dropped.
 struct Lease {
     half: Arc<ChannelWriteHalf<client::Msg>>,
     pump: tokio::task::JoinHandle<()>,
@@ -161,7 +166,7 @@ impl Drop for Lease {
         self.pump.abort();
         let half = Arc::clone(&self.half);
         self.connection.runtime().spawn(async move {
-            // Fails only when the connection is gone, and the channel with it.
+            // This fails only when the connection is lost, which closes the channel too.
             let _ = half.close().await;
         });
     }

@@ -1,9 +1,9 @@
-//! Ends a connection from another thread than those that read and write on it.
+//! Closing a connection from a thread that neither reads nor writes on it.
 
 use crate::link::Lost;
 
-/// Ends a connection at once: whoever waits for it gets an error, and the other side sees all its channels close. May be
-/// called from any thread, more than once.
+/// Closes a connection at once: threads that wait for it get an error, and the server closes all its channels. May be used
+/// from any thread, more than once.
 #[derive(Debug, Clone)]
 pub struct Closer(Lost);
 
@@ -12,7 +12,7 @@ impl Closer {
         Closer(lost.clone())
     }
 
-    /// Ends the connection.
+    /// Closes the connection. Does not wait for the server.
     pub fn close(&self) {
         self.0.set("it was closed from this side");
     }

@@ -1,5 +1,5 @@
-//! One authenticated connection and the thread it lives on: a single-threaded runtime that does the reading, writing
-//! and ciphering, and watches whether the peer is still there.
+//! An authenticated connection and its thread. The thread runs a single-threaded runtime, which reads, writes and
+//! encrypts, and which asks the server for signs of life.
 
 use crate::error::SshError;
 use crate::link::{Lost, Meter, block_on};
@@ -13,19 +13,24 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-/// How long a connection that is no longer wanted may take to say good-bye.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long closing a connection may take.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// An authenticated connection. It ends when this is dropped.
+/// An authenticated connection. Dropping it closes the connection.
 pub(crate) struct Connection {
-    ends: Ends,
+    endpoint: Endpoint,
     runtime: runtime::Handle,
+    /// Dropping the sender has the thread close the connection.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Connection {
-    /// Starts the thread, has it run `establish`, and answers here, with `prompt`, what that asks.
+    /// Starts the thread and has it run `establish`. The questions of `establish` are answered on the calling thread, with
+    /// `prompt`.
+    ///
+    /// # Errors
+    /// When the thread cannot be started, or `establish` fails.
     pub(crate) fn start<F>(
         establish: impl FnOnce(Prompts) -> F + Send + 'static,
         prompt: &dyn Prompt,
@@ -33,8 +38,8 @@ impl Connection {
     where
         F: Future<Output = Result<Established, SshError>>,
     {
-        let (calls, incoming) = mpsc::channel();
-        let (done, outcome) = oneshot::channel();
+        let (calls, incoming_calls) = mpsc::channel();
+        let (result_sender, result) = oneshot::channel();
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build().map_err(SshError::Runtime)?;
         let handle = runtime.handle().clone();
@@ -44,54 +49,53 @@ impl Connection {
             .spawn(move || {
                 runtime.block_on(async {
                     let established = establish(Prompts::new(calls.clone())).await;
-                    // An error means that nobody waits for calls any more.
+                    // The two sends here fail only when the calling thread has ended.
                     let _ = calls.send(PromptCall::End);
-                    let chain = match established.map(Chain::watch) {
-                        Ok(chain) => chain,
+                    let route = match established.map(Route::watch) {
+                        Ok(route) => route,
                         Err(error) => {
-                            // As above: nobody waits any more.
-                            let _ = done.send(Err(error));
+                            let _ = result_sender.send(Err(error));
                             return;
                         }
                     };
-                    if done.send(Ok(chain.ends())).is_ok() {
+                    if result_sender.send(Ok(route.destination.clone())).is_ok() {
                         tokio::select! {
-                            // Ends when the connection is dropped.
+                            // Completes when the `Connection` is dropped.
                             _ = stopped => {}
-                            () = chain.last.lost.wait() => {}
+                            () = route.destination.lost.wait() => {}
                         }
                     }
-                    chain.farewell().await;
+                    route.disconnect().await;
                 });
-                // Name look-ups cannot be cancelled; they are left behind rather than waited for.
+                // A name lookup cannot be cancelled, and is not waited for.
                 runtime.shutdown_background();
             })
             .map_err(SshError::Runtime)?;
-        for call in incoming {
+        for call in incoming_calls {
             match call {
                 PromptCall::End => break,
                 call => call.answer(prompt),
             }
         }
-        let ended = || SshError::Runtime(io::Error::other("it ended early"));
-        let ends = outcome.blocking_recv().map_err(|_| ended())??;
-        Ok(Connection { ends, runtime: handle, stop: Some(stop), thread: Some(thread) })
+        let ended_early = |_| Err(SshError::Runtime(io::Error::other("it ended early")));
+        let endpoint = result.blocking_recv().unwrap_or_else(ended_early)?;
+        Ok(Connection { endpoint, runtime: handle, stop: Some(stop), thread: Some(thread) })
     }
 
     pub(crate) fn host(&self) -> &str {
-        &self.ends.host
+        &self.endpoint.host
     }
 
     pub(crate) fn peer(&self) -> &Peer {
-        &self.ends.peer
+        &self.endpoint.peer
     }
 
     pub(crate) fn meter(&self) -> &Arc<Meter> {
-        &self.ends.meter
+        &self.endpoint.meter
     }
 
     pub(crate) fn lost(&self) -> &Lost {
-        &self.ends.lost
+        &self.endpoint.lost
     }
 
     pub(crate) fn runtime(&self) -> &runtime::Handle {
@@ -100,10 +104,13 @@ impl Connection {
 
     /// Opens a channel for a command.
     pub(crate) fn open_session(&self) -> Result<russh::Channel<client::Msg>, SshError> {
-        self.run(self.ends.handle.channel_open_session())
+        self.run(self.endpoint.handle.channel_open_session())
     }
 
-    /// Runs a request of the SSH library, which waits for queues only, on this thread.
+    /// Runs a request of the SSH library on this thread. The request must wait only for queues (see [`block_on`]).
+    ///
+    /// # Errors
+    /// When the server opens no channel, or the connection is lost.
     pub(crate) fn run<T>(
         &self,
         request: impl Future<Output = Result<T, russh::Error>>,
@@ -111,18 +118,18 @@ impl Connection {
         let result = block_on(async {
             tokio::select! {
                 result = request => result,
-                () = self.ends.lost.wait() => Err(russh::Error::Disconnect),
+                () = self.endpoint.lost.wait() => Err(russh::Error::Disconnect),
             }
         });
         result.map_err(|error| match error {
             russh::Error::ChannelOpenFailure(reason) => SshError::ExecRefused {
-                host: self.ends.host.clone(),
-                reason: format!("it would not open a session: {}", reason.description()),
+                host: self.endpoint.host.clone(),
+                reason: format!("it opened no channel: {}", reason.description()),
             },
             _ => {
-                // Usually known already; if not, this is the first to notice.
-                self.ends.lost.set(&error.to_string());
-                self.ends.lost.error()
+                // The first reason stays, so this one counts only if the loss was not noticed before.
+                self.endpoint.lost.set(&error.to_string());
+                self.endpoint.lost.error()
             }
         })
     }
@@ -132,15 +139,15 @@ impl Drop for Connection {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic there has been reported by the panic hook; there is nothing left to clean up.
+            // The panic hook has reported a panic of the thread, and there is nothing to clean up.
             let _ = thread.join();
         }
     }
 }
 
-/// What is used of a connection from other threads.
+/// The connection to the destination, as other threads use it.
 #[derive(Clone)]
-struct Ends {
+struct Endpoint {
     host: String,
     peer: Arc<Peer>,
     handle: Arc<Handle<Client>>,
@@ -148,60 +155,57 @@ struct Ends {
     lost: Lost,
 }
 
-/// The chain of connections on its thread.
-struct Chain {
-    last: Ends,
-    /// Kept, since dropping a handle ends its connection.
-    _carriers: Vec<Handle<Client>>,
+/// The connections to all hosts of the route.
+struct Route {
+    destination: Endpoint,
+    /// Dropping a handle would close its connection, and with it the connection to the destination.
+    _jumps: Vec<Handle<Client>>,
 }
 
-impl Chain {
-    /// Watches over the chain: a connection that is lost takes the ones it carries with it.
-    fn watch(established: Established) -> Chain {
-        let Established { carriers, last } = established;
-        for carrier in &carriers {
-            let (carrier, carried) = (carrier.lost.clone(), last.lost.clone());
+impl Route {
+    /// Starts the tasks that watch the connections. Losing the connection to a jump host loses the destination too.
+    fn watch(established: Established) -> Route {
+        let Established { jumps, destination } = established;
+        for jump in &jumps {
+            let (jump, destination) = (jump.lost.clone(), destination.lost.clone());
             tokio::spawn(async move {
-                carrier.wait().await;
-                carried.set(&format!("on the way, {}", carrier.error()));
+                jump.wait().await;
+                destination.set(&format!("at a jump host, {}", jump.error()));
             });
         }
-        let interval = last.settings.alive_interval;
-        let count = last.settings.alive_count;
-        let last = Ends {
-            host: last.host,
-            peer: Arc::new(last.peer),
-            handle: Arc::new(last.handle),
-            meter: last.meter,
-            lost: last.lost,
+        let interval = destination.settings.alive_interval;
+        let count = destination.settings.alive_count;
+        let destination = Endpoint {
+            host: destination.host,
+            peer: Arc::new(destination.peer),
+            handle: Arc::new(destination.handle),
+            meter: destination.meter,
+            lost: destination.lost,
         };
         if let Some(interval) = interval {
-            tokio::spawn(keep_alive(last.clone(), interval, count));
+            tokio::spawn(keep_alive(destination.clone(), interval, count));
         }
-        Chain { last, _carriers: carriers.into_iter().map(|hop| hop.handle).collect() }
+        Route { destination, _jumps: jumps.into_iter().map(|hop| hop.handle).collect() }
     }
 
-    fn ends(&self) -> Ends {
-        self.last.clone()
-    }
-
-    /// Lets what is queued go out, says good-bye and waits for the connection to end, though not for long.
-    async fn farewell(&self) {
-        let farewell = async {
-            if self.last.handle.disconnect(russh::Disconnect::ByApplication, "", "").await.is_ok() {
-                self.last.lost.wait().await;
+    /// Sends the queued data and the disconnect message, and waits a moment for the connection to end.
+    async fn disconnect(&self) {
+        let destination = &self.destination;
+        let disconnecting = async {
+            if destination.handle.disconnect(russh::Disconnect::ByApplication, "", "").await.is_ok() {
+                destination.lost.wait().await;
             }
         };
-        // Out of time is out of time: the connection ends with its thread.
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        // After the timeout the connection ends together with its thread.
+        let _ = tokio::time::timeout(DISCONNECT_TIMEOUT, disconnecting).await;
     }
 }
 
-/// Asks the server for a sign of life whenever it has given none for `interval`, and gives it up after `count` questions
-/// in a row without an answer. russh can do this too, but not while it waits to send, and it would take a reader of ours
-/// that is slow for a server that is dead.
-async fn keep_alive(ends: Ends, interval: Duration, count: u32) {
-    let Ends { handle, meter, lost, .. } = ends;
+/// Asks the server for a sign of life whenever it has given none for `interval`, and declares the connection lost after
+/// `count` requests in a row without an answer. russh has keepalives too, but sends none while it waits to send data, and
+/// takes a server for dead while a slow reader of ours keeps the gate shut.
+async fn keep_alive(endpoint: Endpoint, interval: Duration, count: u32) {
+    let Endpoint { handle, meter, lost, .. } = endpoint;
     let mut unanswered = 0;
     let mut pulse = meter.pulse();
     loop {
@@ -220,7 +224,7 @@ async fn keep_alive(ends: Ends, interval: Duration, count: u32) {
             return;
         }
         unanswered += 1;
-        // Where the queue is full there is a send under way, which the pulse will tell about.
+        // A full queue means that a send is under way, and its progress counts as a sign of life.
         let _ = tokio::time::timeout(interval / 2, handle.send_keepalive(true)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A connection to one host, as the users of this crate see it.
+//! The public view of a connection: a session, and the commands that run on it.
 
 mod channel;
 mod closer;
@@ -13,19 +13,19 @@ use crate::login::{Peer, Prompt, establish};
 use crate::session::connection::Connection;
 use std::sync::Arc;
 
-/// An authenticated connection to a host. Commands run on it side by side; it ends when it and everything that was
-/// started on it has been dropped.
+/// An authenticated connection to a host. Several commands can run on it at the same time. The connection is closed when
+/// the session and all commands started on it have been dropped.
 pub struct Session {
     connection: Arc<Connection>,
 }
 
 impl Session {
-    /// Connects to `target`, makes sure that it is the right host, and logs in. Blocks until that is done or has failed;
-    /// `prompt` is called on this thread meanwhile.
+    /// Connects to `target`, checks its host key, and logs in. Blocks until that is done or has failed. Calls `prompt` on
+    /// this thread.
     ///
     /// # Errors
-    /// When the configuration cannot be used, the host cannot be reached in time, is not the right one or accepts none of
-    /// the keys; with [`SshError::Jump`] when that happens at a host on the way.
+    /// When the configuration cannot be used, the host cannot be connected to in time, its host key is not accepted, or it
+    /// accepts none of the user's keys. Each of these at a jump host is an [`SshError::Jump`].
     pub fn connect(
         target: &Target,
         options: &ConnectOptions,
@@ -41,21 +41,21 @@ impl Session {
         self.connection.host()
     }
 
-    /// Where the connection ended up, and by which key.
+    /// The host at the other end, and the user and key that logged in.
     pub fn peer(&self) -> &Peer {
         self.connection.peer()
     }
 
-    /// Has the user's login shell run `command`. Arguments in it are for the caller to [`quote`](crate::quote).
+    /// Has the user's login shell run `command`. The caller must [`quote`](crate::quote) the arguments in it.
     ///
     /// # Errors
-    /// When the host opens no channel, or the connection is lost. That it would not run the command shows in
-    /// [`ChannelStatus::wait`].
+    /// When the server opens no channel, or the connection is lost. A server that refuses to run the command is reported
+    /// by [`ChannelStatus::wait`].
     pub fn exec(&self, command: &[u8]) -> Result<Channel, SshError> {
         Channel::exec(&self.connection, command)
     }
 
-    /// What ends this connection from another thread.
+    /// Returns a handle that closes this connection from another thread.
     pub fn closer(&self) -> Closer {
         Closer::of(self.connection.lost())
     }

@@ -95,7 +95,7 @@ impl<'a> Target<'a> {
         options: &Options,
         report: &'a Report<'a>,
     ) -> Result<Self, EngineError> {
-        let Destination { root, created, state, .. } = destination;
+        let Destination { root, created, former_mode, state, .. } = destination;
         let attributes = Attributes::new(options, config.umask, config.login, names)?;
         let tree = match (root, state) {
             (Some(root), Some(state)) => {
@@ -114,7 +114,7 @@ impl<'a> Target<'a> {
         };
         // A run for some paths leaves the others alone.
         let workspace_owner = attributes.whole_workspace_owner(options).filter(|_| !config.some_paths);
-        Ok(Self {
+        let target = Self {
             tree,
             attributes,
             created,
@@ -124,7 +124,9 @@ impl<'a> Target<'a> {
             partial: options.partial,
             zeros: if options.sparse { Zeros::Holes } else { Zeros::Written },
             report,
-        })
+        };
+        target.set_late(former_mode.map(|mode| LateDirectory::mode_again(&RelPath::root(), mode)))?;
+        Ok(target)
     }
 
     /// The transfer root; none in a dry run that would have made it.
