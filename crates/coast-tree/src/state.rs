@@ -465,7 +465,7 @@ fn open_as_private_as_can_be(
         };
         return match refusal {
             None => Ok((dir, Privacy::Private)),
-            Some(_) if !keeps_privacy(parent)? => Ok((dir, Privacy::Shared)),
+            Some(_) if matches!(keeps_privacy(parent), Ok(false)) => Ok((dir, Privacy::Shared)),
             Some(refusal) => refuse(refusal),
         };
     }

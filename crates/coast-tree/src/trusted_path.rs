@@ -130,7 +130,7 @@ impl TrustedPath {
     /// # Errors
     /// [`PathError`]; missing components are no error, unless a symlink leads to them or `..` follows them.
     pub fn resolve(path: &Path) -> Result<Self, PathError> {
-        Self::walk(Self::start()?, path.as_os_str().as_bytes(), LastLink::Followed)
+        Self::walk(Self::start(path)?, path.as_os_str().as_bytes(), LastLink::Followed)
     }
 
     /// Opens `path` like [`TrustedPath::resolve`], but a symlink at its end is the entry that it leads to.
@@ -138,7 +138,7 @@ impl TrustedPath {
     /// # Errors
     /// As for [`TrustedPath::resolve`].
     pub fn resolve_entry(path: &Path) -> Result<Self, PathError> {
-        Self::walk(Self::start()?, path.as_os_str().as_bytes(), LastLink::Kept)
+        Self::walk(Self::start(path)?, path.as_os_str().as_bytes(), LastLink::Kept)
     }
 
     /// Opens `path` like [`TrustedPath::resolve`], but a relative one starts at `base`, whose absolute path is `base_path`.
@@ -228,10 +228,13 @@ impl TrustedPath {
         Ok(())
     }
 
-    /// Where a relative path starts.
-    fn start() -> Result<Self, PathError> {
-        let base_path = std::env::current_dir()?;
-        let base = openat(CWD, c".", SEARCH_FLAGS, Mode::empty()).map_err(io::Error::from)?;
+    /// The directory where `path` starts. The current directory of a process need not be one that it can open.
+    fn start(path: &Path) -> Result<Self, PathError> {
+        let (base_path, start) = match path.is_absolute() {
+            true => (PathBuf::from("/"), c"/"),
+            false => (std::env::current_dir()?, c"."),
+        };
+        let base = openat(CWD, start, SEARCH_FLAGS, Mode::empty()).map_err(io::Error::from)?;
         Ok(Self { base: DirHandle::from_fd(base), base_path, below: Vec::new(), end: PathEnd::Directory })
     }
 

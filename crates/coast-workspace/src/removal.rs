@@ -322,7 +322,7 @@ fn check_private(
         (true, _) => "others may read or write it, so no run of coast has left it like that".to_owned(),
         (false, _) => format!("it belongs to user {}; remove the workspace as that user", stat.uid),
     };
-    if !keeps_privacy(parent).map_err(|error| failed(path, error))? {
+    if matches!(keeps_privacy(parent), Ok(false)) {
         return Ok(());
     }
     Err(EngineError::Refused { path: path.to_owned(), reason })
