@@ -51,7 +51,8 @@ impl Source {
                 Ok(Located { root, absolute: absolute(directory), selection: Selection::All })
             }
             Self::Entry { parent, name } => {
-                let root = Root::open(parent).map_err(failed)?;
+                // The user may be allowed to name an entry of a directory, and not to list it.
+                let root = Root::open_to_search(parent).map_err(failed)?;
                 match root.handle().stat(name).map_err(failed)? {
                     Some(_) => {
                         let selection = Selection::Only(name.clone());
