@@ -12,7 +12,7 @@ use coast_tree::{
     Timestamp, Visit, walk, walk_from,
 };
 use coast_wire::limits::MAX_PART_ENTRIES;
-use coast_wire::{Class, Entry, Event, OwnerName, Pack, Part, ProblemKind, Range, ToReceiver, What};
+use coast_wire::{Entry, Event, OwnerName, Part, ProblemKind, Range, ToReceiver, What};
 
 use super::Run;
 use super::source::Selection;
@@ -165,7 +165,7 @@ impl<'a> Walker<'a> {
         self.start()?;
         if self.run.await_ready {
             crossbeam_channel::select! {
-                recv(self.run.ready.1) -> _ => {}
+                recv(self.run.ready.receiver) -> _ => {}
                 recv(self.run.stop.stopped()) -> _ => return Err(Stopped),
             }
         }
@@ -212,9 +212,7 @@ impl<'a> Walker<'a> {
 
     /// Sends the options, in a frame of their own: the receiver makes itself ready before it reads on.
     fn start(&self) -> Result<(), Stopped> {
-        let mut pack = Pack::new(Class::Control);
-        let pushed = pack.push(&ToReceiver::Start(self.run.options.clone()));
-        match pushed.and_then(|()| pack.seal(None)) {
+        match super::sealed(&ToReceiver::Start(self.run.options.clone())) {
             Ok(frame) => self.run.outbox.send(frame),
             Err(error) => self.run.stop.check_sent(Err(error.into())),
         }
