@@ -1,7 +1,7 @@
 //! Why a run ended before it was done.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use coast_filter::FilterError;
 use coast_tree::state::StateError;
@@ -95,6 +95,17 @@ pub enum EngineError {
         /// What it said.
         text: String,
     },
+}
+
+/// Says which source could not be read.
+pub(crate) trait SourceContext<T> {
+    fn reading(self, source: &Path) -> Result<T, EngineError>;
+}
+
+impl<T> SourceContext<T> for io::Result<T> {
+    fn reading(self, source: &Path) -> Result<T, EngineError> {
+        self.map_err(|error| EngineError::Source { path: source.to_owned(), error })
+    }
 }
 
 impl EngineError {

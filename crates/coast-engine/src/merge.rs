@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles};
-use coast_tree::{DirHandle, Kind, Name, PathEnd, PathError, RelPath, Root, TrustedPath};
+use coast_tree::{BadPath, DirHandle, Kind, Name, PathEnd, PathError, RelPath, Root, TrustedPath};
 
 /// Reads merge files of the tree below a root.
 pub(crate) struct TreeMergeFiles {
@@ -75,14 +75,21 @@ fn not_read(why: &str) -> io::Error {
 impl MergeFiles for TreeMergeFiles {
     fn read(&self, dir: &[u8], name: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let full = if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() };
-        let path = RelPath::new(&full).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let path = match RelPath::new(&full) {
+            Ok(path) => path,
+            // No file can be there.
+            Err(BadPath::LongName | BadPath::LongPath | BadPath::Deep) => return Ok(None),
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
+        };
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
         let parent = match self.root.dir(&parent) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if cannot_exist(&error) => return Ok(None),
             parent => parent?,
         };
         match parent.open_file(&name) {
             Ok((file, _)) => content(Ok(file)),
+            // A file system may allow less than 255 bytes.
+            Err(error) if cannot_exist(&error) => Ok(None),
             Err(error) => match parent.stat(&name)? {
                 None => Ok(None),
                 Some(stat) if stat.kind == Kind::File => Err(error),
@@ -105,10 +112,15 @@ impl MergeFiles for TreeMergeFiles {
     }
 }
 
+/// Whether the system says that there is no such file, or that none can have this name.
+fn cannot_exist(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename)
+}
+
 /// All of a merge file; none if there is no regular file of that name.
 fn content(opened: io::Result<File>) -> io::Result<Option<Vec<u8>>> {
     let file = match opened {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if cannot_exist(&error) => return Ok(None),
         opened => opened?,
     };
     let mut content = Vec::new();
@@ -120,4 +132,33 @@ fn content(opened: io::Result<File>) -> io::Result<Option<Vec<u8>>> {
         ));
     }
     Ok(Some(content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_file_with_a_name_that_no_file_can_have_does_not_exist() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        let long = vec![b'x'; 300];
+        std::os::unix::fs::symlink(OsStr::from_bytes(&long), dir.path().join("sub/link")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        for whose in [Whose::Sender(dir.path().to_owned()), Whose::Receiver] {
+            let files = TreeMergeFiles::new(root.clone(), whose.clone());
+            for name in [&long[..], &[b'x'; 5000], b"missing"] {
+                assert_eq!(files.read(b"sub", name).unwrap(), None);
+                assert_eq!(files.read(b"", name).unwrap(), None);
+                assert_eq!(files.read_above(dir.path().as_os_str().as_bytes(), name).unwrap(), None);
+            }
+            let link = files.read(b"sub", b"link");
+            assert_eq!(
+                link.is_ok(),
+                whose != Whose::Receiver,
+                "a symlink at the destination is not followed"
+            );
+            assert!(files.read(b"sub", b"..").is_err());
+        }
+    }
 }

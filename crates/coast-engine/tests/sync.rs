@@ -468,7 +468,8 @@ fn file_of_many_chunks_arrives_whatever_worker_is_slow() {
     let pair = Pair::new();
     let path = pair.source().join("large");
     let file = fs::File::create(&path).unwrap();
-    file.set_len(400 << 20).unwrap();
+    // Written, not left out: a hole would be no content.
+    std::io::copy(&mut std::io::Read::take(std::io::repeat(0), 400 << 20), &mut &file).unwrap();
     for compress in [false, true] {
         let _ = fs::remove_dir_all(pair.destination());
         let mut config = pair.config();
@@ -501,4 +502,21 @@ fn a_rule_file_behind_a_symlink_is_followed_at_the_source_and_deletes_nothing_at
     assert_eq!(fs::read(pair.destination().join("a/keep")).unwrap(), b"protected");
     assert_eq!(fs::read(pair.destination().join("a/x.o")).unwrap(), b"left out");
     assert!(pair.destination().join("rules").exists());
+}
+
+#[test]
+fn rule_file_that_names_impossible_rule_files_does_not_stop_its_directory() {
+    let pair = Pair::new();
+    let long = "x".repeat(300);
+    let rules = format!("dir-merge {long}\n\n: {}\n# {long}\n- left\\xff\n- left\n", "y".repeat(4000));
+    pair.write("source/sub/.rules", rules);
+    pair.write("source/sub/left", "");
+    pair.write("source/sub/deeper/sent", "");
+    let mut config = pair.config();
+    config.rules.filter(b"dir-merge .rules", &NoMergeFiles).unwrap();
+    let report = pair.run(config, &VoidMonitor).unwrap();
+    assert_eq!(report.exit_code(), 0);
+    let sent = contents(&pair.destination()).into_keys().collect::<Vec<_>>();
+    let expected = ["sub", "sub/.rules", "sub/deeper", "sub/deeper/sent"];
+    assert_eq!(sent, expected.map(PathBuf::from));
 }

@@ -35,6 +35,13 @@ impl Root {
         Ok(Self { top: DirHandle::from_fd(openat(CWD, path, flags, Mode::empty())?) })
     }
 
+    /// Opens a directory that need not be readable as the top of a tree: its entries are reached by their names, and
+    /// listing them may fail. Symlinks in the path are followed.
+    pub fn open_to_search(path: &Path) -> io::Result<Self> {
+        let flags = SEARCH_FLAGS.difference(OFlags::NOFOLLOW);
+        Ok(Self { top: DirHandle::from_fd(openat(CWD, path, flags, Mode::empty())?) })
+    }
+
     /// Makes an open directory the top of a tree.
     pub fn from_dir(dir: DirHandle) -> Self {
         Self { top: dir }

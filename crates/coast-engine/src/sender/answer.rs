@@ -160,16 +160,16 @@ impl Run<'_> {
 impl Answerer<'_> {
     fn answer_all(&mut self) -> Result<(), Stopped> {
         loop {
-            if let Ok(pack) = self.run.seals.1.try_recv() {
+            if let Ok(pack) = self.run.to_seal.receiver.try_recv() {
                 self.seal_handed_over(pack)?;
-            } else if let Ok(job) = self.run.queued_jobs.try_recv() {
+            } else if let Ok(job) = self.run.jobs.receiver.try_recv() {
                 self.answer(job)?;
             } else {
                 // Nothing to do: what was packed must not wait for more.
                 self.flush()?;
                 crossbeam_channel::select! {
-                    recv(self.run.seals.1) -> pack => self.seal_handed_over(pack.map_err(|_| Stopped)?)?,
-                    recv(self.run.queued_jobs) -> job => self.answer(job.map_err(|_| Stopped)?)?,
+                    recv(self.run.to_seal.receiver) -> pack => self.seal_handed_over(pack.map_err(|_| Stopped)?)?,
+                    recv(self.run.jobs.receiver) -> job => self.answer(job.map_err(|_| Stopped)?)?,
                     recv(self.run.stop.stopped()) -> _ => return Err(Stopped),
                 }
             }
@@ -334,12 +334,12 @@ impl Answerer<'_> {
         let pack = std::mem::replace(&mut self.pack, Pack::new(Class::Data));
         // What nobody had time for is older than this, and goes first. After that nothing waits for this worker,
         // which may have to wait for the others.
-        while self.run.seals.0.is_full() {
-            let Ok(waiting) = self.run.seals.1.try_recv() else { break };
+        while self.run.to_seal.sender.is_full() {
+            let Ok(waiting) = self.run.to_seal.receiver.try_recv() else { break };
             self.seal_handed_over(waiting)?;
         }
         let handed_over = HandedOver { pack, ticket: self.ticket(under_way, pieces)? };
-        match self.run.seals.0.try_send(handed_over) {
+        match self.run.to_seal.sender.try_send(handed_over) {
             Ok(()) => Ok(()),
             Err(refused) => self.seal_handed_over(refused.into_inner()),
         }
@@ -348,7 +348,7 @@ impl Answerer<'_> {
     /// The next place; while an older pack is too far behind, what waits to be compressed is done here.
     fn ticket(&mut self, under_way: &UnderWay, pieces: u32) -> Result<Ticket, Stopped> {
         while under_way.is_behind(pieces) {
-            match self.run.seals.1.try_recv() {
+            match self.run.to_seal.receiver.try_recv() {
                 Ok(waiting) => self.seal_handed_over(waiting)?,
                 Err(_) => break,
             }
@@ -364,7 +364,7 @@ impl Answerer<'_> {
     }
 
     fn seal(&mut self, pack: Pack) -> Result<(), Stopped> {
-        let more = !self.run.queued_jobs.is_empty() || !self.run.seals.1.is_empty();
+        let more = !self.run.jobs.receiver.is_empty() || !self.run.to_seal.receiver.is_empty();
         let bottleneck = self.run.outbox.bottleneck(more);
         match pack.seal(self.compressor.as_mut().map(|compressor| (compressor, bottleneck))) {
             Ok(frame) => self.run.outbox.send(frame),

@@ -1,11 +1,11 @@
-//! The side that has the files: offers its tree, answers what the receiver needs, and never waits for the one to
-//! finish before the other.
+//! The side that has the files: it offers its tree and answers the receiver's needs, both at the same time.
 //!
 //! Threads: walkers offer directories (held back by the window), one reader takes the receiver's messages and never
 //! waits for anything, workers answer needs, one writer owns the stream. Because the reader never waits, the
 //! receiver can always send; because of that it can always apply what it got; so nothing can lock up.
 
 mod answer;
+mod config;
 mod offer;
 mod reading;
 mod report;
@@ -20,55 +20,31 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use coast_filter::{Filter, NoMergeFiles, RuleList, Side};
-use coast_tree::{Kind, Listed, LockExt, Root};
+use coast_filter::Filter;
+use coast_tree::{LockExt, LockResultExt, Root};
 use coast_wire::{
     Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats,
-    ToReceiver, ToSender, messages,
+    ToReceiver, ToSender, WireError, messages,
 };
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::cache::{Cache, Remember};
 use crate::error::EngineError;
-use crate::merge::{TreeMergeFiles, Whose};
 use crate::monitor::{Monitor, Progress, add};
-use crate::outbox::{Outbox, Pace};
+use crate::outbox::{Outbox, Outgoings, Pace};
 use crate::stop::{Stop, Stopped};
-use crate::{Cancel, filter_kind, threads};
+use crate::{Cancel, threads};
 
 use answer::{HandedOver, Job, SignatureBytes};
+pub use config::SenderConfig;
 use offer::{Offers, Walker};
 pub use report::RunReport;
+use source::Selection;
 pub use source::Source;
 use window::Window;
 
 /// Frames that may wait for the writer. Some megabytes: enough to bridge a pause of the link or of the workers.
 const QUEUED_FRAMES: usize = 8;
-
-/// What a Sender shall do.
-#[derive(Debug)]
-pub struct SenderConfig {
-    /// What to send.
-    pub source: Source,
-    /// What the receiver is told to do.
-    pub options: Options,
-    /// Filter rules of the run; they travel in `options` too, this is the parsed form.
-    pub rules: RuleList,
-    /// File of the content cache; none to work without.
-    pub cache: Option<PathBuf>,
-    /// Whether the rules restrict the run to some paths: then the cache is used and left as it is, since what was not
-    /// looked at would be forgotten.
-    pub some_paths: bool,
-    /// `-z`
-    pub compress: bool,
-    /// Bytes per second that may be written, if limited.
-    pub bytes_per_second: Option<u64>,
-    /// Whether nothing is offered before the receiver is ready and [`Monitor::ready`] has returned: for whoever has to
-    /// remember what the destination was taken for before anything changes there. Costs a round trip.
-    pub await_ready: bool,
-    /// Worker threads; by default as many as there are processors, from 2 to 8.
-    pub threads: Option<NonZeroUsize>,
-}
 
 /// Sends a tree to the receiver at the other end of `reader` and `writer`; returns when the receiver has finished.
 /// Dropping `writer` must end the stream for the other side, as it does for a pipe.
@@ -83,93 +59,100 @@ pub fn send(
     monitor: &dyn Monitor,
     cancel: &Cancel,
 ) -> Result<RunReport, EngineError> {
-    let threads = threads(config.threads).get();
     let stop = Stop::new();
     let _hook = cancel.on_cancel({
         let stop = stop.clone();
         move || stop.fail(EngineError::Interrupted)
     });
-    let located = config.source.locate()?;
-    let mut options = config.options;
-    options.rules = config.rules.to_lines().into_iter().map(serde_bytes::ByteBuf::from).collect();
-    let filter = compile(&config.rules, &located)?;
-
-    let remember = match config.some_paths || options.dry_run {
-        true => Remember::Nothing,
-        false => Remember::Everything,
-    };
-    let level = config.compress.then(LevelControl::new);
-    let (outbox, outgoings) = Outbox::new(QUEUED_FRAMES, stop.clone());
-    if let Some(level) = &level {
-        outbox.compress_with(level.clone())?;
-    }
-    let (jobs, queued_jobs) = unbounded();
-    let progress = Arc::new(Progress::default());
-    monitor.started(&progress);
-    let run = Run {
-        root: located.root,
-        absolute: located.absolute,
-        options,
-        outbox,
-        level,
-        window: Window::new(stop.clone()),
-        offers: Offers::new(),
-        cache: Cache::open(config.cache.as_deref(), remember),
-        signatures: SignatureBytes::default(),
-        jobs,
-        queued_jobs,
-        seals: crossbeam_channel::bounded(threads),
-        stats: Mutex::default(),
-        source_errors: AtomicBool::new(false),
-        outcome: Mutex::default(),
-        ready: crossbeam_channel::bounded(1),
-        await_ready: config.await_ready,
-        monitor,
-        progress,
-        stop,
-    };
-    let alive = {
-        let mut pack = Pack::new(Class::Control);
-        pack.push(&ToReceiver::Alive)?;
-        pack.seal(None)?
-    };
-
+    let pace = Pace::new(config.bytes_per_second);
+    let threads = threads(config.threads);
+    let Prepared { run, outgoings, filter, selection } = Prepared::new(config, threads, monitor, stop)?;
+    monitor.started(&run.progress);
+    let alive = sealed(&ToReceiver::Alive)?;
     let wrote = std::thread::scope(|scope| {
-        let (run, alive) = (&run, &alive[..]);
-        let writing = scope.spawn(move || {
-            let written = outgoings.write_to(
-                &run.outbox,
-                writer,
-                alive,
-                Pace::new(config.bytes_per_second),
-                &run.progress,
-            );
-            if written.is_err() {
-                // Why is what the other side still says, if it says anything.
-                run.stop.halt();
-            }
-            written
-        });
-        for _ in 0..threads {
+        let run = &run;
+        let writing = scope.spawn(move || run.write(outgoings, writer, &alive, pace));
+        for _ in 0..threads.get() {
             scope.spawn(|| run.work());
         }
-        scope.spawn(|| Walker::new(run, filter, located.selection).walk(threads));
+        scope.spawn(|| Walker::new(run, filter, selection).walk(threads.get()));
         run.read(reader);
         writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
-    if let Some(error) = run.stop.take_failure() {
-        return Err(error);
+    run.report(wrote)
+}
+
+/// A frame with one control message.
+fn sealed(message: &ToReceiver<'_>) -> Result<Vec<u8>, WireError> {
+    let mut pack = Pack::new(Class::Control);
+    pack.push(message)?;
+    pack.seal(None)
+}
+
+/// A run before its threads are started.
+struct Prepared<'a> {
+    run: Run<'a>,
+    outgoings: Outgoings,
+    filter: Filter,
+    selection: Selection,
+}
+
+impl<'a> Prepared<'a> {
+    /// Opens the source and the cache, and compiles the rules.
+    fn new(
+        config: SenderConfig,
+        threads: NonZeroUsize,
+        monitor: &'a dyn Monitor,
+        stop: Stop,
+    ) -> Result<Self, EngineError> {
+        let located = config.source.locate()?;
+        let filter = config::compile(&config.rules, &located)?;
+        let mut options = config.options;
+        options.rules = config.rules.to_lines().into_iter().map(serde_bytes::ByteBuf::from).collect();
+        let remember = match config.some_paths || options.dry_run {
+            true => Remember::Nothing,
+            false => Remember::Everything,
+        };
+        let level = config.compress.then(LevelControl::new);
+        let (outbox, outgoings) = Outbox::new(QUEUED_FRAMES, stop.clone());
+        if let Some(level) = &level {
+            outbox.compress_with(level.clone())?;
+        }
+        let run = Run {
+            root: located.root,
+            absolute: located.absolute,
+            options,
+            outbox,
+            level,
+            window: Window::new(stop.clone()),
+            offers: Offers::new(),
+            cache: Cache::open(config.cache.as_deref(), remember),
+            signatures: SignatureBytes::default(),
+            jobs: Channel::new(unbounded()),
+            to_seal: Channel::new(bounded(threads.get())),
+            stats: Mutex::default(),
+            source_errors: AtomicBool::new(false),
+            outcome: Mutex::default(),
+            ready: Channel::new(bounded(1)),
+            await_ready: config.await_ready,
+            monitor,
+            progress: Arc::default(),
+            stop,
+        };
+        Ok(Self { run, outgoings, filter, selection: located.selection })
     }
-    let outcome = std::mem::take(&mut *run.outcome.enter());
-    let (Some(ready), Some(receiver)) = (outcome.ready, outcome.finished) else {
-        wrote?;
-        return Err(EngineError::Disconnected);
-    };
-    run.cache.save();
-    let sender = *run.stats.enter();
-    let wire_sent_bytes = run.progress.wire_sent_bytes.load(Ordering::Relaxed);
-    let wire_received_bytes = run.progress.wire_received_bytes.load(Ordering::Relaxed);
-    Ok(RunReport { sender, receiver, ready, wire_sent_bytes, wire_received_bytes })
+}
+
+/// Both ends of a channel between the threads of a run.
+struct Channel<T> {
+    sender: Sender<T>,
+    receiver: Receiver<T>,
+}
+
+impl<T> Channel<T> {
+    fn new((sender, receiver): (Sender<T>, Receiver<T>)) -> Self {
+        Self { sender, receiver }
+    }
 }
 
 /// Everything that the threads of a sending run share.
@@ -184,16 +167,16 @@ struct Run<'a> {
     offers: Offers,
     cache: Cache,
     signatures: SignatureBytes,
-    jobs: Sender<Job>,
-    queued_jobs: Receiver<Job>,
-    /// Chunks of large files that wait to be compressed by whoever has time.
-    seals: (Sender<HandedOver>, Receiver<HandedOver>),
+    /// Needs of the receiver that wait for a worker.
+    jobs: Channel<Job>,
+    /// Packs of large files that wait for a worker that has time to compress them.
+    to_seal: Channel<HandedOver>,
     stats: Mutex<SenderStats>,
     /// Whether something of the source could not be read: then nothing is deleted.
     source_errors: AtomicBool,
     outcome: Mutex<Outcome>,
-    /// Something is in it once the receiver is ready.
-    ready: (Sender<()>, Receiver<()>),
+    /// Holds a message once the receiver is ready.
+    ready: Channel<()>,
     await_ready: bool,
     monitor: &'a dyn Monitor,
     progress: Arc<Progress>,
@@ -212,7 +195,7 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-/// What the receiver said of itself.
+/// The receiver's word on how it began and how it ended.
 #[derive(Default)]
 struct Outcome {
     ready: Option<Ready>,
@@ -220,6 +203,43 @@ struct Outcome {
 }
 
 impl Run<'_> {
+    /// Writes frames to the stream until the run ends or the stream fails.
+    fn write(
+        &self,
+        outgoings: Outgoings,
+        writer: impl Write,
+        alive: &[u8],
+        pace: Pace,
+    ) -> Result<(), WireError> {
+        let written = outgoings.write_to(&self.outbox, writer, alive, pace, &self.progress);
+        if written.is_err() {
+            // The reader goes on: the receiver may still say why it closed the stream.
+            self.stop.halt();
+        }
+        written
+    }
+
+    /// The result of the run, once all its threads have ended. `wrote` is the result of the writer.
+    fn report(self, wrote: Result<(), WireError>) -> Result<RunReport, EngineError> {
+        if let Some(error) = self.stop.take_failure() {
+            return Err(error);
+        }
+        let Outcome { ready: Some(ready), finished: Some(receiver) } =
+            self.outcome.into_inner().even_poisoned()
+        else {
+            wrote?;
+            return Err(EngineError::Disconnected);
+        };
+        self.cache.save();
+        Ok(RunReport {
+            sender: self.stats.into_inner().even_poisoned(),
+            receiver,
+            ready,
+            wire_sent_bytes: self.progress.wire_sent_bytes.load(Ordering::Relaxed),
+            wire_received_bytes: self.progress.wire_received_bytes.load(Ordering::Relaxed),
+        })
+    }
+
     /// Takes the receiver's messages until the last one, or until the stream ends.
     fn read(&self, stream: impl Read) {
         let mut reader = FrameReader::new(Counted { stream, bytes: &self.progress.wire_received_bytes });
@@ -252,13 +272,13 @@ impl Run<'_> {
                 self.monitor.ready(&ready);
                 self.outcome.enter().ready = Some(ready);
                 // The walker may wait for it; there is room for the one time that this happens.
-                let _ = self.ready.0.try_send(());
+                let _ = self.ready.sender.try_send(());
             }
             ToSender::Needs { part, needs } => {
                 let part = self.offers.get(part)?;
                 for group in Job::group(part, needs, &self.signatures)? {
                     // The receiving end lives as long as the run.
-                    let _ = self.jobs.send(group);
+                    let _ = self.jobs.sender.send(group);
                 }
             }
             ToSender::Settled { part } => {
@@ -303,63 +323,4 @@ impl Run<'_> {
         }
         self.monitor.event(&Event::Problem { path, kind, text });
     }
-}
-
-impl SenderConfig {
-    /// Sends `source` with no options and no rules.
-    pub fn new(source: Source) -> Self {
-        Self {
-            source,
-            options: Options::default(),
-            rules: RuleList::new(),
-            cache: None,
-            some_paths: false,
-            compress: false,
-            bytes_per_second: None,
-            await_ready: false,
-            threads: None,
-        }
-    }
-
-    /// Whether just one entry is sent: one that is no directory, or a directory of which the rules leave nothing. Then,
-    /// as in rsync, the destination may be its new name.
-    ///
-    /// # Errors
-    /// When the source cannot be looked at, or a rule is wrong.
-    pub fn sends_one_entry(&self) -> Result<bool, EngineError> {
-        let located = self.source.locate()?;
-        let source::Selection::Only(name) = &located.selection else { return Ok(false) };
-        let Ok(dir) = located.root.handle().child(name) else { return Ok(true) };
-        let files = TreeMergeFiles::new(located.root.clone(), Whose::Sender(located.absolute.clone()));
-        let filter = compile(&self.rules, &located)?.root(&NoMergeFiles)?;
-        let filter = filter.enter(name.as_bytes(), &files)?;
-        let Ok(listed) = dir.list() else { return Ok(false) };
-        let sent = |entry: &Listed| !filter.excludes(entry.name.as_bytes(), filter_kind(entry.kind));
-        Ok(!listed.iter().any(sent))
-    }
-
-    /// Whether the options and rules leave nothing to send at all. Then rsync does not even make the destination.
-    ///
-    /// # Errors
-    /// When the source cannot be looked at, or a rule is wrong.
-    pub fn sends_nothing(&self) -> Result<bool, EngineError> {
-        let located = self.source.locate()?;
-        let filter = compile(&self.rules, &located)?;
-        Ok(match &located.selection {
-            source::Selection::All => !self.options.recursive,
-            source::Selection::Only(name) => {
-                let stat = located.root.handle().stat(name);
-                let Ok(Some(stat)) = stat else { return Ok(false) };
-                let directory = stat.kind == Kind::Directory;
-                let rules = filter.root(&NoMergeFiles)?;
-                (directory && !self.options.recursive)
-                    || rules.excludes(name.as_bytes(), filter_kind(stat.kind))
-            }
-        })
-    }
-}
-
-fn compile(rules: &RuleList, located: &source::Located) -> Result<Filter, EngineError> {
-    Filter::compile_at(rules, Side::Sender, located.absolute.as_os_str().as_encoded_bytes())
-        .map_err(|error| EngineError::Rule(error.to_string()))
 }

@@ -10,10 +10,10 @@ use coast_filter::{DirFilter, Filter, FilterError, NoMergeFiles};
 use coast_tree::state::{STAGING_INSIDE, STATE_INSIDE};
 use coast_tree::{
     ClockStep, ContentHash, DirHandle, FileIdentity, Kind, Listed, LockExt, Name, OwnerNames, Record,
-    RelPath, Stat, Timestamp, Visit, walk,
+    RelPath, Stat, Timestamp, Visit, walk, walk_from,
 };
 use coast_wire::limits::MAX_PART_ENTRIES;
-use coast_wire::{Class, Entry, Event, OwnerName, Pack, Part, ProblemKind, Range, ToReceiver, What};
+use coast_wire::{Entry, Event, OwnerName, Part, ProblemKind, Range, ToReceiver, What};
 
 use super::Run;
 use super::source::Selection;
@@ -164,7 +164,7 @@ impl<'a> Walker<'a> {
         self.start()?;
         if self.run.await_ready {
             crossbeam_channel::select! {
-                recv(self.run.ready.1) -> _ => {}
+                recv(self.run.ready.receiver) -> _ => {}
                 recv(self.run.stop.stopped()) -> _ => return Err(Stopped),
             }
         }
@@ -177,9 +177,14 @@ impl<'a> Walker<'a> {
                 Selection::All => self.filter.root(&self.files),
                 Selection::Only(_) => self.filter.root(&NoMergeFiles),
             };
-            match root {
-                Ok(filter) => walk(&self.run.root, threads, self, Above { filter, part: None }),
-                Err(error) => self.rules_failed(b".", error)?,
+            match (root, &self.selection) {
+                (Ok(filter), Selection::All) => {
+                    walk(&self.run.root, threads, self, Above { filter, part: None });
+                }
+                (Ok(filter), Selection::Only(name)) => {
+                    self.walk_entry(name, threads, Above { filter, part: None });
+                }
+                (Err(error), _) => self.rules_failed(b".", error)?,
             }
         }
         if self.run.stop.is_stopped() {
@@ -189,11 +194,24 @@ impl<'a> Walker<'a> {
         self.run.tell(&ToReceiver::WalkDone { source_errors: self.run.source_errors.load(Ordering::Acquire) })
     }
 
+    /// Offers one entry of the root and all that is below it. The root itself is not listed: it may be large, or unreadable.
+    fn walk_entry(&self, name: &Name, threads: usize, above: Above) {
+        let dir = self.run.root.handle();
+        let listed = match dir.stat(name) {
+            Ok(stat) => stat.map(|stat| Listed { name: name.clone(), kind: stat.kind, ino: stat.ino }),
+            Err(error) => return self.failed(&name.clone().into(), above, error),
+        };
+        if listed.is_none() {
+            self.run.problem(name.as_bytes(), ProblemKind::Vanished, "it vanished before it was read");
+        }
+        for (name, above) in self.directory(&RelPath::root(), &dir, above, listed.into_iter().collect()) {
+            walk_from(&self.run.root, &name.into(), threads, self, above);
+        }
+    }
+
     /// Sends the options, in a frame of their own: the receiver makes itself ready before it reads on.
     fn start(&self) -> Result<(), Stopped> {
-        let mut pack = Pack::new(Class::Control);
-        let pushed = pack.push(&ToReceiver::Start(self.run.options.clone()));
-        match pushed.and_then(|()| pack.seal(None)) {
+        match super::sealed(&ToReceiver::Start(self.run.options.clone())) {
             Ok(frame) => self.run.outbox.send(frame),
             Err(error) => self.run.stop.check_sent(Err(error.into())),
         }
@@ -280,15 +298,10 @@ impl<'a> Walker<'a> {
             if name.as_bytes() == STAGING_INSIDE.as_bytes() {
                 continue;
             }
-            if path.is_root() {
-                let takes_part = match &self.selection {
-                    Selection::Only(only) => *only == name,
-                    // What is at the root of a workspace under this name is some receiver's.
-                    _ => name.as_bytes() != STATE_INSIDE.as_bytes(),
-                };
-                if !takes_part {
-                    continue;
-                }
+            // The state directory of a receiver, if the source is the destination of other runs.
+            let is_state = path.is_root() && name.as_bytes() == STATE_INSIDE.as_bytes();
+            if is_state && matches!(self.selection, Selection::All) {
+                continue;
             }
             if filter.excludes(name.as_bytes(), filter_kind(kind)) {
                 continue;

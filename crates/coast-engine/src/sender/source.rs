@@ -1,12 +1,12 @@
-//! What is sent: the content of a directory, or one entry by name.
+//! The source of a run: the content of a directory, or one entry by name.
 
 use std::path::{Path, PathBuf};
 
 use coast_tree::{Name, Root};
 
-use crate::error::EngineError;
+use crate::error::{EngineError, SourceContext};
 
-/// What to send, as the user named it.
+/// A source as the user named it.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// The content of a directory (`dir/`); its entries become those of the destination.
@@ -20,7 +20,7 @@ pub enum Source {
     },
 }
 
-/// An opened source.
+/// A source that was found and opened.
 pub(super) struct Located {
     pub(super) root: Root,
     /// The root's absolute path, which some rules match against.
@@ -44,20 +44,20 @@ impl Source {
                 parent.join(std::ffi::OsStr::from_bytes(name.as_bytes()))
             }
         };
-        let failed = |error| EngineError::Source { path: path.clone(), error };
         match self {
             Self::Contents(directory) => {
-                let root = Root::open(directory).map_err(failed)?;
+                let root = Root::open(directory).reading(&path)?;
                 Ok(Located { root, absolute: absolute(directory), selection: Selection::All })
             }
             Self::Entry { parent, name } => {
-                let root = Root::open(parent).map_err(failed)?;
-                match root.handle().stat(name).map_err(failed)? {
+                // The user may be allowed to name an entry of a directory, and not to list it.
+                let root = Root::open_to_search(parent).reading(&path)?;
+                match root.handle().stat(name).reading(&path)? {
                     Some(_) => {
                         let selection = Selection::Only(name.clone());
                         Ok(Located { root, absolute: absolute(parent), selection })
                     }
-                    None => Err(failed(std::io::ErrorKind::NotFound.into())),
+                    None => Err(std::io::ErrorKind::NotFound.into()).reading(&path),
                 }
             }
         }

@@ -1,0 +1,99 @@
+//! What a sender is told before it begins.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use coast_filter::{Filter, FilterError, NoMergeFiles, RuleList, Side};
+use coast_tree::{Kind, Listed};
+use coast_wire::Options;
+
+use super::source::{Located, Selection, Source};
+use crate::error::EngineError;
+use crate::filter_kind;
+use crate::merge::{TreeMergeFiles, Whose};
+
+/// What [`send`](crate::send) is to send, and how.
+#[derive(Debug)]
+pub struct SenderConfig {
+    /// The directory or the single entry that is sent.
+    pub source: Source,
+    /// Travels to the receiver.
+    pub options: Options,
+    /// Filter rules of the run; they travel in `options` too, this is the parsed form.
+    pub rules: RuleList,
+    /// File of the content cache; none to work without.
+    pub cache: Option<PathBuf>,
+    /// Whether the rules restrict the run to some paths: then the cache is used and left as it is, since what was not
+    /// looked at would be forgotten.
+    pub some_paths: bool,
+    /// Whether frames are compressed, as `-z` asks.
+    pub compress: bool,
+    /// Bytes per second that may be written, if limited.
+    pub bytes_per_second: Option<u64>,
+    /// Whether nothing is offered before the receiver is ready and [`Monitor::ready`] has returned: for whoever has to
+    /// remember what the destination was taken for before anything changes there. Costs a round trip.
+    pub await_ready: bool,
+    /// Worker threads; by default as many as there are processors, from 2 to 8.
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl SenderConfig {
+    /// Sends `source` with no options and no rules.
+    pub fn new(source: Source) -> Self {
+        Self {
+            source,
+            options: Options::default(),
+            rules: RuleList::new(),
+            cache: None,
+            some_paths: false,
+            compress: false,
+            bytes_per_second: None,
+            await_ready: false,
+            threads: None,
+        }
+    }
+
+    /// Whether just one entry is sent: one that is no directory, or a directory of which the rules leave nothing. Then,
+    /// as in rsync, the destination may be its new name.
+    ///
+    /// # Errors
+    /// When the source cannot be looked at, or a rule is wrong.
+    pub fn sends_one_entry(&self) -> Result<bool, EngineError> {
+        let located = self.source.locate()?;
+        let Selection::Only(name) = &located.selection else { return Ok(false) };
+        let Ok(dir) = located.root.handle().child(name) else { return Ok(true) };
+        let files = TreeMergeFiles::new(located.root.clone(), Whose::Sender(located.absolute.clone()));
+        let rules = |error: FilterError| EngineError::Rule(error.to_string());
+        let filter = compile(&self.rules, &located)?.root(&NoMergeFiles).map_err(rules)?;
+        let filter = filter.enter(name.as_bytes(), &files).map_err(rules)?;
+        let Ok(listed) = dir.list() else { return Ok(false) };
+        let sent = |entry: &Listed| !filter.excludes(entry.name.as_bytes(), filter_kind(entry.kind));
+        Ok(!listed.iter().any(sent))
+    }
+
+    /// Whether the options and rules leave nothing to send at all. Then rsync does not even make the destination.
+    ///
+    /// # Errors
+    /// When the source cannot be looked at, or a rule is wrong.
+    pub fn sends_nothing(&self) -> Result<bool, EngineError> {
+        let located = self.source.locate()?;
+        let filter = compile(&self.rules, &located)?;
+        Ok(match &located.selection {
+            Selection::All => !self.options.recursive,
+            Selection::Only(name) => {
+                let stat = located.root.handle().stat(name);
+                let Ok(Some(stat)) = stat else { return Ok(false) };
+                let directory = stat.kind == Kind::Directory;
+                let rules =
+                    filter.root(&NoMergeFiles).map_err(|error| EngineError::Rule(error.to_string()))?;
+                (directory && !self.options.recursive)
+                    || rules.excludes(name.as_bytes(), filter_kind(stat.kind))
+            }
+        })
+    }
+}
+
+pub(super) fn compile(rules: &RuleList, located: &Located) -> Result<Filter, EngineError> {
+    Filter::compile_at(rules, Side::Sender, located.absolute.as_os_str().as_encoded_bytes())
+        .map_err(|error| EngineError::Rule(error.to_string()))
+}
