@@ -1,4 +1,4 @@
-//! The program as a user meets it, on this machine alone: what it prints, what it exits with, what it leaves.
+//! The program without another machine: its output, its exit codes, and the files that it leaves.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
-/// The program, with a home of its own.
+/// The program, with a home directory of its own.
 fn coast(scratch: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coast"));
     command.current_dir(scratch).env("HOME", scratch).env_remove("XDG_CACHE_HOME").env_remove("RSYNC_RSH");
@@ -73,7 +73,7 @@ fn itemized_changes_are_those_of_rsync() {
     }
 
     fs::write(scratch.path().join("src/a"), "alpha, longer").unwrap();
-    // Another second than that of the copy: rsync compares whole ones.
+    // The time differs from that of the copy by more than a second, because rsync compares whole seconds.
     let source = fs::File::options().write(true).open(scratch.path().join("src/a")).unwrap();
     source.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
     fs::remove_file(scratch.path().join("src/sub/b")).unwrap();
@@ -223,7 +223,7 @@ fn a_reader_that_has_seen_enough_does_not_stop_the_run() {
 #[test]
 fn a_signal_ends_a_run_cleanly() {
     let scratch = scratch();
-    // Compressed or not, this takes a minute at the rate allowed.
+    // At the allowed rate this takes a minute, compressed or not.
     fs::write(scratch.path().join("src/large"), vec![7; 32 << 20]).unwrap();
     let mut command = coast(scratch.path());
     let arguments = ["sync", "-r", "--json", "--progress", "--bwlimit=512", "src/", "dst"];
@@ -266,7 +266,7 @@ fn a_push_that_was_meant_for_another_machine_is_refused() {
         assert!(text(&output.stderr).contains(word), "{}", text(&output.stderr));
     }
     assert!(!scratch.path().join("dev@host").exists() && !scratch.path().join("src/sub/deeper").exists());
-    // What the message says for a directory here.
+    // The message proposes this spelling for a local directory.
     for destination in ["./dev@host", "there/me@work"] {
         assert_eq!(
             run(scratch.path(), &["push", "src", destination]).status.code(),

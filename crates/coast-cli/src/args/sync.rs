@@ -44,7 +44,7 @@ pub(crate) struct SyncArgs {
     pub(crate) destination: OsString,
 
     #[command(flatten)]
-    pub(crate) what: What,
+    pub(crate) entries: Entries,
 
     #[command(flatten)]
     pub(crate) deletion: Deletion,
@@ -64,8 +64,8 @@ pub(crate) struct SyncArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What is transferred")]
-pub(crate) struct What {
+#[command(next_help_heading = "Transferred entries")]
+pub(crate) struct Entries {
     /// The same as -rlptgoD: everything but hard links, ACLs and extended attributes
     #[arg(short, long)]
     pub(crate) archive: bool,
@@ -241,9 +241,9 @@ mod tests {
     #[test]
     fn short_options_combine() {
         let args = sync("-rlDzP --delete-after a/ h:b/").unwrap();
-        assert!(args.what.recursive && args.what.links && args.what.devices_and_specials);
+        assert!(args.entries.recursive && args.entries.links && args.entries.devices_and_specials);
         assert!(args.transfer.compress && args.output.partial_and_progress && args.deletion.delete_after);
-        assert!(!args.what.times && !args.what.perms);
+        assert!(!args.entries.times && !args.entries.perms);
     }
 
     #[test]

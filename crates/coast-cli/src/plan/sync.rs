@@ -57,30 +57,30 @@ fn endpoints(args: &SyncArgs) -> anyhow::Result<(PathBuf, Endpoint)> {
 }
 
 fn options(args: &SyncArgs) -> anyhow::Result<Options> {
-    let what = &args.what;
+    let entries = &args.entries;
     let deletion = &args.deletion;
-    let all = what.archive;
+    let all = entries.archive;
     let delete = deletion.delete || deletion.delete_after || deletion.delete_excluded;
-    let recursive = what.recursive || all;
+    let recursive = entries.recursive || all;
     if delete && !recursive {
         bail!("--delete needs -r: without it there is no directory whose entries could be extraneous");
     }
-    let ownership = match &what.chown {
+    let ownership = match &entries.chown {
         Some(chown) => parse_chown(chown)?,
         None => Ownership::Receiver,
     };
     Ok(Options {
         recursive,
-        links: what.links || all,
-        devices: what.devices || what.devices_and_specials || all,
-        specials: what.specials || what.devices_and_specials || all,
-        perms: what.perms || all,
-        executability: what.executability,
-        times: what.times || all,
-        owner: what.owner || all,
-        group: what.group || all,
-        checksum: what.checksum,
-        sparse: what.sparse,
+        links: entries.links || all,
+        devices: entries.devices || entries.devices_and_specials || all,
+        specials: entries.specials || entries.devices_and_specials || all,
+        perms: entries.perms || all,
+        executability: entries.executability,
+        times: entries.times || all,
+        owner: entries.owner || all,
+        group: entries.group || all,
+        checksum: entries.checksum,
+        sparse: entries.sparse,
         ownership,
         // A negative limit is zero, as in rsync.
         delete: delete.then(|| Delete {
@@ -163,7 +163,7 @@ fn output(args: &SyncArgs, remote: bool, source: &Path) -> OutputOptions {
         } else {
             ProgressWish::Never
         },
-        itemizer: Itemizer { remote, checksum: args.what.checksum },
+        itemizer: Itemizer { remote, checksum: args.entries.checksum },
         transfer_root: coast_sync::transfer_root(source).to_owned(),
     }
 }
