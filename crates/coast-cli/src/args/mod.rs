@@ -2,6 +2,8 @@
 
 pub(crate) mod connection;
 pub(crate) mod demo;
+#[cfg(test)]
+mod help_layout;
 pub(crate) mod lifecycle;
 pub(crate) mod push;
 pub(crate) mod remote;
