@@ -27,7 +27,7 @@ pub(super) const RUN_AFTER: &str = "\
 EXAMPLES
   coast remote add box dev@box.example       once: where instances live
   coast run dev-1                            the project's root, on the only remote
-  coast run dev-2 --worktree feature         a git worktree, by its path, its directory's name or its branch
+  coast run dev-2 --worktree feature         a git worktree, by its directory's name, its branch or its path
   coast run dev-3 --remote attic --image shop-shell:2
 
 COASTFILE (in the project's root; all of it optional)
@@ -48,7 +48,8 @@ HOW FAST EDITS FOLLOW
 
 EXIT CODES
   Those of `coast --help`; 3 also when the instance, worktree or remote cannot be used, 12 when edits do not follow and
-  --require-continuous was given. Entries that could not be transferred (23) or vanished (24) are warnings.";
+  --require-continuous was given; 23 when entries could not be transferred: the instance runs all the same, and `coast status`
+  names them until a later transfer has brought them. Source files that vanished meanwhile (24) are a warning.";
 
 pub(super) const ASSIGN_ABOUT: &str = "\
 Has an instance follow another worktree. The old session ends, only what differs is sent (replaced files move into place \
@@ -60,7 +61,13 @@ pub(super) const ASSIGN_AFTER: &str = "\
 EXAMPLES
   coast assign dev-1 --worktree feature         by the worktree's name or branch
   coast assign dev-1 --worktree ../shop-fix     by its path
-  coast unassign dev-1                          back to the project's root";
+  coast unassign dev-1                          back to the project's root
+
+WHICH WORKTREE IS MEANT
+  A name without a slash is a git worktree or branch of this project. Only when no worktree and no branch has the name is it
+  a directory. With a slash (./docs, ../shop-fix) it is a directory first. When a name can mean two things, coast says which
+  was taken. A directory that is no worktree of this project's repository is refused, since everything in the workspace that
+  it lacks would be deleted; --any-directory takes it all the same.";
 
 pub(super) const STOP_ABOUT: &str = "\
 Stops an instance: the session ends, and the key is taken out of the shell container. The workspace on the remote stays as it \
@@ -75,17 +82,19 @@ Removes an instance: its session, its shell container with the key in it, and it
 it, also what only exists there. Your worktree is not touched.";
 
 pub(super) const STATUS_ABOUT: &str = "\
-Tells how an instance is, in both layers: what it follows and where, the last transfer, the state of the session, how many \
-files are watched, and each conflict and problem with its path. Changes nothing and waits for nobody.";
+Tells how an instance is, in both layers: its worktree and its workspace, the last transfer, the entries that could not be \
+transferred, the state of the session, the number of watched files, and each conflict and problem with its path. Changes nothing \
+and does not wait for other commands.";
 
 pub(super) const STATUS_AFTER: &str = "\
 JSON
   One object: \"state\" is \"running\", \"stopped\" or \"working\" (with \"command\" and \"step\"); \"following\" is what the \
 last command left, with \"is\": \"yes\", \"off\", \"bulk_only\" or \"failed\" (with \"step\" and \"said\"); \"continuous\" is what \
-the session says now, with \"activity\", \"word\", \"files\", \"conflicts\" and \"problems\", or an \"error\". With --watch one \
-object a line, each time that something changed.";
+the session says now, with \"activity\", \"word\", \"files\", \"conflicts\" and \"problems\", or an \"error\"; \"stale\" has the \
+\"count\" and the first \"paths\" of the entries that could not be transferred. With --watch one object a line, each time that \
+something changed.";
 
-/// What is printed by a command that changes an instance.
+/// The output of a command that changes an instance.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TellingArgs {
     /// Name each entry that is changed or deleted; twice: itemize what changes of it
@@ -101,7 +110,7 @@ pub(crate) struct TellingArgs {
     pub(crate) json: bool,
 }
 
-/// What happens when edits cannot follow.
+/// The severity of edits that cannot follow.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InsistArg {
     /// Make it an error (exit code 12) when edits cannot follow
@@ -109,18 +118,29 @@ pub(crate) struct InsistArg {
     pub(crate) require_continuous: bool,
 }
 
+/// The worktree to follow may be any directory.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AnyDirectoryArg {
+    /// Take the directory that --worktree names even if it is no worktree of this project's repository
+    #[arg(long)]
+    pub(crate) any_directory: bool,
+}
+
 /// Arguments of `coast run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Its name: letters, digits, '-', '_' and '.'
+    /// The instance's name: letters, digits, '-', '_' and '.'
     #[arg(value_parser = Name::new)]
     pub(crate) instance: Name,
 
-    /// The directory to follow: a path, or a git worktree by its directory's name or its branch [default: the project's root]
-    #[arg(short, long, value_name = "PATH_OR_NAME", value_hint = ValueHint::DirPath)]
+    /// The git worktree to follow, by its directory's name, its branch or its path [default: the project's root]
+    #[arg(short, long, value_name = "NAME_OR_PATH", value_hint = ValueHint::DirPath)]
     pub(crate) worktree: Option<OsString>,
 
-    /// The remote to live on [default: the only one]
+    #[command(flatten)]
+    pub(crate) any_directory: AnyDirectoryArg,
+
+    /// The remote of the instance [default: the only one]
     #[arg(short, long)]
     pub(crate) remote: Option<Name>,
 
@@ -128,7 +148,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) image: Option<String>,
 
-    /// Take over what is at its place on the remote, and delete there what the worktree does not have
+    /// Take over an existing directory on the remote, and delete everything in it that the worktree does not have
     #[arg(long)]
     pub(crate) adopt: bool,
 
@@ -148,9 +168,12 @@ pub(crate) struct AssignArgs {
     /// The instance
     pub(crate) instance: Name,
 
-    /// The directory to follow from now on: a path, or a git worktree by its directory's name or its branch
-    #[arg(short, long, value_name = "PATH_OR_NAME", value_hint = ValueHint::DirPath)]
+    /// The git worktree to follow from now on, by its directory's name, its branch or its path
+    #[arg(short, long, value_name = "NAME_OR_PATH", value_hint = ValueHint::DirPath)]
     pub(crate) worktree: OsString,
+
+    #[command(flatten)]
+    pub(crate) any_directory: AnyDirectoryArg,
 
     #[command(flatten)]
     pub(crate) insist: InsistArg,
@@ -231,7 +254,7 @@ pub(crate) struct StatusArgs {
     /// The instance
     pub(crate) instance: Name,
 
-    /// Go on until interrupted, and print again what has changed
+    /// Go on until interrupted, and print the status again after each change
     #[arg(long)]
     pub(crate) watch: bool,
 
