@@ -9,10 +9,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 /// The steps of `run`, each of which the record names before it begins.
-const STEPS_OF_RUN: [&str; 5] = ["transfer", "container", "access", "session", "gap"];
+const STEPS_OF_RUN: [&str; 5] = ["transfer", "runner", "access", "session", "gap"];
 
 /// The steps of `assign`.
-const STEPS_OF_ASSIGN: [&str; 6] = ["end_session", "transfer", "container", "access", "session", "gap"];
+const STEPS_OF_ASSIGN: [&str; 6] = ["end_session", "transfer", "runner", "access", "session", "gap"];
 
 fn project() -> Project {
     let project = Project::of(&Tree::new().file("src/main.rs", "1").file("README", "read"));
@@ -36,7 +36,7 @@ fn kill_at(project: &Project, command: &Program, worktree: &Path, wanted: &str) 
     };
     if wanted == "gap" {
         // With nothing to bring it is over too soon to be killed in it.
-        until("container");
+        until("runner");
         let edit = EDITS.fetch_add(1, Ordering::Relaxed);
         fs::write(worktree.join("README"), format!("edit {edit}")).expect("it is ours");
     }

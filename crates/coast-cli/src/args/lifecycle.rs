@@ -107,10 +107,10 @@ last command: \"is\" is \"yes\", \"off\", \"bulk_only\" or \"failed\" (with \"st
 state, with \"activity\", \"word\", \"files\", \"conflicts\" and \"problems\", or an \"error\". \"stale\" has the \"count\" and the first \
 \"paths\" of the entries that could not be transferred. With --watch one object per line is printed after each change.";
 
-/// What is printed by a command that changes an instance.
+/// The output of a command that changes an instance.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TellingArgs {
-    /// Name each entry that is changed or deleted; twice: itemize what changes of it
+    /// Name each changed or deleted entry; given twice, itemize the changes
     #[arg(short, long, action = ArgAction::Count, help_heading = OUTPUT)]
     pub(crate) verbose: u8,
 
@@ -118,12 +118,12 @@ pub(crate) struct TellingArgs {
     #[arg(short, long, help_heading = OUTPUT)]
     pub(crate) quiet: bool,
 
-    /// Print one JSON object a line instead of text
+    /// Print one JSON object per line instead of text
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
 }
 
-/// What happens when edits cannot follow.
+/// The severity of edits that cannot follow.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InsistArg {
     /// Make it an error (exit code 12) when edits cannot follow
@@ -131,18 +131,29 @@ pub(crate) struct InsistArg {
     pub(crate) require_continuous: bool,
 }
 
+/// The worktree to follow may be any directory.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AnyDirectoryArg {
+    /// Take the directory that --worktree names even if it is no worktree of this project's repository
+    #[arg(long)]
+    pub(crate) any_directory: bool,
+}
+
 /// Arguments of `coast run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Its name: letters, digits, '-', '_' and '.'
+    /// The instance's name: letters, digits, '-', '_' and '.'
     #[arg(value_parser = Name::new)]
     pub(crate) instance: Name,
 
-    /// The directory to follow: a path, or a git worktree by its directory's name or its branch [default: the project's root]
-    #[arg(short, long, value_name = "PATH_OR_NAME", value_hint = ValueHint::DirPath)]
+    /// The git worktree to follow, by its directory's name, its branch or its path [default: the project's root]
+    #[arg(short, long, value_name = "NAME_OR_PATH", value_hint = ValueHint::DirPath)]
     pub(crate) worktree: Option<OsString>,
 
-    /// The remote to live on [default: the only one]
+    #[command(flatten)]
+    pub(crate) any_directory: AnyDirectoryArg,
+
+    /// The remote of the instance [default: the only one]
     #[arg(short, long)]
     pub(crate) remote: Option<Name>,
 
@@ -150,7 +161,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) image: Option<String>,
 
-    /// Take over what is at its place on the remote, and delete there what the worktree does not have
+    /// Take over an existing directory on the remote, and delete everything in it that the worktree does not have
     #[arg(long)]
     pub(crate) adopt: bool,
 
@@ -170,9 +181,12 @@ pub(crate) struct AssignArgs {
     /// The instance
     pub(crate) instance: Name,
 
-    /// The directory to follow from now on: a path, or a git worktree by its directory's name or its branch
-    #[arg(short, long, value_name = "PATH_OR_NAME", value_hint = ValueHint::DirPath)]
+    /// The git worktree to follow from now on, by its directory's name, its branch or its path
+    #[arg(short, long, value_name = "NAME_OR_PATH", value_hint = ValueHint::DirPath)]
     pub(crate) worktree: OsString,
+
+    #[command(flatten)]
+    pub(crate) any_directory: AnyDirectoryArg,
 
     #[command(flatten)]
     pub(crate) insist: InsistArg,
@@ -253,7 +267,7 @@ pub(crate) struct StatusArgs {
     /// The instance
     pub(crate) instance: Name,
 
-    /// Go on until interrupted, and print again what has changed
+    /// Go on until interrupted, and print the status again after each change
     #[arg(long)]
     pub(crate) watch: bool,
 
