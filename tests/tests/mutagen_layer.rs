@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use coast_mutagen::{
-    Docker, DockerEnvironment, Ensured, RemoteAccess, SessionSpec, SessionState, Shell, ShellSpec, Step,
+    Docker, DockerEnvironment, Ensured, RemoteAccess, SessionSpec, SessionState, Shell, ShellSpec, Status,
+    Step,
 };
 use coast_tests::{DockerEngine, Remote, ShellImage, Snapshot, Sudo, Tree, Watch};
 use rustix::process::{Pid, Signal, kill_process};
@@ -126,7 +127,8 @@ fn a_session_follows_until_it_is_ended() {
         assert!(!workspace.join(ignored).exists(), "{ignored} does not travel");
     }
     let states = shell.sessions(&place.project, "dev-1").expect("it can be listed");
-    assert!(states.len() == 1 && states[0].is_settled() && !states[0].is_troubled(), "{states:?}");
+    assert!(states.len() == 1 && states[0].status == Status::Watching, "{states:?}");
+    assert!(states[0].last_error.is_none() && states[0].conflicts().next().is_none(), "{states:?}");
 
     // The second session replaces the first.
     place.session(&shell).expect("a session can be created");

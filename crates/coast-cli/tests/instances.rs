@@ -240,7 +240,7 @@ fn help_teaches_each_command() {
 /// The instance `q`, which follows `/wt/feature`.
 fn remember_assigned(scratch: &Path, fields: Value) {
     let mut all = json!({
-        "worktree": "/wt/feature", "following": { "is": "yes" }, "container": "shop-coasts-q-shell", "access": true
+        "worktree": "/wt/feature", "following": { "is": "yes" }, "runner": "container shop-coasts-q-shell", "access": true
     });
     let Value::Object(fields) = fields else { panic!("{fields}") };
     all.as_object_mut().unwrap().extend(fields);
@@ -251,13 +251,13 @@ fn remember_assigned(scratch: &Path, fields: Value) {
 fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
     let scratch = project();
     let unended = json!({
-        "worktree": "/wt/old", "container": "shop-coasts-q-shell", "said": "cannot reach Docker", "at": 1
+        "worktree": "/wt/old", "runner": "container shop-coasts-q-shell", "said": "cannot reach Docker", "at": 1
     });
     let failed = json!({ "is": "failed", "step": "reaching Docker", "said": "no", "at": 1 });
     remember_assigned(scratch.path(), json!({ "following": failed, "unended": unended }));
     let status = succeeds(&coast(scratch.path(), &["status", "q"]));
     let warning = "warning     the session of /wt/old may still run in the container shop-coasts-q-shell: it would bring the files of \
-                   /wt/old back; end it as soon as Docker answers with: coast assign q --worktree /wt/feature, or: coast stop q \
+                   /wt/old back; end it as soon as that answers, with: coast assign q --worktree /wt/feature, or: coast stop q \
                    (cannot reach Docker)";
     assert!(status.contains(warning), "{status}");
     let json: Value =
@@ -270,7 +270,7 @@ fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
     let status = succeeds(&coast(scratch.path(), &["status", "q"]));
     for said in [
         "state       not stopped yet: the session may go on in the container shop-coasts-q-shell, so that edits of /wt/old may still \
-         be followed, and the key may still be in the container shop-coasts-q-shell; finish that with: coast stop q",
+         be carried, and the key may still be in the container shop-coasts-q-shell; finish that with: coast stop q",
         "edits       may still follow, until `coast stop` could end the session",
     ] {
         assert!(status.contains(said), "{status}");

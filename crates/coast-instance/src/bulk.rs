@@ -1,5 +1,5 @@
-//! The bulk layer as the lifecycle uses it: bring a worktree to a workspace, and remove a workspace. A trait, so that a test can put a
-//! directory of this machine in the remote's place.
+//! The bulk layer: it transfers a worktree to a workspace, and removes a workspace. It is a trait, so that a test can put a local
+//! directory in the remote's place.
 
 use std::path::Path;
 use std::thread;
@@ -14,19 +14,19 @@ use crate::continuous::Access;
 use crate::ignores::VERSION_CONTROL;
 use crate::{Coastfile, Remote};
 
-/// How long a removal waits for a run that works on the workspace: the helper of a command that was killed goes on until it
-/// notices.
+/// How long a removal waits for a run that holds the workspace's lock. The helper of a killed command holds it until it notices the
+/// end of the connection.
 const BUSY_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often it looks again.
+/// The interval between two attempts.
 const BUSY_AGAIN: Duration = Duration::from_millis(200);
 
-/// Brings worktrees to workspaces.
+/// Transfers worktrees to workspaces, and removes workspaces.
 pub trait Bulk: Sync {
     /// Makes the workspace equal to the worktree.
     ///
     /// # Errors
-    /// When the transfer did not come to its end.
+    /// When the transfer did not finish. Single entries that failed are told to `monitor` and counted in the report.
     fn transfer(
         &self,
         transfer: &Transfer<'_>,
@@ -35,10 +35,10 @@ pub trait Bulk: Sync {
         cancel: &Cancel,
     ) -> Result<Transferred, SyncError>;
 
-    /// Removes a workspace with everything in it, and what the bulk layer keeps beside it.
+    /// Removes a workspace with everything in it, and the state directory beside it.
     ///
     /// # Errors
-    /// When something is or may be left.
+    /// When the workspace could not be removed, or a part of it may be left.
     fn remove(
         &self,
         remote: &Remote,
@@ -48,55 +48,55 @@ pub trait Bulk: Sync {
     ) -> Result<Removed, SyncError>;
 }
 
-/// One transfer.
+/// The parameters of a transfer.
 #[derive(Debug, Clone)]
 pub struct Transfer<'a> {
-    /// The directory here.
+    /// The source directory.
     pub worktree: &'a Path,
-    /// The machine.
+    /// The machine of the workspace.
     pub remote: &'a Remote,
-    /// The directory there.
+    /// The absolute path of the workspace.
     pub remote_path: &'a str,
-    /// What is left out and what is protected.
+    /// The exclude and protect rules.
     pub rules: &'a RuleList,
-    /// These paths alone, everything else neither sent nor deleted; none for everything.
+    /// The paths to transfer. Other paths are neither sent nor deleted. `None` means the whole worktree.
     pub only: Option<&'a [Vec<u8>]>,
     /// Whether replaced files move into place together at the end.
     pub delay_updates: bool,
-    /// What the directory there is taken for.
+    /// Whether the workspace must be new.
     pub claim: Claim,
 }
 
-/// What a transfer did.
+/// The result of a transfer.
 #[derive(Debug, Clone)]
 pub struct Transferred {
-    /// Its counts.
+    /// The counts of the transfer.
     pub report: SyncReport,
-    /// How the remote was reached.
+    /// The address and the key with which the remote was reached.
     pub access: Access,
 }
 
-/// What was removed.
+/// The result of a removal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Removed {
-    /// Entries, those below included.
+    /// The number of removed entries, at all depths.
     pub entries: u64,
-    /// Whether there was a workspace.
+    /// Whether the workspace existed.
     pub existed: bool,
-    /// Entries that could not be removed.
+    /// The number of entries that could not be removed.
     pub kept_entries: u64,
-    /// The first of them.
+    /// The first entries that could not be removed.
     pub kept: Vec<KeptEntry>,
 }
 
-/// Transfers to and removals on other machines, over SSH.
+/// The bulk layer for other machines, over SSH.
 #[derive(Debug, Clone)]
 pub struct RemoteBulk {
     helper: RemoteHelper,
 }
 
 impl RemoteBulk {
-    /// With this helper at the other end.
+    /// A layer that starts this helper on the remote.
     pub fn new(helper: RemoteHelper) -> Self {
         Self { helper }
     }
@@ -113,7 +113,7 @@ impl Bulk for RemoteBulk {
         let destination = transfer.remote.destination(transfer.remote_path, self.helper.clone());
         let report = request(transfer, destination)?.run(monitor, prompt, cancel)?;
         let connection = report.connection.as_ref();
-        let access = Access::from(connection.expect("another machine is reached by a connection"));
+        let access = Access::from(connection.expect("a run to another machine reports its connection"));
         Ok(Transferred { report, access })
     }
 
@@ -145,31 +145,31 @@ impl Bulk for RemoteBulk {
     }
 }
 
-/// The rules of a project, for the bulk layer.
+/// The filter rules of a project.
 ///
 /// # Errors
-/// When there are more than a run may have.
+/// When the Coastfile has more patterns than a run may have rules.
 pub(crate) fn rules(coastfile: &Coastfile) -> Result<RuleList, coast_sync::RuleError> {
     let mut exclude = VERSION_CONTROL.map(str::to_owned).to_vec();
     exclude.extend(coastfile.exclude.iter().cloned());
     profile::rules(&exclude, &coastfile.protect, coastfile.use_default_rules)
 }
 
-/// The transfer as a request to any destination.
+/// The request that carries out a transfer to a destination.
 ///
 /// # Errors
-/// When a path of [`Transfer::only`] is none.
-pub fn request(
+/// When a path of [`Transfer::only`] is invalid.
+pub(crate) fn request(
     transfer: &Transfer<'_>,
     destination: impl Into<coast_sync::Destination>,
 ) -> Result<SyncRequest, SyncError> {
     let options = Options {
         delay_updates: transfer.delay_updates,
-        // What is new on the remote may vanish here before the continuous layer has seen it.
+        // The lifecycle needs the new entries: they may vanish from the worktree before the continuous layer's first scan.
         itemize: Itemize::Changes,
         ..profile::options()
     };
-    // An empty last component is what a trailing slash is: the worktree's content.
+    // The trailing slash means the content of the worktree.
     let request = SyncRequest::new(transfer.worktree.join(""), destination)
         .options(options)
         .rules(transfer.rules.clone())
@@ -193,7 +193,7 @@ mod tests {
         for use_default_rules in [true, false] {
             let rules = rules(&Coastfile { use_default_rules, ..Coastfile::default() }).unwrap();
             let root = Filter::compile(&rules, Side::Sender).unwrap().root(&NoMergeFiles).unwrap();
-            // Files of the other names are nothing special, in mutagen neither.
+            // Both layers exclude directories of the other names, and not files.
             for (name, as_file) in
                 [(".git", true), (".svn", false), (".hg", false), (".bzr", false), ("_darcs", false)]
             {

@@ -1,9 +1,10 @@
-//! The continuous layer: what follows every edit between two bulk transfers. A small trait, because mutagen is only the first that
-//! does it.
+//! The continuous layer: it carries every edit between two bulk transfers. [`Continuous`] is the trait of such a layer. It knows a
+//! worktree, a directory on a remote, and a *runner*: the container or process on this machine that runs the session.
 
 use std::path::Path;
 
 use coast_sync::{Cancel, ConnectionReport, IdentityUsed};
+use serde::{Serialize, Serializer};
 
 use crate::Name;
 use crate::record::{RecordError, Step};
@@ -11,9 +12,9 @@ use crate::record::{RecordError, Step};
 /// An instance, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InstanceId {
-    /// The project.
+    /// The name of its project.
     pub project: Name,
-    /// The instance.
+    /// The name of the instance.
     pub instance: Name,
 }
 
@@ -23,18 +24,17 @@ impl std::fmt::Display for InstanceId {
     }
 }
 
-/// What the shell container of an instance is called.
-pub fn container_name(id: &InstanceId) -> String {
-    coast_mutagen::shell_name(id.project.as_str(), id.instance.as_str())
-}
-
-/// Follows every edit of a worktree. All methods may be called again after a call that failed, was killed or did not happen.
+/// Carries every edit of a worktree to its workspace. Each method may be called again after a call that failed or was killed.
 pub trait Continuous: Sync {
-    /// Begins to follow: when this returns, what was there has been looked at once, and every later edit arrives. Whatever followed
-    /// this instance before has ended. `begin` is called before each step that leaves something behind, and must succeed first.
+    /// The runner of an instance, in words for messages that follow "the", such as `container shop-coasts-dev-1-shell`. It is the
+    /// same each time, and known before the runner exists.
+    fn runner(&self, id: &InstanceId) -> String;
+
+    /// Starts a session. Every other session of the instance has ended and the worktree was scanned once when this returns, and
+    /// every later edit is carried. `begin` is called before each step that leaves something behind, and must succeed first.
     ///
     /// # Errors
-    /// When it is not possible. What was begun may be left behind; [`Continuous::stop`] removes it.
+    /// When the session cannot be started. Parts of it may be left; [`Continuous::stop`] removes them.
     fn start(
         &self,
         start: &ContinuousStart<'_>,
@@ -42,11 +42,11 @@ pub trait Continuous: Sync {
         cancel: &Cancel,
     ) -> Result<Started, ContinuousError>;
 
-    /// Ends what [`Continuous::start`] began, as far as `extent` says; gives what remains. Nothing being there is fine, and so is what
-    /// is not this instance's, which is not touched.
+    /// Ends the session of an instance and removes as much more as `extent` says. Parts that do not exist are no error. A runner of
+    /// another owner is left alone.
     ///
     /// # Errors
-    /// When something is or may be left: [`ContinuousError::Left`] where it is known what.
+    /// When a part is or may be left: [`ContinuousError::Left`] if the layer knows which.
     fn stop(
         &self,
         id: &InstanceId,
@@ -55,44 +55,40 @@ pub trait Continuous: Sync {
         cancel: &Cancel,
     ) -> Result<Remains, ContinuousError>;
 
-    /// Waits until every change that was made before the call has arrived; gives the state after it.
+    /// Waits until every change that was made before the call has arrived. Returns the status after that.
     ///
     /// # Errors
-    /// When they cannot arrive.
+    /// When the session cannot carry them.
     fn flush(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError>;
 
-    /// How it goes.
+    /// The status of the session at this moment.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When the runner does not answer.
     fn status(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError>;
 }
 
-/// Called before a step is begun.
+/// Called before a step is begun. It writes the step into the record.
 pub type BeginStep<'a> = dyn FnMut(Step) -> Result<(), RecordError> + 'a;
 
-/// What is to be followed, and where to.
+/// The parameters of a session.
 #[derive(Debug, Clone)]
 pub struct ContinuousStart<'a> {
     /// The instance.
     pub id: &'a InstanceId,
-    /// The directory here.
+    /// The directory on this machine.
     pub worktree: &'a Path,
-    /// The directory on the remote, absolute.
+    /// The absolute path of the workspace on the remote.
     pub remote_path: &'a str,
-    /// How the bulk layer got there.
+    /// The address and the key with which the bulk layer reached the remote.
     pub access: &'a Access,
-    /// What both layers leave out, as rsync patterns, besides version control.
+    /// The Coastfile's exclude patterns, in rsync's syntax. Both layers leave out version control besides.
     pub excludes: &'a [String],
-    /// Whether the default rules hold.
+    /// Whether the default exclude rules apply.
     pub default_rules: bool,
-    /// The image of the shell container.
-    pub image: Option<&'a str>,
-    /// Its network.
-    pub network: &'a str,
 }
 
-/// How a remote was reached, for whoever has to reach it too.
+/// The address and the key with which a remote was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// The user who logged in.
@@ -105,7 +101,7 @@ pub struct Access {
     pub jumps: Vec<String>,
     /// The host key that the connection verified: `ssh-ed25519 AAAA...`.
     pub host_key: String,
-    /// The key that was accepted.
+    /// The key that the remote accepted.
     pub identity: IdentityUsed,
 }
 
@@ -122,150 +118,180 @@ impl From<&ConnectionReport> for Access {
     }
 }
 
-/// What a start did.
+/// The result of starting a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
-    /// What became of the shell container.
-    pub container: ContainerChange,
-    /// The state after the first look.
+    /// Whether the runner is a new one.
+    pub runner: RunnerChange,
+    /// The status after the first scan.
     pub status: ContinuousStatus,
 }
 
-/// What became of the shell container.
+/// The change that starting a session made to the runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContainerChange {
-    /// There was none.
+pub enum RunnerChange {
+    /// There was no runner before.
     Created,
-    /// It was right.
+    /// The existing runner had the wanted parameters.
     Reused,
-    /// It was there and not right: another worktree, image or network.
+    /// The existing runner had other parameters, such as another worktree, and was replaced.
     Recreated,
 }
 
-/// How much is ended.
+/// How much [`Continuous::stop`] removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Extent {
-    /// The session: nothing follows any more.
+    /// The session.
     Session,
-    /// The access to the remote, too.
+    /// The session and the runner's access to the remote: its key.
     Access,
-    /// The container, too.
+    /// The session, the access and the runner.
     Everything,
 }
 
-/// What there is where the shell container was, or would be, after something was ended.
+/// The state of the runner after [`Continuous::stop`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remains {
-    /// Nothing.
+    /// The runner does not exist.
     Nothing,
-    /// The shell container, without what was ended.
-    Container,
-    /// A container of that name which is not this instance's.
+    /// The runner exists, without the parts that were to be removed.
+    Runner,
+    /// Another owner's runner has the name. `said` tells how it was recognized.
     Foreign {
-        /// How it was recognized.
+        /// A sentence for the user.
         said: String,
     },
 }
 
-/// How the continuous layer is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// The status of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ContinuousStatus {
-    /// What it is doing.
+    /// The activity of the session.
     pub activity: Activity,
-    /// The layer's own word for that.
+    /// The layer's own word for the activity.
     pub word: String,
-    /// Files that it follows.
+    /// The number of files in the worktree.
     pub files: u64,
-    /// Directories that it follows.
+    /// The number of directories in the worktree.
     pub directories: u64,
-    /// Paths that it cannot carry, because the remote has something else there that it did not put there.
+    /// The paths that the session does not carry, because something there on the remote was not put there by it.
     pub conflicts: Vec<Conflict>,
-    /// Conflicts beyond those listed.
+    /// The number of conflicts beyond those listed.
     pub more_conflicts: u64,
-    /// Paths that could not be read or written.
+    /// The paths that could not be read or written.
     pub problems: Vec<Problem>,
-    /// Problems beyond those listed.
+    /// The number of problems beyond those listed.
     pub more_problems: u64,
-    /// What the layer complains of as a whole.
+    /// An error of the session as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
 }
 
-/// What the continuous layer is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The activity of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Activity {
-    /// There is no session.
+    /// The session does not exist.
     #[default]
     Absent,
-    /// All that was seen has arrived.
+    /// Every edit that the session saw has arrived.
     Watching,
-    /// Changes are on their way.
+    /// Edits are on their way.
     Carrying,
-    /// It tries to reach the remote.
+    /// The session connects to the remote.
     Connecting,
-    /// It has stopped; the next `assign` or `start` mends it.
+    /// The session has stopped. The next `assign` or `start` replaces it.
     Halted,
 }
 
-/// A path at which both sides have something of their own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A path that the session does not carry, because something there on the remote was not put there by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Conflict {
-    /// Relative to the workspace; empty for the whole of it.
+    /// Relative to the workspace; the workspace itself is the empty path.
+    #[serde(flatten, serialize_with = "path_fields")]
     pub path: Vec<u8>,
 }
 
 /// A path that could not be read or written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// On which side.
+    /// The side on which it failed.
     pub side: Side,
-    /// Relative to the workspace.
+    /// Relative to the workspace; the workspace itself is the empty path.
+    #[serde(flatten, serialize_with = "path_fields")]
     pub path: Vec<u8>,
-    /// What the system answered.
+    /// The answer of the system.
     pub text: String,
 }
 
-/// One of the two sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One of the two sides of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// Here.
+    /// This machine.
     Local,
-    /// On the remote.
+    /// The remote.
     Remote,
 }
 
-/// Why the continuous layer did not do what was asked.
+/// Writes a path as `path`, and its bytes in hexadecimal digits as `path_bytes` if they are not UTF-8.
+pub(crate) fn path_fields<S: Serializer>(path: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct PathFields<'a> {
+        path: std::borrow::Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path_bytes: Option<String>,
+    }
+    let text = String::from_utf8_lossy(path);
+    let is_exact = matches!(text, std::borrow::Cow::Borrowed(_));
+    let path_bytes = (!is_exact).then(|| data_encoding::HEXLOWER.encode(path));
+    PathFields { path: text, path_bytes }.serialize(serializer)
+}
+
+/// Why a session could not be started, stopped, flushed or asked for its status.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are named by the variant's doc")]
 pub enum ContinuousError {
-    /// It is not possible.
+    /// A part of the work failed.
     #[error(transparent)]
     Failed(#[from] Failure),
-    /// Something could not be ended.
+    /// A part could not be removed. `session` tells whether the session may still run, `access` whether a key may still be in the
+    /// runner.
     #[error("{failure}")]
-    Left {
-        /// Why.
-        failure: Failure,
-        /// Whether the session may go on, or go on later.
-        session: bool,
-        /// Whether a key may still be in the container.
-        access: bool,
-    },
-    /// A step could not be recorded, so it was not begun.
+    Left { failure: Failure, session: bool, access: bool },
+    /// A step could not be recorded, and was not begun.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// It was cancelled.
+    /// The call was cancelled.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// Why edits cannot follow: which part failed, and what it said.
+/// The part of the work that failed, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{doing}: {said}")]
 pub struct Failure {
     /// The part, as one word for programs.
     pub step: String,
-    /// What was being done, in plain words.
+    /// A participle phrase for messages, such as "starting mutagen".
     pub doing: String,
-    /// What the tool printed or the system answered.
+    /// The output of the tool, or the answer of the system.
     pub said: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_no_text_is_written_with_its_bytes() {
+        let problem = Problem { side: Side::Remote, path: b"a\xe9".to_vec(), text: "denied".to_owned() };
+        assert_eq!(
+            serde_json::to_string(&problem).unwrap(),
+            "{\"side\":\"remote\",\"path\":\"a\u{fffd}\",\"path_bytes\":\"61e9\",\"text\":\"denied\"}"
+        );
+        let conflict = Conflict { path: b"a/b".to_vec() };
+        assert_eq!(serde_json::to_string(&conflict).unwrap(), "{\"path\":\"a/b\"}");
+    }
 }

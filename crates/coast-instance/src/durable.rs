@@ -1,19 +1,19 @@
-//! A file that is replaced as a whole and survives a power cut: written beside its place, flushed to the disk, renamed, and the
-//! rename flushed too. A reader sees the old content or the new, never a part.
+//! Replacing a file so that it survives a power cut: the content is written to a temporary file beside it, flushed to the disk, and
+//! renamed; the rename is flushed, too. A reader sees the old content or the new content.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// How many links may follow each other, as in Linux.
+/// The longest chain of symlinks, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// Replaces `path`, readable by the user alone, and makes its directory if it is missing (for the user alone, too).
+/// Replaces `path` by a file of mode 0600. A missing directory is made with mode 0700.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     make_directory(directory)?;
-    // Begins with a dot, as no name does: a file left by a kill is never taken for a record.
+    // No name begins with a dot, so the temporary file of a killed command is never taken for a record.
     let mut staged = tempfile::Builder::new()
         .prefix(".new-")
         .permissions(Permissions::from_mode(0o600))
@@ -24,24 +24,23 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     flush_directory(directory)
 }
 
-/// The file that a path stands for through symbolic links, which may not be there yet: what is to be replaced where people link the
-/// file to one that they keep elsewhere.
+/// The end of a chain of symlinks. The file at the end need not exist. Replacing it keeps the symlinks.
 pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..=MAX_LINKS {
         match fs::read_link(&path) {
             Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
-            // No link, or nothing.
+            // The path is no symlink, or does not exist.
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) => {
                 return Ok(path);
             }
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::other("too many symbolic links follow each other"))
+    Err(io::Error::other("the chain of symbolic links is too long"))
 }
 
-/// Removes `path` for good; one that is not there is as good.
+/// Removes `path` and flushes the removal. A missing file is no error.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -50,7 +49,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a directory and its parents, for the user alone.
+/// Makes a directory and its missing parents with mode 0700.
 pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }

@@ -1,32 +1,32 @@
-//! Exclude patterns in the form that both layers understand. The bulk layer reads a pattern as rsync does, mutagen reads its
-//! ignores in a syntax of its own; so that both leave out the same things, only patterns are taken that mean the same in both,
-//! and this module says how mutagen spells them.
+//! Exclude patterns that both layers understand. The bulk layer reads a pattern as rsync does; mutagen's ignore patterns have another
+//! syntax. Both layers must exclude the same entries. So only patterns that mutagen can express are allowed, and this module
+//! translates them.
 //!
 //! | rsync | mutagen | why |
 //! |---|---|---|
 //! | `name`, `*.o`, `name/`, `/a/b` | the same | |
-//! | `a/b` | `**/a/b` | rsync matches the end of a path, mutagen the whole of it |
-//! | `dir/***` | `dir/` | what is below an ignored directory is ignored anyway |
-//! | `dir/**` | `**/dir/*` | mutagen's `dir/**` is `dir` itself, too |
-//! | `a/**/b` | `**/a/*/**/b` | to mutagen `**` can be nothing with the slash behind it, to rsync only at the beginning |
-//! | `a{b` | `a\{b` | braces are alternatives there |
-//! | `a\b` (no wildcard) | `a\\b` | there a backslash always escapes |
-//! | `?`, `[!a]`, `[é]` | refused | a byte to rsync, a character to mutagen |
+//! | `a/b` | `**/a/b` | rsync matches the end of a path, mutagen the whole path |
+//! | `dir/***` | `dir/` | mutagen ignores everything below an ignored directory |
+//! | `dir/**` | `**/dir/*` | mutagen's `dir/**` matches `dir` itself, too |
+//! | `a/**/b` | `**/a/*/**/b` | in mutagen `**/` can match nothing anywhere, in rsync only at the beginning |
+//! | `a{b` | `a\{b` | braces are alternatives in mutagen |
+//! | `a\b` (no wildcard) | `a\\b` | in mutagen a backslash always escapes |
+//! | `?`, `[!a]`, `[é]` | refused | rsync matches a byte, mutagen a character |
 //!
-//! Names that are not UTF-8 need no care: mutagen carries none of them, whatever it is told to ignore.
+//! Names that are not UTF-8 do not matter here: mutagen never carries them.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use coast_sync::profile;
 
-/// Why a pattern cannot be used by both layers.
+/// Why both layers cannot use a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadPattern {
-    /// There is nothing in it.
+    /// The pattern is empty.
     #[error("it is empty")]
     Empty,
-    /// It is a rule, not a pattern.
+    /// The text is a filter rule, not a pattern.
     #[error("it is a filter rule; write the pattern alone (includes and other rules are not possible here)")]
     Rule,
     /// A component is empty, `.` or `..`.
@@ -35,35 +35,35 @@ pub enum BadPattern {
     /// `**` beside other characters, or `***` not at the end.
     #[error("\"**\" must stand alone between slashes, and \"***\" only at the end, as in \"dir/***\"")]
     DoubleStar,
-    /// `[` without `]`, or something in between that the layers read differently.
+    /// A set in brackets is not closed, or the layers read it differently.
     #[error(
         "a set in brackets must be closed and hold only ASCII characters and ranges such as a-z: no class such as [:alpha:], \
          no range that goes backwards or across \"/\""
     )]
     Bracket,
-    /// `?`, or a set of what may not stand there.
+    /// The pattern has `?` or a negated set.
     #[error(
         "\"?\", \"[!\" and \"[^\" stand for one byte in one layer and for one character in the other; name the characters that may \
          stand there, as in [a-z0-9], or write \"*\""
     )]
     OneCharacter,
-    /// A backslash at the end.
+    /// The pattern ends in a backslash.
     #[error("it ends in a backslash that escapes nothing")]
     Backslash,
-    /// Everything would be left out.
+    /// The pattern excludes the whole workspace.
     #[error("it stands for the whole workspace")]
     Everything,
-    /// A NUL byte, or longer than a rule can be.
+    /// The pattern has a NUL, or is longer than a rule may be.
     #[error("it holds a NUL or is longer than {} bytes", coast_filter::MAX_PATTERN_BYTES)]
     Text,
 }
 
-/// Whether both layers understand an exclude pattern.
+/// Checks that both layers understand an exclude pattern.
 pub(crate) fn check_exclude(pattern: &str) -> Result<(), BadPattern> {
     to_mutagen(pattern).map(|_| ())
 }
 
-/// Whether a pattern can protect: only the bulk layer deletes what it does not know, so all of rsync's patterns will do.
+/// Checks a protect pattern. Only the bulk layer deletes entries that it did not send, so any pattern of rsync is allowed.
 pub(crate) fn check_protect(pattern: &str) -> Result<(), BadPattern> {
     check_text(pattern)
 }
@@ -80,11 +80,8 @@ fn check_text(pattern: &str) -> Result<(), BadPattern> {
     }
 }
 
-/// mutagen's spelling of an exclude pattern of rsync.
-///
-/// # Errors
-/// When the pattern means something that mutagen cannot express.
-pub fn to_mutagen(pattern: &str) -> Result<String, BadPattern> {
+/// Translates an exclude pattern of rsync into mutagen's syntax. An error means that mutagen cannot express it.
+pub(crate) fn to_mutagen(pattern: &str) -> Result<String, BadPattern> {
     check_text(pattern)?;
     let (anchored, rest) = match pattern.strip_prefix('/') {
         Some(rest) => (true, rest),
@@ -99,17 +96,17 @@ pub fn to_mutagen(pattern: &str) -> Result<String, BadPattern> {
     if is_everything(&components, anchored, reach) {
         return Err(BadPattern::Everything);
     }
-    // As in rsync: without a wildcard, a backslash is a backslash.
+    // In a pattern without wildcards, rsync takes a backslash literally.
     let escapes = pattern.contains(['*', '?', '[']);
     let last = components.len() - 1;
     let mut spelled = Vec::new();
     for (index, component) in components.iter().enumerate() {
         spelled.push(match *component {
-            // What is deeper is below what this matches.
+            // Deeper entries are below the entries that `*` matches.
             "**" if index == last => "*".to_owned(),
-            // rsync holds it against the path with a slash before it, so that here it can be nothing.
+            // rsync matches the path with a slash before it, so that `**` can match nothing at the beginning.
             "**" if index == 0 && !anchored => "**".to_owned(),
-            // One directory at least.
+            // Elsewhere rsync's `**` matches at least one directory.
             "**" => "*/**".to_owned(),
             component => translate_component(component, escapes)?,
         });
@@ -118,7 +115,7 @@ pub fn to_mutagen(pattern: &str) -> Result<String, BadPattern> {
         _ if anchored => "/",
         "**" => "",
         _ if last > 0 => "**/",
-        // Alone at the beginning it would be mutagen's negation.
+        // At the beginning of a pattern, mutagen would take `!` for a negation.
         first if first.starts_with('!') => "\\",
         _ => "",
     };
@@ -126,18 +123,18 @@ pub fn to_mutagen(pattern: &str) -> Result<String, BadPattern> {
     Ok(format!("{prefix}{}{suffix}", spelled.join("/")))
 }
 
-/// What a pattern can match, by its end.
+/// The entries that a pattern can match, by its suffix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
     /// `name`: entries of all kinds.
     Any,
     /// `name/`: a directory.
     Directory,
-    /// `name/***`: a directory and, also where that has not matched, what is in it.
+    /// `name/***`: a directory and the entries in it, even if the directory itself does not match.
     DirectoryAndBelow,
 }
 
-/// Whether no entry of the workspace's root would be let through.
+/// Whether the pattern excludes every entry of the workspace's root.
 fn is_everything(components: &[&str], anchored: bool, reach: Reach) -> bool {
     let only_stars = |component: &str| component.bytes().all(|byte| byte == b'*');
     match (components, reach) {
@@ -173,20 +170,20 @@ fn translate_component(component: &str, escapes: bool) -> Result<String, BadPatt
     Ok(spelled)
 }
 
-/// Reads a set behind its opening bracket, and spells it the same.
+/// Reads a set after its opening bracket. Returns it in mutagen's syntax.
 fn translate_set(letters: &mut Peekable<Chars<'_>>, spelled: &mut String) -> Result<(), BadPattern> {
     if letters.next_if(|next| matches!(next, '!' | '^')).is_some() {
         return Err(BadPattern::OneCharacter);
     }
     spelled.push('[');
-    // What a range could begin with: nothing at first, and nothing behind a range.
+    // The possible first character of a range: `None` at the beginning and after a range.
     let mut low = None;
     let mut is_empty = true;
     loop {
         let letter = letters.next().ok_or(BadPattern::Bracket)?;
         match letter {
             ']' if !is_empty => break,
-            // `[]a]` and `[[:alpha:]]` are sets in rsync that mutagen reads otherwise.
+            // Mutagen reads rsync's sets `[]a]` and `[[:alpha:]]` differently.
             ']' | '[' => return Err(BadPattern::Bracket),
             _ => {}
         }
@@ -197,7 +194,7 @@ fn translate_set(letters: &mut Peekable<Chars<'_>>, spelled: &mut String) -> Res
                 let end = letters.next().ok_or(BadPattern::Bracket)?;
                 spelled.push(end);
                 let end = member(end, letters, spelled)?;
-                // mutagen's sets can match a slash.
+                // A set of mutagen can match a slash.
                 if end < first || (first..=end).contains(&'/') {
                     return Err(BadPattern::Bracket);
                 }
@@ -210,7 +207,7 @@ fn translate_set(letters: &mut Peekable<Chars<'_>>, spelled: &mut String) -> Res
     Ok(())
 }
 
-/// The member of a set that `letter` is or, if it is a backslash, escapes.
+/// The member of a set that begins with `letter`: the letter itself, or the one after a backslash.
 fn member(letter: char, letters: &mut Peekable<Chars<'_>>, spelled: &mut String) -> Result<char, BadPattern> {
     let member = match letter {
         '\\' => {
@@ -223,20 +220,17 @@ fn member(letter: char, letters: &mut Peekable<Chars<'_>>, spelled: &mut String)
     if member.is_ascii() { Ok(member) } else { Err(BadPattern::Bracket) }
 }
 
-/// What mutagen is told to ignore: version control, the default rules, if they hold, and `excludes`, which were checked
-/// when they were read.
-///
-/// # Errors
-/// When one of `excludes` is no pattern for both layers; says which.
-pub fn for_mutagen(excludes: &[String], defaults: bool) -> Result<Vec<String>, (String, BadPattern)> {
+/// The ignore patterns for mutagen: version control, the default rules if they apply, and `excludes`. An error names the first of
+/// `excludes` that mutagen cannot express.
+pub(crate) fn for_mutagen(excludes: &[String], defaults: bool) -> Result<Vec<String>, (String, BadPattern)> {
     let defaults =
         profile::EXCLUDED.into_iter().filter(|pattern| defaults && !VERSION_CONTROL.contains(pattern));
     let all = VERSION_CONTROL.into_iter().chain(defaults).chain(excludes.iter().map(String::as_str));
     all.map(|pattern| to_mutagen(pattern).map_err(|bad| (pattern.to_owned(), bad))).collect()
 }
 
-/// What never travels, whatever the rules say. In a linked worktree `.git` is a file that points to a path of this machine. The others
-/// are those that mutagen leaves out with `--ignore-vcs`, which covers directories only.
+/// The entries that neither layer ever transfers. `.git` can also be a file: in a linked worktree it names a path of this machine. The
+/// others are the directories that mutagen excludes with `--ignore-vcs`.
 pub(crate) const VERSION_CONTROL: [&str; 5] = [".git", ".svn/", ".hg/", ".bzr/", "_darcs/"];
 
 #[cfg(test)]
@@ -325,14 +319,13 @@ mod tests {
         }
     }
 
-    /// The names in each directory of a tree, every one of them a file once and a directory once.
+    /// The names in each directory of a tree. Each name occurs as a file and as a directory.
     const NAMES: [&str; 12] = ["a", "b", "c", "ab", "a.b", "é", "éb", "!a", "{a,b}", "a\\b", "-", "a*"];
 
-    /// How deep the tree is.
+    /// The depth of the tree.
     const DEPTH: usize = 4;
 
-    /// What is let through of a tree, by its path, a directory's with a slash behind it. Of directories that are left out nothing
-    /// is asked for.
+    /// The paths that a filter does not exclude, a directory's with a slash at its end. Excluded directories are not entered.
     fn let_through(
         names: &[&str],
         depth: usize,
@@ -366,7 +359,7 @@ mod tests {
         let mut rules = RuleList::new();
         rules.exclude(pattern.as_bytes()).unwrap();
         let root = Filter::compile(&rules, Side::Sender).unwrap().root(&NoMergeFiles).unwrap();
-        // The filters of the directories on the way to the one that was asked about last.
+        // The filters of the directories on the way to the last path.
         let mut way: Vec<(String, DirFilter)> = vec![(String::new(), root)];
         let_through(names, depth, &mut |path, kind| {
             let (name, above) = path.split_last().unwrap();
@@ -422,7 +415,7 @@ mod tests {
         }
     }
 
-    /// A component of a pattern, among them what has a meaning in one of the layers only.
+    /// A component of a pattern. Some components have a special meaning in one layer only.
     fn component() -> impl Strategy<Value = String> {
         let atom = prop::sample::select(vec![
             "a", "b", "c", "é", "*", ".", "!", "{", "}", ",", "\\", "-", "\\*", "\\[", "[ab]", "[a-c]",

@@ -1,5 +1,5 @@
-//! Instances: a project's worktree on a remote machine, kept true by two layers - bulk transfers, and a continuous layer that
-//! follows every edit. This crate keeps the two in step through the life of an instance.
+//! Instances: a project's worktree on a remote machine. Two layers keep the remote directory equal to the worktree: bulk transfers
+//! ([`Bulk`]) and a continuous layer that carries every edit ([`Continuous`]). [`Lifecycle`] runs the commands that keep both in step.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -9,34 +9,38 @@ mod coastfile;
 mod continuous;
 mod durable;
 mod event;
+mod file_error;
 mod ignores;
 mod lifecycle;
 mod listing;
 mod lock;
 mod mutagen_layer;
+mod mutex;
 mod name;
 mod places;
 mod project;
 mod record;
 mod remotes;
 mod repository;
+mod stale;
 mod stored_path;
 mod words;
 
-pub use bulk::{Bulk, RemoteBulk, Removed, Transfer, Transferred, request};
-pub use coastfile::{Coastfile, CoastfileError, FILE_NAMES, Fault, Strategy};
+pub use bulk::{Bulk, RemoteBulk, Removed, Transfer, Transferred};
+pub use coastfile::Coastfile;
 pub use continuous::{
-    Access, Activity, BeginStep, Conflict, ContainerChange, Continuous, ContinuousError, ContinuousStart,
-    ContinuousStatus, Extent, Failure, InstanceId, Problem, Remains, Side, Started, container_name,
+    Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
+    Extent, Failure, InstanceId, Problem, Remains, RunnerChange, Side, Started,
 };
 pub use event::{Happening, Observer};
-pub use ignores::{BadPattern, for_mutagen, to_mutagen};
+pub use file_error::FileError;
 pub use lifecycle::{Insist, InstanceStatus, Lifecycle, LifecycleError, Listed, RmOptions, RunOptions, list};
-pub use lock::{FileLock, Holder, LockError};
+pub use lock::Holder;
 pub use mutagen_layer::MutagenLayer;
-pub use name::{BadName, MAX_NAME_BYTES, Name};
-pub use places::{NoHome, Places};
-pub use project::{Project, ProjectError};
+pub use name::Name;
+pub use places::Places;
+pub use project::{Directories, Meant, Project, ProjectError};
 pub use record::{Command, Following, LastTransfer, Record, RecordError, Records, State, Step, Unended};
-pub use remotes::{BadAddress, DEFAULT_SERVICE_HOME, Remote, Remotes, RemotesEditor, RemotesError};
+pub use remotes::{Remote, Remotes, RemotesEditor, RemotesError};
+pub use stale::{Stale, StalePath};
 pub use stored_path::StoredPath;

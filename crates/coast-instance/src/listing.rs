@@ -1,6 +1,6 @@
-//! The paths that a transfer may have brought to the remote, kept in a nameless file so that memory does not grow with the tree: those
-//! in the worktree before it, and those that it made. What of them has vanished by the time the continuous layer looks for the first
-//! time, that layer never knew; it would stay on the remote for good.
+//! The paths that a transfer may have created on the remote: those of the worktree before the transfer, and those that the transfer
+//! created. The continuous layer does not know a path that vanished from the worktree before its first scan, and would leave it on
+//! the remote for good. The paths are kept in an unnamed file, so that memory does not grow with the tree.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -8,30 +8,32 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use coast_filter::{DirFilter, EntryKind, Filter, NoMergeFiles, Side};
 use coast_sync::RuleList;
 use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Root, Visit};
 
-/// Paths remembered on disk. Each ends in a NUL, which no path holds.
+use crate::mutex::{into_inner, lock};
+
+/// Paths in a file. Each ends in a NUL, which no path has.
 pub(crate) struct Listing {
     file: Mutex<Result<BufWriter<File>, io::Error>>,
-    /// The rules at the worktree's root.
+    /// The filter for entries of the worktree's root.
     filter: DirFilter,
 }
 
-/// What has vanished since.
+/// The paths that vanished from a worktree.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Vanished {
-    /// These paths; of a directory that vanished with all it held, only itself.
+    /// These paths. A vanished directory is listed without the entries below it.
     Paths(Vec<Vec<u8>>),
-    /// Everything, or the worktree itself: that is no edit but an unmounted disk or an emptied directory, and nothing to carry on.
+    /// Every path, or the worktree itself. The disk may have been unmounted, so nothing may be deleted for this.
     Everything,
 }
 
 impl Listing {
-    /// Lists what `rules` let through of a worktree.
+    /// Lists the entries of a worktree that `rules` do not exclude.
     pub(crate) fn of(worktree: &Path, rules: &RuleList) -> io::Result<Self> {
         let filter = root_filter(rules)?;
         let listing =
@@ -42,9 +44,9 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Adds a path. A failure is kept until the listing is read.
+    /// Adds a path. A write error is returned by [`Listing::vanished`].
     pub(crate) fn add(&self, path: &[u8]) {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.file);
         if let Ok(writer) = &mut *file
             && let Err(error) = writer.write_all(path).and_then(|()| writer.write_all(b"\0"))
         {
@@ -52,10 +54,10 @@ impl Listing {
         }
     }
 
-    /// What is not in the worktree any more.
+    /// The listed paths that are no longer in the worktree.
     pub(crate) fn vanished(self, worktree: &Path) -> io::Result<Vanished> {
         let filter = self.filter;
-        let writer = self.file.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        let writer = into_inner(self.file)?;
         let mut file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
         let mut reader = BufReader::new(file);
@@ -78,7 +80,7 @@ impl Listing {
                 {
                     vanished.insert(path.clone());
                 }
-                // What cannot be looked at has not vanished.
+                // An entry that exists and cannot be examined has not vanished.
                 Err(_) => left_some = true,
             }
         }
@@ -88,13 +90,13 @@ impl Listing {
         if !left_some && !has_entries(worktree, &filter)? {
             return Ok(Vanished::Everything);
         }
-        // A directory may be listed behind what it holds, when the transfer made it.
+        // A directory that the transfer created may be listed after its entries.
         let outermost = vanished.iter().filter(|path| !has_ancestor_in(&vanished, path)).cloned();
         Ok(Vanished::Paths(outermost.collect()))
     }
 }
 
-/// Whether `rules` let nothing of a worktree through, because there is nothing or no worktree.
+/// Whether `rules` exclude every entry of a worktree. A missing worktree is empty.
 pub(crate) fn is_empty(worktree: &Path, rules: &RuleList) -> io::Result<bool> {
     Ok(!has_entries(worktree, &root_filter(rules)?)?)
 }
@@ -126,7 +128,7 @@ fn has_ancestor_in(paths: &BTreeSet<Vec<u8>>, path: &[u8]) -> bool {
     slashes.map(|(index, _)| &path[..index]).any(|ancestor| paths.contains(ancestor))
 }
 
-/// Writes down what a walk comes by.
+/// Adds every entry of a walk to a listing.
 struct Walk<'a> {
     listing: &'a Listing,
 }
@@ -147,7 +149,7 @@ impl Visit for Walk<'_> {
             if filter.excludes(entry.name.as_bytes(), entry_kind(entry.kind)) {
                 continue;
             }
-            // A path that is too long for a system call never travelled.
+            // A path that is too long for a system call is not transferred either.
             let Ok(child) = path.join(&entry.name) else { continue };
             self.listing.add(child.as_bytes());
             if is_directory && let Ok(below) = filter.enter(entry.name.as_bytes(), &NoMergeFiles) {
@@ -157,7 +159,7 @@ impl Visit for Walk<'_> {
         enter
     }
 
-    /// What cannot be read is not sent either.
+    /// Ignores a directory that cannot be read: the transfer does not send it either.
     fn failed(&self, _path: &RelPath, _filter: DirFilter, _error: io::Error) {}
 }
 

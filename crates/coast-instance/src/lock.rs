@@ -1,5 +1,5 @@
-//! A lock file that says who holds it. The lock itself is `flock`, so the kernel frees it whatever becomes of the holder; the text
-//! in the file is only for the message to those who wait.
+//! A lock file that names its holder. The lock is `flock`, so the kernel frees it when the holder ends or is killed. The text in the
+//! file is only for the message to a command that waits.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -12,62 +12,57 @@ use coast_sync::Cancel;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::durable;
+use crate::file_error::{Doing, FileError};
 
-/// How often somebody who waits looks again. The wait must notice a cancellation, which a blocking `flock` does not.
+/// The interval between two attempts. A blocking `flock` would not notice a cancellation.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// How much of the file is believed.
+/// The number of bytes that are read of the file.
 const MAX_HOLDER_BYTES: u64 = 512;
 
-/// A lock that is held until this is dropped.
+/// A lock, held until this is dropped.
 #[derive(Debug)]
-pub struct FileLock {
+pub(crate) struct FileLock {
     path: PathBuf,
-    /// Closing it frees the lock.
+    /// Closing the file frees the lock.
     _file: File,
 }
 
-/// Who holds a lock, as its file says.
+/// The holder of a lock, as the lock file names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// The process.
+    /// The process id.
     pub pid: u32,
-    /// The command it carries out.
+    /// The command of that process.
     pub command: String,
 }
 
-/// Why a lock was not had.
+/// Why a lock was not acquired.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// The file cannot be used.
-    #[error("cannot lock {}: {error}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system answered.
-        error: io::Error,
-    },
+    /// The lock file cannot be created, written or locked.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The wait was cancelled.
     #[error("interrupted while waiting for another command")]
     Interrupted,
 }
 
 impl FileLock {
-    /// Takes the lock for `command`, after whoever holds it now.
+    /// Acquires the lock for `command`. Waits until the present holder frees it.
     ///
     /// # Errors
-    /// When the file cannot be used.
-    pub fn wait(path: &Path, command: &str) -> Result<Self, LockError> {
+    /// When the lock file cannot be used.
+    pub(crate) fn wait(path: &Path, command: &str) -> Result<Self, LockError> {
         Self::wait_telling(path, command, &Cancel::new(), |_| {})
     }
 
-    /// Takes the lock for `command`. When somebody else holds it, `told` hears who (once for each), and this waits until it is free
-    /// or `cancel` says otherwise.
+    /// Acquires the lock for `command`. Waits while another process holds it, and calls `told` once for each holder.
     ///
     /// # Errors
-    /// When the file cannot be used or the wait was cancelled.
-    pub fn wait_telling(
+    /// When the lock file cannot be used, or `cancel` ended the wait.
+    pub(crate) fn wait_telling(
         path: &Path,
         command: &str,
         cancel: &Cancel,
@@ -75,16 +70,13 @@ impl FileLock {
     ) -> Result<Self, LockError> {
         let mut last = None;
         loop {
-            match Self::attempt(path, command)
-                .map_err(|error| LockError::File { path: path.to_owned(), error })?
-            {
-                Ok(lock) => return Ok(lock),
-                Err(holder) => {
-                    if holder.is_some() && holder != last {
-                        holder.iter().for_each(&mut told);
-                        last = holder;
-                    }
+            match Self::attempt(path, command).doing("lock", path)? {
+                Attempt::Acquired(lock) => return Ok(lock),
+                Attempt::HeldBy(holder) if last.as_ref() != Some(&holder) => {
+                    told(&holder);
+                    last = Some(holder);
                 }
+                Attempt::HeldBy(_) | Attempt::Busy => {}
             }
             if cancel.is_cancelled() {
                 return Err(LockError::Interrupted);
@@ -93,8 +85,8 @@ impl FileLock {
         }
     }
 
-    /// Who holds the lock now; none when nobody does.
-    pub fn holder(path: &Path) -> Option<Holder> {
+    /// The present holder of the lock; `None` if the lock is free.
+    pub(crate) fn holder(path: &Path) -> Option<Holder> {
         let mut file = File::open(path).ok()?;
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => None,
@@ -102,8 +94,8 @@ impl FileLock {
         }
     }
 
-    /// One try: the lock, or who holds it.
-    fn attempt(path: &Path, command: &str) -> io::Result<Result<Self, Option<Holder>>> {
+    /// Tries once to acquire the lock.
+    fn attempt(path: &Path, command: &str) -> io::Result<Attempt> {
         if let Some(directory) = path.parent() {
             durable::make_directory(directory)?;
         }
@@ -111,28 +103,38 @@ impl FileLock {
             File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Err(Holder::read(&mut file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Ok(Holder::read(&mut file).map_or(Attempt::Busy, Attempt::HeldBy));
+            }
             Err(error) => return Err(error.into()),
         }
-        // The holder before may have removed the file: then this is a lock that nobody else will ever see.
+        // The last holder may have removed the file. Then other processes would lock a new file, and this lock is worthless.
         let locked = file.metadata()?;
         match fs::metadata(path) {
             Ok(there) if (there.dev(), there.ino()) == (locked.dev(), locked.ino()) => {}
-            Ok(_) => return Ok(Err(None)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(None)),
+            Ok(_) => return Ok(Attempt::Busy),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Attempt::Busy),
             Err(error) => return Err(error),
         }
         file.set_len(0)?;
         file.rewind()?;
         writeln!(file, "{} {command}", std::process::id())?;
-        Ok(Ok(Self { path: path.to_owned(), _file: file }))
+        Ok(Attempt::Acquired(Self { path: path.to_owned(), _file: file }))
     }
 
     /// Frees the lock and removes its file.
-    pub fn remove(self) {
-        // While it is held, so that whoever waits notices. A file that stays is no harm.
+    pub(crate) fn remove(self) {
+        // The lock is still held, so that a process that waits notices the removal. A file that stays does no harm.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// The outcome of one attempt.
+enum Attempt {
+    Acquired(FileLock),
+    HeldBy(Holder),
+    /// The lock is held and its file names no holder yet, or the file was replaced during the attempt.
+    Busy,
 }
 
 impl Holder {
@@ -152,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_hears_who_works_and_comes_after() {
+    fn a_second_process_is_told_the_holder_and_waits_for_it() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("p/dev-1.lock");
         assert_eq!(FileLock::holder(&path), None);
@@ -175,11 +177,11 @@ mod tests {
             second.remove();
         });
         assert!(!path.exists());
-        assert!(hears.recv().is_err(), "told once");
+        assert!(hears.recv().is_err(), "each holder is told once");
     }
 
     #[test]
-    fn a_lock_whose_file_was_removed_is_not_believed() {
+    fn a_lock_on_a_removed_file_is_acquired_again() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("lock");
         let first = FileLock::wait(&path, "rm").unwrap();

@@ -1,42 +1,52 @@
-//! The continuous layer by mutagen, in a shell container.
+//! The continuous layer with mutagen. Its runner is a *shell container*: a Docker container with the worktree mounted in it, mutagen
+//! and an ssh client.
 
 use std::fs;
 use std::time::Duration;
 
 use coast_mutagen::{
-    Docker, DockerEnvironment, Endpoint, EndpointState, Ensured, Interrupt, MutagenError, RemoteAccess,
-    SessionSpec, SessionState, Shell, ShellSpec, Status, Zeroizing, shell_labels,
+    Docker, DockerEnvironment, Endpoint, Ensured, Interrupt, MutagenError, RemoteAccess, SessionSpec,
+    SessionState, Shell, ShellSpec, Status, Zeroizing, shell_labels, shell_name,
 };
 use coast_sync::{Cancel, CancelHook, IdentityUsed};
 
 use crate::continuous::{
-    Access, Activity, BeginStep, Conflict, ContainerChange, Continuous, ContinuousError, ContinuousStart,
-    ContinuousStatus, Extent, Failure, InstanceId, Problem, Remains, Side, Started, container_name,
+    Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
+    Extent, Failure, InstanceId, Problem, Remains, RunnerChange, Side, Started,
 };
-use crate::ignores;
-use crate::record::Step;
+use crate::record::{Records, Step};
+use crate::{Coastfile, Places, ignores};
 
-/// How long the first look, or carrying what has changed, may take: mutagen reads every file of both sides once.
+/// The time limit of a flush, the first scan included: mutagen reads every file of both sides once.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// Follows by mutagen. The Docker engine is looked for at each call, since it may come and go.
+/// Carries edits with mutagen. Each call connects to the Docker engine, which may start and end at any time.
 #[derive(Debug, Clone)]
 pub struct MutagenLayer {
     environment: DockerEnvironment,
+    records: Records,
+    image: Option<String>,
+    network: String,
 }
 
 impl MutagenLayer {
-    /// With the Docker engine that `environment` names.
-    pub fn new(environment: DockerEnvironment) -> Self {
-        Self { environment }
+    /// A layer for the instances that `places` holds, with the image and the network that the Coastfile names. The image in an
+    /// instance's record takes precedence.
+    pub fn new(environment: DockerEnvironment, places: &Places, coastfile: &Coastfile) -> Self {
+        Self {
+            environment,
+            records: Records::new(places.clone()),
+            image: coastfile.shell_image.clone(),
+            network: coastfile.shell_network.clone(),
+        }
     }
 
-    /// With the Docker engine that this process's environment names.
-    pub fn from_process() -> Self {
-        Self::new(DockerEnvironment::from_process())
+    /// Like [`MutagenLayer::new`], with the Docker engine that this process's environment names.
+    pub fn from_process(places: &Places, coastfile: &Coastfile) -> Self {
+        Self::new(DockerEnvironment::from_process(), places, coastfile)
     }
 
-    /// Connects to Docker; `cancel` interrupts what is asked of it, for as long as the hook lives.
+    /// Connects to Docker. `cancel` interrupts the calls for as long as the hook lives.
     fn docker(&self, cancel: &Cancel) -> Result<(Docker, CancelHook), ContinuousError> {
         let interrupt = Interrupt::new();
         let hook = cancel.on_cancel({
@@ -45,36 +55,42 @@ impl MutagenLayer {
         });
         Ok((Docker::connect(&self.environment)?.interrupted_by(&interrupt), hook))
     }
-}
 
-/// The shell container of an instance, if there is one and it runs.
-fn running_shell(
-    docker: &Docker,
-    id: &InstanceId,
-) -> Result<Result<Option<Shell>, Foreign>, ContinuousError> {
-    let found = found(docker.find_shell(&container_name(id), &labels(id)))?;
-    Ok(found.map(|shell| shell.filter(Shell::is_running)))
+    /// The image for an instance: that of `coast run --image`, or else the Coastfile's.
+    fn image(&self, id: &InstanceId) -> Result<String, ContinuousError> {
+        let record = self.records.load(&id.project, &id.instance)?;
+        let image = record.and_then(|record| record.image).or_else(|| self.image.clone());
+        image.ok_or_else(|| no_image().into())
+    }
 }
 
 impl Continuous for MutagenLayer {
+    fn runner(&self, id: &InstanceId) -> String {
+        format!("container {}", container_name(id))
+    }
+
     fn start(
         &self,
         start: &ContinuousStart<'_>,
         begin: &mut BeginStep<'_>,
         cancel: &Cancel,
     ) -> Result<Started, ContinuousError> {
-        // First what needs nobody's help to be known.
+        // Everything that can fail without Docker is checked first.
         let remote = remote_access(start.access)?;
-        let image = start.image.ok_or_else(no_image)?;
+        let image = self.image(start.id)?;
         let ignores =
             ignores::for_mutagen(start.excludes, start.default_rules).map_err(|(pattern, why)| {
-                failure("session", "telling mutagen what to ignore", format!("{pattern:?}: {why}"))
+                failure(
+                    "session",
+                    "translating the exclude patterns for mutagen",
+                    format!("{pattern:?}: {why}"),
+                )
             })?;
         let (docker, _hook) = self.docker(cancel)?;
 
         let (project, instance) = (start.id.project.as_str(), start.id.instance.as_str());
-        let spec = ShellSpec::new(project, instance, image, start.worktree, start.network);
-        begin(Step::Container)?;
+        let spec = ShellSpec::new(project, instance, image, start.worktree, &self.network);
+        begin(Step::Runner)?;
         let (shell, ensured) = docker.ensure_shell(&spec)?;
         begin(Step::Access)?;
         let endpoint: Endpoint = shell.install_access(&remote)?;
@@ -83,18 +99,18 @@ impl Continuous for MutagenLayer {
             project: project.to_owned(),
             instance: instance.to_owned(),
             endpoint,
-            // The slash says that it is a directory.
+            // Mutagen takes a path with a slash at its end for a directory.
             remote_path: format!("{}/", start.remote_path.trim_end_matches('/')),
             ignores,
         })?;
-        // What the session has not looked at yet it will take for its own; only after that can be told what fell into the gap.
+        // Only after its first scan can mutagen tell which paths differ from the bulk transfer.
         let status = flushed(&shell, start.id)?;
-        let container = match ensured {
-            Ensured::Created => ContainerChange::Created,
-            Ensured::Reused => ContainerChange::Reused,
-            Ensured::Recreated => ContainerChange::Recreated,
+        let runner = match ensured {
+            Ensured::Created => RunnerChange::Created,
+            Ensured::Reused => RunnerChange::Reused,
+            Ensured::Recreated => RunnerChange::Recreated,
         };
-        Ok(Started { container, status })
+        Ok(Started { runner, status })
     }
 
     fn stop(
@@ -106,41 +122,41 @@ impl Continuous for MutagenLayer {
     ) -> Result<Remains, ContinuousError> {
         let (docker, _hook) = self.docker(cancel)?;
         let name = container_name(id);
-        // The one that a killed command asked for may still be on its way.
-        let shell = match found(docker.settled_shell(&name, &labels(id)))? {
-            Ok(Some(shell)) => shell,
-            Ok(None) => return Ok(Remains::Nothing),
-            Err(Foreign { said }) => return Ok(Remains::Foreign { said }),
+        // A container that a killed command asked for may not be visible yet.
+        let shell = match FoundShell::of(docker.settled_shell(&name, &labels(id)))? {
+            FoundShell::Own(shell) => shell,
+            FoundShell::Absent => return Ok(Remains::Nothing),
+            FoundShell::Foreign { said } => return Ok(Remains::Foreign { said }),
         };
-        let running = shell.is_running();
-        let mut session_left = None;
-        if running {
+        let is_running = shell.is_running();
+        let mut session_error = None;
+        if is_running {
             begin(Step::EndSession)?;
-            session_left = end_session(&shell, id)?;
+            session_error = end_session(&shell, id)?;
         }
-        let mut access_left = None;
+        let mut access_error = None;
         match extent {
-            Extent::Session => return session_left.map_or(Ok(Remains::Container), |error| Err(error.into())),
-            Extent::Access if running => {
+            Extent::Session => return session_error.map_or(Ok(Remains::Runner), |error| Err(error.into())),
+            Extent::Access if is_running => {
                 begin(Step::RemoveAccess)?;
-                access_left = uninterrupted(shell.remove_access())?;
-                if session_left.is_none() && access_left.is_none() {
-                    return Ok(Remains::Container);
+                access_error = uninterrupted(shell.remove_access())?;
+                if session_error.is_none() && access_error.is_none() {
+                    return Ok(Remains::Runner);
                 }
             }
             Extent::Access | Extent::Everything => {}
         }
-        // With the container all that is in it goes: what could not be ended in it, or cannot be since it does not run.
-        begin(Step::RemoveContainer)?;
+        // Removing the container also removes its session and its key, even where ending them failed or the container was not running.
+        begin(Step::RemoveRunner)?;
         let Some(error) = uninterrupted(docker.remove_shell(&name, &labels(id)))? else {
             return Ok(Remains::Nothing);
         };
-        let session = session_left.is_some() || !running;
-        let access = access_left.is_some() || extent == Extent::Everything || !running;
+        let session = session_error.is_some() || !is_running;
+        let access = access_error.is_some() || extent == Extent::Everything || !is_running;
         let mut failure = failure(error.step().as_str(), &error.step().to_string(), error.to_string());
-        for (what, why) in [("the session", session_left), ("the key", access_left)] {
-            if let Some(why) = why {
-                failure.said.push_str(&format!("; {what} could not be taken out of it either: {why}"));
+        for (part, error) in [("the session", session_error), ("the key", access_error)] {
+            if let Some(error) = error {
+                failure.said.push_str(&format!("; {part} could not be removed from it either: {error}"));
             }
         }
         Err(ContinuousError::Left { failure, session, access })
@@ -149,48 +165,71 @@ impl Continuous for MutagenLayer {
     fn flush(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
         let (docker, _hook) = self.docker(cancel)?;
         match running_shell(&docker, id)? {
-            Ok(Some(shell)) if !shell.sessions(id.project.as_str(), id.instance.as_str())?.is_empty() => {
+            FoundShell::Own(shell)
+                if !shell.sessions(id.project.as_str(), id.instance.as_str())?.is_empty() =>
+            {
                 flushed(&shell, id)
             }
-            Ok(_) => Ok(ContinuousStatus::default()),
-            Err(foreign) => Ok(foreign.into()),
+            FoundShell::Own(_) | FoundShell::Absent => Ok(ContinuousStatus::default()),
+            FoundShell::Foreign { said } => Ok(foreign_status(said)),
         }
     }
 
     fn status(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
         let (docker, _hook) = self.docker(cancel)?;
         match running_shell(&docker, id)? {
-            Ok(Some(shell)) => status_of(&shell, id),
-            Ok(None) => Ok(ContinuousStatus::default()),
-            Err(foreign) => Ok(foreign.into()),
+            FoundShell::Own(shell) => status_of(&shell, id),
+            FoundShell::Absent => Ok(ContinuousStatus::default()),
+            FoundShell::Foreign { said } => Ok(foreign_status(said)),
         }
     }
 }
 
-/// A container that has the name of an instance's shell container and is not it: for the instance, there is none.
-struct Foreign {
-    said: String,
+/// The answer to a search for an instance's shell container.
+enum FoundShell {
+    /// The instance's own container.
+    Own(Shell),
+    /// No container has the name.
+    Absent,
+    /// Another owner's container has the name. For the instance, that is the same as no container.
+    Foreign { said: String },
 }
 
-impl From<Foreign> for ContinuousStatus {
-    fn from(foreign: Foreign) -> Self {
-        Self { last_error: Some(foreign.said), ..Self::default() }
+impl FoundShell {
+    fn of(found: Result<Option<Shell>, MutagenError>) -> Result<Self, MutagenError> {
+        match found {
+            Ok(Some(shell)) => Ok(Self::Own(shell)),
+            Ok(None) => Ok(Self::Absent),
+            Err(error @ MutagenError::ForeignContainer { .. }) => {
+                Ok(Self::Foreign { said: error.to_string() })
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
-fn found(shell: Result<Option<Shell>, MutagenError>) -> Result<Result<Option<Shell>, Foreign>, MutagenError> {
-    match shell {
-        Err(error @ MutagenError::ForeignContainer { .. }) => Ok(Err(Foreign { said: error.to_string() })),
-        shell => shell.map(Ok),
+/// The shell container of an instance. A container that does not run counts as absent.
+fn running_shell(docker: &Docker, id: &InstanceId) -> Result<FoundShell, ContinuousError> {
+    match FoundShell::of(docker.find_shell(&container_name(id), &labels(id)))? {
+        FoundShell::Own(shell) if !shell.is_running() => Ok(FoundShell::Absent),
+        found => Ok(found),
     }
 }
 
-/// What tells the shell container of an instance from any other of that name.
+fn foreign_status(said: String) -> ContinuousStatus {
+    ContinuousStatus { last_error: Some(said), ..ContinuousStatus::default() }
+}
+
+fn container_name(id: &InstanceId) -> String {
+    shell_name(id.project.as_str(), id.instance.as_str())
+}
+
+/// The labels that distinguish an instance's shell container from another container of that name.
 fn labels(id: &InstanceId) -> Vec<(String, String)> {
     shell_labels(id.project.as_str(), id.instance.as_str())
 }
 
-/// What kept something from being done, but for an interruption, after which nothing else can be done either.
+/// The error of a step after which other steps still make sense. After an interruption none do.
 fn uninterrupted<T>(done: Result<T, MutagenError>) -> Result<Option<MutagenError>, ContinuousError> {
     match done {
         Ok(_) => Ok(None),
@@ -199,18 +238,18 @@ fn uninterrupted<T>(done: Result<T, MutagenError>) -> Result<Option<MutagenError
     }
 }
 
-/// Ends the sessions in a container that runs, or gives why some may be left.
+/// Terminates the sessions in a container that runs. Returns the error if some may be left.
 fn end_session(shell: &Shell, id: &InstanceId) -> Result<Option<MutagenError>, ContinuousError> {
     let (project, instance) = (id.project.as_str(), id.instance.as_str());
     let ended = shell.unpause().and_then(|()| shell.start_daemon());
     match ended.and_then(|()| shell.terminate(project, instance)) {
-        // Without mutagen there is no session.
+        // No session runs in an image without mutagen.
         Err(MutagenError::NoProgram { .. }) => Ok(None),
         ended => uninterrupted(ended),
     }
 }
 
-/// Waits until all is carried; gives the state after that.
+/// Flushes the sessions of an instance. Returns the status after that.
 fn flushed(shell: &Shell, id: &InstanceId) -> Result<ContinuousStatus, ContinuousError> {
     shell.flush(id.project.as_str(), id.instance.as_str(), FLUSH_PATIENCE)?;
     status_of(shell, id)
@@ -221,22 +260,22 @@ fn status_of(shell: &Shell, id: &InstanceId) -> Result<ContinuousStatus, Continu
     Ok(sessions.last().map_or_else(ContinuousStatus::default, status))
 }
 
-/// How to get to the remote from the container, if there is a way.
+/// The credentials for the container. An error if the container could not use them.
 fn remote_access(access: &Access) -> Result<RemoteAccess, Failure> {
     let unable = |said: String| failure("key", "giving the shell container access to the remote", said);
     let path = match &access.identity {
         IdentityUsed::File { path, encrypted: false } => path,
         IdentityUsed::File { path, encrypted: true } => {
             return Err(unable(format!(
-                "the key {} has a passphrase, which nobody can type inside the container; give the remote a key without one \
-                 (coast remote add --replace --key) that only reaches this remote",
+                "the key {} has a passphrase, which nobody can type in the container; give the remote a key without a passphrase \
+                 that opens only this remote: coast remote add --replace --key",
                 path.display()
             )));
         }
         IdentityUsed::Agent { comment } => {
             return Err(unable(format!(
                 "the key that was accepted ({comment}) is only in the agent, which the container cannot reach; give the remote a \
-                 key in a file (coast remote add --replace --key)"
+                 key in a file: coast remote add --replace --key"
             )));
         }
         other => {
@@ -247,7 +286,8 @@ fn remote_access(access: &Access) -> Result<RemoteAccess, Failure> {
     };
     if let Some(jump) = access.jumps.first() {
         return Err(unable(format!(
-            "the remote is reached through {jump}, and the container could only reach it directly"
+            "the remote is reached through the jump host {jump}, and the container can only connect directly; give the remote's own \
+             address: coast remote add --replace"
         )));
     }
     let private_key =
@@ -262,7 +302,7 @@ fn remote_access(access: &Access) -> Result<RemoteAccess, Failure> {
 }
 
 fn no_image() -> Failure {
-    let said = "no image is named; it needs one that has mutagen and an ssh client: [remote] shell_image in the Coastfile, or --image";
+    let said = "no image is named; name an image that has mutagen and an ssh client with [remote] shell_image in the Coastfile, or with --image";
     failure("image", "getting the image of the shell container", said.to_owned())
 }
 
@@ -280,7 +320,7 @@ impl From<MutagenError> for ContinuousError {
     }
 }
 
-/// A session in the words of the layer.
+/// The status of a mutagen session in the terms of the trait.
 fn status(session: &SessionState) -> ContinuousStatus {
     let activity = match &session.status {
         _ if session.paused => Activity::Halted,
@@ -289,33 +329,25 @@ fn status(session: &SessionState) -> ContinuousStatus {
         Status::Disconnected | Status::ConnectingAlpha | Status::ConnectingBeta => Activity::Connecting,
         _ => Activity::Carrying,
     };
-    let sides = [(Side::Local, &session.alpha), (Side::Remote, &session.beta)];
-    let problems = sides.into_iter().flat_map(|(side, endpoint)| problems(side, endpoint)).collect();
-    let more =
-        |endpoint: &EndpointState| endpoint.excluded_scan_problems + endpoint.excluded_transition_problems;
+    let mut problems = Vec::new();
+    for (side, endpoint) in [(Side::Local, &session.alpha), (Side::Remote, &session.beta)] {
+        problems.extend(endpoint.problems().map(|(path, text)| Problem {
+            side,
+            path: path.as_bytes().to_vec(),
+            text: text.to_owned(),
+        }));
+    }
     ContinuousStatus {
         activity,
         word: if session.paused { "paused".to_owned() } else { session.status.as_str().to_owned() },
         files: session.alpha.files,
         directories: session.alpha.directories,
-        conflicts: session
-            .conflicts
-            .iter()
-            .map(|conflict| Conflict { path: conflict.root.clone().into_bytes() })
-            .collect(),
+        conflicts: session.conflicts().map(|path| Conflict { path: path.as_bytes().to_vec() }).collect(),
         more_conflicts: session.excluded_conflicts,
         problems,
-        more_problems: more(&session.alpha) + more(&session.beta),
+        more_problems: session.alpha.excluded_problems() + session.beta.excluded_problems(),
         last_error: session.last_error.clone(),
     }
-}
-
-fn problems(side: Side, endpoint: &EndpointState) -> impl Iterator<Item = Problem> {
-    endpoint.problems().map(move |problem| Problem {
-        side,
-        path: problem.path.clone().into_bytes(),
-        text: problem.error.clone(),
-    })
 }
 
 #[cfg(test)]
@@ -334,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_put_into_a_container_is_told_with_what_to_do() {
+    fn a_key_that_the_container_cannot_use_is_an_error_with_a_remedy() {
         for (identity, said) in [
             (IdentityUsed::File { path: "/k".into(), encrypted: true }, "/k has a passphrase"),
             (IdentityUsed::Agent { comment: "me@laptop".to_owned() }, "(me@laptop) is only in the agent"),
@@ -351,7 +383,7 @@ mod tests {
             jumps: vec!["jump.example".to_owned()],
             ..access(IdentityUsed::File { path: "/k".into(), encrypted: false })
         };
-        assert!(remote_access(&jumping).unwrap_err().said.contains("through jump.example"));
+        assert!(remote_access(&jumping).unwrap_err().said.contains("through the jump host jump.example"));
     }
 
     /// A recorded list of sessions.
@@ -362,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_told_in_the_words_of_the_layer() {
+    fn a_session_becomes_a_status_with_its_conflicts_and_problems() {
         let watching = recorded("watching");
         assert_eq!(
             (watching.activity, watching.word.as_str(), watching.files),

@@ -1,5 +1,5 @@
-//! Names of projects and instances: one rule for both, narrow enough that a name is valid wherever it ends up - in the name
-//! of a container, in a label, as a directory on the remote, as a file here.
+//! Names of projects and instances. A name is valid in the name of a container, in a label, as a directory on the remote and as a
+//! file on this machine.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,17 +7,17 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// The longest name, in bytes.
-pub const MAX_NAME_BYTES: usize = 63;
+const MAX_NAME_BYTES: usize = 63;
 
 /// The name of a project or an instance: 1 to 63 letters, digits, `-`, `_` and `.`, the first and the last of them a letter or
 /// a digit.
 ///
-/// Two dots in a row are allowed to be read, since there may be instances with such names, and refused by [`Name::check_new`].
+/// Parsing allows two dots in a row, because older instances may have such names. [`Name::check_new`] refuses them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-/// Why a text is no [`Name`].
+/// The error of a text that is not a valid [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a valid name: 1 to {MAX_NAME_BYTES} letters (a-z, A-Z), digits, '-', '_' and '.', beginning and ending \
@@ -31,20 +31,20 @@ impl Name {
         &self.0
     }
 
-    /// A name for something that is not there yet.
+    /// A name for a new project or instance.
     ///
     /// # Errors
-    /// When it is none, or has two dots in a row, which the name of a container may not have.
+    /// When the text is not a valid name, or has two dots in a row, which Docker does not allow in the name of a container.
     pub fn new(text: &str) -> Result<Self, BadName> {
         let name: Self = text.parse()?;
         name.check_new()?;
         Ok(name)
     }
 
-    /// Whether something new may have this name.
+    /// Checks that a new project or instance may have this name.
     ///
     /// # Errors
-    /// When it has two dots in a row.
+    /// When the name has two dots in a row.
     pub fn check_new(&self) -> Result<(), BadName> {
         if self.0.contains("..") { Err(BadName(self.0.clone())) } else { Ok(()) }
     }
@@ -84,7 +84,7 @@ impl AsRef<str> for Name {
     }
 }
 
-/// In quotes, as it stands in messages.
+/// The name in quotes, for messages.
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)

@@ -1,4 +1,4 @@
-//! Where this program keeps what it must remember, by the XDG rules.
+//! The directories of configuration and state, by the XDG Base Directory Specification.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ pub struct Places {
     state: PathBuf,
 }
 
-/// There is neither a home directory nor a variable that says where else to keep things.
+/// Neither a home directory nor the XDG variables are set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there is no home directory: set HOME, or XDG_CONFIG_HOME and XDG_STATE_HOME, to absolute paths")]
 pub struct NoHome;
 
 impl Places {
-    /// `$XDG_CONFIG_HOME/coast` and `$XDG_STATE_HOME/coast`, or those below `~/.config` and `~/.local/state`.
+    /// `$XDG_CONFIG_HOME/coast` and `$XDG_STATE_HOME/coast`; by default `~/.config/coast` and `~/.local/state/coast`.
     ///
     /// # Errors
     /// When neither the variables nor a home directory are set.
@@ -30,7 +30,7 @@ impl Places {
         )
     }
 
-    /// Everything below one directory: what a test or an embedding program wants.
+    /// Both directories below one directory, for tests and embedding programs.
     pub fn below(directory: &Path) -> Self {
         Self { config: directory.join("config"), state: directory.join("state") }
     }
@@ -38,7 +38,7 @@ impl Places {
     fn of(config: Option<OsString>, state: Option<OsString>, home: Option<PathBuf>) -> Result<Self, NoHome> {
         let home = home.filter(|home| home.is_absolute());
         let place = |variable: Option<OsString>, below_home: &str| {
-            // A relative path in one of the variables does not count.
+            // The specification demands that a relative path is ignored.
             let named = variable.map(PathBuf::from).filter(|path| path.is_absolute());
             let named = named.or_else(|| home.as_ref().map(|home| home.join(below_home)));
             named.map(|base| base.join("coast")).ok_or(NoHome)
@@ -51,12 +51,12 @@ impl Places {
         self.config.join("remotes.toml")
     }
 
-    /// The directory that holds one directory a project.
+    /// The directory that holds a directory for each project.
     pub fn projects(&self) -> &Path {
         &self.state
     }
 
-    /// The directory of a project's instances.
+    /// The directory of the records of a project's instances.
     pub fn instances(&self, project: &Name) -> PathBuf {
         self.state.join(project.as_str())
     }

@@ -1,6 +1,6 @@
-//! What is remembered of an instance: where it is, what it follows, and which step of which command was begun last. One file an
-//! instance, `{state}/{project}/{instance}.json`, replaced as a whole and flushed to the disk *before* each step, so that
-//! whatever kills a command, the next one knows what may have been begun.
+//! The record of an instance: its workspace, its worktree, and the last step that a command began. Each instance has a file,
+//! `{state}/{project}/{instance}.json`. The file is replaced as a whole and flushed to the disk *before* each step. So after a kill
+//! at any moment the next command knows every step that may have begun.
 
 use std::fs;
 use std::io;
@@ -9,74 +9,80 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::file_error::{Doing, FileError, if_found};
+use crate::stale::Stale;
 use crate::stored_path::StoredPath;
 use crate::{Name, Places, durable};
 
-/// The form of the file. A file of another form is refused, not guessed at.
+/// The version of the file's format. A file of another version is refused.
 const VERSION: u32 = 1;
 
-/// The end of a record's file name.
+/// The suffix of a record's file name.
 const SUFFIX: &str = ".json";
 
-/// One instance.
+/// The record of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Record {
-    /// The form of the file.
+    /// The version of the file's format.
     pub version: u32,
-    /// The project it belongs to.
+    /// The name of the project.
     pub project: Name,
-    /// Its name.
+    /// The name of the instance.
     pub instance: Name,
-    /// Where it is in its life.
+    /// The state: running, stopped, or in the middle of a command.
     #[serde(flatten)]
     pub state: State,
     /// The root of the project.
     pub root: StoredPath,
-    /// The directory here that the workspace follows, or is being made to follow.
+    /// The worktree that the workspace follows, or will follow after the present command.
     pub worktree: StoredPath,
-    /// The machine it lives on, by the name it has among the remotes.
+    /// The name of the remote.
     pub remote: Name,
-    /// Its directory on that machine.
+    /// The absolute path of the workspace on the remote.
     pub remote_path: String,
-    /// Whether that is known to be this instance's: new when `run` came to it, or taken over by `--adopt`. Before that nothing
-    /// in it is replaced or deleted.
+    /// Whether the workspace belongs to this instance: it was new when `run` came to it, or `--adopt` took it over. Before that,
+    /// nothing in it is replaced or deleted.
     #[serde(default = "yes")]
     pub claimed: bool,
-    /// The image that `run --image` named, which wins over the Coastfile's.
+    /// The image that `run --image` named. It takes precedence over the Coastfile's.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub image: Option<String>,
-    /// How far the continuous layer is.
+    /// Whether edits are carried.
     pub following: Following,
-    /// The shell container, from when one may exist until it is known to be gone.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub container: Option<String>,
-    /// Whether a key may be in it.
+    /// The runner of the continuous layer, such as `container shop-coasts-dev-1-shell`: from the moment at which it may exist until it
+    /// is known to be gone. Older records have only the name of the container.
+    #[serde(skip_serializing_if = "Option::is_none", default, alias = "container")]
+    pub runner: Option<String>,
+    /// Whether a key for the remote may be in the runner.
     #[serde(default)]
     pub access: bool,
-    /// A session that could not be ended, and may bring the files of its worktree still.
+    /// A session that could not be ended, and may still carry edits of its worktree.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unended: Option<Unended>,
-    /// The bulk transfer that came to its end last.
+    /// The last bulk transfer of the whole worktree that finished.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_transfer: Option<LastTransfer>,
-    /// When `run` was begun, in seconds since the epoch.
+    /// The entries that the last transfers could not bring up to date.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stale: Option<Stale>,
+    /// The start of `run`, in seconds since the epoch.
     pub created: u64,
 }
 
-/// Where an instance is in its life.
+/// The state of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
-    /// At rest, made by `run`, `assign`, `unassign` or `start`.
+    /// The last command was `run`, `assign`, `unassign` or `start`, and has finished.
     Running,
-    /// At rest, after `stop`.
+    /// The last command was `stop`, and has finished.
     Stopped,
-    /// A command is, or was, in the middle of its work.
+    /// A command is under way, or was when it was killed.
     Working {
         /// The command.
         command: Command,
-        /// The step that was begun last.
+        /// The last step that was begun.
         step: Step,
     },
 }
@@ -103,7 +109,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// As it is typed.
+    /// The word on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Run => "run",
@@ -115,7 +121,7 @@ impl Command {
         }
     }
 
-    /// What to type when it did not come to its end. A removal can also be undone, and is never finished by accident.
+    /// The commands that finish or undo a command that did not finish.
     pub fn ways_on(self, instance: &Name) -> String {
         match self {
             Self::Run => format!("finish it with: coast run {instance}"),
@@ -130,129 +136,121 @@ impl Command {
         }
     }
 
-    /// Whether it ends with the instance gone.
+    /// Whether the command removes the instance.
     pub fn removes(self) -> bool {
         matches!(self, Self::Rm | Self::RmKeepingWorkspace)
     }
 }
 
-/// What a command does, one after the other. `run` goes from [`Step::Transfer`] to [`Step::Gap`]; the others use those they need.
+/// The steps of commands. `run` goes from [`Step::Transfer`] to [`Step::Gap`]; other commands use some of the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Step {
-    /// End the session that follows the worktree of before.
+    /// End the session of the old worktree.
     EndSession,
-    /// Bring everything to the remote.
+    /// Transfer the whole worktree.
     Transfer,
-    /// Make the shell container, or take the one that is there.
-    Container,
-    /// Put what is needed to reach the remote into it.
+    /// Create, reuse or replace the runner.
+    #[serde(alias = "container")]
+    Runner,
+    /// Give the runner access to the remote.
     Access,
-    /// Create the session.
+    /// Create the session, and wait for its first scan.
     Session,
-    /// Bring what changed between the transfer and the session's first look.
+    /// Transfer the paths that changed between the transfer and the session's first scan.
     Gap,
-    /// Take out of the container what was put in.
+    /// Remove the access from the runner.
     RemoveAccess,
-    /// Remove the shell container.
-    RemoveContainer,
+    /// Remove the runner.
+    #[serde(alias = "remove_container")]
+    RemoveRunner,
     /// Remove the directory on the remote.
     RemoveWorkspace,
 }
 
 impl Step {
-    /// As it stands in the record, and in `--json`.
+    /// The name in records and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EndSession => "end_session",
             Self::Transfer => "transfer",
-            Self::Container => "container",
+            Self::Runner => "runner",
             Self::Access => "access",
             Self::Session => "session",
             Self::Gap => "gap",
             Self::RemoveAccess => "remove_access",
-            Self::RemoveContainer => "remove_container",
+            Self::RemoveRunner => "remove_runner",
             Self::RemoveWorkspace => "remove_workspace",
         }
     }
 }
 
-/// How far the continuous layer is, as the last command left it.
+/// Whether edits are carried, as the last command left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Following {
-    /// Not wanted: the Coastfile says bulk only.
+    /// No, because the Coastfile does not ask for it.
     BulkOnly,
-    /// Ended by `stop`, or not begun yet.
+    /// No, because `stop` ended the session, or no session was created yet.
     Off,
-    /// A session was created and had its first look.
+    /// Yes: a session was created and has finished its first scan.
     Yes,
-    /// It was wanted and is not possible; edits do not follow.
+    /// No, because a step failed.
     Failed {
-        /// What could not be done, in plain words.
+        /// A participle phrase for the step, such as "starting mutagen".
         step: String,
-        /// What the tool printed.
+        /// The output of the tool, or the answer of the system.
         said: String,
-        /// When, in seconds since the epoch.
+        /// The time of the failure, in seconds since the epoch.
         at: u64,
     },
 }
 
-/// A session that should have ended and may still run, until a command has ended it.
+/// A session that could not be ended and may still run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unended {
-    /// The directory that it follows.
+    /// The directory whose edits the session carries.
     pub worktree: StoredPath,
-    /// The container it is in.
-    pub container: String,
-    /// Why it could not be ended.
+    /// The runner of the session.
+    #[serde(alias = "container")]
+    pub runner: String,
+    /// The error of the attempt to end it.
     pub said: String,
-    /// When that was tried, in seconds since the epoch.
+    /// The time of that attempt, in seconds since the epoch.
     pub at: u64,
 }
 
-/// What the last bulk transfer did.
+/// The counts of a bulk transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastTransfer {
-    /// When it ended, in seconds since the epoch.
+    /// The time of its end, in seconds since the epoch.
     pub at: u64,
-    /// How long it took, in milliseconds.
+    /// The duration in milliseconds.
     pub milliseconds: u64,
-    /// Regular files that were sent.
+    /// The number of regular files that were sent.
     pub sent_files: u64,
-    /// Bytes of them.
+    /// The size of those files, in bytes.
     pub sent_bytes: u64,
-    /// Entries that were deleted on the remote.
+    /// The number of entries that were deleted on the remote.
     pub deleted: u64,
-    /// Regular files in all.
+    /// The number of regular files in the worktree.
     pub files: u64,
-    /// rsync's exit code: 23 or 24 when something could not be transferred.
+    /// rsync's exit code: 23 if entries could not be transferred, 24 if source files vanished.
     pub code: u8,
 }
 
-/// Why a record cannot be used.
+/// The error of reading or writing a record.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the message of each variant says what its fields are")]
 pub enum RecordError {
     /// The file cannot be read, written or removed.
-    #[error("cannot {doing} the record {}: {error}", file.display())]
-    File {
-        /// What was being done.
-        doing: &'static str,
-        /// The file.
-        file: PathBuf,
-        /// What the system answered.
-        error: io::Error,
-    },
-    /// The file is not a record.
-    #[error("the record {} cannot be understood: {message}; if it is beyond repair, remove the file and what it speaks of", file.display())]
-    Content {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The content of the file is not a valid record.
+    #[error("the record {} cannot be understood: {message}; correct it, or remove the file, and the workspace and the container that it names", file.display())]
+    Content { file: PathBuf, message: String },
 }
 
 /// The records of one user.
@@ -262,34 +260,30 @@ pub struct Records {
 }
 
 impl Records {
-    /// Those kept at `places`.
+    /// The records in the directories of `places`.
     pub fn new(places: Places) -> Self {
         Self { places }
     }
 
-    /// The file of an instance.
+    /// The record file of an instance.
     pub fn file(&self, project: &Name, instance: &Name) -> PathBuf {
         self.places.instances(project).join(format!("{instance}{SUFFIX}"))
     }
 
-    /// The lock of an instance.
+    /// The lock file of an instance.
     pub fn lock_file(&self, project: &Name, instance: &Name) -> PathBuf {
         self.places.instances(project).join(format!("{instance}.lock"))
     }
 
-    /// An instance's record; none when there is no such instance.
+    /// The record of an instance; `None` if there is no such instance.
     ///
     /// # Errors
-    /// When the file cannot be read or understood.
+    /// When the file cannot be read or is not a valid record.
     pub fn load(&self, project: &Name, instance: &Name) -> Result<Option<Record>, RecordError> {
         let file = self.file(project, instance);
-        let text = match fs::read(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(RecordError::File { doing: "read", file, error }),
-        };
+        let Some(text) = if_found(fs::read(&file)).doing("read the record", &file)? else { return Ok(None) };
         let wrong = |message: String| RecordError::Content { file: file.clone(), message };
-        // The version first: another form may lack the fields of this one.
+        // The version is checked first: a file of another version may lack the other fields.
         #[derive(Deserialize)]
         struct Versioned {
             version: u32,
@@ -297,16 +291,16 @@ impl Records {
         let versioned: Versioned = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
         if versioned.version != VERSION {
             return Err(wrong(format!(
-                "it has the form {}, this program knows {VERSION}",
+                "its version is {}, and this program knows version {VERSION}",
                 versioned.version
             )));
         }
         let record: Record = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-        // A file system that does not tell case apart, or somebody who copied a file.
+        // The file may have been copied, or the file system may ignore case.
         if (&record.project, &record.instance) != (project, instance) {
-            return Err(wrong(format!("it is that of {}/{}", record.project, record.instance)));
+            return Err(wrong(format!("it is the record of {}/{}", record.project, record.instance)));
         }
-        // What is deleted as root there: never what a damaged or edited record names, only what `run` makes.
+        // `rm` deletes this path as root. A damaged or edited record must not name a path that `run` would not make.
         if !is_workspace(&record.remote_path, project, instance) {
             return Err(wrong(format!(
                 "its remote_path is {:?}, and the workspace of {project}/{instance} ends in {}",
@@ -317,7 +311,7 @@ impl Records {
         Ok(Some(record))
     }
 
-    /// Writes a record; when this returns, it survives a power cut.
+    /// Writes a record and flushes it to the disk.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -326,16 +320,16 @@ impl Records {
         let written = serde_json::to_vec_pretty(record)
             .map_err(io::Error::from)
             .and_then(|text| durable::replace(&file, &text));
-        written.map_err(|error| RecordError::File { doing: "write", file, error })
+        Ok(written.doing("write the record", &file)?)
     }
 
-    /// Forgets an instance.
+    /// Removes the record of an instance, if there is one.
     ///
     /// # Errors
     /// When the file cannot be removed.
     pub fn remove(&self, project: &Name, instance: &Name) -> Result<(), RecordError> {
         let file = self.file(project, instance);
-        durable::remove(&file).map_err(|error| RecordError::File { doing: "remove", file, error })
+        Ok(durable::remove(&file).doing("remove the record", &file)?)
     }
 
     /// The names of a project's instances, sorted.
@@ -346,7 +340,7 @@ impl Records {
         names_in(&self.places.instances(project), SUFFIX)
     }
 
-    /// The names of all projects that have or had instances, sorted.
+    /// The names of all projects that have or had an instance, sorted.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -354,10 +348,10 @@ impl Records {
         names_in(self.places.projects(), "")
     }
 
-    /// All instances, as `project/instance`, that live on a remote.
+    /// All instances on a remote, as `project/instance`.
     ///
     /// # Errors
-    /// When a record cannot be read: then nobody knows.
+    /// When a record cannot be read, since that instance may be on the remote.
     pub fn users_of(&self, remote: &Name) -> Result<Vec<String>, RecordError> {
         let mut users = Vec::new();
         for project in self.projects()? {
@@ -372,7 +366,7 @@ impl Records {
     }
 }
 
-/// What the path of every workspace ends in, wherever its remote keeps them.
+/// The suffix of every workspace's path.
 pub(crate) fn workspace_suffix(project: &Name, instance: &Name) -> String {
     format!("/workspaces/{project}/{instance}")
 }
@@ -384,19 +378,17 @@ fn is_workspace(path: &str, project: &Name, instance: &Name) -> bool {
         && path.split('/').all(plain)
 }
 
-/// The names of the files in a directory that end in `suffix`; no directory is none.
+/// The names of the files in a directory, without their `suffix`; other files are ignored. A missing directory is empty.
 fn names_in(directory: &Path, suffix: &str) -> Result<Vec<Name>, RecordError> {
-    let failed = |error| RecordError::File { doing: "list", file: directory.to_owned(), error };
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
+    let listing = "list the records in";
+    let Some(entries) = if_found(fs::read_dir(directory)).doing(listing, directory)? else {
+        return Ok(Vec::new());
     };
     let mut names = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(failed)?.file_name();
+        let entry = entry.doing(listing, directory)?.file_name();
         let name = entry.to_str().and_then(|name| name.strip_suffix(suffix)).map(str::parse);
-        // What is no name is not ours: a file that a kill left, say.
+        // Other files, such as temporary files of a killed command, have names that are not valid.
         names.extend(name.and_then(Result::ok));
     }
     names.sort();
@@ -404,27 +396,27 @@ fn names_in(directory: &Path, suffix: &str) -> Result<Vec<Name>, RecordError> {
 }
 
 impl Record {
-    /// Whether it was stopped, and not all of what follows edits is known to be gone: there may be a session, or a key.
+    /// Whether the instance was stopped and a session or a key may be left.
     pub fn is_half_stopped(&self) -> bool {
         self.state == State::Stopped && self.left_words().is_some()
     }
 
-    /// What may still be there of the continuous layer, and where, in words. None if nothing is.
+    /// The session and the key that may be left, in words for a message. `None` if neither can be left.
     pub fn left_words(&self) -> Option<String> {
         let session = self.unended.as_ref().map(|unended| {
             format!(
-                "the session may go on in the container {}, so that edits of {} may still be followed",
-                unended.container,
+                "the session may go on in the {}, so that edits of {} may still be carried",
+                unended.runner,
                 unended.worktree.display()
             )
         });
-        let container = self.container.as_deref().unwrap_or("of the instance");
-        let key = self.access.then(|| format!("the key may still be in the container {container}"));
+        let runner = self.runner.as_deref().unwrap_or("runner of the instance");
+        let key = self.access.then(|| format!("the key may still be in the {runner}"));
         let left: Vec<String> = session.into_iter().chain(key).collect();
         (!left.is_empty()).then(|| left.join(", and "))
     }
 
-    /// The record of an instance that `run` is about to make.
+    /// The record for a `run` that begins.
     pub fn begun(
         project: Name,
         instance: Name,
@@ -445,15 +437,38 @@ impl Record {
             claimed: false,
             image: None,
             following: Following::Off,
-            container: None,
+            runner: None,
             access: false,
             unended: None,
             last_transfer: None,
+            stale: None,
             created: now(),
         }
     }
 
-    /// The command that was begun and has not ended, if there is one.
+    /// Records a transfer of the whole worktree, after which `stale` is not up to date.
+    pub(crate) fn transferred(&mut self, transfer: LastTransfer, stale: Option<Stale>) {
+        self.last_transfer = Some(transfer);
+        self.stale = stale;
+    }
+
+    /// Records a later transfer, of the paths `only` or of the whole worktree, after which `stale` is not up to date.
+    pub(crate) fn transferred_again(&mut self, only: Option<&[Vec<u8>]>, stale: Option<Stale>) {
+        self.stale = match only {
+            Some(only) => Stale::after(self.stale.take(), only, stale),
+            None => stale,
+        };
+    }
+
+    /// The exit code of a command that left the instance like this: that of [`Record::stale`] if the instance runs, or else 0.
+    pub fn exit_code(&self) -> u8 {
+        match (&self.stale, self.state) {
+            (Some(stale), State::Running) => stale.code,
+            _ => 0,
+        }
+    }
+
+    /// The command that was begun and has not finished, if there is one, and its step.
     pub fn unfinished(&self) -> Option<(Command, Step)> {
         match self.state {
             State::Working { command, step } => Some((command, step)),
@@ -462,12 +477,12 @@ impl Record {
     }
 }
 
-/// Of a record that says nothing about it.
+/// The default of `claimed`: older records lack the field, and their workspaces were all claimed.
 fn yes() -> bool {
     true
 }
 
-/// Seconds since the epoch.
+/// The time, in seconds since the epoch.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
@@ -514,6 +529,22 @@ mod tests {
         records.remove(&name("p"), &name("dev-1")).unwrap();
         records.remove(&name("p"), &name("dev-1")).unwrap();
         assert_eq!(records.load(&name("p"), &name("dev-1")).unwrap(), None);
+    }
+
+    #[test]
+    fn an_older_record_with_a_container_is_read() {
+        let scratch = tempfile::tempdir().unwrap();
+        let records = Records::new(Places::below(scratch.path()));
+        let mut record = record("p", "a");
+        record.state = State::Working { command: Command::Rm, step: Step::RemoveRunner };
+        record.runner = Some("p-coasts-a-shell".to_owned());
+        records.save(&record).unwrap();
+        let file = records.file(&name("p"), &name("a"));
+        let text = fs::read_to_string(&file).unwrap();
+        let older = text.replace("\"runner\"", "\"container\"").replace("remove_runner", "remove_container");
+        assert_ne!(older, text);
+        fs::write(&file, older).unwrap();
+        assert_eq!(records.load(&name("p"), &name("a")).unwrap(), Some(record));
     }
 
     #[test]
@@ -572,7 +603,7 @@ mod tests {
         let text = fs::read_to_string(records.file(&name("p"), &name("a"))).unwrap();
         for (content, said) in [
             ("{".to_owned(), "EOF"),
-            (text.replace("\"version\": 1", "\"version\": 2"), "form 2"),
+            (text.replace("\"version\": 1", "\"version\": 2"), "version is 2"),
             (text.replace("\"instance\": \"a\"", "\"instance\": \"b\""), "p/b"),
             (text.replace("\"box\"", "\"../x\""), "../x"),
         ] {

@@ -1,5 +1,5 @@
-//! The machines that instances can live on: how to reach each, and where its workspaces are. Kept in one file of the user's, since
-//! connection details never belong into a Coastfile.
+//! The remotes: the machines that instances can live on, each with its address, its key and the directory of its workspaces. They are
+//! kept in a file of the user, because connection details do not belong into a Coastfile.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -10,29 +10,30 @@ use std::path::{Path, PathBuf};
 use coast_sync::{ConnectOptions, RemoteDestination, RemoteHelper, Target};
 use serde::{Deserialize, Serialize};
 
+use crate::file_error::{Doing, FileError, if_found};
 use crate::lock::{FileLock, LockError};
 use crate::words::did_you_mean;
 use crate::{Name, Places, durable};
 
-/// Where workspaces live on a remote unless `--service-home` said otherwise.
-pub const DEFAULT_SERVICE_HOME: &str = "/data";
+/// The directory of workspaces on a remote that was added without `--service-home`.
+const DEFAULT_SERVICE_HOME: &str = "/data";
 
-/// One machine.
+/// A machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Remote {
-    /// The user to log in as; without one, what the ssh configuration says.
+    /// The user to log in as; by default the one of the ssh configuration.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub user: Option<String>,
-    /// Host name, address, or alias of the ssh configuration.
+    /// A host name, an address, or an alias of the ssh configuration.
     pub host: String,
-    /// The port, if it is not what the ssh configuration says.
+    /// The port; by default the one of the ssh configuration.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub port: Option<u16>,
-    /// The private key to log in with, before all others.
+    /// The private key that is tried first.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key: Option<PathBuf>,
-    /// The directory that holds `workspaces/`.
+    /// The absolute path of the directory that holds `workspaces/`.
     #[serde(default = "default_service_home")]
     pub service_home: String,
 }
@@ -41,100 +42,63 @@ fn default_service_home() -> String {
     DEFAULT_SERVICE_HOME.to_owned()
 }
 
-/// Why the remotes cannot be used as asked.
+/// The error of a command on remotes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the message of each variant says what its fields are")]
 pub enum RemotesError {
     /// The file cannot be read or written.
-    #[error("cannot {doing} {}: {error}", file.display())]
-    File {
-        /// `read` or `write`.
-        doing: &'static str,
-        /// The file.
-        file: PathBuf,
-        /// What the system answered.
-        error: io::Error,
-    },
-    /// The file says something that is not allowed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The content of the file is invalid.
     #[error("{}{}: {message}", file.display(), line.map(|line| format!(":{line}")).unwrap_or_default())]
-    Content {
-        /// The file.
-        file: PathBuf,
-        /// The line, from 1, if it is known.
-        line: Option<usize>,
-        /// What is wrong.
-        message: String,
-    },
-    /// There is none.
+    Content { file: PathBuf, line: Option<usize>, message: String },
+    /// No remote exists.
     #[error("there is no remote yet; add one with: coast remote add NAME USER@HOST")]
     None,
-    /// There are several, and none was named.
+    /// Several remotes exist, and the command named none.
     #[error("there are several remotes ({}); choose one with --remote", list(names))]
-    Several {
-        /// Their names.
-        names: Vec<Name>,
-    },
-    /// There is none of that name.
+    Several { names: Vec<Name> },
+    /// No remote has the name.
     #[error("there is no remote {name:?}{}{}", known(names), did_you_mean(name.as_str(), names.iter().map(Name::as_str)))]
-    Unknown {
-        /// The name asked for.
-        name: Name,
-        /// Those there are.
-        names: Vec<Name>,
-    },
-    /// There is one of that name already.
+    Unknown { name: Name, names: Vec<Name> },
+    /// A remote has the name already.
     #[error(
         "there is a remote {0:?} already; give it another address or key with: coast remote add --replace {0} USER@HOST"
     )]
     Exists(Name),
-    /// Instances live there.
+    /// Instances use the remote.
     #[error("the remote {name:?} is used by {}; remove them first with: coast rm INSTANCE", users.join(", "))]
-    InUse {
-        /// The remote.
-        name: Name,
-        /// Instances, as `project/instance`.
-        users: Vec<String>,
-    },
-    /// Somebody else can say where work is sent to.
-    #[error("{} is not used, since {why}; {todo}", file.display())]
-    Unsafe {
-        /// The file.
-        file: PathBuf,
-        /// Who can.
-        why: String,
-        /// What helps.
-        todo: String,
-    },
-    /// It does not say where to connect.
+    InUse { name: Name, users: Vec<String> },
+    /// Another user can change the file.
+    #[error("{} is not used, because {why}; {todo}", file.display())]
+    Unsafe { file: PathBuf, why: String, todo: String },
+    /// The address is invalid.
     #[error(transparent)]
     Address(#[from] BadAddress),
-    /// The directory for workspaces is not usable.
+    /// The directory of workspaces is invalid.
     #[error(
         "--service-home {0:?}: it must be an absolute path below /, without . or .. in it, and without spaces or control characters"
     )]
     ServiceHome(String),
-    /// Another command is at work on the file.
+    /// The lock of the file cannot be acquired.
     #[error(transparent)]
     Lock(#[from] LockError),
 }
 
-/// Why nobody can be connected to by an address.
+/// Why an address is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the message of each variant says what its fields are")]
 pub enum BadAddress {
-    /// It has not the form of one.
+    /// The form is wrong.
     #[error(
         "{0:?} does not say where to connect; it must be USER@HOST or USER@HOST:PORT (an IPv6 address in brackets)"
     )]
     Form(String),
-    /// A part has what would break lines and columns wherever it is printed, and no name has.
+    /// A part has a space or a control character, which would break the lines and columns of output.
     #[error("the {part} {text:?} has a space or a control character in it")]
-    Letters {
-        /// `user` or `host`.
-        part: &'static str,
-        /// The part.
-        text: String,
-    },
+    Letters { part: &'static str, text: String },
 }
 
 fn list(names: &[Name]) -> String {
@@ -143,17 +107,17 @@ fn list(names: &[Name]) -> String {
 
 fn known(names: &[Name]) -> String {
     if names.is_empty() {
-        "; there is none at all".to_owned()
+        "; there are no remotes".to_owned()
     } else {
         format!("; there are {}", list(names))
     }
 }
 
 impl Remote {
-    /// A machine from what was typed: `[USER@]HOST[:PORT]`.
+    /// Parses the address `[USER@]HOST[:PORT]` of a machine.
     ///
     /// # Errors
-    /// When the address or the service home cannot be used.
+    /// When the address or the service home is invalid.
     pub fn parse(
         address: &str,
         key: Option<PathBuf>,
@@ -180,12 +144,12 @@ impl Remote {
         Ok(())
     }
 
-    /// Where the workspace of an instance is on this machine: `{service_home}/workspaces/{project}/{instance}`.
+    /// The path of an instance's workspace on this machine: `{service_home}/workspaces/{project}/{instance}`.
     pub fn workspace(&self, project: &Name, instance: &Name) -> String {
         format!("{}/workspaces/{project}/{instance}", self.service_home)
     }
 
-    /// A directory of this machine, as the bulk layer reaches it.
+    /// A directory of this machine, as destination of a transfer.
     pub fn destination(&self, path: &str, helper: RemoteHelper) -> RemoteDestination {
         let target = Target { user: self.user.clone(), host: self.host.clone(), port: self.port };
         let connect =
@@ -193,7 +157,7 @@ impl Remote {
         RemoteDestination::new(target, path).connect(connect).helper(helper)
     }
 
-    /// As it was typed: `USER@HOST:PORT`.
+    /// The address in the form `USER@HOST:PORT`.
     pub fn address(&self) -> String {
         let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
         match self.port {
@@ -204,7 +168,7 @@ impl Remote {
     }
 }
 
-/// The path without a slash at its end, if it can hold workspaces.
+/// The path without slashes at its end; `None` if it cannot hold workspaces.
 fn checked_service_home(path: &str) -> Option<String> {
     let trimmed = path.trim_end_matches('/');
     let mut components = trimmed.strip_prefix('/')?.split('/');
@@ -213,7 +177,7 @@ fn checked_service_home(path: &str) -> Option<String> {
     valid.then(|| trimmed.to_owned())
 }
 
-/// Whether nobody but the user says what is in the file: it decides where work is sent to, and which key opens the way.
+/// Checks that only the user can write the file: it determines the machine that files are sent to, and the key.
 fn check_safe(file: &Path, metadata: &Metadata, user: u32) -> Result<(), RemotesError> {
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
     let (why, todo) = if owner != user {
@@ -227,7 +191,7 @@ fn check_safe(file: &Path, metadata: &Metadata, user: u32) -> Result<(), Remotes
     } else if mode & 0o022 != 0 {
         (
             format!("others may write to it (mode {mode:04o})"),
-            format!("see whether what it says is yours, then: chmod go-w {}", file.display()),
+            format!("check its content, and then run: chmod go-w {}", file.display()),
         )
     } else {
         return Ok(());
@@ -235,7 +199,7 @@ fn check_safe(file: &Path, metadata: &Metadata, user: u32) -> Result<(), Remotes
     Err(RemotesError::Unsafe { file: file.to_owned(), why, todo })
 }
 
-/// All machines, by name.
+/// All remotes, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remotes {
     remotes: BTreeMap<Name, Remote>,
@@ -249,7 +213,7 @@ pub struct RemotesEditor {
     _lock: FileLock,
 }
 
-/// The file's content.
+/// The content of the file.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Content {
@@ -258,21 +222,19 @@ struct Content {
 }
 
 impl Remotes {
-    /// Reads the file; none is no remotes.
+    /// Reads `remotes.toml`. A missing file means that no remote has been added.
     ///
     /// # Errors
-    /// When the file cannot be read or understood, or others can write to it.
+    /// When the file cannot be read, its content is invalid, or other users can write to it.
     pub fn load(places: &Places) -> Result<Self, RemotesError> {
         let file = places.remotes();
-        let failed = |error| RemotesError::File { doing: "read", file: file.clone(), error };
-        let mut opened = match File::open(&file) {
-            Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(failed(error)),
+        let Some(mut opened) = if_found(File::open(&file)).doing("read", &file)? else {
+            return Ok(Self::default());
         };
-        check_safe(&file, &opened.metadata().map_err(failed)?, rustix::process::geteuid().as_raw())?;
+        let metadata = opened.metadata().doing("read", &file)?;
+        check_safe(&file, &metadata, rustix::process::geteuid().as_raw())?;
         let mut text = String::new();
-        opened.read_to_string(&mut text).map_err(failed)?;
+        opened.read_to_string(&mut text).doing("read", &file)?;
         let content: Content = toml::from_str(&text).map_err(|error| {
             let line = error
                 .span()
@@ -295,25 +257,25 @@ impl Remotes {
         Ok(Self { remotes: content.remotes })
     }
 
-    /// All of them, by name.
+    /// All remotes, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Name, &Remote)> {
         self.remotes.iter()
     }
 
-    /// The one of that name.
+    /// The remote of that name.
     ///
     /// # Errors
-    /// When there is none.
+    /// When no remote has the name.
     pub fn get(&self, name: &Name) -> Result<&Remote, RemotesError> {
         self.remotes
             .get(name)
             .ok_or_else(|| RemotesError::Unknown { name: name.clone(), names: self.names() })
     }
 
-    /// The one that was asked for, or the only one.
+    /// The remote named `wanted`; without a name the only remote.
     ///
     /// # Errors
-    /// When there is none of that name, none at all, or more than one to choose from.
+    /// When no remote has the name, or none was named and the number of remotes is not 1.
     pub fn choose(&self, wanted: Option<&Name>) -> Result<(&Name, &Remote), RemotesError> {
         match wanted {
             Some(name) => {
@@ -334,22 +296,22 @@ impl Remotes {
 }
 
 impl RemotesEditor {
-    /// Opens the file to change it, after whoever is changing it now.
+    /// Locks and reads the file. Waits while another command holds the lock.
     ///
     /// # Errors
-    /// When the file cannot be read, or its lock not be had.
+    /// When the file cannot be read or its lock cannot be acquired.
     pub fn open(places: &Places) -> Result<Self, RemotesError> {
         let file = places.remotes();
         let lock = FileLock::wait(&file.with_extension("lock"), "remote")?;
         Ok(Self { remotes: Remotes::load(places)?, file, _lock: lock })
     }
 
-    /// What the file says now.
+    /// The remotes in the file.
     pub fn remotes(&self) -> &Remotes {
         &self.remotes
     }
 
-    /// Adds a machine.
+    /// Adds a remote.
     ///
     /// # Errors
     /// When the name is taken or the file cannot be written.
@@ -361,11 +323,10 @@ impl RemotesEditor {
         self.save()
     }
 
-    /// Gives a machine another address or key, or adds it. Its directory for workspaces stays while any of `users`
-    /// (`project/instance`) lives there.
+    /// Replaces a remote, or adds it. The service home cannot change while `users` (`project/instance`) use the remote.
     ///
     /// # Errors
-    /// When the directory differs and it is in use, or the file cannot be written.
+    /// When the service home differs and the remote is in use, or the file cannot be written.
     pub fn replace(&mut self, name: Name, remote: Remote, users: Vec<String>) -> Result<(), RemotesError> {
         let moves =
             self.remotes.remotes.get(&name).is_some_and(|old| old.service_home != remote.service_home);
@@ -376,10 +337,10 @@ impl RemotesEditor {
         self.save()
     }
 
-    /// Forgets a machine, unless one of `users` (`project/instance`) lives there.
+    /// Removes a remote, unless `users` (`project/instance`) use it.
     ///
     /// # Errors
-    /// When there is none of that name, it is in use, or the file cannot be written.
+    /// When no remote has the name, the remote is in use, or the file cannot be written.
     pub fn remove(&mut self, name: &Name, users: Vec<String>) -> Result<(), RemotesError> {
         self.remotes.get(name)?;
         if !users.is_empty() {
@@ -393,9 +354,9 @@ impl RemotesEditor {
         let content = Content { remotes: self.remotes.remotes.clone() };
         let written = toml::to_string(&content)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-            // Through a link, which stays: people keep such files elsewhere.
+            // A symlink stays, and its target is replaced: people keep such files in a repository of dotfiles.
             .and_then(|text| durable::replace(&durable::behind_links(&self.file)?, text.as_bytes()));
-        written.map_err(|error| RemotesError::File { doing: "write", file: self.file.clone(), error })
+        Ok(written.doing("write", &self.file)?)
     }
 }
 
@@ -436,8 +397,8 @@ mod tests {
                 assert_eq!(
                     error.to_string(),
                     format!(
-                        "{file} is not used, since others may write to it (mode {mode:04o}); see whether what it says is yours, \
-                         then: chmod go-w {file}"
+                        "{file} is not used, because others may write to it (mode {mode:04o}); check its content, and \
+                         then run: chmod go-w {file}"
                     )
                 );
                 assert!(RemotesEditor::open(&places).is_err());
@@ -455,7 +416,7 @@ mod tests {
         assert_eq!(
             check_safe(file.path(), &metadata, owner + 1).unwrap_err().to_string(),
             format!(
-                "{path} is not used, since it belongs to another user ({owner}, you are {0}); make it yours with: chown {0} {path}, \
+                "{path} is not used, because it belongs to another user ({owner}, you are {0}); make it yours with: chown {0} {path}, \
                  or move it away and add the remotes again",
                 owner + 1
             )
@@ -516,7 +477,7 @@ mod tests {
         let message =
             |wanted: Option<&Name>| Remotes::load(&places).unwrap().choose(wanted).unwrap_err().to_string();
         assert_eq!(message(None), "there is no remote yet; add one with: coast remote add NAME USER@HOST");
-        assert_eq!(message(Some(&name("box"))), "there is no remote \"box\"; there is none at all");
+        assert_eq!(message(Some(&name("box"))), "there is no remote \"box\"; there are no remotes");
         RemotesEditor::open(&places).unwrap().add(name("box"), remote("dev@box")).unwrap();
         assert_eq!(Remotes::load(&places).unwrap().choose(None).unwrap().0, &name("box"));
         RemotesEditor::open(&places).unwrap().add(name("attic"), remote("dev@attic")).unwrap();

@@ -1,34 +1,36 @@
-//! A git repository and its worktrees, read from its files: no git program is needed. The forms are those of gitrepository-layout(5)
-//! and git-worktree(1).
+//! A git repository and its worktrees, read from git's files as gitrepository-layout(5) and git-worktree(1) describe them. No git
+//! program is needed.
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-/// How much of git's small files is read.
+use crate::file_error::if_found;
+
+/// The number of bytes that are read of a small file of git.
 const MAX_FILE_BYTES: usize = 64 << 10;
 
-/// A repository, seen from one of its checkouts.
+/// A repository, found from one of its checkouts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Repository {
-    /// The checkout that it was found from.
+    /// The checkout from which the repository was found.
     pub(crate) checkout: PathBuf,
-    /// The main checkout; a bare repository has none.
+    /// The main checkout; `None` for a bare repository.
     pub(crate) main: Option<PathBuf>,
-    /// What all checkouts share.
+    /// The directory that all checkouts share (`GIT_COMMON_DIR`), without symlinks.
     common: PathBuf,
 }
 
-/// A checkout beside the main one.
+/// A linked worktree: a checkout beside the main one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Worktree {
-    /// What git calls it.
+    /// Git's name for the worktree: its directory below `worktrees/`.
     pub(crate) name: Vec<u8>,
-    /// Its directory, which may be gone.
+    /// The directory of the worktree. It may not exist any more.
     pub(crate) path: PathBuf,
-    /// The branch that is checked out, without `refs/heads/`.
+    /// The checked-out branch, without `refs/heads/`.
     pub(crate) branch: Option<Vec<u8>>,
 }
 
@@ -45,22 +47,27 @@ impl Repository {
         };
         let checkout = directory.to_owned();
         if metadata.is_dir() {
-            return Ok(Some(Self { main: Some(checkout.clone()), checkout, common: dot_git }));
+            return Ok(Some(Self {
+                main: Some(checkout.clone()),
+                checkout,
+                common: fs::canonicalize(dot_git)?,
+            }));
         }
-        // A linked worktree or a submodule: a file that says where the rest is.
+        // In a linked worktree or a submodule, `.git` is a file that names the git directory.
         let content = read_small(&dot_git)?;
         let Some(git_dir) = content.strip_prefix(b"gitdir: ") else { return Ok(None) };
         let git_dir = directory.join(as_path(git_dir));
         let common = match read_small(&git_dir.join("commondir")) {
             Ok(common) => git_dir.join(as_path(&common)),
-            // A submodule: a repository of its own, kept elsewhere.
+            // A submodule, or a repository whose git directory lies elsewhere. The git directory of a pruned worktree is gone.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Some(Self { main: Some(checkout.clone()), checkout, common: git_dir }));
+                let common = fs::canonicalize(&git_dir).unwrap_or(git_dir);
+                return Ok(Some(Self { main: Some(checkout.clone()), checkout, common }));
             }
             Err(error) => return Err(error),
         };
         let common = fs::canonicalize(&common).unwrap_or(common);
-        // A bare repository is not called `.git`, or its parent is no checkout.
+        // The common directory of a bare repository has another name than `.git`, or its configuration says `bare`.
         let main =
             common.parent().filter(|_| common.file_name() == Some(OsStr::new(".git")) && !is_bare(&common));
         Ok(Some(Self { main: main.map(Path::to_owned), checkout, common }))
@@ -76,19 +83,15 @@ impl Repository {
         Ok(None)
     }
 
-    /// All linked worktrees, by name.
+    /// All linked worktrees, sorted by git's names.
     pub(crate) fn worktrees(&self) -> io::Result<Vec<Worktree>> {
         let directory = self.common.join("worktrees");
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
+        let Some(entries) = if_found(fs::read_dir(&directory))? else { return Ok(Vec::new()) };
         let mut worktrees = Vec::new();
         for entry in entries {
             let entry = entry?;
             let git_dir = entry.path();
-            // What git is just making or removing is none.
+            // Without the file `gitdir` the worktree is just being made or removed.
             let Ok(dot_git) = read_small(&git_dir.join("gitdir")) else { continue };
             let dot_git = git_dir.join(as_path(&dot_git));
             let Some(path) = dot_git.parent() else { continue };
@@ -103,6 +106,33 @@ impl Repository {
         Ok(worktrees)
     }
 
+    /// Whether a directory is the top of a checkout of this repository.
+    pub(crate) fn has_checkout_at(&self, directory: &Path) -> io::Result<bool> {
+        Ok(Self::at(directory)?.is_some_and(|found| found.common == self.common))
+    }
+
+    /// Whether a branch of this name exists, checked out or not. A repository in the reftable format seems to have none.
+    pub(crate) fn has_branch(&self, name: &[u8]) -> io::Result<bool> {
+        let name = as_path(name);
+        let is_plain = name.components().all(|component| matches!(component, Component::Normal(_)));
+        if !is_plain || name.as_os_str().is_empty() {
+            return Ok(false);
+        }
+        if self.common.join("refs/heads").join(name).is_file() {
+            return Ok(true);
+        }
+        let packed = fs::File::open(self.common.join("packed-refs"));
+        let Some(packed) = if_found(packed)? else { return Ok(false) };
+        // A line is a hash, a space and a reference.
+        let reference = [b" refs/heads/", name.as_os_str().as_bytes()].concat();
+        for line in BufReader::new(packed).split(b'\n') {
+            if line?.ends_with(&reference) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The branch of the main checkout.
     pub(crate) fn main_branch(&self) -> Option<Vec<u8>> {
         let head = read_small(&self.common.join("HEAD")).ok()?;
@@ -110,7 +140,7 @@ impl Repository {
     }
 }
 
-/// Whether the repository's own configuration says that it has no checkout.
+/// Whether the repository's configuration says `core.bare = true`.
 fn is_bare(common: &Path) -> bool {
     let config = read_small(&common.join("config")).unwrap_or_default();
     let mut in_core = false;
@@ -124,7 +154,7 @@ fn is_bare(common: &Path) -> bool {
     })
 }
 
-/// One of git's small files, without the line's end.
+/// Reads a small file of git, without the end of the line.
 fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = fs::read(path)?;
     content.truncate(MAX_FILE_BYTES);

@@ -1,17 +1,18 @@
-//! A path in a text file. Paths are bytes: one that is valid UTF-8 is stored as it is, any other by its bytes in hex.
+//! A path in a JSON file. A path that is UTF-8 is stored as text, any other path as its bytes in hexadecimal digits.
 
 use std::ffi::OsString;
 use std::ops::Deref;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A path that is kept in a record.
+/// A path in a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPath(PathBuf);
 
-/// The two forms.
+/// The two forms of a path in JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Form {
@@ -37,10 +38,7 @@ impl Serialize for StoredPath {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let form = match self.0.to_str() {
             Some(text) => Form::Text(text.to_owned()),
-            None => {
-                let bytes = self.0.as_os_str().as_bytes();
-                Form::Bytes { hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect() }
-            }
+            None => Form::Bytes { hex: HEXLOWER_PERMISSIVE.encode(self.0.as_os_str().as_bytes()) },
         };
         form.serialize(serializer)
     }
@@ -51,18 +49,13 @@ impl<'de> Deserialize<'de> for StoredPath {
         match Form::deserialize(deserializer)? {
             Form::Text(text) => Ok(Self(text.into())),
             Form::Bytes { hex } => {
-                let bytes = from_hex(&hex).ok_or_else(|| serde::de::Error::custom("a path in hex is not"))?;
+                let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).map_err(|_| {
+                    serde::de::Error::custom("`hex` must be an even number of hexadecimal digits")
+                })?;
                 Ok(Self(OsString::from_vec(bytes).into()))
             }
         }
     }
-}
-
-fn from_hex(hex: &str) -> Option<Vec<u8>> {
-    let digits = hex.as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?, 16).ok())
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The valid word that somebody most likely meant.
 
-/// How like two words must be for one to be offered for the other, from 0 to 1: `rsnc` and `rsync` are 0.94, `mutagen` and
+/// The least similarity, from 0 to 1, of a word that a message suggests: `rsnc` and `rsync` have 0.94, `mutagen` and
 /// `rsync` 0.0.
 const LIKE_ENOUGH: f64 = 0.7;
 
-/// The one of `valid` that is nearest to `word`, if any is near.
+/// The word of `valid` that is most similar to `word`, if one is similar enough.
 pub(crate) fn nearest<'a>(word: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let likeness = |candidate: &str| strsim::jaro_winkler(&word, &candidate.to_lowercase());

@@ -1,11 +1,13 @@
-//! What the layer in front of mutagen ends and what it leaves, against a Docker engine that a test can make up.
+//! The parts that stopping the mutagen layer removes and leaves, against a stand-in for the Docker engine.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../coast-mutagen/tests/support/mod.rs"]
 mod support;
 
+use std::path::Path;
+
 use coast_instance::{
-    Continuous, ContinuousError, Extent, InstanceId, MutagenLayer, Remains, Step, container_name,
+    Coastfile, Continuous, ContinuousError, Extent, InstanceId, MutagenLayer, Places, Remains, Step,
 };
 use coast_mutagen::{DockerEnvironment, ShellSpec};
 use coast_sync::Cancel;
@@ -34,9 +36,13 @@ fn with_shell(programs: impl Fn(&[&str]) -> Run + Send + 'static) -> (Engine, te
     (engine, worktree)
 }
 
-/// What stopping comes to, and the steps that it took.
+/// Stops the layer. Returns the outcome and the steps.
 fn stop(engine: &Engine, extent: Extent) -> (Result<Remains, ContinuousError>, Vec<Step>) {
-    let layer = MutagenLayer::new(DockerEnvironment::isolated(engine.address()));
+    let layer = MutagenLayer::new(
+        DockerEnvironment::isolated(engine.address()),
+        &Places::below(Path::new("/nonexistent")),
+        &Coastfile::default(),
+    );
     let mut steps = Vec::new();
     let mut begin = |step| {
         steps.push(step);
@@ -54,12 +60,12 @@ fn mutagen_fails(arguments: &[&str]) -> Run {
 fn what_ends_as_it_should_leaves_the_container() {
     let (engine, _worktree) = with_shell(|_| ends(0, "", ""));
     let (stopped, steps) = stop(&engine, Extent::Access);
-    assert_eq!((stopped.unwrap(), steps), (Remains::Container, vec![Step::EndSession, Step::RemoveAccess]));
+    assert_eq!((stopped.unwrap(), steps), (Remains::Runner, vec![Step::EndSession, Step::RemoveAccess]));
     assert!(engine.runs().contains(&"rm -rf -- /root/.ssh/coast".to_owned()));
     assert!(engine.container().is_some());
     let (engine, _worktree) =
         with_shell(|arguments| if arguments[0] == "mutagen" { Run::Missing } else { ends(0, "", "") });
-    assert_eq!(stop(&engine, Extent::Access).0.unwrap(), Remains::Container);
+    assert_eq!(stop(&engine, Extent::Access).0.unwrap(), Remains::Runner);
 }
 
 #[test]
@@ -67,7 +73,7 @@ fn the_key_goes_also_when_the_session_cannot_be_ended_and_then_the_container_wit
     let (engine, _worktree) = with_shell(mutagen_fails);
     let (stopped, steps) = stop(&engine, Extent::Access);
     assert_eq!(stopped.unwrap(), Remains::Nothing);
-    assert_eq!(steps, [Step::EndSession, Step::RemoveAccess, Step::RemoveContainer]);
+    assert_eq!(steps, [Step::EndSession, Step::RemoveAccess, Step::RemoveRunner]);
     assert!(engine.runs().contains(&"rm -rf -- /root/.ssh/coast".to_owned()));
     assert_eq!(engine.container(), None);
 
@@ -86,7 +92,7 @@ fn what_is_left_is_told_one_by_one() {
     let said = error.to_string();
     assert!(said.contains("remove the container p-coasts-dev-1-shell: device or resource busy"), "{said}");
     assert!(
-        said.contains("the session could not be taken out of it either: mutagen daemon start failed"),
+        said.contains("the session could not be removed from it either: mutagen daemon start failed"),
         "{said}"
     );
     assert!(!said.contains("the key"), "{said}");
@@ -96,12 +102,12 @@ fn what_is_left_is_told_one_by_one() {
 fn a_paused_container_goes_on_to_be_stopped_or_is_removed() {
     let (engine, _worktree) = with_shell(|_| ends(0, "", ""));
     engine.change("/State/Paused", json!(true));
-    assert_eq!(stop(&engine, Extent::Access).0.unwrap(), Remains::Container);
+    assert_eq!(stop(&engine, Extent::Access).0.unwrap(), Remains::Runner);
     assert_eq!(engine.container().unwrap()["State"]["Paused"], false);
     assert!(engine.runs().contains(&"rm -rf -- /root/.ssh/coast".to_owned()));
 
     engine.change("/State/Paused", json!(true));
-    assert_eq!(stop(&engine, Extent::Session).0.unwrap(), Remains::Container);
+    assert_eq!(stop(&engine, Extent::Session).0.unwrap(), Remains::Runner);
     assert_eq!(stop(&engine, Extent::Everything).0.unwrap(), Remains::Nothing);
 }
 
@@ -112,7 +118,7 @@ fn nothing_is_done_to_a_container_of_somebody_else() {
     for extent in [Extent::Session, Extent::Access, Extent::Everything] {
         let (stopped, steps) = stop(&engine, extent);
         let Remains::Foreign { said } = stopped.unwrap() else { panic!("{extent:?}") };
-        assert!(said.contains(&container_name(&id())), "{said}");
+        assert!(said.contains("p-coasts-dev-1-shell"), "{said}");
         assert_eq!(
             (steps, engine.requests(), engine.runs()),
             (Vec::new(), Vec::<String>::new(), Vec::<String>::new())

@@ -1,6 +1,6 @@
-//! Access to the remote from inside the container: the key, the host key that our own connection verified, and an ssh
-//! configuration, in a directory of their own below `~/.ssh`, which is removed again as a whole. To a configuration that
-//! is there already, two remarks and an `Include` are added at its beginning.
+//! Access to the remote from inside the container: the private key, the host key that the bulk layer's connection verified, and an
+//! ssh configuration. They lie in a directory below `~/.ssh`, which is removed as a whole. An existing `~/.ssh/config` gets two
+//! comments and an `Include` at its beginning.
 
 use crate::container::HOST_GATEWAY;
 use crate::error::{MutagenError, Step};
@@ -9,29 +9,29 @@ use crate::shell::{Found, Shell, User};
 use std::net::IpAddr;
 use zeroize::Zeroizing;
 
-/// The directory of our own, below `~/.ssh`.
+/// The name of the directory below `~/.ssh`.
 const DIRECTORY: &str = "coast";
-/// The name by which mutagen's URL calls a host whose own name does not fit into one.
+/// The host name in mutagen's URL for a host whose own name cannot stand in a URL.
 const ALIAS: &str = "coast-remote";
-/// What is added to the ssh configuration. `Include` is relative to `~/.ssh`, and a file that is missing is passed over.
+/// The lines that are added to `~/.ssh/config`. `Include` is relative to `~/.ssh`, and ssh ignores a missing file.
 const BLOCK: &str = "\
 # Added by coast, and removed by it when the instance is stopped.
 Include coast/config
 # End of what coast added.
 ";
 
-/// How to log in at the remote.
+/// The credentials and the address for logging in at the remote.
 #[derive(Clone)]
 pub struct RemoteAccess {
-    /// The user.
+    /// The user to log in as.
     pub user: String,
-    /// The host's name or address, as resolved: the container knows no alias.
+    /// The host's name or address, not an alias of the ssh configuration: the container does not have that configuration.
     pub host: String,
-    /// Its port.
+    /// The TCP port.
     pub port: u16,
-    /// The private key, unencrypted, as in a key file.
+    /// The content of the private key file, which must not be encrypted.
     pub private_key: Zeroizing<Vec<u8>>,
-    /// The host's key as in a public key file: `ssh-ed25519 AAAA...`.
+    /// The host key in the form of a public key file: `ssh-ed25519 AAAA...`.
     pub host_key: String,
 }
 
@@ -46,36 +46,34 @@ impl std::fmt::Debug for RemoteAccess {
     }
 }
 
-/// The remote as programs in the container reach it once access is installed.
+/// The address of the remote for programs in the container, valid once access is installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     user: String,
-    /// The name to call it by.
+    /// The host name in URLs and in the ssh configuration.
     host: String,
-    /// Where that leads.
+    /// The address that the ssh configuration maps `host` to.
     address: String,
     port: u16,
 }
 
 impl Endpoint {
-    /// The user to log in as.
-    pub fn user(&self) -> &str {
+    pub(crate) fn user(&self) -> &str {
         &self.user
     }
 
-    /// The host by the name that the ssh configuration in the container knows it by.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
-    /// Mutagen's URL of a directory there. The port is the ssh configuration's matter.
-    pub fn url(&self, path: &str) -> String {
+    /// Mutagen's URL of a directory on the remote. The port stands in the ssh configuration.
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}@{}:{path}", self.user, self.host)
     }
 }
 
 impl RemoteAccess {
-    /// The remote as the container reaches it: what this machine calls itself is another machine's name in there.
+    /// The address of the remote inside the container, where `localhost` would mean the container.
     fn endpoint(&self) -> Result<Endpoint, MutagenError> {
         let unusable = |what, value: &str, problem| {
             Err(MutagenError::Unusable { step: Step::Key, what, value: value.to_owned(), problem })
@@ -88,10 +86,14 @@ impl RemoteAccess {
                 && bytes.all(fits)
         };
         if !plain(&self.user, b"+") {
-            return unusable("the user", &self.user, "does not fit into mutagen's address of the remote");
+            return unusable(
+                "the user",
+                &self.user,
+                "has characters that cannot stand in mutagen's address of the remote",
+            );
         }
         if !plain(&self.host, b":%") {
-            return unusable("the host", &self.host, "is neither a name nor an address");
+            return unusable("the host", &self.host, "is neither a host name nor an address");
         }
         let address = if is_this_machine(&self.host) { HOST_GATEWAY } else { &self.host };
         Ok(Endpoint {
@@ -102,7 +104,7 @@ impl RemoteAccess {
         })
     }
 
-    /// The host's key under each name that may be looked for.
+    /// The line of `known_hosts`, with each name that ssh may look for.
     fn known_hosts(&self, endpoint: &Endpoint) -> Result<String, MutagenError> {
         let mut words = self.host_key.split_ascii_whitespace();
         let (Some(algorithm), Some(key)) = (words.next(), words.next()) else {
@@ -110,7 +112,7 @@ impl RemoteAccess {
                 step: Step::Key,
                 what: "the host key",
                 value: self.host_key.clone(),
-                problem: "is not an algorithm and a key",
+                problem: "must be an algorithm and a key, such as \"ssh-ed25519 AAAA...\"",
             });
         };
         let named = |host: &str| match self.port {
@@ -126,17 +128,16 @@ impl RemoteAccess {
 }
 
 impl Shell {
-    /// Puts key, host key and configuration for a remote into the container, in place of those of an earlier one.
+    /// Puts the key, the host key and the configuration for a remote into the container. Those of an earlier remote are removed.
     ///
     /// # Errors
-    /// [`MutagenError::NoProgram`] if the image has no ssh, [`MutagenError::User`] if its user has no home, and whatever
-    /// Docker answers.
+    /// [`MutagenError::NoProgram`] if the image has no ssh, [`MutagenError::User`] if the image's user has no home directory, and
+    /// Docker's own errors.
     pub fn install_access(&self, access: &RemoteAccess) -> Result<Endpoint, MutagenError> {
         let endpoint = access.endpoint()?;
         let known_hosts = access.known_hosts(&endpoint)?;
         self.must(&self.command(Step::Ssh, &["ssh", "-V"]))?;
         let user = self.user()?;
-        // What an earlier remote left must not stay beside this one's.
         self.remove_directory(&user)?;
         let ssh = format!("{}/.ssh", user.home);
         let config_path = format!("{ssh}/config");
@@ -158,18 +159,18 @@ impl Shell {
             }
             Found::Other => return Err(self.unreadable(&config_path, NOT_PLAIN.to_owned())),
         }
-        self.upload_for(Step::Key, &user.home, archive.finish()?)?;
+        self.upload(Step::Key, &user.home, archive.finish()?)?;
         Ok(endpoint)
     }
 
-    /// Takes out of the container what [`Shell::install_access`] put there. Nothing there is fine.
+    /// Removes the key, the host key and the configuration from the container, if they are there.
     ///
     /// # Errors
-    /// Whatever Docker answers, and [`MutagenError::NotRunning`] where the container does not run. Removing the
-    /// container removes the key in any case.
+    /// [`MutagenError::NotRunning`] if the container does not run, and Docker's own errors. Removing the container removes the key
+    /// even then.
     pub fn remove_access(&self) -> Result<(), MutagenError> {
         let user = self.user()?;
-        // The key first, whatever becomes of the rest.
+        // The key goes first: a later step may fail.
         self.remove_directory(&user)?;
         let path = format!("{}/.ssh/config", user.home);
         let Found::File { content, uid, gid, mode } = self.read(Step::Key, &path)? else { return Ok(()) };
@@ -181,13 +182,12 @@ impl Shell {
             Some(rest) => {
                 let mut archive = Archive::new(&user);
                 archive.owned_file(".ssh/config", (uid, gid), mode, &rest)?;
-                self.upload_for(Step::Key, &user.home, archive.finish()?)
+                self.upload(Step::Key, &user.home, archive.finish()?)
             }
         }
     }
 
-    /// Has ssh in the container log in at the remote and do nothing. That mutagen could not connect it says in words
-    /// only, ssh by an exit code of its own.
+    /// Runs `true` on the remote with the container's ssh. Its exit code tells whether the login works.
     pub(crate) fn try_ssh(&self, endpoint: &Endpoint) -> Result<Exec, MutagenError> {
         let destination = format!("{}@{}", endpoint.user, endpoint.host);
         let arguments = ["ssh", "-o", "ConnectTimeout=10", "--", &destination, "true"];
@@ -200,12 +200,12 @@ impl Shell {
     }
 }
 
-const NOT_PLAIN: &str = "it is not a plain file; make it one in the image, or let it be absent";
+const NOT_PLAIN: &str = "it is not a regular file; make it one in the image, or remove it from the image";
 
-/// What `ssh` in the container is to do for the remote. `~` is left to ssh, which knows it better than quoting does.
+/// The ssh configuration for the remote. ssh expands `~`, so that the home directory needs no quoting.
 fn configuration(endpoint: &Endpoint) -> String {
     let Endpoint { user, host, address, port } = endpoint;
-    // In a host name `%` begins a token.
+    // In `HostName`, `%` begins a token.
     let address = address.replace('%', "%%");
     format!(
         "Host {host}
@@ -228,14 +228,14 @@ fn configuration(endpoint: &Endpoint) -> String {
     )
 }
 
-/// The configuration without our block, or `None` if it has none.
+/// The configuration without the added block; `None` if the block is not in it.
 fn without_block(content: &[u8]) -> Option<Vec<u8>> {
     let block = BLOCK.as_bytes();
     let at = content.windows(block.len()).position(|window| window == block)?;
     Some([&content[..at], &content[at + block.len()..]].concat())
 }
 
-/// OpenSSH refuses a key whose last line does not end.
+/// Adds the final newline that OpenSSH demands of a key file.
 fn ending_in_newline(key: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut key = Zeroizing::new(key.to_vec());
     if key.last() != Some(&b'\n') {
@@ -244,7 +244,7 @@ fn ending_in_newline(key: &[u8]) -> Zeroizing<Vec<u8>> {
     key
 }
 
-/// Whether the host is the machine this runs on, seen from itself.
+/// Whether the name or address is a loopback name or address of this machine.
 fn is_this_machine(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     name == "localhost"
@@ -252,7 +252,7 @@ fn is_this_machine(host: &str) -> bool {
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// An archive to unpack in the user's home directory.
+/// A tar archive that is unpacked in the user's home directory.
 struct Archive<'a> {
     builder: tar::Builder<Vec<u8>>,
     user: &'a User,
@@ -400,7 +400,10 @@ mod tests {
         let mut access = access("dev", "host", 22);
         access.host_key = "AAAA".to_owned();
         let error = access.known_hosts(&access.endpoint().unwrap()).unwrap_err().to_string();
-        assert_eq!(error, "the host key \"AAAA\" is not an algorithm and a key");
+        assert_eq!(
+            error,
+            "the host key \"AAAA\" must be an algorithm and a key, such as \"ssh-ed25519 AAAA...\""
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Where Docker is: `DOCKER_HOST`, else the context that `DOCKER_CONTEXT` or Docker's configuration names, else the usual
-//! socket. The formats are those of Docker's own command line (`config.json`, `contexts/meta/*/meta.json`).
+//! The address of the Docker engine: `DOCKER_HOST`, else the context that `DOCKER_CONTEXT` or Docker's configuration names, else
+//! `/var/run/docker.sock`. The files are those of Docker's own command line (`config.json`, `contexts/meta/*/meta.json`).
 
 use crate::error::{MutagenError, Step};
 use serde::Deserialize;
@@ -7,18 +7,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where Docker listens when nothing says otherwise.
+/// The socket of an engine with the default configuration.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
-/// The context that stands for no context.
+/// The context name that means the default socket.
 const DEFAULT_CONTEXT: &str = "default";
 
-/// The parts of a process's surroundings that say where Docker is.
+/// The environment variables and the directory that tell the address of the Docker engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DockerEnvironment {
-    /// `DOCKER_HOST`.
+    /// The value of `DOCKER_HOST`.
     pub host: Option<String>,
-    /// `DOCKER_CONTEXT`.
+    /// The value of `DOCKER_CONTEXT`.
     pub context: Option<String>,
     /// The directory of Docker's configuration: `DOCKER_CONFIG`, or `~/.docker`.
     pub config_dir: Option<PathBuf>,
@@ -27,7 +27,7 @@ pub struct DockerEnvironment {
 }
 
 impl DockerEnvironment {
-    /// What this process finds around it.
+    /// Reads the environment of this process.
     pub fn from_process() -> DockerEnvironment {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         DockerEnvironment {
@@ -40,12 +40,12 @@ impl DockerEnvironment {
         }
     }
 
-    /// Surroundings in which there is nothing but this address, as `DOCKER_HOST` would have it.
+    /// An environment in which `DOCKER_HOST` is this address and nothing else is set.
     pub fn isolated(host: impl Into<String>) -> DockerEnvironment {
         DockerEnvironment { host: Some(host.into()), ..DockerEnvironment::default() }
     }
 
-    /// The address, and what says it.
+    /// Determines the address.
     pub(crate) fn address(&self) -> Result<Address, MutagenError> {
         if let Some(host) = &self.host {
             if self.tls && !host.starts_with("unix:") {
@@ -71,8 +71,7 @@ impl DockerEnvironment {
         Ok((config.and_then(|config| config.current_context).filter(|name| !name.is_empty()), place))
     }
 
-    /// Contexts are kept in directories named by a hash of their name; all are read rather than that computed, since
-    /// there are few and each holds its name.
+    /// Looks for a context in all of Docker's context files. Each file holds the context's name.
     fn context_address(&self, context: &str, said_by: &str) -> Result<Address, MutagenError> {
         let meta = self.config_dir.as_deref().unwrap_or(Path::new(".docker")).join("contexts/meta");
         let entries = match fs::read_dir(&meta) {
@@ -104,7 +103,7 @@ impl DockerEnvironment {
 const NO_TLS: &str = "Docker over TLS is not supported: the shell container mounts a worktree of this machine, so it \
                       takes an engine of this machine, by its socket";
 
-/// Where to connect.
+/// An address to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
     Socket(PathBuf),
@@ -174,7 +173,7 @@ struct Endpoint {
     host: String,
 }
 
-/// `None` if the file does not exist.
+/// Parses a file; `None` if it does not exist.
 fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>, MutagenError> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)

@@ -1,5 +1,5 @@
-//! The shell container: made from its image when it is missing, used again while it is right, and made anew when it is
-//! not.
+//! The life of the shell container. [`Docker::ensure_shell`] creates it, reuses it while worktree, network and image are the wanted
+//! ones, and recreates it otherwise.
 
 use crate::docker::{Docker, is_conflict, is_not_found};
 use crate::error::{MutagenError, Step};
@@ -10,37 +10,37 @@ use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOp
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long Docker may take to carry out what it was asked for by somebody who does not wait for it any more.
+/// How long Docker may take to finish a request of a killed command.
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);
-/// How long such a request is waited for where it cannot be told whether there is one.
+/// How long to wait for such a request when it is unknown whether there is one.
 const MAY_BE_ON_ITS_WAY: Duration = Duration::from_secs(3);
-/// How often is looked meanwhile.
+/// The interval between two looks at the container.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// The name under which the container knows the machine it runs on.
-pub const HOST_GATEWAY: &str = "host.docker.internal";
-/// The label of a container that holds the project's name.
-pub const PROJECT_CONTAINER_LABEL: &str = "coast.project";
-/// The label of a container that holds the instance's name.
-pub const INSTANCE_CONTAINER_LABEL: &str = "coast.instance";
+/// The host name of this machine inside the container.
+pub(crate) const HOST_GATEWAY: &str = "host.docker.internal";
+/// The container label that holds the name of the project.
+const PROJECT_CONTAINER_LABEL: &str = "coast.project";
+/// The container label that holds the name of the instance.
+const INSTANCE_CONTAINER_LABEL: &str = "coast.instance";
 
-/// What the shell container is to be.
+/// The parameters of a shell container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShellSpec {
-    /// Its name.
+    /// The container's name.
     pub name: String,
     /// The image, as Docker names it.
     pub image: String,
-    /// The absolute path of the worktree, which is mounted at [`WORKSPACE`].
+    /// The absolute path of the worktree, which is mounted at `/workspace`.
     pub worktree: PathBuf,
-    /// Its network: `bridge`, `host`, or the name of one.
+    /// The network: `bridge`, `host`, or the name of a Docker network.
     pub network: String,
-    /// Its labels. A container of the same name with others is not touched.
+    /// The labels. A container of the same name with other labels is never changed.
     pub labels: Vec<(String, String)>,
 }
 
 impl ShellSpec {
-    /// The shell container of an instance, by its usual name and with its usual labels.
+    /// The parameters of an instance's shell container, with the name [`shell_name`] and the labels [`shell_labels`].
     pub fn new(
         project: &str,
         instance: &str,
@@ -66,8 +66,8 @@ pub fn shell_labels(project: &str, instance: &str) -> Vec<(String, String)> {
     ]
 }
 
-/// The name of the shell container of an instance. Docker takes none with two dots in a row, and instances whose names have them
-/// are not made any more; but one that was made before must go on to be stopped and removed. Its name ends as no other's does.
+/// The name of the shell container of an instance. Docker refuses two dots in a row. New instances cannot have such names; for old
+/// ones, which must still be stopped and removed, the dots are separated, and the suffix `-dots` keeps the name unique.
 pub fn shell_name(project: &str, instance: &str) -> String {
     let name = format!("{project}-coasts-{instance}-shell");
     if !name.contains("..") {
@@ -83,29 +83,30 @@ pub fn shell_name(project: &str, instance: &str) -> String {
     apart + "-dots"
 }
 
-/// What [`Docker::ensure_shell`] had to do.
+/// The action that [`Docker::ensure_shell`] took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ensured {
-    /// There was none; it was made.
+    /// The container did not exist and was created.
     Created,
-    /// It was there and right, and is as it was, or was only started.
+    /// The container existed with the wanted parameters; if it was stopped or paused, it was started.
     Reused,
-    /// It was there with another worktree, network or image, and was made anew.
+    /// The container existed with another worktree, network or image, and was recreated.
     Recreated,
 }
 
 impl Docker {
-    /// Has the shell container run as `spec` says. An image that is not here is pulled.
+    /// Makes the shell container run with the parameters of `spec`. A missing image is pulled.
     ///
     /// # Errors
-    /// Among others [`MutagenError::NoImage`], and [`MutagenError::ForeignContainer`] where the name is taken.
+    /// [`MutagenError::NoImage`] if the image cannot be pulled, [`MutagenError::ForeignContainer`] if another owner's container has
+    /// the name, and Docker's own errors.
     pub fn ensure_shell(&self, spec: &ShellSpec) -> Result<(Shell, Ensured), MutagenError> {
         check_name(&spec.name)?;
         let worktree = worktree_path(&spec.worktree)?;
         let mut found = self.inspect(&spec.name)?;
         if found.is_none() {
             match self.create(spec, worktree) {
-                // It was on its way: somebody asked for it and was killed before it was there.
+                // A killed command had asked for the container, and Docker is still creating it.
                 Err(MutagenError::TakenName { .. }) => found = self.wait_for(&spec.name, SETTLES_WITHIN)?,
                 created => return Ok((created?, Ensured::Created)),
             }
@@ -116,34 +117,34 @@ impl Docker {
         check_labels(&spec.name, &found, &spec.labels)?;
         if fits(&found, spec, worktree) && self.has_image_of(&found, &spec.image)? {
             if !is_running(&found) {
-                // Docker mounts anew at each start, so that what is mounted is what is there now.
+                // Docker mounts the worktree again at each start, so that the mount is the current directory.
                 if self.start(&spec.name).is_ok() {
                     return Ok((Shell::new(self, found), Ensured::Reused));
                 }
             } else if !is_paused(&found) || self.unpause(&spec.name).is_ok() {
                 let shell = Shell::new(self, found);
-                if shell.mounts_what_is_there(&spec.worktree)? {
+                if shell.mounts_current(&spec.worktree)? {
                     return Ok((shell, Ensured::Reused));
                 }
             }
         }
-        // What the new one needs is there before the old one goes.
+        // The image is pulled first: if that fails, the old container stays.
         self.image(&spec.image)?;
         self.remove_shell(&spec.name, &spec.labels)?;
         Ok((self.create(spec, worktree)?, Ensured::Recreated))
     }
 
-    /// The container of that name and with these labels, if there is one, running or not.
+    /// The container with this name and these labels, running or not; `None` if no container has the name.
     ///
     /// # Errors
-    /// [`MutagenError::ForeignContainer`] where the name is that of a container without these labels; and when Docker cannot be asked.
+    /// [`MutagenError::ForeignContainer`] if the container of that name lacks a label, and Docker's own errors.
     pub fn find_shell(&self, name: &str, labels: &[(String, String)]) -> Result<Option<Shell>, MutagenError> {
         check_name(name)?;
         self.owned(name, labels, self.inspect(name)?)
     }
 
-    /// What was found under a name, if it is ours. A [`Shell`] is only ever made of such a container, so whatever is done with one is
-    /// done to nobody else's.
+    /// Makes a [`Shell`] of a container that has the labels. No other function makes one, so that no method of [`Shell`] changes a
+    /// container of another owner.
     fn owned(
         &self,
         name: &str,
@@ -155,9 +156,8 @@ impl Docker {
         Ok(Some(Shell::new(self, found)))
     }
 
-    /// The container of that name as [`Docker::find_shell`] finds it, once no earlier request can make it appear later: Docker goes
-    /// on with what it was asked for when the one who asked is killed, and shows the container only at the end. `labels` are those
-    /// that it would have.
+    /// The container as [`Docker::find_shell`] finds it, once no request of a killed command can make it appear later. Docker goes
+    /// on with a request after the client was killed, and shows the container only when it is complete.
     ///
     /// # Errors
     /// As [`Docker::find_shell`].
@@ -169,7 +169,7 @@ impl Docker {
         check_name(name)?;
         let mut found = self.inspect(name)?;
         if found.is_none() {
-            // From the beginning of such a request the name is taken, so who gets it knows that there is none.
+            // Docker reserves the name when such a request begins. Getting the name proves that there is no such request.
             match self.create_container(name, name_only(labels)) {
                 Ok(()) => drop(self.remove_shell(name, labels)?),
                 Err(MutagenError::TakenName { .. }) => found = self.wait_for(name, SETTLES_WITHIN)?,
@@ -180,7 +180,7 @@ impl Docker {
         self.owned(name, labels, found)
     }
 
-    /// Looks for a container until it is there or the time is over.
+    /// Looks for a container until it appears or the time is over.
     fn wait_for(
         &self,
         name: &str,
@@ -196,16 +196,15 @@ impl Docker {
         }
     }
 
-    /// Ends and removes the container of that name and with these labels, with all that was put into it. Whether there was one.
+    /// Kills and removes the container with this name and these labels. Returns whether it existed.
     ///
     /// # Errors
-    /// [`MutagenError::ForeignContainer`] where the name is that of a container without these labels, which stays as it is; and when
-    /// Docker cannot be asked, or cannot remove it.
+    /// [`MutagenError::ForeignContainer`] if the container of that name lacks a label; it stays. Docker's own errors, too.
     pub fn remove_shell(&self, name: &str, labels: &[(String, String)]) -> Result<bool, MutagenError> {
         check_name(name)?;
         let Some(found) = self.inspect(name)? else { return Ok(false) };
         check_labels(name, &found, labels)?;
-        // By its id: the name may be another container's by the time Docker acts.
+        // The id, because another container may have the name by the time Docker acts.
         let id = found.id.as_deref().unwrap_or(name);
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let until = Instant::now() + SETTLES_WITHIN;
@@ -215,7 +214,7 @@ impl Docker {
                 match self.api().remove_container(id, Some(options.clone())).await {
                     Ok(()) => Ok(Some(true)),
                     Err(error) if is_not_found(&error) => Ok(Some(there)),
-                    // Somebody else is removing it, or asked for that and was killed.
+                    // Docker is removing it already, for another command or one that was killed.
                     Err(error) if is_conflict(&error) && Instant::now() < until => Ok(None),
                     Err(error) => {
                         Err(self.refused(Step::Container, format!("remove the container {name}"), &error))
@@ -246,7 +245,7 @@ impl Docker {
         self.image(&spec.image)?;
         self.create_container(&spec.name, created(spec, worktree))?;
         if let Err(error) = self.start(&spec.name) {
-            // It would only be in the way; why it did not start is what matters.
+            // A container that cannot start is of no use. The error of the start is the one to report.
             drop(self.remove_shell(&spec.name, &spec.labels));
             return Err(error);
         }
@@ -287,22 +286,22 @@ impl Docker {
         })
     }
 
-    /// Whether the container was made from what `image` means now. An image that was removed meanwhile is no reason to
-    /// give up a container that works.
+    /// Whether the container was made from the image that the name `image` refers to now. If that image was removed meanwhile, the
+    /// container stays in use.
     fn has_image_of(&self, found: &ContainerInspectResponse, image: &str) -> Result<bool, MutagenError> {
         let now = self.find_image(image)?;
         Ok(now.is_none_or(|now| found.image.as_deref() == Some(now.as_str())))
     }
 }
 
-/// `sleep infinity` under an init, which reaps what mutagen and ssh leave behind. A mount, rather than a bind, so that a
-/// worktree that is missing is an error and not an empty directory made by Docker.
+/// The container runs `sleep infinity` under an init, which reaps orphaned processes of mutagen and ssh. The worktree is a mount
+/// and not a bind: for a bind, Docker would create a missing worktree as an empty directory.
 fn created(spec: &ShellSpec, worktree: &str) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(spec.image.clone()),
         entrypoint: Some(vec!["sleep".to_owned()]),
         cmd: Some(vec!["infinity".to_owned()]),
-        // Not the worktree: when that is gone, programs could not even be started to say so.
+        // Programs could not be started in the worktree after it was removed.
         working_dir: Some("/".to_owned()),
         labels: Some(spec.labels.iter().cloned().collect()),
         host_config: Some(HostConfig {
@@ -321,7 +320,7 @@ fn created(spec: &ShellSpec, worktree: &str) -> ContainerCreateBody {
     }
 }
 
-/// A container of no image that is never started. It has labels so that it is known as ours should it be left.
+/// A container without an image that is never started. The labels let a later command remove it, should it be left.
 fn name_only(labels: &[(String, String)]) -> ContainerCreateBody {
     ContainerCreateBody {
         entrypoint: Some(vec!["sleep".to_owned()]),
@@ -330,8 +329,8 @@ fn name_only(labels: &[(String, String)]) -> ContainerCreateBody {
     }
 }
 
-/// Whether a container is ours: its name alone says nothing, since anybody can give one, and since the names of two instances may be
-/// put together to the same.
+/// Checks that a container has the labels. Its name proves nothing: anybody can use it, and the names of two instances may result in
+/// the same container name.
 fn check_labels(
     name: &str,
     found: &ContainerInspectResponse,
@@ -346,7 +345,7 @@ fn check_labels(
     Err(MutagenError::ForeignContainer { name: name.to_owned(), owner })
 }
 
-/// Whether worktree, network and image are those of `spec`, by their names.
+/// Whether the container has the worktree, the network and the image name of `spec`.
 fn fits(found: &ContainerInspectResponse, spec: &ShellSpec, worktree: &str) -> bool {
     let network = found.host_config.as_ref().and_then(|config| config.network_mode.as_deref());
     let image = found.config.as_ref().and_then(|config| config.image.as_deref());
@@ -357,13 +356,13 @@ fn fits(found: &ContainerInspectResponse, spec: &ShellSpec, worktree: &str) -> b
         && image == Some(spec.image.as_str())
 }
 
-/// Docker calls the network of a container that named none `default`; on Linux that is the bridge.
+/// Compares two networks. Docker reports `default` for a container that named none, which is `bridge` on Linux.
 fn same_network(has: Option<&str>, wanted: &str) -> bool {
     let plain = |name| if name == "default" { "bridge" } else { name };
     has.map(plain) == Some(plain(wanted))
 }
 
-/// Docker's own rule for names of containers; it also keeps a name in its place in the path of a request.
+/// Checks Docker's rule for container names, which also keeps a name inside its part of a request's path.
 fn check_name(name: &str) -> Result<(), MutagenError> {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());

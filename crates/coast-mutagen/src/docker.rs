@@ -1,4 +1,4 @@
-//! The connection to the Docker engine, and how its asynchronous API is called from plain threads.
+//! The connection to the Docker engine. Blocking calls run bollard's asynchronous API.
 
 use crate::address::{Address, DockerEnvironment};
 use crate::error::{MutagenError, Step};
@@ -14,10 +14,10 @@ use tokio::runtime::{self, Runtime};
 
 /// How long Docker may take to begin its answer to a request.
 const PATIENCE_SECONDS: u64 = 120;
-/// How long it may take to say that it is there.
+/// How long Docker may take to answer the first request.
 const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A Docker engine that answers. Cheap to clone.
+/// A connection to a Docker engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Docker {
     engine: Arc<Engine>,
@@ -27,16 +27,16 @@ pub struct Docker {
 struct Engine {
     api: bollard::Docker,
     address: String,
-    /// There until this is dropped.
+    /// `None` only while this is dropped.
     runtime: Option<Runtime>,
 }
 
 impl Docker {
-    /// Finds the engine that `environment` names, and has it say its version.
+    /// Connects to the engine that `environment` names and agrees on a version of the API.
     ///
     /// # Errors
-    /// [`MutagenError::DockerAddress`] if what is said about its place cannot be used, [`MutagenError::NoDocker`] if
-    /// nobody answers there.
+    /// [`MutagenError::DockerAddress`] if the environment names no usable address, [`MutagenError::NoDocker`] if no engine answers
+    /// there.
     pub fn connect(environment: &DockerEnvironment) -> Result<Docker, MutagenError> {
         let address = environment.address()?;
         let text = address.to_string();
@@ -61,28 +61,23 @@ impl Docker {
         let api = block_on(&runtime, async {
             match tokio::time::timeout(GREETING_PATIENCE, negotiation).await {
                 Ok(api) => api.map_err(|error| no_docker(described(&error))),
-                Err(_) => Err(no_docker(format!("it said nothing for {} s", GREETING_PATIENCE.as_secs()))),
+                Err(_) => Err(no_docker(format!("no answer within {} s", GREETING_PATIENCE.as_secs()))),
             }
         })?;
         let engine = Engine { api, address: text, runtime: Some(runtime) };
         Ok(Docker { engine: Arc::new(engine), interrupt: Interrupt::new() })
     }
 
-    /// The same engine, with calls that `interrupt` ends.
+    /// The same engine; `interrupt` ends calls of the result.
     pub fn interrupted_by(&self, interrupt: &Interrupt) -> Docker {
         Docker { engine: Arc::clone(&self.engine), interrupt: interrupt.clone() }
-    }
-
-    /// Where it is.
-    pub fn address(&self) -> &str {
-        &self.engine.address
     }
 
     pub(crate) fn api(&self) -> &bollard::Docker {
         &self.engine.api
     }
 
-    /// Runs a request to its end, or until it is interrupted.
+    /// Runs a request until it ends or is interrupted.
     pub(crate) fn call<T: Send>(
         &self,
         step: Step,
@@ -98,7 +93,7 @@ impl Docker {
         })
     }
 
-    /// Waits, unless it is interrupted.
+    /// Sleeps until the time is over or the call is interrupted.
     pub(crate) fn pause(&self, step: Step, time: Duration) -> Result<(), MutagenError> {
         self.call(step, async {
             tokio::time::sleep(time).await;
@@ -106,7 +101,7 @@ impl Docker {
         })
     }
 
-    /// An error of the API in the words of this crate.
+    /// Turns an error of the API into one of this crate. `doing` follows "Docker could not" in the message.
     pub(crate) fn refused(&self, step: Step, doing: impl Into<String>, error: &ApiError) -> MutagenError {
         match error {
             ApiError::HyperLegacyError { err } if err.is_connect() => {
@@ -119,12 +114,12 @@ impl Docker {
 
 impl std::fmt::Debug for Docker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Docker").field("address", &self.address()).finish_non_exhaustive()
+        f.debug_struct("Docker").field("address", &self.engine.address).finish_non_exhaustive()
     }
 }
 
 impl Drop for Engine {
-    /// A runtime that is dropped waits for its threads, which a caller inside another runtime must not.
+    /// Shuts the runtime down without waiting for its threads: a caller inside another runtime must not block.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -132,8 +127,8 @@ impl Drop for Engine {
     }
 }
 
-/// Runs `future` on a thread of its own, since the caller's may belong to another runtime, inside which none can be
-/// entered. The thread costs some 20 µs, any request to Docker more than a millisecond.
+/// Runs `future` on a new thread: the caller's thread may belong to another runtime, in which a second one cannot be entered.
+/// The thread costs about 20 µs, a request to Docker more than a millisecond.
 fn block_on<T: Send>(runtime: &Runtime, future: impl Future<Output = T> + Send) -> T {
     thread::scope(|scope| {
         let worker = scope.spawn(|| runtime.block_on(future));
@@ -141,17 +136,17 @@ fn block_on<T: Send>(runtime: &Runtime, future: impl Future<Output = T> + Send) 
     })
 }
 
-/// Whether the engine says that what was named does not exist.
+/// Whether the engine answered that the named object does not exist.
 pub(crate) fn is_not_found(error: &ApiError) -> bool {
     matches!(error, ApiError::DockerResponseServerError { status_code: 404, .. })
 }
 
-/// Whether the engine says that something else is in the way: a name that is taken, a removal that is under way.
+/// Whether the engine answered with a conflict: the name is taken, or a removal is under way.
 pub(crate) fn is_conflict(error: &ApiError) -> bool {
     matches!(error, ApiError::DockerResponseServerError { status_code: 409, .. })
 }
 
-/// The API's error in the words of whoever said it: the engine's message, or the innermost cause of a failed request.
+/// The message of the engine, or the innermost cause of a failed request.
 pub(crate) fn described(error: &ApiError) -> String {
     match error {
         ApiError::DockerResponseServerError { message, status_code } if message.trim().is_empty() => {

@@ -1,35 +1,35 @@
-//! Everything that can go wrong between a worktree and a session that follows it, one variant per cause that a user would
-//! act on differently. Each knows the [`Step`] at which it happened, and what the other side said.
+//! The errors of this crate: one variant for each cause that a user acts on differently. Each has the [`Step`] at which it happened
+//! and the answer of Docker, the program or the system.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The part of the continuous layer that was at work.
+/// A part of the work, for messages and for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
     /// Reaching the Docker engine.
     Docker,
-    /// Having the image of the shell container.
+    /// Finding or pulling the image of the shell container.
     Image,
-    /// Having the shell container, and running programs in it.
+    /// Creating the shell container and running programs in it.
     Container,
-    /// Putting key, host key and ssh configuration into the container, or taking them out.
+    /// Putting the key, the host key and the ssh configuration into the container, or removing them.
     Key,
-    /// Having mutagen and its daemon.
+    /// Starting mutagen's daemon.
     Mutagen,
     /// Reaching the remote from inside the container.
     Ssh,
-    /// Mutagen's agent on the remote.
+    /// Installing and starting mutagen's agent on the remote.
     Agent,
-    /// The session itself.
+    /// Creating, listing, flushing or terminating the session.
     Session,
 }
 
 impl Step {
-    /// A short name for programs.
+    /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Step::Docker => "docker",
@@ -44,7 +44,7 @@ impl Step {
     }
 }
 
-/// What was being done, in words that follow "while".
+/// A participle phrase for messages, such as "starting mutagen".
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -60,187 +60,89 @@ impl fmt::Display for Step {
     }
 }
 
-/// Why the continuous layer could not do what was asked.
+/// The error of a call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the message of each variant says what its fields are")]
 pub enum MutagenError {
-    /// What the environment says about where Docker is cannot be used.
+    /// The environment names an address of the engine that cannot be used.
     #[error("{place}: {problem}")]
-    DockerAddress {
-        /// The variable or file that says it.
-        place: String,
-        /// What is wrong with it, and what serves instead.
-        problem: String,
-    },
+    DockerAddress { place: String, problem: String },
 
-    /// Nobody answers where Docker should be.
+    /// No engine answers at the address.
     #[error(
-        "cannot reach Docker at {address}: {answer}; is it running, and may this user use it? \
-         DOCKER_HOST or a Docker context names another place"
+        "cannot reach Docker at {address}: {answer}; start it, allow this user to use it, \
+         or name another address with DOCKER_HOST or a Docker context"
     )]
-    NoDocker {
-        /// Where it was looked for.
-        address: String,
-        /// The system's answer.
-        answer: String,
-    },
+    NoDocker { address: String, answer: String },
 
     /// Docker refused a request.
     #[error("Docker could not {doing}: {answer}")]
-    Refused {
-        /// What was under way.
-        step: Step,
-        /// What was asked of it.
-        doing: String,
-        /// What it said.
-        answer: String,
-    },
+    Refused { step: Step, doing: String, answer: String },
 
-    /// The image is neither here nor to be had.
+    /// The engine does not have the image and cannot pull it.
     #[error(
-        "there is no image {image} here, and pulling it failed: {answer}; build or load it, or name another one"
+        "Docker has no image {image}, and pulling it failed: {answer}; build or load it, or name another image"
     )]
-    NoImage {
-        /// The image as given.
-        image: String,
-        /// What became of the attempt to pull it.
-        answer: String,
-    },
+    NoImage { image: String, answer: String },
 
     /// The name of an image, container or network, or the path of a worktree, cannot be used.
     #[error("{what} {value:?} {problem}")]
-    Unusable {
-        /// What would have used it.
-        step: Step,
-        /// What it is.
-        what: &'static str,
-        /// What was given.
-        value: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
+    Unusable { step: Step, what: &'static str, value: String, problem: &'static str },
 
-    /// A container of that name exists and was not made for this instance.
+    /// A container of that name exists and does not have the labels of the instance.
     #[error("there is a container {name} that does not belong to this instance; {}", owned_by(owner.as_ref()))]
-    ForeignContainer {
-        /// Its name.
-        name: String,
-        /// The project and the instance that it was made for, if it was made by this program.
-        owner: Option<(String, String)>,
-    },
+    ForeignContainer { name: String, owner: Option<(String, String)> },
 
-    /// The name of a container is taken.
+    /// Docker has reserved the name of the container and shows no container.
     #[error(
-        "the name {name} is taken by a container that does not appear; look at Docker's own log, and try again"
+        "Docker has reserved the name {name} for a container that does not appear; look at Docker's log, and try again"
     )]
-    TakenName {
-        /// The name.
-        name: String,
-    },
+    TakenName { name: String },
 
-    /// The container is there and does not run.
+    /// The container exists and does not run.
     #[error("the shell container {name} is not running")]
-    NotRunning {
-        /// Its name.
-        name: String,
-    },
+    NotRunning { name: String },
 
     /// The user of the image cannot use ssh.
     #[error("the user {user} of the image {image} {problem}, and ssh needs that")]
-    User {
-        /// Name or number of the user.
-        user: String,
-        /// The image.
-        image: String,
-        /// What is missing.
-        problem: &'static str,
-    },
+    User { user: String, image: String, problem: &'static str },
 
-    /// The ssh configuration that the image has cannot be added to.
+    /// The ssh configuration of the image cannot be extended.
     #[error("cannot add to {path} in the shell container {name}: {problem}")]
-    SshConfig {
-        /// The container.
-        name: String,
-        /// The file inside the container.
-        path: String,
-        /// What is wrong with it.
-        problem: String,
-    },
+    SshConfig { name: String, path: String, problem: String },
 
-    /// A program that is needed is not in the image.
-    #[error("there is no {program} in the image {image}; it needs one that has mutagen and an ssh client")]
-    NoProgram {
-        /// What needed it.
-        step: Step,
-        /// The program.
-        program: String,
-        /// The image.
-        image: String,
-    },
+    /// The image lacks a program.
+    #[error("the image {image} has no {program}; use an image that has mutagen and an ssh client")]
+    NoProgram { step: Step, program: String, image: String },
 
     /// A program in the container failed.
     #[error("{command} failed with exit code {code}{}", because(said))]
-    Failed {
-        /// What it was for.
-        step: Step,
-        /// The program and what it was to do.
-        command: String,
-        /// Its exit code.
-        code: i64,
-        /// What it said, mostly on its standard error.
-        said: String,
-    },
+    Failed { step: Step, command: String, code: i64, said: String },
 
-    /// A program in the container did not end in its time.
+    /// A program in the container did not end within its time limit.
     #[error("{command} did not end within {} s", after.as_secs())]
-    TimedOut {
-        /// What it was for.
-        step: Step,
-        /// The program and what it was to do.
-        command: String,
-        /// How long it was given.
-        after: Duration,
-    },
+    TimedOut { step: Step, command: String, after: Duration },
 
-    /// What a program printed is not what it should be.
+    /// A program printed something unexpected.
     #[error("{command} printed something unexpected: {problem}")]
-    Output {
-        /// What it was for.
-        step: Step,
-        /// The program and what it was to do.
-        command: String,
-        /// What is wrong.
-        problem: String,
-    },
+    Output { step: Step, command: String, problem: String },
 
-    /// A session was created and is not there.
-    #[error("mutagen created the session {name}, and does not list it")]
-    SessionGone {
-        /// Its name.
-        name: String,
-    },
+    /// Mutagen created a session and does not list it.
+    #[error("mutagen created the session {name} and does not list it")]
+    SessionGone { name: String },
 
-    /// A file of this side cannot be read.
+    /// A file of this machine cannot be read.
     #[error("cannot read {}: {error}", path.display())]
-    Read {
-        /// What it was for.
-        step: Step,
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        error: io::Error,
-    },
+    Read { step: Step, path: PathBuf, error: io::Error },
 
-    /// This system has no means to start what talks to Docker.
-    #[error("cannot start what talks to Docker: {0}")]
+    /// The asynchronous runtime for the Docker client cannot be started.
+    #[error("cannot start the Docker client: {0}")]
     Runtime(io::Error),
 
-    /// It was interrupted.
+    /// An [`Interrupt`](crate::Interrupt) ended the call.
     #[error("interrupted while {step}")]
-    Interrupted {
-        /// What was under way.
-        step: Step,
-    },
+    Interrupted { step: Step },
 }
 
 impl MutagenError {
@@ -265,7 +167,7 @@ impl MutagenError {
         }
     }
 
-    /// Whether it ended because it was interrupted.
+    /// Whether an [`Interrupt`](crate::Interrupt) ended the call.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Interrupted { .. })
     }
@@ -274,7 +176,7 @@ impl MutagenError {
 fn owned_by(owner: Option<&(String, String)>) -> String {
     match owner {
         Some((project, instance)) => format!(
-            "it is that of the instance {instance:?} of the project {project:?}; give one of the two another name"
+            "it belongs to the instance {instance:?} of the project {project:?}; give one of the two another name"
         ),
         None => "remove or rename it".to_owned(),
     }

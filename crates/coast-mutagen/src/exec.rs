@@ -1,4 +1,4 @@
-//! Running a program in the container and reading what it says, within bounds: of time, and of what is kept.
+//! Running a program in the container and reading its output, with a limit on the time and on the output that is kept.
 
 use crate::docker::Docker;
 use crate::error::{MutagenError, Step};
@@ -8,48 +8,44 @@ use futures_util::StreamExt;
 use std::time::Duration;
 use tokio::time::{self, Instant};
 
-/// The most that is kept of a program's standard output, in bytes. A list of sessions with all the conflicts that
+/// The most that is kept of a program's standard output, in bytes: its beginning. The list of sessions with all conflicts that
 /// mutagen lists is well below one MiB.
 const MAX_STDOUT_LEN: usize = 8 << 20;
-/// The most that is kept of a program's standard error, in bytes: its end, where the reason stands.
+/// The most that is kept of a program's standard error, in bytes: its end, where programs write the reason of a failure.
 const MAX_STDERR_LEN: usize = 64 << 10;
-/// How long a program may be silent before Docker is asked whether it still runs. What it started in the background can
-/// hold its output open beyond its end.
+/// How long a program may print nothing before Docker is asked whether it still runs. Its background processes can hold its
+/// output open after its end.
 const SILENCE: Duration = Duration::from_secs(1);
 /// How often, and for how long, Docker is asked for the exit code of a program whose output has ended.
 const EXIT_INTERVAL: Duration = Duration::from_millis(20);
 const EXIT_PATIENCE: Duration = Duration::from_secs(10);
-/// The time for a program when the caller sets none.
+/// The time limit of a program unless the caller sets another.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a program in the container ended, and what it said.
+/// The exit code and output of a program in the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exec {
-    /// Its exit code.
-    pub code: i64,
-    /// Its standard output, at most the first 8 MiB.
-    pub stdout: Vec<u8>,
-    /// Its standard error, at most the last 64 KiB.
-    pub stderr: Vec<u8>,
-    /// Whether there was more than was kept.
-    pub truncated: bool,
+pub(crate) struct Exec {
+    pub(crate) code: i64,
+    /// The first 8 MiB of its standard output.
+    pub(crate) stdout: Vec<u8>,
+    /// The last 64 KiB of its standard error.
+    pub(crate) stderr: Vec<u8>,
 }
 
 impl Exec {
-    /// Whether it ended well.
-    pub fn success(&self) -> bool {
+    pub(crate) fn success(&self) -> bool {
         self.code == 0
     }
 
-    /// What it said that tells why it failed: its standard error, or its standard output if it wrote no error.
-    pub fn said(&self) -> String {
+    /// The text that explains a failure: the standard error, or the standard output if the standard error is empty.
+    pub(crate) fn said(&self) -> String {
         let stderr = readable(&self.stderr);
         if stderr.is_empty() { readable(&self.stdout) } else { stderr }
     }
 }
 
-/// What a program printed, as a person would have seen it: mutagen rewrites its progress line after a carriage return,
-/// and only the last state of a line counts.
+/// The output as a terminal would show it. Mutagen rewrites its progress line after a carriage return, so only the last state
+/// of each line is kept.
 fn readable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let lines = text.lines().map(|line| {
@@ -80,7 +76,7 @@ impl<'a> Command<'a> {
         Command { container, image, arguments, step, patience: DEFAULT_PATIENCE }
     }
 
-    /// What it is called in errors: the program and what it is to do, without the long rest.
+    /// The name for messages: up to three words before the first option.
     pub(crate) fn name(&self) -> String {
         let leading = self.arguments.iter().take_while(|argument| !argument.starts_with('-'));
         leading.take(3).copied().collect::<Vec<_>>().join(" ")
@@ -88,8 +84,8 @@ impl<'a> Command<'a> {
 }
 
 impl Docker {
-    /// Runs a program to its end. One that is given up, because its time is over or the call was interrupted, may go on
-    /// in the container: Docker has no means to end it.
+    /// Runs a program until it ends, its time is over, or the call is interrupted. In the last two cases the program may go on in
+    /// the container: Docker cannot end a single program.
     pub(crate) fn exec(&self, command: &Command<'_>) -> Result<Exec, MutagenError> {
         let exec = self.call(command.step, async {
             time::timeout(command.patience, self.run(command)).await.unwrap_or_else(|_| {
@@ -100,7 +96,7 @@ impl Docker {
                 })
             })
         })?;
-        // As a shell does, Docker answers 126 or 127 where there was nothing to run. Its message comes as output.
+        // Like a shell, Docker answers 126 or 127 when the program cannot be started, and sends its message as output.
         if matches!(exec.code, 126 | 127) && exec.said().contains("exec failed") {
             let program = command.arguments.first().copied().unwrap_or_default();
             return Err(MutagenError::NoProgram {
@@ -153,17 +149,17 @@ impl Docker {
                 return Err(MutagenError::Output {
                     step: command.step,
                     command: command.name(),
-                    problem: "its output ended, and it did not".to_owned(),
+                    problem: "it closed its output and did not end".to_owned(),
                 });
             }
             if code.is_none() {
                 time::sleep(EXIT_INTERVAL).await;
             }
         };
-        Ok(Exec { code, stdout: kept.stdout, stderr: kept.stderr, truncated: kept.truncated })
+        Ok(Exec { code, stdout: kept.stdout, stderr: kept.stderr })
     }
 
-    /// The exit code of a program, `None` while it runs.
+    /// The exit code of a program; `None` while it runs.
     async fn exit_code(&self, id: &str) -> Result<Option<i64>, bollard::errors::Error> {
         let state = self.api().inspect_exec(id).await?;
         Ok(if state.running == Some(true) { None } else { state.exit_code })
@@ -174,7 +170,6 @@ impl Docker {
 struct Kept {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
-    truncated: bool,
 }
 
 impl Kept {
@@ -183,12 +178,10 @@ impl Kept {
             LogOutput::StdErr { message } => {
                 self.stderr.extend_from_slice(&message);
                 let excess = self.stderr.len().saturating_sub(MAX_STDERR_LEN);
-                self.truncated |= excess > 0;
                 self.stderr.drain(..excess);
             }
             LogOutput::StdOut { message } | LogOutput::Console { message } => {
                 let room = MAX_STDOUT_LEN - self.stdout.len();
-                self.truncated |= message.len() > room;
                 self.stdout.extend_from_slice(&message[..message.len().min(room)]);
             }
             LogOutput::StdIn { .. } => {}
@@ -212,16 +205,15 @@ mod tests {
         let mut kept = Kept::default();
         let part = |byte: u8| bytes::Bytes::from(vec![byte; MAX_STDERR_LEN - 1]);
         kept.add(LogOutput::StdErr { message: part(b'a') });
-        assert!(!kept.truncated);
         kept.add(LogOutput::StdErr { message: part(b'b') });
-        assert!(kept.truncated && kept.stderr.len() == MAX_STDERR_LEN);
+        assert!(kept.stderr.len() == MAX_STDERR_LEN);
         assert!(kept.stderr.ends_with(b"bb") && kept.stderr.starts_with(b"a"));
 
         let mut kept = Kept::default();
         for byte in [b'a', b'b'] {
             kept.add(LogOutput::StdOut { message: bytes::Bytes::from(vec![byte; MAX_STDOUT_LEN / 2 + 1]) });
         }
-        assert!(kept.truncated && kept.stdout.len() == MAX_STDOUT_LEN);
+        assert!(kept.stdout.len() == MAX_STDOUT_LEN);
         assert!(kept.stdout.starts_with(b"aa") && kept.stdout.ends_with(b"bb"));
     }
 

@@ -1,4 +1,4 @@
-//! The image of the shell container: there, or pulled by Docker.
+//! The image of the shell container, pulled if the engine does not have it.
 
 use crate::docker::{Docker, described, is_not_found};
 use crate::error::{MutagenError, Step};
@@ -10,7 +10,7 @@ use std::time::Duration;
 const PULL_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 impl Docker {
-    /// The id of an image, pulled first if it is not here.
+    /// The id of an image. A missing image is pulled.
     pub(crate) fn image(&self, image: &str) -> Result<String, MutagenError> {
         check_image(image)?;
         if let Some(id) = self.find_image(image)? {
@@ -35,10 +35,10 @@ impl Docker {
             })
         })?;
         self.find_image(image)?
-            .ok_or_else(|| missing("Docker says that it is done, and does not have it".to_owned()))
+            .ok_or_else(|| missing("Docker reported success, but the image does not exist".to_owned()))
     }
 
-    /// The id of an image that is here.
+    /// The id of an image; `None` if the engine does not have it.
     pub(crate) fn find_image(&self, image: &str) -> Result<Option<String>, MutagenError> {
         self.call(Step::Image, async {
             match self.api().inspect_image(image).await {
@@ -50,27 +50,27 @@ impl Docker {
     }
 }
 
-/// Whether the name may go into the path of a request. Docker says itself whether it makes sense.
+/// Checks that a name stays inside its part of a request's path. Docker checks the rest.
 fn check_image(image: &str) -> Result<(), MutagenError> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
     let problem = if image.is_empty() {
         "is empty"
     } else if !image.bytes().all(fits) || !image.as_bytes()[0].is_ascii_alphanumeric() || image.contains("..")
     {
-        "is not a name of an image"
+        "is not the name of an image"
     } else {
         return Ok(());
     };
     Err(MutagenError::Unusable { step: Step::Image, what: "the image", value: image.to_owned(), problem })
 }
 
-/// Name and tag to pull. Without either tag or digest Docker would pull every tag there is.
+/// The name and the tag to pull. Without a tag and a digest Docker would pull every tag.
 fn pulled_reference(image: &str) -> (&str, Option<&str>) {
     if image.contains('@') {
         return (image, None);
     }
     match image.rsplit_once(':') {
-        // A colon before a slash is that of a registry's port.
+        // A colon before a slash precedes the port of a registry.
         Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
         _ => (image, Some("latest")),
     }

@@ -1,34 +1,29 @@
-//! What ends a wait for Docker from outside.
+//! Ending a wait for Docker from another thread.
 
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Ends what is under way: cheap to clone, safe to use from a signal-handling thread.
+/// Ends calls that wait for Docker. Cheap to clone, and safe to use from a thread that handles signals.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
     interrupted: Arc<watch::Sender<bool>>,
 }
 
 impl Interrupt {
-    /// One that has not been used yet.
+    /// An interrupt that has not been used.
     pub fn new() -> Interrupt {
         Interrupt { interrupted: Arc::new(watch::Sender::new(false)) }
     }
 
-    /// Ends every call that is under way and each that is made later.
+    /// Ends every call under way, and every later call.
     pub fn interrupt(&self) {
         self.interrupted.send_replace(true);
     }
 
-    /// Whether [`Interrupt::interrupt`] was called.
-    pub fn is_interrupted(&self) -> bool {
-        *self.interrupted.borrow()
-    }
-
-    /// Waits for the interruption.
+    /// Returns after [`Interrupt::interrupt`] was called.
     pub(crate) async fn wait(&self) {
         let mut receiver = self.interrupted.subscribe();
-        // The sender lives as long as `self`, so this cannot fail.
+        // An error would mean that the sender is gone, and `self` holds it.
         let _ = receiver.wait_for(|interrupted| *interrupted).await;
     }
 }

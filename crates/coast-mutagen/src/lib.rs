@@ -1,8 +1,8 @@
 //! Continuous sync: mutagen in a shell container, driven through the Docker API.
 //!
-//! A [`Docker`] has a [`Shell`]: a container that holds a worktree, an ssh client and mutagen. Access to the remote is put
-//! into it, and sessions are created, listed and ended by running mutagen there. All calls block; what is asynchronous
-//! lives inside a [`Docker`]. An [`Interrupt`] ends them from another thread.
+//! [`Docker::ensure_shell`] makes a [`Shell`]: a container with a worktree, an ssh client and mutagen. A shell gets access to the
+//! remote ([`Shell::install_access`]), and creates, lists and terminates sessions by running mutagen in the container. All calls
+//! block. An [`Interrupt`] ends them from another thread.
 //!
 //! ```no_run
 //! use coast_mutagen::{Docker, DockerEnvironment, RemoteAccess, SessionSpec, ShellSpec};
@@ -27,7 +27,7 @@
 //!     ignores: vec!["node_modules".to_owned()],
 //! })?;
 //! shell.flush("shop", "dev-1", Duration::from_secs(60))?;
-//! println!("{} files, {}", session.alpha.files, session.status);
+//! println!("{} files, {}", session.alpha.files, session.status.as_str());
 //!
 //! shell.terminate("shop", "dev-1")?;
 //! docker.remove_shell(&spec.name, &spec.labels)?;
@@ -35,13 +35,13 @@
 //! # }
 //! ```
 //!
-//! # What the image needs
-//! `mutagen` with `mutagen-agents.tar.gz` beside it, `ssh` and `scp`, and the `sleep`, `id`, `cat`, `ls`, `rm` and `stat`
-//! of any system. Its user must be listed in `/etc/passwd` with a home directory.
+//! # Requirements on the image
+//! The image must hold `mutagen` with `mutagen-agents.tar.gz` beside it, `ssh` and `scp`, and the usual `sleep`, `id`, `cat`, `ls`,
+//! `rm` and `stat`. Its user must be listed in `/etc/passwd` with a home directory.
 //!
-//! # How fast it follows
-//! On Linux, mutagen watches what changed lately and looks at the rest every 10 s: an edit to a file that was not touched
-//! lately arrives within 4 to 9 s, one to a recent file within 0.04 s (800 files) to 0.5 s (78,000 files).
+//! # Latency
+//! On Linux, mutagen watches recently changed files and scans the others every 10 s. An edit to another file arrives within 4 to
+//! 9 s, an edit to a recently changed file within 0.04 s (800 files) to 0.5 s (78,000 files).
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -62,19 +62,11 @@ mod state;
 
 pub use crate::access::{Endpoint, RemoteAccess};
 pub use crate::address::DockerEnvironment;
-pub use crate::container::{
-    Ensured, HOST_GATEWAY, INSTANCE_CONTAINER_LABEL, PROJECT_CONTAINER_LABEL, ShellSpec, shell_labels,
-    shell_name,
-};
+pub use crate::container::{Ensured, ShellSpec, shell_labels, shell_name};
 pub use crate::docker::Docker;
 pub use crate::error::{MutagenError, Step};
-pub use crate::exec::Exec;
-pub use crate::inspection::WORKSPACE;
 pub use crate::interrupt::Interrupt;
-pub use crate::name::{INSTANCE_LABEL, PROJECT_LABEL, session_name};
 pub use crate::session::SessionSpec;
 pub use crate::shell::Shell;
-pub use crate::state::{
-    Change, Conflict, EndpointState, Entry, Kind, Problem, SessionState, StagingProgress, Status,
-};
+pub use crate::state::{EndpointState, SessionState, Status};
 pub use zeroize::Zeroizing;

@@ -1,23 +1,18 @@
-//! What sessions are called: a name that mutagen takes, and the labels that carry the exact names.
+//! The names and labels of mutagen's sessions. A session's name uses only the characters that mutagen allows; its labels hold
+//! the exact names of project and instance.
 
-use std::fmt::Write;
+use data_encoding::HEXLOWER;
 
-/// The label of a session that holds the project's name.
-pub const PROJECT_LABEL: &str = "coast-project";
-/// The label of a session that holds the instance's name.
-pub const INSTANCE_LABEL: &str = "coast-instance";
+/// The session label that holds the name of the project.
+pub(crate) const PROJECT_LABEL: &str = "coast-project";
+/// The session label that holds the name of the instance.
+pub(crate) const INSTANCE_LABEL: &str = "coast-instance";
 
-/// The name of the session of an instance: `coast-{project}-{instance}` where that is valid and can mean nothing else.
+/// The name of the session of an instance: `coast-{project}-{instance}` where mutagen allows that and no other pair has it.
 ///
-/// mutagen takes letters, digits and `-` only, so other characters become `-`; and since a `-` in a project's name would
-/// leave open where it ends, such a name gets eight hexadecimal digits of a hash of the exact pair.
-///
-/// ```
-/// assert_eq!(coast_mutagen::session_name("p", "dev-1"), "coast-p-dev-1");
-/// assert_eq!(coast_mutagen::session_name("my_app", "dev.1"), "coast-my-app-dev-1-34afbd0a");
-/// assert_ne!(coast_mutagen::session_name("a-b", "c"), coast_mutagen::session_name("a", "b-c"));
-/// ```
-pub fn session_name(project: &str, instance: &str) -> String {
+/// Mutagen allows only letters, digits and `-`. In other names each forbidden character becomes `-`, and eight hexadecimal
+/// digits of a hash of the exact pair follow. So do they if the project's name has a `-`: its end could not be told.
+pub(crate) fn session_name(project: &str, instance: &str) -> String {
     let plain = |name: &str, also: &[u8]| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || also.contains(&byte))
     };
@@ -27,21 +22,17 @@ pub fn session_name(project: &str, instance: &str) -> String {
     let mapped = |name: &str| name.replace(|character: char| !character.is_ascii_alphanumeric(), "-");
     let mut hasher = blake3::Hasher::new();
     hasher.update(project.as_bytes()).update(&[0]).update(instance.as_bytes());
-    let mut name = format!("coast-{}-{}-", mapped(project), mapped(instance));
-    for byte in &hasher.finalize().as_bytes()[..4] {
-        // Writing to a string does not fail.
-        let _ = write!(name, "{byte:02x}");
-    }
-    name
+    let digits = HEXLOWER.encode(&hasher.finalize().as_bytes()[..4]);
+    format!("coast-{}-{}-{digits}", mapped(project), mapped(instance))
 }
 
-/// What selects the sessions of an instance.
+/// The label selector of an instance's sessions.
 pub(crate) fn selector(project: &str, instance: &str) -> String {
     format!("{PROJECT_LABEL}={project},{INSTANCE_LABEL}={instance}")
 }
 
-/// Whether mutagen takes this as the value of a label: 1 to 63 bytes, letters, digits, `-`, `_` and `.`, the first and
-/// last one a letter or digit. The names of Docker's containers, which are made of these, allow no less.
+/// Whether mutagen allows this as the value of a label: 1 to 63 bytes, letters, digits, `-`, `_` and `.`, the first and the
+/// last a letter or digit.
 pub(crate) fn is_label_value(value: &str) -> bool {
     let bytes = value.as_bytes();
     let ends = |end: Option<&u8>| end.is_some_and(u8::is_ascii_alphanumeric);
@@ -60,6 +51,7 @@ mod tests {
         assert_eq!(session_name("p", "dev-1"), "coast-p-dev-1");
         assert_eq!(session_name("Shop2", "a-b-c"), "coast-Shop2-a-b-c");
         assert!(session_name("my-app", "dev").starts_with("coast-my-app-dev-"));
+        assert_eq!(session_name("my_app", "dev.1"), "coast-my-app-dev-1-34afbd0a");
     }
 
     #[test]

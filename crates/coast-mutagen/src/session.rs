@@ -1,4 +1,4 @@
-//! Sessions: creating, listing, flushing, resetting and ending them, each by a program run in the container.
+//! Creating, listing, flushing and terminating mutagen's sessions. Each is a call of the program `mutagen` in the container.
 
 use crate::access::Endpoint;
 use crate::error::{MutagenError, Step};
@@ -12,26 +12,26 @@ use std::time::Duration;
 
 /// How long creating a session may take: mutagen uploads its agent, some MB, over a link that may be slow.
 const CREATE_PATIENCE: Duration = Duration::from_secs(180);
-/// How long connecting again may take.
-const RESET_PATIENCE: Duration = Duration::from_secs(120);
+/// How long terminating a session may take.
+const TERMINATE_PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a session is to be.
+/// The parameters of a new session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionSpec {
-    /// The project's name.
+    /// The name of the project.
     pub project: String,
-    /// The instance's name.
+    /// The name of the instance.
     pub instance: String,
-    /// The remote.
+    /// The remote, as the container reaches it.
     pub endpoint: Endpoint,
-    /// The absolute path of the directory there.
+    /// The absolute path of the workspace on the remote.
     pub remote_path: String,
-    /// What is not carried over, as patterns of mutagen, in their order, beside what version control keeps.
+    /// Mutagen's ignore patterns, in order. Mutagen adds the directories of version control systems.
     pub ignores: Vec<String>,
 }
 
 impl SessionSpec {
-    /// The arguments that create it.
+    /// The command line of `mutagen sync create`.
     fn arguments(&self) -> Vec<String> {
         let mut arguments: Vec<String> = ["mutagen", "sync", "create"].map(str::to_owned).into();
         let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
@@ -39,13 +39,13 @@ impl SessionSpec {
         option("--label", format!("{PROJECT_LABEL}={}", self.project));
         option("--label", format!("{INSTANCE_LABEL}={}", self.instance));
         option("--sync-mode", "one-way-safe".to_owned());
-        // As the bulk layer does: links travel as they are. By default, an absolute one would be a problem each.
+        // The bulk layer sends symlinks unchanged. Mutagen's default mode would report each absolute symlink as a problem.
         option("--symlink-mode", "posix-raw".to_owned());
-        // The services run as other users than the one who logs in; mutagen's own default is 0600 and 0700.
+        // Services run as other users than the SSH user, who could not read files with mutagen's defaults of 0600 and 0700.
         option("--default-file-mode-beta", "0644".to_owned());
         option("--default-directory-mode-beta", "0755".to_owned());
         for ignore in &self.ignores {
-            option("--ignore", listed(ignore));
+            option("--ignore", csv_field(ignore));
         }
         arguments.push("--ignore-vcs".to_owned());
         arguments.push(format!("{WORKSPACE}/"));
@@ -70,8 +70,8 @@ impl SessionSpec {
     }
 }
 
-/// A value of an option that mutagen reads as a line of comma-separated values (RFC 4180).
-fn listed(value: &str) -> String {
+/// Quotes the value of an option that mutagen parses as a line of comma-separated values (RFC 4180).
+fn csv_field(value: &str) -> String {
     if value.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", value.replace('"', "\"\""))
     } else {
@@ -80,7 +80,7 @@ fn listed(value: &str) -> String {
 }
 
 impl Shell {
-    /// Has mutagen's daemon run. One that runs is fine.
+    /// Starts mutagen's daemon unless it already runs.
     ///
     /// # Errors
     /// [`MutagenError::NoProgram`] if the image has no mutagen.
@@ -88,26 +88,26 @@ impl Shell {
         self.must(&self.command(Step::Mutagen, &["mutagen", "daemon", "start"])).map(drop)
     }
 
-    /// The sessions of an instance.
+    /// The sessions that have the labels of an instance.
     ///
     /// # Errors
-    /// When mutagen does not list them, or lists them in a way that this version does not understand.
+    /// When `mutagen sync list` fails or prints JSON of another form.
     pub fn sessions(&self, project: &str, instance: &str) -> Result<Vec<SessionState>, MutagenError> {
         check_names(project, instance)?;
         self.list(&["--label-selector", &selector(project, instance)])
     }
 
-    /// Creates a session, having ended those that were there for the instance. It is connected then; its first transfer
-    /// goes on.
+    /// Terminates the sessions of an instance and creates a new one. On return the new session is connected and its first
+    /// transfer may still be under way.
     ///
     /// # Errors
-    /// The step of the error tells whether the remote was not reached from here ([`Step::Ssh`]), could not run mutagen's
-    /// agent ([`Step::Agent`]), or something else failed.
+    /// The step of the error is [`Step::Ssh`] if the container cannot log in at the remote, [`Step::Agent`] if mutagen's agent
+    /// cannot be installed or started there, and another step otherwise.
     pub fn create_session(&self, spec: &SessionSpec) -> Result<SessionState, MutagenError> {
         spec.check()?;
-        self.end_abandoned_create()?;
+        self.stop_abandoned_create()?;
         self.start_daemon()?;
-        self.end_stale(spec)?;
+        self.terminate_stale(spec)?;
         let arguments = spec.arguments();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut command = self.command(Step::Session, &arguments);
@@ -122,33 +122,25 @@ impl Shell {
             .ok_or_else(|| MutagenError::SessionGone { name: session_name(&spec.project, &spec.instance) })
     }
 
-    /// Waits until the sessions of an instance have carried every change that was made before.
+    /// Waits until the sessions of an instance have applied every change that was made before the call.
     ///
     /// # Errors
     /// [`MutagenError::TimedOut`] after `patience`, [`MutagenError::Failed`] if a session is paused, halted or not
     /// connected.
     pub fn flush(&self, project: &str, instance: &str, patience: Duration) -> Result<(), MutagenError> {
-        self.each("flush", project, instance, patience)
+        self.sync("flush", project, instance, patience)
     }
 
-    /// Has the sessions of an instance forget what they know, and compare the two sides anew.
+    /// Terminates the sessions of an instance, if there are any.
     ///
     /// # Errors
-    /// As [`Shell::flush`].
-    pub fn reset(&self, project: &str, instance: &str) -> Result<(), MutagenError> {
-        self.each("reset", project, instance, RESET_PATIENCE)
-    }
-
-    /// Ends the sessions of an instance. None being there is fine.
-    ///
-    /// # Errors
-    /// When mutagen cannot end them.
+    /// When mutagen cannot terminate them.
     pub fn terminate(&self, project: &str, instance: &str) -> Result<(), MutagenError> {
-        self.end_abandoned_create()?;
-        self.each("terminate", project, instance, RESET_PATIENCE)
+        self.stop_abandoned_create()?;
+        self.sync("terminate", project, instance, TERMINATE_PATIENCE)
     }
 
-    fn each(
+    fn sync(
         &self,
         verb: &str,
         project: &str,
@@ -174,9 +166,9 @@ impl Shell {
         })
     }
 
-    /// Ends what is there for the instance: by its labels, and by the name, since mutagen takes a second session of the
-    /// same name without a word.
-    fn end_stale(&self, spec: &SessionSpec) -> Result<(), MutagenError> {
+    /// Terminates every session that has the labels or the name of the instance's session: mutagen allows two sessions of one
+    /// name.
+    fn terminate_stale(&self, spec: &SessionSpec) -> Result<(), MutagenError> {
         let name = session_name(&spec.project, &spec.instance);
         let is_ours = |session: &SessionState| {
             session.name == name
@@ -190,18 +182,18 @@ impl Shell {
         let identifiers = stale.iter().map(|session| session.identifier.as_str());
         let arguments: Vec<&str> = ["mutagen", "sync", "terminate"].into_iter().chain(identifiers).collect();
         let mut command = self.command(Step::Session, &arguments);
-        command.patience = RESET_PATIENCE;
+        command.patience = TERMINATE_PATIENCE;
         self.must(&command).map(drop)
     }
 
-    /// A program outlives the one that had it run: what a killed command left creating a session would finish behind our
-    /// back, and there would be two. Docker cannot end a single program, so the container is started anew.
-    fn end_abandoned_create(&self) -> Result<(), MutagenError> {
+    /// Restarts the container if a `mutagen sync create` of a killed command still runs in it. That program would create a second
+    /// session later, and Docker cannot end a single program of a container.
+    fn stop_abandoned_create(&self) -> Result<(), MutagenError> {
         let not_running = || MutagenError::NotRunning { name: self.name().to_owned() };
         let found = self.docker().inspect(self.name())?.filter(is_running).ok_or_else(not_running)?;
         let abandoned = self.docker().call(Step::Session, async {
             for id in found.exec_ids.iter().flatten() {
-                // One that is gone meanwhile has ended.
+                // Docker forgets a program after its end.
                 let Ok(exec) = self.docker().api().inspect_exec(id).await else { continue };
                 let arguments = exec.process_config.and_then(|process| process.arguments).unwrap_or_default();
                 if exec.running == Some(true)
@@ -228,7 +220,8 @@ impl Shell {
         })
     }
 
-    /// Why a session was not created. Whether it was the way to the remote, ssh itself tells by its exit code.
+    /// Finds out at which step creating a session failed, by an `ssh` to the same remote: its exit code is reliable, while
+    /// mutagen reports a failed connection only in its text.
     fn not_created(&self, spec: &SessionSpec, command: &str, created: &Exec) -> MutagenError {
         let failed = |step, command: &str, exec: &Exec| MutagenError::Failed {
             step,

@@ -1,28 +1,25 @@
-//! A shell container: what it is, and programs run and files put in it.
+//! A shell container: running programs and reading and writing files in it.
 
 use crate::docker::{Docker, is_not_found};
 use crate::error::{MutagenError, Step};
 use crate::exec::{Command, Exec};
-use crate::inspection::{WORKSPACE, is_paused, is_running, workspace_mount};
-use crate::interrupt::Interrupt;
+use crate::inspection::{WORKSPACE, is_paused, is_running};
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The most that is read of a file in the container, in bytes.
+/// The largest file that is read from the container, in bytes.
 const MAX_FILE_LEN: usize = 1 << 20;
 
-/// A container that holds a worktree, mutagen and an ssh client. Cheap to clone; the container stays when it is dropped.
+/// A container with a worktree, mutagen and an ssh client. Cheap to clone. Dropping it leaves the container alone.
 #[derive(Debug, Clone)]
 pub struct Shell {
     docker: Docker,
     name: String,
     image: String,
-    worktree: Option<PathBuf>,
-    network: String,
     running: bool,
     paused: bool,
 }
@@ -32,11 +29,11 @@ pub struct Shell {
 pub(crate) struct User {
     pub(crate) uid: u64,
     pub(crate) gid: u64,
-    /// Its home directory by the container's list of users, which is the one that ssh goes by.
+    /// The home directory in the container's `/etc/passwd`, which is the one that ssh uses.
     pub(crate) home: String,
 }
 
-/// A file in the container.
+/// The answer to a request for a file of the container.
 pub(crate) enum Found {
     Absent,
     File {
@@ -45,21 +42,17 @@ pub(crate) enum Found {
         gid: u64,
         mode: u32,
     },
-    /// Something else, such as a link.
+    /// A symlink, a directory or another entry that is no regular file.
     Other,
 }
 
 impl Shell {
     pub(crate) fn new(docker: &Docker, found: ContainerInspectResponse) -> Shell {
-        let worktree = workspace_mount(&found).and_then(|mount| mount.source.as_ref()).map(PathBuf::from);
         let (running, paused) = (is_running(&found), is_paused(&found));
-        let network = found.host_config.and_then(|config| config.network_mode).unwrap_or_default();
         Shell {
             docker: docker.clone(),
             name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
             image: found.config.and_then(|config| config.image).unwrap_or_default(),
-            worktree,
-            network: if network == "default" { "bridge".to_owned() } else { network },
             running,
             paused,
         }
@@ -70,58 +63,21 @@ impl Shell {
         &self.name
     }
 
-    /// The image it was made from, as it was named then.
-    pub fn image(&self) -> &str {
-        &self.image
-    }
-
-    /// What is mounted as the worktree.
-    pub fn worktree(&self) -> Option<&Path> {
-        self.worktree.as_deref()
-    }
-
-    /// The network it is in.
-    pub fn network(&self) -> &str {
-        &self.network
-    }
-
-    /// Whether it ran when it was looked at.
+    /// Whether the container was running when Docker described it.
     pub fn is_running(&self) -> bool {
         self.running
     }
 
-    /// Has it go on if it was paused when it was looked at.
+    /// Unpauses the container if it was paused when Docker described it.
     ///
     /// # Errors
-    /// When Docker cannot do that.
+    /// When Docker cannot unpause it.
     pub fn unpause(&self) -> Result<(), MutagenError> {
         if self.paused { self.docker.unpause(&self.name) } else { Ok(()) }
     }
 
     pub(crate) fn docker(&self) -> &Docker {
         &self.docker
-    }
-
-    /// The same container, with calls that `interrupt` ends: after an interruption, a fresh one serves to clean up.
-    pub fn interrupted_by(&self, interrupt: &Interrupt) -> Shell {
-        Shell { docker: self.docker.interrupted_by(interrupt), ..self.clone() }
-    }
-
-    /// Runs a program with its arguments, no shell in between and no input, and waits for its end, at most a minute.
-    ///
-    /// # Errors
-    /// [`MutagenError::NoProgram`] if the image does not have it, [`MutagenError::TimedOut`], and whatever Docker answers.
-    /// A program that fails is no error here.
-    pub fn exec(&self, arguments: &[&str]) -> Result<Exec, MutagenError> {
-        self.run(&self.command(Step::Container, arguments))
-    }
-
-    /// Unpacks a tar archive in an existing directory of the container. Owners and modes are those of the archive.
-    ///
-    /// # Errors
-    /// Whatever Docker answers: when there is no such directory, for one.
-    pub fn upload(&self, directory: &str, archive: Vec<u8>) -> Result<(), MutagenError> {
-        self.upload_for(Step::Container, directory, archive)
     }
 
     pub(crate) fn command<'a>(&'a self, step: Step, arguments: &'a [&'a str]) -> Command<'a> {
@@ -132,7 +88,7 @@ impl Shell {
         self.docker.exec(command)
     }
 
-    /// Runs a program that must succeed.
+    /// Runs a program; an exit code other than 0 is an error.
     pub(crate) fn must(&self, command: &Command<'_>) -> Result<Exec, MutagenError> {
         let exec = self.run(command)?;
         if exec.success() {
@@ -146,12 +102,8 @@ impl Shell {
         })
     }
 
-    pub(crate) fn upload_for(
-        &self,
-        step: Step,
-        directory: &str,
-        archive: Vec<u8>,
-    ) -> Result<(), MutagenError> {
+    /// Unpacks a tar archive in an existing directory of the container, with the archive's owners and modes.
+    pub(crate) fn upload(&self, step: Step, directory: &str, archive: Vec<u8>) -> Result<(), MutagenError> {
         let options =
             UploadToContainerOptionsBuilder::new().path(directory).no_overwrite_dir_non_dir("true").build();
         let body = bollard::body_full(Bytes::from(archive));
@@ -163,7 +115,7 @@ impl Shell {
         })
     }
 
-    /// Reads a file. Links are not followed.
+    /// Reads a file of the container. A symlink is not followed.
     pub(crate) fn read(&self, step: Step, path: &str) -> Result<Found, MutagenError> {
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
         let mut parts = self.docker.api().download_from_container(&self.name, Some(options));
@@ -195,7 +147,7 @@ impl Shell {
         MutagenError::SshConfig { name: self.name.clone(), path: path.to_owned(), problem }
     }
 
-    /// Who programs in the container run as.
+    /// The user that programs in the container run as.
     pub(crate) fn user(&self) -> Result<User, MutagenError> {
         let number = |flag: &str| {
             let arguments = ["id", flag];
@@ -224,9 +176,9 @@ impl Shell {
         }
     }
 
-    /// Whether what is mounted is still what is at that path: a worktree that was removed and made again is another
-    /// directory, and the container has the old one. Where that cannot be told, it is taken for the same.
-    pub(crate) fn mounts_what_is_there(&self, worktree: &Path) -> Result<bool, MutagenError> {
+    /// Whether the container's mount is still the directory at `worktree`. A worktree that was removed and made again is a new
+    /// directory, while the container keeps the old one mounted. Without a `stat` in the image the answer is yes.
+    pub(crate) fn mounts_current(&self, worktree: &Path) -> Result<bool, MutagenError> {
         let arguments = ["stat", "-c", "%h %i", WORKSPACE];
         let exec = match self.run(&self.command(Step::Container, &arguments)) {
             Ok(exec) => exec,
@@ -238,7 +190,7 @@ impl Shell {
         let (Some(Ok(links)), Some(Ok(inode))) = (numbers.next(), numbers.next()) else {
             return Ok(exec.success());
         };
-        // Elsewhere the engine runs in a virtual machine, whose file system numbers inodes as it likes.
+        // On other systems the engine runs in a virtual machine, which has inode numbers of its own.
         let same = !cfg!(target_os = "linux") || inode_of(worktree).is_none_or(|here| here == inode);
         Ok(links > 0 && same)
     }
@@ -250,7 +202,7 @@ fn inode_of(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().map(|metadata| metadata.ino())
 }
 
-/// The one entry of an archive.
+/// Reads the first entry of an archive.
 fn unpacked(archive: &[u8]) -> std::io::Result<Found> {
     let mut archive = tar::Archive::new(archive);
     let mut entries = archive.entries()?;

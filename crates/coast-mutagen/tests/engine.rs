@@ -1,4 +1,4 @@
-//! The shell container and programs in it, against an engine that a test can make up.
+//! The shell container and programs in it, against a stand-in for the Docker engine.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -34,8 +34,8 @@ fn with_shell() -> (Engine, tempfile::TempDir, Shell) {
 #[test]
 fn where_nobody_answers_the_address_is_told() {
     let error = Docker::connect(&DockerEnvironment::isolated("unix:///nowhere/docker.sock")).unwrap_err();
-    let expected = "cannot reach Docker at unix:///nowhere/docker.sock: there is no such socket; is it running, and may \
-                    this user use it? DOCKER_HOST or a Docker context names another place";
+    let expected = "cannot reach Docker at unix:///nowhere/docker.sock: there is no such socket; start it, allow this \
+                    user to use it, or name another address with DOCKER_HOST or a Docker context";
     assert_eq!((error.to_string().as_str(), error.step()), (expected, Step::Docker));
 
     let dir = tempfile::tempdir().unwrap();
@@ -52,8 +52,7 @@ fn a_container_that_is_missing_is_created_as_documented() {
     let worktree = tempfile::tempdir().unwrap();
     let (shell, ensured) = engine.connect().ensure_shell(&spec(worktree.path())).unwrap();
     assert_eq!(ensured, Ensured::Created);
-    assert_eq!((shell.name(), shell.worktree()), ("p-coasts-dev-1-shell", Some(worktree.path())));
-    assert_eq!((shell.network(), shell.image(), shell.is_running()), ("bridge", "shell:1", true));
+    assert_eq!((shell.name(), shell.is_running()), ("p-coasts-dev-1-shell", true));
     let config = &engine.container().unwrap()["Config"];
     assert_eq!((&config["Entrypoint"], &config["Cmd"]), (&json!(["sleep"]), &json!(["infinity"])));
     assert_eq!(config["Labels"], json!({ "coast.project": "p", "coast.instance": "dev-1" }));
@@ -82,7 +81,7 @@ fn an_image_that_cannot_be_pulled_is_an_error_that_says_why() {
     ] {
         let error = engine.connect().ensure_shell(&spec(worktree.path())).unwrap_err();
         let expected = format!(
-            "there is no image shell:1 here, and pulling it failed: {reason}; build or load it, or name another one"
+            "Docker has no image shell:1, and pulling it failed: {reason}; build or load it, or name another image"
         );
         assert_eq!((error.to_string(), error.step()), (expected, Step::Image));
         assert_eq!(engine.container(), None);
@@ -170,7 +169,7 @@ fn a_container_of_somebody_else_is_not_touched() {
         (json!({ "coast.project": "p" }), "remove or rename it"),
         (
             json!({ "coast.project": "p-coasts-dev", "coast.instance": "1" }),
-            "it is that of the instance \"1\" of the project \"p-coasts-dev\"; give one of the two another name",
+            "it belongs to the instance \"1\" of the project \"p-coasts-dev\"; give one of the two another name",
         ),
     ] {
         engine.change("/Config/Labels", labels_there);
@@ -211,7 +210,7 @@ fn a_container_that_a_killed_command_asked_for_is_waited_for() {
     let (_, ensured) = docker.ensure_shell(&spec(worktree.path())).unwrap();
     assert_eq!(ensured, Ensured::Reused);
 
-    // Where none is on its way, nothing is left of the question.
+    // If no container is on its way, the probe for it leaves nothing behind.
     docker.remove_shell(NAME, &labels()).unwrap();
     assert!(docker.settled_shell(NAME, &labels()).unwrap().is_none());
     assert_eq!(engine.container(), None);
@@ -232,12 +231,10 @@ fn a_removal_that_is_under_way_is_waited_for() {
 }
 
 #[test]
-fn a_program_gets_its_arguments_as_they_are_and_its_output_is_kept_apart() {
+fn the_standard_error_of_a_program_is_kept_apart_from_its_output() {
     let (engine, _worktree, shell) = with_shell();
-    engine.programs(|arguments| ends(3, &arguments.join("|"), "careful\n"));
-    let exec = shell.exec(&["echo", "$HOME; rm", "a b"]).unwrap();
-    assert_eq!((exec.code, exec.stdout.as_slice()), (3, b"echo|$HOME; rm|a b".as_slice()));
-    assert_eq!((exec.stderr.as_slice(), exec.truncated), (b"careful\n".as_slice(), false));
+    engine.programs(|_| ends(0, "[]\n", "careful\n"));
+    assert_eq!(shell.sessions("p", "dev-1").unwrap(), []);
 }
 
 #[test]
@@ -245,8 +242,7 @@ fn a_program_that_the_image_lacks_is_named() {
     let (engine, _worktree, shell) = with_shell();
     engine.programs(|_| Run::Missing);
     let error = shell.start_daemon().unwrap_err();
-    let expected =
-        "there is no mutagen in the image shell:1; it needs one that has mutagen and an ssh client";
+    let expected = "the image shell:1 has no mutagen; use an image that has mutagen and an ssh client";
     assert_eq!((error.to_string().as_str(), error.step()), (expected, Step::Mutagen));
 }
 
@@ -254,7 +250,7 @@ fn a_program_that_the_image_lacks_is_named() {
 fn a_container_that_does_not_run_is_told() {
     let (engine, _worktree, shell) = with_shell();
     engine.change("/State/Running", json!(false));
-    let error = shell.exec(&["true"]).unwrap_err();
+    let error = shell.start_daemon().unwrap_err();
     assert!(matches!(error, MutagenError::NotRunning { .. }), "{error}");
 }
 
@@ -271,9 +267,10 @@ fn an_interruption_ends_the_call_that_waits_and_those_that_follow() {
     let (engine, _worktree, shell) = with_shell();
     engine.programs(|_| Run::Hangs);
     let interrupt = Interrupt::new();
-    let interrupted = shell.interrupted_by(&interrupt);
+    let docker = engine.connect().interrupted_by(&interrupt);
+    let interrupted = docker.find_shell(NAME, &labels()).unwrap().unwrap();
     let begin = Instant::now();
-    let waiting = std::thread::spawn(move || (interrupted.exec(&["sleep", "infinity"]), interrupted));
+    let waiting = std::thread::spawn(move || (interrupted.start_daemon(), interrupted));
     while engine.runs().is_empty() {
         std::thread::yield_now();
     }
@@ -290,10 +287,10 @@ fn an_interruption_ends_the_call_that_waits_and_those_that_follow() {
 #[test]
 fn it_works_inside_another_runtime() {
     let (engine, _worktree, shell) = with_shell();
-    engine.programs(|_| ends(0, "ok", ""));
+    engine.programs(|_| ends(0, "[]\n", ""));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async move {
-        assert_eq!(shell.exec(&["true"]).unwrap().stdout, b"ok");
+        assert_eq!(shell.sessions("p", "dev-1").unwrap(), []);
         drop(shell);
     });
 }

@@ -1,4 +1,4 @@
-//! Access and sessions: which programs are run in the container, in which order, and what is made of their answers.
+//! Access and sessions: the programs that are run in the container, their order, and the handling of their answers.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -18,7 +18,7 @@ fn with_shell() -> (Engine, tempfile::TempDir, Shell) {
     (engine, worktree, shell)
 }
 
-/// What the programs of an ordinary image answer.
+/// The answers of the programs of an ordinary image.
 fn ordinary(arguments: &[String]) -> Run {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["id", "-u"] => ends(0, "1000\n", ""),
@@ -59,8 +59,7 @@ fn spec(endpoint: Endpoint) -> SessionSpec {
 #[test]
 fn access_is_put_below_the_users_home_and_taken_out_again() {
     let (engine, _worktree, shell) = with_shell();
-    let endpoint = endpoint(&engine, &shell);
-    assert_eq!(endpoint.url("/w/"), "dev@remote.example:/w/");
+    endpoint(&engine, &shell);
     let uploaded = engine.uploaded();
     let entries: Vec<_> = uploaded.iter().map(|(path, uid, mode, _)| (path.as_str(), *uid, *mode)).collect();
     let expected = [
@@ -214,7 +213,7 @@ fn names_and_paths_that_mutagen_would_take_for_something_else_are_refused() {
 }
 
 #[test]
-fn sessions_are_flushed_reset_and_ended_by_their_labels() {
+fn sessions_are_flushed_and_terminated_by_their_labels() {
     let (engine, _worktree, shell) = with_shell();
     let programs = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&programs);
@@ -223,10 +222,9 @@ fn sessions_are_flushed_reset_and_ended_by_their_labels() {
         ends(0, "", "")
     });
     shell.flush("p", "dev-1", std::time::Duration::from_secs(5)).unwrap();
-    shell.reset("p", "dev-1").unwrap();
     shell.terminate("p", "dev-1").unwrap();
     let selector = "--label-selector coast-project=p,coast-instance=dev-1";
-    let expected = ["flush", "reset", "terminate"].map(|verb| format!("mutagen sync {verb} {selector}"));
+    let expected = ["flush", "terminate"].map(|verb| format!("mutagen sync {verb} {selector}"));
     assert_eq!(*programs.lock().unwrap(), expected);
 }
 

@@ -159,3 +159,51 @@ fn a_stopped_instance_or_none_at_all_is_an_error_before_anything_is_touched() {
     assert_ne!(outcome.code(), 0, "{outcome}");
     outcome.assert_says("dev-2").assert_says("dev-1");
 }
+
+#[test]
+fn a_name_is_a_worktree_or_branch_before_it_is_a_directory() {
+    let (project, feature) = two_worktrees();
+    // A directory of the same name in the project.
+    Tree::new().file("feature/manual", "of main").build(project.root());
+    let assign = project.coast(["assign", "dev-1", "-w", "feature"]).run();
+    let said = format!("{} is taken, not {}", feature.display(), project.root().join("feature").display());
+    assign.assert_code(0).assert_says(&said);
+    same_but_for(&project, &feature, &[]);
+
+    // A branch that no worktree has checked out.
+    project.git(&project.root(), ["branch", "docs"]);
+    Tree::new().file("docs/manual", "of main").build(project.root());
+    let refused = project.coast(["assign", "dev-1", "-w", "docs"]).run();
+    refused.assert_code(3).assert_says("git worktree add PATH docs").assert_says("./docs");
+    same_but_for(&project, &feature, &[]);
+}
+
+#[test]
+fn a_directory_that_is_no_worktree_of_the_project_needs_a_word() {
+    let (project, feature) = two_worktrees();
+    project.coast(["assign", "dev-1", "-w", "feature"]).run().assert_code(0);
+    Tree::new().file("docs/manual", "of main").build(project.root());
+    let other = project.remote().path("other");
+    fs::create_dir(&other).expect("a new sandbox is empty");
+    project.git(&other, ["init", "--quiet"]);
+    std::os::unix::fs::symlink("/etc", project.root().join("elsewhere")).expect("it is ours");
+    let pruned = project.worktree("pruned");
+    fs::rename(pruned.join(".git"), project.remote().path("kept.git")).expect("it is ours");
+    project.git(&project.root(), ["worktree", "prune"]);
+    fs::rename(project.remote().path("kept.git"), pruned.join(".git")).expect("it is ours");
+    let before = Snapshot::of(project.workspace("dev-1"));
+    for wanted in ["docs", "./docs", "/etc", "elsewhere", "..", "../other", "../pruned", "../feature/src"] {
+        for command in [&["assign", "dev-1"], &["run", "dev-2"]] {
+            let outcome = project.coast(command).arg("-w").arg(wanted).run();
+            outcome.assert_code(3).assert_says("--any-directory");
+        }
+    }
+    Snapshot::of(project.workspace("dev-1")).assert_untouched_since(&before);
+    assert!(!project.record("dev-2").exists());
+
+    let docs = project.root().join("docs");
+    project.coast(["assign", "dev-1", "-w", "./docs", "--any-directory"]).run().assert_code(0);
+    same_but_for(&project, &docs, &[]);
+    project.coast(["assign", "dev-1", "-w", "../feature"]).run().assert_code(0);
+    same_but_for(&project, &feature, &[]);
+}

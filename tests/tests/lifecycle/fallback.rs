@@ -123,7 +123,7 @@ fn bulk_only_needs_no_docker_and_warns_of_nothing() {
 }
 
 #[test]
-fn what_cannot_be_read_is_a_warning_that_names_it_once() {
+fn a_file_that_cannot_be_read_is_a_warning_and_makes_run_exit_23() {
     let mut project = Project::of(&tree());
     project.set("workspace_sync", "\"rsync\"");
     Tree::new().file("secret/of somebody", "x").mode(0o600).build(project.root());
@@ -131,8 +131,13 @@ fn what_cannot_be_read_is_a_warning_that_names_it_once() {
     // Root may read everything, unless a capability is taken away.
     let denied = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"];
     let run = project.coast(["run", "dev-1"]).by(denied).run();
-    run.assert_code(0).assert_says("warning");
-    assert_eq!(run.text().matches("of somebody").count(), 1, "{run}");
+    run.assert_code(23).assert_says("warning").assert_says("1 entry of box:");
+    // Once when it fails, and once in the last lines.
+    assert_eq!(run.text().matches("of somebody").count(), 2, "{run}");
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_says("running").assert_says("of somebody");
+    project.coast(["start", "dev-1"]).run().assert_code(0);
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_does_not_say("of somebody");
+    fs::remove_file(project.workspace("dev-1").join("secret/of somebody")).expect("it was transferred");
     let workspace = project.workspace("dev-1");
     assert!(workspace.join("src/main.rs").exists() && !workspace.join("secret/of somebody").exists());
 }

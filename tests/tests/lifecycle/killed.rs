@@ -8,11 +8,11 @@ use coast_tests::{Outcome, Program, Project, Snapshot, Tree, Watch};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// The steps of `run`. The record names each step before it begins.
-const STEPS_OF_RUN: [&str; 5] = ["transfer", "container", "access", "session", "gap"];
+/// The steps of `run`, each of which the record names before it begins.
+const STEPS_OF_RUN: [&str; 5] = ["transfer", "runner", "access", "session", "gap"];
 
 /// The steps of `assign`.
-const STEPS_OF_ASSIGN: [&str; 6] = ["end_session", "transfer", "container", "access", "session", "gap"];
+const STEPS_OF_ASSIGN: [&str; 6] = ["end_session", "transfer", "runner", "access", "session", "gap"];
 
 fn project() -> Project {
     let project = Project::of(&Tree::new().file("src/main.rs", "1").file("README", "read"));
@@ -36,7 +36,7 @@ fn kill_at(project: &Project, command: &Program, worktree: &Path, wanted: &str) 
     };
     if wanted == "gap" {
         // Without a file to send the step is over before the command can be killed.
-        until("container");
+        until("runner");
         let edit = EDITS.fetch_add(1, Ordering::Relaxed);
         fs::write(worktree.join("README"), format!("edit {edit}")).expect("it is ours");
     }

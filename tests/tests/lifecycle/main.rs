@@ -11,3 +11,4 @@ mod gap;
 mod killed;
 mod remotes;
 mod showing;
+mod stale;

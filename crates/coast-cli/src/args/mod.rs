@@ -3,6 +3,8 @@
 pub(crate) mod connection;
 #[cfg(feature = "demo")]
 pub(crate) mod demo;
+#[cfg(test)]
+mod help_layout;
 pub(crate) mod lifecycle;
 pub(crate) mod push;
 pub(crate) mod remote;

@@ -1,25 +1,31 @@
-//! The commands that change an instance, and the one that waits for its edits.
+//! The commands that change an instance, and `coast flush`.
 
 use std::path::Path;
 
-use coast_instance::{Insist, LifecycleError, Name, Record, RmOptions, RunOptions};
+use coast_instance::{Directories, Insist, LifecycleError, Name, Record, RmOptions, RunOptions};
 
 use super::{Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{
-    AssignArgs, FlushArgs, FollowArgs, InsistArg, RmArgs, RunArgs, StopArgs, TellingArgs,
+    AnyDirectoryArg, AssignArgs, FlushArgs, FollowArgs, InsistArg, RmArgs, RunArgs, StopArgs, TellingArgs,
 };
 use crate::output::{Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, ask, narrator};
 
-/// The exit code when nobody said that something may be removed.
+/// The exit code when the removal was not confirmed.
 const NOT_CONFIRMED: u8 = 1;
 
-/// The exit code when edits that were waited for did not arrive.
+/// The exit code when edits did not arrive.
 const NOT_CARRIED: u8 = 23;
 
 impl From<&InsistArg> for Insist {
     fn from(argument: &InsistArg) -> Self {
         if argument.require_continuous { Self::OnContinuous } else { Self::No }
+    }
+}
+
+impl From<&AnyDirectoryArg> for Directories {
+    fn from(argument: &AnyDirectoryArg) -> Self {
+        if argument.any_directory { Self::Any } else { Self::OfProject }
     }
 }
 
@@ -46,33 +52,33 @@ fn narrator_for(telling: &TellingArgs, worktree: &Path) -> Box<dyn Narrator> {
     })
 }
 
-/// Carries out a command that leaves an instance, and tells its end.
+/// Carries out a command that leaves an instance, and prints the outcome.
 fn carry_out(
     helper: Option<&HelperArgs>,
     telling: &TellingArgs,
     command: impl FnOnce(&Scene, &dyn Narrator) -> Result<Record, LifecycleError>,
 ) -> anyhow::Result<u8> {
-    let scene = match Scene::set(helper)? {
-        Ok(scene) => scene,
-        Err(error) => return Ok(refuse(&error, telling.json)),
-    };
-    let narrator = narrator_for(telling, &scene.project.root);
-    Ok(match command(&scene, &*narrator) {
-        Ok(record) => {
-            narrator.done(Some(&record));
-            0
-        }
-        Err(error) => {
-            narrator.failed(&error.to_string(), error.exit_code());
-            error.exit_code()
-        }
+    Scene::with(helper, telling.json, |scene| {
+        let narrator = narrator_for(telling, &scene.project.root);
+        Ok(match command(scene, &*narrator) {
+            Ok(record) => {
+                narrator.done(Some(&record));
+                record.exit_code()
+            }
+            Err(error) => {
+                narrator.failed(&error.to_string(), error.exit_code());
+                error.exit_code()
+            }
+        })
     })
 }
 
 /// `coast run`
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
     carry_out(Some(&args.helper), &args.telling, |scene, narrator| {
-        let worktree = args.worktree.as_deref().map(|wanted| scene.worktree(wanted)).transpose()?;
+        let directories = Directories::from(&args.any_directory);
+        let worktree = args.worktree.as_deref();
+        let worktree = worktree.map(|wanted| scene.worktree(wanted, directories, narrator)).transpose()?;
         let options = RunOptions {
             worktree,
             remote: args.remote.clone(),
@@ -87,7 +93,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
 /// `coast assign`
 pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
     carry_out(Some(&args.helper), &args.telling, |scene, narrator| {
-        let worktree = scene.worktree(&args.worktree)?;
+        let worktree = scene.worktree(&args.worktree, Directories::from(&args.any_directory), narrator)?;
         scene.lifecycle(narrator).assign(&args.instance, &worktree, Insist::from(&args.insist))
     })
 }
@@ -113,32 +119,33 @@ pub(crate) fn stop(args: StopArgs) -> anyhow::Result<u8> {
 
 /// `coast rm`
 pub(crate) fn rm(args: RmArgs) -> anyhow::Result<u8> {
+    Scene::with(Some(&args.helper), args.telling.json, |scene| Ok(rm_in(scene, &args)))
+}
+
+fn rm_in(scene: &Scene, args: &RmArgs) -> u8 {
     let json = args.telling.json;
-    let scene = match Scene::set(Some(&args.helper))? {
-        Ok(scene) => scene,
-        Err(error) => return Ok(refuse(&error, json)),
-    };
     let narrator = narrator_for(&args.telling, &scene.project.root);
     let lifecycle = scene.lifecycle(&*narrator);
     if !args.yes && !args.keep_workspace {
         let record = match lifecycle.record(&args.instance) {
             Ok(record) => record,
-            Err(error) => return Ok(refuse(&error, json)),
+            Err(error) => return refuse(&error, json),
         };
         match confirmed(&record, &args.instance, json) {
             Some(true) => {}
-            Some(false) => return Ok(refuse_with("nothing was removed", NOT_CONFIRMED, json)),
+            Some(false) => return refuse_with("nothing was removed", NOT_CONFIRMED, json),
             None => {
                 let text = format!(
-                    "nobody is here to be asked whether {}:{} may be removed; say so with -y, or leave it there with --keep-workspace",
+                    "nobody can be asked whether {}:{} may be removed; confirm the removal with -y, or leave the directory there with \
+                     --keep-workspace",
                     record.remote, record.remote_path
                 );
-                return Ok(refuse_with(&text, NOT_CONFIRMED, json));
+                return refuse_with(&text, NOT_CONFIRMED, json);
             }
         }
     }
     let options = RmOptions { keep_workspace: args.keep_workspace, force: args.force };
-    Ok(match lifecycle.rm(&args.instance, options) {
+    match lifecycle.rm(&args.instance, options) {
         Ok(()) => {
             narrator.done(None);
             0
@@ -147,16 +154,16 @@ pub(crate) fn rm(args: RmArgs) -> anyhow::Result<u8> {
             narrator.failed(&error.to_string(), error.exit_code());
             error.exit_code()
         }
-    })
+    }
 }
 
-/// Whether the workspace may be removed; none when there is nobody to ask.
+/// Whether the user confirms the removal; `None` if nobody can be asked.
 fn confirmed(record: &Record, instance: &Name, json: bool) -> Option<bool> {
     if json {
         return None;
     }
     let question = format!(
-        "Remove {instance} with everything at {}:{}, also what only exists there (yes/no)? ",
+        "Remove {instance} with everything in {}:{}, including files that exist only there (yes/no)? ",
         record.remote, record.remote_path
     );
     ask(&question).map(|answer| matches!(answer.trim(), "yes" | "y"))
@@ -164,21 +171,19 @@ fn confirmed(record: &Record, instance: &Name, json: bool) -> Option<bool> {
 
 /// `coast flush`
 pub(crate) fn flush(args: FlushArgs) -> anyhow::Result<u8> {
-    let scene = match Scene::set(None)? {
-        Ok(scene) => scene,
-        Err(error) => return Ok(refuse(&error, args.telling.json)),
-    };
-    let narrator = narrator_for(&args.telling, &scene.project.root);
-    Ok(match scene.lifecycle(&*narrator).flush(&args.instance) {
-        Ok(status) => {
-            let stuck = !status.conflicts.is_empty() || !status.problems.is_empty();
-            let exit_code = if stuck { NOT_CARRIED } else { 0 };
-            narrator.flushed(&status, exit_code);
-            exit_code
-        }
-        Err(error) => {
-            narrator.failed(&error.to_string(), error.exit_code());
-            error.exit_code()
-        }
+    Scene::with(None, args.telling.json, |scene| {
+        let narrator = narrator_for(&args.telling, &scene.project.root);
+        Ok(match scene.lifecycle(&*narrator).flush(&args.instance) {
+            Ok(status) => {
+                let stuck = !status.conflicts.is_empty() || !status.problems.is_empty();
+                let exit_code = if stuck { NOT_CARRIED } else { 0 };
+                narrator.flushed(&status, exit_code);
+                exit_code
+            }
+            Err(error) => {
+                narrator.failed(&error.to_string(), error.exit_code());
+                error.exit_code()
+            }
+        })
     })
 }

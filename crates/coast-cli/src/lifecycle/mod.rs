@@ -1,14 +1,16 @@
-//! The commands on instances and remotes: what was typed becomes a call of `coast-instance`, and what comes of it is printed.
+//! The commands on instances and remotes. Each turns its arguments into a call of `coast-instance`, and prints the outcome.
 
 mod change;
 mod remotes;
 mod show;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use coast_instance::{
-    Lifecycle, LifecycleError, MutagenLayer, Observer, Places, Project, ProjectError, RemoteBulk,
+    Directories, Happening, Lifecycle, LifecycleError, Meant, MutagenLayer, Observer, Places, Project,
+    ProjectError, RemoteBulk,
 };
 use coast_sync::{Cancel, RemoteHelper};
 
@@ -21,7 +23,7 @@ pub(crate) use change::{assign, flush, rm, run, start, stop, unassign};
 pub(crate) use remotes::remote;
 pub(crate) use show::{ls, status};
 
-/// Where a command is carried out: the user's places, the project around the current directory, and both layers.
+/// The surroundings of a command: the user's directories, the project of the current directory, and both layers.
 struct Scene {
     places: Places,
     here: PathBuf,
@@ -32,31 +34,45 @@ struct Scene {
 }
 
 impl Scene {
-    /// The scene of this process.
-    fn set(helper: Option<&HelperArgs>) -> anyhow::Result<Result<Self, LifecycleError>> {
+    /// Carries out `command` in the surroundings of this process. A directory without a usable project is refused.
+    fn with(
+        helper: Option<&HelperArgs>,
+        json: bool,
+        command: impl FnOnce(&Self) -> anyhow::Result<u8>,
+    ) -> anyhow::Result<u8> {
         let places = Places::from_process()?;
         let here = std::env::current_dir().context("cannot find the current directory")?;
         let cancel = Cancel::new();
         cancel_on_signals(&cancel)?;
         let project = match Project::find(&here) {
             Ok(project) => project,
-            Err(error) => return Ok(Err(error.into())),
+            Err(error) => return Ok(refuse(&error.into(), json)),
         };
         let bulk = RemoteBulk::new(remote_helper(helper)?);
-        Ok(Ok(Self { places, here, project, bulk, continuous: MutagenLayer::from_process(), cancel }))
+        let continuous = MutagenLayer::from_process(&places, &project.coastfile);
+        command(&Self { places, here, project, bulk, continuous, cancel })
     }
 
     fn lifecycle<'a>(&'a self, observer: &'a dyn Observer) -> Lifecycle<'a> {
         Lifecycle::new(&self.places, &self.project, &self.bulk, &self.continuous, observer, &self.cancel)
     }
 
-    /// The directory that is meant by a path or a name.
-    fn worktree(&self, wanted: &std::ffi::OsStr) -> Result<PathBuf, ProjectError> {
-        self.project.worktree(wanted, &self.here)
+    /// The worktree that a name or a path means. `observer` is told if it can mean two things.
+    fn worktree(
+        &self,
+        wanted: &OsStr,
+        directories: Directories,
+        observer: &dyn Observer,
+    ) -> Result<PathBuf, ProjectError> {
+        let Meant { path, other } = self.project.worktree(wanted, &self.here, directories)?;
+        if let Some(other) = other {
+            observer.happened(&Happening::Ambiguous { wanted, taken: &path, other: &other });
+        }
+        Ok(path)
     }
 }
 
-/// The helper at the other end.
+/// The helper to start on the remote.
 fn remote_helper(helper: Option<&HelperArgs>) -> anyhow::Result<RemoteHelper> {
     match helper.and_then(|helper| helper.helper.as_ref()) {
         Some(path) => Ok(RemoteHelper::Installed(path.clone())),
@@ -64,7 +80,7 @@ fn remote_helper(helper: Option<&HelperArgs>) -> anyhow::Result<RemoteHelper> {
     }
 }
 
-/// Says why a command failed; its exit code.
+/// Prints the error of a command. Returns the exit code.
 fn refuse(error: &LifecycleError, json: bool) -> u8 {
     let code = error.exit_code();
     refuse_with(&error.to_string(), code, json)
@@ -84,13 +100,13 @@ fn println_json(object: &impl serde::Serialize) {
     let lines = crate::output::Lines::new();
     match serde_json::to_string(object) {
         Ok(line) => lines.print(&line),
-        // Only a map with keys that are no strings could fail, and there is none.
+        // Serializing fails only for maps with keys that are no strings, and there are none.
         Err(error) => complain(&error.to_string()),
     }
     lines.flush();
 }
 
-/// A path as it is meant from here, without a look at the file system.
+/// A path made absolute, without resolving symlinks.
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    std::path::absolute(path).with_context(|| format!("cannot tell what {} means", path.display()))
+    std::path::absolute(path).with_context(|| format!("cannot make the path {} absolute", path.display()))
 }

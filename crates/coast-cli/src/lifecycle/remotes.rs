@@ -196,7 +196,7 @@ fn test(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
     Ok(exit_code)
 }
 
-/// What an answer says, one thing after the other.
+/// The findings in the answer of a remote.
 fn found(report: &ProbeReport, asked: Instant) -> Vec<Finding> {
     let connection = &report.connection;
     let ok = |what, found| Finding { what, verdict: Verdict::Ok, found, todo: None };
@@ -260,7 +260,7 @@ fn found(report: &ProbeReport, asked: Instant) -> Vec<Finding> {
     findings
 }
 
-/// What failed, and what to do.
+/// The finding for an error, with a remedy.
 fn failure(error: &SyncError, address: &str) -> Finding {
     let (what, todo) = match error {
         SyncError::Ssh(error) => ssh_failure(error),

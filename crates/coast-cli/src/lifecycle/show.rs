@@ -1,11 +1,11 @@
-//! The commands that only look: `coast ls` and `coast status`.
+//! The commands that change nothing: `coast ls` and `coast status`.
 
 use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use coast_instance::{InstanceStatus, LifecycleError, Places, list};
+use coast_instance::{InstanceStatus, LifecycleError, Name, Places, list};
 use coast_sync::{Monitor, NoPrompt, Prompt, Zeroizing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -13,35 +13,34 @@ use super::{Scene, println_json, refuse};
 use crate::args::lifecycle::{LsArgs, StatusArgs};
 use crate::output::{InstanceObject, Lines, instance_lines, listed_lines, listed_objects};
 
-/// How often `--watch` looks again.
+/// The interval between two looks of `--watch`.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How often it notices that it shall end.
+/// The interval between two checks whether `--watch` shall end.
 const NOTICE: Duration = Duration::from_millis(100);
 
-/// Empties a terminal.
+/// The control sequence that clears a terminal.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// `coast ls`
 pub(crate) fn ls(args: &LsArgs) -> anyhow::Result<u8> {
-    let (places, project) = if args.all {
-        (Places::from_process()?, None)
-    } else {
-        match Scene::set(None)? {
-            Ok(scene) => (scene.places, Some(scene.project.name)),
-            Err(error) => return Ok(refuse(&error, args.json)),
-        }
-    };
-    let listed = match list(&places, project.as_ref()) {
+    if args.all {
+        return Ok(ls_of(&Places::from_process()?, None, args.json));
+    }
+    Scene::with(None, args.json, |scene| Ok(ls_of(&scene.places, Some(&scene.project.name), args.json)))
+}
+
+fn ls_of(places: &Places, project: Option<&Name>, json: bool) -> u8 {
+    let listed = match list(places, project) {
         Ok(listed) => listed,
-        Err(error) => return Ok(refuse(&LifecycleError::from(error), args.json)),
+        Err(error) => return refuse(&LifecycleError::from(error), json),
     };
-    if args.json {
+    if json {
         println_json(&listed_objects(&listed));
-        return Ok(0);
+        return 0;
     }
     let lines = Lines::new();
-    match (&project, listed.is_empty()) {
+    match (project, listed.is_empty()) {
         (Some(project), true) => {
             lines
                 .print(&format!("the project {project} has no instances; make one with: coast run INSTANCE"));
@@ -52,21 +51,21 @@ pub(crate) fn ls(args: &LsArgs) -> anyhow::Result<u8> {
         }
     }
     lines.flush();
-    Ok(0)
+    0
 }
 
 /// `coast status`
 pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<u8> {
-    let scene = match Scene::set(None)? {
-        Ok(scene) => scene,
-        Err(error) => return Ok(refuse(&error, args.json)),
-    };
+    Scene::with(None, args.json, |scene| show(scene, args))
+}
+
+fn show(scene: &Scene, args: &StatusArgs) -> anyhow::Result<u8> {
     let lifecycle = scene.lifecycle(&Silent);
     let mut shown = None;
     loop {
         let status = match lifecycle.status(&args.instance) {
             Ok(status) => status,
-            // The end that was asked for.
+            // The user has ended `--watch`.
             Err(LifecycleError::Interrupted { .. }) if args.watch => return Ok(0),
             Err(error) => return Ok(refuse(&error, args.json)),
         };
@@ -74,7 +73,7 @@ pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<u8> {
             if args.json { serde_json::to_string(&InstanceObject::of(&status))? } else { text_of(&status) };
         if shown.as_ref() != Some(&text) {
             match print(&text, args.watch && !args.json) {
-                // Whoever read has seen enough.
+                // The reader has closed the pipe.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(0),
                 printed => printed.context("cannot write to standard output")?,
             }
@@ -103,17 +102,17 @@ fn print(text: &str, watch: bool) -> io::Result<()> {
     writeln!(stdout, "{clear}{text}").and_then(|()| stdout.flush())
 }
 
-/// Whether the other end of standard output is closed, which writing would only tell once something changes.
+/// Whether the reader of standard output has closed the pipe. Writing would tell that only after the next change.
 fn nobody_reads() -> bool {
     let stdout = io::stdout();
     let mut looked = [PollFd::new(&stdout, PollFlags::empty())];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    // What cannot be looked at will be written to.
+    // If polling fails, the next write tells.
     poll(&mut looked, Some(&at_once)).is_ok()
         && looked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
-/// Hears nothing, for commands during which nothing happens.
+/// Ignores every event. `status` has none.
 struct Silent;
 
 impl Monitor for Silent {}

@@ -1,20 +1,19 @@
-//! How an instance is: as lines for people, or as an object for programs.
+//! The state of an instance: as lines for people, or as an object for programs.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use coast_instance::{
-    Activity, ContinuousStatus, Following, Holder, InstanceStatus, LastTransfer, Listed, Record, Side, State,
-    Unended,
+    Activity, ContinuousStatus, Following, Holder, InstanceStatus, LastTransfer, Listed, Record, Side, Stale,
+    State, Unended,
 };
 use serde::Serialize;
 
 use super::Shown;
 use super::figures::{Seconds, Size, counted};
-use super::json::PathFields;
 use super::lines::shown;
 
-/// How many conflicts and problems are named.
+/// The number of conflicts, of problems and of stale entries that are named.
 const MAX_NAMED: usize = 20;
 
 /// An instance as an object.
@@ -28,15 +27,15 @@ pub(crate) struct InstanceObject<'a> {
     continuous: Option<SessionObject<'a>>,
 }
 
-/// What the session says, or why it does not.
+/// The status of the session, or the reason why it cannot be told.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum SessionObject<'a> {
-    Status(ContinuousObject<'a>),
+    Status(&'a ContinuousStatus),
     Error { error: &'a str },
 }
 
-/// Who works on an instance.
+/// The command that works on an instance.
 #[derive(Serialize)]
 struct HolderObject<'a> {
     pid: u32,
@@ -49,54 +48,6 @@ impl<'a> HolderObject<'a> {
     }
 }
 
-/// The state of a session.
-#[derive(Serialize)]
-pub(crate) struct ContinuousObject<'a> {
-    activity: &'static str,
-    word: &'a str,
-    files: u64,
-    directories: u64,
-    conflicts: Vec<PathFields<'a>>,
-    more_conflicts: u64,
-    problems: Vec<ProblemObject<'a>>,
-    more_problems: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_error: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct ProblemObject<'a> {
-    side: &'static str,
-    #[serde(flatten)]
-    path: PathFields<'a>,
-    text: &'a str,
-}
-
-impl<'a> ContinuousObject<'a> {
-    /// The object of a state.
-    pub(crate) fn of(status: &'a ContinuousStatus) -> Self {
-        Self {
-            activity: activity_name(status.activity),
-            word: &status.word,
-            files: status.files,
-            directories: status.directories,
-            conflicts: status.conflicts.iter().map(|conflict| conflict.path.as_slice().into()).collect(),
-            more_conflicts: status.more_conflicts,
-            problems: status
-                .problems
-                .iter()
-                .map(|problem| ProblemObject {
-                    side: side_name(problem.side),
-                    path: problem.path.as_slice().into(),
-                    text: &problem.text,
-                })
-                .collect(),
-            more_problems: status.more_problems,
-            last_error: status.last_error.as_deref(),
-        }
-    }
-}
-
 impl<'a> InstanceObject<'a> {
     /// The object of an instance.
     pub(crate) fn of(status: &'a InstanceStatus) -> Self {
@@ -104,20 +55,10 @@ impl<'a> InstanceObject<'a> {
             record: &status.record,
             holder: status.holder.as_ref().map(HolderObject::of),
             continuous: status.continuous.as_ref().map(|continuous| match continuous {
-                Ok(status) => SessionObject::Status(ContinuousObject::of(status)),
+                Ok(status) => SessionObject::Status(status),
                 Err(error) => SessionObject::Error { error },
             }),
         }
-    }
-}
-
-fn activity_name(activity: Activity) -> &'static str {
-    match activity {
-        Activity::Absent => "absent",
-        Activity::Watching => "watching",
-        Activity::Carrying => "carrying",
-        Activity::Connecting => "connecting",
-        Activity::Halted => "halted",
     }
 }
 
@@ -128,7 +69,7 @@ fn side_name(side: Side) -> &'static str {
     }
 }
 
-/// How an instance is, for people.
+/// The state of an instance, in lines for people.
 pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
     let record = &status.record;
     let mut lines = Vec::new();
@@ -138,8 +79,11 @@ pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
     line("worktree", Shown(record.worktree.as_os_str().as_encoded_bytes()).to_string());
     line("workspace", format!("{}:{}", record.remote, record.remote_path));
     line("transfer", record.last_transfer.as_ref().map_or_else(|| "none yet".to_owned(), transfer_words));
-    if let Some(container) = &record.container {
-        line("container", container.clone());
+    if let Some(stale) = &record.stale {
+        line("stale", stale_words(record, stale));
+    }
+    if let Some(runner) = &record.runner {
+        line("runner", runner.clone());
     }
     line("edits", following_words(status));
     if let (Some(unended), false) = (&record.unended, record.is_half_stopped()) {
@@ -158,7 +102,7 @@ fn state_words(record: &Record, holder: Option<&Holder>) -> String {
         }
         (State::Working { command, step }, None) => {
             format!(
-                "unfinished: {} did not come to its end (step {}); {}",
+                "unfinished: {} did not finish (step {}); {}",
                 command.as_str(),
                 step.as_str(),
                 command.ways_on(&record.instance)
@@ -190,8 +134,8 @@ fn transfer_words(transfer: &LastTransfer) -> String {
     );
     match transfer.code {
         0 => {}
-        24 => text.push_str("; some vanished meanwhile (code 24)"),
-        code => text.push_str(&format!("; not everything could be transferred (code {code})")),
+        24 => text.push_str("; source files vanished meanwhile (code 24)"),
+        code => text.push_str(&format!("; some entries could not be transferred (code {code})")),
     }
     text
 }
@@ -220,12 +164,33 @@ fn following_words(status: &InstanceStatus) -> String {
     }
 }
 
-/// That a session may still run, what it would do, and how it is ended.
+/// A sentence that says which entries differ from the worktree, and what to do.
+pub(crate) fn stale_words(record: &Record, stale: &Stale) -> String {
+    let mut text = format!(
+        "{} of {}:{} could not be brought up to date:",
+        counted(stale.count, "entry", "entries"),
+        record.remote,
+        record.remote_path
+    );
+    for stale in stale.paths.iter().take(MAX_NAMED) {
+        let path = stale.path.as_os_str().as_encoded_bytes();
+        let path = if path.is_empty() { "./".to_owned() } else { Shown(path).to_string() };
+        text.push_str(&format!("\n  {path}: {}", shown(&stale.reason)));
+    }
+    let named = u64::try_from(stale.paths.len().min(MAX_NAMED)).unwrap_or(u64::MAX);
+    if stale.count > named {
+        text.push_str(&format!("\n  and {} more", stale.count - named));
+    }
+    text.push_str(&format!("\nafter mending that, transfer them with: coast start {}", record.instance));
+    text
+}
+
+/// A sentence that says which session may still run, and how to end it.
 pub(crate) fn unended_words(record: &Record, unended: &Unended) -> String {
     let Record { instance, worktree, state, .. } = record;
     let place = |path: &Path| Shown(path.as_os_str().as_encoded_bytes()).to_string();
     let does = if unended.worktree == *worktree {
-        "edits may still be followed".to_owned()
+        "edits may still follow".to_owned()
     } else {
         format!("it would bring the files of {} back", place(&unended.worktree))
     };
@@ -234,9 +199,9 @@ pub(crate) fn unended_words(record: &Record, unended: &Unended) -> String {
         _ => format!("coast assign {instance} --worktree {}, or: ", place(worktree)),
     };
     format!(
-        "the session of {} may still run in the container {}: {does}; end it as soon as Docker answers with: {again}coast stop {instance} ({})",
+        "the session of {} may still run in the {}: {does}; end it as soon as that answers, with: {again}coast stop {instance} ({})",
         place(&unended.worktree),
-        unended.container,
+        unended.runner,
         Shown(unended.said.as_bytes())
     )
 }
@@ -260,7 +225,7 @@ fn continuous_words(status: &ContinuousStatus, record: &Record) -> String {
     }
 }
 
-/// Everything that keeps an edit from arriving.
+/// The conflicts, the problems and the error of a session.
 pub(crate) fn trouble_lines(status: &ContinuousStatus) -> Vec<String> {
     let mut lines = Vec::new();
     let shown = |path: &[u8]| if path.is_empty() { "./".to_owned() } else { Shown(path).to_string() };
@@ -293,11 +258,11 @@ pub(crate) fn trouble_lines(status: &ContinuousStatus) -> Vec<String> {
     lines
 }
 
-/// How long ago a moment was, given in seconds since the epoch.
+/// The time that has passed since `at`, in words. `at` is in seconds since the epoch.
 fn ago(at: u64) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     match now.saturating_sub(at) {
-        // No finer, so that what is shown again and again does not change by itself.
+        // Seconds would make `status --watch` print again all the time.
         0..60 => "less than a minute ago".to_owned(),
         seconds @ 60..3600 => format!("{} ago", counted(seconds / 60, "minute", "minutes")),
         seconds @ 3600..86_400 => format!("{} ago", counted(seconds / 3600, "hour", "hours")),
@@ -356,6 +321,7 @@ pub(crate) fn listed_lines(listed: &[Listed], with_project: bool) -> Vec<String>
             Ok(record) => [
                 name,
                 match (record.state, &listed.holder) {
+                    (State::Running, _) if record.stale.is_some() => "running, stale".to_owned(),
                     (State::Running, _) => "running".to_owned(),
                     (State::Stopped, _) if record.is_half_stopped() => "stop unfinished".to_owned(),
                     (State::Stopped, _) => "stopped".to_owned(),
@@ -378,7 +344,7 @@ pub(crate) fn listed_lines(listed: &[Listed], with_project: bool) -> Vec<String>
     table(&rows)
 }
 
-/// Columns as wide as what is in them; the last one is not padded.
+/// Formats a table. Each column but the last is padded to its widest cell.
 pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
@@ -396,7 +362,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_keeps_edits_from_arriving_is_named_up_to_a_number() {
+    fn conflicts_and_problems_are_named_up_to_a_number() {
         let status = ContinuousStatus {
             conflicts: (0..25).map(|number| Conflict { path: format!("c{number}").into_bytes() }).collect(),
             more_conflicts: 3,
@@ -410,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_as_wide_as_what_is_in_them() {
+    fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [["A", "LONG"], ["ää", "x"]].map(|row| row.map(str::to_owned));
         assert_eq!(table(&rows), ["A   LONG", "ää  x"]);
     }

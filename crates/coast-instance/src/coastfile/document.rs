@@ -1,4 +1,4 @@
-//! One file: its text read into the fields that concern us, each fault with its line.
+//! Parsing one Coastfile. Each fault has its line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::ignores::{self, BadPattern};
 const REMOTE_FIELDS: &[&str] =
     &["workspace_sync", "exclude", "protect", "use_default_rules", "shell_image", "shell_network"];
 
-/// The words for the strategies. The first names the habit, not the program: the engine is ours.
+/// The words for the strategies. `rsync` names the habit of its users; no rsync program is started.
 const STRATEGIES: &[&str] = &["rsync", "mutagen"];
 
-/// A file as it is, before those it extends.
+/// The content of one file, without the files that it extends.
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) file: PathBuf,
@@ -25,14 +25,14 @@ pub(super) struct Document {
     pub(super) said: Said,
 }
 
-/// The file that is extended, as written, and where that is.
+/// The path of the extended file as written, and its line.
 #[derive(Debug, Clone)]
 pub(super) struct Extends {
     pub(super) value: String,
     pub(super) line: usize,
 }
 
-/// What one file says; what it does not say is absent.
+/// The values in one file. A missing field is `None` or empty.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) name: Option<Name>,
@@ -67,14 +67,14 @@ impl Document {
         Ok(document)
     }
 
-    /// Takes what concerns us from the whole table; gives what is extended, with its offset.
+    /// Reads the fields of the layers from the table. Returns the path of the extended file with its offset.
     fn take(&mut self, table: &DeTable<'_>) -> Result<Option<(usize, String)>, (usize, Fault)> {
         let mut extends = None;
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "extends" => extends = Some((value.span().start, file_name("extends", value)?)),
                 "coast" => {
-                    // Its other fields belong to other parts of the tool.
+                    // Other fields belong to other parts of coast.
                     for (key, value) in section("[coast]", value)? {
                         match key.get_ref().as_ref() {
                             "name" => self.said.name = Some(name(value)?),

@@ -1,5 +1,4 @@
-//! What can be wrong with a Coastfile: each message names the file, the line, the field, what is allowed, and the valid word that
-//! is nearest.
+//! The errors of a Coastfile. Each message names the file, the line, the field, the allowed values and the most similar valid word.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,107 +7,52 @@ use crate::ignores::BadPattern;
 use crate::name::BadName;
 use crate::words::did_you_mean;
 
-/// Why a Coastfile was not accepted.
+/// The error of reading a Coastfile.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the message of each variant says what its fields are")]
 pub enum CoastfileError {
     /// The file cannot be read.
     #[error("cannot read {}: {error}", file.display())]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// What the system answered.
-        error: io::Error,
-    },
-    /// Something in it is not allowed.
+    Read { file: PathBuf, error: io::Error },
+    /// A line of the file is invalid.
     #[error("{}:{line}: {fault}", file.display())]
-    At {
-        /// The file.
-        file: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        fault: Fault,
-    },
+    At { file: PathBuf, line: usize, fault: Fault },
 }
 
-/// What is wrong at some line.
+/// The fault of a line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the message of each variant says what its fields are")]
 pub enum Fault {
-    /// It is not TOML.
+    /// The file is not TOML.
     #[error("not valid TOML: {0}")]
     Syntax(String),
-    /// A value of the wrong type.
+    /// A value has the wrong type.
     #[error("{field} is {found}; it must be {allowed}")]
-    Type {
-        /// The field.
-        field: &'static str,
-        /// The type found.
-        found: &'static str,
-        /// The type wanted.
-        allowed: &'static str,
-    },
-    /// A word that is not one of those allowed.
+    Type { field: &'static str, found: &'static str, allowed: &'static str },
+    /// A word is not one of the allowed words.
     #[error("{field} is {found:?}; it must be {}{}", either(allowed), did_you_mean(found, allowed.iter().copied()))]
-    Word {
-        /// The field.
-        field: &'static str,
-        /// The word found.
-        found: String,
-        /// Those allowed.
-        allowed: &'static [&'static str],
-    },
-    /// A field that there is not.
+    Word { field: &'static str, found: String, allowed: &'static [&'static str] },
+    /// The section has no such field.
     #[error("{section} has no field {found:?}; it may have {}{}", allowed.join(", "), did_you_mean(found, allowed.iter().copied()))]
-    Field {
-        /// The section, in brackets.
-        section: &'static str,
-        /// The field found.
-        found: String,
-        /// Those there are.
-        allowed: &'static [&'static str],
-    },
-    /// A name that is none.
+    Field { section: &'static str, found: String, allowed: &'static [&'static str] },
+    /// A name is invalid.
     #[error("{field}: {bad}")]
-    Name {
-        /// The field.
-        field: &'static str,
-        /// Why.
-        bad: BadName,
-    },
-    /// A pattern that cannot be used by both layers.
+    Name { field: &'static str, bad: BadName },
+    /// A pattern cannot be used by both layers.
     #[error("{field}: the pattern {pattern:?} cannot be used: {why}")]
-    Pattern {
-        /// The field.
-        field: &'static str,
-        /// The pattern.
-        pattern: String,
-        /// Why.
-        why: BadPattern,
-    },
-    /// A text that may not be empty, or has characters that it may not have.
+    Pattern { field: &'static str, pattern: String, why: BadPattern },
+    /// A text is empty or has forbidden characters.
     #[error("{field} is {found:?}; it must be {allowed}")]
-    Text {
-        /// The field.
-        field: &'static str,
-        /// The text.
-        found: String,
-        /// What it must be.
-        allowed: &'static str,
-    },
-    /// The file that is extended cannot be read.
+    Text { field: &'static str, found: String, allowed: &'static str },
+    /// The extended file cannot be read.
     #[error("extends {file:?}, which cannot be read ({error}); the path is relative to this file")]
-    ExtendsUnreadable {
-        /// As written.
-        file: String,
-        /// What the system answered.
-        error: io::Error,
-    },
+    ExtendsUnreadable { file: String, error: io::Error },
     /// The files extend each other in a circle.
     #[error("extends {0:?}, which extends this file in turn; one of them must stand alone")]
     ExtendsItself(String),
-    /// Too many files extend each other.
+    /// The chain of extended files is too long.
     #[error("extends more than {0} files, one after the other")]
     ExtendsTooMany(usize),
 }

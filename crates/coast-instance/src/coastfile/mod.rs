@@ -1,8 +1,7 @@
-//! The Coastfile: what a project says about itself. Only what concerns the two sync layers is read; everything else in the file
-//! is left alone.
+//! The Coastfile: the settings of a project. Only the fields of the two sync layers are read; other sections are ignored.
 //!
 //! ```toml
-//! extends = "Coastfile.base"      # optional; what is said here wins, lists are added to
+//! extends = "Coastfile.base"      # optional; values here take precedence, lists are joined
 //!
 //! [coast]
 //! name = "shop"                   # default: the directory's name
@@ -23,36 +22,35 @@ use std::path::{Path, PathBuf};
 
 use crate::Name;
 
-pub use error::{CoastfileError, Fault};
+pub(crate) use error::{CoastfileError, Fault};
 
-/// The names a Coastfile may have; the first that exists is read.
-pub const FILE_NAMES: [&str; 4] =
-    ["Coastfile.remote.toml", "Coastfile.remote", "Coastfile.toml", "Coastfile"];
+/// The file names of a Coastfile. The first that exists is read.
+const FILE_NAMES: [&str; 4] = ["Coastfile.remote.toml", "Coastfile.remote", "Coastfile.toml", "Coastfile"];
 
-/// How many files may extend each other.
+/// The longest chain of files that extend each other.
 const MAX_EXTENDS: usize = 16;
 
-/// The network that a shell container is attached to unless the Coastfile says otherwise.
+/// The default network of a shell container.
 const DEFAULT_NETWORK: &str = "bridge";
 
-/// How a workspace is kept in step between two transfers.
+/// The layers that an instance uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Strategy {
-    /// `rsync`: not at all; the bulk layer alone.
+    /// `rsync`: the bulk layer alone. Edits are not carried.
     #[default]
     Bulk,
-    /// `mutagen`: every edit follows within seconds.
+    /// `mutagen`: the continuous layer as well. Every edit arrives within seconds.
     Continuous,
 }
 
-/// What a project says about itself, with all that it extends.
+/// The settings of a project, those of extended files included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coastfile {
     /// `[coast] name`
     pub name: Option<Name>,
     /// `[remote] workspace_sync`
     pub workspace_sync: Strategy,
-    /// `[remote] exclude`: patterns that both layers understand.
+    /// `[remote] exclude`: rsync patterns that both layers understand.
     pub exclude: Vec<String>,
     /// `[remote] protect`
     pub protect: Vec<String>,
@@ -65,7 +63,7 @@ pub struct Coastfile {
 }
 
 impl Default for Coastfile {
-    /// What holds without any file: bulk only.
+    /// The settings of a project without a Coastfile: the bulk layer alone.
     fn default() -> Self {
         Self {
             name: None,
@@ -80,10 +78,10 @@ impl Default for Coastfile {
 }
 
 impl Coastfile {
-    /// Reads the Coastfile of the project at `root`; without one, the defaults.
+    /// Reads the Coastfile of the project at `root`. Without a Coastfile the defaults apply.
     ///
     /// # Errors
-    /// When the file, or one that it extends, cannot be read or says something that is not allowed.
+    /// When the file or an extended file cannot be read or is invalid.
     pub fn load(root: &Path) -> Result<Self, CoastfileError> {
         match Self::find(root) {
             Some(file) => Self::read(&file),
@@ -96,7 +94,7 @@ impl Coastfile {
         FILE_NAMES.iter().map(|name| root.join(name)).find(|file| file.is_file())
     }
 
-    /// Reads a file and those it extends.
+    /// Reads a file and the files that it extends.
     fn read(file: &Path) -> Result<Self, CoastfileError> {
         let mut chain = vec![document::Document::read(file)?];
         let mut files = vec![canonical(file)];
@@ -121,14 +119,14 @@ impl Coastfile {
         Ok(Self::merge(chain))
     }
 
-    /// Joins a file (first) with those it extends, in order.
+    /// Joins a file with the files that it extends, in this order.
     fn merge(chain: Vec<document::Document>) -> Self {
         let mut whole = Self::default();
         for document in chain.into_iter().rev() {
             let said = document.said;
             whole.name = said.name.or(whole.name);
             whole.workspace_sync = said.workspace_sync.unwrap_or(whole.workspace_sync);
-            // Added to, so that what a base keeps off the remote stays off it.
+            // Lists are joined, so that an extending file cannot lose an exclude pattern of its base.
             whole.exclude.extend(said.exclude);
             whole.protect.extend(said.protect);
             whole.use_default_rules = said.use_default_rules.unwrap_or(whole.use_default_rules);
@@ -139,7 +137,7 @@ impl Coastfile {
     }
 }
 
-/// For comparison: a file that cannot be resolved is compared as it is.
+/// The path without symlinks, for comparison; if it cannot be resolved, the path itself.
 fn canonical(file: &Path) -> PathBuf {
     std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned())
 }

@@ -1,10 +1,10 @@
-//! What mutagen's documentation says of its ignores, in the plainest form: every way to match is tried. For tests, which hold the
-//! bulk layer's filter against it.
+//! A model of mutagen's ignore patterns after its documentation. It tries every way to match. Tests compare the bulk layer's filter
+//! with it.
 
-/// One ignore that is not negated.
+/// An ignore pattern without negation.
 pub(super) struct Ignore {
     directories_only: bool,
-    /// Without a slash in it, it is held against the last name, too.
+    /// Whether the pattern has no slash, so that it matches the last name of a path, too.
     names: bool,
     glob: Vec<char>,
 }
@@ -25,18 +25,18 @@ impl Ignore {
     }
 }
 
-/// Whether the glob matches all of the text; `starts` where a name begins in the glob.
+/// Whether the glob matches the whole text. `starts` tells whether a name begins at this position of the glob.
 fn glob(glob_left: &[char], text: &[char], starts: bool) -> bool {
     match glob_left {
         [] => text.is_empty(),
-        // Zero or more directories, and with nothing behind them what they hold, or the directory before.
+        // `**` matches zero or more directories. At the end of the glob it matches the entries in them, and the directory before it.
         ['/', '*', '*'] if text.is_empty() => true,
         ['*', '*'] if starts => true,
         ['*', '*', '/', rest @ ..] if starts => {
             let behind_slashes = (1..=text.len()).filter(|&index| text[index - 1] == '/');
             glob(rest, text, true) || behind_slashes.into_iter().any(|index| glob(rest, &text[index..], true))
         }
-        // Elsewhere two stars are as good as one.
+        // Inside a name, two stars mean the same as one.
         ['*', '*', rest @ ..] | ['*', rest @ ..] => {
             let within = text.iter().take_while(|letter| **letter != '/').count();
             (0..=within).any(|taken| glob(rest, &text[taken..], false))
@@ -56,7 +56,7 @@ fn glob(glob_left: &[char], text: &[char], starts: bool) -> bool {
     }
 }
 
-/// Whether the set, read behind its bracket, has the letter, which may be a slash; and what comes behind the set.
+/// Whether a set, given after its opening bracket, has the letter, which may be a slash; and the glob after the set.
 fn set(glob: &[char], letter: char) -> (bool, &[char]) {
     let (negated, mut rest) = match glob {
         ['!' | '^', rest @ ..] => (true, rest),

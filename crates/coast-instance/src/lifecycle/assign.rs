@@ -1,4 +1,4 @@
-//! `assign` and `unassign`: the instance follows another worktree.
+//! `assign` and `unassign`: an instance follows another worktree.
 
 use std::path::Path;
 
@@ -8,15 +8,16 @@ use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
 use crate::record::{Command, Record, State};
 
 impl Lifecycle<'_> {
-    /// Has the instance follow `worktree` from now on: only what differs is sent, and moves into place together.
+    /// Makes the workspace equal to `worktree` and has its edits carried. Replaced files move into place together at the end of the
+    /// transfer. Entries that could not be transferred are in [`Record::stale`].
     ///
     /// # Errors
-    /// Before anything is touched, when there is no such instance or it is stopped; later, when the transfer failed.
+    /// When there is no such instance, it is stopped, or the transfer failed. In the first two cases nothing was changed.
     pub fn assign(&self, instance: &Name, worktree: &Path, insist: Insist) -> Result<Record, LifecycleError> {
         self.follow(instance, worktree, Command::Assign, insist)
     }
 
-    /// Has the instance follow the project's root again.
+    /// Like [`Lifecycle::assign`] with the project's root.
     ///
     /// # Errors
     /// As [`Lifecycle::assign`].

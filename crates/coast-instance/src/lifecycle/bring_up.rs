@@ -1,30 +1,37 @@
-//! What `run`, `assign`, `unassign` and `start` have in common: a worktree is brought to the workspace, and from then on followed.
+//! The common part of `run`, `assign`, `unassign` and `start`: a worktree is transferred to the workspace, and its edits are carried
+//! from then on.
 
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use coast_sync::{Cancel, Claim, Event, Monitor, Progress, Ready, RuleList, SyncReport};
 
+use crate::Remote;
 use crate::bulk::{self, Transfer, Transferred};
+use crate::coastfile::Strategy;
 use crate::continuous::{Access, ContinuousStart, Extent, Failure};
 use crate::event::Happening;
 use crate::lifecycle::error::failure_of;
-use crate::lifecycle::work::Work;
-use crate::lifecycle::{Insist, LifecycleError, gap};
+use crate::lifecycle::gap::{Between, Followed};
+use crate::lifecycle::work::{Ending, Work};
+use crate::lifecycle::{Insist, LifecycleError};
 use crate::listing::Listing;
+use crate::mutex::{into_inner, lock};
 use crate::record::{Following, LastTransfer, Record, RecordError, Records, State, Step, now};
-use crate::{Remote, Strategy};
+use crate::stale::StalePaths;
 
-/// Whether replaced files move into place one by one, or together at the end.
+/// When replaced files move into place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Updates {
+    /// Each as soon as it has arrived.
     AsTheyCome,
+    /// All at the end of the transfer.
     Together,
 }
 
 impl Work<'_> {
-    /// Brings `worktree` to the workspace on `remote` and has it followed.
+    /// Transfers `worktree` to the workspace on `remote` and has its edits carried.
     pub(super) fn bring_up(
         &mut self,
         worktree: &Path,
@@ -38,12 +45,12 @@ impl Work<'_> {
         }
         let rules = bulk::rules(coastfile)?;
         self.refuse_an_emptied_worktree(worktree, &rules)?;
-        let brought = self.bring_and_follow(worktree, remote, &rules, updates, insist);
+        let ended = self.transfer_and_follow(worktree, remote, &rules, updates, insist);
         self.tell_unended();
-        brought
+        ended
     }
 
-    fn bring_and_follow(
+    fn transfer_and_follow(
         &mut self,
         worktree: &Path,
         remote: &Remote,
@@ -51,13 +58,13 @@ impl Work<'_> {
         updates: Updates,
         insist: Insist,
     ) -> Result<(), LifecycleError> {
-        let coastfile = &self.lifecycle.project.coastfile;
+        let strategy = self.lifecycle.project.coastfile.workspace_sync;
         self.end_old_session()?;
 
         self.record.worktree = worktree.into();
-        // It may have been moved since.
+        // The project may have been moved since the last command.
         self.record.root = self.lifecycle.project.root.as_path().into();
-        self.record.following = match coastfile.workspace_sync {
+        self.record.following = match strategy {
             Strategy::Bulk => Following::BulkOnly,
             Strategy::Continuous => Following::Off,
         };
@@ -67,37 +74,42 @@ impl Work<'_> {
             Err(error) => return Err(self.give_up_following(error)),
         };
 
-        let followed = match coastfile.workspace_sync {
-            // What the continuous layer had there when it was wanted goes.
-            Strategy::Bulk => Ok(self.end_or_tell(Extent::Everything)?),
-            Strategy::Continuous => self.follow(worktree, remote, rules, &access, listing)?,
-        };
-        match followed {
-            Ok(()) => self.rest(State::Running),
-            Err(failure) => {
-                let Failure { doing, said, .. } = failure.clone();
-                self.record.following = Following::Failed { step: doing, said, at: now() };
-                self.rest(State::Running)?;
-                match insist {
-                    Insist::No => {
-                        self.tell(&Happening::NotFollowing { failure: &failure });
-                        Ok(())
-                    }
-                    Insist::OnContinuous => {
-                        let instance = self.id.instance.clone();
-                        Err(LifecycleError::NotFollowing { instance, failure })
-                    }
-                }
+        if strategy == Strategy::Bulk {
+            // The project may have used the continuous layer before.
+            self.end_or_tell(Extent::Everything)?;
+            return self.rest(State::Running);
+        }
+        match self.follow(worktree, remote, rules, &access, listing)? {
+            Followed::Yes(status) => {
+                self.tell(&Happening::Following { status: &status });
+                self.record.following = Following::Yes;
+                self.rest(State::Running)
+            }
+            Followed::No(failure) => self.rest_without_following(failure, insist),
+        }
+    }
+
+    fn rest_without_following(&mut self, failure: Failure, insist: Insist) -> Result<(), LifecycleError> {
+        let Failure { doing, said, .. } = failure.clone();
+        self.record.following = Following::Failed { step: doing, said, at: now() };
+        self.rest(State::Running)?;
+        match insist {
+            Insist::No => {
+                self.tell(&Happening::NotFollowing { failure: &failure });
+                Ok(())
+            }
+            Insist::OnContinuous => {
+                Err(LifecycleError::NotFollowing { instance: self.id.instance.clone(), failure })
             }
         }
     }
 
-    /// An empty worktree is a disk that is not mounted, or a directory that was made anew, more often than the wish to have
-    /// an empty workspace: what services wrote there would go, too.
+    /// Refuses an empty worktree if the last transfer had files. More often than a wish to empty the workspace, it is a disk that is
+    /// not mounted, or a directory that was made again; the files of services in the workspace would be deleted, too.
     fn refuse_an_emptied_worktree(&self, worktree: &Path, rules: &RuleList) -> Result<(), LifecycleError> {
-        let brought = self.record.last_transfer.is_some_and(|transfer| transfer.files > 0);
-        // One that is missing or cannot be read is an error of the transfer.
-        if brought && worktree.is_dir() && crate::listing::is_empty(worktree, rules).unwrap_or(false) {
+        let had_files = self.record.last_transfer.is_some_and(|transfer| transfer.files > 0);
+        // The transfer reports a worktree that is missing or cannot be read.
+        if had_files && worktree.is_dir() && crate::listing::is_empty(worktree, rules).unwrap_or(false) {
             return Err(LifecycleError::EmptyWorktree {
                 instance: self.id.instance.clone(),
                 path: worktree.to_owned(),
@@ -106,21 +118,21 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The transfer failed, and what followed before has ended: so the key has no use until the next command, and whoever edits has to
-    /// know that it is for nothing.
+    /// After a failed transfer no session runs. So the key is removed until the next command, and the error says that edits are not
+    /// carried.
     fn give_up_following(&mut self, error: LifecycleError) -> LifecycleError {
         let LifecycleError::Bulk { .. } = &error else { return error };
         if self.record.following == Following::BulkOnly || self.is_new() {
             return error;
         }
         let state = self.record.state;
-        // Where that cannot be recorded the key is in the record, and what failed first is what matters.
+        // If the record cannot be written, it still names the key, and the error of the transfer is the one to report.
         if self.end_or_tell(Extent::Access).is_err() {
             return error;
         }
-        let step = "bringing the worktree to the remote".to_owned();
+        let step = "transferring the worktree to the remote".to_owned();
         self.record.following = Following::Failed { step, said: error.to_string(), at: now() };
-        // Still in the middle of the transfer, as far as the next command is concerned.
+        // The next command must take over from the transfer.
         if let Err(error) = self.rest(state) {
             return error;
         }
@@ -128,20 +140,19 @@ impl Work<'_> {
         LifecycleError::Unfollowed { instance, worktree, error: Box::new(error) }
     }
 
-    /// Nothing may follow the old worktree while the new one is brought.
+    /// Ends the session of the old worktree before the new one is transferred.
     fn end_old_session(&mut self) -> Result<(), LifecycleError> {
-        if self.end_following(Extent::Session)?.is_ok() {
-            return Ok(());
+        if let Ending::Incomplete(_) = self.end_following(Extent::Session)? {
+            // Removing the runner ends the session, too. If that also fails, the record names the session, and `tell_unended` warns.
+            let _ending = self.end_following(Extent::Everything)?;
         }
-        // With the container, whatever runs in it ends too. If that fails as well, the record has it, and it is told at the end.
-        let _left = self.end_following(Extent::Everything)?;
         Ok(())
     }
 
-    /// Ends what may be there, so that nothing follows that is said not to, and no key is left where nothing uses it. What cannot be
-    /// ended now is told, and tried again by `stop` and `rm`; that a session may still run is told at the end of the command.
+    /// Ends the session and removes as much more as `extent` says. The observer is told of a runner that is left. `stop` and `rm` try
+    /// again; `tell_unended` warns of a session that may still run.
     fn end_or_tell(&mut self, extent: Extent) -> Result<(), LifecycleError> {
-        if let Err(failure) = self.end_following(extent)?
+        if let Ending::Incomplete(failure) = self.end_following(extent)?
             && self.record.unended.is_none()
         {
             self.tell_left_behind(&failure);
@@ -157,11 +168,11 @@ impl Work<'_> {
         updates: Updates,
     ) -> Result<(Option<Listing>, Access), LifecycleError> {
         let lifecycle = self.lifecycle;
-        let follows = lifecycle.project.coastfile.workspace_sync == Strategy::Continuous;
-        let listing = if follows {
-            Some(Listing::of(worktree, rules).map_err(|error| source(worktree, error))?)
-        } else {
-            None
+        let listing = match lifecycle.project.coastfile.workspace_sync {
+            Strategy::Continuous => {
+                Some(Listing::of(worktree, rules).map_err(|error| unreadable(worktree, error))?)
+            }
+            Strategy::Bulk => None,
         };
         let transfer_cancel = Cancel::new();
         let _hook = lifecycle.cancel.on_cancel({
@@ -173,6 +184,7 @@ impl Work<'_> {
         let monitor = Remembering {
             inner: lifecycle.observer,
             listing: listing.as_ref(),
+            stale: StalePaths::default(),
             records: &lifecycle.records,
             claimed: &claimed,
             saved: Mutex::new(Ok(self.record.claimed)),
@@ -188,32 +200,30 @@ impl Work<'_> {
             claim,
         };
         let transferred = lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, &monitor.cancel);
-        self.record.claimed = monitor.saved.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        let Remembering { stale, saved, .. } = monitor;
+        self.record.claimed = into_inner(saved)?;
         let Transferred { report, access } = transferred.map_err(|error| match error {
             error if claim == Claim::NewWorkspace && error.is_refused() => self.occupied(error),
-            error => self.bulk_error("the transfer", error),
+            error => self.bulk_error(format!("the transfer to {} failed", self.place()), error),
         })?;
         self.tell(&Happening::Transferred { report: &report });
-        self.record.last_transfer = Some(counts(&report));
+        self.record.transferred(counts(&report), stale.into_stale(&report));
         Ok((listing, access))
     }
 
     fn occupied(&self, error: coast_sync::SyncError) -> LifecycleError {
-        let place = format!("{}:{}", self.record.remote, self.record.remote_path);
-        LifecycleError::Occupied { instance: self.id.instance.clone(), place, error }
+        LifecycleError::Occupied { instance: self.id.instance.clone(), place: self.place(), error }
     }
 
-    pub(super) fn bulk_error(&self, what: &str, error: coast_sync::SyncError) -> LifecycleError {
+    /// The error of a transfer or a removal; `doing` begins the message.
+    pub(super) fn bulk_error(&self, doing: String, error: coast_sync::SyncError) -> LifecycleError {
         match error {
             coast_sync::SyncError::Interrupted => LifecycleError::Interrupted { at: self.step() },
-            error => {
-                let doing = format!("{what} to {}:{} failed", self.record.remote, self.record.remote_path);
-                LifecycleError::Bulk { doing, error }
-            }
+            error => LifecycleError::Bulk { doing, error },
         }
     }
 
-    /// Has the worktree followed, and brings after what changed in between.
+    /// Has the edits of the worktree carried, and closes the gap between the transfer and the first scan.
     fn follow(
         &mut self,
         worktree: &Path,
@@ -221,14 +231,10 @@ impl Work<'_> {
         rules: &RuleList,
         access: &Access,
         listing: Option<Listing>,
-    ) -> Result<Result<(), Failure>, LifecycleError> {
+    ) -> Result<Followed, LifecycleError> {
         let lifecycle = self.lifecycle;
         let coastfile = &lifecycle.project.coastfile;
-        let (id, image, remote_path) = (
-            self.id.clone(),
-            self.record.image.clone().or_else(|| coastfile.shell_image.clone()),
-            self.record.remote_path.clone(),
-        );
+        let (id, remote_path) = (self.id.clone(), self.record.remote_path.clone());
         let start = ContinuousStart {
             id: &id,
             worktree,
@@ -236,8 +242,6 @@ impl Work<'_> {
             access,
             excludes: &coastfile.exclude,
             default_rules: coastfile.use_default_rules,
-            image: image.as_deref(),
-            network: &coastfile.shell_network,
         };
         let started =
             lifecycle.continuous.start(&start, &mut |step| self.record_step(step), lifecycle.cancel);
@@ -246,30 +250,25 @@ impl Work<'_> {
             Err(error) => {
                 let failure = failure_of(error, self.step())?;
                 self.end_or_tell(Extent::Access)?;
-                return Ok(Err(failure));
+                return Ok(Followed::No(failure));
             }
         };
-        // Whatever followed before has ended with that.
+        // Starting a session ends every other session of the instance.
         self.record.unended = None;
-        if let Some(name) = &self.record.container {
-            self.tell(&Happening::Container { name, change: started.container });
+        if let Some(runner) = &self.record.runner {
+            self.tell(&Happening::Runner { runner, change: started.runner });
         }
         self.begin(Step::Gap)?;
-        let between = gap::Between { worktree, remote, rules, listing, first: started.status };
-        let followed = self.close_gap(between)?;
-        if followed.is_err() {
+        let followed = self.close_gap(Between { worktree, remote, rules, listing, first: started.status })?;
+        if let Followed::No(_) = &followed {
             self.end_or_tell(Extent::Access)?;
         }
-        if let Ok(status) = &followed {
-            self.tell(&Happening::Following { status });
-            self.record.following = Following::Yes;
-        }
-        Ok(followed.map(|_| ()))
+        Ok(followed)
     }
 }
 
-/// A worktree that cannot be read, as the bulk layer would say it.
-fn source(worktree: &Path, error: io::Error) -> LifecycleError {
+/// The error of a worktree that cannot be read, in the form of the bulk layer's own.
+fn unreadable(worktree: &Path, error: io::Error) -> LifecycleError {
     let error = coast_sync::EngineError::Source { path: worktree.to_owned(), error };
     LifecycleError::Bulk { doing: "the transfer failed".to_owned(), error: error.into() }
 }
@@ -287,16 +286,18 @@ fn counts(report: &SyncReport) -> LastTransfer {
     }
 }
 
-/// Passes everything on, and remembers what is new on the remote, and that the workspace is this instance's.
+/// Passes every event on. Adds new entries to the listing, collects the paths that fail, and records that the workspace belongs to the
+/// instance as soon as the remote has accepted the claim.
 struct Remembering<'a> {
     inner: &'a dyn Monitor,
     listing: Option<&'a Listing>,
+    stale: StalePaths,
     records: &'a Records,
-    /// The record once the workspace is claimed.
+    /// The record in which the workspace is claimed.
     claimed: &'a Record,
-    /// Whether the record on the disk says so.
+    /// Whether that record is on the disk.
     saved: Mutex<Result<bool, RecordError>>,
-    /// Ends the transfer when that could not be written.
+    /// Ends the transfer if that record cannot be written.
     cancel: Cancel,
 }
 
@@ -304,11 +305,12 @@ impl Monitor for Remembering<'_> {
     fn event(&self, event: &Event<'_>) {
         if let (Event::Changed { path, change }, Some(listing)) = (event, self.listing)
             && change.new
-            // The workspace itself.
+            // The workspace itself is not listed.
             && *path != b"."
         {
             listing.add(path);
         }
+        self.stale.note(event);
         self.inner.event(event);
     }
 
@@ -317,7 +319,7 @@ impl Monitor for Remembering<'_> {
     }
 
     fn ready(&self, ready: &Ready) {
-        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut saved = lock(&self.saved);
         if matches!(*saved, Ok(false)) {
             *saved = self.records.save(self.claimed).map(|()| true);
             if saved.is_err() {

@@ -1,4 +1,4 @@
-//! `flush`: wait until every edit has arrived.
+//! `flush`: waits until every edit has arrived.
 
 use crate::Name;
 use crate::continuous::{Activity, ContinuousStatus, Failure};
@@ -7,13 +7,13 @@ use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::record::{Following, State};
 
 impl Lifecycle<'_> {
-    /// Waits until every edit that was made before the call has arrived; gives the state after that. A command that is at work on the
-    /// instance is waited for first.
+    /// Waits until every edit that was made before the call has arrived. Returns the status after that. Waits first for a command that
+    /// holds the lock.
     ///
     /// # Errors
-    /// When there is no such instance, or nothing follows its edits.
+    /// When there is no such instance, or its edits are not carried.
     pub fn flush(&self, instance: &Name) -> Result<ContinuousStatus, LifecycleError> {
-        // Before the lock, whose file would be made for nothing.
+        // Locking would create a lock file, even for an instance that does not exist.
         self.record(instance)?;
         let _lock = self.lock(instance, "flush")?;
         let record = self.record(instance)?;

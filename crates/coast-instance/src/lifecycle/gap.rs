@@ -1,8 +1,7 @@
-//! The gap between the layers. An edit that was made after the transfer looked at a file and before the continuous layer looked at it
-//! for the first time leaves the remote with content that this layer did not put there; it will not touch it, then or ever: a
-//! conflict. And a file that was deleted in between stays on the remote, because the layer never knew that it should not be there.
-//! So after the first look exactly these paths are brought again by the bulk layer, and the continuous layer is asked to look once
-//! more: both sides are equal then, which is no conflict.
+//! The gap between the layers. The continuous layer never changes remote content that it did not put there. So an edit between the
+//! transfer and the layer's first scan is a conflict for good, and a file that was deleted in between stays on the remote. After
+//! the first scan the bulk layer transfers exactly these paths again, and the continuous layer scans once more: equal content on
+//! both sides is no conflict.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,41 +9,48 @@ use std::path::Path;
 use coast_sync::{Claim, Event, Monitor, RuleList, SyncError};
 
 use crate::Remote;
-use crate::bulk::Transfer;
+use crate::bulk::{Transfer, Transferred};
 use crate::continuous::{ContinuousStatus, Failure};
 use crate::event::Happening;
 use crate::lifecycle::LifecycleError;
 use crate::lifecycle::error::failure_of;
 use crate::lifecycle::work::Work;
 use crate::listing::{Listing, Vanished};
+use crate::stale::StalePaths;
 
-/// How often in a row paths are brought again without fewer of them being left: a file that is saved all the time falls into a gap of its
-/// own again and again.
+/// How many transfers in a row may leave as many paths in conflict as before: a file that is saved all the time has a conflict after
+/// each scan.
 const MAX_VAIN_ROUNDS: usize = 5;
 
-/// How many paths are brought in one run: each is some rules, of which a run may have so many.
+/// The number of paths in one transfer. Each path is several filter rules, and a run has a limit on rules.
 const MAX_PATHS_A_RUN: usize = 10_000;
 
-/// What there is on both sides of the gap.
+/// The state of both sides when the gap is to be closed.
 pub(super) struct Between<'a> {
     pub(super) worktree: &'a Path,
     pub(super) remote: &'a Remote,
     pub(super) rules: &'a RuleList,
-    /// What the transfer may have brought.
+    /// The paths that the transfer may have put on the remote.
     pub(super) listing: Option<Listing>,
-    /// The state after the first look.
+    /// The status after the first scan.
     pub(super) first: ContinuousStatus,
 }
 
+/// Whether the edits of a worktree are carried.
+#[derive(Debug)]
+pub(super) enum Followed {
+    /// A session carries them. This is its status.
+    Yes(ContinuousStatus),
+    /// No session carries them, because of this failure.
+    No(Failure),
+}
+
 impl Work<'_> {
-    /// Closes the gap; gives the state after that, or why nothing follows.
-    pub(super) fn close_gap(
-        &mut self,
-        between: Between<'_>,
-    ) -> Result<Result<ContinuousStatus, Failure>, LifecycleError> {
+    /// Closes the gap.
+    pub(super) fn close_gap(&mut self, between: Between<'_>) -> Result<Followed, LifecycleError> {
         let Between { worktree, remote, rules, listing, first: mut status } = between;
         let mut vanished = self.vanished(worktree, listing);
-        let mut brought = BTreeSet::new();
+        let mut transferred = BTreeSet::new();
         let (mut vain_rounds, mut fewest) = (0, usize::MAX);
         loop {
             let changed: Vec<Vec<u8>> =
@@ -57,78 +63,83 @@ impl Work<'_> {
             vain_rounds = if left < fewest { 0 } else { vain_rounds + 1 };
             fewest = fewest.min(left);
             if vain_rounds == MAX_VAIN_ROUNDS {
-                let reason = Some(
-                    "they change faster than they can be brought, or cannot be written there".to_owned(),
-                );
-                self.tell(&Happening::GapOpen { conflicts: &status.conflicts, reason });
-                return Ok(Ok(status));
+                let reason = "they change faster than they can be transferred, or cannot be written there";
+                self.tell_gap_open(&status, reason.to_owned());
+                return Ok(Followed::Yes(status));
             }
             self.tell(&Happening::Gap { changed: &changed, vanished: &vanished });
             let paths: Vec<Vec<u8>> = changed.into_iter().chain(std::mem::take(&mut vanished)).collect();
             for some in paths.chunks(MAX_PATHS_A_RUN) {
-                if let Err(error) = self.bring(worktree, remote, rules, some) {
-                    if matches!(error, SyncError::Interrupted) {
+                match self.transfer_again(worktree, remote, rules, some) {
+                    Ok(()) => {}
+                    Err(SyncError::Interrupted) => {
                         return Err(LifecycleError::Interrupted { at: self.step() });
                     }
-                    self.tell(&Happening::GapOpen {
-                        conflicts: &status.conflicts,
-                        reason: Some(error.to_string()),
-                    });
-                    return Ok(Ok(status));
+                    Err(error) => {
+                        self.tell_gap_open(&status, error.to_string());
+                        return Ok(Followed::Yes(status));
+                    }
                 }
             }
-            brought.extend(paths);
-            let flushed = self.lifecycle.continuous.flush(&self.id, self.lifecycle.cancel);
-            status = match flushed {
+            transferred.extend(paths);
+            status = match self.lifecycle.continuous.flush(&self.id, self.lifecycle.cancel) {
                 Ok(status) => status,
-                Err(error) => return failure_of(error, self.step()).map(Err),
+                Err(error) => return Ok(Followed::No(failure_of(error, self.step())?)),
             };
         }
-        if !brought.is_empty() {
-            self.tell(&Happening::GapClosed { paths: brought.len() });
+        if !transferred.is_empty() {
+            self.tell(&Happening::GapClosed { paths: transferred.len() });
         }
-        Ok(Ok(status))
+        Ok(Followed::Yes(status))
     }
 
-    /// What has vanished since the transfer.
+    fn tell_gap_open(&self, status: &ContinuousStatus, reason: String) {
+        self.tell(&Happening::GapOpen { conflicts: &status.conflicts, reason });
+    }
+
+    /// The paths that vanished from the worktree since the transfer.
     fn vanished(&self, worktree: &Path, listing: Option<Listing>) -> Vec<Vec<u8>> {
-        let reason = match listing.map(|listing| listing.vanished(worktree)) {
-            None => return Vec::new(),
-            Some(Ok(Vanished::Paths(paths))) => return paths,
-            Some(Ok(Vanished::Everything)) => {
+        let Some(listing) = listing else { return Vec::new() };
+        let reason = match listing.vanished(worktree) {
+            Ok(Vanished::Paths(paths)) => return paths,
+            Ok(Vanished::Everything) => {
                 "the worktree has become empty; nothing is deleted on the remote for that".to_owned()
             }
-            Some(Err(error)) => format!("cannot tell what was deleted meanwhile: {error}"),
+            Err(error) => format!("cannot tell which files were deleted meanwhile: {error}"),
         };
-        self.tell(&Happening::GapOpen { conflicts: &[], reason: Some(reason) });
+        self.tell(&Happening::GapOpen { conflicts: &[], reason });
         Vec::new()
     }
 
-    /// Makes the remote equal to the worktree at these paths; an empty one is all of it.
-    fn bring(
-        &self,
+    /// Makes the workspace equal to the worktree at these paths. If one of them is empty, that is the whole worktree.
+    fn transfer_again(
+        &mut self,
         worktree: &Path,
         remote: &Remote,
         rules: &RuleList,
         paths: &[Vec<u8>],
     ) -> Result<(), SyncError> {
+        let only = Some(paths).filter(|paths| paths.iter().all(|path| !path.is_empty()));
         let transfer = Transfer {
             worktree,
             remote,
             remote_path: &self.record.remote_path,
             rules,
-            only: Some(paths).filter(|paths| paths.iter().all(|path| !path.is_empty())),
+            only,
             delay_updates: false,
             claim: Claim::Workspace,
         };
         let lifecycle = self.lifecycle;
-        let monitor = ProblemsOnly(lifecycle.observer);
-        lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, lifecycle.cancel).map(|_| ())
+        let monitor = ProblemsOnly { inner: lifecycle.observer, stale: StalePaths::default() };
+        let Transferred { report, .. } =
+            lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, lifecycle.cancel)?;
+        self.record.transferred_again(only, monitor.stale.into_stale(&report));
+        Ok(())
     }
 }
 
-/// The part of a path that is told as it is. A layer that speaks in text tells a name that is none with U+FFFD in it; the directory
-/// that holds it is brought in its place.
+/// The part of a path before U+FFFD, which a layer that speaks in text writes for bytes that are no text. The directory that holds
+/// such a name is transferred in its place.
 fn exact(path: &[u8]) -> &[u8] {
     let replacement = "\u{fffd}".as_bytes();
     let Some(lossy) = path.windows(replacement.len()).position(|window| window == replacement) else {
@@ -138,13 +149,17 @@ fn exact(path: &[u8]) -> &[u8] {
     &path[..slash.unwrap_or(0)]
 }
 
-/// Passes on what went wrong; the progress of a few paths is not worth a bar.
-struct ProblemsOnly<'a>(&'a dyn Monitor);
+/// Passes on problems, and collects the paths that could not be transferred. A few paths need no progress bar.
+struct ProblemsOnly<'a> {
+    inner: &'a dyn Monitor,
+    stale: StalePaths,
+}
 
 impl Monitor for ProblemsOnly<'_> {
     fn event(&self, event: &Event<'_>) {
         if matches!(event, Event::Problem { .. }) {
-            self.0.event(event);
+            self.stale.note(event);
+            self.inner.event(event);
         }
     }
 }
@@ -154,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_no_text_is_brought_with_its_directory() {
+    fn a_name_that_is_no_text_is_transferred_with_its_directory() {
         for (told, exactly) in [("a/b", "a/b"), ("a/b/x\u{fffd}y/z", "a/b"), ("\u{fffd}", ""), ("", "")] {
             assert_eq!(exact(told.as_bytes()), exactly.as_bytes(), "{told:?}");
         }

@@ -1,26 +1,26 @@
-//! `ls`: all instances of a project, or of all projects.
+//! `ls`: the instances of one project, or of all projects.
 
 use crate::lock::{FileLock, Holder};
 use crate::record::{Record, RecordError, Records};
 use crate::{Name, Places};
 
-/// An instance as it is listed.
+/// An instance in a list.
 #[derive(Debug)]
 pub struct Listed {
-    /// Its project.
+    /// The name of its project.
     pub project: Name,
-    /// Its name.
+    /// The name of the instance.
     pub instance: Name,
-    /// What is remembered of it, or why that cannot be read.
+    /// The record, or the error of reading it.
     pub record: Result<Record, RecordError>,
-    /// Who works on it.
+    /// The command that holds the lock.
     pub holder: Option<Holder>,
 }
 
-/// The instances of `project`, or of all projects, by name.
+/// The instances of `project`, or of all projects, sorted by name.
 ///
 /// # Errors
-/// When the directories cannot be read. A single record that cannot be read is told in its place.
+/// When a directory cannot be read. An unreadable record is an error in its entry alone.
 pub fn list(places: &Places, project: Option<&Name>) -> Result<Vec<Listed>, RecordError> {
     let records = Records::new(places.clone());
     let projects = match project {
@@ -32,7 +32,7 @@ pub fn list(places: &Places, project: Option<&Name>) -> Result<Vec<Listed>, Reco
         for instance in records.instances(&project)? {
             let record = match records.load(&project, &instance) {
                 Ok(Some(record)) => Ok(record),
-                // Removed meanwhile.
+                // The instance was removed meanwhile.
                 Ok(None) => continue,
                 Err(error) => Err(error),
             };

@@ -1,11 +1,11 @@
 //! The life of an instance: `run`, `assign`, `unassign`, `start`, `stop`, `rm`, and what is asked about it in between.
 //!
-//! Every command that changes an instance holds its lock, and writes the step it is about to begin into the record, durably, before
-//! it begins it. So whatever kills a command, the record says what may have been begun. Every step can be done again after it was
-//! begun, ended, or neither; so the next command takes over by doing its own steps: those of `run`, `assign` and `start` bring
-//! the instance to the same end from wherever it was, those of `stop` and `rm` remove whatever is there. Only a `stop` that was
-//! killed is brought to its end first, by whichever command comes next. A removal is brought to its end by `rm`, and by `run`, which
-//! begins anew; every other command undoes it: nothing else than these two deletes a workspace.
+//! Every command that changes an instance holds the instance's lock. Before each step it writes the step into the record and flushes
+//! the record to the disk. So after a kill at any moment the record names every step that may have begun. Every step can be repeated,
+//! whether it was begun, finished or neither. So the next command takes over by its own steps: those of `run`, `assign` and `start`
+//! lead to the same result from any state, those of `stop` and `rm` remove everything that exists. There are two exceptions. A `stop`
+//! that did not finish is finished first, by any command. A removal that did not finish is finished by `rm` and by `run`, which then
+//! begins anew; every other command restores the instance, so that only `rm` and `run` delete a workspace.
 
 mod assign;
 mod bring_up;
@@ -35,13 +35,13 @@ pub use rm::RmOptions;
 pub use run::RunOptions;
 pub use status::InstanceStatus;
 
-/// Whether it is an error when edits cannot follow.
+/// Whether it is an error if edits cannot be carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Insist {
-    /// It is a warning.
+    /// A warning.
     #[default]
     No,
-    /// It is an error, at the end of a command that has done all the rest.
+    /// An error, after the rest of the command is done.
     OnContinuous,
 }
 
@@ -57,7 +57,7 @@ pub struct Lifecycle<'a> {
 }
 
 impl<'a> Lifecycle<'a> {
-    /// The commands for `project`, with these two layers.
+    /// The commands for `project` with these two layers.
     pub fn new(
         places: &'a Places,
         project: &'a Project,
@@ -70,7 +70,7 @@ impl<'a> Lifecycle<'a> {
         Self { places, records, project, bulk, continuous, observer, cancel }
     }
 
-    /// The record of an instance, as it is at this moment.
+    /// The record of an instance at this moment.
     ///
     /// # Errors
     /// When there is no such instance.
@@ -78,13 +78,13 @@ impl<'a> Lifecycle<'a> {
         self.load(instance)?.map_or_else(|| Err(self.no_instance(instance)), Ok)
     }
 
-    /// The record of an instance, which must belong to this project and not to another of its name. None when there is no
-    /// instance.
+    /// The record of an instance; `None` if there is no instance. The instance must belong to this project, not to another project of
+    /// that name.
     fn load(&self, instance: &Name) -> Result<Option<Record>, LifecycleError> {
         let record = self.records.load(&self.project.name, instance)?;
         if let Some(record) = &record
             && *record.root != *self.project.root
-            // Where that is gone, the project was moved here.
+            // If the other root is gone, this project was moved from there.
             && record.root.is_dir()
         {
             let theirs = record.root.to_path_buf();
@@ -99,25 +99,25 @@ impl<'a> Lifecycle<'a> {
     }
 
     fn no_instance(&self, instance: &Name) -> LifecycleError {
-        // Only for the message: a directory that cannot be listed has nothing to offer.
+        // The names are only for the message, so an unreadable directory counts as empty.
         let known = self.records.instances(&self.project.name).unwrap_or_default();
         LifecycleError::NoInstance { project: self.project.name.clone(), instance: instance.clone(), known }
     }
 
-    /// Takes an instance's lock, after whoever holds it now.
+    /// Acquires an instance's lock. Waits for the present holder and tells the observer of it.
     fn lock(&self, instance: &Name, command: &str) -> Result<FileLock, LifecycleError> {
         let file = self.records.lock_file(&self.project.name, instance);
         let told = |holder: &_| self.observer.happened(&Happening::Waiting { holder });
         Ok(FileLock::wait_telling(&file, &format!("{command} {instance}"), self.cancel, told)?)
     }
 
-    /// The record of an instance, once a `stop` that was killed has been brought to its end. None when there is no instance.
+    /// The record of an instance; `None` if there is no instance. A `stop` that did not finish is finished first.
     fn settled(&self, instance: &Name, lock: FileLock) -> Result<(Option<Record>, FileLock), LifecycleError> {
         match self.load(instance)? {
             Some(record) if matches!(record.unfinished(), Some((Command::Stop, _))) => {
                 let mut work = self.work(record, lock, Command::Stop);
                 work.take_over();
-                if let Err(failure) = work.stop()? {
+                if let work::Ending::Incomplete(failure) = work.stop()? {
                     work.tell_left_behind(&failure);
                 }
                 let (record, lock) = work.into_parts();
@@ -127,12 +127,12 @@ impl<'a> Lifecycle<'a> {
         }
     }
 
-    /// The same, for a command that needs an instance.
+    /// Locks an instance that must exist, for `command`.
     fn open(&self, instance: &Name, command: Command) -> Result<work::Work<'_>, LifecycleError> {
         let lock = self.lock(instance, command.as_str())?;
         let (record, lock) = self.settled(instance, lock)?;
         let Some(record) = record else {
-            // The lock's file was made for nothing.
+            // Locking has created the lock file of an instance that does not exist.
             lock.remove();
             return Err(self.no_instance(instance));
         };

@@ -1,19 +1,19 @@
-//! `rm`: the instance goes, with its shell container and, unless it shall stay, its directory on the remote.
+//! `rm`: removes an instance with its runner and, unless it shall stay, its directory on the remote.
 
 use crate::Name;
 use crate::bulk::Removed;
 use crate::continuous::Extent;
 use crate::event::Happening;
-use crate::lifecycle::work::Work;
+use crate::lifecycle::work::{Ending, Work};
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::record::{Command, Step};
 
-/// What `rm` may be told.
+/// The options of `rm`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RmOptions {
     /// Whether the directory on the remote stays.
     pub keep_workspace: bool,
-    /// Whether the instance is forgotten even if its shell container cannot be removed.
+    /// Whether the record is removed even if the runner cannot be.
     pub force: bool,
 }
 
@@ -21,11 +21,11 @@ impl Lifecycle<'_> {
     /// Removes an instance.
     ///
     /// # Errors
-    /// When there is no such instance, or something of it cannot be removed. Then the next command tries again.
+    /// When there is no such instance, or when a part of it cannot be removed. The next `rm` tries that again.
     pub fn rm(&self, instance: &Name, options: RmOptions) -> Result<(), LifecycleError> {
         let command = if options.keep_workspace { Command::RmKeepingWorkspace } else { Command::Rm };
         let lock = self.lock(instance, command.as_str())?;
-        // Not settled first: what was asked for now decides whether the workspace stays.
+        // `settled` would finish an earlier `stop` first. Here the options of this command decide.
         let Some(record) = self.load(instance)? else {
             lock.remove();
             return Err(self.no_instance(instance));
@@ -39,50 +39,45 @@ impl Lifecycle<'_> {
 }
 
 impl Work<'_> {
-    /// Removes everything that the record speaks of, and the record at last.
+    /// Removes everything that the record names, and then the record.
     pub(super) fn remove(&mut self, force: bool) -> Result<(), LifecycleError> {
-        if self.record.container.is_some() {
+        if self.record.runner.is_some() {
             self.begin(Step::EndSession)?;
         }
-        if let Err(failure) = self.end_following(Extent::Everything)? {
+        if let Ending::Incomplete(failure) = self.end_following(Extent::Everything)? {
             if !force {
                 let hint = format!(
-                    "; the container {} is left, perhaps with a key in it and a session that goes on: try again, or forget it with: coast rm --force {}",
-                    self.record.container.as_deref().unwrap_or_default(),
+                    "; the {} is left, perhaps with a key in it and a session that goes on: try again, or forget it with: coast rm --force {}",
+                    self.record.runner.as_deref().unwrap_or_default(),
                     self.id.instance
                 );
                 return Err(LifecycleError::Continuous { failure, hint });
             }
             self.tell_left_behind(&failure);
         }
-        // What was never this instance's is not its to remove.
+        // A directory that this instance has not claimed belongs to somebody else.
         if !self.keeps_workspace() && self.record.claimed {
-            let lifecycle = self.lifecycle;
-            let remote = lifecycle.remote_of(&self.record)?;
-            self.begin(Step::RemoveWorkspace)?;
-            let removed = lifecycle.bulk.remove(
-                &remote,
-                &self.record.remote_path,
-                lifecycle.observer,
-                lifecycle.cancel,
-            );
-            let removed = removed.map_err(|error| match self.bulk_error("the removal", error) {
-                LifecycleError::Bulk { error, .. } => LifecycleError::Bulk {
-                    doing: format!(
-                        "cannot remove {}:{} (coast rm --keep-workspace {} leaves it there)",
-                        self.record.remote, self.record.remote_path, self.id.instance
-                    ),
-                    error,
-                },
-                error => error,
-            })?;
-            if removed.kept_entries > 0 {
-                let place = format!("{}:{}", self.record.remote, self.record.remote_path);
-                let Removed { kept_entries: count, kept, .. } = removed;
-                return Err(LifecycleError::Kept { instance: self.id.instance.clone(), place, count, kept });
-            }
-            self.tell(&Happening::WorkspaceRemoved { entries: removed.entries, existed: removed.existed });
+            self.remove_workspace()?;
         }
         Ok(self.lifecycle.records.remove(&self.id.project, &self.id.instance)?)
+    }
+
+    fn remove_workspace(&mut self) -> Result<(), LifecycleError> {
+        let lifecycle = self.lifecycle;
+        let remote = lifecycle.remote_of(&self.record)?;
+        self.begin(Step::RemoveWorkspace)?;
+        let path = &self.record.remote_path;
+        let removed = lifecycle.bulk.remove(&remote, path, lifecycle.observer, lifecycle.cancel);
+        let removed = removed.map_err(|error| {
+            let keep = format!("coast rm --keep-workspace {} leaves it there", self.id.instance);
+            self.bulk_error(format!("cannot remove {} ({keep})", self.place()), error)
+        })?;
+        if removed.kept_entries > 0 {
+            let Removed { kept_entries: count, kept, .. } = removed;
+            let (instance, place) = (self.id.instance.clone(), self.place());
+            return Err(LifecycleError::Kept { instance, place, count, kept });
+        }
+        self.tell(&Happening::WorkspaceRemoved { entries: removed.entries, existed: removed.existed });
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `run`: a new instance.
+//! `run`: makes an instance.
 
 use std::path::{Path, PathBuf};
 
@@ -9,27 +9,28 @@ use crate::record::{Command, Record};
 use crate::remotes::RemotesEditor;
 use crate::{Name, Remote};
 
-/// What `run` may be told.
+/// The options of `run`.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
-    /// The directory to follow; by default the project's root.
+    /// The worktree to follow; by default the project's root.
     pub worktree: Option<PathBuf>,
-    /// The remote to live on; by default the only one.
+    /// The remote of the instance; by default the only one.
     pub remote: Option<Name>,
-    /// The image of the shell container, in place of the Coastfile's.
+    /// The image for [`MutagenLayer`](crate::MutagenLayer), in place of the Coastfile's. The record keeps it.
     pub image: Option<String>,
-    /// Whether a directory that is there already, and that no instance known here has made, is taken over; what the
-    /// worktree does not have is deleted in it.
+    /// Whether to take over an existing directory that no known instance has made. Entries that the worktree does not have are deleted
+    /// in it.
     pub adopt: bool,
-    /// Whether it is an error when edits cannot follow.
+    /// Whether it is an error if edits cannot be carried.
     pub insist: Insist,
 }
 
 impl Lifecycle<'_> {
-    /// Makes an instance: brings the worktree to the remote and has it followed. One that an earlier `run` began is finished.
+    /// Makes an instance: transfers the worktree and has its edits carried. An earlier `run` that did not finish is finished. Entries
+    /// that could not be transferred are in [`Record::stale`].
     ///
     /// # Errors
-    /// When there is such an instance already, or its worktree or remote cannot be used, or the transfer failed.
+    /// When the instance exists already, its worktree or remote cannot be used, or the transfer failed.
     pub fn run(&self, instance: &Name, options: RunOptions) -> Result<Record, LifecycleError> {
         self.project.check_new()?;
         let lock = self.lock(instance, Command::Run.as_str())?;
@@ -75,7 +76,7 @@ impl Lifecycle<'_> {
             Ok(()) => Ok(work.into_parts().0),
             Err(error) => {
                 if !work.record.claimed && !matches!(error, LifecycleError::Interrupted { .. }) {
-                    // As if it had never been asked for: there is nothing on the remote to finish or undo.
+                    // The instance has nothing on the remote, so it is forgotten.
                     self.records.remove(&self.project.name, instance)?;
                     work.into_lock().remove();
                 }
@@ -84,7 +85,7 @@ impl Lifecycle<'_> {
         }
     }
 
-    /// Brings a removal that was begun to its end: this instance was not wanted any more.
+    /// Finishes a removal that did not finish.
     fn removed(
         &self,
         begun: Option<Record>,
@@ -100,7 +101,7 @@ impl Lifecycle<'_> {
         Ok((None, work.into_lock()))
     }
 
-    /// The record to begin with, on a remote that stays because of it.
+    /// The record to begin with. Its remote cannot be removed while the record exists.
     fn place(
         &self,
         instance: &Name,
@@ -108,7 +109,7 @@ impl Lifecycle<'_> {
         wanted: Option<&Name>,
         begun: Option<Record>,
     ) -> Result<(Record, Remote), LifecycleError> {
-        // Locked, so that nobody removes the remote between the choice and the record that keeps it.
+        // The editor holds the lock of the remotes, so that the chosen remote cannot be removed before the record is saved.
         let editor = RemotesEditor::open(self.places)?;
         if let Some(record) = begun {
             if wanted.is_some_and(|wanted| *wanted != record.remote) {

@@ -1,4 +1,4 @@
-//! `start`: a stopped instance follows its worktree again. On one that runs it mends whatever does not follow.
+//! `start`: a stopped instance follows its worktree again. On a running instance it replaces whatever part does not work.
 
 use crate::Name;
 use crate::lifecycle::bring_up::Updates;
@@ -6,7 +6,8 @@ use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
 use crate::record::{Command, Record};
 
 impl Lifecycle<'_> {
-    /// Brings what changed since, and has the worktree followed again.
+    /// Transfers the changes since the last command and has the edits of the worktree carried again. Entries that could not be
+    /// transferred are in [`Record::stale`].
     ///
     /// # Errors
     /// When there is no such instance, its worktree is gone, or the transfer failed.

@@ -1,4 +1,4 @@
-//! `status`: what the record says, and what the continuous layer says at this moment.
+//! `status`: the record of an instance, and the status of its session at this moment.
 
 use crate::Name;
 use crate::continuous::{ContinuousError, ContinuousStatus};
@@ -9,17 +9,16 @@ use crate::record::{Following, Record};
 /// An instance at one moment.
 #[derive(Debug)]
 pub struct InstanceStatus {
-    /// What is remembered of it.
+    /// The record.
     pub record: Record,
-    /// Who works on it.
+    /// The command that holds the lock.
     pub holder: Option<Holder>,
-    /// What the continuous layer says, or why it does not. None where it has nothing to say: bulk only, stopped, or failed when it was
-    /// begun, which the record tells.
+    /// The status of the session, or the reason why it cannot be told. `None` if the record says that no session runs.
     pub continuous: Option<Result<ContinuousStatus, String>>,
 }
 
 impl Lifecycle<'_> {
-    /// How an instance is. Changes nothing and waits for nobody.
+    /// The state of an instance. Changes nothing and does not wait for the lock.
     ///
     /// # Errors
     /// When there is no such instance.

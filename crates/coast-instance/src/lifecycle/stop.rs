@@ -1,17 +1,18 @@
-//! `stop`: nothing follows any more, and nothing that could reach the remote is left in the shell container. The workspace stays.
+//! `stop`: the session ends, and the runner loses its access to the remote. The workspace stays.
 
 use crate::Name;
-use crate::continuous::{Extent, Failure};
+use crate::continuous::Extent;
 use crate::event::Happening;
-use crate::lifecycle::work::Work;
+use crate::lifecycle::work::{Ending, Work};
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::record::{Command, Following, Record, State, Step};
 
 impl Lifecycle<'_> {
-    /// Ends the session and takes the key out of the shell container.
+    /// Ends the session and removes the key from the runner.
     ///
     /// # Errors
-    /// When there is no such instance, or something may be left. It is stopped then all the same, and the next `stop` tries again.
+    /// When there is no such instance, or when a session or a key may be left. In the second case the instance is stopped, and the
+    /// next `stop` tries again to remove them.
     pub fn stop(&self, instance: &Name) -> Result<Record, LifecycleError> {
         let mut work = self.open(instance, Command::Stop)?;
         if work.record.state == State::Stopped && !work.record.is_half_stopped() {
@@ -19,7 +20,7 @@ impl Lifecycle<'_> {
             return Ok(work.into_parts().0);
         }
         work.take_over();
-        if let Err(failure) = work.stop()? {
+        if let Ending::Incomplete(failure) = work.stop()? {
             let hint = format!(
                 "; it is not stopped yet: {}; finish that with: coast stop {instance}",
                 work.record.left_words().unwrap_or_default()
@@ -31,9 +32,9 @@ impl Lifecycle<'_> {
 }
 
 impl Work<'_> {
-    /// Stops the instance, also when something is left behind: the record says so, and the next `stop` tries again.
-    pub(super) fn stop(&mut self) -> Result<Result<(), Failure>, LifecycleError> {
-        if self.record.container.is_some() {
+    /// Stops the instance, even if a part of the continuous layer is left. The record names that part.
+    pub(super) fn stop(&mut self) -> Result<Ending, LifecycleError> {
+        if self.record.runner.is_some() {
             self.begin(Step::EndSession)?;
         }
         let ended = self.end_following(Extent::Access)?;
@@ -42,7 +43,7 @@ impl Work<'_> {
             _ => Following::Off,
         };
         self.rest(State::Stopped)?;
-        // What could not be asked about does not matter where nothing can be left.
-        Ok(if self.record.is_half_stopped() { ended } else { Ok(()) })
+        // A runner that does not answer does not matter if neither a session nor a key can be left in it.
+        Ok(if self.record.is_half_stopped() { ended } else { Ending::Complete })
     }
 }

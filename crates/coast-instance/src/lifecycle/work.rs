@@ -1,6 +1,6 @@
-//! An instance while one command works on it: locked, and its record always one step ahead of what is done.
+//! An instance while a command works on it. The command holds the lock, and the record names each step before the step begins.
 
-use crate::continuous::{ContinuousError, Extent, Failure, InstanceId, Remains, container_name};
+use crate::continuous::{ContinuousError, Extent, Failure, InstanceId, Remains};
 use crate::event::Happening;
 use crate::lifecycle::error::failure_of;
 use crate::lifecycle::{Lifecycle, LifecycleError};
@@ -14,12 +14,22 @@ pub(super) struct Work<'l> {
     pub(super) record: Record,
     command: Command,
     lock: FileLock,
-    /// Whether what is there already, and nobody's, is taken over.
+    /// Whether the transfer may take over a directory that no instance has made.
     pub(super) adopts: bool,
     /// The step that the observer was told last.
     told: Option<Step>,
-    /// Whether there may be a session. The record tells only that there may be a key, without which there is no session.
+    /// Whether a session may run. The record says only whether a key may exist; without a key no session runs.
     may_have_session: bool,
+}
+
+/// The outcome of ending the session or removing more of the continuous layer.
+#[derive(Debug)]
+#[must_use]
+pub(super) enum Ending {
+    /// Nothing is left of the parts that were to be removed.
+    Complete,
+    /// A part may be left. The record says which.
+    Incomplete(Failure),
 }
 
 impl<'l> Work<'l> {
@@ -42,14 +52,14 @@ impl<'l> Work<'l> {
         (self.record, self.lock)
     }
 
-    /// Says what a command before this one left, if it is this one that takes over.
+    /// Tells the observer if this command takes over from one that did not finish.
     pub(super) fn take_over(&self) {
         if let Some((command, step)) = self.record.unfinished() {
             self.tell(&Happening::TakingOver { command, step });
         }
     }
 
-    /// Records that a step is begun. When this returns it is on the disk.
+    /// Records that a step begins. On return the record is on the disk.
     pub(super) fn begin(&mut self, step: Step) -> Result<(), LifecycleError> {
         if self.lifecycle.cancel.is_cancelled() {
             return Err(LifecycleError::Interrupted { at: self.step() });
@@ -60,30 +70,30 @@ impl<'l> Work<'l> {
 
     pub(super) fn record_step(&mut self, step: Step) -> Result<(), RecordError> {
         self.record.state = State::Working { command: self.command, step };
-        if step == Step::Container {
-            self.record.container = Some(container_name(&self.id));
+        if step == Step::Runner {
+            self.record.runner = Some(self.runner());
         }
         if step == Step::Access {
             self.record.access = true;
         }
         self.may_have_session |= step == Step::Session;
         self.lifecycle.records.save(&self.record)?;
-        // The continuous layer begins with the step that was begun for it.
+        // The continuous layer may begin a step that the lifecycle has begun for it.
         if self.told.replace(step) != Some(step) {
             self.tell(&Happening::Step { step });
         }
         Ok(())
     }
 
-    /// Records that the command is done.
+    /// Records that the command has finished.
     pub(super) fn rest(&mut self, state: State) -> Result<(), LifecycleError> {
         self.record.state = state;
         Ok(self.lifecycle.records.save(&self.record)?)
     }
 
-    /// Whether nothing of it but its workspace can be there yet.
+    /// Whether only the workspace of the instance can exist yet.
     pub(super) fn is_new(&self) -> bool {
-        self.command == Command::Run && self.record.container.is_none()
+        self.command == Command::Run && self.record.runner.is_none()
     }
 
     pub(super) fn keeps_workspace(&self) -> bool {
@@ -95,32 +105,41 @@ impl<'l> Work<'l> {
         self.record.unfinished().map(|(_, step)| step)
     }
 
+    /// The workspace as `remote:path`, for messages.
+    pub(super) fn place(&self) -> String {
+        format!("{}:{}", self.record.remote, self.record.remote_path)
+    }
+
     pub(super) fn tell(&self, happening: &Happening<'_>) {
         self.lifecycle.observer.happened(happening);
     }
 
-    /// Ends what the continuous layer has there for this instance, as far as `extent` says. Without a container there is nothing.
-    pub(super) fn end_following(&mut self, extent: Extent) -> Result<Result<(), Failure>, LifecycleError> {
-        if self.record.container.is_none() {
-            return Ok(Ok(()));
+    fn runner(&self) -> String {
+        self.lifecycle.continuous.runner(&self.id)
+    }
+
+    /// Ends the session of this instance and removes as much more as `extent` says. Without a runner there is nothing to end.
+    pub(super) fn end_following(&mut self, extent: Extent) -> Result<Ending, LifecycleError> {
+        if self.record.runner.is_none() {
+            return Ok(Ending::Complete);
         }
         let (continuous, cancel, id) = (self.lifecycle.continuous, self.lifecycle.cancel, self.id.clone());
         let stopped = continuous.stop(&id, extent, &mut |step| self.record_step(step), cancel);
         match stopped {
             Ok(remains) => {
-                self.has_ended();
+                self.may_have_session = false;
+                self.record.unended = None;
                 if extent >= Extent::Access {
                     self.record.access = false;
                 }
                 if let Remains::Foreign { said } = &remains {
-                    let container = container_name(&self.id);
-                    self.tell(&Happening::Foreign { container: &container, said });
+                    self.tell(&Happening::Foreign { runner: &self.runner(), said });
                 }
-                if remains != Remains::Container {
+                if remains != Remains::Runner {
                     self.record.access = false;
-                    self.record.container = None;
+                    self.record.runner = None;
                 }
-                Ok(Ok(()))
+                Ok(Ending::Complete)
             }
             Err(error) => {
                 if let ContinuousError::Left { session, access, .. } = error {
@@ -128,21 +147,15 @@ impl<'l> Work<'l> {
                     self.record.access = access;
                 }
                 let failure = failure_of(error, self.step())?;
-                self.has_not_ended(&failure);
-                Ok(Err(failure))
+                self.remember_unended(&failure);
+                Ok(Ending::Incomplete(failure))
             }
         }
     }
 
-    /// Remembers that no session of before is left.
-    fn has_ended(&mut self) {
-        self.may_have_session = false;
-        self.record.unended = None;
-    }
-
-    /// Remembers that a session may be left, and whose: until it is known to have ended, it is the one that the record speaks of
-    /// already, or else that of the worktree that is followed at this moment.
-    fn has_not_ended(&mut self, failure: &Failure) {
+    /// Records a session that could not be ended, if one may run. Its worktree is the one that the record already names for it, or else
+    /// the worktree that the instance follows at this moment.
+    fn remember_unended(&mut self, failure: &Failure) {
         if !self.may_have_session {
             self.record.unended = None;
             return;
@@ -150,20 +163,20 @@ impl<'l> Work<'l> {
         let before = self.record.unended.take();
         self.record.unended = Some(Unended {
             worktree: before.map_or_else(|| self.record.worktree.clone(), |before| before.worktree),
-            container: container_name(&self.id),
+            runner: self.runner(),
             said: failure.to_string(),
             at: now(),
         });
     }
 
-    /// Says that the container is left, if there is one.
+    /// Tells the observer that the runner is left, if there is one.
     pub(super) fn tell_left_behind(&self, failure: &Failure) {
-        if let Some(container) = &self.record.container {
-            self.tell(&Happening::LeftBehind { container, failure });
+        if let Some(runner) = &self.record.runner {
+            self.tell(&Happening::LeftBehind { runner, failure });
         }
     }
 
-    /// Says what may still run, if the record knows of something.
+    /// Tells the observer of the session that may still run, if the record names one.
     pub(super) fn tell_unended(&self) {
         if let Some(unended) = &self.record.unended {
             self.tell(&Happening::Unended { record: &self.record, unended });

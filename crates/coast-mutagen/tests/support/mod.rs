@@ -10,7 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-/// What a made-up program does.
+/// The behaviour of a program in the container.
 pub(crate) enum Run {
     /// It ends with an exit code, standard output and standard error.
     Ends(i64, Vec<u8>, Vec<u8>),
@@ -33,9 +33,9 @@ struct State {
     /// The id that pulling an image gives it, or the reason why it fails.
     registry: Option<Result<String, String>>,
     container: Option<Value>,
-    /// How often the container is still not shown: somebody asked for it and does not wait.
+    /// The number of looks at which the container is not visible yet: a killed command had asked for it.
     looks_until_shown: usize,
-    /// How often removing it is refused, if somebody asked for that and does not wait, until it is gone.
+    /// The number of refused removals until the container is gone: a killed command had asked for its removal.
     tries_until_gone: Option<usize>,
     /// The container can neither be removed nor unpaused.
     stuck: bool,
@@ -43,7 +43,7 @@ struct State {
     uploads: Vec<Vec<u8>>,
     /// Every program that was run, with its exit code once it has ended.
     execs: Vec<(Vec<String>, Option<i64>)>,
-    /// How many of them the test has asked about.
+    /// The number of programs that the test has asked about.
     told: usize,
     /// Every request but those that only look, as `METHOD path`.
     requests: Vec<String>,

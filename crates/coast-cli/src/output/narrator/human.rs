@@ -1,27 +1,25 @@
-//! For people: steps and results on standard output, what went wrong on standard error.
+//! For people: steps and results on standard output, warnings and errors on standard error.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coast_instance::{
-    ContainerChange, ContinuousStatus, Following, Happening, Observer, Record, State, Step,
-};
+use coast_instance::{ContinuousStatus, Following, Happening, Observer, Record, RunnerChange, State, Step};
 use coast_sync::{Event, Monitor, Progress, Prompt, Zeroizing};
 
-use super::{Narrator, failure_words, step_words};
+use super::{Narrator, ambiguous_words, failure_words, step_words};
 use crate::output::human::Human;
-use crate::output::instance::{trouble_lines, unended_words};
+use crate::output::instance::{stale_words, trouble_lines, unended_words};
 use crate::output::{Output, OutputOptions, Shown, counted};
 
-/// How many paths are named in one message.
+/// The number of paths that one message names.
 const MAX_NAMED: usize = 20;
 
-/// Tells people.
+/// Prints text.
 pub(super) struct HumanNarrator {
     human: Human,
     quiet: bool,
     last_step: Mutex<Option<Step>>,
-    /// What was said to be left behind last, which more than one step may find.
+    /// The last warning of a runner that is left. More than one step may find it.
     left_behind: Mutex<Option<String>>,
 }
 
@@ -45,7 +43,7 @@ impl HumanNarrator {
         self.human.complain(&format!("warning: {text}"));
     }
 
-    /// Warns of what more than one step may find.
+    /// Prints a warning unless it was the last one of its kind.
     fn warn_once(&self, text: String) {
         let mut last = self.left_behind.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref() != Some(&text) {
@@ -56,7 +54,7 @@ impl HumanNarrator {
 
     fn step(&self, step: Step) {
         let mut last = self.last_step.lock().unwrap_or_else(PoisonError::into_inner);
-        // A layer may name the step it is in again.
+        // A layer may begin the same step again.
         if last.replace(step) != Some(step) {
             self.say(step_words(step));
             self.human.flush();
@@ -64,7 +62,7 @@ impl HumanNarrator {
     }
 }
 
-/// Paths, one a line, up to a number.
+/// Paths, one in a line, at most [`MAX_NAMED`].
 fn named<'a>(paths: impl ExactSizeIterator<Item = &'a [u8]>) -> String {
     let count = paths.len();
     let mut text = String::new();
@@ -107,24 +105,25 @@ impl Prompt for HumanNarrator {
 impl Observer for HumanNarrator {
     fn happened(&self, happening: &Happening<'_>) {
         match happening {
+            Happening::Ambiguous { wanted, taken, other } => self.human.complain(&ambiguous_words(wanted, taken, other)),
             Happening::Waiting { holder } => self.human.complain(&format!(
                 "waiting for `coast {}` (process {}), which works on this instance",
                 holder.command, holder.pid
             )),
             Happening::TakingOver { command, step } => self.human.complain(&format!(
-                "`coast {}` did not come to its end (step {}); going on from there",
+                "`coast {}` did not finish (step {}); going on from there",
                 command.as_str(),
                 step.as_str()
             )),
             Happening::Step { step } => self.step(*step),
             Happening::Transferred { report } => self.human.finish(&Ok((*report).clone()), 0),
-            Happening::Container { name, change } => {
-                let became = match change {
-                    ContainerChange::Created => "created",
-                    ContainerChange::Reused => "reused",
-                    ContainerChange::Recreated => "made anew",
+            Happening::Runner { runner, change } => {
+                let change = match change {
+                    RunnerChange::Created => "created",
+                    RunnerChange::Reused => "reused",
+                    RunnerChange::Recreated => "recreated",
                 };
-                self.say(&format!("container {name}: {became}"));
+                self.say(&format!("{runner}: {change}"));
             }
             Happening::Following { status } => {
                 self.say(&format!(
@@ -137,7 +136,7 @@ impl Observer for HumanNarrator {
                 }
             }
             Happening::Gap { changed, vanished } => {
-                let mut text = String::from("edited while the session was made, now brought after:");
+                let mut text = String::from("edited while the session was created, now transferred:");
                 text.push_str(&named(changed.iter().map(Vec::as_slice)));
                 if !vanished.is_empty() {
                     if changed.is_empty() {
@@ -145,7 +144,7 @@ impl Observer for HumanNarrator {
                     } else {
                         text.push('\n');
                     }
-                    text.push_str("deleted while the session was made, now deleted there too:");
+                    text.push_str("deleted while the session was created, now deleted on the remote, too:");
                     text.push_str(&named(vanished.iter().map(Vec::as_slice)));
                 }
                 if !self.quiet {
@@ -154,20 +153,19 @@ impl Observer for HumanNarrator {
             }
             Happening::GapClosed { paths } => {
                 let paths = u64::try_from(*paths).unwrap_or(u64::MAX);
-                self.say(&format!("{} brought after; the remote is up to date", counted(paths, "path", "paths")));
+                self.say(&format!("{} transferred; the remote is up to date", counted(paths, "path", "paths")));
             }
             Happening::GapOpen { conflicts, reason } => {
-                let reason = reason.as_deref().unwrap_or("the remote has something else there");
                 let paths = named(conflicts.iter().map(|conflict| conflict.path.as_slice()));
-                self.warn(&format!("edits made while the session was made did not all arrive: {reason}{paths}"));
+                self.warn(&format!("not all edits that were made while the session was created have arrived: {reason}{paths}"));
             }
             Happening::NotFollowing { failure } => self.warn(&format!(
-                "{}\nedits will not follow until the next `coast assign` or `coast start`; the workspace is as it was just brought",
+                "{}\nedits will not follow until the next `coast assign` or `coast start`; the workspace is as the transfer left it",
                 failure_words(failure)
             )),
-            Happening::LeftBehind { container, failure } => {
+            Happening::LeftBehind { runner, failure } => {
                 self.warn_once(format!(
-                    "the container {container} is left, perhaps with a key in it and a session that goes on: {failure}"
+                    "the {runner} is left, perhaps with a key in it and a session that goes on: {failure}"
                 ));
             }
             Happening::Unended { record, unended } => self.warn(&unended_words(record, unended)),
@@ -175,9 +173,9 @@ impl Observer for HumanNarrator {
             Happening::WorkspaceRemoved { entries, existed } => self.say(&if *existed {
                 format!("workspace removed: {}", counted(*entries, "entry", "entries"))
             } else {
-                "there was no workspace on the remote".to_owned()
+                "the remote had no workspace".to_owned()
             }),
-            Happening::Already { what } => self.say(&format!("it is {what} already")),
+            Happening::Already { what } => self.say(&format!("it is already {what}")),
             _ => {}
         }
     }
@@ -199,6 +197,9 @@ impl Narrator for HumanNarrator {
         };
         self.say(&format!("{} at {}:{}: {follows}", record.instance, record.remote, record.remote_path));
         self.human.flush();
+        if let (Some(stale), true) = (&record.stale, record.exit_code() > 0) {
+            self.human.complain(&format!("{} (code {})", stale_words(record, stale), record.exit_code()));
+        }
     }
 
     fn flushed(&self, status: &ContinuousStatus, exit_code: u8) {

@@ -1,20 +1,19 @@
-//! For programs: one object a line, each with an `event`; at last `done` or `failed`.
+//! For programs: one object in a line, each with an `event`. The last one is `done` or `failed`.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use coast_instance::{
-    Conflict, ContainerChange, ContinuousStatus, Happening, Observer, Record, Step, Unended,
-};
+use coast_instance::{Conflict, ContinuousStatus, Happening, Observer, Record, RunnerChange, Step, Unended};
 use coast_sync::{Event, Monitor, Progress, Prompt, ReceiverStats, SenderStats, Zeroizing};
 use serde::Serialize;
 
-use super::{Narrator, step_words};
+use super::{Narrator, ambiguous_words, step_words};
 use crate::output::OutputOptions;
-use crate::output::instance::{ContinuousObject, unended_words};
+use crate::output::instance::unended_words;
 use crate::output::json::{Json, PathFields};
 
-/// Tells programs.
+/// Prints JSON.
 pub(super) struct JsonNarrator {
     json: Json,
 }
@@ -25,10 +24,15 @@ impl JsonNarrator {
     }
 }
 
-/// One line, beside those of a transfer.
+/// A line of output. The transfer has other lines.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Line<'a> {
+    Ambiguous {
+        #[serde(flatten)]
+        taken: PathFields<'a>,
+        text: String,
+    },
     Waiting {
         pid: u32,
         command: &'a str,
@@ -42,7 +46,7 @@ enum Line<'a> {
         text: &'static str,
     },
     Transferred {
-        /// What rsync would exit with: 23 and 24 are told here, and are only warnings.
+        /// rsync's exit code of the transfer. 24 is only a warning; with 23, the later `done` has the exit code.
         transfer_code: u8,
         seconds: f64,
         sender: SenderStats,
@@ -50,12 +54,12 @@ enum Line<'a> {
         wire_sent_bytes: u64,
         wire_received_bytes: u64,
     },
-    Container {
-        name: &'a str,
+    Runner {
+        runner: &'a str,
         change: &'static str,
     },
     Following {
-        continuous: ContinuousObject<'a>,
+        continuous: &'a ContinuousStatus,
     },
     Gap {
         changed: Vec<PathFields<'a>>,
@@ -65,9 +69,8 @@ enum Line<'a> {
         paths: usize,
     },
     GapOpen {
-        conflicts: Vec<PathFields<'a>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'a str>,
+        conflicts: &'a [Conflict],
+        reason: &'a str,
     },
     NotFollowing {
         step: &'a str,
@@ -76,7 +79,7 @@ enum Line<'a> {
         text: &'static str,
     },
     LeftBehind {
-        container: &'a str,
+        runner: &'a str,
         text: String,
     },
     Unended {
@@ -84,8 +87,8 @@ enum Line<'a> {
         unended: &'a Unended,
         text: String,
     },
-    ForeignContainer {
-        container: &'a str,
+    ForeignRunner {
+        runner: &'a str,
         text: &'a str,
     },
     WorkspaceRemoved {
@@ -100,16 +103,12 @@ enum Line<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         instance: Option<&'a Record>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        continuous: Option<ContinuousObject<'a>>,
+        continuous: Option<&'a ContinuousStatus>,
     },
     Failed {
         exit_code: u8,
         text: &'a str,
     },
-}
-
-fn conflicts(conflicts: &[Conflict]) -> Vec<PathFields<'_>> {
-    conflicts.iter().map(|conflict| conflict.path.as_slice().into()).collect()
 }
 
 fn paths(paths: &[Vec<u8>]) -> Vec<PathFields<'_>> {
@@ -143,6 +142,10 @@ impl Prompt for JsonNarrator {
 impl Observer for JsonNarrator {
     fn happened(&self, happening: &Happening<'_>) {
         let line = match happening {
+            Happening::Ambiguous { wanted, taken, other } => Line::Ambiguous {
+                taken: taken.as_os_str().as_bytes().into(),
+                text: ambiguous_words(wanted, taken, other),
+            },
             Happening::Waiting { holder } => Line::Waiting { pid: holder.pid, command: &holder.command },
             Happening::TakingOver { command, step } => {
                 Line::TakingOver { command: command.as_str(), step: step.as_str() }
@@ -160,35 +163,33 @@ impl Observer for JsonNarrator {
                     wire_received_bytes: run.wire_received_bytes,
                 }
             }
-            Happening::Container { name, change } => Line::Container {
-                name,
+            Happening::Runner { runner, change } => Line::Runner {
+                runner,
                 change: match change {
-                    ContainerChange::Created => "created",
-                    ContainerChange::Reused => "reused",
-                    ContainerChange::Recreated => "recreated",
+                    RunnerChange::Created => "created",
+                    RunnerChange::Reused => "reused",
+                    RunnerChange::Recreated => "recreated",
                 },
             },
-            Happening::Following { status } => Line::Following { continuous: ContinuousObject::of(status) },
+            Happening::Following { status } => Line::Following { continuous: status },
             Happening::Gap { changed, vanished } => {
                 Line::Gap { changed: paths(changed), vanished: paths(vanished) }
             }
             Happening::GapClosed { paths } => Line::GapClosed { paths: *paths },
-            Happening::GapOpen { conflicts: open, reason } => {
-                Line::GapOpen { conflicts: conflicts(open), reason: reason.as_deref() }
-            }
+            Happening::GapOpen { conflicts, reason } => Line::GapOpen { conflicts, reason },
             Happening::NotFollowing { failure } => Line::NotFollowing {
                 step: &failure.step,
                 doing: &failure.doing,
                 said: &failure.said,
                 text: "edits will not follow until the next assign or start",
             },
-            Happening::LeftBehind { container, failure } => {
-                Line::LeftBehind { container, text: failure.to_string() }
+            Happening::LeftBehind { runner, failure } => {
+                Line::LeftBehind { runner, text: failure.to_string() }
             }
             Happening::Unended { record, unended } => {
                 Line::Unended { unended, text: unended_words(record, unended) }
             }
-            Happening::Foreign { container, said } => Line::ForeignContainer { container, text: said },
+            Happening::Foreign { runner, said } => Line::ForeignRunner { runner, text: said },
             Happening::WorkspaceRemoved { entries, existed } => {
                 Line::WorkspaceRemoved { entries: *entries, existed: *existed }
             }
@@ -206,13 +207,13 @@ fn step_line(step: Step) -> Line<'static> {
 
 impl Narrator for JsonNarrator {
     fn done(&self, record: Option<&Record>) {
-        self.json.print(&Line::Done { exit_code: 0, instance: record, continuous: None });
+        let exit_code = record.map_or(0, Record::exit_code);
+        self.json.print(&Line::Done { exit_code, instance: record, continuous: None });
         self.json.rest();
     }
 
     fn flushed(&self, status: &ContinuousStatus, exit_code: u8) {
-        let continuous = Some(ContinuousObject::of(status));
-        self.json.print(&Line::Done { exit_code, instance: None, continuous });
+        self.json.print(&Line::Done { exit_code, instance: None, continuous: Some(status) });
         self.json.rest();
     }
 

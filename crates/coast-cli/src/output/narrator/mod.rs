@@ -1,25 +1,29 @@
-//! What happens during a command on an instance, told as text or as JSON.
+//! The events of a command on an instance, printed as text or as JSON.
 
 mod human;
 mod json;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use coast_instance::{ContinuousStatus, Failure, Observer, Record, Step};
 
-use super::{Form, OutputOptions};
+use super::{Form, OutputOptions, Shown};
 
-/// Hears what happens during a command on an instance, and tells how it ended.
+/// Prints the events of a command on an instance, and its outcome.
 pub(crate) trait Narrator: Observer {
-    /// The command is done; the instance is as `record` says, or gone.
+    /// The command is done. Without a record, the instance was removed.
     fn done(&self, record: Option<&Record>);
 
-    /// Everything that was waited for has arrived, but for what `status` says of conflicts and problems.
+    /// Every edit has arrived except those that `status` lists as conflicts and problems.
     fn flushed(&self, status: &ContinuousStatus, exit_code: u8);
 
     /// The command failed.
     fn failed(&self, text: &str, exit_code: u8);
 }
 
-/// The narrator that the options ask for.
+/// The narrator for the form that the options name.
 pub(crate) fn narrator(options: OutputOptions) -> Box<dyn Narrator> {
     match options.form {
         Form::Text => Box::new(human::HumanNarrator::new(options)),
@@ -27,23 +31,34 @@ pub(crate) fn narrator(options: OutputOptions) -> Box<dyn Narrator> {
     }
 }
 
-/// A step in plain words.
+/// A participle phrase for a step.
 fn step_words(step: Step) -> &'static str {
     match step {
         Step::EndSession => "ending the session",
-        Step::Transfer => "bringing the worktree to the remote",
-        Step::Container => "preparing the shell container",
-        Step::Access => "giving the shell container access to the remote",
-        Step::Session => "creating the session, and waiting for its first look",
+        Step::Transfer => "transferring the worktree to the remote",
+        Step::Runner => "preparing the runner of the session",
+        Step::Access => "giving the runner access to the remote",
+        Step::Session => "creating the session, and waiting for its first scan",
         Step::Gap => "looking for edits made meanwhile",
-        Step::RemoveAccess => "taking the key out of the shell container",
-        Step::RemoveContainer => "removing the shell container",
+        Step::RemoveAccess => "removing the key from the runner",
+        Step::RemoveRunner => "removing the runner",
         Step::RemoveWorkspace => "removing the workspace on the remote",
         step => step.as_str(),
     }
 }
 
-/// Why edits do not follow.
+/// The reason why edits do not follow.
 fn failure_words(failure: &Failure) -> String {
     format!("{} failed: {}", failure.doing, failure.said)
+}
+
+/// A sentence that says which of two directories a name was taken for.
+fn ambiguous_words(wanted: &OsStr, taken: &Path, other: &Path) -> String {
+    let shown = |text: &OsStr| Shown(text.as_bytes()).to_string();
+    format!(
+        "{} can mean two directories: {} is taken, not {}; name the other one by its path if you mean that",
+        shown(wanted),
+        shown(taken.as_os_str()),
+        shown(other.as_os_str())
+    )
 }

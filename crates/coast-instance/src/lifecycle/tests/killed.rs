@@ -7,15 +7,15 @@ use super::stage::{Stage, dev_1};
 use crate::lifecycle::{Insist, LifecycleError, RmOptions, RunOptions};
 use crate::record::{State, Step};
 
-const STEPS_OF_RUN: [Step; 5] = [Step::Transfer, Step::Container, Step::Access, Step::Session, Step::Gap];
+const STEPS_OF_RUN: [Step; 5] = [Step::Transfer, Step::Runner, Step::Access, Step::Session, Step::Gap];
 
 const STEPS_OF_ASSIGN: [Step; 6] =
-    [Step::EndSession, Step::Transfer, Step::Container, Step::Access, Step::Session, Step::Gap];
+    [Step::EndSession, Step::Transfer, Step::Runner, Step::Access, Step::Session, Step::Gap];
 
 const STEPS_OF_STOP: [Step; 2] = [Step::EndSession, Step::RemoveAccess];
 
 const STEPS_OF_RM: [Step; 4] =
-    [Step::EndSession, Step::RemoveAccess, Step::RemoveContainer, Step::RemoveWorkspace];
+    [Step::EndSession, Step::RemoveAccess, Step::RemoveRunner, Step::RemoveWorkspace];
 
 /// The commands that take over, each with the check of where it ends.
 fn take_over(stage: &Stage, next: &str) {
@@ -110,7 +110,7 @@ fn a_killed_rm_that_is_undone_deletes_nothing() {
         let stage = running();
         fs::create_dir_all(stage.workspace().join("kept")).unwrap();
         fs::write(stage.workspace().join("kept/by-a-service"), "z").unwrap();
-        stage.kill_at(Step::RemoveContainer, |coast| coast.rm(&dev_1(), RmOptions::default()));
+        stage.kill_at(Step::RemoveRunner, |coast| coast.rm(&dev_1(), RmOptions::default()));
         let undone = match next {
             "start" => stage.command(|coast| coast.start(&dev_1(), Insist::No)),
             _ => stage.command(|coast| coast.stop(&dev_1())),

@@ -34,9 +34,9 @@ fn run_brings_the_worktree_and_has_it_followed_one_recorded_step_after_the_other
     let stage = Stage::following();
     fs::create_dir_all(stage.root().join("node_modules/x")).unwrap();
     let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
-    assert_eq!(stage.steps(), ["transfer", "container", "access", "session", "gap"]);
+    assert_eq!(stage.steps(), ["transfer", "runner", "access", "session", "gap"]);
     assert_eq!((record.state, &record.following), (State::Running, &Following::Yes));
-    assert_eq!(record.container.as_deref(), Some("shop-coasts-dev-1-shell"));
+    assert_eq!(record.runner.as_deref(), Some("runner of shop/dev-1"));
     assert_eq!(record.last_transfer.map(|transfer| transfer.sent_files), Some(4));
     assert_eq!(stage.record(), Some(record));
     fs::remove_dir_all(stage.root().join("node_modules")).unwrap();
@@ -66,11 +66,11 @@ fn a_run_that_reached_nothing_leaves_nothing() {
 }
 
 #[test]
-fn bulk_only_asks_nobody_for_a_container() {
+fn bulk_only_starts_no_runner() {
     let stage = Stage::new("");
     let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
     assert_eq!(stage.steps(), ["transfer"]);
-    assert_eq!((&record.following, &record.container), (&Following::BulkOnly, &None));
+    assert_eq!((&record.following, &record.runner), (&Following::BulkOnly, &None));
     assert_eq!(files(&stage.workspace()), files(&stage.root()));
     for ended in [
         stage.command(|coast| coast.flush(&dev_1()).map(drop)),
@@ -84,7 +84,7 @@ fn bulk_only_asks_nobody_for_a_container() {
 
 #[test]
 fn whatever_keeps_edits_from_following_the_workspace_is_brought_and_the_record_says_so() {
-    for step in [Step::Container, Step::Access, Step::Session] {
+    for step in [Step::Runner, Step::Access, Step::Session] {
         let stage = Stage::following();
         *stage.fake.fail_at.lock().unwrap() = Some(step);
         let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
@@ -120,7 +120,7 @@ fn assign_ends_the_old_session_before_it_brings_the_new_worktree() {
     let record = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
     let log = stage.log();
     assert!(position(&log, "end Session") < position(&log, "transfer all together"), "{log:?}");
-    assert_eq!(stage.steps(), ["end_session", "transfer", "container", "access", "session", "gap"]);
+    assert_eq!(stage.steps(), ["end_session", "transfer", "runner", "access", "session", "gap"]);
     assert_eq!(*record.worktree, *stage.feature());
     assert!(stage.workspace().join("kept/by-a-service").exists());
     fs::remove_dir_all(stage.workspace().join("kept")).unwrap();
@@ -200,7 +200,7 @@ fn what_cannot_be_ended_is_told_kept_in_mind_and_tried_again() {
     for _ in 0..2 {
         let error = stage.command(|coast| coast.stop(&dev_1())).unwrap_err();
         assert_eq!(error.exit_code(), 12);
-        assert!(error.to_string().contains("the container shop-coasts-dev-1-shell"), "{error}");
+        assert!(error.to_string().contains("the runner of shop/dev-1"), "{error}");
         let record = stage.record().unwrap();
         assert_eq!((record.state, record.access), (State::Stopped, true));
         assert!(record.is_half_stopped() && record.unended.is_some());
@@ -221,12 +221,12 @@ fn what_cannot_be_ended_is_told_kept_in_mind_and_tried_again() {
 }
 
 #[test]
-fn a_container_of_somebody_else_is_told_and_forgotten() {
+fn a_runner_of_another_owner_is_told_and_forgotten() {
     let stage = Stage::following();
     *stage.fake.foreign.lock().unwrap() = true;
     let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
     position(&stage.log(), "told NotFollowing");
-    assert_eq!((record.state, record.container.as_deref(), record.access), (State::Running, None, false));
+    assert_eq!((record.state, record.runner.as_deref(), record.access), (State::Running, None, false));
     stage.command(|coast| coast.stop(&dev_1())).unwrap();
     stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap();
     assert!(stage.record().is_none() && !stage.workspace().exists());
@@ -238,7 +238,7 @@ fn a_container_of_somebody_else_is_told_and_forgotten() {
         let stage = running();
         *stage.fake.foreign.lock().unwrap() = true;
         stage.command(command).unwrap();
-        position(&stage.log(), "told Foreign { container: \"shop-coasts-dev-1-shell\", said: \"not ours\" }");
+        position(&stage.log(), "told Foreign { runner: \"runner of shop/dev-1\", said: \"not ours\" }");
     }
 }
 
@@ -251,7 +251,7 @@ fn a_session_of_before_that_may_still_run_is_told_and_kept_in_mind_until_it_has_
     ] {
         let stage = running();
         *stage.fake.stop_fails.lock().unwrap() = true;
-        *stage.fake.fail_at.lock().unwrap() = Some(Step::Container);
+        *stage.fake.fail_at.lock().unwrap() = Some(Step::Runner);
         // The second time it is still that of the root.
         for _ in 0..2 {
             let record = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
@@ -259,8 +259,8 @@ fn a_session_of_before_that_may_still_run_is_told_and_kept_in_mind_until_it_has_
             let unended = record.unended.as_ref().unwrap();
             assert_eq!((&*unended.worktree, &*record.worktree), (&*stage.root(), &*stage.feature()));
             assert_eq!(
-                (unended.container.as_str(), stage.record().as_ref()),
-                ("shop-coasts-dev-1-shell", Some(&record))
+                (unended.runner.as_str(), stage.record().as_ref()),
+                ("runner of shop/dev-1", Some(&record))
             );
         }
         let error = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::OnContinuous));
@@ -290,7 +290,7 @@ fn an_assign_whose_transfer_fails_leaves_no_key_and_says_that_edits_do_not_follo
     stage.assert_quiet();
     let record = stage.record().unwrap();
     let Following::Failed { step, .. } = &record.following else { panic!("{record:?}") };
-    assert_eq!(step, "bringing the worktree to the remote");
+    assert_eq!(step, "transferring the worktree to the remote");
     assert_eq!((record.access, record.unfinished()), (false, Some((Command::Assign, Step::Transfer))));
 
     stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
@@ -308,17 +308,17 @@ fn where_no_session_was_none_may_still_run() {
     let stage = running();
     stage.command(|coast| coast.stop(&dev_1())).unwrap();
     *stage.fake.stop_fails.lock().unwrap() = true;
-    *stage.fake.fail_at.lock().unwrap() = Some(Step::Container);
+    *stage.fake.fail_at.lock().unwrap() = Some(Step::Runner);
     let record = stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
     assert_eq!(record.unended, None);
 }
 
 #[test]
-fn a_project_that_becomes_bulk_only_leaves_no_container() {
+fn a_project_that_becomes_bulk_only_leaves_no_runner() {
     let mut stage = running();
     stage.rewrite_coastfile("");
     let record = stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
-    assert_eq!((&record.following, &record.container), (&Following::BulkOnly, &None));
+    assert_eq!((&record.following, &record.runner), (&Following::BulkOnly, &None));
     stage.assert_quiet();
     assert_eq!(files(&stage.workspace()), files(&stage.root()));
 }
@@ -476,7 +476,7 @@ fn an_instance_of_another_project_with_this_name_is_left_alone_by_every_command(
 fn a_killed_run_of_another_worktree_goes_on_with_that() {
     let stage = Stage::following();
     let feature = || RunOptions { worktree: Some(stage.feature()), ..RunOptions::default() };
-    stage.kill_at(Step::Container, |coast| coast.run(&dev_1(), feature()));
+    stage.kill_at(Step::Runner, |coast| coast.run(&dev_1(), feature()));
     stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
     stage.assert_follows(&stage.feature());
 }
@@ -527,4 +527,44 @@ fn where_the_gap_cannot_be_closed_nothing_follows_on_in_secret() {
     let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
     assert!(matches!(record.following, Following::Failed { .. }), "{record:?}");
     stage.assert_quiet();
+}
+
+#[test]
+fn entries_that_could_not_be_written_are_told_kept_in_mind_and_the_exit_code() {
+    let stage = Stage::following();
+    let stale = |record: &Record| {
+        let stale = record.stale.clone().unwrap_or_else(|| panic!("{record:?}"));
+        let paths = stale.paths.iter().map(|stale| stale.path.display().to_string()).collect::<Vec<_>>();
+        (stale.count, paths.join(" "))
+    };
+    *stage.unwritable.lock().unwrap() = vec!["src/a", "only-main"];
+    let run = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    assert_eq!((run.state, &run.following), (State::Running, &Following::Yes), "it runs all the same");
+    assert_eq!((run.exit_code(), stale(&run)), (23, (2, "src/a only-main".to_owned())));
+    assert_eq!(run.stale.as_ref().unwrap().paths[0].reason, "cannot write: read-only");
+    assert_eq!(stage.record(), Some(run));
+
+    // Another worktree lacks one of them.
+    let assign = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+    assert_eq!((assign.exit_code(), stale(&assign)), (23, (1, "src/a".to_owned())));
+    let stop = stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    assert_eq!((stop.exit_code(), stale(&stop)), (0, (1, "src/a".to_owned())));
+    let start = stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    assert_eq!((start.exit_code(), stale(&start)), (23, (1, "src/a".to_owned())));
+
+    stage.unwritable.lock().unwrap().clear();
+    let start = stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    assert_eq!((start.exit_code(), &start.stale), (0, &None));
+    stage.assert_follows(&stage.feature());
+}
+
+#[test]
+fn an_entry_that_the_second_transfer_of_the_gap_brought_is_not_stale() {
+    let stage = Stage::following();
+    let root = stage.root();
+    // Edited in the gap, so that it is transferred again.
+    *stage.fake.in_the_gap.lock().unwrap() = Some(Box::new(move || edit(&root)));
+    *stage.unwritable.lock().unwrap() = vec!["src/deep/b"];
+    let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    assert_eq!((record.stale.clone(), record.exit_code()), (None, 0), "deleted here and there");
 }

@@ -1,28 +1,29 @@
-//! A stage for the lifecycle: a project with two worktrees, a directory of this machine in the remote's place, and a small continuous
-//! layer that really carries files as one-way-safe does, and can be told to fail.
+//! The surroundings of a lifecycle test: a project with two worktrees, a local directory in the remote's place, and a second
+//! implementation of [`Continuous`]. That layer copies files one way, as mutagen's mode one-way-safe does, and can be told to fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use coast_sync::{
-    CachePlace, Cancel, Destination, Event, IdentityUsed, Monitor, Prompt, SyncError, Zeroizing,
+    CachePlace, Cancel, Destination, Event, IdentityUsed, Monitor, ProblemKind, Prompt, SyncError, Zeroizing,
 };
 
 use crate::bulk::{Bulk, Removed, Transfer, Transferred, request};
 use crate::continuous::{
-    Access, Activity, BeginStep, Conflict, ContainerChange, Continuous, ContinuousError, ContinuousStart,
-    ContinuousStatus, Extent, Failure, InstanceId, Remains, Started,
+    Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
+    Extent, Failure, InstanceId, Remains, RunnerChange, Started,
 };
 use crate::event::{Happening, Observer};
 use crate::lifecycle::Lifecycle;
+use crate::mutex::lock;
 use crate::record::{Record, Records, Step};
 use crate::remotes::RemotesEditor;
 use crate::{Name, Places, Project, Remote};
 
-/// What happened, in order: calls of both layers, steps, and what was told.
+/// The calls of both layers, the steps and the other events of a command, in order.
 type Log = Mutex<Vec<String>>;
 
 /// Everything that the commands of a test work on.
@@ -33,11 +34,13 @@ pub(super) struct Stage {
     pub(super) cancel: Cancel,
     pub(super) fake: Fake,
     log: Log,
-    /// Where the next command is killed.
+    /// The step at which the next command is killed.
     kill_at: Mutex<Option<Step>>,
+    /// Paths that no transfer can write on the remote.
+    pub(super) unwritable: Mutex<Vec<&'static str>>,
 }
 
-/// What the continuous layer of the stage has, and how it shall behave.
+/// The state of the continuous layer, and the failures that it shall have.
 #[derive(Default)]
 pub(super) struct Fake {
     state: Mutex<FakeState>,
@@ -45,7 +48,7 @@ pub(super) struct Fake {
     pub(super) fail_at: Mutex<Option<Step>>,
     /// Fails to end anything.
     pub(super) stop_fails: Mutex<bool>,
-    /// The container's name is taken by one of somebody else.
+    /// Another owner's runner has the name.
     pub(super) foreign: Mutex<bool>,
     /// Done once, between the transfer and the first look.
     pub(super) in_the_gap: Mutex<Option<Box<dyn FnOnce() + Send>>>,
@@ -55,7 +58,8 @@ pub(super) struct Fake {
 
 #[derive(Default)]
 struct FakeState {
-    container: Option<PathBuf>,
+    /// The worktree that the runner was made for.
+    runner: Option<PathBuf>,
     access: bool,
     session: Option<Session>,
 }
@@ -63,13 +67,8 @@ struct FakeState {
 struct Session {
     worktree: PathBuf,
     workspace: PathBuf,
-    /// What it has seen equal on both sides, or brought itself.
+    /// The paths that were equal on both sides at a scan, or that the session copied.
     known: BTreeSet<PathBuf>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A killed command is a panic here, which leaves the mutex poisoned and the content as it was.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All files of a tree with their content, version control left out.
@@ -117,6 +116,7 @@ impl Stage {
             fake: Fake::default(),
             log: Log::default(),
             kill_at: Mutex::default(),
+            unwritable: Mutex::default(),
         }
     }
 
@@ -186,13 +186,13 @@ impl Stage {
         Records::new(self.places.clone()).load(&self.project.name, &dev_1()).unwrap()
     }
 
-    /// Whether the workspace is this worktree and follows it, with one container and nothing else.
+    /// Whether the workspace equals this worktree and follows it.
     #[track_caller]
     pub(super) fn assert_follows(&self, worktree: &Path) {
         assert_eq!(files(&self.workspace()), files(worktree), "{:?}", self.log());
         let state = lock(&self.fake.state);
         assert_eq!(state.session.as_ref().map(|session| session.worktree.as_path()), Some(worktree));
-        assert_eq!(state.container.as_deref(), Some(worktree));
+        assert_eq!(state.runner.as_deref(), Some(worktree));
         drop(state);
         fs::write(worktree.join("src/a"), format!("edited {}", self.log().len())).unwrap();
         assert_eq!(self.fake.look().conflicts, []);
@@ -209,7 +209,7 @@ impl Stage {
     #[track_caller]
     pub(super) fn assert_gone(&self) {
         self.assert_quiet();
-        assert!(lock(&self.fake.state).container.is_none(), "{:?}", self.log());
+        assert!(lock(&self.fake.state).runner.is_none(), "{:?}", self.log());
         assert!(!self.workspace().exists() && self.record().is_none(), "{:?}", self.log());
         let left = fs::read_dir(self.places.instances(&self.project.name)).map_or(0, Iterator::count);
         assert_eq!(left, 0, "the lock goes with the record");
@@ -241,8 +241,18 @@ impl Bulk for Stage {
         let together = if transfer.delay_updates { " together" } else { "" };
         self.note(format!("transfer {paths}{together}"));
         let destination = Destination::local(self.on_remote(transfer.remote_path));
-        let report =
+        let mut report =
             request(transfer, destination)?.cache(CachePlace::Nowhere).run(monitor, prompt, cancel)?;
+        let is_sent = |path: &str| {
+            transfer.worktree.join(path).exists()
+                && transfer.only.is_none_or(|only| only.iter().any(|only| only == path.as_bytes()))
+        };
+        for path in lock(&self.unwritable).iter().filter(|path| is_sent(path)) {
+            fs::remove_file(self.on_remote(transfer.remote_path).join(path)).unwrap();
+            report.run.receiver.failed += 1;
+            let kind = ProblemKind::Destination;
+            monitor.event(&Event::Problem { path: path.as_bytes(), kind, text: "cannot write: read-only" });
+        }
         let access = Access {
             user: "dev".to_owned(),
             host_name: transfer.remote.host.clone(),
@@ -313,25 +323,29 @@ fn failure(step: Step) -> Failure {
 }
 
 impl Continuous for Stage {
+    fn runner(&self, id: &InstanceId) -> String {
+        format!("runner of {id}")
+    }
+
     fn start(
         &self,
         start: &ContinuousStart<'_>,
         begin: &mut BeginStep<'_>,
         _: &Cancel,
     ) -> Result<Started, ContinuousError> {
-        begin(Step::Container)?;
-        self.fake.check(Step::Container)?;
+        begin(Step::Runner)?;
+        self.fake.check(Step::Runner)?;
         if *lock(&self.fake.foreign) {
-            return Err(failure(Step::Container).into());
+            return Err(failure(Step::Runner).into());
         }
-        let before = lock(&self.fake.state).container.replace(start.worktree.to_owned());
-        let container = match before {
-            None => ContainerChange::Created,
-            Some(worktree) if worktree == start.worktree => ContainerChange::Reused,
+        let before = lock(&self.fake.state).runner.replace(start.worktree.to_owned());
+        let runner = match before {
+            None => RunnerChange::Created,
+            Some(worktree) if worktree == start.worktree => RunnerChange::Reused,
             Some(_) => {
-                // With the container its session goes.
+                // The session ends with its runner.
                 lock(&self.fake.state).session = None;
-                ContainerChange::Recreated
+                RunnerChange::Recreated
             }
         };
         begin(Step::Access)?;
@@ -347,7 +361,7 @@ impl Continuous for Stage {
             workspace: self.on_remote(start.remote_path),
             known: BTreeSet::new(),
         });
-        Ok(Started { container, status: self.fake.look() })
+        Ok(Started { runner, status: self.fake.look() })
     }
 
     fn stop(
@@ -364,7 +378,7 @@ impl Continuous for Stage {
         if *lock(&self.fake.foreign) {
             return Ok(Remains::Foreign { said: "not ours".to_owned() });
         }
-        if lock(&self.fake.state).container.is_none() {
+        if lock(&self.fake.state).runner.is_none() {
             return Ok(Remains::Nothing);
         }
         begin(Step::EndSession)?;
@@ -374,11 +388,11 @@ impl Continuous for Stage {
             lock(&self.fake.state).access = false;
         }
         if extent == Extent::Everything {
-            begin(Step::RemoveContainer)?;
-            lock(&self.fake.state).container = None;
+            begin(Step::RemoveRunner)?;
+            lock(&self.fake.state).runner = None;
             return Ok(Remains::Nothing);
         }
-        Ok(Remains::Container)
+        Ok(Remains::Runner)
     }
 
     fn flush(&self, _: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
@@ -397,7 +411,7 @@ impl Observer for Stage {
         let Happening::Step { step } = happening else {
             return self.note(format!("told {happening:?}"));
         };
-        // What is told is on the disk already.
+        // The record on the disk names the step before the observer is told.
         let on_disk = self.record().and_then(|record| record.unfinished()).map(|(_, step)| step);
         assert_eq!(on_disk, Some(*step));
         self.note(format!("step {}", step.as_str()));
