@@ -119,15 +119,13 @@ fn a_destination_that_is_another_users_symlink_is_refused() {
         format!("sync -r --delete-after src/ {}/", at("dst")),
         format!("sync -rn --delete-after src/ {}", at("dst")),
         format!("sync -r src/ {}", at("dst/new")),
-        format!("sync -r --mkpath src/ {}", at("dst/new/newer")),
-        format!("sync -rn --mkpath src/ {}", at("dst/new/newer")),
         format!("sync src/top {}", at("dst")),
         format!("sync src/top {}", at("dst/f0")),
-        format!("sync --mkpath src/top {}", at("dst/new/top")),
         format!("sync -r src/ {}", at("dangling/below")),
         format!("push src {}", at("dst")),
         format!("push -n src {}", at("dst")),
-        format!("push src {}", at("dst/workspace")),
+        format!("push src {}", at("dst/new/newer")),
+        format!("push -n src {}", at("dst/new/newer")),
     ] {
         scene.assert_refused(&scene.run(&line), 3);
     }

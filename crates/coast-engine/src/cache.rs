@@ -1,13 +1,13 @@
-//! The content cache of one side for one run: what earlier runs knew, and what this one learns.
+//! The content cache of one side for one run: the hashes that earlier runs found, and the hashes that this run finds.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
 
-use coast_tree::{CacheReader, CacheWriter, ContentHash, DirRecords, Record, RelPath};
+use coast_tree::{CacheReader, CacheWriter, ContentHash, DirRecords, LockResultExt, Record, RelPath};
 
-/// The cache of one run. It is derived data: whatever goes wrong with it, the run goes on without.
+/// The cache of one run. Files can always be hashed again, so a run goes on without a cache when the cache fails.
 pub(crate) struct Cache {
     known: CacheReader,
     new: RwLock<Option<(CacheWriter, Target)>>,
@@ -21,12 +21,12 @@ enum Target {
     Entry { dir: coast_tree::DirHandle, temporary: coast_tree::Name, name: coast_tree::Name },
 }
 
-/// What becomes of what a run learns.
+/// Whether a run writes a new cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remember {
-    /// It takes the place of what was known before.
+    /// The new cache replaces the old one.
     Everything,
-    /// Nothing: the run sees too little of the tree to take its place, or must not write.
+    /// The old cache stays: the run sees only a part of the tree, or must not write.
     Nothing,
 }
 
@@ -63,7 +63,7 @@ impl Cache {
         remember: Remember,
     ) -> Self {
         let known = dir.open_file(name).ok().and_then(|(file, _)| CacheReader::open(file).ok());
-        // A leftover of a killed run; whether there is one does not matter.
+        // A killed run may have left one.
         let _ = dir.unlink(temporary);
         let new = match remember {
             Remember::Everything => dir.create_file(temporary, 0o600).ok(),
@@ -77,7 +77,7 @@ impl Cache {
         }
     }
 
-    /// What earlier runs knew of a directory.
+    /// The records of earlier runs for a directory.
     pub(crate) fn directory(&self, path: &RelPath) -> Option<DirRecords> {
         self.known.directory(path).ok().filter(|records| !records.is_empty())
     }
@@ -92,9 +92,9 @@ impl Cache {
         self.known.find_content(hash).unwrap_or_default()
     }
 
-    /// Remembers what this run knows of (a part of) a directory.
+    /// Adds this run's records for a directory, or for a part of a directory.
     pub(crate) fn append(&self, path: &RelPath, records: Vec<Record>) {
-        if let Some((writer, _)) = &*self.new.read().unwrap_or_else(PoisonError::into_inner)
+        if let Some((writer, _)) = &*self.new.read().even_poisoned()
             && !records.is_empty()
         {
             // The writer keeps its first error and then refuses to finish.
@@ -104,7 +104,7 @@ impl Cache {
 
     /// Puts the new cache in the place of the old one.
     pub(crate) fn save(&self) {
-        let new = self.new.write().unwrap_or_else(PoisonError::into_inner).take();
+        let new = self.new.write().even_poisoned().take();
         let Some((writer, target)) = new else { return };
         let written = writer.finish().is_ok();
         if !written || !target.replace() {
@@ -114,9 +114,9 @@ impl Cache {
 }
 
 impl Drop for Cache {
-    /// What a run that failed has learned goes with it.
+    /// A run that failed leaves no new cache.
     fn drop(&mut self) {
-        if let Some((_, target)) = self.new.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        if let Some((_, target)) = self.new.get_mut().even_poisoned() {
             target.remove();
         }
     }
@@ -133,7 +133,7 @@ impl Target {
         }
     }
 
-    /// Nothing is lost with a file that cannot be removed: the next run's replaces or ignores it.
+    /// Removes the new cache. The next run replaces or ignores a file that cannot be removed.
     fn remove(&self) {
         let _ = match self {
             Self::Path { temporary, .. } => fs::remove_file(temporary),

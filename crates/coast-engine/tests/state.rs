@@ -314,3 +314,21 @@ fn what_could_not_be_emptied_is_not_trusted_by_the_next_run_either() {
     assert!(!partial.exists());
     assert_ne!(fs::read(state.join("cache")).unwrap(), b"planted");
 }
+
+#[test]
+fn a_state_directory_that_others_can_change_is_refused_where_the_file_system_keeps_modes() {
+    let place = Place::new();
+    place.sync();
+    let state = place.path(".destination.coast");
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o770)).unwrap();
+    let error = place.sync_with(|_| {}, |_| {}, &VoidMonitor).unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("others may write or read it"), "{error}");
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+    lchown(&state, Some(LOGIN.uid), None).unwrap();
+    let error = place.sync_with(|_| {}, |_| {}, &VoidMonitor).unwrap_err();
+    assert!(error.to_string().contains("it belongs to another user"), "{error}");
+    let left: Vec<_> =
+        fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "what is made to find out about the file system is removed: {left:?}");
+}

@@ -1,4 +1,4 @@
-//! The helper's command line: what it must know before it may listen to its peer.
+//! The helper's command line. It holds everything that the helper must know before it listens to its peer.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,20 +8,20 @@ use coast_engine::{Claim, DestinationIs, ReceiverConfig};
 
 use crate::input::PATIENCE;
 
-/// What the helper is told to do.
+/// The task of the helper.
 #[derive(Debug)]
 pub(crate) enum Command {
     Version,
-    /// Receive a tree, from a peer that may be silent for so long.
+    /// Receive a tree. The peer may be silent for the given time.
     Receive(Box<ReceiverConfig>, Duration),
-    /// Tell what there is where a workspace is or shall be.
+    /// Look at the place where a workspace is or will be.
     Probe(PathBuf),
     /// Remove a workspace.
     Remove(PathBuf),
 }
 
-/// Whether these are the words of a call, for a program that is the helper among other things. `probe` and `remove` may be
-/// what people try on such a program; they have no `--root`.
+/// Whether these words call the helper, in a program that contains the helper. People may type `probe` and `remove` as commands
+/// of that program, but without `--root`.
 pub(crate) fn is_call(words: &[OsString]) -> bool {
     match words.first().and_then(|first| first.to_str()) {
         Some("receive") => true,
@@ -34,7 +34,7 @@ const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [-
                      [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, coast-helper probe --root PATH, coast-helper remove --root PATH, \
                      or coast-helper --version";
 
-/// Reads the command line. The error is one line for people.
+/// Reads the command line. The error is a line of text for the user.
 pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command, String> {
     match words.next().as_ref().and_then(|word| word.to_str()) {
         Some("--version") => Ok(Command::Version),

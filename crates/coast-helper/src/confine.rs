@@ -1,5 +1,5 @@
-//! The second wall: after this the process can use nothing of the file system but the directories it works in, and no
-//! network, whatever its peer makes it do.
+//! Confines the process with landlock: afterwards the process can use only the directories that it works in, and no network,
+//! whatever its peer makes it do.
 
 #[cfg(target_os = "linux")]
 use landlock::{
@@ -9,10 +9,10 @@ use landlock::{
 
 use coast_tree::DirHandle;
 
-/// Confines the process to `directories`, and to taking empty directories out of `losing`; false where the kernel cannot
-/// (before Linux 5.19, or with landlock off).
+/// Confines the process to `directories`, and to removing empty directories from `losing`. False where the kernel cannot: before
+/// Linux 5.19, or with landlock off.
 ///
-/// Must be called while the process has one thread: those it starts later inherit the confinement.
+/// The process must have only one thread. Threads that it starts later inherit the confinement.
 #[cfg(target_os = "linux")]
 pub(crate) fn to(directories: &[DirHandle], losing: Option<&DirHandle>) -> bool {
     restrict(directories, losing).is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
@@ -23,8 +23,8 @@ fn restrict(
     directories: &[DirHandle],
     losing: Option<&DirHandle>,
 ) -> Result<RestrictionStatus, RulesetError> {
-    // Below the second version a file cannot be moved from one directory to another, which is how every file is put
-    // in place: there the receiver's own checks are the only wall.
+    // The first version of landlock forbids moving a file to another directory, which is how the receiver puts every file into
+    // place. There the receiver's own checks have to do.
     use landlock::{CompatLevel, Compatible};
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -37,13 +37,13 @@ fn restrict(
         ruleset = ruleset.add_rule(PathBeneath::new(directory, AccessFs::from_all(ABI::V6)))?;
     }
     if let Some(directory) = losing {
-        // Counts for all that is below it too, but there it can take nothing away that holds anything.
+        // The rule also holds below `directory`, but only for empty directories.
         ruleset = ruleset.add_rule(PathBeneath::new(directory, AccessFs::RemoveDir))?;
     }
     ruleset.restrict_self()
 }
 
-/// Confines the process; never possible on this system.
+/// Does nothing: this system has no landlock.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn to(_: &[DirHandle], _: Option<&DirHandle>) -> bool {
     false
@@ -85,7 +85,7 @@ mod tests {
         Root::open(path).unwrap().handle()
     }
 
-    /// Confines one thread, which is what the system confines, and has it do something.
+    /// Confines a thread of its own, and runs `act` in it.
     fn confined<T: Send>(directory: &Path, losing: Option<&Path>, act: impl FnOnce() -> T + Send) -> T {
         let (directory, losing) = (open(directory), losing.map(open));
         thread::scope(|scope| {
@@ -117,7 +117,7 @@ mod tests {
                 symlink("file", beside.join("new")),
                 fs::remove_file(beside.join("file")),
                 fs::remove_dir(beside.join("empty")),
-                // A directory that was open before is no way around it.
+                // A directory that was opened before is confined too.
                 held.open_file(&name("file")).map(drop),
                 held.unlink(&name("file")),
                 TcpStream::connect(listener.local_addr().unwrap()).map(drop),

@@ -1,7 +1,7 @@
-//! Standard input, and an end to waiting for a peer that says nothing any more.
+//! Standard input with a time limit.
 //!
-//! A sender with nothing to send says twice a second that it is alive. One that was stopped, or whose machine sleeps,
-//! says nothing and closes nothing either, and as long as its helper waits for it the workspace is locked for everybody.
+//! A sender that has nothing to send says twice a second that it is alive. A sender that was stopped, or whose machine sleeps,
+//! sends nothing and closes nothing. While its helper waits, nobody else can use the workspace.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// How long a peer may say nothing, unless it asked for another time.
+/// How long a peer may be silent by default.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The time that a run has to clean up after its peer was given up. What is written to such a peer may block for ever.
+/// How long a run may clean up after the time limit. Writing to a silent peer can block for ever.
 const CLEANING_UP: Duration = Duration::from_secs(10);
 
 /// rsync's exit code for a timeout.
 const TIMED_OUT: i32 = 30;
 
-/// Reads what the peer says, and fails when it has said nothing for too long. The process ends soon after that.
+/// Reads from the peer, and fails when the peer is silent for too long. The process ends soon after that.
 pub(crate) struct Input {
     file: File,
     patience: Duration,

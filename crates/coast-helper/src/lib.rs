@@ -1,10 +1,13 @@
-//! The remote program: one Receiver on standard input and output, confined to the workspace; and what else has to be
-//! done or found out over there.
+//! The remote program. It greets with [`GREETING`] and does one of three things:
 //!
-//! It is started as `coast-helper receive --root PATH`, says [`GREETING`], and then speaks the protocol of
-//! `coast-wire`. Started as `coast-helper probe --root PATH` it answers what there is, and ends; as
-//! `coast-helper remove --root PATH` it removes a workspace. The path comes on the command line because the process
-//! confines itself to it before it reads a byte from the peer. It never exits with 1: that is how a `sudo` that refused is told apart from a helper that failed.
+//! | call | task |
+//! |---|---|
+//! | `coast-helper receive --root PATH` | receives a tree, with the protocol of `coast-wire` on standard input and output |
+//! | `coast-helper probe --root PATH` | tells what there is at PATH |
+//! | `coast-helper remove --root PATH` | removes the workspace PATH |
+//!
+//! The path comes on the command line because the process confines itself to that path before it reads a byte from the peer.
+//! The exit code is never 1: 1 is the exit code of a `sudo` that refuses.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -29,7 +32,7 @@ use coast_workspace::{DoomedWorkspace, ProbedDirectory, decline, say};
 use arguments::Command;
 use input::Input;
 
-/// The exit code of a helper that was called wrongly: not 1, see above.
+/// The exit code for a wrong command line. It is not 1, see above.
 const USAGE: u8 = 64;
 
 /// Runs the helper with these arguments (without the program's name).
@@ -52,15 +55,14 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Whether these arguments (without the program's name) are a call of the helper, for a program that is one among other
-/// things.
+/// Whether these arguments (without the program's name) call the helper. A program that contains the helper asks this.
 pub fn is_call(arguments: &[OsString]) -> bool {
     arguments::is_call(arguments)
 }
 
 fn receive(mut config: coast_engine::ReceiverConfig, patience: Duration) -> ExitCode {
     coast_tree::raise_descriptor_limit();
-    // Modes are set as they shall be when things are made; the user's umask is applied by the engine's rules.
+    // The engine applies the user's umask itself, so the system must not apply one.
     config.umask = rustix::process::umask(rustix::fs::Mode::empty()).as_raw_mode() & 0o777;
     config.login = login_user();
     let (input, mut output) = match streams() {
@@ -84,7 +86,7 @@ fn receive(mut config: coast_engine::ReceiverConfig, patience: Duration) -> Exit
     }
 }
 
-/// Greets and answers; whoever asked is told why there is no answer.
+/// Greets and answers. A failure is told to the client too.
 fn answering(answer: impl FnOnce(File, &mut File) -> Result<(), EngineError>) -> ExitCode {
     coast_tree::raise_descriptor_limit();
     let greeted = streams()
@@ -96,7 +98,7 @@ fn answering(answer: impl FnOnce(File, &mut File) -> Result<(), EngineError>) ->
     match answer(input, &mut output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard output may be what failed.
+            // Fails if standard output is broken, and then nobody can be told.
             let _ = decline(&error, &mut output);
             exit_code(&error)
         }
@@ -109,7 +111,7 @@ fn probe(path: &Path, output: &mut File) -> Result<(), EngineError> {
     probed.look(env!("CARGO_PKG_VERSION"), confined, |answer| say(answer, output))
 }
 
-/// Removes a workspace for as long as whoever asked is there: where they are gone, so is the wish.
+/// Removes a workspace. The removal stops when the client is gone.
 fn remove(path: &Path, mut input: File, output: &mut File) -> Result<(), EngineError> {
     let removal = match DoomedWorkspace::open(path, login_user())? {
         Some(workspace) => {
@@ -119,13 +121,13 @@ fn remove(path: &Path, mut input: File, output: &mut File) -> Result<(), EngineE
             thread::spawn({
                 let cancel = cancel.clone();
                 move || {
-                    // Nothing is sent to a helper that was asked, so whatever ends this is the end.
+                    // The client sends nothing, so this ends when the client does.
                     let _ = io::copy(&mut input, &mut io::sink());
                     cancel.cancel();
                 }
             });
             workspace.remove(confined, &cancel, &mut |event| {
-                // That nobody listens any more shows at the other stream.
+                // The thread above notices when the client is gone.
                 let _ = say(&Answer::Event(event), &mut *output);
             })?
         }
@@ -134,7 +136,7 @@ fn remove(path: &Path, mut input: File, output: &mut File) -> Result<(), EngineE
     say(&Answer::Removal(removal), output)
 }
 
-/// Who logged in, when sudo made the helper root.
+/// The SSH user, when sudo made the helper root.
 fn login_user() -> Option<coast_engine::LoginUser> {
     let number = |name| std::env::var(name).ok()?.parse().ok();
     Some(coast_engine::LoginUser { uid: number("SUDO_UID")?, gid: number("SUDO_GID")? })
@@ -156,7 +158,7 @@ fn exit_code(error: &EngineError) -> ExitCode {
 fn exit_after(written: io::Result<()>) -> ExitCode {
     match written {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever started the helper is gone; there is nobody to tell.
+        // The client is gone, and nobody can be told.
         Err(_) => ExitCode::from(12),
     }
 }

@@ -1,24 +1,23 @@
-//! Takes a tree away that others may be writing in. What is removed is always an entry of an open directory, and such a
-//! directory was always opened as an entry of one above it, without following a symlink and without stepping into another
-//! mount. So wherever the entries are moved meanwhile, and whatever is put in their places, nothing goes that was not in the
-//! tree.
+//! Removes a tree while others may be writing in it. Each entry is removed by its name in an open directory. Each directory was
+//! opened as an entry of the directory above it, without following a symlink and without entering another mount. So only
+//! entries of the tree are removed, wherever others move them meanwhile and whatever they put in their places.
 
 use std::io;
 
 use crate::{DirHandle, Kind, Listed, MountId, Name, Replace};
 
-/// Directories held open, one below the other. A deeper one is moved to the top first, so that neither the number of
-/// descriptors nor the length of a path bounds what can be removed.
+/// How many directories are held open, one below the other. A deeper directory is moved to the top of the tree first, so that
+/// trees of any depth can be removed.
 const MAX_OPEN: usize = 64;
 
-/// How often a directory that was emptied and is not empty is emptied again before it is left to whoever fills it. Few: who
-/// makes entries twice as fast as they are removed has twice as many there at each round.
+/// How often a directory is emptied again when others have put new entries into it. The number is low, because a process that
+/// makes entries twice as fast as they are removed leaves twice as many at each round.
 const MAX_ROUNDS: u32 = 4;
 
-/// How often a free name at the top is looked for.
+/// How many names are tried for a directory that is moved to the top.
 const MAX_NAMES: u32 = 1000;
 
-/// Removes trees, and counts.
+/// Removes trees, and counts the entries that go and stay.
 pub struct Eraser<'a> {
     cancelled: &'a dyn Fn() -> bool,
     tell: &'a mut dyn FnMut(&[u8], &Stays),
@@ -63,7 +62,7 @@ struct Level {
     /// Its name in the level above.
     name: Name,
     dir: DirHandle,
-    /// What is still to be removed, from the end.
+    /// The entries that are still to be removed, the next one last.
     entries: Vec<Listed>,
     /// Whether something in it could not be removed.
     keeps: bool,
@@ -84,12 +83,12 @@ pub enum Stays {
     Failed(&'static str, io::Error),
 }
 
-/// What became of a directory that had been emptied.
+/// The result of removing a directory that had been emptied.
 enum Left {
     Gone,
-    /// Something appeared in it.
+    /// New entries appeared in the directory.
     Again,
-    /// Something in it stays, and has been told.
+    /// An entry of the directory stays, and the caller has been told.
     Keeps,
     Stays(Stays),
 }
@@ -135,7 +134,7 @@ impl<'a> Eraser<'a> {
                 return Err(EraseError::Cancelled);
             }
             match level.entries.pop() {
-                // Told by what else stays.
+                // It stays because other entries stay, which the caller has been told.
                 Some(entry) if level.keeps && levels.len() == 1 && Some(&entry.name) == last => {}
                 Some(entry) => self.remove(&mut levels, entry, mount),
                 None => match self.leave(&mut levels, parent) {
@@ -150,7 +149,7 @@ impl<'a> Eraser<'a> {
                     }
                     Left::Stays(stays) => {
                         let name = levels.pop().map(|level| level.name);
-                        // The top is called by no name: paths are relative to it.
+                        // Paths are relative to the top, so the top has no name.
                         let name = name.filter(|_| !levels.is_empty());
                         self.keep(&mut levels, name.as_ref(), &stays);
                         if levels.is_empty() {
@@ -192,7 +191,7 @@ impl<'a> Eraser<'a> {
         Ok(())
     }
 
-    /// Removes an entry of the last level, or goes down into it.
+    /// Removes an entry of the last level. A directory becomes the next level.
     fn remove(&mut self, levels: &mut Vec<Level>, entry: Listed, mount: MountId) {
         let Some(level) = levels.last() else { return };
         let removed = match self.open_if_directory(&level.dir, &entry, mount) {
@@ -217,12 +216,12 @@ impl<'a> Eraser<'a> {
         }
     }
 
-    /// Opens a directory to be emptied; none when it is no directory any more.
+    /// Opens a directory to empty it. None when it is no directory any more.
     fn open(&self, dir: &DirHandle, name: &Name, mount: MountId) -> Result<Option<DirHandle>, Stays> {
         let failed = |error| Stays::Failed("cannot open the directory", error);
         let opened = match dir.child_within(name, mount) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && self.owns(dir, name) => {
-                // Whoever may remove the directory of another mode may also change that mode.
+                // The directory belongs to this user, who may change its mode.
                 dir.chmod(name, 0o700).map_err(failed)?;
                 dir.child_within(name, mount)
             }
@@ -233,7 +232,7 @@ impl<'a> Eraser<'a> {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Err(Stays::Mount),
             Err(error) => match dir.stat(name) {
                 Ok(Some(stat)) if stat.kind == Kind::Directory => Err(failed(error)),
-                // Gone, or replaced by something else: both are a matter of the name alone.
+                // The directory is gone or was replaced: removing the name is enough.
                 _ => Ok(None),
             },
         }
@@ -247,7 +246,7 @@ impl<'a> Eraser<'a> {
     fn unlink(&mut self, dir: &DirHandle, name: &Name) -> Result<(), Stays> {
         match dir.unlink(name) {
             Ok(()) => self.removed_entries += 1,
-            // One that has become a directory is met again when the directory around it is not empty.
+            // An entry that has become a directory is found again, because the directory around it is not empty.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err(Stays::Mount),
             Err(error) => return Err(Stays::Failed("cannot delete it", error)),
@@ -264,7 +263,7 @@ impl<'a> Eraser<'a> {
         Ok(())
     }
 
-    /// Moves a directory of the last level to the first, where its turn comes when all that is open now is done.
+    /// Moves a directory of the last level to the first level, which removes it later.
     fn move_up(&mut self, levels: &mut [Level], name: &Name) -> Result<(), Stays> {
         let failed = |error| Stays::Failed("cannot move the directory up, so as to empty it", error);
         let [top, .., last] = levels else { return Ok(()) };
@@ -273,7 +272,7 @@ impl<'a> Eraser<'a> {
             let free = Name::new(free.as_bytes()).map_err(|error| failed(io::Error::other(error)))?;
             match last.dir.rename_to(name, &top.dir, &free, Replace::Never) {
                 Ok(()) => {
-                    // The number is not looked at.
+                    // Nothing reads the inode number.
                     top.entries.push(Listed { name: free, kind: Kind::Directory, ino: 0 });
                     return Ok(());
                 }
@@ -287,7 +286,7 @@ impl<'a> Eraser<'a> {
 
     fn enter(&self, name: Name, dir: DirHandle) -> io::Result<Level> {
         if let Some(user) = self.user {
-            // What makes read-only directories, as Go's module cache does, means to keep them from changes by mistake.
+            // Some programs make read-only directories against changes by mistake, as Go does for its module cache.
             let stat = dir.stat_self()?;
             if stat.uid == user && stat.mode & 0o700 != 0o700 {
                 dir.chmod_self(stat.mode | 0o700)?;
@@ -308,7 +307,7 @@ impl<'a> Eraser<'a> {
                 self.removed_entries += 1;
                 Left::Gone
             }
-            // Moved elsewhere in the tree, where it is met again, or removed by somebody else.
+            // Somebody removed it, or moved it elsewhere in the tree, where it is found again.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Left::Gone,
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Left::Stays(Stays::Mount),
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
@@ -328,7 +327,7 @@ impl<'a> Eraser<'a> {
         }
     }
 
-    /// Tells of an entry of the last level that stays.
+    /// Counts an entry of the last level that stays, and tells the caller.
     fn keep(&mut self, levels: &mut [Level], name: Option<&Name>, stays: &Stays) {
         self.kept_entries += 1;
         let path = path_of(levels, name);
@@ -339,7 +338,7 @@ impl<'a> Eraser<'a> {
     }
 }
 
-/// Removes an entry of a private directory with all that is in it, if it is there. What stays is an error.
+/// Removes an entry of a private directory with everything in it. A missing entry is no error.
 ///
 /// # Errors
 /// When anything of it stays.
@@ -356,7 +355,7 @@ pub fn remove_entry(parent: &DirHandle, name: &Name) -> io::Result<()> {
     first.map_or(Ok(()), Err)
 }
 
-/// Has the entry called `last` come last at the top.
+/// Makes the entry called `last` the last one that the first level removes.
 fn put_last(levels: &mut [Level], last: Option<&Name>) {
     let [top] = levels else { return };
     if let Some(at) = top.entries.iter().position(|entry| Some(&entry.name) == last) {
@@ -377,7 +376,6 @@ mod tests {
     use super::*;
     use crate::Root;
 
-    /// A directory that has something in it again each time that it was emptied.
     #[test]
     fn a_directory_that_fills_up_is_left_after_some_rounds() {
         let scratch = tempfile::tempdir().unwrap();

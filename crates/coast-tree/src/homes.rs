@@ -1,11 +1,11 @@
-//! The directories that people live in. One of them, or one that holds any of them, is never a workspace.
+//! Home directories. A home directory, or a directory that holds one, is never a workspace.
 
 use std::path::{Path, PathBuf};
 
 use crate::accounts;
 
-/// The home directories of this system, and where this process is: a helper starts in the home of who logged in, also when
-/// no list of users on this machine has them.
+/// The home directories of this system, and the current directory of this process: a helper starts in the home directory of the
+/// SSH user, whom `/etc/passwd` may not list.
 #[derive(Debug, Clone)]
 pub struct Homes(Vec<PathBuf>);
 
@@ -20,14 +20,14 @@ impl Homes {
     pub fn of(homes: impl Iterator<Item = PathBuf>) -> Self {
         let mut all = Vec::new();
         for home in homes.filter(|home| home.is_absolute()) {
-            // As it is named, and as it really is: one may lead through symlinks.
+            // A path may lead through symlinks, so the real one counts as well.
             all.extend(std::fs::canonicalize(&home).ok());
             all.push(home);
         }
         Self(all)
     }
 
-    /// What speaks against emptying `path`: that it is a home, or that one lies in it.
+    /// Why `path` must not be emptied: it is a home directory, or a home directory lies in it.
     pub fn objection(&self, path: &Path) -> Option<String> {
         let home = self.within(path)?;
         Some(match home == path {

@@ -1,14 +1,14 @@
 //! The private state directory of a receiver, and the locks that keep two runs out of one workspace.
 //!
-//! Two runs need not agree on the state directory: a run as root uses the one beside the workspace, which a run
-//! without `sudo` cannot open. So each run that writes locks two things, always in this order:
-//! 1. the workspace's own directory, which every run can open. A run for a single entry, which shares the directory
-//!    around it with others of its kind, locks that one for sharing;
-//! 2. the file `lock` in the state directory, for what may have no directory of its own, and because not every file
-//!    system locks directories.
+//! Two runs can have different state directories: a run as root uses the one beside the workspace, which a run without `sudo`
+//! cannot open. So each run that writes takes two locks, always in this order:
+//! 1. It locks the workspace's own directory, which every run can open. A run for a single entry locks the directory around
+//!    that entry for sharing, because runs for other entries of the same directory may go on beside it.
+//! 2. It locks the file `lock` in the state directory. A single entry needs that lock, and so do file systems that cannot lock
+//!    directories.
 //!
-//! The state directory of a single entry is removed, lock and all, by the run that holds the lock. Whoever gets a lock
-//! that has no name any more has locked nothing, and starts over.
+//! The run that holds the lock of a single entry's state directory removes that directory with the lock. Another run that waited
+//! for the lock then holds a file without a name, which protects nothing, and starts over.
 
 use std::fs::File;
 use std::io;
@@ -46,15 +46,15 @@ pub const PARTIAL: &str = "partial";
 
 const STAGING: &str = "staging";
 
-/// The mode bit of a state directory that has been taken over and is not empty yet. Nothing in it is trusted, by later
-/// runs neither; no run gives a state directory this bit for any other reason.
+/// The mode bit of a state directory that has been taken over and is not empty yet. No run trusts anything in such a directory,
+/// and no run sets the bit for any other reason.
 const UNTRUSTED: u32 = 0o1000;
 
 /// The longest name that `.{name}.coast` has room for, in bytes.
 const MAX_HIDDEN_BYTES: usize = 255 - ".".len() - ".coast".len();
 const HIDDEN_HASH_BYTES: usize = 16;
 
-/// How often a state directory that other runs remove is made again before that counts as a failure.
+/// How often a state directory is made again while other runs remove it.
 const MAX_OPENINGS: u32 = 1000;
 
 /// How long to wait before a lock that another run holds is tried again.
@@ -64,17 +64,17 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // The fields say what they are.
 pub enum StateError {
-    /// It cannot be made, opened, trusted or locked.
+    /// The state directory cannot be made, opened, trusted or locked.
     #[error("{}: {doing}: {error}", path.display())]
     Unusable { path: PathBuf, doing: &'static str, error: io::Error },
-    /// The wait for its lock was ended.
+    /// The run ended while it waited for the lock.
     #[error("interrupted while waiting for another run to end")]
     Stopped,
 }
 
-/// Somebody who waits for a lock, for as long as they want to.
+/// Says how long a run waits for a lock.
 pub trait Patience {
-    /// Waits for `time`, or until the wait is to end. False when it is to end.
+    /// Waits for `time`, and returns early with false when the run ends.
     fn wait(&self, time: Duration) -> bool;
 }
 
@@ -87,10 +87,10 @@ pub struct StateDirectory {
     path: PathBuf,
     /// The transfer root.
     root: DirHandle,
-    /// Its name in the transfer root, if it is of no use after the run: that of a single entry.
+    /// The name of a single entry's state directory in the transfer root. Such a directory is removed after the run.
     transient: Option<Name>,
     login_uid: Option<u32>,
-    /// Held as long as this lives; none before [`StateDirectory::lock`].
+    /// The locked file; none before [`StateDirectory::lock`].
     lock: Option<File>,
 }
 
@@ -99,11 +99,11 @@ pub struct StateDirectory {
 enum Privacy {
     /// Nobody but this user.
     Private,
-    /// Whoever can use the workspace: its file system keeps no modes or no owners.
+    /// Everybody who can use the workspace. The file system keeps no modes or no owners.
     Shared,
 }
 
-/// What to tell the user where [`StateDirectory::is_private`] is false.
+/// The notice for the user where [`StateDirectory::is_private`] is false.
 pub const SHARED_NOTICE: &str = "the destination's file system keeps no modes or owners, so nothing can be kept private \
                                  there; the run goes on, and remembers nothing for the next one";
 
@@ -159,8 +159,8 @@ impl StateDirectory {
         Ok(Self { dir, privacy, path, root, transient, login_uid, lock: None })
     }
 
-    /// Whether nobody else can read or write the state directory. Where this is false no cache in it may be trusted; what is
-    /// staged there is as safe as the finished files are, which the same people can change.
+    /// Whether nobody else can read or write the state directory. Where others can, a cache in it must not be trusted. Files can
+    /// still be staged in it: whoever can change them there can also change the finished files.
     pub fn is_private(&self) -> bool {
         self.privacy == Privacy::Private
     }
@@ -170,7 +170,7 @@ impl StateDirectory {
         self.transient.as_ref() == Some(name)
     }
 
-    /// Waits until no other run works on this workspace. `waiting` is called once, if it has to wait.
+    /// Waits until no other run works on this workspace. Calls `waiting` once before it waits.
     ///
     /// # Errors
     /// [`StateError::Stopped`] when `patience` ended, and [`StateError::Unusable`] when the workspace was removed meanwhile or
@@ -179,7 +179,7 @@ impl StateDirectory {
         let wait = Wait { patience, waiting: Some(waiting) };
         let locked = self.lock_both(wait);
         if let (Err(_), Some(own)) = (&locked, &self.transient) {
-            // If it is in use it is not empty.
+            // Fails while another run uses the directory, which is not empty then.
             let _ = self.root.rmdir(own);
         }
         locked
@@ -201,7 +201,7 @@ impl StateDirectory {
         }
     }
 
-    /// Locks the state directory; none when it or its lock has changed meanwhile.
+    /// Locks the state directory. None when the directory or its lock was replaced in the meantime.
     fn try_lock_state(
         &mut self,
         wait: &mut Wait<'_, impl Patience, impl FnOnce()>,
@@ -225,16 +225,16 @@ impl StateDirectory {
         let lock = match open_lock(&self.dir) {
             Ok(lock) => lock,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            // What somebody else has put there instead goes when the directory is taken over.
+            // The login user may have put something else there. Taking the directory over removes it.
             Err(error) => return if self.take_over()? { Ok(None) } else { Err(error.into()) },
         };
         wait.until(|| try_lock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from))?;
-        // Whoever held it may have removed it. A directory that is taken over loses its lock, too.
+        // The last holder may have removed the lock, and taking the directory over removes it too.
         let current = file_stat(&lock)?.nlink > 0 && !self.take_over()?;
         Ok(current.then_some(lock))
     }
 
-    /// [`take_over`], where that can be.
+    /// Takes a private state directory over; see [`take_over`].
     fn take_over(&self) -> io::Result<bool> {
         match self.privacy {
             Privacy::Private => take_over(&self.dir),
@@ -251,30 +251,30 @@ impl StateDirectory {
         }
     }
 
-    /// A fresh, empty directory for files in the making.
+    /// Makes an empty directory for files that are being written.
     pub fn staging(&self) -> io::Result<DirHandle> {
         let staging = name(STAGING);
         remove_entry(&self.dir, &staging)?;
         make_staging(&self.dir, &staging)
     }
 
-    /// Removes what interrupted runs left.
+    /// Removes the parts of files that interrupted runs left.
     pub fn forget_partials(&self) -> io::Result<()> {
         remove_entry(&self.dir, &name(PARTIAL))
     }
 
-    /// Removes what only this run needed: of a single entry's state directory all that a run makes there, but what is
-    /// kept of interrupted files; then the directory, if there is nothing else in it.
+    /// Removes the staging directory. Of a single entry's state directory it removes everything that runs make there, except the
+    /// parts of interrupted files, and then the directory itself if it is empty.
     pub fn clean_up(&self) -> io::Result<()> {
         remove_entry(&self.dir, &name(STAGING))?;
         let Some(own) = &self.transient else { return Ok(()) };
         for made in [CACHE, NEW_CACHE, CLOCK] {
-            // What is no file is not ours, and keeps the directory.
+            // Anything but a file was made by somebody else, and stays with the directory.
             let _ = self.dir.unlink(&name(made));
         }
-        // Unless it is empty it stays.
+        // Fails while it holds parts of files.
         let _ = self.dir.rmdir(&name(PARTIAL));
-        // Last, and while it is held: from here on it may be another run's directory.
+        // The lock goes last, while it is held: from here on another run may use the directory.
         self.dir.unlink(&name(LOCK))?;
         match self.root.rmdir(own) {
             Err(error)
@@ -295,13 +295,13 @@ impl StateDirectory {
     }
 }
 
-/// Waits for locks, and says so once.
+/// Waits for locks, and tells the user once.
 struct Wait<'a, P, F> {
     patience: &'a P,
     waiting: Option<F>,
 }
 
-/// Why a lock was not got.
+/// Why a lock was not taken.
 enum WaitEnded {
     Stopped,
     Failed(io::Error),
@@ -336,8 +336,8 @@ fn try_lock(file: impl AsFd, operation: FlockOperation) -> Result<bool, Errno> {
     }
 }
 
-/// Locks a directory, as long as it is open; false if someone else has locked it. Where directories cannot be locked
-/// (NFS, where an exclusive lock needs a file open for writing) it is taken for locked.
+/// Locks a directory for as long as it is open. False if somebody else has locked it. True, without a lock, where directories
+/// cannot be locked: on NFS an exclusive lock needs a file that is open for writing.
 pub fn try_lock_directory(dir: &DirHandle, operation: FlockOperation) -> io::Result<bool> {
     match try_lock(dir, operation) {
         Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => Ok(true),
@@ -369,7 +369,8 @@ fn beside(
         return Err(Beside::Impossible);
     };
     if own.as_bytes().len() > MAX_HIDDEN_BYTES {
-        // A run into the directory above could not tell whose it is, and would delete it.
+        // The shortened name would not tell a run into the directory above whose state directory this is, and that run would
+        // delete it.
         return Err(Beside::Impossible);
     }
     let own = hidden_name(&own);
@@ -386,8 +387,8 @@ fn beside(
     }
 }
 
-/// `.{name}.coast`, for the state directory of what is called `name`. Of a name that leaves no room for that its beginning
-/// is taken, and a hash for what tells it apart.
+/// The name `.{name}.coast` of the state directory for the entry `of`. A name that is too long for that is cut, and a hash of
+/// the whole name follows.
 pub fn hidden_name(of: &Name) -> Name {
     let of = of.as_bytes();
     let (begins, hash) = match of.len() {
@@ -399,7 +400,7 @@ pub fn hidden_name(of: &Name) -> Name {
         .expect("as short as it has to be, and without a slash")
 }
 
-/// What the state directory called `name` belongs to, if it can be the name of one.
+/// The entry that the state directory called `name` belongs to. None if that is no name of a state directory.
 pub fn state_owner(name: &Name) -> Option<Name> {
     Name::new(name.as_bytes().strip_prefix(b".")?.strip_suffix(b".coast")?).ok()
 }
@@ -426,10 +427,9 @@ pub fn make_staging(parent: &DirHandle, own: &Name) -> io::Result<DirHandle> {
 
 /// Opens a directory that only this user can use, making it if it is missing.
 ///
-/// Where a root receiver meets the state directory that the login user's own runs left, that will do: it is taken over
-/// once it is locked ([`take_over`]). Whatever else is there under that name is refused: someone else could change
-/// files in the making. A file system that cannot keep anything private is no reason to refuse: there the same people can
-/// change the finished files.
+/// Root also accepts the state directory that the login user's own runs left, and takes it over once it is locked
+/// ([`take_over`]). Any other directory of that name is refused, since its owner could change files that are being written. On a
+/// file system that keeps nothing private the directory is accepted: there the same people can change the finished files.
 pub fn open_private(parent: &DirHandle, own: &Name, login_uid: Option<u32>) -> io::Result<DirHandle> {
     open_as_private_as_can_be(parent, own, login_uid).map(|(dir, _)| dir)
 }
@@ -445,7 +445,7 @@ fn open_as_private_as_can_be(
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => made?,
         }
-        // That of a single entry may be removed between any two of these steps, by the run it belonged to.
+        // The run that a single entry's state directory belongs to may remove it between any two of these steps.
         match parent.stat(own)? {
             None => continue,
             Some(stat) if stat.kind == Kind::Directory => {}
@@ -472,9 +472,8 @@ fn open_as_private_as_can_be(
     refuse("others remove it all the time")
 }
 
-/// Whether a file that is made in `dir` belongs to whoever makes it and has the mode that it is made with. The file itself is
-/// looked at, not its name: another user who can write in `dir` can exchange the name, and so cannot deny a file system its
-/// modes.
+/// Whether the file system of `dir` keeps the owner and the mode of a new file. A file is made to find out, and its descriptor is
+/// looked at: a user who can write in `dir` can exchange the file's name, but not the file.
 ///
 /// # Errors
 /// When no file can be made in `dir`.
@@ -494,10 +493,10 @@ pub fn keeps_privacy(dir: &DirHandle) -> io::Result<bool> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Makes a state directory that another user left ours, and trusts nothing in it; false if it is ours already.
+/// Makes the state directory that another user left this user's own, and empties it. False if it is this user's already.
 ///
-/// It gets its owner first, so that nobody adds to it while it is emptied, and [`UNTRUSTED`] with it: when it cannot be
-/// emptied that stays, and no later run trusts it either.
+/// The owner changes first, so that nobody adds entries while the directory is emptied. The bit [`UNTRUSTED`] stays on a
+/// directory that cannot be emptied, so that no later run trusts it either.
 fn take_over(dir: &DirHandle) -> io::Result<bool> {
     let stat = dir.stat_self()?;
     let me = rustix::process::geteuid().as_raw();
@@ -515,7 +514,7 @@ fn take_over(dir: &DirHandle) -> io::Result<bool> {
     }
     dir.chmod_self(0o700 | UNTRUSTED)?;
     dir.chown_self(Some(me), Some(rustix::process::getegid().as_raw()))?;
-    // Until then its owner could change it.
+    // Until now its owner could change the mode again.
     dir.chmod_self(0o700 | UNTRUSTED)?;
     for listed in dir.list()? {
         remove_entry(dir, &listed.name)?;

@@ -36,7 +36,7 @@ pub struct TrustedPath {
     end: PathEnd,
 }
 
-/// What a path leads to.
+/// The end of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathEnd {
     /// A directory: [`TrustedPath::directory`].
@@ -156,7 +156,7 @@ impl TrustedPath {
         self.below.last().map_or(&self.base, |(_, dir)| dir)
     }
 
-    /// What the path leads to.
+    /// The end of the path.
     pub fn end(&self) -> &PathEnd {
         &self.end
     }
@@ -445,7 +445,7 @@ fn steps(path: &[u8]) -> io::Result<VecDeque<Step>> {
     Ok(steps)
 }
 
-/// What stands at a component of a path.
+/// The entry at a component of a path.
 enum Component {
     Missing,
     Directory(DirHandle),

@@ -1,4 +1,4 @@
-//! The two ends of an answer: a helper that was asked something says it, whoever asked takes it in.
+//! Answers to questions: the helper writes an answer, and the client reads it.
 
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
@@ -7,7 +7,7 @@ use coast_engine::EngineError;
 use coast_wire::limits::MAX_ANSWER_BYTES;
 use coast_wire::{Answer, Class, FrameReader, Pack, WireError, bounded_text, messages};
 
-/// Says one message of an answer.
+/// Writes one message of an answer.
 ///
 /// # Errors
 /// When the stream fails.
@@ -18,7 +18,7 @@ pub fn say(answer: &Answer<'_>, mut writer: impl Write) -> Result<(), EngineErro
     writer.write_all(&frame).and_then(|()| writer.flush()).map_err(|error| WireError::Io(error).into())
 }
 
-/// Says that there is no answer, and why.
+/// Writes why there is no answer.
 ///
 /// # Errors
 /// When the stream fails.
@@ -27,10 +27,10 @@ pub fn decline(error: &EngineError, writer: impl Write) -> Result<(), EngineErro
     say(&Answer::Failed { kind: error.failure_kind(), text: &text }, writer)
 }
 
-/// Hands the messages of an answer to `take` until it has what it wants.
+/// Reads an answer, and hands each message to `take` until `take` breaks.
 ///
 /// # Errors
-/// When the other side gave up, said too much or nothing sensible, or ended too early; and what `take` says.
+/// When the helper failed, when the answer is too long, wrong or incomplete, and the errors of `take`.
 pub fn take_answer<T>(
     reader: impl Read,
     mut take: impl FnMut(Answer<'_>) -> Result<ControlFlow<T>, EngineError>,
@@ -101,7 +101,7 @@ mod tests {
         assert!(matches!(take(&stream), Err(EngineError::Disconnected)));
         assert!(matches!(take(&stream[..stream.len() - 1]), Err(EngineError::Wire(WireError::Truncated))));
         assert!(matches!(take(b"\xff nonsense"), Err(EngineError::Wire(_))));
-        // More than any answer has, in messages that are each allowed.
+        // Each message is allowed, but together they are longer than an answer may be.
         let text = "x".repeat(1 << 20);
         let mut stream = Vec::new();
         for _ in 0..5 {

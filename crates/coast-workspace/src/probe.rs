@@ -1,4 +1,4 @@
-//! What there is where a workspace is, or shall be. Nothing is made or changed to find out.
+//! Looks at the place where a workspace is or will be: its file system, its room, whether it can be written. Nothing is changed.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use coast_engine::EngineError;
 use coast_tree::{DirHandle, PathEnd, PathError, TrustedPath};
 use coast_wire::{Answer, Probe, bounded_text};
 
-/// A directory that a workspace is or would be in, opened to be looked at.
+/// The open directory of a workspace, or the nearest directory above it that exists.
 #[derive(Debug)]
 pub struct ProbedDirectory {
     directory: PathBuf,
@@ -19,8 +19,8 @@ impl ProbedDirectory {
     /// Opens `path`, or the nearest directory above it that exists. An empty path is the process' current directory.
     ///
     /// # Errors
-    /// [`EngineError::Destination`] when there is something else than a directory, when it cannot be opened, or when a
-    /// symlink leads there that another user could have put into the path.
+    /// [`EngineError::Destination`] when the path does not lead to a directory, when the directory cannot be opened, or when the
+    /// path has a symlink that another user could have put there.
     pub fn open(path: &Path) -> Result<Self, EngineError> {
         let failed = |error: PathError| EngineError::Destination {
             path: path.to_owned(),
@@ -38,15 +38,15 @@ impl ProbedDirectory {
         })
     }
 
-    /// The open directory, which the process may be confined to before [`ProbedDirectory::look`].
+    /// The open directory, to which the process can be confined before [`ProbedDirectory::look`].
     pub fn handle(&self) -> DirHandle {
         self.handle.clone()
     }
 
-    /// Looks, and hands to `tell` what a helper of `version` answers.
+    /// Looks at the directory, and hands the answer of a helper of `version` to `tell`.
     ///
     /// # Errors
-    /// When the file system does not say how large it is, and what `tell` says.
+    /// When the file system does not tell its size, and the errors of `tell`.
     pub fn look(
         &self,
         version: &str,
@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// The directory that is looked at for `path`, and whether it is that.
+    /// The directory that is looked at for `path`, and whether `path` itself exists.
     fn found(path: &Path) -> (PathBuf, bool) {
         let mut found = None;
         let probed = ProbedDirectory::open(path).unwrap();

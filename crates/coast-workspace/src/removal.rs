@@ -1,19 +1,20 @@
 //! Removes a workspace: its directory, and the private state directory beside it.
 //!
-//! This runs as root in a tree that others can write, and it is told what to remove by a path. So:
-//! - the way there is gone one component at a time ([`ResolvedParent`]), and what is near the top, a home directory or a mount point is
-//!   refused;
-//! - only what a run has worked on is removed: the state directory beside it says so. Without one, only an empty directory is;
-//! - the lock of that state directory and that on the workspace are held all the while, and nothing is waited for;
-//! - the tree is taken away beneath descriptors ([`Eraser`]).
+//! This runs as root in a tree that others can write, and the user names the workspace by its path. So:
+//! - The path is opened one component at a time ([`ResolvedParent`]). A directory near the top of the file system, a home
+//!   directory and a mount point are refused.
+//! - Only a workspace that a run has worked on is removed: the state directory beside it is the proof. Without a state directory
+//!   only an empty directory is removed.
+//! - The lock of the state directory and the lock on the workspace are held until the end. A lock that another run holds makes
+//!   the removal fail at once.
+//! - [`Eraser`] removes the tree by open directories.
 //!
-//! The state directory goes last, and only when all else is gone. A removal that was interrupted leaves a workspace with less
-//! in it, which the next removal finishes and the next transfer repairs.
+//! The state directory goes last, and only when everything else is gone. After an interruption the next removal finishes, or
+//! the next transfer repairs the workspace.
 //!
-//! The directory keeps its name until it is empty. To move it aside first would make its name free at once, but little else:
-//! services have it bind-mounted and see the same directory wherever it is, with whatever is written there still to be
-//! chased; what a mount in it keeps would stay at a hidden path that nobody looks at; and an interrupted removal would leave
-//! something that no transfer knows.
+//! The directory keeps its name until it is empty. Moving it aside first would free the name at once, and has three faults:
+//! services that have the directory bind-mounted would go on writing in it; a mount in it would stay at a hidden path where
+//! nobody looks; and no transfer would know the directory that an interrupted removal leaves.
 
 use std::fs::File;
 use std::io;
@@ -29,10 +30,10 @@ use coast_wire::limits::MAX_KEPT_NAMED;
 use coast_wire::{Event, ProblemKind, Removal, bounded_text};
 use rustix::fs::FlockOperation;
 
-/// How deep a workspace lies at least: what is nearer to the top belongs to the system.
+/// How many directories deep a workspace lies at least. Directories nearer to the top belong to the system.
 const MIN_COMPONENTS: usize = 2;
 
-/// How often a workspace is looked for again when another removal took it away between two looks.
+/// How often a workspace is looked for again when another removal took it away in the meantime.
 const MAX_LOOKS: u32 = 8;
 
 /// A workspace that is open and ready to be removed, its lock held.
@@ -60,18 +61,18 @@ enum Place {
     Inside,
 }
 
-/// What a removal works in.
+/// The directories that a removal works in.
 #[derive(Debug)]
 pub struct RemovalReach {
-    /// Directories in which anything may go.
+    /// Directories in which everything may be removed.
     pub directories: Vec<DirHandle>,
-    /// The directory that loses them, and nothing but directories that are empty.
+    /// The directory that holds the workspace. Only empty directories are removed from it.
     pub parent: DirHandle,
 }
 
 impl DoomedWorkspace {
-    /// Opens the workspace at `path` and takes its lock; none when there is nothing to remove. From here on nothing outside
-    /// of [`DoomedWorkspace::reach`] is opened. `login` is whoever logged in where this is root for them.
+    /// Opens the workspace at `path` and takes its locks. None when there is nothing to remove. From here on nothing outside of
+    /// [`DoomedWorkspace::reach`] is opened. `login` is the SSH user for whom this process is root.
     ///
     /// # Errors
     /// [`EngineError::Refused`] for what is never removed, [`EngineError::Busy`] when another run works on it, and
@@ -93,11 +94,11 @@ impl DoomedWorkspace {
         if let Some(reason) = Homes::load().objection(&way.path) {
             return Err(refused(reason));
         }
-        // The lock comes first: what is opened after it is what no other removal takes away.
+        // The lock comes first, so that no other removal takes away the directory that is opened after it.
         let mut state = State::at(&way, &way.parent, Place::Beside, login)?;
         let directory = open_directory(&way)?;
         if let Some(directory) = &directory {
-            // A run by another user has another state directory; its lock is on the workspace itself.
+            // A run by another user has another state directory, and has locked the workspace itself.
             let locked = try_lock_directory(directory, FlockOperation::NonBlockingLockExclusive);
             if !locked.map_err(|error| failed(&way.path, error))? {
                 return Err(EngineError::Busy { path: way.path.clone() });
@@ -127,7 +128,7 @@ impl DoomedWorkspace {
         Ok(Look::Found(Self { way, directory, state }))
     }
 
-    /// What [`DoomedWorkspace::remove`] works in, so that the process may be confined to it.
+    /// The directories that [`DoomedWorkspace::remove`] works in, to which the process can be confined.
     pub fn reach(&self) -> RemovalReach {
         let state = self.state.as_ref().map(|state| state.dir.clone());
         RemovalReach {
@@ -136,11 +137,11 @@ impl DoomedWorkspace {
         }
     }
 
-    /// Removes it. What has to stay is told to `tell`, with its path relative to the workspace (empty for its own directory),
-    /// and counted. `confined` is told on.
+    /// Removes the workspace. Calls `tell` for each entry that stays, with its path relative to the workspace (empty for the
+    /// workspace itself). The answer repeats `confined`.
     ///
     /// # Errors
-    /// When it could not be brought to an end; what is left then is removed by the next removal.
+    /// When the removal ended early. The next removal continues it.
     pub fn remove(
         self,
         confined: bool,
@@ -205,11 +206,11 @@ fn erase_failed(error: EraseError) -> EngineError {
     }
 }
 
-/// What a look at the path found.
+/// The result of looking at the path.
 enum Look {
     Found(DoomedWorkspace),
     Nothing,
-    /// It was there, and went while it was being locked.
+    /// Another removal took the workspace away while this one locked it.
     TakenAway,
 }
 
@@ -238,7 +239,7 @@ impl State {
         };
         check_private(parent, &dir, &path, login)?;
         let lock = match dir.open_file(&self::name(LOCK)) {
-            // Made by a run that was ended before it could lock anything.
+            // The run that made the directory ended before it made the lock.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 dir.create_file(&self::name(LOCK), 0o600)
             }
@@ -274,7 +275,7 @@ impl State {
         }
         self.dir.unlink(&name(LOCK)).map_err(failed)?;
         match way.parent.rmdir(&self.name) {
-            // Once the lock has no name, another run may begin; what it has made here is its own.
+            // Without the lock another run may begin, and its entries stay.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) =>
             {
@@ -306,8 +307,8 @@ fn open_directory(way: &ResolvedParent) -> Result<Option<DirHandle>, EngineError
     }
 }
 
-/// Refuses the state directory `dir` in `parent` if others can change it: no run left it like that, so it says nothing about
-/// the workspace. On a file system that keeps nothing private every state directory is like that, and so is the workspace.
+/// Refuses the state directory `dir` in `parent` if others can change it: no run leaves a state directory like that, so it does
+/// not prove that a run worked on the workspace. A file system that keeps nothing private is the exception.
 fn check_private(
     parent: &DirHandle,
     dir: &DirHandle,

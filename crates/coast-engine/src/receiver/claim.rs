@@ -1,26 +1,26 @@
-//! What a run takes its destination for, and what may not be taken for that: a run that deletes what the source does not
-//! have must not meet what was never a workspace, least of all as root.
+//! Checks whether a destination can be a workspace. A run deletes entries that the source lacks, so a directory that was never a
+//! workspace is refused.
 
 use std::io;
 use std::path::Path;
 
 use coast_tree::{Homes, Root};
 
-/// What a run takes its destination for.
+/// The kind of directory that a run expects at its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Claim {
-    /// Whatever the user names, as with rsync.
+    /// Any directory that the user names, as with rsync.
     #[default]
     Anything,
-    /// A workspace, which holds nothing but what runs bring and what services make in it: never a home directory, what holds
-    /// one, or a directory of the system.
+    /// A workspace, which only runs and services write in. A home directory, a directory that holds one, and a directory of the
+    /// system are refused.
     Workspace,
-    /// A workspace that is not there yet, or is empty.
+    /// A workspace that does not exist yet, or is empty.
     NewWorkspace,
 }
 
-/// Directories that every Linux system has for itself. What is below them may be a workspace.
+/// Directories of every Linux system. A directory below one of them can be a workspace.
 const SYSTEM: [&str; 18] = [
     "/",
     "/bin",
@@ -43,7 +43,7 @@ const SYSTEM: [&str; 18] = [
 ];
 
 impl Claim {
-    /// What speaks against it, of a destination whose absolute path is `path`.
+    /// Why the destination `root`, whose absolute path is `path`, is refused.
     pub(super) fn objection(self, path: &Path, root: &Root) -> io::Result<Option<String>> {
         match self {
             Self::Anything => Ok(None),

@@ -1,4 +1,4 @@
-//! The destination before a run: the workspace's directory, made if it is missing, and its state directory.
+//! Opens the destination before a run: the workspace's directory, which is made if it is missing, and its state directory.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -10,14 +10,14 @@ use coast_tree::{Kind, Name, PathEnd, PathError, Root, TrustedPath};
 use super::claim::Claim;
 use crate::error::EngineError;
 
-/// What the destination's path means.
+/// How the destination's path is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DestinationIs {
-    /// A directory that shall hold what is sent.
+    /// A directory for the entries that are sent.
     Directory,
-    /// That if it exists and is one, else the new name of the one entry that is sent.
+    /// An existing directory, or else the new name of the single entry that is sent.
     FileOrDirectory,
-    /// A directory if anything is there, else the new name of the one, empty, directory that is sent.
+    /// A directory if anything exists there, or else the new name of the single, empty directory that is sent.
     DirectoryOrNewName,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Destination {
     pub(super) root: Option<Root>,
     /// The root's absolute path, which some rules match against.
     pub(super) absolute: PathBuf,
-    /// The new name of the one entry that is sent.
+    /// The new name of the single entry that is sent.
     pub(super) rename: Option<Name>,
     /// Whether the root was made by this run.
     pub(super) created: bool,
@@ -37,7 +37,7 @@ pub(super) struct Destination {
     pub(super) state: Option<StateDirectory>,
 }
 
-/// What of a destination's preparation depends on the run.
+/// The settings of a run that decide how its destination is opened.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Preparation {
     pub(super) is: DestinationIs,
@@ -48,10 +48,10 @@ pub(super) struct Preparation {
     pub(super) login_uid: Option<u32>,
 }
 
-/// What stands at a path, and the path opened as far as that says.
+/// The kind of entry at a path, with the open path.
 enum Found {
     Directory(TrustedPath),
-    /// A file or the like; with a symlink to one, the symlink itself.
+    /// An entry that is no directory. A symlink to such an entry is not followed.
     Other(TrustedPath),
     Missing(TrustedPath),
     /// A symlink that leads to nothing.
@@ -95,7 +95,7 @@ impl Destination {
         if missing > 1 && !how.make_parents {
             return Err(failed("making the directory")(io::ErrorKind::NotFound.into()));
         }
-        // The process' own umask may be none.
+        // The helper clears the process' own umask.
         directory.create_missing(0o777 & !how.umask).map_err(failed("making the directory"))?;
         let (root, former_mode) = match how.dry_run {
             true => directory.directory().reopen().map(|root| (root, None)),
@@ -103,7 +103,7 @@ impl Destination {
         }
         .map_err(failed("opening the directory"))?;
         let root = Root::from_dir(root);
-        // Before anything is put beside it.
+        // The check comes before the state directory is made.
         if let Some(reason) = how.claim.objection(&absolute, &root).map_err(failed("looking into it"))? {
             return Err(EngineError::NoWorkspace { path: absolute, reason });
         }
@@ -115,7 +115,7 @@ impl Destination {
     }
 }
 
-/// Opens what stands at the destination's path, and follows only symlinks that nobody else could have put there.
+/// Opens the destination's path, and follows only symlinks that no other user could have put there.
 fn look(path: &Path) -> Result<Found, io::Error> {
     let entry = TrustedPath::resolve_entry(path)?;
     let is_directory = match entry.end() {
@@ -132,7 +132,7 @@ fn look(path: &Path) -> Result<Found, io::Error> {
             let followed = TrustedPath::resolve(path)?;
             match followed.end() {
                 PathEnd::Directory => Found::Directory(followed),
-                // Changed since.
+                // Somebody replaced the directory in the meantime.
                 PathEnd::Other { .. } | PathEnd::Missing(_) => Found::Other(entry),
             }
         }
