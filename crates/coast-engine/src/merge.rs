@@ -29,7 +29,7 @@ impl TreeMergeFiles {
         Self { root, whose }
     }
 
-    /// What is to be said of a rule file that is no regular file. Unread, it may protect anything.
+    /// The content of a rule file that is no regular file, or why it is not read. Unread, it may protect anything.
     fn other_kind(&self, full: &[u8], kind: Kind) -> io::Result<Option<Vec<u8>>> {
         match (kind, &self.whose) {
             // rsync finds no rules in one either.
