@@ -43,7 +43,7 @@ pub fn block_size(basis_len: u64) -> u32 {
 /// The checksums of one block. Ordered by weak, then strong checksum, as the index is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Checksums {
-    /// librsync's rolling checksum.
+    /// The rolling checksum of librsync over the block.
     pub(crate) weak: u32,
     /// The first eight bytes of the MD4.
     pub(crate) strong: u64,

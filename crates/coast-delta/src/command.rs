@@ -138,20 +138,17 @@ impl<'a> Iterator for Commands<'a> {
 pub struct CommandError {
     /// Where in the delta the command starts, in bytes.
     pub at: usize,
-    /// What is wrong with it.
+    /// The fault in it.
     pub kind: CommandKind,
 }
 
-/// What is wrong with a command of a delta.
+/// The fault in a command of a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandKind {
     /// No command has this number (the end command of librsync has no place in a piece either).
     #[error("is unknown ({command:#04x})")]
-    Unknown {
-        /// The byte found.
-        command: u8,
-    },
+    Unknown { command: u8 },
     /// A literal or copy of nothing, which would let a delta grow without the file growing.
     #[error("has no effect")]
     Empty,
@@ -160,7 +157,7 @@ pub enum CommandKind {
     Cut {
         /// Bytes that should follow.
         wanted_bytes: u64,
-        /// Bytes that do.
+        /// Bytes that the delta has left for it.
         left_bytes: usize,
     },
     /// A copy that ends beyond what 64 bits count.
@@ -168,7 +165,6 @@ pub enum CommandKind {
     Overflow {
         /// Offset in the basis, in bytes.
         offset: u64,
-        /// Length in bytes.
         len: u64,
     },
 }

@@ -47,10 +47,10 @@ pub struct Differ {
     stats: DiffStats,
 }
 
-/// What is known about the start of the buffer.
+/// How the search goes on at the start of the buffer.
 #[derive(Debug, Clone, Copy)]
 enum Search {
-    /// What comes before is a match, or the file starts here: the next block probably matches too.
+    /// The bytes before are a match, or the file starts here: the next block probably matches too.
     Following,
     /// The block at the start, whose weak checksum this is, matches nothing. Never with less than a block in the buffer.
     Rolling(Weak),
@@ -337,7 +337,7 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// What a delta was made of.
+/// How many bytes of a new file were found in the basis, and how many were not.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct DiffStats {
     /// Bytes of the new file that the basis has.
@@ -357,8 +357,6 @@ impl std::ops::AddAssign for DiffStats {
 #[derive(Debug, thiserror::Error)]
 #[error("no memory for {wanted_bytes} more bytes of delta")]
 pub struct DiffError {
-    /// What was asked for.
     wanted_bytes: usize,
-    /// What the allocator answered.
     source: TryReserveError,
 }

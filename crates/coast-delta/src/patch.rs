@@ -165,7 +165,7 @@ impl Ranges {
     }
 }
 
-/// What a delta, or a piece of it, was made of.
+/// How many bytes a delta, or a piece of it, copied from the basis, and how many it carried itself.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct PatchStats {
     /// Bytes of the new file that came from the basis.
@@ -201,7 +201,6 @@ pub enum PatchError {
     OutsideBasis {
         /// Offset in the basis, in bytes.
         offset: u64,
-        /// Length in bytes.
         len: u64,
         /// Length of the basis, in bytes.
         basis_len: u64,
@@ -211,7 +210,7 @@ pub enum PatchError {
     TooLong {
         /// Bytes the next command stands for.
         wanted_bytes: u64,
-        /// Bytes still allowed.
+        /// Bytes that the piece could still have added.
         left_bytes: u64,
     },
     /// The basis is shorter than it was when its signature was taken.
@@ -229,7 +228,6 @@ pub enum PatchError {
     ReadBasis {
         /// Offset in the basis, in bytes.
         offset: u64,
-        /// What the system answered.
         source: io::Error,
     },
     /// The new file could not be written.

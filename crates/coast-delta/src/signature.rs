@@ -21,7 +21,7 @@ const CHUNK_BYTES: usize = 512 << 10;
 /// A thread is started only for so much of the basis: 16 MiB take 6 ms to read and hash, a hundred times what a thread costs.
 const MIN_BYTES_PER_THREAD: u64 = 16 << 20;
 
-/// What is known of a basis without having it: the block size, and two checksums per block.
+/// Describes a basis to a side that does not have it: the block size, and two checksums per block.
 ///
 /// Invariant: `bytes` holds a header with our magic, a block size as [`block_size`] gives, strong checksums of eight
 /// bytes, and a whole number of entries, no more than [`MAX_SIGNATURE_BYTES`] in all.
@@ -149,7 +149,7 @@ fn header_fields(header: &[u8; HEADER_BYTES]) -> [u32; 3] {
 struct Signing<'a, B: ?Sized> {
     basis: &'a B,
     block_size: u32,
-    /// Blocks per chunk.
+    /// Blocks that one thread hashes at a time.
     blocks: usize,
     /// The first chunk that nobody has claimed.
     next: AtomicUsize,
@@ -230,16 +230,10 @@ fn blocks_per_chunk(block_size: u32) -> usize {
 pub enum SignatureError {
     /// Longer than any signature.
     #[error("a signature of {found_bytes} bytes exceeds the limit of {MAX_SIGNATURE_BYTES}")]
-    TooLong {
-        /// Length received.
-        found_bytes: usize,
-    },
+    TooLong { found_bytes: usize },
     /// Too short to hold a header.
     #[error("a signature of {found_bytes} bytes is shorter than its header of {HEADER_BYTES}")]
-    Header {
-        /// Length received.
-        found_bytes: usize,
-    },
+    Header { found_bytes: usize },
     /// Not a signature with MD4 checksums.
     #[error("the signature starts with {found:#010x} where {MAGIC:#010x} was expected")]
     Magic {
@@ -251,16 +245,10 @@ pub enum SignatureError {
         "the signature's block size of {found_bytes} bytes is not a multiple of {BLOCK_STEP} \
          between {MIN_BLOCK_BYTES} and {MAX_BLOCK_BYTES}"
     )]
-    BlockSize {
-        /// Block size received.
-        found_bytes: u32,
-    },
+    BlockSize { found_bytes: u32 },
     /// Strong checksums of another length than ours.
     #[error("the signature's strong checksums have {found_bytes} bytes where {STRONG_BYTES} were expected")]
-    StrongLength {
-        /// Length received.
-        found_bytes: u32,
-    },
+    StrongLength { found_bytes: u32 },
     /// The entries are not a whole number of entries.
     #[error("the signature's {found_bytes} bytes of checksums are not a multiple of {ENTRY_BYTES}")]
     Entries {

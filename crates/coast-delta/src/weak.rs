@@ -1,7 +1,7 @@
 //! librsync's rolling checksum, in the one form `fast_rsync` does not offer: moved along the data byte by byte. The
 //! checksum to start from always comes from `fast_rsync`, together with the block's MD4.
 
-/// What librsync adds to every byte, so that runs of zeros of different lengths differ.
+/// librsync adds this to every byte, so that runs of zeros of different lengths differ.
 const CHAR_OFFSET: u32 = 31;
 
 /// The rolling checksum of one block.

@@ -1,4 +1,4 @@
-//! What a peer can do with a forged signature or delta, or a basis that changes meanwhile: an error or a wrong file, in
+//! A forged signature or delta, or a basis that changes meanwhile, makes an error or a wrong file, in
 //! bounded time and memory. Never a panic, never more output than allowed.
 
 #![allow(clippy::unwrap_used)]

@@ -24,7 +24,7 @@ struct Hooks {
     waiting: BTreeMap<u64, Box<dyn Fn() + Send>>,
 }
 
-/// What is to happen when a run is cancelled, for as long as this lives: a token may see many runs, whose streams it must
+/// Keeps a hook in force for as long as this lives: a token may see many runs, whose streams it must
 /// not keep open.
 #[must_use = "what is to happen on cancellation is forgotten when this is dropped"]
 pub struct CancelHook {
@@ -34,7 +34,7 @@ pub struct CancelHook {
 
 impl Drop for CancelHook {
     fn drop(&mut self) {
-        // What the hook holds may take its time to go, or have hooks of its own: not under the lock.
+        // Dropping the hook may take long, or drop hooks of its own, so it is not done under the lock.
         let hook = self.shared.hooks.enter().waiting.remove(&self.number);
         drop(hook);
     }

@@ -13,48 +13,26 @@ use coast_wire::{FailureKind, WireError};
 pub enum EngineError {
     /// The source cannot be used.
     #[error("cannot read the source {}: {error}", path.display())]
-    Source {
-        /// The source.
-        path: PathBuf,
-        /// What the system answered.
-        error: io::Error,
-    },
+    Source { path: PathBuf, error: io::Error },
     /// The destination cannot be used.
     #[error("cannot use the destination {}: {doing}: {error}", path.display())]
-    Destination {
-        /// The destination.
-        path: PathBuf,
-        /// What was being done.
-        doing: &'static str,
-        /// What the system answered.
-        error: io::Error,
-    },
+    Destination { path: PathBuf, doing: &'static str, error: io::Error },
     /// Another run works on the workspace.
     #[error("another run works on {}; let it end, or end it, and try again", path.display())]
-    Busy {
-        /// The workspace.
-        path: PathBuf,
-    },
+    Busy { path: PathBuf },
     /// This is never removed.
     #[error("{} is not removed: {reason}", path.display())]
-    Refused {
-        /// What was to be removed.
-        path: PathBuf,
-        /// What speaks against it.
-        reason: String,
-    },
+    Refused { path: PathBuf, reason: String },
     /// This is no workspace, and what is in it would be lost.
     #[error("{} is not taken for a workspace: {reason}", path.display())]
     NoWorkspace {
-        /// The destination.
         path: PathBuf,
-        /// What speaks against it, and what the user can do.
+        /// Says why not, and what the user can do.
         reason: String,
     },
     /// Writing at the destination failed in a way that would fail for every file.
     #[error("writing at the destination failed: {doing}: {error}")]
     FileIo {
-        /// What was being done.
         doing: String,
         /// What the system answered.
         error: io::Error,
@@ -70,7 +48,6 @@ pub enum EngineError {
         "cannot give the destination to the {what} {name}: there is none of that name there; name one that exists, or its number"
     )]
     UnknownOwner {
-        /// `user` or `group`.
         what: &'static str,
         /// The name as given, escaped.
         name: String,
@@ -89,12 +66,7 @@ pub enum EngineError {
     Interrupted,
     /// The other side gave up and said why.
     #[error("the receiving side gave up: {text}")]
-    Remote {
-        /// What kind of failure.
-        kind: FailureKind,
-        /// What it said.
-        text: String,
-    },
+    Remote { kind: FailureKind, text: String },
 }
 
 /// Says which source could not be read.

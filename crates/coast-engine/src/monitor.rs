@@ -1,4 +1,4 @@
-//! What a run tells while it goes on, as a trait, so that the engine never prints.
+//! Events and counters of a run, told through a trait, so that the engine never prints.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +16,7 @@ pub trait Monitor: Sync {
         let _ = progress;
     }
 
-    /// What the receiver says of itself, before it changes anything. Called on the thread that called [`send`](crate::send),
+    /// Called with the receiver's account of itself, before it changes anything. Called on the thread that called [`send`](crate::send),
     /// and never by a receiver.
     fn ready(&self, ready: &Ready) {
         let _ = ready;

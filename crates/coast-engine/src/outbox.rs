@@ -1,4 +1,4 @@
-//! What one side sends: small messages gather in a pack, frames wait in a short queue, and one writer puts both
+//! The way out of one side: small messages gather in a pack, frames wait in a short queue, and one writer puts both
 //! on the stream.
 //!
 //! Order: control messages leave in the order they were pushed. The pack is sealed and queued under its lock, and
@@ -102,7 +102,7 @@ impl Outbox {
         }
     }
 
-    /// What holds the sender up, as far as the queue shows it.
+    /// The stage that limits the sender, as far as the queue shows it.
     pub(crate) fn bottleneck(&self, more_to_do: bool) -> Bottleneck {
         if self.queue.len() * 2 >= self.capacity {
             Bottleneck::Output
@@ -130,7 +130,7 @@ impl Outbox {
     }
 }
 
-/// What the writer found gathered.
+/// The state in which the writer found the pack.
 enum Taken {
     Frame(Vec<u8>),
     Nothing,
@@ -209,7 +209,7 @@ impl Outgoings {
                         }
                         Taken::Nothing => {}
                     }
-                    // What the stream itself gathers must not wait either.
+                    // The stream may have a buffer of its own, which must not wait either.
                     stream.flush()?;
                     crossbeam_channel::select! {
                         recv(self.queue) -> next => match next { Ok(next) => next, Err(_) => break },

@@ -49,7 +49,7 @@ struct State {
     outcome: Outcome,
 }
 
-/// What is known of how the run ended.
+/// How the run ended, as far as is known.
 enum Outcome {
     /// Nothing yet: a failure that is learned of now is the reason.
     Open,

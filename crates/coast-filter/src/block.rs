@@ -11,14 +11,14 @@ use crate::pattern::{Anchor, NameTest, Progress, Test};
 use crate::root::Root;
 use crate::rule::{Flags, MatchRule};
 
-/// What the first rule that matches does with a name.
+/// Whether the first rule that matches a name includes or excludes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Include,
     Exclude,
 }
 
-/// What is asked about a name.
+/// The entry that a name is asked about, besides the name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
     pub(crate) kind: EntryKind,
@@ -44,7 +44,7 @@ impl Question {
 struct Entry(u32);
 
 impl Entry {
-    /// Behind every rule.
+    /// The number of the end of the list, behind every rule.
     const NONE: Self = Self(u32::MAX);
 
     fn new(position: usize, action: Action) -> Self {
@@ -277,7 +277,7 @@ impl BlockInDir {
         Self { block: Arc::clone(block), words: words.into() }
     }
 
-    /// What the first rule that matches says.
+    /// The action of the first rule that matches.
     pub(crate) fn verdict(&self, name: &[u8], question: Question) -> Option<Action> {
         let block = &*self.block;
         let found = block.look_up(name, question);

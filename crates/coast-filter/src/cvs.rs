@@ -1,4 +1,4 @@
-//! What CVS ignores by default, the patterns behind a `-C` rule.
+//! The patterns that CVS ignores by default, for a `-C` rule.
 
 /// The list of rsync's manual page under `--cvs-exclude`, whitespace-separated.
 pub(crate) const DEFAULT_IGNORES: &[u8] = b"RCS SCCS CVS CVS.adm RCSLOG cvslog.* tags TAGS .make.state \

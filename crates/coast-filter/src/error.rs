@@ -1,10 +1,10 @@
-//! What can be wrong with a rule, with the file it came from, or with a merge file met on the way.
+//! Faults of a rule, of the file it came from, or of a merge file met on the way.
 //! Text that came out of a merge file is never repeated in a message: the peer chooses which file is merged, so a
 //! message that quoted it would let the peer read any line of any file.
 
 use std::io;
 
-/// What is wrong with the text of one rule.
+/// The fault in the text of one rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuleFault {
@@ -53,7 +53,6 @@ pub enum RuleError {
     Argument {
         /// The rule as given.
         rule: Vec<u8>,
-        /// What is wrong with it.
         fault: RuleFault,
     },
     /// A rule in a file is wrong.
@@ -64,7 +63,6 @@ pub enum RuleError {
         file: Vec<u8>,
         /// The line, counted from 1; the word, where the file is split on whitespace.
         line: usize,
-        /// What is wrong there.
         fault: RuleFault,
     },
     /// A static merge file is missing or cannot be read.
@@ -72,7 +70,6 @@ pub enum RuleError {
     MergeFile {
         /// The file as the merge rule named it.
         file: Vec<u8>,
-        /// What the system answered.
         source: io::Error,
     },
     /// Static merge files include each other more than [`MAX_MERGE_DEPTH`](crate::MAX_MERGE_DEPTH) deep.
@@ -96,7 +93,6 @@ pub enum FilterError {
     Read {
         /// The file, relative to the transfer root; absolute if it is above it.
         path: Vec<u8>,
-        /// What the system answered.
         source: io::Error,
     },
     /// The file holds a wrong rule, or merges a file that cannot be read.

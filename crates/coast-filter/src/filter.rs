@@ -117,7 +117,7 @@ impl DirFilter {
     /// Whether the entry `name` of this directory is excluded: on the sending side hidden from the transfer, on
     /// the receiving side protected from deletion. `name` is one component, without a slash.
     ///
-    /// What lies in an excluded directory is not asked about in rsync: the sender does not enter it, and the
+    /// Do not ask about entries of an excluded directory. rsync never asks either: the sender does not enter it, and the
     /// receiver leaves it alone as a whole.
     pub fn excludes(&self, name: &[u8], kind: EntryKind) -> bool {
         self.verdict(name, Question { kind, in_removed_dir: false })

@@ -18,12 +18,10 @@ pub(crate) enum Token {
 pub(crate) struct ByteSet([u64; 4]);
 
 impl ByteSet {
-    /// All bytes.
     pub(crate) fn full() -> Self {
         Self([u64::MAX; 4])
     }
 
-    /// One byte.
     pub(crate) fn of(byte: u8) -> Self {
         let mut set = Self::default();
         set.insert(byte);

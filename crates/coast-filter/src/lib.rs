@@ -109,11 +109,9 @@ pub enum Side {
     Receiver,
 }
 
-/// What a rule can know about an entry besides its name. A symbolic link is not a directory.
+/// The kinds of entries that rules tell apart. A symbolic link is not a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryKind {
-    /// A directory.
     Directory,
-    /// Everything else.
     Other,
 }

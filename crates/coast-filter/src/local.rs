@@ -37,7 +37,7 @@ struct MergeFile {
     rule: Arc<DirMerge>,
     /// Parents of the first directory may hold the file too, and were not searched yet.
     search_parents: bool,
-    /// What the file held in this directory and those above, outermost first.
+    /// The rules of the file in this directory and in those above, outermost first.
     lists: Vec<Arc<List>>,
 }
 
@@ -193,7 +193,7 @@ impl MergeFile {
     }
 }
 
-/// What stays the same for all directories.
+/// Stays the same for all directories.
 struct Walk<'a> {
     side: Side,
     root: &'a Root,

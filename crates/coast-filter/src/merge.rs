@@ -31,7 +31,7 @@ pub trait MergeFiles: Send + Sync {
         Ok(None)
     }
 
-    /// What a `-C` rule adds to CVS's default list: the content of `$HOME/.cvsignore`, then that of the
+    /// Additions of a `-C` rule to CVS's default list: the content of `$HOME/.cvsignore`, then that of the
     /// variable `CVSIGNORE`, whitespace-separated patterns. The default adds nothing.
     fn cvs_ignores(&self) -> io::Result<Vec<Vec<u8>>> {
         Ok(Vec::new())

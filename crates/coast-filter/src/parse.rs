@@ -34,7 +34,7 @@ pub(crate) enum Parsed {
     },
 }
 
-/// What a rule's prefix announces.
+/// The kind of rule that a prefix announces.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Prefix {
     Pattern,

@@ -9,16 +9,13 @@ use crate::rule::{Flags, MatchRule};
 /// The directory at which a leading slash anchors a pattern.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Anchor<'a> {
-    /// The transfer root.
     Root,
     /// The directory of a per-directory merge file.
     Directory(&'a Place),
 }
 
-/// A compiled pattern.
 #[derive(Debug)]
 pub(crate) enum Test {
-    /// No path matches.
     Never,
     Name(NameTest),
     Path(Box<PathTest>),
@@ -217,7 +214,7 @@ fn literal(tokens: &[Token]) -> Option<Box<[u8]>> {
         .collect()
 }
 
-/// What the path of a directory has made of a pattern.
+/// How much of a pattern the path of a directory has matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// Names are matched as they are in the transfer root.

@@ -73,7 +73,7 @@ impl Root {
             .collect()
     }
 
-    /// What leads from `dir`, a directory above the root, to the root: `b/c/` from `/a` to `/a/b/c`.
+    /// The path that leads from `dir`, a directory above the root, to the root: `b/c/` from `/a` to `/a/b/c`.
     pub(crate) fn below(&self, dir: &[u8]) -> Vec<u8> {
         match self.0.strip_prefix(dir) {
             Some([b'/', path @ ..]) => [path, b"/"].concat(),

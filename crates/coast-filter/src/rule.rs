@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// What a rule's prefix and modifiers say; a merge rule's flags are also the template for the rules in its file.
+/// A rule's prefix and modifiers. The flags of a merge rule are also the template for the rules in its file.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Flags(u16);
 
@@ -39,7 +39,7 @@ impl Flags {
     /// Both side flags. A rule with neither holds on both sides, as one with both does; they differ in what
     /// `--delete-excluded` does to them.
     pub(crate) const SIDES: Self = Self(Self::SENDER.0 | Self::RECEIVER.0);
-    /// What a rule inherits from the merge rule whose file it stands in.
+    /// The flags that a rule inherits from the merge rule whose file it stands in.
     pub(crate) const FROM_CONTAINER: Self = Self(
         Self::ABSOLUTE.0
             | Self::INCLUDE.0

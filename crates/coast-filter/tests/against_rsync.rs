@@ -55,7 +55,7 @@ fn children<'a>(tree: &'a Tree, dir: &'a [u8]) -> impl Iterator<Item = (&'a [u8]
     })
 }
 
-/// What rsync leaves behind, by its own description: the sender walks, what the receiver has besides is deleted
+/// The entries that rsync leaves, by its own description: the sender walks, entries that only the receiver has are deleted
 /// unless excluded, and in a directory that is being removed perishable rules do not count.
 struct Model<'a> {
     source: &'a Tree,

@@ -1,4 +1,4 @@
-//! What rsync's manual page says about filter rules, statement by statement.
+//! The statements of rsync's manual page about filter rules, one by one.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 

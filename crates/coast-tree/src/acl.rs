@@ -22,7 +22,7 @@ pub struct Acl {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     tag: Tag,
-    /// Within `0o7`.
+    /// Read, write and execute, within `0o7`.
     permissions: u16,
     /// Number of a named user or group. Other entries have `u32::MAX`.
     id: u32,
@@ -172,7 +172,7 @@ impl Acl {
     /// Like `chmod`, it may clear the set-group-id bit. A mode that has set-id bits is to be set after the list.
     ///
     /// # Errors
-    /// What the system answers; [`io::ErrorKind::Unsupported`] where the file system keeps no lists.
+    /// The system's answer; [`io::ErrorKind::Unsupported`] where the file system keeps no lists.
     pub fn set_access(&self, file: impl AsFd) -> io::Result<()> {
         attribute::set(file.as_fd(), ListKind::Access, &self.to_bytes())
     }
@@ -191,7 +191,7 @@ impl Acl {
     /// Makes this the default list of an open directory.
     ///
     /// # Errors
-    /// What the system answers; [`io::ErrorKind::Unsupported`] where the file system keeps no lists.
+    /// The system's answer; [`io::ErrorKind::Unsupported`] where the file system keeps no lists.
     pub fn set_default(&self, dir: &DirHandle) -> io::Result<()> {
         attribute::set(dir.as_fd(), ListKind::Default, &self.to_bytes())
     }
@@ -203,7 +203,7 @@ impl DirHandle {
     /// One system call, of about a microsecond on ext4 and tmpfs; two for a list of more than 60 entries.
     ///
     /// # Errors
-    /// What the system answers, and [`io::ErrorKind::InvalidData`] for a list that is not valid.
+    /// The system's answer, and [`io::ErrorKind::InvalidData`] for a list that is not valid.
     pub fn default_acl(&self) -> io::Result<Option<Acl>> {
         let Some(bytes) = attribute::get(self.as_fd(), ListKind::Default)? else { return Ok(None) };
         Acl::from_bytes(&bytes).map_err(|why| {
@@ -233,7 +233,7 @@ impl DirHandle {
     /// Removes the default list of this directory, so that it hands nothing down. It need not have one.
     ///
     /// # Errors
-    /// What the system answers.
+    /// The system's answer.
     pub fn remove_default_acl(&self) -> io::Result<()> {
         attribute::remove(self.as_fd(), ListKind::Default)
     }

@@ -29,12 +29,12 @@ struct OpenDirectory {
     cursor: Cursor,
 }
 
-/// What a rename does when the new name is taken.
+/// Whether a rename may replace an entry that has the new name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replace {
     /// Replace what is there, as `rename` does.
     Any,
-    /// Fail with [`io::ErrorKind::AlreadyExists`].
+    /// The rename fails with [`io::ErrorKind::AlreadyExists`].
     Never,
 }
 

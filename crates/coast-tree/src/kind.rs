@@ -1,4 +1,4 @@
-//! What an entry of a directory is. The seven kinds that a Unix file system knows, and no eighth.
+//! The seven kinds of entries that Unix file systems know.
 
 use std::fmt;
 
@@ -7,19 +7,13 @@ use rustix::fs::FileType;
 /// The kind of a file system entry. A symlink is always itself, never what it points to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// A regular file.
     File,
-    /// A directory.
     Directory,
-    /// A symbolic link.
     Symlink,
-    /// A named pipe.
     Fifo,
     /// A Unix domain socket.
     Socket,
-    /// A character device.
     CharDevice,
-    /// A block device.
     BlockDevice,
 }
 

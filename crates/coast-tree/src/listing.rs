@@ -14,9 +14,8 @@ use crate::{Kind, Name};
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// Its name.
     pub name: Name,
-    /// What it is.
+    /// The kind that the file system tells, or that a status tells where it does not.
     pub kind: Kind,
     /// Its inode number; for the top of another file system mounted here, that of the directory underneath.
     pub ino: u64,

@@ -47,7 +47,7 @@ impl Root {
         Self { top: dir }
     }
 
-    /// The top itself.
+    /// A handle of the top; cheap, since both refer to the same open directory.
     pub fn handle(&self) -> DirHandle {
         self.top.clone()
     }

@@ -1,4 +1,4 @@
-//! What a directory's file system has room for, and whether it can be written to at all.
+//! The room on a directory's file system, and whether the directory can be written to at all.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -8,7 +8,6 @@ use crate::DirHandle;
 /// The size of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// Bytes in all.
     pub total_bytes: u64,
     /// Bytes that a user without privileges may still write.
     pub free_bytes: u64,

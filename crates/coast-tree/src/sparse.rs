@@ -20,7 +20,7 @@ pub enum Segment {
 /// system does not know holes, everything is data. Moves the position of the descriptor.
 ///
 /// # Errors
-/// What the system answers, and [`io::ErrorKind::InvalidInput`] if `offset` is not below `end`.
+/// The system's answer, and [`io::ErrorKind::InvalidInput`] if `offset` is not below `end`.
 pub fn segment_at(file: impl AsFd, offset: u64, end: u64) -> io::Result<Segment> {
     if offset >= end {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is nothing from there to the end"));
@@ -58,7 +58,7 @@ pub fn segment_at(file: impl AsFd, offset: u64, end: u64) -> io::Result<Segment>
 /// Bytes of a block that becomes a hole where zeros do: the smallest hole that common file systems have.
 const ZERO_BLOCK_BYTES: usize = 4096;
 
-/// What becomes of zeros that are written.
+/// How zeros are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zeros {
     /// They are written like other content.
@@ -109,7 +109,7 @@ impl SparseWriter {
     /// Gives a file that ends in a hole its length, and returns it.
     ///
     /// # Errors
-    /// What the system answers.
+    /// The system's answer.
     pub fn finish(self) -> io::Result<File> {
         if self.ends_in_hole {
             self.file.set_len(self.length)?;

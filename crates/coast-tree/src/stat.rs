@@ -1,4 +1,4 @@
-//! What the system tells about one entry without opening it. One shape for all systems.
+//! The status of one entry, which the system tells without opening it. One shape for all systems.
 
 use std::fs::File;
 use std::io;
@@ -27,7 +27,7 @@ impl Timestamp {
         Self { secs, nanos: if nanos < NANOS_PER_SEC { nanos } else { NANOS_PER_SEC - 1 } }
     }
 
-    /// What the system's clock says.
+    /// The time by the system's clock.
     pub fn now() -> Self {
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => Self::new(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos()),
@@ -52,10 +52,9 @@ impl Timestamp {
     }
 }
 
-/// What `lstat` tells of an entry, less what nothing here needs.
+/// The status of an entry: the part of `lstat`'s answer that is used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// What the entry is.
     pub kind: Kind,
     /// Permission bits, set-id and sticky bits: within `0o7777`.
     pub mode: u32,
@@ -67,13 +66,10 @@ pub struct Stat {
     pub ctime: Timestamp,
     /// When the entry was made, where the system tells that unasked: macOS does.
     pub btime: Option<Timestamp>,
-    /// Inode number.
     pub ino: u64,
     /// The file system's number.
     pub dev: u64,
-    /// Owner.
     pub uid: u32,
-    /// Group.
     pub gid: u32,
     /// Number of hard links.
     pub nlink: u64,

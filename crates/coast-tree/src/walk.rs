@@ -10,9 +10,9 @@ use std::vec;
 
 use crate::{DirHandle, Listed, LockExt, LockResultExt, Name, RelPath, Root};
 
-/// What a walk does with the directories it comes to. Called from several threads at once.
+/// Handles the directories that a walk comes to. Called from several threads at once.
 pub trait Visit: Sync {
-    /// What a directory hands down to each of its children.
+    /// Handed down by a directory to each of its children.
     type Context: Send;
 
     /// Called once for every directory, always after its parent. `listed` is all that is in it, sorted by the bytes

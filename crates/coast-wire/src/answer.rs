@@ -1,4 +1,4 @@
-//! What a helper answers to a question that is no transfer: what there is at a place, or that a workspace is to go. The
+//! The answers of a helper to questions that are no transfer: to look at a place, or to remove a workspace. The
 //! question itself is its command line; nothing is sent to it.
 
 use serde::{Deserialize, Serialize};
@@ -10,23 +10,21 @@ use crate::{Event, FailureKind};
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Answer<'a> {
-    /// What there is.
+    /// The state of the place that was asked about.
     Probe(#[serde(borrow)] Probe<'a>),
     /// Something to tell the user meanwhile. Paths are relative to the workspace.
     Event(#[serde(borrow)] Event<'a>),
-    /// What was removed.
+    /// The end of a removal.
     Removal(Removal),
     /// The helper gives up; nothing more comes.
     Failed {
-        /// What kind of failure.
         kind: FailureKind,
-        /// What happened, for people.
         #[serde(borrow)]
         text: &'a str,
     },
 }
 
-/// What a helper finds where a workspace is or shall be.
+/// The state of the place where a workspace is or shall be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe<'a> {
     /// The helper's own version.
@@ -35,7 +33,7 @@ pub struct Probe<'a> {
     pub os: &'a str,
     /// Its processor, as in `x86_64`.
     pub arch: &'a str,
-    /// Its effective user.
+    /// The number of its effective user.
     pub uid: u32,
     /// Whether it could confine itself.
     pub confined: bool,
@@ -46,13 +44,13 @@ pub struct Probe<'a> {
     pub exists: bool,
     /// Size of its file system, in bytes.
     pub total_bytes: u64,
-    /// What may still be written there, in bytes.
+    /// Bytes that a user without privileges may still write there.
     pub free_bytes: u64,
     /// Why nothing can be written there, if so.
     pub unwritable: Option<&'a str>,
 }
 
-/// What became of a workspace that was to be removed.
+/// The result of removing a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removal {
     /// Whether there was anything to remove.

@@ -13,7 +13,7 @@ pub const PROTOCOL_VERSION: u32 = protocol_version!();
 /// The first bytes on a helper's standard output; frames follow.
 pub const GREETING: &str = concat!("coast-helper ", protocol_version!(), "\n");
 
-/// What every helper's greeting begins with, whatever its version. The version follows in decimal digits, and a newline.
+/// Every helper's greeting begins with this, whatever its version. The version follows in decimal digits, and a newline.
 pub const GREETING_PREFIX: &str = "coast-helper ";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What travels between a Sender and a Receiver, and what a helper answers to a question: messages, frames, compression,
+//! The protocol between a Sender and a Receiver, and a helper's answers to a question: messages, frames, compression,
 //! and every limit on what a peer may send.
 //!
 //! A helper's stream begins with the line [`GREETING`], which has the version of all that follows: [`PROTOCOL_VERSION`]. From
@@ -49,11 +49,10 @@ pub use options::{Delete, Itemize, Options, Ownership};
 pub use pack::{Pack, WholeError};
 pub use text::bounded_text;
 
-/// What is wrong with a stream of frames.
+/// The fault in a stream of frames.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// The stream failed.
     #[error("the connection failed: {0}")]
     Io(#[from] std::io::Error),
     /// The stream ended within a frame.

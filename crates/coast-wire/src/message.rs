@@ -1,4 +1,4 @@
-//! What a Sender and a Receiver say to each other.
+//! The messages between a Sender and a Receiver.
 //!
 //! Messages borrow from the frame they were decoded from, so content is never copied on the way in. Paths,
 //! names and link targets are bytes here; the engine turns them into checked types before it uses one.
@@ -15,7 +15,7 @@ pub type HashBytes = [u8; 32];
 pub struct FileId {
     /// The part's number, see [`Part::id`].
     pub part: u32,
-    /// Index into [`Part::entries`].
+    /// Index into [`Part::entries`] of that part.
     pub index: u32,
 }
 
@@ -24,7 +24,7 @@ pub struct FileId {
 pub struct Time {
     /// Seconds since the epoch.
     pub secs: i64,
-    /// Nanoseconds, below 1,000,000,000.
+    /// Nanoseconds after the second, below 1,000,000,000.
     pub nanos: u32,
 }
 
@@ -38,54 +38,37 @@ pub enum ToReceiver<'a> {
     Root(#[serde(borrow)] Entry<'a>),
     /// Names of owners, before the first entry that uses their numbers.
     Owners {
-        /// Users by number.
         #[serde(borrow)]
         users: Vec<OwnerName<'a>>,
-        /// Groups by number.
         #[serde(borrow)]
         groups: Vec<OwnerName<'a>>,
     },
     /// One directory, or a part of one.
     Part(#[serde(borrow)] Part<'a>),
-    /// Answer to [`Want::Hash`].
-    Hash {
-        /// The file.
-        file: FileId,
-        /// Its content's hash.
-        hash: HashBytes,
-    },
+    /// The answer to a need of [`Want::Hash`].
+    Hash { file: FileId, hash: HashBytes },
     /// Answer to [`Want::Content`] or [`Want::Delta`]: a file of at most
     /// [`MAX_WHOLE_BYTES`](crate::limits::MAX_WHOLE_BYTES).
     Whole {
-        /// The file.
         file: FileId,
-        /// All of it.
         #[serde(borrow, with = "serde_bytes")]
         content: &'a [u8],
-        /// The content's hash.
         hash: HashBytes,
         /// Its modification time when it was read, when times are kept.
         mtime: Option<Time>,
     },
     /// A piece of a large file. Pieces may arrive out of order.
     Chunk {
-        /// The file.
         file: FileId,
         /// Which try this is; a file that changed while it was read is sent again from the start.
         attempt: u32,
         /// The piece's number, from 0.
         sequence: u32,
-        /// What it holds.
         #[serde(borrow)]
         piece: Piece<'a>,
     },
     /// The file could not be sent.
-    Gone {
-        /// The file.
-        file: FileId,
-        /// Why.
-        reason: Gone,
-    },
+    Gone { file: FileId, reason: Gone },
     /// Every directory has been offered.
     WalkDone {
         /// Whether something could not be read so far; then nothing may be deleted.
@@ -95,7 +78,7 @@ pub enum ToReceiver<'a> {
     Alive,
 }
 
-/// What a [`ToReceiver::Chunk`] holds.
+/// The content of a [`ToReceiver::Chunk`].
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum Piece<'a> {
     /// Content bytes that follow those of the piece before.
@@ -137,7 +120,7 @@ pub struct Part<'a> {
     /// The directory, relative to the transfer root; empty for the root.
     #[serde(borrow, with = "serde_bytes")]
     pub path: &'a [u8],
-    /// What the receiver may conclude about names that are not in `entries`.
+    /// Says which names that are not in `entries` the source lacks.
     #[serde(borrow)]
     pub range: Range<'a>,
     /// The entries, sorted by the bytes of their names.
@@ -167,10 +150,10 @@ pub struct Entry<'a> {
     /// Its name, one component.
     #[serde(borrow, with = "serde_bytes")]
     pub name: &'a [u8],
-    /// What it is.
+    /// The kind, with whatever belongs to it.
     #[serde(borrow)]
     pub what: What<'a>,
-    /// Permission bits, `0o7777`.
+    /// Permission bits, set-id and sticky bits, within `0o7777`.
     pub mode: u16,
     /// Modification time, when times are kept or compared.
     pub mtime: Option<Time>,
@@ -178,23 +161,17 @@ pub struct Entry<'a> {
     pub owner: Option<(u32, u32)>,
 }
 
-/// What an entry is.
+/// The kind of an entry, with the facts that only this kind has.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum What<'a> {
-    /// A regular file.
     File {
-        /// Size in bytes.
         size: u64,
         /// Its content's hash, when the sender's cache knows it.
         hash: Option<HashBytes>,
     },
-    /// A directory.
     Directory,
-    /// A symlink.
     Symlink(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
-    /// A FIFO.
     Fifo,
-    /// A socket.
     Socket,
     /// A character device, with its number.
     CharDevice(u64),
@@ -218,28 +195,22 @@ pub struct OwnerName<'a> {
 pub enum ToSender<'a> {
     /// First message: the options were understood, and this is who does the work.
     Ready(Ready),
-    /// What the receiver needs of one part's files.
+    /// Asks for hashes or content of files of one part.
     Needs {
-        /// The part.
         part: u32,
         /// At most one need a file at a time.
         #[serde(borrow)]
         needs: Vec<Need<'a>>,
     },
     /// Everything about this part is settled; the sender forgets it.
-    Settled {
-        /// The part.
-        part: u32,
-    },
+    Settled { part: u32 },
     /// Something to tell the user on the sender's side.
     Event(#[serde(borrow)] Event<'a>),
     /// The receiver has finished.
     Finished(ReceiverStats),
     /// The receiver gives up; nothing more comes.
     Failed {
-        /// What kind of failure.
         kind: FailureKind,
-        /// What happened, for people.
         #[serde(borrow)]
         text: &'a str,
     },
@@ -282,17 +253,15 @@ pub struct Ready {
 pub struct Need<'a> {
     /// Index into the part's entries.
     pub index: u32,
-    /// What is needed.
     #[serde(borrow)]
     pub want: Want<'a>,
 }
 
-/// What the receiver wants of a file.
+/// The form in which the receiver needs a file.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum Want<'a> {
-    /// Its hash.
     Hash,
-    /// All its content.
+    /// All its content, since no basis is of use.
     Content,
     /// A delta against the basis with this signature.
     Delta(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
@@ -307,7 +276,6 @@ pub enum Event<'a> {
         /// Relative to the transfer root.
         #[serde(borrow, with = "serde_bytes")]
         path: &'a [u8],
-        /// What changed.
         change: Change,
     },
     /// An extraneous entry was deleted (or would be).
@@ -323,21 +291,19 @@ pub enum Event<'a> {
         /// The entry, relative to the transfer root.
         #[serde(borrow, with = "serde_bytes")]
         path: &'a [u8],
-        /// What kind of problem.
         kind: ProblemKind,
-        /// What was being done and what the system answered.
+        /// Says what was being done and what the system answered.
         #[serde(borrow)]
         text: &'a str,
     },
     /// For the user's information.
     Notice {
-        /// One sentence.
         #[serde(borrow)]
         text: &'a str,
     },
 }
 
-/// What kind of problem an entry had.
+/// The kinds of problems that an entry can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ProblemKind {
@@ -359,26 +325,20 @@ pub enum ProblemKind {
     DestinationChanged,
 }
 
-/// What of an entry changed, in the terms of `--itemize-changes`.
+/// The changes of an entry, in the terms of `--itemize-changes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// How.
     pub update: Update,
-    /// The entry's kind.
     pub kind: EntryKind,
     /// Whether it is new at the destination; then the rest is not looked at.
     pub new: bool,
     /// The content (or a link's target, or a device's number) differs.
     pub content: bool,
-    /// The size differs.
     pub size: bool,
     /// The modification time differs.
     pub time: Option<TimeChange>,
-    /// The permissions differ.
     pub perms: bool,
-    /// The owner differs.
     pub owner: bool,
-    /// The group differs.
     pub group: bool,
 }
 
@@ -394,35 +354,29 @@ pub enum TimeChange {
 /// How an entry was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Update {
-    /// Content was transferred.
+    /// Content was transferred from the source.
     Transferred,
     /// Created or changed at the destination without content from the source.
     Local,
-    /// Only attributes changed.
+    /// Only attributes of the entry were changed.
     Attributes,
 }
 
 /// An entry's kind as `--itemize-changes` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntryKind {
-    /// Regular file.
     File,
-    /// Directory.
     Directory,
-    /// Symlink.
     Symlink,
-    /// Device.
     Device,
-    /// FIFO or socket.
+    /// A FIFO or a socket.
     Special,
 }
 
-/// What the sender did.
+/// Counts of the side that has the files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SenderStats {
-    /// Regular files offered.
     pub files: u64,
-    /// Directories offered.
     pub directories: u64,
     /// Entries of other kinds offered.
     pub others: u64,
@@ -436,7 +390,7 @@ pub struct SenderStats {
     pub unreadable: u64,
 }
 
-/// What the receiver did.
+/// Counts of the side that gets the files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiverStats {
     /// Files created or updated with content from the sender.
@@ -453,7 +407,7 @@ pub struct ReceiverStats {
     pub cloned_bytes: u64,
     /// Entries of any kind that did not exist before.
     pub created: u64,
-    /// Extraneous entries deleted.
+    /// Extraneous entries that were deleted at the destination.
     pub deleted: u64,
     /// Extraneous entries kept because a rule protects them.
     pub protected: u64,

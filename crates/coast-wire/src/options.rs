@@ -1,4 +1,4 @@
-//! What a run shall do, as one message.
+//! The options of a run, as one message.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 pub struct Options {
     /// Filter rules, one canonical line each.
     pub rules: Vec<serde_bytes::ByteBuf>,
-    /// `-r`
+    /// `-r`: directories are sent with all that is below them.
     pub recursive: bool,
-    /// `-l`
+    /// `-l`: symlinks are sent as symlinks.
     pub links: bool,
-    /// `--devices`
+    /// `--devices`: character and block devices are made again.
     pub devices: bool,
-    /// `--specials`
+    /// `--specials`: FIFOs and sockets are made again.
     pub specials: bool,
-    /// `-p`
+    /// `-p`: permission bits are those of the source.
     pub perms: bool,
-    /// `-E`
+    /// `-E`: files are executable where they are at the source.
     pub executability: bool,
-    /// `-t`
+    /// `-t`: modification times are those of the source.
     pub times: bool,
-    /// `-o`
+    /// `-o`: owners are those of the source.
     pub owner: bool,
-    /// `-g`
+    /// `-g`: groups are those of the source.
     pub group: bool,
     /// `-c`: content decides even when size and time are equal.
     pub checksum: bool,
@@ -31,7 +31,7 @@ pub struct Options {
     pub ownership: Ownership,
     /// Whether extraneous entries are deleted.
     pub delete: Option<Delete>,
-    /// `-n`
+    /// `-n`: changes are told and not made.
     pub dry_run: bool,
     /// `--partial`: what arrived of a large file is kept (outside of the workspace) for the next run.
     pub partial: bool,
@@ -65,14 +65,13 @@ pub enum Ownership {
 /// How extraneous entries are deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delete {
-    /// `--max-delete=N`
+    /// `--max-delete=N`: no more than this many entries are deleted.
     pub max: Option<u64>,
 }
 
 /// Which changes the receiver tells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Itemize {
-    /// None.
     #[default]
     Nothing,
     /// Each entry that changes.

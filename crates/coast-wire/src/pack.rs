@@ -68,7 +68,7 @@ impl Pack {
     /// return their hash and the file's modification time. If it fails, the frame is as it was.
     ///
     /// # Errors
-    /// What `read` answered, or [`WireError::TooLarge`].
+    /// The error of `read`, or [`WireError::TooLarge`].
     pub fn whole<E>(
         &mut self,
         file: FileId,

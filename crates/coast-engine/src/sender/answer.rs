@@ -332,7 +332,7 @@ impl Answerer<'_> {
     /// Gives what was packed to whoever has time to compress it, so that one large file keeps all workers busy.
     pub(super) fn hand_over(&mut self, under_way: &UnderWay, pieces: u32) -> Result<(), Stopped> {
         let pack = std::mem::replace(&mut self.pack, Pack::new(Class::Data));
-        // What nobody had time for is older than this, and goes first. After that nothing waits for this worker,
+        // A pack that still waits is older than this one, and goes first. After that nothing waits for this worker,
         // which may have to wait for the others.
         while self.run.to_seal.sender.is_full() {
             let Ok(waiting) = self.run.to_seal.receiver.try_recv() else { break };

@@ -1,4 +1,4 @@
-//! What a sender is told before it begins.
+//! The configuration of a sender.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::error::EngineError;
 use crate::filter_kind;
 use crate::merge::{TreeMergeFiles, Whose};
 
-/// What [`send`](crate::send) is to send, and how.
+/// Tells [`send`](crate::send) which entries to send, and how.
 #[derive(Debug)]
 pub struct SenderConfig {
     /// The directory or the single entry that is sent.
@@ -30,7 +30,7 @@ pub struct SenderConfig {
     pub compress: bool,
     /// Bytes per second that may be written, if limited.
     pub bytes_per_second: Option<u64>,
-    /// Whether nothing is offered before the receiver is ready and [`Monitor::ready`] has returned: for whoever has to
+    /// Whether nothing is offered before the receiver is ready and [`Monitor::ready`](crate::Monitor::ready) has returned: for whoever has to
     /// remember what the destination was taken for before anything changes there. Costs a round trip.
     pub await_ready: bool,
     /// Worker threads; by default as many as there are processors, from 2 to 8.

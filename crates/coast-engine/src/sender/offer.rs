@@ -40,11 +40,11 @@ pub(super) struct OfferedPart {
 /// An entry of an offered part.
 pub(super) struct OfferedEntry {
     pub(super) name: Name,
-    /// For regular files.
+    /// Only a regular file can be asked for.
     pub(super) file: Option<OfferedFile>,
 }
 
-/// What is known of an offered file.
+/// A regular file that was offered.
 pub(super) struct OfferedFile {
     pub(super) identity: FileIdentity,
     /// From an earlier run's cache.
@@ -66,12 +66,12 @@ impl OfferedFile {
 }
 
 impl OfferedPart {
-    /// What the part takes of the window.
+    /// The room that the part takes in the window, in entries.
     pub(super) fn weight(&self) -> usize {
         self.entries.len() + 1
     }
 
-    /// What the cache shall remember.
+    /// The records of its files for the cache.
     pub(super) fn records(&self) -> Vec<Record> {
         let record = |entry: &OfferedEntry| {
             let file = entry.file.as_ref()?;
@@ -118,7 +118,6 @@ impl Offers {
     }
 }
 
-/// Walks the source.
 pub(super) struct Walker<'a> {
     run: &'a Run<'a>,
     filter: Filter,
@@ -134,7 +133,7 @@ enum OwnerKind {
     Group,
 }
 
-/// What a directory hands to its children: its filter, and the part that offered each of them.
+/// Handed down by a directory to its children: its filter, and the part that offered each of them.
 pub(super) struct Above {
     filter: DirFilter,
     part: Option<u32>,

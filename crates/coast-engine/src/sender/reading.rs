@@ -14,7 +14,7 @@ pub(super) struct WasRead {
     pub(super) hash: ContentHash,
 }
 
-/// What follows in a file.
+/// The next stretch of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stretch {
     /// As many bytes as this are in the buffer, at least one.
@@ -100,7 +100,7 @@ impl Reading {
         self.read += length;
     }
 
-    /// What was read so far.
+    /// Size and hash of all that was read so far.
     pub(super) fn was_read(&self) -> WasRead {
         WasRead { size: self.read, hash: self.hasher.finish() }
     }

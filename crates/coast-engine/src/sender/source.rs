@@ -15,7 +15,6 @@ pub enum Source {
     Entry {
         /// The directory that holds it.
         parent: PathBuf,
-        /// Its name.
         name: Name,
     },
 }

@@ -39,7 +39,7 @@ const WHOLE_SECONDS: Duration = Duration::from_secs(2);
 /// The mtime is held to the same rule, for file systems whose ctime means something else (FAT keeps the time of
 /// creation there).
 ///
-/// What no stamp shows is a store through a shared memory mapping into a page that was written before and not yet
+/// No stamp shows a store through a shared memory mapping into a page that was written before and not yet
 /// flushed. That limit is shared with everything that relies on stamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockStep(Duration);
@@ -168,7 +168,7 @@ mod tests {
         );
     }
 
-    /// What would be measured where the n-th change is stamped so many nanoseconds after `now`.
+    /// The step that is measured where the n-th change is stamped so many nanoseconds after `now`.
     fn measured(stamp: impl Fn(i64) -> i64) -> Duration {
         let begin = i64::try_from(Timestamp::now().total_nanos()).unwrap();
         let step = measure_with(|trial| {

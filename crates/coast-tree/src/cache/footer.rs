@@ -74,7 +74,7 @@ pub(super) fn path_hash(path: &[u8]) -> u64 {
     super::ContentHash::of(path).prefix()
 }
 
-/// What the footer says.
+/// The content of the footer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Footer {
     pub(super) entries: u64,

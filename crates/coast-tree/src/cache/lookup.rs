@@ -10,9 +10,9 @@ use super::footer::Entry;
 /// Where the records of each content are, and which sizes there are.
 #[derive(Debug)]
 pub(super) struct ContentLookup {
-    /// Sorted.
+    /// Sorted, so that it can be searched.
     places: Vec<Place>,
-    /// Sorted, each once.
+    /// Sorted, each size once, so that it can be searched.
     sizes: Vec<u64>,
 }
 

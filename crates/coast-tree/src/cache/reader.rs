@@ -105,7 +105,7 @@ impl CacheReader {
         self.files
     }
 
-    /// What is remembered of the files directly in a directory; nothing when the directory is not known.
+    /// The records of the files directly in a directory; none when the directory is not known.
     pub fn directory(&self, dir: &RelPath) -> io::Result<DirRecords> {
         let mut blocks = Vec::new();
         let hash = path_hash(dir.as_bytes());
@@ -184,7 +184,7 @@ fn read_exact(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Option<
     }
 }
 
-/// What the cache remembers of the files directly in one directory.
+/// The records of the files directly in one directory.
 #[derive(Debug, Clone, Default)]
 pub struct DirRecords {
     blocks: Vec<Block>,

@@ -1,15 +1,13 @@
-//! What the cache remembers of one file: its name, what told it apart from any other state of it, and the hash.
+//! The cache's record of one file: its name, the state of it that was hashed, and the hash.
 
 use super::ContentHash;
 use crate::{Name, Stat, Timestamp};
 
-/// What the system tells of a file that cannot stay the same when its content changes, but for the limits that
+/// The part of a file's status that cannot stay the same when its content changes, but for the limits that
 /// [`ClockStep`](crate::ClockStep) explains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileIdentity {
-    /// Inode number.
     pub ino: u64,
-    /// Bytes of content.
     pub size: u64,
     /// When the content last changed, or what someone set it to.
     pub mtime: Timestamp,

@@ -29,12 +29,11 @@ struct Output {
     broken: bool,
 }
 
-/// What a finished cache file holds.
+/// Counts of a finished cache file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CacheStats {
     /// Blocks: one for every directory with files, more for very large ones or ones that came in parts.
     pub directories: u64,
-    /// Files remembered.
     pub files: u64,
     /// Length of the file.
     pub bytes: u64,

@@ -1,4 +1,4 @@
-//! What the cache answers: what was put in, or nothing. Never anything else, whatever the file holds.
+//! The cache answers with records that were put in, or with none. Never with anything else, whatever the file holds.
 
 use std::collections::BTreeMap;
 use std::io::Write;
