@@ -431,7 +431,7 @@ fn a_host_that_stops_after_its_banner_times_out_in_the_key_exchange() {
     server.join().unwrap();
 }
 
-/// What connecting gives when the host answers with `answer` and closes.
+/// The error of a connection to a host that answers with `answer` and closes.
 fn answered_with(answer: &'static [u8]) -> SshError {
     let home = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
