@@ -1,4 +1,4 @@
-//! Signature, diff and patch of one large file: bytes of the file per second.
+//! Signature, diff and patch of a large file, in bytes of the file per second.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
@@ -7,24 +7,13 @@ use std::io;
 use std::num::NonZeroUsize;
 
 use coast_delta::{Differ, Patcher, Signature};
+use coast_testkit::noise;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const FILE_BYTES: usize = 64 << 20;
 const WINDOW_BYTES: usize = 4 << 20;
 
-/// `FILE_BYTES` of bytes that look random, different for each `seed`.
-fn noise(seed: u64) -> Vec<u8> {
-    (0..FILE_BYTES as u64 / 8)
-        .flat_map(|i| {
-            let word = (seed ^ i).wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            (word ^ (word >> 31)).to_le_bytes()
-        })
-        .collect()
-}
-
-/// New versions of `basis`, from the easiest to the worst.
+/// New versions of `basis`, from the easiest to the hardest.
 fn versions(basis: &[u8]) -> [(&'static str, Vec<u8>); 5] {
     let edited = |every: usize| {
         let mut new = basis.to_vec();
@@ -38,12 +27,12 @@ fn versions(basis: &[u8]) -> [(&'static str, Vec<u8>); 5] {
         ("insertion_and_64_edits", shifted),
         ("every_second_block_edited", edited(16 << 10)),
         ("zeros", vec![0; FILE_BYTES]),
-        ("unrelated", noise(!0)),
+        ("unrelated", noise(!0, FILE_BYTES)),
     ]
 }
 
 fn delta(c: &mut Criterion) {
-    let basis = noise(1);
+    let basis = noise(1, FILE_BYTES);
     let basis_len = basis.len() as u64;
     let signature =
         Signature::of(basis.as_slice(), basis_len, NonZeroUsize::MIN).expect("a slice can be read");

@@ -1,5 +1,5 @@
-//! Filter verdicts over the names of a large tree, by `coast-filter` and by `globset`, the engine it could have been
-//! built on. `globset` gets whole paths without paying for their making, and only the patterns it can express.
+//! Filter verdicts over the names of a large tree, by `coast-filter` and, for comparison, by `globset`. `globset` gets whole
+//! paths, whose making is not measured, and only the patterns that it can express.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -9,7 +9,7 @@ use coast_filter::{DirFilter, EntryKind, Filter, NoMergeFiles, RuleList, Side};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-/// One directory of the tree: its components and the names of its files.
+/// A directory of the tree: its components and the names of its files.
 struct Dir {
     components: Vec<String>,
     names: Vec<String>,
@@ -68,10 +68,10 @@ fn list<'a>(rules: impl IntoIterator<Item = &'a str>) -> RuleList {
     list
 }
 
-/// Counts what is excluded, entering every directory once.
+/// Counts the excluded entries. Every directory is entered once.
 fn excluded(filter: &Filter, tree: &[Dir]) -> usize {
     let mut excluded = 0;
-    // The directories that lead to the current one, as a walk has them at hand.
+    // The directories on the way to the current directory, as a walk keeps them.
     let mut entered: Vec<(&str, DirFilter)> = vec![("", filter.root(&NoMergeFiles).unwrap())];
     for dir in tree {
         let known =
@@ -88,7 +88,7 @@ fn excluded(filter: &Filter, tree: &[Dir]) -> usize {
     excluded
 }
 
-/// The rules as one set of globs over whole paths, in their order.
+/// The rules as a set of globs over whole paths, in their order.
 fn globs<'a>(rules: impl IntoIterator<Item = &'a str>) -> GlobSet {
     let mut set = GlobSetBuilder::new();
     for rule in rules {

@@ -1,4 +1,4 @@
-//! Frames of a push: packing and sealing small files, plain and compressed, and taking them apart again.
+//! Frames of a push: packing and sealing small files, plain and compressed, and unpacking them again.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -9,11 +9,11 @@ use coast_wire::{
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-/// Files of one frame of about 1 MiB, of the mean size of a source file.
+/// The number of files in a frame of about 1 MiB, at the mean size of a source file.
 const FILES: u32 = 64;
 const FILE_BYTES: usize = 16 << 10;
 
-/// Text like that of a source file: words that come again, and numbers that do not.
+/// Text like that of a source file: words that repeat, and numbers that do not.
 fn source_file(number: u32) -> Vec<u8> {
     const WORDS: [&str; 8] =
         ["static ", "struct ", "return ", "\n\t", "if (", "->next;", "0x", "unsigned long "];

@@ -1,5 +1,5 @@
-//! How long a local save takes to reach the remote file, through `coast run`: 20 saves of one file, and 20 of a file each that
-//! was not touched before. With mutagen from `COAST_TEST_MUTAGEN`, or the stand-in.
+//! Measures the time from a local save to the changed remote file, with `coast run`: 20 saves of one file, and one save each
+//! of 20 files that were not saved before. mutagen comes from `COAST_TEST_MUTAGEN`, or is the stand-in.
 //!
 //! ```sh
 //! cargo run --package coast-tests --example latency -- [FILES]
@@ -14,7 +14,7 @@ use coast_tests::{Project, Tree, Watch};
 
 const SAVES: u32 = 20;
 
-/// How often the real program looks at what was not touched lately.
+/// The time between two scans of the real program for files that were not saved lately.
 const POLLS_EVERY: Duration = Duration::from_secs(10);
 
 fn main() {
@@ -26,12 +26,12 @@ fn main() {
     let project = Project::of(&tree);
     project.coast(["run", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
     let (root, workspace) = (project.root(), project.workspace("dev-1"));
-    // The first save makes it a file that was touched lately.
+    // After this save the file counts as saved lately.
     save(&root, &workspace, &path(0), 0);
     let again = (1..=SAVES).map(|round| save(&root, &workspace, &path(0), round)).collect();
     report(files, "a file saved again and again", again);
     let first = (1..=SAVES).map(|number| {
-        // What arrives has just been looked for: without a pause every save would wait for a whole round.
+        // A scan has just ended. Without a pause every save would wait for a whole period.
         thread::sleep(POLLS_EVERY * number / SAVES);
         save(&root, &workspace, &path(number), number)
     });
@@ -43,7 +43,7 @@ fn path(number: u32) -> String {
     format!("src/{}/{number}.ts", number % 40)
 }
 
-/// Saves a file and waits until it is on the other side.
+/// Saves a file and returns the time until the remote file has the content.
 fn save(root: &Path, workspace: &Path, path: &str, round: u32) -> Duration {
     let (content, there) = (format!("saved in round {round}\n"), workspace.join(path));
     let directory = there.parent().expect("it lies in a directory");

@@ -1,20 +1,22 @@
-//! A Debian to build images from, without any registry of images: `debootstrap` from the mirror that this machine's apt
-//! uses, kept as an archive in `target/docker`, and imported.
+//! A Debian base for images. `debootstrap` makes it from the mirror that this machine's apt uses, so no registry of images
+//! is asked. An archive of it is kept in `target/docker`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::binaries::{require, require_root, target_directory};
+use coast_testkit::{require, require_root};
+
+use crate::binaries::target_directory;
 use crate::docker::DockerEngine;
 
-/// The packages besides Debian's essential ones.
+/// The packages besides Debian's essential packages.
 const PACKAGES: &str = include_str!("../../fixtures/images/base/packages");
 
-/// The name of the image in the engine, which has it when this returns.
+/// Makes the image if the engine lacks it, and returns its name.
 ///
 /// # Panics
-/// When it cannot be made.
+/// When the image cannot be made.
 pub(crate) fn base_image(engine: &DockerEngine) -> String {
     let suite = os_release("VERSION_CODENAME");
     let hash = blake3::hash(format!("{suite}\n{PACKAGES}").as_bytes()).to_hex();
@@ -31,7 +33,7 @@ pub(crate) fn has(engine: &DockerEngine, tag: &str) -> bool {
     engine.command(["image", "inspect", tag]).output().expect("docker starts").status.success()
 }
 
-/// The archive of the base, made if it is not there.
+/// Makes the archive of the base if it is missing, and returns its path.
 fn archive(suite: &str, hash: &str) -> PathBuf {
     let directory = target_directory().join("docker");
     fs::create_dir_all(&directory).expect("the target directory can be written");
@@ -54,7 +56,7 @@ fn archive(suite: &str, hash: &str) -> PathBuf {
 
 fn debootstrap(suite: &str, root: &Path) {
     require_root();
-    // What an interrupted attempt left cannot be continued.
+    // The rest of an interrupted attempt cannot be continued.
     let _ = fs::remove_dir_all(root);
     let mut debootstrap = Command::new(require("debootstrap", "debootstrap"));
     debootstrap.arg("--variant=minbase");
@@ -66,10 +68,10 @@ fn debootstrap(suite: &str, root: &Path) {
     run(&mut debootstrap);
 }
 
-/// Where this machine's apt gets the packages of a suite from.
+/// The mirror from which this machine's apt gets the packages of a suite.
 ///
 /// # Panics
-/// When its sources name no such place.
+/// When the sources of apt name no mirror of the suite.
 fn mirror(suite: &str) -> String {
     let listing =
         fs::read_dir("/etc/apt/sources.list.d").map(|files| files.flatten().map(|file| file.path()));
@@ -80,7 +82,7 @@ fn mirror(suite: &str) -> String {
     })
 }
 
-/// The mirror of a suite in a file of sources, of either form.
+/// The mirror of a suite in a file of sources, in either format.
 fn mirror_in(text: &str, suite: &str) -> Option<String> {
     let one_line = text.lines().find_map(|line| {
         let mut words = line.strip_prefix("deb ")?.trim_start();

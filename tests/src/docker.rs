@@ -1,4 +1,4 @@
-//! The Docker engine that tests use: the one that answers already, or one of our own, started for this process and ended
+//! The Docker engine that tests use: an engine that answers already, or an engine that is started for this process and ends
 //! with it.
 
 use std::env;
@@ -10,18 +10,20 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::binaries::{require, require_root, target_directory};
+use coast_testkit::{require, require_root};
 
-/// How long an engine may take to start, or to make room for the next one.
+use crate::binaries::target_directory;
+
+/// The time within which an engine must start, or end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where an engine listens that was started by the system.
+/// The address of an engine that the system started.
 const USUAL_SOCKET: &str = "unix:///var/run/docker.sock";
 
 /// An engine that answers.
 pub struct DockerEngine {
     host: String,
-    /// Held for as long as the engine is ours, so that no other process starts one over the same data.
+    /// Held while the process runs an engine, so that no other process starts an engine with the same data.
     _turn: Option<File>,
 }
 
@@ -29,7 +31,7 @@ impl DockerEngine {
     /// The engine of this process.
     ///
     /// # Panics
-    /// When none answers and none can be started.
+    /// When no engine answers and none can be started.
     #[must_use]
     pub fn shared() -> &'static Self {
         static ENGINE: OnceLock<DockerEngine> = OnceLock::new();
@@ -40,13 +42,13 @@ impl DockerEngine {
         })
     }
 
-    /// Where it listens, as `DOCKER_HOST` has it.
+    /// The address of the engine, as `DOCKER_HOST` takes it.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The `docker` program, talking to this engine.
+    /// The `docker` program, as a client of this engine.
     #[must_use]
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut docker = Command::new(require("docker", "docker.io"));
@@ -92,8 +94,8 @@ impl DockerEngine {
         output.expect("docker starts").status.success()
     }
 
-    /// Starts an engine over `target/docker`. It needs neither bridges nor packet filters, since every container here is
-    /// on the host's network.
+    /// Starts an engine with its data in `target/docker`. It needs neither bridges nor packet filters, since every container
+    /// of a test is on the host's network.
     fn start() -> Self {
         require_root();
         let dockerd = require("dockerd", "docker.io");
@@ -107,7 +109,8 @@ impl DockerEngine {
         wait_for_the_last(&pid);
         let host = format!("unix://{}/docker.sock", run.display());
         let log = directory.join("log");
-        // The engine ends with this process, however that ends: it gets a SIGTERM when the thread that started it is gone.
+        // The engine ends with this process, even when the process is killed: it gets a SIGTERM when the thread that started
+        // it ends.
         let mut command = Command::new(require("setpriv", "util-linux"));
         command.args(["--pdeathsig", "TERM", "--"]).arg(dockerd);
         command.args(["--bridge=none", "--iptables=false", "--host-gateway-ip=127.0.0.1"]);
@@ -117,7 +120,7 @@ impl DockerEngine {
         command.stdout(file.try_clone().expect("a file can be shared")).stderr(file);
         thread::spawn(move || {
             let mut engine = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-            // Whoever waits for an answer reports an end, with the log.
+            // `start` waits for an answer and reports an engine that has ended, with its log.
             let _ = engine.wait();
             loop {
                 thread::park();
@@ -129,19 +132,19 @@ impl DockerEngine {
             assert!(Instant::now() < until, "dockerd does not answer:\n{}", last_lines(&log));
             thread::sleep(Duration::from_millis(100));
         }
-        // What a killed test left behind is in nobody's way but takes names.
+        // Containers of a killed test would still hold their names.
         engine.run(["container", "prune", "--force"]);
         engine
     }
 }
 
-/// Sockets go where their paths are short: a path of more than 107 bytes is none for the kernel.
+/// The directory of the engine's sockets. Its path must be short: the kernel limits paths of sockets to 107 bytes.
 fn run_directory(directory: &Path) -> PathBuf {
     let hash = blake3::hash(directory.as_os_str().as_encoded_bytes()).to_hex();
     env::temp_dir().join(format!("coast-docker-{}", &hash[..8]))
 }
 
-/// The engine of the process before this one may still be ending.
+/// Waits until the engine of an earlier process has ended.
 fn wait_for_the_last(pid: &Path) {
     let Ok(text) = fs::read_to_string(pid) else { return };
     let process = Path::new("/proc").join(text.trim());

@@ -1,12 +1,12 @@
-//! A small file system of the test's own, in memory, for what a disk cannot be made to do: be full, refuse programs; and
-//! one path shown at another.
+//! Mounts: a small file system in memory, which can be full or refuse programs, and a directory or file that is shown at
+//! another path.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::binaries::{require, require_root};
+use coast_testkit::{require, require_root};
 
-/// Something mounted, unmounted when dropped.
+/// A mount, unmounted when dropped.
 pub struct Mount {
     at: PathBuf,
 }
@@ -23,7 +23,7 @@ impl Mount {
         })
     }
 
-    /// Shows a file or directory at another place as well, over what is there, as containers do.
+    /// Shows a file or directory at another path too, over the entry there, as containers do.
     ///
     /// # Panics
     /// When the test does not run as root or the kernel refuses.
@@ -47,7 +47,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Lazily: a process that a failed test left behind must not keep the directory from being removed.
+        // Lazily, because a process that a failed test left behind must not keep the directory from being removed.
         let _ = Command::new(require("umount", "mount")).arg("--lazy").arg(&self.at).output();
     }
 }

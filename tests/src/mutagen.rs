@@ -1,5 +1,5 @@
-//! The mutagen that shell containers get: a release as people download it, from the directory that `COAST_TEST_MUTAGEN`
-//! names, or else the stand-in of `fixtures/mutagen-standin`.
+//! The mutagen of shell containers: a release, from the directory that `COAST_TEST_MUTAGEN` names, or else the stand-in of
+//! `fixtures/mutagen-standin`.
 
 use std::env;
 use std::fs;
@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 
 use crate::binaries;
 
-/// The agents of all platforms, which mutagen wants beside it.
+/// The agents of all platforms. mutagen looks for them beside its program.
 const AGENTS: &str = "mutagen-agents.tar.gz";
 
-/// A program, and what must lie beside it.
+/// The program, and the file of agents that lies beside it.
 pub struct Mutagen {
     program: PathBuf,
     agents: Vec<u8>,
@@ -20,8 +20,8 @@ pub struct Mutagen {
 }
 
 impl Mutagen {
-    /// The mutagen of this process. The first call says on standard error, past what captures the output of tests, which
-    /// one it is.
+    /// The mutagen of this process. The first call writes to the standard error of the process which program it is. Output
+    /// of tests is captured, and this line is not.
     ///
     /// # Panics
     /// When the directory lacks a file, or the stand-in does not build.
@@ -50,7 +50,7 @@ impl Mutagen {
         Self { program: binaries::mutagen_stand_in(), agents, real: false }
     }
 
-    /// Whether it is mutagen itself.
+    /// Whether the program is mutagen itself.
     #[must_use]
     pub fn is_real(&self) -> bool {
         self.real

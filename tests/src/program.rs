@@ -1,5 +1,5 @@
-//! A program run by a test: a home of its own, captured output, and a time limit after which it is killed and the test
-//! fails with what it had said until then.
+//! A program that a test runs, with a home of its own, captured output, and a time limit. A program that exceeds its limit
+//! is killed, and the test fails with the output until then.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -13,10 +13,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::account::Account;
-use crate::tree::quote;
+use coast_testkit::{Account, quote};
 
-/// How long a program may run unless the test says otherwise. Far more than any needs, far less than forever.
+/// The default time limit.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A program with its arguments, ready to run.
@@ -26,12 +25,11 @@ pub struct Program {
     directory: PathBuf,
     environment: Vec<(OsString, OsString)>,
     umask: Option<u32>,
-    user: Option<(u32, u32)>,
     limit: Duration,
 }
 
 impl Program {
-    /// A program to be run in `directory` with `home` as its home, and nothing else of the environment but `PATH`.
+    /// A program that runs in `directory`, with `home` as its home. Of the environment it gets only `PATH`.
     #[must_use]
     pub fn new(program: impl AsRef<OsStr>, directory: &Path, home: &Path) -> Self {
         let program = Self {
@@ -39,14 +37,13 @@ impl Program {
             directory: directory.into(),
             environment: Vec::new(),
             umask: None,
-            user: None,
             limit: LIMIT,
         };
         let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
         program.env("PATH", path).env("LC_ALL", "C.UTF-8").home(home)
     }
 
-    /// Its home, and with it every directory that programs derive from it.
+    /// Sets the home, and every directory that programs derive from it.
     #[must_use]
     pub fn home(self, home: &Path) -> Self {
         self.env("HOME", home)
@@ -69,7 +66,7 @@ impl Program {
         self
     }
 
-    /// Has it run by another program, whose words come before its own.
+    /// Adds the words of another program, which runs this program, before the words of this program.
     #[must_use]
     pub fn by<A: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = A>) -> Self {
         self.words.splice(0..0, words.into_iter().map(|word| word.as_ref().into()));
@@ -84,35 +81,41 @@ impl Program {
         self
     }
 
-    /// Where it runs.
+    /// Sets the directory that the program runs in.
     #[must_use]
     pub fn directory(mut self, directory: &Path) -> Self {
         self.directory = directory.into();
         self
     }
 
-    /// The umask it runs with.
+    /// Sets the umask.
     #[must_use]
     pub fn umask(mut self, umask: u32) -> Self {
         self.umask = Some(umask);
         self
     }
 
-    /// Runs it as this user instead of root.
+    /// Runs the program as this account instead of root.
     #[must_use]
-    pub fn as_account(mut self, account: &Account) -> Self {
-        self.user = Some((account.uid(), account.gid()));
-        self.home(account.home())
+    pub fn as_account(self, account: &Account) -> Self {
+        self.as_user(account.uid(), account.gid()).home(account.home())
     }
 
-    /// How long it may run before it is killed and the test fails.
+    /// Runs the program as this user and group, and in no other group, instead of as root.
+    #[must_use]
+    pub fn as_user(self, uid: u32, gid: u32) -> Self {
+        let (user, group) = (format!("--reuid={uid}"), format!("--regid={gid}"));
+        self.by(["setpriv", &user, &group, "--clear-groups", "--"])
+    }
+
+    /// Sets the time after which the program is killed and the test fails.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// The words of the command line as one would type them.
+    /// The command line, quoted for bash.
     #[must_use]
     pub fn command_line(&self) -> String {
         let words: Vec<_> = self.words.iter().map(|word| quote(word.as_encoded_bytes())).collect();
@@ -121,14 +124,6 @@ impl Program {
 
     fn command(&self) -> Command {
         let mut words: Vec<OsString> = Vec::new();
-        if let Some((uid, gid)) = self.user {
-            words.extend([
-                "setpriv".into(),
-                format!("--reuid={uid}").into(),
-                format!("--regid={gid}").into(),
-            ]);
-            words.extend(["--clear-groups".into(), "--".into()]);
-        }
         if let Some(umask) = self.umask {
             words.extend([
                 "sh".into(),
@@ -145,10 +140,10 @@ impl Program {
         command
     }
 
-    /// Starts it.
+    /// Starts the program.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// When the program cannot be started.
     #[must_use]
     pub fn start(&self) -> Running {
         let started = Instant::now();
@@ -171,10 +166,10 @@ impl Program {
         }
     }
 
-    /// Runs it to its end.
+    /// Runs the program to its end.
     ///
     /// # Panics
-    /// When it cannot be started or does not end in time.
+    /// When the program cannot be started or exceeds its time limit.
     #[must_use]
     #[track_caller]
     pub fn run(&self) -> Outcome {
@@ -185,13 +180,13 @@ impl Program {
 fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // A pipe that breaks ends what there is to read; what was said until then still counts.
+        // The output before an error of the pipe still counts.
         let _ = from.read_to_end(&mut bytes);
         bytes
     })
 }
 
-/// A program under way. Dropped before its end, it is killed.
+/// A running program. It is killed when dropped before its end.
 pub struct Running {
     line: String,
     limit: Duration,
@@ -204,18 +199,18 @@ pub struct Running {
 }
 
 impl Running {
-    /// Sends it, and it alone, a signal.
+    /// Sends a signal to the program, and not to programs that it started.
     ///
     /// # Panics
-    /// When it has ended already.
+    /// When the program has ended.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).expect("it is still running");
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the program.
     ///
     /// # Panics
-    /// When the end does not come in time; the program and all it started are killed then.
+    /// When the program exceeds its time limit. The program and the programs that it started are killed then.
     #[must_use]
     #[track_caller]
     pub fn wait(mut self) -> Outcome {
@@ -244,7 +239,7 @@ impl Running {
     }
 
     fn kill(&self) {
-        // The group is gone when the program ended in this very moment.
+        // Fails when the program has ended meanwhile.
         let _ = kill_process_group(self.pid, Signal::KILL);
     }
 }
@@ -257,20 +252,20 @@ impl Drop for Running {
     }
 }
 
-/// How a program ended and what it said.
+/// The end of a program, and its output.
 pub struct Outcome {
     line: String,
     status: ExitStatus,
-    /// What it wrote to standard output.
+    /// The bytes of standard output.
     pub stdout: Vec<u8>,
-    /// What it wrote to standard error.
+    /// The bytes of standard error.
     pub stderr: Vec<u8>,
-    /// From start to end.
+    /// The time from start to end.
     pub elapsed: Duration,
 }
 
 impl Outcome {
-    /// Its exit code; 128 and the signal's number when a signal ended it, as a shell has it.
+    /// The exit code. For a signal it is 128 and the signal's number, as in a shell.
     ///
     /// # Panics
     /// Never: a process ends with a code or by a signal.
@@ -279,32 +274,32 @@ impl Outcome {
         self.status.code().unwrap_or_else(|| 128 + self.status.signal().expect("ended by code or signal"))
     }
 
-    /// All it said, standard output first.
+    /// Standard output, then standard error.
     #[must_use]
     pub fn text(&self) -> String {
         format!("{}{}", String::from_utf8_lossy(&self.stdout), String::from_utf8_lossy(&self.stderr))
     }
 
-    /// Standard output as lines.
+    /// The lines of standard output.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         String::from_utf8_lossy(&self.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// Fails unless it ended with this exit code.
+    /// Fails unless the program ended with this exit code.
     ///
     /// # Panics
-    /// When it did not.
+    /// When the exit code is another.
     #[track_caller]
     pub fn assert_code(&self, code: i32) -> &Self {
         assert_eq!(self.code(), code, "exit code (left: got, right: wanted) of\n{self}");
         self
     }
 
-    /// Fails unless it said `wanted`, in upper or lower case.
+    /// Fails unless the output holds `wanted`, in upper or lower case.
     ///
     /// # Panics
-    /// When it did not.
+    /// When it does not.
     #[track_caller]
     pub fn assert_says(&self, wanted: &str) -> &Self {
         assert!(
@@ -314,10 +309,10 @@ impl Outcome {
         self
     }
 
-    /// Fails if it said `unwanted`.
+    /// Fails if the output holds `unwanted`, in upper or lower case.
     ///
     /// # Panics
-    /// When it did.
+    /// When it does.
     #[track_caller]
     pub fn assert_does_not_say(&self, unwanted: &str) -> &Self {
         assert!(

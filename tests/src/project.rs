@@ -1,5 +1,5 @@
-//! A project as a user of coast has it: a git repository with a Coastfile, a remote machine of its own, a Docker engine,
-//! and an image for its shell containers.
+//! A project of a coast user: a git repository with a Coastfile, a remote machine, a Docker engine, and an image for shell
+//! containers.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::binaries::require;
+use coast_testkit::{Tree, require};
+
 use crate::docker::DockerEngine;
 use crate::program::Program;
 use crate::remote::Remote;
 use crate::shell_image::ShellImage;
-use crate::tree::Tree;
 use crate::watch::Watch;
 
-/// How soon an edit must have followed. The real mutagen looks at what was not touched lately every 10 seconds.
+/// The time within which an edit must arrive. The real mutagen scans files that were not edited lately every 10 seconds.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The name that the remote has in `coast remote`.
+/// The name of the remote in `coast remote`.
 const REMOTE: &str = "box";
 
-/// A project and all it needs. Its containers go with it.
+/// A project. Its containers are removed when it is dropped.
 pub struct Project {
     engine: &'static DockerEngine,
     name: String,
@@ -33,16 +33,16 @@ pub struct Project {
 }
 
 impl Project {
-    /// A project of these files, whose image has all that coast needs.
+    /// A project with these files. Its image has everything that coast needs.
     #[must_use]
     pub fn of(tree: &Tree) -> Self {
         Self::with_image(tree, ShellImage::Whole)
     }
 
-    /// A project of these files, with this image.
+    /// A project with these files and this image.
     ///
     /// # Panics
-    /// When something that it needs cannot be made.
+    /// When a part of it cannot be made.
     #[must_use]
     pub fn with_image(tree: &Tree, image: ShellImage) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -66,19 +66,19 @@ impl Project {
         project
     }
 
-    /// Its name.
+    /// The name of the project.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The machine that its instances live on.
+    /// The machine of the project's instances.
     #[must_use]
     pub fn remote(&self) -> &Remote {
         &self.remote
     }
 
-    /// The engine that its shell containers live in.
+    /// The engine of the project's shell containers.
     #[must_use]
     pub fn engine(&self) -> &'static DockerEngine {
         self.engine
@@ -90,14 +90,14 @@ impl Project {
         self.remote.path("shop")
     }
 
-    /// Sets a line of the Coastfile's section `[remote]`, in place of the one that set the same.
+    /// Sets a line of the section `[remote]` of the Coastfile. It replaces the line with the same key.
     pub fn set(&mut self, name: &str, value: &str) {
         self.coastfile.retain(|line| !line.starts_with(&format!("{name} =")));
         self.coastfile.push(format!("{name} = {value}"));
         self.write_coastfile();
     }
 
-    /// Gives the project another name, before it has instances.
+    /// Renames the project, which must not have instances yet.
     pub fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.name);
         self.write_coastfile();
@@ -142,7 +142,7 @@ impl Project {
         self.git(worktree, ["commit", "--quiet", "--allow-empty", "--message=State"]);
     }
 
-    /// A new worktree with a branch of its own, both of this name.
+    /// Makes a worktree and a branch of the same name.
     #[must_use]
     pub fn worktree(&self, name: &str) -> PathBuf {
         let path = self.remote.path(name);
@@ -153,13 +153,13 @@ impl Project {
         path
     }
 
-    /// Where an instance's workspace is. The remote shares the disk with the test.
+    /// The path of an instance's workspace. The remote shares the disk with the test.
     #[must_use]
     pub fn workspace(&self, instance: &str) -> PathBuf {
         self.remote.path("service/workspaces").join(&self.name).join(instance)
     }
 
-    /// An instance's shell container.
+    /// The name of an instance's shell container.
     #[must_use]
     pub fn container(&self, instance: &str) -> String {
         format!("{}-coasts-{instance}-shell", self.name)
@@ -177,10 +177,10 @@ impl Project {
         self.engine.containers(&format!("coast.project={}", self.name))
     }
 
-    /// The sessions in an instance's shell container; none where there is no container.
+    /// The mutagen sessions in an instance's shell container. Without a container the list is empty.
     ///
     /// # Panics
-    /// When mutagen prints something else than JSON.
+    /// When mutagen prints anything but JSON.
     #[must_use]
     #[track_caller]
     pub fn sessions(&self, instance: &str) -> Vec<Value> {
@@ -197,10 +197,10 @@ impl Project {
         })
     }
 
-    /// Whether the private key that opens the remote is anywhere in an instance's shell container.
+    /// Whether an instance's shell container holds the private key of the remote.
     ///
     /// # Panics
-    /// When it cannot be looked for.
+    /// When the container cannot be searched.
     #[must_use]
     pub fn holds_key(&self, instance: &str) -> bool {
         let key = fs::read_to_string(self.remote.key()).expect("the key was made");
@@ -214,36 +214,36 @@ impl Project {
         !output.stdout.is_empty()
     }
 
-    /// What is remembered of an instance.
+    /// The record of an instance.
     #[must_use]
     pub fn record(&self, instance: &str) -> PathBuf {
         self.states().join(format!("{instance}.json"))
     }
 
-    /// Where instances of this project are remembered.
+    /// The directory of the records of this project's instances.
     #[must_use]
     pub fn states(&self) -> PathBuf {
         self.remote.path("home/.local/state/coast").join(&self.name)
     }
 
-    /// Waits until something is true of an instance's workspace, which must be soon.
+    /// Waits for a change in an instance's workspace, for as long as an edit may take.
     #[track_caller]
     pub fn follows(&self, instance: &str, what: &str, happened: impl Fn(&Path) -> bool) {
         let workspace = self.workspace(instance);
         Watch::below(&workspace).within(FOLLOWS_WITHIN).until(what, || happened(&workspace));
     }
 
-    /// Waits until a file of an instance's workspace has this content, which must be soon.
+    /// Waits until a file of an instance's workspace has this content, for as long as an edit may take.
     #[track_caller]
     pub fn follows_with(&self, instance: &str, path: &str, content: &[u8]) {
         let is_there = |workspace: &Path| fs::read(workspace.join(path)).is_ok_and(|found| found == content);
         self.follows(instance, path, is_there);
     }
 
-    /// Waits, by asking again and again, until what coast says is as wanted.
+    /// Runs `coast` again and again until its output is as wanted.
     ///
     /// # Panics
-    /// When it is still not after half a minute.
+    /// When the output is not as wanted after half a minute.
     #[track_caller]
     pub fn coast_says<A: AsRef<OsStr> + Clone>(&self, arguments: &[A], wanted: &str) {
         let started = Instant::now();
@@ -261,7 +261,7 @@ impl Drop for Project {
     fn drop(&mut self) {
         let containers = self.containers();
         if !containers.is_empty() {
-            // A failure here must not hide the test's own.
+            // A failure here must not hide the failure of the test.
             let remove = ["rm", "--force"].into_iter().chain(containers.iter().map(String::as_str));
             let _ = self.engine.command(remove).output();
         }

@@ -1,15 +1,14 @@
-//! A remote machine as tests see it: an sshd, a user on it, the key that opens it, and a sandbox from which programs
-//! reach it.
+//! A remote machine of a test: an sshd, a user, a key that the user's account accepts, and a sandbox for the client.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::account::{Account, Shell, Sudo};
+use coast_testkit::{Account, Shell, Sshd, Sudo, make_key};
+
 use crate::program::Program;
 use crate::sandbox::Sandbox;
-use crate::sshd::{self, Sshd};
 
 /// A server with one user. Fields end in the order of their declaration: server, user, files.
 pub struct Remote {
@@ -19,7 +18,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// A server whose user has bash and may use sudo without a password: the usual machine.
+    /// A server whose user has bash and may use sudo without a password, as most machines have.
     #[must_use]
     pub fn start() -> Self {
         Self::with(&Shell::Bash, Sudo::WithoutPassword)
@@ -32,15 +31,15 @@ impl Remote {
     #[must_use]
     pub fn with(shell: &Shell, sudo: Sudo) -> Self {
         let sandbox = Sandbox::new();
-        // The user must be able to reach the home within.
+        // The user must be able to enter the home within.
         fs::set_permissions(sandbox.path(""), fs::Permissions::from_mode(0o755))
             .expect("the directory is ours");
         let directory = sandbox.path("server");
         fs::create_dir(&directory).expect("a new sandbox has no server");
-        sshd::make_key(&sandbox.path("key"));
+        make_key(sandbox.path("key"), &[]);
         let account = Account::create(&directory, shell, sudo);
-        account.authorize(&sandbox.path("key.pub"));
-        Self { sshd: Sshd::start(&directory), account, sandbox }
+        account.authorize(sandbox.path("key.pub"));
+        Self { sshd: Sshd::start(), account, sandbox }
     }
 
     /// The user on the server.
@@ -55,13 +54,13 @@ impl Remote {
         &self.sshd
     }
 
-    /// The place of the client.
+    /// The sandbox of the client.
     #[must_use]
     pub fn sandbox(&self) -> &Sandbox {
         &self.sandbox
     }
 
-    /// A path below the client's place; server and client share the disk, so also of what is pushed.
+    /// A path below the client's sandbox. Server and client share the disk, so the server can use it too.
     #[must_use]
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.sandbox.path(below)
@@ -87,7 +86,7 @@ impl Remote {
         vec!["-p".into(), self.sshd.port().to_string().into(), "-i".into(), self.key().into()]
     }
 
-    /// `ssh -p PORT -i KEY`, as rsync's and `coast sync`'s `-e` take it, with host keys that leave no trace.
+    /// `ssh -p PORT -i KEY`, as `-e` of rsync and of `coast sync` takes it. No host key is checked or recorded.
     #[must_use]
     pub fn remote_shell(&self) -> OsString {
         let port = self.sshd.port();

@@ -1,29 +1,30 @@
-//! A temporary directory that a test has for itself, with a home in it, and programs that run there.
+//! A temporary directory for one test, with a home, and the programs that run there.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use coast_testkit::require;
 use tempfile::TempDir;
 
 use crate::binaries;
 use crate::program::Program;
 
-/// A temporary directory, removed with all in it at the end of the test.
+/// A temporary directory. It is removed with all its entries when dropped.
 pub struct Sandbox {
     root: TempDir,
     coast: Option<PathBuf>,
 }
 
 impl Sandbox {
-    /// A directory on the disk.
+    /// A directory in the system's directory for temporary files.
     #[must_use]
     pub fn new() -> Self {
         Self::inside(&std::env::temp_dir())
     }
 
-    /// A directory in memory where the system has such a place: for tests that make thousands of files.
+    /// A directory in memory where the system has `/dev/shm`, for tests that make many files.
     #[must_use]
     pub fn in_memory() -> Self {
         let memory = Path::new("/dev/shm");
@@ -38,7 +39,8 @@ impl Sandbox {
         sandbox
     }
 
-    /// Opens the place to every user, and brings `coast` into it: where it was built, others may not look.
+    /// Lets every user enter the sandbox, and copies `coast` into it: not every user can enter the directory that it was
+    /// built in.
     ///
     /// # Panics
     /// When `coast` does not build.
@@ -57,25 +59,25 @@ impl Sandbox {
         self
     }
 
-    /// A path below it.
+    /// A path below the sandbox.
     #[must_use]
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.root.path().join(below)
     }
 
-    /// `coast` with these arguments, run here.
+    /// `coast` with these arguments, run in the sandbox.
     #[must_use]
     pub fn coast<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Program {
         self.program(self.coast.as_deref().unwrap_or_else(|| binaries::coast())).args(arguments)
     }
 
-    /// The system's rsync with these arguments, run here.
+    /// The system's rsync with these arguments, run in the sandbox.
     #[must_use]
     pub fn rsync<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Program {
-        self.program(binaries::require("rsync", "rsync")).args(arguments)
+        self.program(require("rsync", "rsync")).args(arguments)
     }
 
-    /// Any program, run here with the home of this place.
+    /// A program, run in the sandbox with the sandbox's home.
     #[must_use]
     pub fn program(&self, program: impl AsRef<OsStr>) -> Program {
         Program::new(program, self.root.path(), &self.path("home"))

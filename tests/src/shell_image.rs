@@ -1,5 +1,5 @@
-//! Images for shell containers, by the recipe of `fixtures/images/shell`: one that has all that coast needs, and some
-//! that lack one thing each.
+//! Images for shell containers, by the recipe of `fixtures/images/shell`: an image with everything that coast needs, and
+//! images that lack one thing each.
 
 use std::fs;
 use std::path::Path;
@@ -11,18 +11,18 @@ use crate::mutagen::Mutagen;
 
 const RECIPE: &str = include_str!("../../fixtures/images/shell/Dockerfile");
 
-/// What an image has or lacks: a stage of the recipe.
+/// An image: a stage of the recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShellImage {
-    /// All that coast needs.
+    /// Everything that coast needs.
     Whole,
     /// No mutagen.
     WithoutMutagen,
-    /// mutagen, but no agents that it could install.
+    /// mutagen without agents that it could install.
     WithoutAgents,
     /// No ssh and no scp.
     WithoutSsh,
-    /// All that coast needs, but whoever enters is a user, not root.
+    /// Everything that coast needs, for a user who is not root.
     OfAUser,
 }
 
@@ -37,14 +37,14 @@ impl ShellImage {
         }
     }
 
-    /// Its name in the engine, which has it when this returns.
+    /// Builds the image if the engine lacks it, and returns its name.
     ///
     /// # Panics
-    /// When it cannot be built.
+    /// When the image cannot be built.
     #[must_use]
     pub fn build(self, engine: &DockerEngine) -> String {
         static TURN: Mutex<()> = Mutex::new(());
-        // A test that failed here leaves nothing half done to the next.
+        // A test that panicked while it held the lock has left nothing half done.
         let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let context = tempfile::tempdir().expect("the temporary directory can be written");
         Mutagen::shared().put_into(context.path());
@@ -56,7 +56,7 @@ impl ShellImage {
             let base = format!("BASE={base}");
             let mut build = engine.command(["build", "--quiet", "--network=none", "--tag", &tag]);
             build.args(["--target", self.stage(), "--build-arg", &base]).arg(context.path());
-            // The builder that is part of the engine; the other one is a plugin that need not be there.
+            // The builder inside the engine. The other builder is a plugin, which may be missing.
             let output = build.env("DOCKER_BUILDKIT", "0").output().expect("docker starts");
             assert!(output.status.success(), "{build:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
@@ -64,7 +64,7 @@ impl ShellImage {
     }
 }
 
-/// What the image is made of, in short, so that an image of something else is never taken for it.
+/// A hash of the ingredients. It is part of the image's name, so an image of other ingredients has another name.
 fn hash(context: &Path, base: &str) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(RECIPE.as_bytes()).update(base.as_bytes());

@@ -1,4 +1,4 @@
-//! Waiting for something to happen on the disk: woken by the kernel, never by the clock.
+//! Waiting for a change on the disk. The kernel reports changes, so nothing sleeps.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-/// How long anything is waited for, unless the test says otherwise.
+/// The default limit of a wait.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Notices every change below a directory.
+/// A watch on all changes below a directory.
 pub struct Watch {
     events: OwnedFd,
     root: PathBuf,
@@ -19,7 +19,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches a directory, all below it, and what is made there later.
+    /// Watches a directory, all directories below it, and directories that are made there later.
     ///
     /// # Panics
     /// When the kernel has no inotify.
@@ -30,21 +30,21 @@ impl Watch {
         Self { events, root: root.as_ref().into(), limit: LIMIT }
     }
 
-    /// How long may be waited.
+    /// Sets the limit of a wait.
     #[must_use]
     pub fn within(self, limit: Duration) -> Self {
         Self { limit, ..self }
     }
 
-    /// Returns as soon as `happened` is true, which is asked at once and after each change.
+    /// Returns as soon as `happened` returns true. It is called at once and after each change.
     ///
     /// # Panics
-    /// When it is still not true after the limit, which is a minute unless set.
+    /// When it does not return true within the limit, which is a minute by default.
     #[track_caller]
     pub fn until(&self, what: &str, happened: impl Fn() -> bool) {
         let started = Instant::now();
         loop {
-            // A directory is watched before the question is asked, so no change falls between the two.
+            // The directories are watched before `happened` is called, so no change falls between the two.
             self.watch(&self.root);
             if happened() {
                 return;
@@ -65,7 +65,7 @@ impl Watch {
             | WatchFlags::MOVE
             | WatchFlags::MODIFY
             | WatchFlags::ATTRIB;
-        // A directory that has gone meanwhile needs no watch; its parent tells of its end.
+        // A directory that has been removed needs no watch, and the watch of its parent reports the removal.
         if inotify::add_watch(&self.events, directory, changes).is_ok()
             && let Ok(children) = fs::read_dir(directory)
         {

@@ -1,4 +1,4 @@
-//! Connections that fail, each with a message of its own, and the ways to say where and as whom to connect.
+//! Connections that fail, each with a message of its own, and the options that choose host, port, user and key.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use coast_tests::{Account, Program, Remote, Shell, Sshd, Sudo, Tree, require};
+use coast_tests::{Account, Program, Remote, Shell, Sshd, Sudo, Tree, make_key, public_key, require};
 
 fn remote() -> Remote {
     let remote = Remote::with(&Shell::Bash, Sudo::Never);
@@ -16,7 +16,7 @@ fn remote() -> Remote {
     remote
 }
 
-/// `coast push` with nothing said of port and key.
+/// `coast push` without options for port and key.
 fn push(remote: &Remote, arguments: &[&str], target: &str) -> Program {
     remote.sandbox().coast(["push"]).args(arguments).arg(remote.path("src")).arg(target)
 }
@@ -25,7 +25,7 @@ fn arrived(remote: &Remote) -> bool {
     remote.account().home().join("space/hello").exists()
 }
 
-/// Writes a file of the client's `.ssh`.
+/// Writes a file in the client's `.ssh`.
 fn configure(remote: &Remote, name: &str, content: &str) {
     let directory = remote.path("home/.ssh");
     fs::create_dir_all(&directory).expect("the home is ours");
@@ -34,19 +34,13 @@ fn configure(remote: &Remote, name: &str, content: &str) {
     fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o600)).expect("the home is ours");
 }
 
-fn make_key(path: &Path, passphrase: &str) {
-    let mut keygen = Command::new(require("ssh-keygen", "openssh-client"));
-    keygen.args(["-q", "-t", "ed25519", "-N", passphrase, "-f"]).arg(path);
-    assert!(keygen.status().expect("ssh-keygen starts").success());
-}
-
 #[test]
 fn an_unknown_host_is_accepted_said_and_recorded() {
     let remote = remote();
     let first = remote.push([""; 0], remote.path("src"), "space").run();
     first.assert_code(0).assert_says("SHA256:");
     let known = fs::read_to_string(remote.path("home/.ssh/known_hosts")).expect("the host was recorded");
-    // The name may be hashed, as the system's configuration has it.
+    // The system's configuration may hash the name of the host.
     assert!(known.contains(&remote.sshd().host_key()), "{known}");
     remote.push([""; 0], remote.path("src"), "space").run().assert_code(0).assert_does_not_say("SHA256:");
 }
@@ -63,9 +57,9 @@ fn an_unknown_host_is_refused_where_checking_is_strict() {
 #[test]
 fn a_changed_host_key_is_refused_with_both_fingerprints() {
     let remote = remote();
-    make_key(&remote.path("other"), "");
-    let other = fs::read_to_string(remote.path("other.pub")).expect("the key was made");
-    configure(&remote, "known_hosts", &format!("[127.0.0.1]:{} {other}", remote.sshd().port()));
+    make_key(remote.path("other"), &[]);
+    let other = public_key(remote.path("other"));
+    configure(&remote, "known_hosts", &format!("[127.0.0.1]:{} {other}\n", remote.sshd().port()));
     let outcome = remote.push([""; 0], remote.path("src"), "space").run();
     outcome.assert_code(255).assert_says("changed").assert_says("known_hosts");
     let fingerprint = |key: &Path| {
@@ -75,14 +69,14 @@ fn a_changed_host_key_is_refused_with_both_fingerprints() {
         line.split(' ').nth(1).expect("bits, fingerprint, comment").to_owned()
     };
     outcome.assert_says(&fingerprint(&remote.path("other.pub")));
-    outcome.assert_says(&fingerprint(&remote.path("server/host_key.pub")));
+    outcome.assert_says(&fingerprint(&remote.sshd().host_key_file()));
     assert!(!arrived(&remote));
 }
 
 #[test]
 fn a_key_that_is_not_accepted_is_named() {
     let remote = remote();
-    make_key(&remote.path("wrong"), "");
+    make_key(remote.path("wrong"), &[]);
     let target = format!("{}@127.0.0.1:space", remote.account().name());
     let port = remote.sshd().port().to_string();
     let wrong = remote.path("wrong");
@@ -112,8 +106,8 @@ fn a_missing_key_file_is_named() {
 #[test]
 fn an_encrypted_key_without_a_terminal_is_named() {
     let remote = remote();
-    make_key(&remote.path("locked"), "a passphrase");
-    remote.account().authorize(&remote.path("locked.pub"));
+    make_key(remote.path("locked"), &["-N", "a passphrase"]);
+    remote.account().authorize(remote.path("locked.pub"));
     let target = format!("{}@127.0.0.1:space", remote.account().name());
     let port = remote.sshd().port().to_string();
     let locked = remote.path("locked");
@@ -122,7 +116,7 @@ fn an_encrypted_key_without_a_terminal_is_named() {
     assert!(!arrived(&remote));
 }
 
-/// The exit code for a host that cannot be reached at all, rsync's own for sockets.
+/// The exit code for a host that cannot be reached. It is rsync's code for errors of sockets.
 const NO_CONNECTION: i32 = 10;
 
 #[test]
@@ -164,7 +158,7 @@ fn a_server_of_another_kind_is_no_ssh_server() {
     let port = listener.local_addr().expect("it is bound").port().to_string();
     let web = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client comes");
-        // The client may be gone before all is written, which is as good.
+        // The client may disconnect before everything is written.
         let _ =
             std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
     });
@@ -193,8 +187,8 @@ fn a_host_behind_another_is_reached_through_it() {
     let directory = remote.path("jump");
     fs::create_dir(&directory).expect("the sandbox is ours");
     let gate = Account::create(&directory, &Shell::Bash, Sudo::Never);
-    gate.authorize(&remote.path("key.pub"));
-    let jump = Sshd::start(&directory);
+    gate.authorize(remote.path("key.pub"));
+    let jump = Sshd::start();
     let config = format!(
         "Host gate\n  HostName 127.0.0.1\n  Port {}\n  User {}\n\
          Host devbox\n  HostName 127.0.0.1\n  Port {}\n  User {}\n  ProxyJump gate\n\
@@ -210,7 +204,7 @@ fn a_host_behind_another_is_reached_through_it() {
     assert!(arrived(&remote));
 }
 
-/// An ssh-agent of the test's own, ended when dropped.
+/// An ssh-agent, ended when dropped.
 struct Agent {
     child: Child,
 }
@@ -221,7 +215,7 @@ impl Agent {
         let mut child =
             agent.arg("-D").arg("-a").arg(socket).stdout(Stdio::piped()).spawn().expect("ssh-agent starts");
         let stdout = child.stdout.take().expect("stdout is piped");
-        // It says where it listens once it does.
+        // The agent prints its address once it listens.
         BufReader::new(stdout).read_line(&mut String::new()).expect("the agent speaks");
         Self { child }
     }
@@ -271,9 +265,7 @@ fn keys_of_all_kinds_open_the_door() {
     ];
     for (name, arguments) in kinds {
         let key = remote.path(name);
-        let mut keygen = Command::new(require("ssh-keygen", "openssh-client"));
-        keygen.args(["-q", "-N", "", "-f"]).arg(&key).args(arguments);
-        assert!(keygen.status().expect("ssh-keygen starts").success());
+        make_key(&key, arguments);
         fs::copy(remote.path(format!("{name}.pub")), &directory).expect("root writes homes");
         let target = format!("{}@127.0.0.1:{name}", remote.account().name());
         let port = remote.sshd().port().to_string();

@@ -1,5 +1,5 @@
-//! Files that change, vanish, cannot be read or cannot be written while a run goes on, and symlinks planted in its way:
-//! named in the output, the rest arrives, and nothing outside of the destination is touched.
+//! Files that change, vanish, cannot be read or cannot be written during a run, and symlinks planted in its way. The output
+//! names them, the other files arrive, and nothing outside of the destination is touched.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, symlink};
@@ -8,7 +8,7 @@ use std::thread;
 
 use coast_tests::{Account, Aspects, Remote, Sandbox, Shell, Snapshot, Sudo, Tree, Watch, noise};
 
-/// A place open to all with a user who is not root.
+/// A sandbox that every user can enter, and a user who is not root.
 struct Unprivileged {
     account: Account,
     place: Sandbox,
@@ -21,7 +21,7 @@ impl Unprivileged {
         Self { account, place }
     }
 
-    /// Runs `coast sync` and, on a copy of the destination, rsync; both as the user.
+    /// Runs `coast sync` and, on a copy of the destination, rsync. Both run as the user.
     fn sync(&self, source: &Tree, destination: &Tree, options: &str) -> coast_tests::Outcome {
         source.build(self.place.path("src"));
         for side in ["coast", "rsync"] {
@@ -159,7 +159,7 @@ fn a_file_that_changes_while_it_is_read_never_arrives_in_parts() {
     outcome.assert_code(23).assert_says("changing").assert_says("changed");
     assert_eq!(fs::read(place.path("dst/still")).expect("the rest arrives"), b"still");
     assert_eq!(fs::read(place.path("dst/changing")).expect("the old version stays"), b"the old version");
-    // It can be read, so what is not there is known not to be.
+    // The directory can be read, so an entry that it does not list does not exist.
     assert!(!place.path("dst/extraneous").exists());
 }
 
@@ -236,7 +236,7 @@ fn a_file_that_has_grown_by_much_since_it_was_listed_arrives() {
 #[test]
 fn a_file_that_grows_once_while_it_is_read_is_read_again() {
     let place = Sandbox::new();
-    // Held up by the limit, the sender is at most some 12 MiB ahead of what the receiver has.
+    // The bandwidth limit keeps the sender at most some 12 MiB ahead of the receiver.
     let mut content = noise(1, 40 << 20);
     Tree::new().file("log", content.clone()).build(place.path("src"));
     fs::create_dir(place.path("dst")).expect("the sandbox is ours");
@@ -269,7 +269,7 @@ fn a_destination_that_is_removed_meanwhile_ends_the_run() {
         });
         let elsewhere = place.path("elsewhere");
         fs::rename(place.path(removed), &elsewhere).expect("it is there");
-        // The run may still put something in.
+        // The run may still write files.
         watch.until("it to be removed", || fs::remove_dir_all(&elsewhere).is_ok() || !elsewhere.exists());
         running.wait().assert_code(11).assert_says("was removed while the run went on");
     }
@@ -278,7 +278,7 @@ fn a_destination_that_is_removed_meanwhile_ends_the_run() {
 #[test]
 fn files_that_vanish_are_named_and_the_rest_arrives() {
     let place = Sandbox::new();
-    // Sizes differ, so that no file is taken for a copy of another.
+    // All sizes differ, so that no file is taken for a copy of another file.
     let name = |number: u64| format!("{number:03}");
     let count = 300u64;
     let size = |number| usize::try_from(300_000 + number).expect("a size fits");
@@ -291,7 +291,7 @@ fn files_that_vanish_are_named_and_the_rest_arrives() {
     let arrived =
         |number: &u64| place.path("dst").join(name(*number)).metadata().is_ok_and(|found| found.len() > 3);
     watch.until("the first file to arrive", || (0..count).any(|number| arrived(&number)));
-    // Most are still to be read now. Those that are not there yet go.
+    // Most files have not been read yet. The files that have not arrived are removed.
     let gone: Vec<u64> = (0..count).filter(|number| number % 2 == 0 && !arrived(number)).collect();
     for number in &gone {
         fs::remove_file(place.path("src").join(name(*number))).expect("it was just made");
@@ -306,11 +306,11 @@ fn files_that_vanish_are_named_and_the_rest_arrives() {
     for number in (0..count).filter(|number| number % 2 == 1) {
         assert!(arrived(&number), "{} did not arrive\n{outcome}", name(number));
     }
-    // A vanished file is no error of reading: rsync deletes then, and so do we.
+    // A vanished file is no read error: rsync deletes then, and so does coast.
     assert!(!place.path("dst/extraneous").exists());
 }
 
-/// What must never change: files of root beside the destination.
+/// Files of root beside the destination. They must never change.
 fn outside() -> Tree {
     Tree::new().file("f", "outside").mode(0o600).file("sub/deep", "outside").dir("empty").mode(0o700)
 }
@@ -351,7 +351,7 @@ fn a_planted_symlink_does_not_steer_a_push_as_root() {
         .symlink("dir", &target)
         .symlink("f", target.join("f"))
         .symlink("extraneous", &target)
-        // Excluded and protected ones stay, and are given to the user themselves: never what they point to.
+        // Excluded and protected symlinks stay, and the user gets the symlinks and not their targets.
         .symlink("node_modules", &target)
         .symlink("generated/link", target.join("sub"))
         .symlink("app/generated/link", target.join("f"));
@@ -380,7 +380,7 @@ fn a_directory_swapped_for_a_symlink_during_the_run_steers_nothing_outside() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            // What the race leaves to do nothing with is part of the race.
+            // A step that fails because the other process was faster is part of the race.
             while !done.load(Ordering::Relaxed) {
                 let _ = fs::rename(&dir, &aside);
                 let _ = symlink(&target, &dir);
@@ -390,7 +390,7 @@ fn a_directory_swapped_for_a_symlink_during_the_run_steers_nothing_outside() {
             }
         });
         for _ in 0..10 {
-            // Any end is fine but a run that ends nowhere: what counts is what happened outside.
+            // The run may end with any exit code. Only files outside of the destination count.
             let _ = place.coast(["sync", "-rlp", "--delete-after", "src/", "dst/"]).run();
         }
         done.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! A file larger than the memory that either side may take: only what changed is sent, and the result is exact.
+//! A file larger than the memory that either side may take. Only the changed parts are sent, and the result is exact.
 
 use std::fs;
 use std::path::Path;
@@ -9,28 +9,28 @@ use serde_json::Value;
 /// Size of the file in bytes.
 const SIZE: u64 = 3 << 30;
 
-/// What each process may take, in bytes: of data (heap, stacks, private mappings) and, measured afterwards, of memory.
+/// The limit for each process, in bytes: of data (heap, stacks, private mappings), and of the largest resident set.
 const MEMORY: u64 = 200 << 20;
 
-/// Bytes that a run may send: the three edits, their blocks, and room to spare.
+/// The bytes that a run may send: the three edits, their blocks, and some more.
 const SENT: u64 = 8 << 20;
 
-/// Runs a command under the limit: `measured LIMIT REPORT COMMAND...`.
+/// Runs a command with the limit: `measured LIMIT REPORT COMMAND...`.
 const MEASURED: &str = env!("CARGO_BIN_EXE_measured");
 
-/// The old version: islands of data in a sea of zeros.
+/// The old version: pieces of data between holes.
 fn islands() -> Vec<(u64, Vec<u8>)> {
     (0..12).map(|number| (number * (SIZE / 12), noise(number, 2 << 20))).collect()
 }
 
-/// A file with one name in a directory of its own.
+/// A file in a directory.
 fn build(remote: &Remote, directory: &str, pieces: Vec<(u64, Vec<u8>)>) {
     Tree::new().sparse("large", SIZE, pieces).build(remote.path(directory));
 }
 
-/// A remote whose every command runs under the limit, and reports.
+/// A remote that runs every command with the limit and a report.
 fn limited() -> Remote {
-    // The shell is made before the place it lies in is known, so it finds its companions beside itself.
+    // The path of the shell is not known yet when its text is made, so the script looks for its companions beside itself.
     let shell = format!(
         "#!/bin/sh\nhere=$(dirname \"$0\")\nexec \"$here/measured\" {MEMORY} \"$here/report\" /bin/sh \"$@\"\n"
     );
@@ -41,7 +41,7 @@ fn limited() -> Remote {
     remote
 }
 
-/// Pushes `src` onto the user's `space` under the limit and says what was sent, in bytes.
+/// Pushes `src` to the user's `space` with the limit, and returns the bytes that were sent.
 fn push(remote: &Remote) -> u64 {
     let program = remote.sandbox().program(MEASURED).arg(MEMORY.to_string()).arg(remote.path("report"));
     let program = program.arg(coast_tests::coast()).args(["push", "--json"]).args(remote.connection());
@@ -64,7 +64,7 @@ fn assert_peak_within_limit(report: &Path, outcome: &Outcome) {
             .collect::<Vec<_>>()
     };
     let started = |lines: &[String]| lines.iter().filter(|line| *line == "started").count();
-    // The other side may end a moment after this one.
+    // The other side may end a moment after this side.
     Watch::below(report.parent().expect("a report lies in a directory"))
         .until("every command to end", || 2 * started(&lines()) == lines().len());
     let peak = lines().iter().filter_map(|line| line.parse::<u64>().ok()).max();

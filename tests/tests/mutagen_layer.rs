@@ -1,5 +1,5 @@
-//! The layer in front of mutagen, by itself, with a real Docker engine, a real sshd and mutagen (see
-//! `coast_tests::Mutagen` for which one).
+//! The layer in front of mutagen, with a real Docker engine, a real sshd and mutagen (`coast_tests::Mutagen` says which
+//! one).
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A worktree, a remote, and what is to bring them together.
+/// A worktree, a remote, and the layer that connects them.
 struct Place {
     docker: Docker,
     engine: &'static DockerEngine,
@@ -77,7 +77,7 @@ impl Place {
         shell.flush(&self.project, "dev-1", PATIENCE).expect("it can be flushed");
     }
 
-    /// Mutagen's far ends, by the user they run as.
+    /// The processes of mutagen's agents, by the user they run as.
     fn agents(&self) -> Vec<Pid> {
         let processes = fs::read_dir("/proc").expect("there are processes").flatten();
         let own = processes.filter(|process| {
@@ -104,7 +104,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // A failure here must not hide the test's own.
+        // A failure here must not hide the failure of the test.
         let _ = self.docker.remove_shell(&self.spec().name, &self.spec().labels);
     }
 }
@@ -130,7 +130,7 @@ fn a_session_follows_until_it_is_ended() {
     assert!(states.len() == 1 && states[0].status == Status::Watching, "{states:?}");
     assert!(states[0].last_error.is_none() && states[0].conflicts().next().is_none(), "{states:?}");
 
-    // A second one takes the place of the first.
+    // The second session replaces the first.
     place.session(&shell).expect("a session can be created");
     let again = shell.sessions(&place.project, "dev-1").expect("it can be listed");
     assert_eq!(again.len(), 1);
@@ -170,7 +170,7 @@ fn a_container_is_reused_while_it_is_right() {
     assert_eq!(ensure(&place.spec()), Ensured::Reused);
     place.engine.run(["stop", "--time=0", &place.spec().name]);
     assert_eq!(ensure(&place.spec()), Ensured::Reused);
-    // The worktree is swapped under it: what is mounted is not what is there now.
+    // Another worktree takes the path of the mounted worktree, so the mount shows a removed directory.
     fs::rename(place.remote.path("worktree"), place.remote.path("away")).expect("it is ours");
     Tree::new().file("other", "1").build(place.remote.path("worktree"));
     assert_eq!(ensure(&place.spec()), Ensured::Recreated);

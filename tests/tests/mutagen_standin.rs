@@ -1,5 +1,5 @@
-//! The mutagen that the other tests use does what was recorded of mutagen 0.18.1: every message, and the shape of every
-//! state. With `COAST_TEST_MUTAGEN` set these are tests of the recordings themselves.
+//! The mutagen of the other tests does the same as mutagen 0.18.1 did when it was recorded: every message, and the shape of
+//! every state. With `COAST_TEST_MUTAGEN` these tests check the recordings.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -12,11 +12,11 @@ use serde_json::{Map, Value};
 
 const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/mutagen/recordings");
 
-/// What the recordings call the user and the remote directory.
+/// The user and the remote directory of the recordings.
 const RECORDED_USER: &str = "dev@";
 const RECORDED_DIRECTORY: &str = "/data/workspaces/p/dev-1";
 
-/// A shell container, the remote it reaches as `remote.example`, and the directories of both sides.
+/// A shell container, the remote that it reaches as `remote.example`, and the directories of both sides.
 struct Place {
     remote: Remote,
     engine: &'static DockerEngine,
@@ -43,7 +43,7 @@ impl Place {
         place
     }
 
-    /// Puts the key and the ssh configuration into the container.
+    /// Copies the key and the ssh configuration into the container.
     fn let_in(&self) {
         let ssh = self.remote.path("ssh");
         fs::create_dir(&ssh).expect("a new sandbox is empty");
@@ -71,7 +71,7 @@ impl Place {
         self.remote.path("worktree").join(below)
     }
 
-    /// A recorded word with the user and the directory of this place.
+    /// Replaces the user and the directory of the recordings in a word.
     fn ours(&self, word: &str) -> String {
         let user = format!("{}@", self.remote.account().name());
         let directory = self.beta().display().to_string();
@@ -99,7 +99,7 @@ impl Place {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// Asks for the list until it is as wanted.
+    /// Lists the sessions again and again until the list is as wanted.
     #[track_caller]
     fn list_when(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
@@ -115,12 +115,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // A failure here must not hide the test's own.
+        // A failure here must not hide the failure of the test.
         let _ = self.engine.command(["rm", "--force", &self.container]).output();
     }
 }
 
-/// One call of `messages.txt`.
+/// A call of `messages.txt`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Call {
     line: String,
@@ -148,8 +148,8 @@ fn recorded_calls() -> Vec<Call> {
     calls
 }
 
-/// A message without what differs from place to place: identifiers, users, what a server takes besides keys, and where
-/// an agent was looked for.
+/// Masks the parts of a message that differ between machines: identifiers, users, the login methods of a server, and the
+/// paths where an agent was looked for.
 fn masked(said: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in said.trim().split(' ') {
@@ -165,11 +165,11 @@ fn masked(said: &str) -> String {
     }
     let said = words.join(" ");
     let said = said.split("(search paths:").next().unwrap_or(&said);
-    // Status lines are as wide as a terminal: an identifier may be cut, and then its dots are missing.
+    // A status line is as wide as a terminal, so it may cut an identifier. Then the identifier's dots are missing.
     said.trim_end_matches("...").trim_end().to_owned()
 }
 
-/// What was said, one line or status line after the other, with what each overwrote removed.
+/// The lines of an output. Of lines that overwrite each other on a terminal, each is a line here.
 fn said(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     text.split(['\r', '\n']).map(masked).filter(|line| !line.is_empty()).collect()
@@ -204,7 +204,7 @@ fn every_message_is_as_recorded() {
     }
 }
 
-/// Fields whose values differ from run to run; that they are there, and of which kind, does not.
+/// Fields whose values differ between runs. The fields and the types of their values do not differ.
 const MASKED: [&str; 8] = [
     "identifier",
     "creationTime",
@@ -216,13 +216,13 @@ const MASKED: [&str; 8] = [
     "path",
 ];
 
-/// The shape of a value: identifiers, times and counts masked, everything else as it is.
+/// The shape of a value: identifiers, times and counts are masked, everything else is kept.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Array(values) => values.iter().map(shape).collect(),
         Value::Object(fields) => {
             let shaped = fields.iter().map(|(name, value)| {
-                // Paths of problems and conflicts tell what is meant; those of the sides do not.
+                // Paths of problems and conflicts are the same in every run, and paths of the two sides are not.
                 let own = name == "path" && !value.as_str().is_some_and(|path| path.starts_with('/'));
                 let value = if MASKED.contains(&name.as_str()) && !own {
                     Value::String(format!("some {name}"))
@@ -267,13 +267,13 @@ fn every_state_has_the_recorded_shape() {
     assert_staging_shape(created[0]["beta"]["stagingProgress"].take());
     let mut recorded = recording("just-created.json");
     recorded[0]["beta"]["stagingProgress"].take();
-    // Whether beta's root is there already depends on who made it.
+    // Whether beta's root exists already depends on the earlier steps.
     assert_eq!(shape(&created), shape(&recorded), "{created:#}");
 
     place.must(FLUSH);
     assert_shape("watching.json", &place.list_when("rest", |session| session["status"] == "watching"));
 
-    // A conflict: both sides made the file. And a directory that the user on the remote may not enter.
+    // A conflict, because both sides made the file, and a directory that the user on the remote may not enter.
     let beta = place.beta();
     Tree::new().dir("perm").mode(0).file("conf.txt", "beta\n").build(&beta);
     place.list_when("look at beta", |session| session["beta"]["scanProblems"].is_array());
@@ -307,7 +307,7 @@ fn recording(name: &str) -> Value {
     serde_json::from_str(&text).expect("recordings are JSON")
 }
 
-/// Every field is a recorded one; those that count from zero may be missing.
+/// Checks that every field was recorded. A field that counts may be missing, because it is left out at zero.
 #[track_caller]
 fn assert_staging_shape(progress: Value) {
     let recorded = recording("just-created.json")[0]["beta"]["stagingProgress"].take();

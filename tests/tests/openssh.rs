@@ -1,4 +1,4 @@
-//! Pushes to a real OpenSSH server, as an unprivileged user with `sudo`: what the documented rsync command line did.
+//! Pushes to a real OpenSSH server, as a user with `sudo`, compared with the documented rsync command line.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -24,7 +24,7 @@ const PROFILE: [&str; 14] = [
     "--quiet",
 ];
 
-/// What root left in the workspace before the first push: protected, excluded and outdated things.
+/// The entries that root left in the workspace before the first push: protected, excluded and outdated ones.
 fn left_by_root() -> Tree {
     Tree::new()
         .file("generated/kept by the service", "kept")
@@ -43,7 +43,7 @@ fn left_by_root() -> Tree {
         .fifo("stale.pipe")
 }
 
-/// The sample workspace after an afternoon's work on another branch.
+/// The sample workspace with the edits of another branch.
 fn other_branch() -> Tree {
     Tree::sample()
         .without("app/routes/home.tsx")
@@ -61,7 +61,7 @@ fn other_branch() -> Tree {
         .mode(0o755)
 }
 
-/// A remote with the two trees to push and a workspace that root owns.
+/// A remote with the two trees to push, and a workspace that root owns.
 struct Workspace {
     remote: Remote,
 }
@@ -92,7 +92,7 @@ impl Workspace {
         Snapshot::of(self.path())
     }
 
-    /// What the documented command line makes of another copy of the workspace.
+    /// Runs the documented rsync command line on another copy of the workspace.
     fn rsync(&self, tree: &str) -> Snapshot {
         let (remote, copy) = (&self.remote, self.remote.path("data/by-rsync"));
         if !copy.exists() {
@@ -178,7 +178,7 @@ fn a_push_after_new_times_on_every_file_touches_nothing() {
     let workspace = Workspace::new();
     workspace.push("main");
     let before = workspace.snapshot();
-    // A checkout of another branch and back leaves the content as it was, with new files of new times.
+    // A checkout of another branch and back leaves the same content in new files with new times.
     fs::remove_dir_all(workspace.remote.path("main")).expect("the tree is there");
     Tree::sample().build(workspace.remote.path("main"));
     workspace.push("main");
@@ -268,7 +268,7 @@ fn a_helper_that_was_cut_short_is_uploaded_again() {
     let cache = workspace.remote.account().home().join(".cache/coast");
     let listing = Snapshot::of(&cache);
     let (name, _) = listing.iter().find(|(path, _)| *path != Path::new(".")).expect("a helper was uploaded");
-    // Not written over: the helper may still be running its last steps.
+    // The helper is removed, not overwritten: a process may still run it.
     fs::remove_file(cache.join(name)).expect("it was just listed");
     fs::write(cache.join(name), "").expect("root writes anywhere");
     fs::set_permissions(cache.join(name), fs::Permissions::from_mode(0o755)).expect("root changes modes");
@@ -286,7 +286,7 @@ fn the_command_line_of_rsync_leaves_what_rsync_leaves() {
     let arguments = PROFILE.map(|word| if word == "-rlDzPE" { "-rlDzP" } else { word });
     let sync = remote.sandbox().coast(["sync"]).args(arguments).arg("-e").arg(remote.remote_shell());
     sync.arg(source).arg(remote.target(workspace.path())).run().assert_code(0);
-    // Without -E an existing file keeps its mode; here all that are executable are new.
+    // Without -E an existing file keeps its mode. All executable files here are new.
     workspace.snapshot().assert_same(&expected, Aspects::CONTENT.with_modes());
     let root = workspace.snapshot().iter().filter(|(_, seen)| seen.uid == 0).count();
     assert!(root > 20, "`coast sync` gives nothing to the user, as rsync does not");
@@ -303,7 +303,7 @@ fn the_address_may_be_a_url() {
     assert!(remote.account().home().join("space/package.json").exists());
 }
 
-/// A push by a user without root's help, into the user's own home.
+/// A push by a user who may not become root, into the user's own home.
 fn push_home(remote: &Remote, arguments: &[&str]) -> Outcome {
     Tree::sample().build(remote.path("main"));
     remote.push(arguments, remote.path("main"), "space").run()
@@ -341,7 +341,7 @@ fn sudo_is_left_alone_where_it_is_not_wanted() {
     workspace.remote.push(["--sudo=never"], workspace.remote.path("main"), "space").run().assert_code(0);
 }
 
-/// Pushes with a login shell of another kind.
+/// Pushes with another login shell.
 fn push_through(shell: &Shell) {
     let workspace = Workspace::on(Remote::with(shell, Sudo::WithoutPassword));
     workspace.push("main");

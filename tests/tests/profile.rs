@@ -1,4 +1,4 @@
-//! The command line of `coast`: what it prints, what it refuses, and with which exit code.
+//! The command line of `coast`: its output, the arguments that it refuses, and its exit codes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use coast_tests::{Outcome, Program, Sandbox, Snapshot, Tree};
 use serde_json::Value;
 
-/// A place with a source and a destination that differ in every way that is told apart.
+/// A sandbox with a source and a destination that differ in every way that the output tells apart.
 fn two_trees() -> Sandbox {
     let place = Sandbox::new();
     Tree::new()
@@ -44,7 +44,7 @@ fn lines(outcome: &Outcome) -> BTreeSet<String> {
     outcome.lines().into_iter().filter(|line| !line.is_empty()).collect()
 }
 
-// What is printed.
+// Output.
 
 #[test]
 fn itemized_changes_are_those_of_rsync() {
@@ -60,7 +60,7 @@ fn itemized_changes_of_a_first_copy_are_those_of_rsync() {
     let place = two_trees();
     let theirs = lines(place.rsync(["-rlDi", "src/", "theirs/"]).run().assert_code(0));
     let ours = lines(sync(&place, &["-rlDi", "src/", "ours/"]).run().assert_code(0));
-    // rsync says on its own line that it made the destination.
+    // rsync reports in a line of its own that it made the destination.
     let theirs: BTreeSet<_> = theirs.into_iter().filter(|line| !line.starts_with("created ")).collect();
     let ours: BTreeSet<_> = ours.into_iter().filter(|line| !line.starts_with("created ")).collect();
     assert_eq!(ours, theirs);
@@ -70,7 +70,7 @@ fn itemized_changes_of_a_first_copy_are_those_of_rsync() {
 fn names_of_what_changes_are_those_of_rsync() {
     let place = two_trees();
     let options = ["-rlDcvn", "--delete-after", "src/", "dst/"];
-    // What follows the names are figures, which differ; what precedes them is a heading.
+    // The lines after the names hold figures, which differ, and the lines before are a heading.
     let names = |outcome: &Outcome| -> BTreeSet<String> {
         let figures = |line: &String| {
             line.starts_with("sent ") || line.starts_with("total size is ") || line.contains("file list")
@@ -120,7 +120,7 @@ fn statistics_are_told_on_request() {
         .assert_says("deleted files: 4");
 }
 
-/// Every line as the object that it is.
+/// The object of every line.
 fn records(outcome: &Outcome) -> Vec<Value> {
     let parse = |line: String| {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}\n{outcome}"))
@@ -177,7 +177,7 @@ fn json_of_a_failure_has_its_exit_code() {
     assert!(failed["text"].as_str().is_some_and(|text| text.contains("dst/no")), "{outcome}");
 }
 
-// What is refused.
+// Refused arguments.
 
 #[track_caller]
 fn assert_refused(arguments: &[&str], words: &[&str]) {
@@ -273,7 +273,7 @@ fn completions_and_manual_come_from_the_same_definitions() {
     place.coast(["man"]).run().assert_code(0).assert_says(".TH").assert_says("push");
 }
 
-// The promises.
+// Promises.
 
 #[test]
 fn what_is_right_is_not_touched_whatever_its_times() {
@@ -353,7 +353,7 @@ fn a_small_run_is_never_held_up() {
     for number in 0..50 {
         let outcome = sync(&place, &["-r", "src/", &format!("dst-{number}/")]).run();
         outcome.assert_code(0);
-        // A message that nobody is woken for would go out with the next sign of life, after five seconds.
+        // A message whose reader is not woken would be sent with the next sign of life, after five seconds.
         assert!(outcome.elapsed < Duration::from_secs(4), "run {number}: {outcome}");
     }
 }

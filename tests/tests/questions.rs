@@ -1,5 +1,5 @@
-//! What another machine is asked and told beside transfers, over a real sshd and as root by a real sudo: what there is, and
-//! that a workspace is to go.
+//! Requests to another machine besides transfers, over a real sshd and as root by a real sudo: the probe of a destination,
+//! and the removal of a workspace.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -38,7 +38,7 @@ fn remove(remote: &Remote, path: impl AsRef<Path>) -> Result<RemoveReport, SyncE
     RemoveRequest::new(destination(remote, path)).run(&NoPrompt, &Cancel::new())
 }
 
-/// What stays, by path, and a word of each reason.
+/// The entries that stay, by path, with a word of each reason.
 fn kept(report: &RemoveReport) -> Vec<(String, String)> {
     let kept = report.kept.iter();
     let mut kept: Vec<_> =
@@ -47,7 +47,7 @@ fn kept(report: &RemoveReport) -> Vec<(String, String)> {
     kept
 }
 
-/// Pushes a small workspace to `data/w/p/i` beside the server, and something precious beside that.
+/// Pushes a small workspace to `data/w/p/i` beside the server, and writes a file beside it that must stay.
 fn pushed(remote: &Remote) -> PathBuf {
     Tree::new().file("src/main.rs", "fn main() {}").file("top", "x").build(remote.path("source"));
     Tree::new().file("file", "precious").build(remote.path("precious"));
@@ -122,7 +122,7 @@ fn what_is_mounted_in_a_workspace_is_told_and_left_alone() {
     fs::write(workspace.join("bound-file"), "").expect("root writes anywhere");
     let mounts = [
         Mount::tmpfs(workspace.join("src/memory"), "size=1m"),
-        // Of the same file system, so with the same device number.
+        // The mount has the same file system, so it has the same device number.
         Mount::bind(remote.path("precious"), workspace.join("bound")),
         Mount::bind(remote.path("precious/file"), workspace.join("bound-file")),
     ];
@@ -161,7 +161,7 @@ fn a_user_removes_what_is_theirs_and_is_told_what_is_not() {
     Tree::new().file("mod/cache/file", "x").mode(0o444).file("top", "x").build(remote.path("source"));
     remote.push([""; 0], remote.path("source"), "w/p/i").run().assert_code(0);
     let workspace = remote.account().home().join("w/p/i");
-    // As a module cache is, and a directory that does not even let its owner in.
+    // Directories of a module cache, which are not writable, and a directory that not even its owner may enter.
     for (directory, mode) in [("mod/cache", 0o555), ("mod", 0o000)] {
         fs::set_permissions(workspace.join(directory), fs::Permissions::from_mode(mode)).expect("root may");
     }
@@ -173,7 +173,7 @@ fn a_user_removes_what_is_theirs_and_is_told_what_is_not() {
     fs::remove_dir_all(workspace.join("of-root")).expect("root may");
     assert!(remove(&remote, "w/p/i").expect("it is removed").is_complete());
     assert_gone(&workspace);
-    // The home itself is none, though a run could have had it as its destination.
+    // The home itself is not removed, although a push may have it as its destination.
     let error = remove(&remote, "").expect_err("it is refused");
     assert!(error.is_refused() && error.to_string().contains("home"), "{error}");
     assert!(remote.account().home().exists());
@@ -189,14 +189,15 @@ fn a_symlink_of_a_user_on_the_way_does_not_lead_root_anywhere() {
     let error = remove(&remote, "w/p/i").expect_err("it is refused");
     assert!(error.is_refused() && error.to_string().contains(link.to_str().expect("text")), "{error}");
     assert!(workspace.join("top").exists());
-    // Another user's home is as precious as one's own.
+    // Homes of other users are not removed either.
     let other = Account::create(&remote.path("server"), &Shell::Bash, Sudo::Never);
     let error = remove(&remote, other.home()).expect_err("it is refused");
     assert!(error.is_refused() && error.to_string().contains("home"), "{error}");
     assert!(other.home().exists());
 }
 
-/// The helper's process that removes this workspace, if it is there: not sudo's, which has the same words among its own.
+/// The process of the helper that removes this workspace, if it runs. The process of sudo, which has the same words among
+/// its own, does not count.
 fn helper_removing(workspace: &Path) -> Option<u32> {
     let words = |pid: &Path| fs::read(pid.join("cmdline")).unwrap_or_default();
     let is_helper = |cmdline: &[u8]| {

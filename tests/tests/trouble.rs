@@ -1,5 +1,4 @@
-//! What goes wrong on a remote machine while a push runs: no space, no place for the helper, an interruption, two pushes
-//! at once.
+//! Trouble on a remote machine during a push: no space, no directory for the helper, an interruption, two pushes at once.
 
 use std::ffi::OsString;
 use std::fs;
@@ -22,7 +21,7 @@ fn a_home_that_runs_no_programs_does_not_stop_a_push() {
 #[test]
 fn a_cache_that_cannot_be_written_does_not_stop_a_push() {
     let remote = Remote::start();
-    // A file where the directory should be: as unwritable as it gets.
+    // A file takes the place of the directory, so not even root can write below it.
     fs::write(remote.account().home().join(".cache"), "").expect("a new home has no cache");
     Tree::sample().build(remote.path("main"));
     remote.push([""; 0], remote.path("main"), remote.path("data")).run().assert_code(0);
@@ -33,7 +32,7 @@ fn a_cache_that_cannot_be_written_does_not_stop_a_push() {
 fn a_helper_of_the_image_is_used_in_place() {
     let remote = Remote::with(&Shell::Bash, Sudo::Never);
     Tree::sample().build(remote.path("main"));
-    // The user may not be able to reach the directory that programs are built in.
+    // The user may not be able to enter the directory that programs are built in.
     let helper = remote.path("helper");
     fs::copy(coast_tests::coast().with_file_name("coast-helper"), &helper).expect("the helper was built");
     let mut option = OsString::from("--helper=");
@@ -71,7 +70,7 @@ fn a_full_disk_is_named_and_leaves_old_files_whole() {
     assert!(staged.is_empty(), "left behind: {staged:?}");
 }
 
-/// A tree of small files and, last by name, one that takes long to send.
+/// A tree of small files and, last by name, a file that takes long to send.
 fn slow_tree(seed: u64) -> Tree {
     let small = (0..20)
         .fold(Tree::new(), |tree, number| tree.file(format!("a/{number}"), format!("{seed} {number}")));
@@ -116,7 +115,7 @@ fn state_directory(remote: &Remote) -> std::path::PathBuf {
     remote.path("data/p/.i.coast")
 }
 
-/// What lies in the state directory, cache and all, in bytes. It changes while it is looked at.
+/// The size of the state directory with the cache, in bytes. The run may change it at the same time.
 fn staged_bytes(remote: &Remote) -> u64 {
     fn below(directory: &Path) -> u64 {
         let children = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -156,7 +155,7 @@ fn two_pushes_into_one_workspace_never_interleave() {
     };
     tree("from one").file("one", "").build(remote.path("one"));
     tree("from the other").file("other", "").build(remote.path("other"));
-    // The helper is there, so that both start at once.
+    // The helper is uploaded before, so that both pushes start at once.
     remote.push([""; 0], remote.path("one"), remote.path("data/p/i")).run().assert_code(0);
     for _ in 0..3 {
         let pushes = ["one", "other"]
@@ -184,7 +183,7 @@ fn a_push_into_a_file_is_refused() {
     assert!(outcome.text().contains(Path::new("file").to_str().expect("text")));
 }
 
-/// A slow `coast sync` as root of the tree `new` into a workspace.
+/// A slow `coast sync` of the tree `new` into a workspace, as root.
 fn slow_sync(remote: &Remote, timeout: &str) -> coast_tests::Program {
     let mut source = remote.path("new").into_os_string();
     source.push("/");

@@ -1,24 +1,21 @@
 //! `cargo xtask bench`: `coast push` and rsync with the documented flags, side by side over one SSH server.
-//! The two take turns on fresh destinations in memory, and every result is compared with the other's.
+//! The two programs take turns on fresh destinations in memory, and every result is compared with the other's.
 
-mod account;
 mod compare;
 mod contender;
 mod inputs;
 mod interrupt;
 mod measure;
 mod network;
-mod noise;
 mod process;
 mod report;
 mod scenario;
 mod server;
 
 use crate::{cargo, dist};
-use account::Account;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use contender::{Contender, Site};
+use contender::{Contender, Remote};
 use inputs::Inputs;
 use interrupt::Interrupt;
 use network::Network;
@@ -31,9 +28,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Where inputs and destinations are, unless told otherwise: a file system in memory on every Linux.
+/// The default directory of inputs and destinations: a file system in memory on every Linux.
 const MEMORY: &str = "/dev/shm";
-/// Room for four trees of inputs, two destinations, and what is taken before a run.
+/// Room for four trees of inputs, two destinations, and the memory that is taken before a run.
 const ROOM_BYTES: u64 = 7 * contender::TAKEN_BYTES;
 
 /// Compare `coast push` with rsync over SSH on this machine (as root).
@@ -53,10 +50,10 @@ pub(crate) struct Options {
     keep: Option<PathBuf>,
 }
 
-/// Measures what was asked for and reports it.
+/// Measures the chosen scenarios and reports the figures.
 ///
-/// Everything that is made outside the work directory (a user, its sudo rule, the server) is taken away again,
-/// on errors and signals too.
+/// Everything that the bench makes outside the work directory (a user, its sudo rule, the server) is removed again, on
+/// errors and signals too.
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(
         rustix::process::geteuid().is_root(),
@@ -74,20 +71,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let scratch =
         TempDir::with_prefix_in("run-", work.path()).context("making the destinations' directory")?;
     let network = Network::create()?;
-    let account = Account::create()?;
-    let server = Server::start(&network, &account, scratch.path())?;
-    let site = Site::new(&server, scratch.path())?;
+    let server = Server::start(&network)?;
+    let remote = Remote::new(&server, scratch.path())?;
     let contenders = [Contender::rsync()?, Contender::coast(&coast)?];
 
     let machine = Machine::describe(&contenders)?;
-    scenario::warm_up(&site, &contenders, &interrupt)?;
+    scenario::warm_up(&remote, &contenders, &interrupt)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut failed = Vec::new();
     for scenario in scenarios {
         interrupt.check()?;
-        match scenario.measure(&site, &contenders, &inputs, options.runs, &interrupt) {
+        match scenario.measure(&remote, &contenders, &inputs, options.runs, &interrupt) {
             Ok(outcome) => outcomes.push(outcome),
-            // What the others take is worth knowing all the same.
+            // The figures of the other scenarios are still wanted.
             Err(error) => {
                 eprintln!("{}: {error:#}", scenario.title());
                 failed.push(scenario.title());
@@ -110,7 +106,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The directory of inputs and destinations: temporary, or the user's own.
+/// The directory of inputs and destinations. It is temporary unless the user named it.
 enum WorkDirectory {
     Temporary(TempDir),
     Kept(PathBuf),
@@ -129,7 +125,7 @@ impl WorkDirectory {
                 Self::Kept(path)
             }
         };
-        // The SSH user reads its key list and the destinations below it.
+        // The SSH user must reach the destinations below it.
         let path = directory.path();
         fs::set_permissions(path, PermissionsExt::from_mode(0o755))
             .with_context(|| format!("opening {} to the SSH user", path.display()))?;

@@ -1,5 +1,5 @@
-//! The workspace's cargo: where the checkout is and how its programs are built.
-//! Paths of what was built come from cargo's own messages, so any target directory works.
+//! The cargo of the workspace: the paths of the checkout and of built programs. The paths come from cargo's messages, so any
+//! target directory works.
 
 use crate::program;
 use anyhow::{Context, Result, bail};
@@ -12,7 +12,7 @@ pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace").to_owned()
 }
 
-/// The directory cargo builds into.
+/// The directory that cargo builds into.
 pub(crate) fn target_directory() -> Result<PathBuf> {
     let text = program::output(cargo().args(["metadata", "--format-version=1", "--no-deps"]))?;
     let metadata: Value = serde_json::from_str(&text).context("reading cargo metadata")?;
@@ -20,7 +20,7 @@ pub(crate) fn target_directory() -> Result<PathBuf> {
     Ok(path.into())
 }
 
-/// Cargo of the toolchain that runs this program, in the workspace's root.
+/// The cargo that runs this program, in the root of the checkout.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace());
@@ -35,7 +35,7 @@ pub(crate) fn host() -> Result<String> {
     Ok(host.to_owned())
 }
 
-/// Runs `build` (a `cargo build` with its options) and returns the path of the program `binary` it made.
+/// Runs `build` (a `cargo build` with its options) and returns the path of the program `binary`.
 pub(crate) fn build_binary(build: &mut Command, binary: &str) -> Result<PathBuf> {
     build.args(["--bin", binary, "--message-format=json-render-diagnostics"]);
     let output = build
@@ -52,7 +52,7 @@ pub(crate) fn build_binary(build: &mut Command, binary: &str) -> Result<PathBuf>
         .with_context(|| format!("{} made no program {binary}", program::line(build)))
 }
 
-/// The path in cargo's `compiler-artifact` message about `binary`.
+/// The path of `binary` in a `compiler-artifact` message of cargo.
 fn executable(message: &Value, binary: &str) -> Option<PathBuf> {
     (message["target"]["name"] == binary).then(|| message["executable"].as_str()).flatten().map(PathBuf::from)
 }

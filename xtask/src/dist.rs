@@ -1,5 +1,5 @@
 //! `cargo xtask dist`: the programs as they are shipped, for every target whose standard library is installed.
-//! The helper is static and small, and each `coast` carries the helpers of all platforms inside it.
+//! The helper is static and small. Each `coast` holds the helpers of all platforms, and leaves out `coast demo`.
 
 use crate::elf::{self, Linkage};
 use crate::{cargo, program};
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The largest helper that is still uploaded without a thought, in bytes.
+/// The largest size of a helper, in bytes. It is uploaded to every remote.
 const HELPER_LIMIT_BYTES: u64 = 3 << 20;
 
 /// Build `coast` and `coast-helper` for release into `dist/TARGET/`.
@@ -21,15 +21,15 @@ pub(crate) struct Options {
     targets: Vec<String>,
 }
 
-/// A platform this project is built for.
+/// A platform that the programs are built for.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 struct Platform {
     triple: &'static str,
-    /// `{os}-{arch}` as in the name of an embedded helper, where the platform can be a remote.
+    /// `{os}-{arch}`, as in the name of an embedded helper. `None` where the platform cannot be a remote.
     helper: Option<&'static str>,
 }
 
-/// In order of preference: of two helpers for one system the first is embedded, and musl's is the smaller.
+/// In order of preference: of two helpers for one system the first is embedded. The helper with musl is smaller.
 const PLATFORMS: [Platform; 6] = [
     Platform { triple: "x86_64-unknown-linux-musl", helper: Some("linux-x86_64") },
     Platform { triple: "x86_64-unknown-linux-gnu", helper: Some("linux-x86_64") },
@@ -39,7 +39,7 @@ const PLATFORMS: [Platform; 6] = [
     Platform { triple: "aarch64-apple-darwin", helper: None },
 ];
 
-/// Builds, checks and collects everything, and prints the sizes.
+/// Builds and checks the programs, copies them to `dist/TARGET/` and prints their sizes.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let platforms = platforms(&options.targets)?;
     let host = cargo::host()?;
@@ -56,14 +56,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The `coast` of this machine with its helper inside, as `dist` would build it.
+/// Builds the `coast` of this machine as `dist` does, with its helper inside.
 pub(crate) fn host_coast() -> Result<PathBuf> {
     let host = cargo::host()?;
     let helpers = Helpers::build(&platforms(std::slice::from_ref(&host))?)?;
     build_coast(&host, &host, &helpers)
 }
 
-/// The static helpers that were built, and the directory from which they are embedded.
+/// The static helpers, and the directory from which they are embedded.
 struct Helpers {
     built: Vec<(Platform, PathBuf)>,
     embed: PathBuf,
@@ -74,7 +74,7 @@ impl Helpers {
     fn build(platforms: &[Platform]) -> Result<Self> {
         let embed = cargo::target_directory()?.join("helpers");
         if embed.exists() {
-            // A helper left by an earlier build would be embedded as if it were current.
+            // A helper of an earlier build would be embedded as if it were new.
             fs::remove_dir_all(&embed).with_context(|| format!("emptying {}", embed.display()))?;
         }
         fs::create_dir_all(&embed).with_context(|| format!("creating {}", embed.display()))?;
@@ -99,7 +99,7 @@ impl Helpers {
 
 fn build_helper(triple: &str) -> Result<PathBuf> {
     let mut build = cargo::cargo();
-    // With --target these flags stay away from build scripts and procedural macros, which cannot be static.
+    // With --target the flags do not reach build scripts and procedural macros, which cannot be static.
     build.args(["build", "--profile", "helper", "-p", "coast-helper", "--target", triple]);
     build.env("RUSTFLAGS", rustflags_with("-C target-feature=+crt-static"));
     let path = cargo::build_binary(&mut build, "coast-helper")?;
@@ -107,7 +107,7 @@ fn build_helper(triple: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The user's own flags and one more.
+/// The user's RUSTFLAGS, and `flag`.
 fn rustflags_with(flag: &str) -> OsString {
     let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
     flags.push(" ");
@@ -117,15 +117,17 @@ fn rustflags_with(flag: &str) -> OsString {
 
 fn build_coast(triple: &str, host: &str, helpers: &Helpers) -> Result<PathBuf> {
     let mut build = cargo::cargo();
-    build.args(["build", "--release", "-p", "coast-cli"]).env("COAST_EMBED_HELPERS", &helpers.embed);
-    // The host's own programs share everything below them with a plain `cargo build --release`.
+    // Without the default features, and so without `coast demo` and its SSH server.
+    build.args(["build", "--release", "-p", "coast-cli", "--no-default-features"]);
+    build.env("COAST_EMBED_HELPERS", &helpers.embed);
+    // Without --target the programs of the host share their dependencies with a plain `cargo build --release`.
     if triple != host {
         build.args(["--target", triple]);
     }
     cargo::build_binary(&mut build, "coast")
 }
 
-/// A helper must run where there is nothing else, and be small enough to upload without a thought.
+/// A helper must be static, because it runs where no other file is installed, and small.
 fn check_helper(path: &Path) -> Result<()> {
     let content = fs::read(path).context("reading it back")?;
     let size = content.len() as u64;
@@ -141,7 +143,7 @@ fn place(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The named platforms, or all that can be built here.
+/// The named platforms, or all whose standard library is installed.
 fn platforms(triples: &[String]) -> Result<Vec<Platform>> {
     if let Some(unknown) = triples.iter().find(|name| !PLATFORMS.iter().any(|known| known.triple == **name)) {
         bail!(

@@ -1,5 +1,5 @@
-//! `cargo xtask e2e`: the end-to-end tests, against the programs as they are shipped.
-//! Some of them need root, an SSH server and rsync; each says so when it cannot run.
+//! `cargo xtask e2e`: the end-to-end tests, with release builds of the programs. Some tests need root, an SSH server and
+//! rsync, and fail with the name of a missing program.
 
 use crate::{cargo, program};
 use anyhow::Result;
@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 /// Build the programs and run the end-to-end tests.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Random trees and rule sets to compare with rsync.
+    /// Random cases to compare with rsync, in each setting.
     #[arg(long, value_name = "N")]
     cases: Option<NonZeroU32>,
     /// Arguments for the test programs, such as a part of a test's name.
@@ -17,7 +17,7 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// Builds what the tests run, then runs them.
+/// Builds the programs, then runs the tests.
 pub(crate) fn run(options: &Options) -> Result<()> {
     program::run(cargo::cargo().args(["build", "--release", "-p", "coast-cli", "-p", "coast-helper"]))?;
     let mut test = cargo::cargo();

@@ -1,5 +1,5 @@
-//! The little of the ELF format that tells whether a program brings everything it needs.
-//! A static program, position independent or not, has no `PT_INTERP` header: nothing loads it but the kernel.
+//! The linkage of ELF programs. A static program, position independent or not, has no `PT_INTERP` header, so the kernel
+//! alone loads it.
 //! Source: the ELF-64 object file format, version 1.5, figures 3 and 6.
 
 use anyhow::{Context, Result, bail};
@@ -10,12 +10,12 @@ const PT_INTERP: u32 = 3;
 const CLASS_64: u8 = 2;
 const DATA_LITTLE: u8 = 1;
 
-/// How a program gets at the code of libraries.
+/// The place of the code of libraries.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub(crate) enum Linkage {
-    /// All of it is in the program.
+    /// All code is in the program.
     Static,
-    /// A loader, named in the program, must be there at run time.
+    /// A loader, which the program names, must be installed and adds the libraries.
     Dynamic,
 }
 

@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: every fuzz target for a while, on the nightly toolchain.
-//! A crash ends the run with an error; the input that caused it is left in `fuzz/artifacts`.
+//! `cargo xtask fuzz`: every fuzz target for some seconds, on the nightly toolchain. A crash is an error, and
+//! `fuzz/artifacts` holds the input that caused it.
 
 use crate::{cargo, program};
 use anyhow::{Context, Result, bail};
@@ -8,13 +8,13 @@ use std::num::NonZeroU32;
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// The longest a target may think about one input, in seconds; more counts as a hang.
+/// The time limit for one input, in seconds. An input that takes longer counts as a hang.
 const INPUT_SECONDS: u32 = 10;
 
 /// Run the fuzz targets and fail on a crash.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How long each target runs.
+    /// Seconds that each target runs.
     #[arg(long, value_name = "N", default_value = "30")]
     seconds: NonZeroU32,
     /// The targets to run [default: all].
@@ -22,7 +22,7 @@ pub(crate) struct Options {
     targets: Vec<String>,
 }
 
-/// Builds all targets, then runs as many at a time as there are processors: each uses one.
+/// Builds all targets, then runs as many at a time as there are processors, since each uses one processor.
 pub(crate) fn run(options: &Options) -> Result<()> {
     install_if_missing()?;
     let known: Vec<String> = program::output(fuzz().arg("list"))?.lines().map(str::to_owned).collect();
@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Runs one target, which has been built.
+/// Runs a target that has been built.
 fn search(target: &str, seconds: NonZeroU32) -> Result<()> {
     eprintln!("fuzz {target}: {seconds} s");
     program::run(fuzz().args(["run", target, "--"]).args([
@@ -61,7 +61,7 @@ fn search(target: &str, seconds: NonZeroU32) -> Result<()> {
 fn fuzz() -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly", "cargo", "fuzz"]).current_dir(cargo::workspace());
-    // Set by the stable cargo that runs this program; they would send the nightly one astray.
+    // The stable cargo that runs this program sets these variables, and they would select the stable toolchain.
     command.env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN").env_remove("RUSTC").env_remove("RUSTDOC");
     command
 }

@@ -1,5 +1,5 @@
-//! What a shell script would otherwise do for this workspace: `cargo xtask bench|dist|e2e|fuzz`.
-//! Every program it starts gets an argument list, never a line for a shell to split.
+//! The automation of this workspace: `cargo xtask bench|dist|e2e|fuzz`. Programs are started with lists of arguments, never
+//! by a shell.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

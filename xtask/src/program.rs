@@ -1,11 +1,10 @@
-//! Starting other programs and saying plainly what became of them.
-//! An error names the program, its arguments, how it ended and what it wrote to standard error.
+//! Starting other programs. An error names the program, its arguments, its exit status and its standard error.
 
 use anyhow::{Context, Result, bail};
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 
-/// Runs `command` with this terminal as its output; anything but exit code 0 is an error.
+/// Runs `command` with the terminal of this process as its output. Every exit code but 0 is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("starting {}", line(command)))?;
     if !status.success() {
@@ -14,7 +13,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs `command` silently and returns what it wrote to standard output, without the last newline.
+/// Runs `command` without output and returns its standard output, without the last newline.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("starting {}", line(command)))?;
@@ -27,7 +26,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(text.trim_end().to_owned())
 }
 
-/// The command as one would read it aloud. For people only: it is not quoted for a shell.
+/// The words of a command, for messages. They are not quoted for a shell.
 pub(crate) fn line(command: &Command) -> String {
     let mut text = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod args;
+#[cfg(feature = "demo")]
 mod demo;
 mod endpoint;
 mod lifecycle;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         Command::Remote(command) => lifecycle::remote(command),
         Command::Push(args) => plan::push(args).and_then(run::run),
         Command::Sync(args) => plan::sync(&args).and_then(run::run),
+        #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

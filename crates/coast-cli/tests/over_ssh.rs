@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer};
+use coast_testkit::{EmbeddedOptions, EmbeddedServer};
 
 /// A server with a home, a client with another, and a workspace.
 struct Place {

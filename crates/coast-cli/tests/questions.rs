@@ -6,12 +6,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer};
 use coast_sync::{
     CachePlace, Cancel, ConnectOptions, Environment, HelperStore, IdentityUsed, NoPrompt, Platform,
     ProbeReport, ProbeRequest, RemoteDestination, RemoteHelper, RemoveReport, RemoveRequest, RunsAs, Sudo,
     SyncError, SyncRequest, Target, VoidMonitor,
 };
+use coast_testkit::{EmbeddedOptions, EmbeddedServer};
 
 /// A server whose machine is this one, below a directory of its own.
 struct Machine {

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use coast_ssh::{ConnectOptions, Environment, NoPrompt, Session, Target};
-//! use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer};
+//! use coast_testkit::{EmbeddedOptions, EmbeddedServer};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // A server for the example; its files, a client key among them, are in a directory of its own.
@@ -40,9 +40,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // The rooms, each of which uses those to its left and never those to its right:
-// error <- config, link <- login <- session <- helper. `embedded` is the other end, on `link` alone.
+// error <- config, link <- login <- session <- helper.
 mod config;
-pub mod embedded;
 mod error;
 mod helper;
 mod link;

@@ -3,17 +3,17 @@
 
 mod support;
 
-use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer, HostKeyKind};
 use coast_ssh::{
     ConnectOptions, ExitStatus, HostKeyChange, IdentityUsed, KeyOutcome, NoPrompt, Session, SshError, Stage,
     Target, quote,
 };
+use coast_testkit::{EmbeddedOptions, EmbeddedServer, HostKeyKind, noise};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
-use support::{Script, options, pattern, target};
+use support::{Script, options, target};
 use tempfile::TempDir;
 
 struct Fixture {
@@ -136,7 +136,7 @@ fn bytes_arrive_unchanged_both_ways() {
     let fixture = Fixture::new();
     let session = fixture.connect();
     let (mut reader, mut writer, status) = session.exec(b"cat").unwrap().split();
-    let sent = pattern(48 << 20);
+    let sent = noise(1, 48 << 20);
     let received = thread::scope(|scope| {
         let reading = scope.spawn(move || {
             let mut received = Vec::new();
@@ -519,7 +519,7 @@ fn the_way_leads_through_jump_hosts() {
     let prompt = Script::default();
     let session = Session::connect(&Target::host("inner"), &options, &prompt).unwrap();
     assert_eq!(prompt.notices().len(), 2, "both host keys are new: {:?}", prompt.notices());
-    let sent = pattern(8 << 20);
+    let sent = noise(1, 8 << 20);
     let (mut reader, mut writer, _status) = session.exec(b"cat").unwrap().split();
     let received = thread::scope(|scope| {
         let reading = scope.spawn(move || {

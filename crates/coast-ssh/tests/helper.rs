@@ -3,11 +3,11 @@
 
 mod support;
 
-use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer};
 use coast_ssh::{
     DeployFailure, HelperProgram, HelperSource, HelperSpec, NoPrompt, RunsAs, Session, SshError, Sudo,
     SudoRefusal,
 };
+use coast_testkit::{EmbeddedOptions, EmbeddedServer};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

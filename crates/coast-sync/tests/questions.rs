@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use coast_engine::say;
-use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer};
 use coast_sync::{
     CachePlace, Cancel, ConnectOptions, Environment, NoPrompt, ProbeReport, ProbeRequest, Prompt,
     RemoteDestination, RemoteHelper, RemoveReport, RemoveRequest, Sudo, SyncError, SyncRequest, Target,
     VoidMonitor, Zeroizing,
 };
+use coast_testkit::{EmbeddedOptions, EmbeddedServer};
 use coast_wire::{Answer, Class, Event, FailureKind, Pack, Probe, ProblemKind, Ready, Removal, ToSender};
 
 const PROBE: Probe<'static> = Probe {

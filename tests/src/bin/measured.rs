@@ -1,6 +1,6 @@
-//! Runs a command under a limit on its memory and writes down the most that it took: `measured LIMIT REPORT COMMAND...`.
-//! The limit is in bytes, on the data of each process (heap, stacks and private mappings). The report gets a line
-//! `started`, and in the end one with the largest resident set, in bytes, of the command and of every process that it
+//! `measured LIMIT REPORT COMMAND...`: runs a command with a limit on its memory, and reports the memory that it took. The
+//! limit is in bytes, for the data of each process (heap, stacks and private mappings). The report is a file. It gets a line
+//! `started`, and at the end a line with the largest resident set, in bytes, of the command and of every process that it
 //! waited for.
 
 use std::env;

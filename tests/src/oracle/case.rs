@@ -5,11 +5,10 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::differences::Aspects;
+use coast_testkit::{Aspects, Snapshot, Tree, quote};
+
 use crate::program::Outcome;
 use crate::sandbox::Sandbox;
-use crate::snapshot::Snapshot;
-use crate::tree::{Tree, quote};
 
 /// Seconds since the epoch: later than any time that a tree of a case is given, earlier than any run.
 const LONG_AGO: i64 = 1_750_000_000;

@@ -11,7 +11,7 @@ use proptest::strategy::Union;
 
 use super::case::Case;
 use super::rules::{self, NAMES, RULE_FILE};
-use crate::tree::{Node, Tree};
+use coast_testkit::{Node, Tree};
 
 /// Some time in 2023, in seconds since the epoch; trees use this and the seconds after it.
 const EPOCH: i64 = 1_700_000_000;

@@ -1,10 +1,10 @@
-//! `assign` and `unassign`: another worktree takes the place of the one that was followed.
+//! `assign` and `unassign`: an instance follows another worktree.
 
 use std::fs;
 
 use coast_tests::{Project, Snapshot, Tree};
 
-/// A project with an instance that runs, and a second worktree whose branch differs in every way.
+/// A project with a running instance, and a second worktree whose branch differs in every way.
 fn two_worktrees() -> (Project, std::path::PathBuf) {
     let tree = Tree::new()
         .file("same", "same")
@@ -44,7 +44,7 @@ fn the_workspace_becomes_the_other_worktree_and_follows_that_one_only() {
         .file(".react-router/types/root.d.ts", "by a service")
         .file("node_modules/left-pad/index.js", "installed there")
         .build(&workspace);
-    // The name of a worktree will do.
+    // The name of a worktree is enough.
     project.coast(["assign", "dev-1", "--worktree", "feature"]).run().assert_code(0);
     let own = ["uploads", "generated", ".react-router", "node_modules"];
     same_but_for(&project, &feature, &own);
@@ -60,7 +60,8 @@ fn the_workspace_becomes_the_other_worktree_and_follows_that_one_only() {
 
     fs::write(feature.join("changed"), "in feature").expect("it is ours");
     project.follows_with("dev-1", "changed", b"in feature");
-    // An edit in the worktree of before, then one that follows: had the first one travelled, it would have been before.
+    // An edit in the old worktree, then an edit in the new one. If the first edit were sent, it would arrive before the
+    // second.
     fs::write(project.root().join("same"), "edited in main").expect("it is ours");
     fs::write(feature.join("added"), "after it").expect("it is ours");
     project.follows_with("dev-1", "added", b"after it");
@@ -84,7 +85,7 @@ fn a_session_that_could_not_be_ended_is_told_until_it_was() {
         .assert_says(&warning)
         .assert_says("coast assign dev-1")
         .assert_says("coast stop dev-1");
-    // It really does.
+    // The second edit arrives.
     fs::write(project.root().join("late"), "in main").expect("it is ours");
     project.follows_with("dev-1", "late", b"in main");
     project.coast(["status", "dev-1"]).run().assert_code(0).assert_says(&warning);

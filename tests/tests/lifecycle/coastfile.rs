@@ -1,4 +1,4 @@
-//! What a Coastfile may say, as far as commands show it; its tables and messages are tested where it is read.
+//! The Coastfile, as far as commands show it. Its tables and messages are tested in `coast-instance`.
 
 use std::fs;
 

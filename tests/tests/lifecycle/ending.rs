@@ -1,4 +1,4 @@
-//! `stop`, `start`, `rm`: what they leave behind, and what they do the second time.
+//! `stop`, `start`, `rm`: the state that they leave behind, and the effect of a second call.
 
 use std::fs;
 
@@ -47,7 +47,7 @@ fn stop_takes_the_key_out_whatever_state_the_container_is_in() {
     assert!(!has_container(&project) || !project.holds_key("dev-1"));
     project.coast(["start", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
 
-    // A mutagen that does not end its session: that goes with the container.
+    // A mutagen that does not end its session. The session ends with the container.
     project.engine().run([
         "exec",
         &container,
@@ -98,7 +98,7 @@ fn rm_leaves_nothing() {
     let again = project.coast(["rm", "-y", "dev-1"]).run();
     assert_ne!(again.code(), 0, "{again}");
     again.assert_says("dev-1");
-    // The name is free again.
+    // The name can be used again.
     project.coast(["run", "dev-1"]).run().assert_code(0);
     assert_eq!(project.sessions("dev-1").len(), 1);
 }
@@ -120,7 +120,7 @@ fn rm_can_leave_the_workspace() {
     assert!(!has_container(&project) && !project.record("dev-1").exists());
     Snapshot::of(project.workspace("dev-1")).assert_untouched_since(&before);
 
-    // What no record here knows is nobody's to delete, unless that is asked for.
+    // A workspace that no record names is deleted only with an option.
     fs::write(project.workspace("dev-1").join("precious"), "x").expect("root may");
     let again = project.coast(["run", "dev-1"]).run();
     again
@@ -135,7 +135,7 @@ fn rm_can_leave_the_workspace() {
 #[test]
 fn rm_asks_before_it_removes_a_workspace() {
     let project = running();
-    // Nobody is there to answer.
+    // No server answers.
     let outcome = project.coast(["rm", "dev-1"]).run();
     assert_ne!(outcome.code(), 0, "{outcome}");
     outcome.assert_says("-y");
@@ -157,7 +157,7 @@ fn run_refuses_an_instance_that_exists() {
 fn an_instance_with_a_name_that_is_not_allowed_any_more_can_be_ended() {
     let project = running();
     project.coast(["run", "a..b"]).run().assert_code(1).assert_says("not a valid name");
-    // As one that was made before looks.
+    // The record is as an earlier version wrote it.
     let record = fs::read_to_string(project.record("dev-1")).expect("it runs");
     fs::write(project.record("a..b"), record.replace("dev-1", "a..b")).expect("the places are ours");
     Tree::new().file("there", "1").build(project.workspace("a..b"));

@@ -1,4 +1,4 @@
-//! Whatever keeps edits from following, the workspace is brought all the same, and coast says what failed.
+//! When edits cannot follow, the workspace is still pushed, and coast names the failed step.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -9,8 +9,8 @@ fn tree() -> Tree {
     Tree::new().file("src/main.rs", "1").file("README", "read")
 }
 
-/// `run` succeeds with a warning that says all of `said`, `status` keeps saying it, the workspace is there; and where it
-/// is insisted on, it is an error.
+/// `run` succeeds with a warning that holds all of `said`, `status` repeats it, and the workspace is there. With the option
+/// that insists on following, the same is an error.
 #[track_caller]
 fn assert_falls_back(project: &Project, said: &[&str], with: impl Fn(Program) -> Program) {
     let check = |outcome: &Outcome| {
@@ -84,7 +84,7 @@ fn with_a_key_that_only_an_agent_holds() {
     let agent = Agent::start(&project);
     let key = project.remote().key();
     agent.add(&key);
-    // The agent keeps it; the file is gone.
+    // The agent keeps the key, and the file is removed.
     fs::rename(&key, key.with_extension("away")).expect("it is ours");
     fs::remove_file(key.with_extension("pub")).expect("it is ours");
     project.coast(["remote", "rm", "box"]).run().assert_code(0);
@@ -128,7 +128,7 @@ fn a_file_that_cannot_be_read_is_a_warning_and_makes_run_exit_23() {
     project.set("workspace_sync", "\"rsync\"");
     Tree::new().file("secret/of somebody", "x").mode(0o600).build(project.root());
     project.remote().account().own(project.root().join("secret/of somebody"));
-    // Root reads everything, unless it is denied that.
+    // Root may read everything, unless a capability is taken away.
     let denied = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"];
     let run = project.coast(["run", "dev-1"]).by(denied).run();
     run.assert_code(23).assert_says("warning").assert_says("1 entry of box:");
@@ -142,7 +142,7 @@ fn a_file_that_cannot_be_read_is_a_warning_and_makes_run_exit_23() {
     assert!(workspace.join("src/main.rs").exists() && !workspace.join("secret/of somebody").exists());
 }
 
-/// An ssh-agent of the test's own.
+/// An ssh-agent, ended when dropped.
 struct Agent {
     child: Child,
     socket: std::path::PathBuf,

@@ -1,11 +1,11 @@
-//! After `run` every edit follows, and nothing else travels.
+//! After `run` every edit follows, and no other change is sent.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use coast_tests::{Aspects, Project, ShellImage, Snapshot, Tree, noise};
 
-/// What never travels: the defaults, what the Coastfile of these tests adds, and version control.
+/// The patterns that are never sent: the defaults, those of these tests' Coastfile, and version control.
 const IGNORED: [&str; 12] = [
     ".git",
     ".svn",
@@ -113,7 +113,7 @@ fn the_ignored_and_version_control_never_travel() {
         tree = tree.file(path, "before");
     }
     tree.build(&worktree);
-    // In a worktree `.git` is a file, which mutagen's own rule for version control does not cover.
+    // In a worktree `.git` is a file, and mutagen's own rule for version control names directories only.
     assert!(worktree.join(".git").is_file());
     let run = project.coast(["run", "dev-1", "--worktree"]).arg(&worktree).run();
     run.assert_code(0);
@@ -139,7 +139,7 @@ fn the_ignored_and_version_control_never_travel() {
 fn what_the_transfer_sends_is_followed_and_nothing_else() {
     let tree = Tree::new().file("a/b.txt", "1").file("a/x/b.txt", "1").file("r/c", "1").file("top", "1");
     let mut project = Project::of(&tree);
-    // To mutagen itself, two stars can be no directory at all.
+    // In mutagen's own syntax two stars may match no directory.
     project.set("exclude", "[\"a/**/b.txt\", \"/r/**/c\", \"/**/top\"]");
     project.coast(["run", "dev-1"]).run().assert_code(0);
     let workspace = project.workspace("dev-1");
@@ -163,7 +163,7 @@ fn a_file_saved_ten_times_in_a_second_ends_as_the_last_version() {
     project.coast(["run", "dev-1"]).run().assert_code(0);
     for version in 1..=10 {
         fs::write(project.root().join("src/main.rs"), format!("version {version}\n")).expect("it is ours");
-        // The pace is the test; nothing is waited for.
+        // The pause between the saves is part of the test. Nothing is waited for.
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     project.follows_with("dev-1", "src/main.rs", b"version 10\n");
@@ -181,7 +181,7 @@ fn a_large_binary_follows() {
     let content = noise(4, 50 << 20);
     fs::write(project.root().join("model.bin"), &content).expect("the repository is ours");
     let size = content.len() as u64;
-    // The size first: the content of an unfinished file need not be read.
+    // The size is compared first, because the content of an unfinished file need not be read.
     project.follows("dev-1", "50 MiB", |workspace| {
         fs::metadata(workspace.join("model.bin")).is_ok_and(|metadata| metadata.len() == size)
     });
@@ -191,7 +191,7 @@ fn a_large_binary_follows() {
 #[test]
 fn an_image_whose_user_is_not_root_follows_too() {
     let project = Project::with_image(&Tree::new().file("src/main.rs", "1"), ShellImage::OfAUser);
-    // The user in the container is another one than the one here.
+    // The user in the container has another id than the user here.
     fs::set_permissions(project.remote().path(""), Permissions::from_mode(0o755)).expect("it is ours");
     project.coast(["run", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
     fs::write(project.root().join("src/main.rs"), "2").expect("the repository is ours");

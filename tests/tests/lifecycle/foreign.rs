@@ -1,4 +1,4 @@
-//! Containers that have the name of an instance's shell container and are not it: they are nobody's business.
+//! Containers that have the name of an instance's shell container and were not made by coast are left alone.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ fn project() -> Project {
     Project::of(&Tree::new().file("src/main.rs", "1"))
 }
 
-/// A container of somebody else that holds a file where coast would put the key.
+/// A foreign container with a file at the path where coast puts the key.
 fn occupy(project: &Project, name: &str) {
     let image = ShellImage::Whole.build(project.engine());
     project.engine().run([
@@ -45,7 +45,7 @@ fn a_container_of_somebody_else_is_left_as_it_is_by_every_command() {
     assert!(!project.record("dev-1").exists() && !project.workspace("dev-1").exists());
     untouched("rm");
 
-    // In the place of one that was ours.
+    // The foreign container replaces a container of coast.
     project.engine().run(["rm", "--force", &name]);
     project.coast(["run", "dev-1"]).run().assert_code(0);
     project.engine().run(["rm", "--force", &name]);
@@ -60,7 +60,7 @@ fn a_container_of_somebody_else_is_left_as_it_is_by_every_command() {
 fn of_two_instances_with_one_name_for_the_container_the_first_keeps_it() {
     let first = project();
     let mut second = project();
-    // `{project}-coasts-{instance}-shell` is the same for both.
+    // `{project}-coasts-{instance}-shell` is the same for both instances.
     second.rename(&format!("{}-coasts-b", first.name()));
     first.coast(["run", "b-coasts-c"]).run().assert_code(0);
     let run = second.coast(["run", "c"]).run();

@@ -1,11 +1,11 @@
-//! Edits between the transfer and mutagen's first look: to mutagen they are conflicts that never resolve, so coast brings
+//! Edits between the transfer and mutagen's first scan. mutagen takes them for conflicts that never resolve, so coast sends
 //! them itself.
 
 use std::fs;
 
 use coast_tests::{Project, Running, Snapshot, Tree, Watch};
 
-/// Waits until a command has begun a step that comes after its transfer.
+/// Waits until a command has begun a step after its transfer.
 fn after_transfer(project: &Project) {
     let record = project.record("dev-1");
     Watch::below(project.states()).until("the shell container's turn", || {
@@ -27,7 +27,7 @@ fn edit_in_the_gap(project: &Project, worktree: &std::path::Path, command: Runni
     let sessions = project.sessions("dev-1");
     assert_eq!(sessions.len(), 1, "{outcome}");
     assert!(sessions[0].get("conflicts").is_none(), "{:#}\n{outcome}", sessions[0]);
-    // And from now on they follow like any other.
+    // Later edits follow as usual.
     fs::write(worktree.join("src/changed"), "edited later").expect("it is ours");
     project.follows_with("dev-1", "src/changed", b"edited later");
     fs::remove_file(worktree.join("src/new [1]*")).expect("it is ours");

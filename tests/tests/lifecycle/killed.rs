@@ -1,4 +1,4 @@
-//! A command that is killed at any step leaves something that the next one finishes or undoes.
+//! After a command was killed at any step, the next command finishes or undoes its work.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use coast_tests::{Outcome, Program, Project, Snapshot, Tree, Watch};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// The steps of `run`, each of which the record names before it begins.
+/// The steps of `run`. The record names each step before it begins.
 const STEPS_OF_RUN: [&str; 5] = ["transfer", "runner", "access", "session", "gap"];
 
 /// The steps of `assign`.
@@ -25,7 +25,7 @@ fn step(record: &Path) -> Option<String> {
     Some(record["step"].as_str()?.to_owned())
 }
 
-/// Starts a command that has `worktree` followed, and kills it as soon as the record says that it has begun a step.
+/// Starts a command that makes the instance follow `worktree`, and kills it as soon as the record names a step.
 #[track_caller]
 fn kill_at(project: &Project, command: &Program, worktree: &Path, wanted: &str) {
     static EDITS: AtomicU32 = AtomicU32::new(0);
@@ -35,7 +35,7 @@ fn kill_at(project: &Project, command: &Program, worktree: &Path, wanted: &str) 
         Watch::below(project.states()).until(wanted, || step(&record).is_some_and(|step| step == wanted));
     };
     if wanted == "gap" {
-        // With nothing to bring it is over too soon to be killed in it.
+        // Without a file to send the step is over before the command can be killed.
         until("runner");
         let edit = EDITS.fetch_add(1, Ordering::Relaxed);
         fs::write(worktree.join("README"), format!("edit {edit}")).expect("it is ours");
@@ -46,7 +46,7 @@ fn kill_at(project: &Project, command: &Program, worktree: &Path, wanted: &str) 
     assert_eq!(outcome.code(), 128 + 9, "it had ended before it could be killed at {wanted}: {outcome}");
 }
 
-/// The workspace is the worktree and follows it; there is one session in one container.
+/// Checks that the workspace is equal to the worktree and follows it, with one session in one container.
 #[track_caller]
 fn assert_right(project: &Project, worktree: &Path, after: &Outcome, edit: &str) {
     after.assert_code(0);
@@ -89,7 +89,7 @@ fn assign_finishes_or_undoes_what_a_killed_assign_began() {
     for step in STEPS_OF_ASSIGN {
         kill_at(&project, &assign(&after), &after, step);
         assert_right(&project, &after, &assign(&after).run(), step);
-        // To the worktree of before instead: whatever had begun is undone.
+        // The instance follows the old worktree instead, so the begun work is undone.
         kill_at(&project, &assign(&before), &before, step);
         assert_right(&project, &after, &assign(&after).run(), &format!("{step} again"));
         (before, after) = (after, before);

@@ -1,5 +1,5 @@
-//! The lifecycle of instances: `run`, `assign`, `stop`, `start`, `rm` and what happens in between, with a real Docker engine,
-//! a real sshd, and mutagen (see `coast_tests::Mutagen` for which one).
+//! The lifecycle of instances: `run`, `assign`, `stop`, `start`, `rm` and the time between them, with a real Docker engine,
+//! a real sshd, and mutagen (`coast_tests::Mutagen` says which one).
 
 mod assigning;
 mod coastfile;

@@ -1,4 +1,4 @@
-//! `coast remote`: where instances live.
+//! `coast remote`: the machines of instances.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -41,6 +41,6 @@ fn a_remote_that_cannot_be_reached_says_what_failed() {
     let run = project.coast(["run", "dev-1", "--remote", "dead"]).run();
     assert_ne!(run.code(), 0, "{run}");
     run.assert_says("127.0.0.1");
-    // Nothing is left of it: the name is free.
+    // Nothing of the remote is left, so its name can be used again.
     project.coast(["run", "dev-1", "--remote", "box"]).run().assert_code(0);
 }

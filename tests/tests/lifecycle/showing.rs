@@ -1,4 +1,4 @@
-//! `status` and `ls`: how instances are, in words and as JSON.
+//! `status` and `ls`: the state of instances, in words and as JSON.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -36,14 +36,14 @@ fn a_conflict_is_shown_with_its_path() {
     let project = running();
     let workspace = project.workspace("dev-1");
     fs::write(workspace.join("both"), "made there").expect("root writes anywhere");
-    // Seen there first: else it would be mutagen's own by the time it looks.
+    // The scan of the remote must see the file first. Otherwise it would be mutagen's own by the time of the scan.
     project.coast(["flush", "dev-1"]).run().assert_code(0);
     fs::write(project.root().join("both"), "made here").expect("the repository is ours");
     project.coast_says(&["status", "dev-1"], "conflict");
     project.coast(["status", "dev-1"]).run().assert_code(0).assert_says("both");
     assert!(json(&project, &["status", "dev-1", "--json"]).to_string().contains("both"));
     assert_eq!(fs::read(workspace.join("both")).expect("it stays"), b"made there");
-    // The next assign or start decides for what is here.
+    // The next assign or start decides for the entry here.
     project.coast(["start", "dev-1"]).run().assert_code(0);
     assert_eq!(fs::read(workspace.join("both")).expect("it is there"), b"made here");
 }
@@ -56,7 +56,7 @@ fn a_directory_that_the_user_may_not_write_is_a_problem_with_its_path() {
     project.coast(["flush", "dev-1"]).run().assert_code(0);
     Tree::new().file("rooted/file", "1").build(project.root());
     project.coast_says(&["status", "dev-1"], "rooted/file");
-    // The bulk layer gives everything to the user, so that it can follow again.
+    // The transfer gives every entry to the user, so edits can follow again.
     project.coast(["start", "dev-1"]).run().assert_code(0);
     fs::write(project.root().join("rooted/file"), "2").expect("the repository is ours");
     project.follows_with("dev-1", "rooted/file", b"2");
@@ -67,7 +67,7 @@ fn an_emptied_worktree_halts_and_start_mends_it() {
     let project = running();
     let away = project.remote().path("away");
     fs::create_dir(&away).expect("a new sandbox is empty");
-    // All of it, version control too: an ignored directory that stays is content, and then everything is deleted.
+    // Everything is deleted, version control too. An ignored directory that stays would count as content.
     let names = fs::read_dir(project.root()).expect("it is ours").flatten().map(|entry| entry.file_name());
     let names: Vec<_> = names.collect();
     for name in &names {

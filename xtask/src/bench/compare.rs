@@ -1,171 +1,114 @@
-//! Are two trees equal? A plain walk that reads everything, independent of the code that is being measured.
-//! The first difference ends it.
+//! The comparison of pushed trees, by snapshots of the test kit. It shares no code with the engine that is measured.
 
-use anyhow::{Context, Result, bail, ensure};
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use anyhow::{Context, Result, ensure};
+use coast_testkit::{Aspects, Kind, Seen, Snapshot};
 use std::path::Path;
 
-const BUFFER_BYTES: usize = 1 << 20;
-const KIND_MASK: u32 = 0o170_000;
-/// Execute bits are left out: the documented profile lets them follow the source, which the rsync line does not.
-const MODE_MASK: u32 = 0o666;
+/// Execute bits are left out: the documented profile takes them from the source, which the rsync command line does not.
+const MODE_BITS: u32 = 0o666;
+/// The differences that an error names.
+const SHOWN: usize = 5;
 
-/// What was found equal.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(crate) struct Tally {
-    pub(crate) files: u64,
-    pub(crate) directories: u64,
+/// The size of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) files: usize,
+    /// The root among them.
+    pub(crate) directories: usize,
     pub(crate) content_bytes: u64,
 }
 
-/// Compares names, kinds, permissions, link targets and contents below two directories.
-pub(crate) fn trees(left: &Path, right: &Path) -> Result<Tally> {
-    let mut tally = Tally::default();
-    directories(left, right, &mut tally)?;
-    Ok(tally)
+impl Size {
+    pub(crate) fn of(tree: &Snapshot) -> Self {
+        let files = || tree.iter().filter(|(_, seen)| is_file(seen));
+        Self {
+            files: files().count(),
+            directories: tree.directories().count(),
+            content_bytes: files().map(|(_, seen)| seen.size).sum(),
+        }
+    }
 }
 
-fn directories(left: &Path, right: &Path, tally: &mut Tally) -> Result<()> {
-    tally.directories += 1;
-    let (entries, others) = (entries(left)?, entries(right)?);
-    if let Some(name) = others.keys().find(|name| !entries.contains_key(*name)) {
-        bail!("{} exists, {} does not", right.join(name).display(), left.join(name).display());
-    }
-    for (name, metadata) in entries {
-        let (left, right) = (left.join(&name), right.join(&name));
-        let other = others
-            .get(&name)
-            .with_context(|| format!("{} exists, {} does not", left.display(), right.display()))?;
-        let differ = |what: &str| format!("{} and {} differ in {what}", left.display(), right.display());
-        ensure!(metadata.mode() & KIND_MASK == other.mode() & KIND_MASK, differ("kind"));
-        if metadata.is_symlink() {
-            ensure!(fs::read_link(&left)? == fs::read_link(&right)?, differ("target"));
-            continue;
-        }
-        ensure!(metadata.mode() & MODE_MASK == other.mode() & MODE_MASK, differ("mode"));
-        if metadata.is_dir() {
-            directories(&left, &right, tally)?;
-        } else if metadata.is_file() {
-            ensure!(metadata.len() == other.len() && files_equal(&left, &right)?, differ("content"));
-            tally.files += 1;
-            tally.content_bytes += metadata.len();
-        }
-    }
+/// Reads a tree for a comparison.
+pub(crate) fn read(tree: &Path) -> Result<Snapshot> {
+    Snapshot::read(tree).with_context(|| format!("reading {} to compare it", tree.display()))
+}
+
+/// Fails unless two trees are equal in names, kinds, permissions, link targets and contents.
+pub(crate) fn ensure_equal(left: &Path, right: &Path) -> Result<()> {
+    let aspects = Aspects::CONTENT.with_mode_bits(MODE_BITS);
+    let differences = read(left)?.differences(&read(right)?, aspects);
+    ensure!(
+        differences.is_empty(),
+        "{} and {} differ in {} places: {}",
+        left.display(),
+        right.display(),
+        differences.len(),
+        differences[..differences.len().min(SHOWN)].join("; ")
+    );
     Ok(())
 }
 
-fn entries(directory: &Path) -> Result<BTreeMap<OsString, Metadata>> {
-    let read = || -> std::io::Result<_> {
-        fs::read_dir(directory)?.map(|entry| entry.and_then(|e| Ok((e.file_name(), e.metadata()?)))).collect()
-    };
-    read().with_context(|| format!("listing {}", directory.display()))
+/// The number of regular files that only one of the trees has, or that have other content in the other: the size of a switch.
+pub(crate) fn changed_files(old: &Snapshot, new: &Snapshot) -> usize {
+    let changed = new
+        .iter()
+        .filter(|(path, seen)| is_file(seen) && old.get(path).is_none_or(|before| before.kind != seen.kind));
+    let removed = old.iter().filter(|(path, seen)| is_file(seen) && !new.holds(path));
+    changed.count() + removed.count()
 }
 
-fn files_equal(left: &Path, right: &Path) -> Result<bool> {
-    let open = |path: &Path| File::open(path).with_context(|| format!("opening {}", path.display()));
-    let (mut left, mut right) = (open(left)?, open(right)?);
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    loop {
-        read_block(&mut left, &mut ours)?;
-        read_block(&mut right, &mut theirs)?;
-        if ours != theirs {
-            return Ok(false);
-        }
-        if ours.is_empty() {
-            return Ok(true);
-        }
-    }
-}
-
-fn read_block(file: &mut File, block: &mut Vec<u8>) -> Result<()> {
-    block.clear();
-    file.take(BUFFER_BYTES as u64).read_to_end(block).context("reading a file to compare it")?;
-    Ok(())
-}
-
-/// The regular files that one tree has and the other has not, or with other content; a measure of a switch.
-pub(crate) fn changed_files(old: &Path, new: &Path) -> Result<u64> {
-    let (before, after) = (entries(old)?, entries(new)?);
-    let mut count = 0;
-    for (name, metadata) in &after {
-        let (old, new) = (old.join(name), new.join(name));
-        match before.get(name) {
-            Some(other) if metadata.is_dir() && other.is_dir() => count += changed_files(&old, &new)?,
-            Some(other) if metadata.is_file() && other.is_file() => {
-                count += u64::from(metadata.len() != other.len() || !files_equal(&old, &new)?);
-            }
-            _ => count += files_below(&new, metadata)?,
-        }
-    }
-    for (name, metadata) in &before {
-        if !after.contains_key(name) {
-            count += files_below(&old.join(name), metadata)?;
-        }
-    }
-    Ok(count)
-}
-
-fn files_below(path: &Path, metadata: &Metadata) -> Result<u64> {
-    if !metadata.is_dir() {
-        return Ok(u64::from(metadata.is_file()));
-    }
-    entries(path)?.iter().map(|(name, metadata)| files_below(&path.join(name), metadata)).sum()
+fn is_file(seen: &Seen) -> bool {
+    matches!(seen.kind, Kind::File(_))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use coast_testkit::Tree;
     use tempfile::TempDir;
 
-    fn tree(content: &str) -> TempDir {
-        let tree = TempDir::new().unwrap();
-        fs::create_dir(tree.path().join("folder")).unwrap();
-        fs::write(tree.path().join("folder/file"), content).unwrap();
-        symlink("folder/file", tree.path().join("link")).unwrap();
-        tree
+    fn built(tree: &Tree) -> TempDir {
+        let directory = TempDir::new().unwrap();
+        tree.build(directory.path());
+        directory
+    }
+
+    fn tree(content: &str) -> Tree {
+        Tree::new().dir("folder").file("folder/file", content).symlink("link", "folder/file")
     }
 
     #[test]
-    fn equal_trees_are_counted() {
-        let (left, right) = (tree("text"), tree("text"));
-        let tally = trees(left.path(), right.path()).unwrap();
-        assert_eq!(tally, Tally { files: 1, directories: 2, content_bytes: 4 });
+    fn entries_and_bytes_are_counted() {
+        let size = Size::of(&read(built(&tree("text")).path()).unwrap());
+        assert_eq!(size, Size { files: 1, directories: 2, content_bytes: 4 });
     }
 
     #[test]
     fn difference_is_named() {
-        let left = tree("text");
-        let reason = |right: &TempDir| trees(left.path(), right.path()).unwrap_err().to_string();
-        assert!(reason(&tree("test")).ends_with("folder/file differ in content"));
-
-        let other_target = tree("text");
-        fs::remove_file(other_target.path().join("link")).unwrap();
-        symlink("elsewhere", other_target.path().join("link")).unwrap();
-        assert!(reason(&other_target).ends_with("link differ in target"));
-
-        let other_kind = tree("text");
-        fs::remove_file(other_kind.path().join("link")).unwrap();
-        fs::write(other_kind.path().join("link"), "").unwrap();
-        assert!(reason(&other_kind).ends_with("link differ in kind"));
-
-        let more = tree("text");
-        fs::write(more.path().join("more"), "").unwrap();
-        assert!(reason(&more).contains("more exists"));
+        let left = built(&tree("text"));
+        ensure_equal(left.path(), built(&tree("text")).path()).unwrap();
+        let reason = |other: &Tree| ensure_equal(left.path(), built(other).path()).unwrap_err().to_string();
+        assert!(reason(&tree("test")).contains("folder/file: content"));
+        assert!(
+            reason(&tree("text").symlink("other", "folder")).contains("other: symlink to folder, only in")
+        );
+        let link = tree("text").without("link").symlink("link", "elsewhere");
+        assert!(reason(&link).contains("link: content symlink to folder/file != symlink to elsewhere"));
+        let unreadable = tree("text").without("folder/file").file("folder/file", "text").mode(0o600);
+        assert!(reason(&unreadable).contains("folder/file: mode 0644 != 0600"));
+        // Execute bits do not count.
+        let executable = tree("text").without("folder/file").file("folder/file", "text").mode(0o755);
+        ensure_equal(left.path(), built(&executable).path()).unwrap();
     }
 
     #[test]
-    fn changed_added_and_removed_files_count() {
-        let (old, new) = (tree("old"), tree("new"));
-        fs::write(old.path().join("gone"), "").unwrap();
-        fs::create_dir(new.path().join("added")).unwrap();
-        fs::write(new.path().join("added/one"), "").unwrap();
-        fs::write(new.path().join("added/two"), "").unwrap();
-        assert_eq!(changed_files(old.path(), new.path()).unwrap(), 4);
+    fn changed_added_and_removed_files_are_counted() {
+        let old =
+            Tree::new().file("same", "x").file("changed", "old").file("gone/a", "a").file("gone/b", "b");
+        let new = Tree::new().file("same", "x").file("changed", "new").file("added/c", "c");
+        let (old, new) = (built(&old), built(&new));
+        let count = changed_files(&read(old.path()).unwrap(), &read(new.path()).unwrap());
+        assert_eq!(count, 4);
     }
 }

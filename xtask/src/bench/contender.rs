@@ -11,15 +11,16 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the documented rsync line leaves alone on the destination, and out of the source.
+/// The patterns that the documented rsync command line protects at the destination.
 const PROTECTED: [&str; 4] =
     ["generated/***", ".react-router/***", "internal/generated/***", "app/generated/***"];
+/// The patterns that it excludes.
 const EXCLUDED: [&str; 6] = [".git", "node_modules", "target", "__pycache__", ".react-router", ".next"];
 
-/// How much memory is touched before each measured run: a pushed tree of either kind, with room to spare.
+/// The memory that is touched before each measured run, in bytes: more than a pushed tree of either kind.
 pub(super) const TAKEN_BYTES: u64 = 3 << 29;
 
-/// One side of the comparison.
+/// One of the two compared programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tool {
@@ -40,7 +41,7 @@ impl Tool {
 pub(crate) struct Contender {
     pub(crate) tool: Tool,
     program: PathBuf,
-    /// What it says about itself.
+    /// The first line of `--version`.
     pub(crate) version: String,
 }
 
@@ -59,11 +60,11 @@ impl Contender {
         Ok(Self { tool: Tool::Coast, program: program.to_owned(), version })
     }
 
-    /// A push of what is in `source`; `destination` is a directory on the server.
-    pub(crate) fn push(&self, site: &Site<'_>, source: &Path, destination: &Path) -> Command {
-        let server = site.server;
+    /// A push of the entries of `source`. `destination` is a directory on the server.
+    pub(crate) fn push(&self, remote: &Remote<'_>, source: &Path, destination: &Path) -> Command {
+        let server = remote.server;
         let mut command = server.network.command(&self.program.to_string_lossy());
-        command.env_clear().env("HOME", self.home(site)).env("LC_ALL", "C");
+        command.env_clear().env("HOME", self.home(remote)).env("LC_ALL", "C");
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         match self.tool {
             Tool::Rsync => {
@@ -74,72 +75,71 @@ impl Contender {
                 for pattern in EXCLUDED {
                     command.args(["--exclude", pattern]);
                 }
-                let known_hosts = self.home(site).join("known_hosts");
+                let known_hosts = self.home(remote).join("known_hosts");
                 command.arg("-e").arg(format!(
                     "ssh -p {} -i {} -o StrictHostKeyChecking=no -o UserKnownHostsFile={}",
-                    server.port,
-                    server.key.display(),
+                    server.port(),
+                    server.key().display(),
                     known_hosts.display(),
                 ));
                 command.arg(with_slash(source.as_os_str().to_owned()));
-                command.arg(with_slash(site.remote(destination)));
+                command.arg(with_slash(remote.address(destination)));
             }
             Tool::Coast => {
-                command.arg("push").arg("-p").arg(server.port.to_string()).arg("-i").arg(&server.key);
-                command.arg(source).arg(site.remote(destination));
+                command.arg("push").arg("-p").arg(server.port().to_string()).arg("-i").arg(server.key());
+                command.arg(source).arg(remote.address(destination));
             }
         }
         command
     }
 
-    /// Makes a place for destinations and a home without memories: no cached hashes, no known hosts.
-    pub(crate) fn start_fresh(&self, site: &Site<'_>) -> Result<()> {
-        self.clear(site)?;
-        let home = self.home(site);
+    /// Makes an empty home for the client: no cached hashes, no known hosts, no destination.
+    pub(crate) fn start_fresh(&self, remote: &Remote<'_>) -> Result<()> {
+        self.clear(remote)?;
+        let home = self.home(remote);
         fs::create_dir_all(&home).with_context(|| format!("creating {}", home.display()))
     }
 
-    /// Removes all that `start_fresh` and pushes since then have made.
-    pub(crate) fn clear(&self, site: &Site<'_>) -> Result<()> {
-        let place = self.place(site);
-        if place.exists() {
-            fs::remove_dir_all(&place).with_context(|| format!("removing {}", place.display()))?;
+    /// Removes the home and the destination.
+    pub(crate) fn clear(&self, remote: &Remote<'_>) -> Result<()> {
+        let directory = self.directory(remote);
+        if directory.exists() {
+            fs::remove_dir_all(&directory).with_context(|| format!("removing {}", directory.display()))?;
         }
         Ok(())
     }
 
-    pub(crate) fn destination(&self, site: &Site<'_>) -> PathBuf {
-        self.place(site).join("destination")
+    pub(crate) fn destination(&self, remote: &Remote<'_>) -> PathBuf {
+        self.directory(remote).join("destination")
     }
 
-    fn home(&self, site: &Site<'_>) -> PathBuf {
-        self.place(site).join("home")
+    fn home(&self, remote: &Remote<'_>) -> PathBuf {
+        self.directory(remote).join("home")
     }
 
-    fn place(&self, site: &Site<'_>) -> PathBuf {
-        site.directory.join(self.tool.name())
+    fn directory(&self, remote: &Remote<'_>) -> PathBuf {
+        remote.directory.join(self.tool.name())
     }
 }
 
-/// Where the comparison takes place.
-pub(crate) struct Site<'a> {
+/// The remote side: the server, and the directory of the destinations.
+pub(crate) struct Remote<'a> {
     pub(crate) server: &'a Server<'a>,
-    /// Holds the destinations; in memory.
+    /// Holds the destinations. It should be in memory.
     directory: PathBuf,
 }
 
-impl<'a> Site<'a> {
+impl<'a> Remote<'a> {
     pub(crate) fn new(server: &'a Server<'a>, directory: &Path) -> Result<Self> {
         let directory = directory.join("pushed");
         fs::create_dir(&directory).with_context(|| format!("creating {}", directory.display()))?;
         Ok(Self { server, directory })
     }
 
-    /// Takes as much memory as a run may and gives it back.
+    /// Takes as much memory as a run may take, and gives it back.
     ///
-    /// A guest of a hypervisor gets memory only when it first touches it, and may lose what it frees. That first touch
-    /// took up to 2 s a GiB here, as often in the runs of the one program as in those of the other, and more than
-    /// all that is to be measured.
+    /// A guest of a hypervisor gets memory only when it first touches it, and may lose memory that it frees. The first touch
+    /// took up to 2 s for a GiB, in the runs of either program, which is more than a run takes.
     pub(crate) fn take_memory(&self) -> Result<()> {
         let path = self.directory.join("memory");
         let mut file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
@@ -149,15 +149,15 @@ impl<'a> Site<'a> {
         Ok(())
     }
 
-    /// `user@host:path` as both programs spell it.
-    fn remote(&self, path: &Path) -> OsString {
-        let mut text = OsString::from(format!("{}@127.0.0.1:", self.server.user));
+    /// `user@host:path`, as both programs take it.
+    fn address(&self, path: &Path) -> OsString {
+        let mut text = OsString::from(format!("{}@127.0.0.1:", self.server.user()));
         text.push(path);
         text
     }
 }
 
-/// With a trailing slash rsync means what is in a directory, not the directory.
+/// With a trailing slash rsync sends the entries of a directory, not the directory.
 fn with_slash(mut path: OsString) -> OsString {
     path.push("/");
     path

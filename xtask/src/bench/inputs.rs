@@ -1,11 +1,11 @@
-//! What is pushed: two releases of the kernel's source as Debian packs it, and two versions of one large file.
+//! The inputs: two releases of the kernel's source as Debian packs it, and two versions of one large file.
 //! The packages are kept in the target directory, so only the first run needs a mirror.
 
 use super::compare;
 use super::interrupt::Interrupt;
-use super::noise::Noise;
 use crate::{cargo, program};
 use anyhow::{Context, Result, ensure};
+use coast_testkit::Noise;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -25,14 +25,14 @@ const PIECE_BYTES: usize = 1 << 20;
 /// An edit takes up to this many bytes out and puts up to this many in.
 const EDIT_BYTES: u64 = 256;
 
-/// Two versions of a thing to push, each in a directory of its own.
+/// Two versions of an input, each in a directory of its own.
 pub(crate) struct Pair {
     pub(crate) old: PathBuf,
     pub(crate) new: PathBuf,
     description: String,
 }
 
-/// What can be pushed.
+/// A kind of input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Input {
     /// The two releases.
@@ -47,12 +47,12 @@ pub(crate) struct Inputs {
     big: Option<Pair>,
 }
 
-/// What the inputs were, for the report.
+/// Descriptions of the inputs, for the report.
 #[derive(Serialize, Clone)]
 pub(crate) struct Description(pub(crate) Vec<String>);
 
 impl Inputs {
-    /// Makes what is wanted in `directory`, or takes what an earlier run left there.
+    /// Makes the wanted inputs in `directory`. Inputs that an earlier run left there are used again.
     pub(crate) fn prepare(directory: &Path, wanted: &[Input], interrupt: &Interrupt) -> Result<Self> {
         let wants = |input| wanted.contains(&input);
         let trees = wants(Input::Trees).then(|| kernel_trees(directory, interrupt)).transpose()?;
@@ -62,7 +62,7 @@ impl Inputs {
         Ok(Self { trees, big })
     }
 
-    /// The two versions of it.
+    /// The two versions of an input.
     pub(crate) fn of(&self, input: Input) -> &Pair {
         let pair = match input {
             Input::Trees => &self.trees,
@@ -92,15 +92,16 @@ fn kernel_trees(directory: &Path, interrupt: &Interrupt) -> Result<Pair> {
         }
     }
     let [old, new] = unpacked;
-    let tally = compare::trees(&new, &new)?;
+    let (before, after) = (compare::read(&old)?, compare::read(&new)?);
+    let size = compare::Size::of(&after);
     let description = format!(
         "{PACKAGE} {} ({} files in {} directories, {:.2} GB); the switch comes from {}, {} files differ",
         versions[1],
-        tally.files,
-        tally.directories,
-        gigabytes(tally.content_bytes),
+        size.files,
+        size.directories,
+        gigabytes(size.content_bytes),
         versions[0],
-        compare::changed_files(&old, &new)?,
+        compare::changed_files(&before, &after),
     );
     Ok(Pair { old, new, description })
 }
@@ -145,14 +146,14 @@ fn versions_in(madison: &str) -> Vec<String> {
     versions
 }
 
-/// The package file, downloaded unless an earlier run did.
+/// The package file. It is downloaded unless an earlier run downloaded it.
 fn package(version: &str) -> Result<PathBuf> {
     let folder = cargo::target_directory()?.join("bench-inputs");
     let file = folder.join(format!("{PACKAGE}_{version}_all.deb"));
     if !file.is_file() {
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         let mut download = Command::new("apt-get");
-        // apt would warn that its own user cannot write there.
+        // The user of apt cannot write to the folder, and apt would warn about that.
         download.args(["-q", "-o", "APT::Sandbox::User=root", "download", &format!("{PACKAGE}={version}")]);
         program::output(download.current_dir(&folder))?;
     }
@@ -163,7 +164,7 @@ fn package(version: &str) -> Result<PathBuf> {
 /// Marks a directory that is being filled.
 const UNFINISHED: &str = ".unfinished";
 
-/// Unpacks the tree inside `package` as `folder`, in one step at the end.
+/// Unpacks the tree inside `package` elsewhere, then renames it to `folder`.
 fn unpack(package: &Path, folder: &Path) -> Result<()> {
     eprintln!("unpacking {}", folder.display());
     let mut unfinished = folder.as_os_str().to_owned();

@@ -1,12 +1,12 @@
-//! A signal that asks the bench to end, noticed between steps and while a program runs.
-//! The steps then return an error, and what they made is taken away on the way out.
+//! Signals that ask the bench to end. They are noticed between steps and while a program runs.
+//! A step then returns an error, and everything that the steps made is removed as their owners are dropped.
 
 use anyhow::{Context, Result, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether a signal has arrived.
+/// A flag that a signal raises.
 #[derive(Clone)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 

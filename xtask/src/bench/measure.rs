@@ -1,5 +1,5 @@
-//! One measured run of a program and of what it causes on the server: time, processor, memory, bytes, exit code.
-//! Memory is sampled from outside; the rest are counters read before and after.
+//! A measured run of a program, and of its processes on the server: time, processor, memory, bytes, exit code.
+//! Memory is sampled from outside. The other figures are counters, read before and after.
 
 use super::interrupt::Interrupt;
 use super::process::{self, Process};
@@ -14,23 +14,23 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Often enough to see every process of a run near its peak; 10 processes cost 0.2 ms each time.
+/// Short enough to see every process of a run near its peak. A sample of 10 processes costs 0.2 ms.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
-/// Far longer than any run should take; one that does is stuck, and is ended so that it can be reported.
+/// Far longer than a run takes. A run that takes longer is stuck; it is killed and reported.
 const RUN_LIMIT: Duration = Duration::from_secs(300);
-/// How long the server may take to notice that a client has left.
+/// The time within which the server must notice that a client has left.
 const SESSION_END_LIMIT: Duration = Duration::from_secs(30);
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What one run took.
+/// The figures of a run.
 #[derive(Serialize, Clone, Debug)]
 pub(crate) struct Run {
     /// From the start of the client to its end.
     pub(crate) wall_seconds: f64,
     /// User and system time of the client and all it started.
     pub(crate) client_cpu_seconds: f64,
-    /// The same of the SSH server's side, sampled: of each process up to 20 ms are missed. What its ended children
-    /// took is no help, since sshd does not wait for all of them.
+    /// The same of the SSH server's descendants. It is sampled, so up to 20 ms of each process are missed: the kernel's counter
+    /// of ended children misses those that sshd does not wait for.
     pub(crate) remote_cpu_seconds: f64,
     /// Both directions, with all headers and acknowledgements.
     pub(crate) wire_bytes: u64,
@@ -46,7 +46,7 @@ pub(crate) struct Peak {
     pub(crate) peak_bytes: u64,
 }
 
-/// Which end of the connection a process belongs to.
+/// The end of the connection that a process belongs to.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Side {
@@ -112,13 +112,14 @@ fn ticks(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// What was seen of a run from outside.
+/// The samples of a run.
 struct Watched {
     processes: Vec<Peak>,
     remote_ticks: u64,
 }
 
-/// Samples memory and the remote's processor time until told to stop; kills the client when the user wants to leave or it takes too long.
+/// Samples memory and the remote's processor time until the sender of `stopped` is dropped. Kills the client on a signal to the
+/// bench, or after [`RUN_LIMIT`].
 fn watch(client: Process, listener: Process, stopped: &mpsc::Receiver<()>, interrupt: &Interrupt) -> Watched {
     let started = Instant::now();
     // By name as well as by id: exec gives a process a new name and new memory.
@@ -152,7 +153,7 @@ fn watch(client: Process, listener: Process, stopped: &mpsc::Receiver<()>, inter
     Watched { processes: peaks.into_iter().map(peak).collect(), remote_ticks: remote.values().sum() }
 }
 
-/// Waits until the server has seen the last of its sessions end, which is when their processor time counts.
+/// Waits until the server's sessions have ended. All their bytes are counted then.
 fn wait_for_sessions(listener: Process) -> Result<()> {
     let started = Instant::now();
     while !listener.children().is_empty() {

@@ -1,5 +1,5 @@
-//! A network of its own for the bench: nothing else can be heard on its loopback, so the counter of that
-//! interface is exactly what the two sides said to each other, every header and acknowledgement included.
+//! A network for the bench alone. No other program sends over its loopback interface, so the counter of that interface holds
+//! exactly the bytes that the two sides sent to each other, with every header and acknowledgement.
 
 use crate::program;
 use anyhow::{Context, Result};
@@ -27,7 +27,7 @@ impl Network {
         Ok(network)
     }
 
-    /// A byte that comes back was echoed by `cat`, which starts after the namespace is entered.
+    /// Waits until `cat` has echoed a byte: it starts after the namespace is entered.
     fn wait_until_entered(&mut self) -> Result<()> {
         use std::io::{Read as _, Write as _};
         let mut echo = [0];
@@ -39,14 +39,20 @@ impl Network {
             .context("entering a new network namespace (does this container allow it?)")
     }
 
-    /// A command that runs inside the namespace; the process is that of `program`.
+    /// A command that runs inside the namespace.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.holder.id())).arg("--").arg(program);
+        let [nsenter, arguments @ ..] = self.words();
+        let mut command = Command::new(nsenter);
+        command.args(arguments).arg(program);
         command
     }
 
-    /// Bytes that went over the loopback so far, both directions together.
+    /// The words that come before a command line and make it run inside the namespace. They become the program by `exec`.
+    pub(crate) fn words(&self) -> [String; 3] {
+        ["nsenter".to_owned(), format!("--net=/proc/{}/ns/net", self.holder.id()), "--".to_owned()]
+    }
+
+    /// The bytes that went over the loopback so far, both directions together.
     pub(crate) fn bytes(&self) -> Result<u64> {
         let path = format!("/proc/{}/net/dev", self.holder.id());
         let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
@@ -54,7 +60,7 @@ impl Network {
     }
 }
 
-/// What is sent over a loopback is received there too, so one of the two counters is the whole.
+/// The loopback receives everything that is sent over it, so the counter of received bytes holds both directions.
 fn received_bytes(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:"))?;
     line.split_ascii_whitespace().next()?.parse().ok()
@@ -63,7 +69,7 @@ fn received_bytes(text: &str) -> Option<u64> {
 impl Drop for Network {
     fn drop(&mut self) {
         drop(self.holder.stdin.take());
-        // It has ended or is about to; there is nothing left to do about an error.
+        // The program ends with its input. Nothing can be done about an error here.
         let _ = self.holder.wait();
     }
 }

@@ -1,5 +1,5 @@
-//! What `/proc` tells about processes: their children, names, memory and processor time.
-//! A process may end at any moment, so every question can go unanswered.
+//! Children, names, memory and processor time of processes, from `/proc`.
+//! A process may end at any moment, so every question may have no answer.
 
 use rustix::process::{Pid, Signal};
 use std::fs;
@@ -9,7 +9,7 @@ use std::fs;
 pub(crate) struct Process(pub(crate) u32);
 
 impl Process {
-    /// The processes it started that still run; needs a kernel with `CONFIG_PROC_CHILDREN`, as distributions have.
+    /// The processes that it started and that still run. Needs a kernel with `CONFIG_PROC_CHILDREN`, as distributions have.
     pub(crate) fn children(self) -> Vec<Self> {
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.0)) else { return Vec::new() };
         let lists =
@@ -17,22 +17,22 @@ impl Process {
         lists.flat_map(|list| children_in(&list)).collect()
     }
 
-    /// Its name and the most memory it has had resident since it was started by exec, in bytes.
+    /// The name, and the most memory that was resident since the last exec, in bytes.
     pub(crate) fn memory(self) -> Option<(String, u64)> {
         memory_in(&fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?)
     }
 
-    /// Processor time of its ended descendants that were waited for, in clock ticks of 10 ms.
+    /// The processor time of ended descendants that were waited for, in clock ticks of 10 ms.
     pub(crate) fn ended_children_ticks(self) -> Option<u64> {
         ticks_in(&fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?, ENDED_CHILDREN_TICKS)
     }
 
-    /// Processor time of its own so far, in clock ticks of 10 ms.
+    /// The processor time of the process so far, in clock ticks of 10 ms.
     pub(crate) fn own_ticks(self) -> Option<u64> {
         ticks_in(&fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?, OWN_TICKS)
     }
 
-    /// Sends a signal; a process that has ended needs none.
+    /// Sends a signal, unless the process has ended.
     pub(crate) fn signal(self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.0).ok().and_then(Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, signal);

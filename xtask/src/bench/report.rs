@@ -14,10 +14,10 @@ use std::fs;
 use std::process::Command;
 use std::thread;
 
-/// Programs that are in the tree of processes of both tools and that neither can do anything about.
+/// Programs that the bench or SSH starts for both tools.
 const SCAFFOLDING: [&str; 5] = ["nsenter", "sh", "sudo", "sshd", "ssh"];
 
-/// Everything a run of the bench found out.
+/// The results of the bench.
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
@@ -25,14 +25,14 @@ pub(crate) struct Report {
     pub(crate) outcomes: Vec<Outcome>,
 }
 
-/// Where and with what the measurements were taken.
+/// The machine and the programs that were measured.
 #[derive(Serialize)]
 pub(crate) struct Machine {
     date: String,
     cores: usize,
     processor: String,
     kernel: String,
-    /// Processes that wanted a core in the minute before: figures taken while others work are worth less.
+    /// The load average of the minute before. Figures from a busy machine are worth less.
     load: String,
     rsync: String,
     coast: String,
@@ -65,8 +65,7 @@ impl Machine {
     }
 }
 
-/// The client's, which comes from the same source package as the server and can be asked; it answers on
-/// standard error.
+/// The version of the SSH client, which comes from the same source package as the server. It answers on standard error.
 fn ssh_version() -> Result<String> {
     let output = Command::new("ssh").arg("-V").output().context("starting ssh")?;
     Ok(String::from_utf8_lossy(&output.stderr).trim().to_owned())
@@ -170,7 +169,7 @@ fn cpu_seconds(run: &Run) -> f64 {
     run.client_cpu_seconds + run.remote_cpu_seconds
 }
 
-/// `name 12.3` for each program of a side, the tools' own first.
+/// `name 12.3` for each program of a side, the tools themselves first.
 fn peaks(outcome: &Outcome, tool: Tool, side: Side) -> String {
     let mut largest: BTreeMap<(bool, &str), u64> = BTreeMap::new();
     for peak in runs(outcome, tool).flat_map(|run| &run.processes).filter(|peak| peak.side == side) {
@@ -189,7 +188,7 @@ fn decimal(count: u64) -> f64 {
     count as f64
 }
 
-/// The middle and the ends of some measurements.
+/// Median, least and most of some measurements.
 #[derive(Debug, PartialEq)]
 struct Spread {
     median: f64,
@@ -198,7 +197,7 @@ struct Spread {
 }
 
 impl Spread {
-    /// Of at least one measurement; `NaN` of none.
+    /// The spread of at least one measurement. Without any, all fields are `NaN`.
     fn of(measurements: impl Iterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = measurements.collect();
         sorted.sort_by(f64::total_cmp);

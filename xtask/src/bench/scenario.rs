@@ -1,8 +1,8 @@
-//! What is measured: four things that users do, each on fresh destinations, the two programs in turns.
-//! A pair whose results differ is an error, however fast it was.
+//! The scenarios: four things that users do, each on fresh destinations, with both programs in turns.
+//! A pair of runs whose results differ is an error.
 
 use super::compare;
-use super::contender::{Contender, Site, Tool};
+use super::contender::{Contender, Remote, Tool};
 use super::inputs::{Input, Inputs};
 use super::interrupt::Interrupt;
 use super::measure::{self, Run};
@@ -61,7 +61,7 @@ impl Scenario {
         }
     }
 
-    /// What it pushes.
+    /// The kind of input that the scenario pushes.
     pub(crate) fn input(self) -> Input {
         match self {
             Self::First | Self::Second | Self::Switch => Input::Trees,
@@ -69,7 +69,7 @@ impl Scenario {
         }
     }
 
-    /// What lies on the destination before, and what is pushed over it.
+    /// The tree that is at the destination before, if any, and the tree that is pushed over it.
     fn sources(self, inputs: &Inputs) -> (Option<&Path>, &Path) {
         let pair = inputs.of(self.input());
         match self {
@@ -82,7 +82,7 @@ impl Scenario {
     /// Runs `pairs` pairs and checks that each left two equal trees.
     pub(crate) fn measure(
         self,
-        site: &Site<'_>,
+        remote: &Remote<'_>,
         contenders: &[Contender; 2],
         inputs: &Inputs,
         pairs: NonZeroUsize,
@@ -91,8 +91,8 @@ impl Scenario {
         let [rsync, coast] = contenders;
         let mut outcome = Outcome { scenario: self, pairs: Vec::new() };
         for number in 1..=pairs.get() {
-            let run = |contender: &Contender| self.run(contender, site, inputs, interrupt);
-            // Who comes second finds less of the machine's memory free, so each is second every other time.
+            let run = |contender: &Contender| self.run(contender, remote, inputs, interrupt);
+            // The second program finds less memory free, so each is second every other time.
             let pair = if number % 2 == 1 {
                 let rsync = run(rsync)?;
                 Pair { rsync, coast: run(coast)? }
@@ -100,7 +100,7 @@ impl Scenario {
                 let coast = run(coast)?;
                 Pair { rsync: run(rsync)?, coast }
             };
-            compare::trees(&rsync.destination(site), &coast.destination(site))
+            compare::ensure_equal(&rsync.destination(remote), &coast.destination(remote))
                 .with_context(|| format!("{}: the results differ", self.title()))?;
             eprintln!(
                 "{} {number}/{pairs}: rsync {:.2} s, coast {:.2} s, ratio {:.2}",
@@ -111,7 +111,7 @@ impl Scenario {
             );
             outcome.pairs.push(pair);
             for contender in contenders {
-                contender.clear(site)?;
+                contender.clear(remote)?;
             }
         }
         Ok(outcome)
@@ -120,33 +120,32 @@ impl Scenario {
     fn run(
         self,
         contender: &Contender,
-        site: &Site<'_>,
+        remote: &Remote<'_>,
         inputs: &Inputs,
         interrupt: &Interrupt,
     ) -> Result<Run> {
-        contender.start_fresh(site)?;
-        let destination = contender.destination(site);
+        contender.start_fresh(remote)?;
+        let destination = contender.destination(remote);
         let (basis, source) = self.sources(inputs);
         if let Some(basis) = basis {
-            measure::run(&mut contender.push(site, basis, &destination), site.server, interrupt)?;
+            measure::run(&mut contender.push(remote, basis, &destination), remote.server, interrupt)?;
         }
-        site.take_memory()?;
-        measure::run(&mut contender.push(site, source, &destination), site.server, interrupt)
+        remote.take_memory()?;
+        measure::run(&mut contender.push(remote, source, &destination), remote.server, interrupt)
     }
 }
 
-/// Pushes a small tree with both programs, so that neither pays in the first pair for being read from disk;
-/// it also leaves the helper on the server, as the first push of a user's first day does.
-pub(crate) fn warm_up(site: &Site<'_>, contenders: &[Contender; 2], interrupt: &Interrupt) -> Result<()> {
+/// Pushes a small tree with both programs. Then no measured run reads a program from disk or uploads the helper.
+pub(crate) fn warm_up(remote: &Remote<'_>, contenders: &[Contender; 2], interrupt: &Interrupt) -> Result<()> {
     let source = TempDir::with_prefix("coast-bench-").context("making a small tree")?;
     fs::write(source.path().join("file"), "content").context("making a small tree")?;
     for contender in contenders {
-        contender.start_fresh(site)?;
-        let destination = contender.destination(site);
-        measure::run(&mut contender.push(site, source.path(), &destination), site.server, interrupt)?;
-        compare::trees(source.path(), &destination)
+        contender.start_fresh(remote)?;
+        let destination = contender.destination(remote);
+        measure::run(&mut contender.push(remote, source.path(), &destination), remote.server, interrupt)?;
+        compare::ensure_equal(source.path(), &destination)
             .with_context(|| format!("{} did not push a small tree", contender.tool.name()))?;
-        contender.clear(site)?;
+        contender.clear(remote)?;
     }
     Ok(())
 }

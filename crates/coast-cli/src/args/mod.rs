@@ -1,6 +1,7 @@
 //! The command line: one module per group of subcommands, and the values that they share.
 
 pub(crate) mod connection;
+#[cfg(feature = "demo")]
 pub(crate) mod demo;
 #[cfg(test)]
 mod help_layout;
@@ -12,6 +13,7 @@ pub(crate) mod size;
 pub(crate) mod sync;
 
 use anyhow::Context;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -116,6 +118,7 @@ pub(crate) enum Command {
     #[command(long_about = sync::ABOUT, after_long_help = sync::AFTER)]
     Sync(sync::SyncArgs),
     /// Show two pushes on this machine alone, and compare both trees
+    #[cfg(feature = "demo")]
     #[command(long_about = demo::ABOUT)]
     Demo(demo::DemoArgs),
     /// Print the completion script for a shell
@@ -137,8 +140,19 @@ pub(crate) enum Command {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
     let matches =
-        command.try_get_matches_from_mut(arguments).map_err(|error| sync::explain(error, &mut command))?;
+        command.try_get_matches_from_mut(arguments).map_err(|error| explain(error, &mut command))?;
     Cli::from_arg_matches(&matches)
+}
+
+/// Replaces clap's error about `coast demo` in a build without it, and its errors about options of rsync, by better messages.
+fn explain(error: clap::Error, command: &mut clap::Command) -> clap::Error {
+    let unknown = error.get(ContextKind::InvalidSubcommand);
+    if cfg!(not(feature = "demo")) && unknown == Some(&ContextValue::String("demo".to_owned())) {
+        let message = "this program was built without `coast demo`; in a checkout of the source, run `cargo run --release \
+                       --bin coast -- demo`";
+        return command.error(ErrorKind::InvalidSubcommand, message);
+    }
+    sync::explain(error, command)
 }
 
 /// Returns the manual page of the program, or of one subcommand, in roff.

@@ -1,4 +1,4 @@
-//! A copy of somebody's workspace to play with, so that the original is never touched.
+//! A copy of the user's workspace. The demonstration edits the copy and never the original.
 
 use std::fs;
 use std::io;
@@ -7,8 +7,8 @@ use std::path::Path;
 
 use coast_sync::profile;
 
-/// Copies a directory to `copy`, which must not exist, without what the default rules leave out. Files, directories and
-/// symlinks with their permissions; what else there is (sockets, say) is of no use in a copy.
+/// Copies files, directories, symlinks and their permissions to `copy`, which must not exist. Entries that the default rules
+/// exclude are left out, and so are sockets, pipes and devices.
 pub(super) fn directory(original: &Path, copy: &Path) -> io::Result<()> {
     fs::create_dir(copy)?;
     for entry in fs::read_dir(original)? {

@@ -1,23 +1,25 @@
-//! What a developer does between two pushes: edits, adds, moves and deletes a few files. Which ones follows from their
-//! sizes and names, so that it works in any workspace.
+//! The edits of a developer between two pushes: a few files are edited, added, moved and deleted. They are chosen by size and
+//! name, so that the demonstration works in any workspace.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::tree::{Tree, What, is_excluded, is_protected};
+use coast_testkit::{Kind, Snapshot};
 
-/// Makes the edits and says in a few words what was done.
-pub(super) fn make(workspace: &Path, tree: &Tree) -> io::Result<Vec<String>> {
+use super::verdict::{is_excluded, is_protected};
+
+/// Makes the edits and returns a line about each.
+pub(super) fn make(workspace: &Path, tree: &Snapshot) -> io::Result<Vec<String>> {
     let mut files = candidates(tree);
     let mut done = Vec::new();
 
-    // The largest is edited in its middle: only the piece around the edit travels.
+    // The largest file is edited in its middle: only the piece around the edit is sent.
     if let Some((path, size)) = files.pop() {
         insert_in_the_middle(&workspace.join(&path), b"a line in the middle\n")?;
         done.push(format!("edited   {} (21 bytes in the middle of {size})", path.display()));
     }
-    // The next is moved: it is found at the destination by its content, and does not travel at all.
+    // The next file is moved: the receiver finds its content at the destination, and nothing of it is sent.
     if let Some((path, size)) = files.pop() {
         let moved = PathBuf::from("moved-by-the-demo").join(path.file_name().unwrap_or_default());
         fs::create_dir(workspace.join("moved-by-the-demo"))?;
@@ -38,16 +40,14 @@ pub(super) fn make(workspace: &Path, tree: &Tree) -> io::Result<Vec<String>> {
     Ok(done)
 }
 
-/// The writable regular files that a push brings and may delete, from small to large; empty ones are left out, since an
-/// equal file is always at hand for them.
-fn candidates(tree: &Tree) -> Vec<(PathBuf, usize)> {
-    let mut files: Vec<(PathBuf, usize)> = tree
+/// The regular files that a push sends and may delete, from small to large. Empty files are left out: the destination always
+/// has the content of a moved empty file.
+fn candidates(tree: &Snapshot) -> Vec<(PathBuf, u64)> {
+    let mut files: Vec<(PathBuf, u64)> = tree
         .iter()
         .filter(|(path, _)| !is_excluded(path) && !is_protected(path))
-        .filter_map(|(path, found)| match &found.what {
-            What::File { content, .. } if !content.is_empty() => Some((path.clone(), content.len())),
-            _ => None,
-        })
+        .filter(|(_, seen)| matches!(seen.kind, Kind::File(_)) && seen.size > 0)
+        .map(|(path, seen)| (path.to_owned(), seen.size))
         .collect();
     files.sort_by(|(path, size), (other_path, other_size)| {
         size.cmp(other_size).then_with(|| path.cmp(other_path))
@@ -64,7 +64,8 @@ fn insert_in_the_middle(path: &Path, piece: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::read;
+    use coast_testkit::Aspects;
+
     use super::*;
 
     #[test]
@@ -74,9 +75,10 @@ mod tests {
             for number in 0..count {
                 fs::write(scratch.path().join(format!("file-{number}")), "x".repeat(10 + number)).unwrap();
             }
-            let before = read(scratch.path()).unwrap();
+            let before = Snapshot::of(scratch.path());
             let done = make(scratch.path(), &before).unwrap();
-            assert_ne!(before, read(scratch.path()).unwrap());
+            let differences = before.differences(&Snapshot::of(scratch.path()), Aspects::CONTENT);
+            assert_ne!(differences, Vec::<String>::new());
             assert_eq!(done.len(), [1, 2, 3, 4, 5, 5][count], "{done:?}");
         }
     }

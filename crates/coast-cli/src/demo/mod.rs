@@ -1,31 +1,30 @@
-//! `coast demo`: a push, edits, a second push and a third, over a real SSH connection to a server inside this
-//! process, and the proof that both trees are equal where they should be.
+//! `coast demo`: a push, edits, a second push and a third, over an SSH connection to a server inside this process, and a
+//! comparison of both trees. The feature `demo` of this crate adds the command; programs that are shipped lack it.
 
 mod copy;
 mod edits;
-mod sample;
-mod tree;
+mod verdict;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use coast_ssh::embedded::{EmbeddedOptions, EmbeddedServer};
 use coast_sync::{
     CachePlace, Cancel, ConnectOptions, Environment, Event, Monitor, ProblemKind, Prompt, RemoteDestination,
     RemoteHelper, Sudo, SyncReport, SyncRequest, Target, Zeroizing,
 };
+use coast_testkit::{Aspects, EmbeddedOptions, EmbeddedServer, Snapshot, Tree};
 
 use crate::args::demo::DemoArgs;
 use crate::output::{Lines, Seconds, Shown, Size, complain};
 use crate::plan::helper_store;
 use crate::signals::cancel_on_signals;
-use tree::{Tree, Verdict};
+use verdict::{Verdict, entries};
 
-/// Where the workspace goes, below the home directory of the server's user.
+/// The destination of the pushes, below the home directory of the server's user.
 const DESTINATION: &str = "data/workspaces/demo/1";
 
-/// Runs the demonstration; the result is the program's exit code.
+/// Runs the demonstration and returns the program's exit code.
 pub(crate) fn run(args: DemoArgs) -> anyhow::Result<u8> {
     let cancel = Cancel::new();
     cancel_on_signals(&cancel)?;
@@ -38,7 +37,7 @@ pub(crate) fn run(args: DemoArgs) -> anyhow::Result<u8> {
     Ok(exit_code)
 }
 
-/// All that exists for the time of the demonstration.
+/// The server and the directories of the demonstration.
 struct Stage<'a> {
     scratch: tempfile::TempDir,
     workspace: PathBuf,
@@ -55,13 +54,13 @@ impl<'a> Stage<'a> {
         let workspace = scratch.path().join("workspace");
         match original {
             Some(original) => copy::directory(original, &workspace)
-                .with_context(|| format!("copying {}, which is never changed itself", original.display()))?,
-            None => sample::write(&workspace).context("writing the sample workspace")?,
+                .with_context(|| format!("copying {} to {}", original.display(), workspace.display()))?,
+            None => Tree::sample().write(&workspace).context("writing the sample workspace")?,
         }
         let home = scratch.path().join("remote");
         fs::create_dir(&home)?;
         let server = EmbeddedServer::start(EmbeddedOptions::new(&home)).context("starting the SSH server")?;
-        lines.print(&format!("An SSH server of this program's own listens on {}.", server.addr()));
+        lines.print(&format!("An SSH server inside this program listens on {}.", server.addr()));
         lines.print(&format!(
             "The workspace is {}.",
             original.map_or("a small sample".to_owned(), |original| {
@@ -72,7 +71,6 @@ impl<'a> Stage<'a> {
         Ok(Self { scratch, workspace, destination, server, cancel, lines })
     }
 
-    /// The whole story.
     fn play(&self) -> anyhow::Result<u8> {
         self.say("\n1. First push");
         let first = self.push()?;
@@ -85,7 +83,7 @@ impl<'a> Stage<'a> {
         self.say("   made     generated/made-there.ts (protected by the default rules)");
         self.say("   made     left-over.log (extraneous)");
         self.say("   and here:");
-        let source = tree::read(&self.workspace).context("reading the workspace")?;
+        let source = Snapshot::read(&self.workspace).context("reading the workspace")?;
         for edit in edits::make(&self.workspace, &source).context("editing the copy")? {
             self.say(&format!("   {}", Shown(edit.as_bytes())));
         }
@@ -100,7 +98,7 @@ impl<'a> Stage<'a> {
         self.tell(&third);
         let after = self.read_destination()?;
 
-        self.say("\nProof, by a comparison that shares no code with the push:");
+        self.say("\nProof, by reading and comparing both trees:");
         self.prove(&before, &after, [&first, &second, &third])
     }
 
@@ -112,7 +110,7 @@ impl<'a> Stage<'a> {
         };
         let connect = ConnectOptions {
             identities: vec![self.server.client_key().to_owned()],
-            // Neither the user's ssh configuration nor their known hosts are read or written.
+            // The ssh configuration and the known hosts of the user are neither read nor written.
             environment: Environment::isolated(self.scratch.path(), "demo"),
             ..ConnectOptions::default()
         };
@@ -129,8 +127,8 @@ impl<'a> Stage<'a> {
     fn tell(&self, report: &SyncReport) {
         let (sender, receiver, run) = (&report.run.sender, &report.run.receiver, &report.run);
         let helper = match &report.connection {
-            Some(connection) if connection.uploaded_helper => "uploaded, it was not there",
-            _ => "found where the push before had put it",
+            Some(connection) if connection.uploaded_helper => "uploaded",
+            _ => "found, since the first push had uploaded it",
         };
         self.say(&format!("   helper     {helper}"));
         self.say(&format!(
@@ -152,21 +150,22 @@ impl<'a> Stage<'a> {
         self.say(&format!("   in         {}", Seconds(report.elapsed)));
     }
 
-    fn prove(&self, before: &Tree, after: &Tree, reports: [&SyncReport; 3]) -> anyhow::Result<u8> {
-        let source = tree::read(&self.workspace).context("reading the workspace")?;
+    fn prove(&self, before: &Snapshot, after: &Snapshot, reports: [&SyncReport; 3]) -> anyhow::Result<u8> {
+        let source = Snapshot::read(&self.workspace).context("reading the workspace")?;
         let verdict = Verdict::on(&source, after);
-        let touched = tree::touched(before, after);
+        let touched = after.differences(before, Aspects::UNTOUCHED);
         let listed = |paths: &[PathBuf]| {
             let shown = paths.iter().map(|path| Shown(path.as_os_str().as_encoded_bytes()).to_string());
             shown.collect::<Vec<_>>().join(", ")
         };
         self.say(&format!(
-            "   {} entries are equal on both sides in kind, content, link target and executability,",
-            verdict.equal
+            "   {} of {} entries here are equal on both sides in kind, content, link target and executability.",
+            verdict.equal,
+            entries(&source).count()
         ));
-        self.say(&format!("   {} are excluded and were not sent,", verdict.not_sent));
+        self.say(&format!("   {} entries here are excluded and were not sent.", verdict.not_sent));
         self.say(&format!(
-            "   {} only the remote has, and keeps: {}.",
+            "   {} entries are on the remote only, and the default rules keep them: {}.",
             verdict.kept.len(),
             listed(&verdict.kept)
         ));
@@ -178,24 +177,21 @@ impl<'a> Stage<'a> {
             );
         }
         if !touched.is_empty() {
-            bail!("the third push touched what was right: {}", listed(&touched));
+            bail!("the third push touched entries that were right: {}", touched.join(", "));
         }
         self.say(
             "   The third push changed no inode, no modification time and no change time in the whole tree.",
         );
-        match reports.iter().map(|report| report.exit_code()).find(|code| *code != 0) {
-            Some(code) => Ok(code),
-            None => Ok(0),
-        }
+        Ok(reports.iter().map(|report| report.exit_code()).find(|code| *code != 0).unwrap_or(0))
     }
 
-    fn read_destination(&self) -> anyhow::Result<Tree> {
-        tree::read(&self.destination).with_context(|| format!("reading {}", self.destination.display()))
+    fn read_destination(&self) -> anyhow::Result<Snapshot> {
+        Snapshot::read(&self.destination).with_context(|| format!("reading {}", self.destination.display()))
     }
 
     fn say(&self, text: &str) {
         text.split('\n').for_each(|line| self.lines.print(line));
-        // Each step is seen as it happens, also through a pipe.
+        // Each step is shown when it happens, also through a pipe.
         self.lines.flush();
     }
 
@@ -205,7 +201,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Hears what goes wrong, and what the connection has to say that is news to a spectator.
+/// Shows problems of a run, and notices of its connection.
 struct Audience<'a> {
     lines: &'a Lines,
 }

@@ -1,5 +1,5 @@
-//! The bytes of a connection, for either end of it: the stream below SSH, the channels on it as blocking streams, and
-//! the word that it is gone. Knows neither hosts nor keys.
+//! The bytes of a connection: the stream below SSH, the channels as blocking streams, and the notice that the connection is
+//! lost. Knows neither hosts nor keys.
 
 mod lost;
 mod park;
@@ -9,5 +9,5 @@ mod transport;
 pub(crate) use self::lost::Lost;
 pub(crate) use self::park::block_on;
 pub use self::pipe::ExitStatus;
-pub(crate) use self::pipe::{PipeReader, PipeWriter, Shared, Stream, pump};
+pub(crate) use self::pipe::{PipeReader, PipeWriter, Shared, pump};
 pub(crate) use self::transport::{Meter, Transport};

@@ -1,4 +1,4 @@
-//! The two directions of an SSH channel as blocking byte streams, for either end of a connection. A task on the
+//! The two directions of an SSH channel as blocking byte streams. A task on the
 //! connection's thread takes every message as it comes; readers and writers are plain threads.
 
 use crate::error::SshError;
@@ -6,7 +6,8 @@ use crate::link::lost::Lost;
 use crate::link::park::block_on;
 use crate::link::transport::Meter;
 use bytes::{Buf, Bytes, BytesMut};
-use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use russh::client::Msg;
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -279,25 +280,16 @@ impl Drop for PipeReader {
 }
 
 /// The sending direction. Dropping it sends what was written and the end of the stream.
-pub(crate) struct PipeWriter<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> {
+pub(crate) struct PipeWriter {
     shared: Arc<Shared>,
-    half: Arc<ChannelWriteHalf<S>>,
-    stream: Stream,
+    half: Arc<ChannelWriteHalf<Msg>>,
     buffer: BytesMut,
     finished: bool,
 }
 
-/// Which of a channel's outgoing streams to send on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stream {
-    Main,
-    /// Standard error, from a server to its client. It has no end of its own.
-    Error,
-}
-
-impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> PipeWriter<S> {
-    pub(crate) fn new(half: Arc<ChannelWriteHalf<S>>, stream: Stream, shared: Arc<Shared>) -> PipeWriter<S> {
-        PipeWriter { shared, half, stream, buffer: BytesMut::new(), finished: false }
+impl PipeWriter {
+    pub(crate) fn new(half: Arc<ChannelWriteHalf<Msg>>, shared: Arc<Shared>) -> PipeWriter {
+        PipeWriter { shared, half, buffer: BytesMut::new(), finished: false }
     }
 
     /// Sends what was written and the end of the stream.
@@ -307,10 +299,7 @@ impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> PipeWriter<S> {
         }
         self.flush()?;
         self.finished = true;
-        match self.stream {
-            Stream::Main => self.unless_closed(async { self.half.eof().await }),
-            Stream::Error => Ok(()),
-        }
+        self.unless_closed(async { self.half.eof().await })
     }
 
     fn send(&self, data: Bytes) -> io::Result<()> {
@@ -322,10 +311,7 @@ impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> PipeWriter<S> {
             let packet = data.split_to(data.len().min(PACKET_BYTES));
             let starving = self.half.writable_packet_size().await < packet.len();
             let starving = starving.then(|| self.shared.meter.starve());
-            match self.stream {
-                Stream::Main => self.half.data_bytes(packet).await?,
-                Stream::Error => self.half.extended_data_bytes(1, packet).await?,
-            }
+            self.half.data_bytes(packet).await?;
             drop(starving);
         }
         Ok(())
@@ -351,7 +337,7 @@ impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> PipeWriter<S> {
     }
 }
 
-impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Write for PipeWriter<S> {
+impl Write for PipeWriter {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         if self.buffer.is_empty() && data.len() >= SMALL_WRITES_BYTES {
             let data = &data[..data.len().min(LARGE_WRITE_BYTES)];
@@ -375,7 +361,7 @@ impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Write for PipeWri
     }
 }
 
-impl<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Drop for PipeWriter<S> {
+impl Drop for PipeWriter {
     fn drop(&mut self) {
         // A failure means that the channel is gone, and then there is nobody to send the end to.
         let _ = self.finish();

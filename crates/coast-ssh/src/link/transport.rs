@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) const HIGH_WATER_BYTES: usize = 16 << 20;
 /// The same while a sender waits for the peer's window.
 pub(crate) const STARVED_HIGH_WATER_BYTES: usize = 64 << 20;
-/// The bytes sent that may wait for the socket. More than the windows of a few channels of this crate's own server.
+/// The bytes sent that may wait for the socket. OpenSSH grants a window of 2 MiB for each channel.
 const OUTBOX_BYTES: usize = 32 << 20;
 /// How much is read from the socket at once: russh reads a packet in two small pieces.
 const READ_BUFFER_BYTES: usize = 256 << 10;

@@ -1,7 +1,7 @@
 //! A remote command and its three streams, as the users of this crate see them.
 
 use crate::error::SshError;
-use crate::link::{ExitStatus, PipeReader, PipeWriter, Shared, Stream, pump};
+use crate::link::{ExitStatus, PipeReader, PipeWriter, Shared, pump};
 use crate::session::connection::Connection;
 use russh::{ChannelWriteHalf, client};
 use std::io::{self, Read, Write};
@@ -33,7 +33,7 @@ impl Channel {
         let lease = Arc::new(Lease { half: Arc::clone(&half), pump, connection: Arc::clone(connection) });
         // The answer is not waited for: a refusal ends the channel, and shows there.
         connection.run(half.exec(true, command))?;
-        let writer = PipeWriter::new(half, Stream::Main, Arc::clone(&shared));
+        let writer = PipeWriter::new(half, Arc::clone(&shared));
         Ok(Channel {
             reader: ChannelReader { pipe: PipeReader::new(Arc::clone(&shared)), _lease: Arc::clone(&lease) },
             writer: ChannelWriter { pipe: writer, _lease: Arc::clone(&lease) },
@@ -90,7 +90,7 @@ impl Read for ChannelReader {
 /// The standard input of a remote command. Small writes are collected; `flush` sends them. Dropping it sends what was
 /// written and the end of the stream.
 pub struct ChannelWriter {
-    pipe: PipeWriter<client::Msg>,
+    pipe: PipeWriter,
     _lease: Arc<Lease>,
 }
 

@@ -1,4 +1,4 @@
-//! What the tests of this crate share: a prompt that remembers, and a stand-in for the helper.
+//! Support for the tests of this crate: a prompt with scripted answers, and shell scripts in place of the helper.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use coast_ssh::{
@@ -7,7 +7,7 @@ use coast_ssh::{
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-/// Answers as told, and remembers what it was asked.
+/// A prompt that gives scripted answers and records the questions.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) passphrases: Mutex<Vec<&'static str>>,
@@ -18,7 +18,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Gives these passphrases, one after the other, and then none.
+    /// A prompt that gives these passphrases one after the other, and then none.
     pub(crate) fn with_passphrases(passphrases: &[&'static str]) -> Script {
         let mut passphrases = passphrases.to_vec();
         passphrases.reverse();
@@ -50,7 +50,7 @@ pub(crate) fn target(port: u16) -> Target {
     Target { user: None, host: "127.0.0.1".to_owned(), port: Some(port) }
 }
 
-/// Options with nothing but a home directory, a key and some `-o` options.
+/// Options with a home directory, a key and `-o` options, and nothing else.
 pub(crate) fn options(home: &Path, key: &Path, overrides: &[(&str, &str)]) -> ConnectOptions {
     ConnectOptions {
         identities: vec![key.to_owned()],
@@ -60,8 +60,8 @@ pub(crate) fn options(home: &Path, key: &Path, overrides: &[(&str, &str)]) -> Co
     }
 }
 
-/// A helper for any platform that is this shell script. It lives below the home directory only: the usual fallbacks are
-/// shared by all tests of a user.
+/// A helper for any platform that is this shell script. It is uploaded below the home directory only, because all tests of a
+/// user share the fallback directories.
 pub(crate) fn helper_script(name: &str, script: &str) -> HelperSpec {
     let bytes: Arc<[u8]> = format!("#!/bin/sh\n{script}\n").into_bytes().into();
     let source = HelperSource::Bytes(bytes);
@@ -70,19 +70,7 @@ pub(crate) fn helper_script(name: &str, script: &str) -> HelperSpec {
     spec
 }
 
-/// A helper that greets, shows its arguments and then sends back what it gets.
+/// A helper that greets, prints its arguments and then copies its input to its output.
 pub(crate) fn echo_helper(name: &str) -> HelperSpec {
     helper_script(name, r#"printf 'coast-helper 1\n'; for arg; do printf '%s\0' "$arg"; done; exec cat"#)
-}
-
-/// Bytes that repeat at no block size.
-pub(crate) fn pattern(len: usize) -> Vec<u8> {
-    let mut state: u32 = 1;
-    let mut bytes = Vec::with_capacity(len + 4);
-    while bytes.len() < len {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
 }

@@ -1,5 +1,4 @@
-//! Users of this machine that a test makes for itself and that are gone when it ends: home, login shell, and whether
-//! they may use sudo without a password.
+//! Users of this machine that exist for the time of a test, with a home, a login shell and a rule for sudo.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
@@ -7,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::binaries::{require, require_root};
+use crate::programs::{require, require_root, run};
 
 /// Whether an account may become root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sudo {
     /// `sudo -n` works.
     WithoutPassword,
-    /// sudo would ask for a password.
+    /// sudo asks for a password.
     WithPassword,
-    /// sudo knows nothing of the user.
+    /// No rule of sudo names the account.
     Never,
 }
 
@@ -31,11 +30,12 @@ pub enum Shell {
     BusyboxAsh,
     /// `fish`.
     Fish,
-    /// A shell script of the test, given as its text.
+    /// A shell script with this text.
     Script(String),
 }
 
-/// A user made for a test, `coast-e2e-…`, removed when dropped.
+/// A user named `coast-e2e-…`, removed when dropped.
+#[derive(Debug)]
 pub struct Account {
     name: String,
     home: PathBuf,
@@ -45,10 +45,10 @@ pub struct Account {
 }
 
 impl Account {
-    /// Makes a user whose home is `directory/home-…`.
+    /// Makes a user whose home is `directory/home-…`. Every user must be able to enter `directory`.
     ///
     /// # Panics
-    /// When the test does not run as root or a program is missing.
+    /// When the process does not run as root or a program is missing.
     #[must_use]
     pub fn create(directory: &Path, shell: &Shell, sudo: Sudo) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -74,42 +74,42 @@ impl Account {
         account
     }
 
-    fn allow_sudo(&mut self, what: &str) {
+    fn allow_sudo(&mut self, rights: &str) {
         let path = Path::new("/etc/sudoers.d").join(&self.name);
-        // Another test's sudo may be reading the directory: it must find the file whole or not at all, and passes over
-        // names with a dot.
+        // The sudo of another test may read the directory at the same time and must not find half a file. It skips files
+        // with a dot in their name.
         let unfinished = path.with_extension("unfinished");
-        fs::write(&unfinished, format!("{} ALL=(ALL) {what}\n", self.name)).expect("root writes sudoers");
+        fs::write(&unfinished, format!("{} ALL=(ALL) {rights}\n", self.name)).expect("root writes sudoers");
         fs::set_permissions(&unfinished, Permissions::from_mode(0o440)).expect("root changes modes");
         fs::rename(&unfinished, &path).expect("root writes sudoers");
         self.sudoers = Some(path);
     }
 
-    /// Its login name.
+    /// The login name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its home directory.
+    /// The home directory.
     #[must_use]
     pub fn home(&self) -> &Path {
         &self.home
     }
 
-    /// Its numeric user.
+    /// The numeric user id.
     #[must_use]
     pub fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// Its numeric group.
+    /// The numeric id of the user's group.
     #[must_use]
     pub fn gid(&self) -> u32 {
         self.gid
     }
 
-    /// Gives it a file or directory, without what is below.
+    /// Makes the account the owner of a file or directory. Entries below a directory keep their owners.
     ///
     /// # Panics
     /// When there is no such path.
@@ -119,11 +119,11 @@ impl Account {
             .unwrap_or_else(|error| panic!("own {}: {error}", path.display()));
     }
 
-    /// Lets whoever has the private key of `public` log in.
+    /// Makes the public key in the file `public` the only key that the account accepts.
     ///
     /// # Panics
-    /// When the key cannot be read.
-    pub fn authorize(&self, public: &Path) {
+    /// When the file cannot be read.
+    pub fn authorize(&self, public: impl AsRef<Path>) {
         let directory = self.home.join(".ssh");
         fs::create_dir_all(&directory).expect("root writes homes");
         fs::copy(public, directory.join("authorized_keys")).expect("the public key is there");
@@ -134,7 +134,7 @@ impl Account {
 }
 
 impl Account {
-    /// Removes helpers outside of the home, which the next account with this number would find.
+    /// Removes helper programs outside of the home. The next account with this user id would find them.
     fn remove_fallbacks(&self) {
         for directory in ["/var/tmp", "/tmp", "/dev/shm"] {
             let _ = fs::remove_dir_all(format!("{directory}/coast-{}", self.uid));
@@ -149,7 +149,7 @@ impl Drop for Account {
             let _ = fs::remove_file(sudoers);
         }
         self.remove_fallbacks();
-        // The home lies in the test's own directory and goes with it. A failure here must not hide the test's own.
+        // The home is removed with the caller's directory. A failure here must not hide the failure of a test.
         let _ = Command::new(require("userdel", "passwd")).args(["--force", &self.name]).output();
     }
 }
@@ -176,16 +176,10 @@ fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// The lock files of `/etc/passwd` make a second useradd fail instead of wait, so users are made one at a time.
+/// Waits for the lock that lets one process at a time change users: a second `useradd` does not wait, it fails.
 fn turn() -> File {
     let lock =
         File::create(std::env::temp_dir().join("coast-e2e-accounts.lock")).expect("root writes anywhere");
     lock.lock().expect("a file can be locked");
     lock
-}
-
-#[track_caller]
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

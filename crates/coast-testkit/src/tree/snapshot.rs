@@ -1,34 +1,37 @@
-//! A snapshot is everything a test may compare about a tree, taken once: kind, content, link target, mode, owner, times
-//! and identity of every entry. Comparing two snapshots never reads the disk again.
+//! A snapshot holds everything that a test may compare about a tree: kind, content, link target, mode, owner, ACLs, times
+//! and identity of every entry. Comparing two snapshots does not read the disk again.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// What kind of thing an entry is, with what makes two of a kind equal.
-#[derive(Clone, PartialEq, Eq)]
+use super::Doing;
+
+/// The kind of an entry. Two entries with equal kinds have the same content.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file: the hash of its content.
+    /// A regular file, by the hash of its content.
     File(blake3::Hash),
     /// A directory.
     Dir,
-    /// A symbolic link: its target.
+    /// A symbolic link, by its target.
     Symlink(Vec<u8>),
     /// A named pipe.
     Fifo,
     /// A socket.
     Socket,
-    /// A character device: its number.
+    /// A character device, by its number.
     CharDevice(u64),
-    /// A block device: its number.
+    /// A block device, by its number.
     BlockDevice(u64),
 }
 
-/// One entry of a [`Snapshot`].
-#[derive(Clone, PartialEq, Eq)]
+/// An entry of a [`Snapshot`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// Kind and content.
     pub kind: Kind,
@@ -48,46 +51,55 @@ pub struct Seen {
     pub ctime: (i64, i64),
     /// Space taken on the disk, in units of 512 bytes.
     pub blocks: u64,
+    /// The access ACL and the default ACL, as the kernel stores them; empty where there is none.
+    pub acls: [Vec<u8>; 2],
 }
 
-/// Everything that was seen of a tree; the key is the path below the root, `.` the root itself.
-#[derive(Clone)]
+/// The state of a tree at one moment. Paths are relative to its root, and `.` is the root itself.
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(crate) root: PathBuf,
     pub(crate) entries: BTreeMap<Vec<u8>, Seen>,
 }
 
 impl Snapshot {
-    /// Takes a snapshot of the tree at `root`; nothing at all there is an empty snapshot.
+    /// Takes a snapshot of the tree at `root`. Where nothing is, the snapshot is empty.
     ///
-    /// # Panics
-    /// When something below cannot be read.
-    #[must_use]
-    pub fn of(root: impl AsRef<Path>) -> Self {
+    /// # Errors
+    /// When an entry cannot be read. The error names it.
+    pub fn read(root: impl AsRef<Path>) -> io::Result<Self> {
         let root = root.as_ref();
         let mut snapshot = Self { root: root.into(), entries: BTreeMap::new() };
         if let Ok(metadata) = root.symlink_metadata() {
-            snapshot.add(root, b".".to_vec(), &metadata);
+            snapshot.add(root, b".".to_vec(), &metadata)?;
         }
-        snapshot
+        Ok(snapshot)
     }
 
-    fn add(&mut self, path: &Path, name: Vec<u8>, metadata: &Metadata) {
+    /// Takes a snapshot as [`read`](Self::read) does.
+    ///
+    /// # Panics
+    /// When an entry cannot be read.
+    #[must_use]
+    #[track_caller]
+    pub fn of(root: impl AsRef<Path>) -> Self {
+        Self::read(root).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn add(&mut self, path: &Path, name: Vec<u8>, metadata: &Metadata) -> io::Result<()> {
         let is_dir = metadata.is_dir();
-        self.entries.insert(name.clone(), Seen::of(path, metadata));
+        self.entries.insert(name.clone(), Seen::read(path, metadata)?);
         if is_dir {
-            let listing =
-                fs::read_dir(path).unwrap_or_else(|error| panic!("list {}: {error}", path.display()));
-            for child in listing {
-                let child = child.unwrap_or_else(|error| panic!("list {}: {error}", path.display()));
+            for child in fs::read_dir(path).doing("list", path)? {
+                let child = child.doing("list", path)?;
                 let path = child.path();
-                let metadata =
-                    child.metadata().unwrap_or_else(|error| panic!("stat {}: {error}", path.display()));
+                let metadata = child.metadata().doing("stat", &path)?;
                 let mut below = if name == b"." { Vec::new() } else { [&name[..], b"/"].concat() };
                 below.extend_from_slice(child.file_name().as_bytes());
-                self.add(&path, below, &metadata);
+                self.add(&path, below, &metadata)?;
             }
         }
+        Ok(())
     }
 
     /// This snapshot without the entries (and all below them) whose path `unwanted` accepts.
@@ -97,8 +109,8 @@ impl Snapshot {
         self
     }
 
-    /// This snapshot with every modification time after `seconds` (since the epoch) made the same: what two programs
-    /// changed one after the other was changed "now" in both.
+    /// This snapshot with every modification time after `seconds` (since the epoch) made the same. Two programs that ran
+    /// one after the other both set "now", which differs.
     #[must_use]
     pub fn with_times_alike_after(mut self, seconds: i64) -> Self {
         for seen in self.entries.values_mut().filter(|seen| seen.mtime.0 > seconds) {
@@ -107,8 +119,8 @@ impl Snapshot {
         self
     }
 
-    /// This snapshot with the time of every directory that was just changed here (see
-    /// [`with_times_alike_after`](Self::with_times_alike_after)) and not in `other` taken from there.
+    /// This snapshot, where a directory that was changed (see [`with_times_alike_after`](Self::with_times_alike_after)) has
+    /// the time that it has in `other`.
     #[must_use]
     pub fn with_directories_untouched_as_in(mut self, other: &Self) -> Self {
         for (path, seen) in &mut self.entries {
@@ -137,7 +149,7 @@ impl Snapshot {
     /// The entry at a path below the root.
     ///
     /// # Panics
-    /// When there is none, with a listing of what is there.
+    /// When there is none. The message lists the whole tree.
     #[must_use]
     pub fn entry(&self, path: impl AsRef<Path>) -> &Seen {
         let path = path.as_ref();
@@ -155,19 +167,19 @@ impl Snapshot {
         self.entries.iter().map(|(path, seen)| (Path::new(OsStr::from_bytes(path)), seen))
     }
 
-    /// How many entries it has, the root among them.
+    /// The number of entries, the root among them.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there was nothing at all, not even the root.
+    /// Whether the tree had no root.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The tree as text, an entry a line.
+    /// The tree as text: a line for each entry.
     #[must_use]
     pub fn listing(&self) -> String {
         let lines = self.entries.iter().map(|(path, seen)| {
@@ -185,15 +197,14 @@ impl Snapshot {
 }
 
 impl Seen {
-    fn of(path: &Path, metadata: &Metadata) -> Self {
+    fn read(path: &Path, metadata: &Metadata) -> io::Result<Self> {
         let kind = metadata.file_type();
         let kind = if kind.is_file() {
-            Kind::File(hash(path))
+            Kind::File(hash(path)?)
         } else if kind.is_dir() {
             Kind::Dir
         } else if kind.is_symlink() {
-            let target =
-                fs::read_link(path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
+            let target = fs::read_link(path).doing("read", path)?;
             Kind::Symlink(target.as_os_str().as_bytes().to_vec())
         } else if kind.is_fifo() {
             Kind::Fifo
@@ -204,7 +215,7 @@ impl Seen {
         } else {
             Kind::BlockDevice(metadata.rdev())
         };
-        Self {
+        Ok(Self {
             kind,
             size: metadata.size(),
             mode: metadata.mode() & 0o7777,
@@ -214,7 +225,8 @@ impl Seen {
             mtime: (metadata.mtime(), metadata.mtime_nsec()),
             ctime: (metadata.ctime(), metadata.ctime_nsec()),
             blocks: metadata.blocks(),
-        }
+            acls: [acl(path, "system.posix_acl_access"), acl(path, "system.posix_acl_default")],
+        })
     }
 
     /// Whether it is a directory.
@@ -223,7 +235,7 @@ impl Seen {
         self.kind == Kind::Dir
     }
 
-    /// Kind and content in a few words.
+    /// Kind and content in a few words, for messages.
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.kind {
@@ -238,9 +250,17 @@ impl Seen {
     }
 }
 
-fn hash(path: &Path) -> blake3::Hash {
-    let file = File::open(path).unwrap_or_else(|error| panic!("open {}: {error}", path.display()));
+fn hash(path: &Path) -> io::Result<blake3::Hash> {
+    let file = File::open(path).doing("open", path)?;
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file).unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
-    hasher.finalize()
+    hasher.update_reader(file).doing("read", path)?;
+    Ok(hasher.finalize())
+}
+
+/// Symlinks have no ACL, and neither has any entry of a file system without ACLs.
+fn acl(path: &Path, name: &str) -> Vec<u8> {
+    // The kernel's limit for the value of an extended attribute is 64 KiB; an ACL of a test has a few entries.
+    let mut value = [0_u8; 4096];
+    let read = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap_or_default();
+    value[..read].to_vec()
 }

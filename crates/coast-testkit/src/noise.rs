@@ -1,15 +1,19 @@
-//! Bytes that look random and are the same on every machine and every day.
+//! Bytes that look random and are the same in every run. No compression shrinks them, and no block of them repeats.
 //! Source: SplitMix64, Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
 
-/// A generator of noise; equal seeds give equal noise.
-pub(crate) struct Noise(u64);
+/// A generator of noise. Equal seeds give equal noise.
+#[derive(Debug, Clone)]
+pub struct Noise(u64);
 
 impl Noise {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// A generator that starts from `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(crate) fn draw(&mut self) -> u64 {
+    /// The next 64 bits.
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -17,12 +21,21 @@ impl Noise {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
+    /// Fills `buffer` with noise.
+    pub fn fill(&mut self, buffer: &mut [u8]) {
         for chunk in buffer.chunks_mut(8) {
             let bytes = self.draw().to_le_bytes();
             chunk.copy_from_slice(&bytes[..chunk.len()]);
         }
     }
+}
+
+/// `length` bytes of the noise that starts from `seed`.
+#[must_use]
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    Noise::new(seed).fill(&mut bytes);
+    bytes
 }
 
 #[cfg(test)]

@@ -1,31 +1,45 @@
-//! Comparing two snapshots: which aspects count, and every difference as a line that a person can read.
+//! The comparison of two snapshots: the aspects that count, and a line for each difference.
 
 use std::collections::BTreeSet;
 
-use crate::snapshot::{Kind, Seen, Snapshot};
+use super::snapshot::{Kind, Seen, Snapshot};
 
-/// What two trees are compared by. Kind, content, link target and device number always count.
+/// The aspects in which two trees must be equal. Kind, content, link target and device number always count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aspects {
-    modes: bool,
+    mode_bits: u32,
     mtimes: bool,
     users: bool,
     groups: bool,
+    acls: bool,
     identity: bool,
 }
 
 impl Aspects {
     /// Kind, content, link target, device number.
     pub const CONTENT: Self =
-        Self { modes: false, mtimes: false, users: false, groups: false, identity: false };
+        Self { mode_bits: 0, mtimes: false, users: false, groups: false, acls: false, identity: false };
 
-    /// Nothing at all may differ: also inode, mtime and ctime are the same, so nothing was touched.
-    pub const UNTOUCHED: Self = Self { modes: true, mtimes: true, users: true, groups: true, identity: true };
+    /// Every aspect, with inode and change time: an entry that is equal was not touched.
+    pub const UNTOUCHED: Self =
+        Self { mode_bits: 0o7777, mtimes: true, users: true, groups: true, acls: true, identity: true };
 
-    /// Permission bits count too (but for symlinks, which have none of their own).
+    /// All permission bits count too, except those of symlinks, which have none of their own.
     #[must_use]
     pub const fn with_modes(self) -> Self {
-        Self { modes: true, ..self }
+        self.with_mode_bits(0o7777)
+    }
+
+    /// These permission bits count too, except those of symlinks.
+    #[must_use]
+    pub const fn with_mode_bits(self, bits: u32) -> Self {
+        Self { mode_bits: bits, ..self }
+    }
+
+    /// Access and default ACLs count too.
+    #[must_use]
+    pub const fn with_acls(self) -> Self {
+        Self { acls: true, ..self }
     }
 
     /// Modification times count too.
@@ -48,7 +62,7 @@ impl Aspects {
 }
 
 impl Snapshot {
-    /// Every difference between the trees below the two roots, a line each; the roots themselves are not compared.
+    /// The differences between two trees, a line for each. The roots themselves count in [`Aspects::UNTOUCHED`] only.
     #[must_use]
     pub fn differences(&self, other: &Self, aspects: Aspects) -> Vec<String> {
         let paths: BTreeSet<_> = self.entries.keys().chain(other.entries.keys()).collect();
@@ -59,7 +73,7 @@ impl Snapshot {
             match (self.entries.get(path), other.entries.get(path)) {
                 (Some(ours), Some(theirs)) => {
                     lines.extend(
-                        ours.differences(theirs, aspects).into_iter().map(|what| format!("{name}: {what}")),
+                        ours.differences(theirs, aspects).into_iter().map(|line| format!("{name}: {line}")),
                     );
                 }
                 (Some(ours), None) => {
@@ -74,10 +88,10 @@ impl Snapshot {
         lines
     }
 
-    /// Fails with all differences when the trees are not equal in these aspects.
+    /// Fails unless the trees are equal in these aspects.
     ///
     /// # Panics
-    /// When they differ.
+    /// When they differ. The message lists all differences.
     #[track_caller]
     pub fn assert_same(&self, other: &Self, aspects: Aspects) {
         let differences = self.differences(other, aspects);
@@ -90,13 +104,19 @@ impl Snapshot {
         );
     }
 
-    /// Fails when kinds, contents, link targets or device numbers differ.
+    /// Fails unless the trees are equal in [`Aspects::CONTENT`].
+    ///
+    /// # Panics
+    /// When they differ.
     #[track_caller]
     pub fn assert_same_content(&self, other: &Self) {
         self.assert_same(other, Aspects::CONTENT);
     }
 
-    /// Fails when anything of this tree was touched since `before`: content, mode, owner, inode, mtime or ctime.
+    /// Fails unless this tree is equal to `before` in [`Aspects::UNTOUCHED`].
+    ///
+    /// # Panics
+    /// When an entry was touched.
     #[track_caller]
     pub fn assert_untouched_since(&self, before: &Self) {
         self.assert_same(before, Aspects::UNTOUCHED);
@@ -104,15 +124,25 @@ impl Snapshot {
 }
 
 impl Seen {
+    /// Whether the two entries are equal in these aspects.
+    #[must_use]
+    pub fn is_like(&self, other: &Self, aspects: Aspects) -> bool {
+        self.differences(other, aspects).is_empty()
+    }
+
     fn differences(&self, other: &Self, aspects: Aspects) -> Vec<String> {
         let mut found = Vec::new();
         let mut note =
-            |what: &str, ours: String, theirs: String| found.push(format!("{what} {ours} != {theirs}"));
+            |aspect: &str, ours: String, theirs: String| found.push(format!("{aspect} {ours} != {theirs}"));
         if self.kind != other.kind {
-            note("is a", self.describe(), other.describe());
+            note("content", self.describe(), other.describe());
         }
-        if aspects.modes && self.mode != other.mode && !matches!(self.kind, Kind::Symlink(_)) {
+        let symlink = matches!(self.kind, Kind::Symlink(_));
+        if (self.mode ^ other.mode) & aspects.mode_bits != 0 && !symlink {
             note("mode", format!("{:04o}", self.mode), format!("{:04o}", other.mode));
+        }
+        if aspects.acls && self.acls != other.acls {
+            note("ACLs", format!("{:x?}", self.acls), format!("{:x?}", other.acls));
         }
         if aspects.mtimes && self.mtime != other.mtime {
             note("mtime", stamp(self.mtime), stamp(other.mtime));

@@ -1,59 +1,62 @@
-//! An SSH server inside this process, for demonstrations and tests: it listens on 127.0.0.1, has keys made for the
-//! moment, lets in whoever holds one of the given keys, and runs what is asked for by a shell as a child process.
+//! An SSH server inside this process. It listens on 127.0.0.1, makes its keys at the start, lets the holders of some keys
+//! log in, and has a shell run their commands as child processes.
 
-use crate::link::{Lost, Meter, PipeReader, PipeWriter, Shared, Stream, Transport, block_on, pump};
 use russh::keys::{Algorithm, EcdsaCurve, PrivateKey, PublicKey, ssh_key::LineEnding};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, VerifiedPublicKey};
 use russh::{
-    Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Preferred, Sig, cipher, compression,
+    Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, MethodKind, MethodSet, Preferred,
+    Sig, cipher, compression,
 };
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
 use tokio::runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-/// What may be under way on a channel towards us, in bytes.
+/// The bytes that a client may send ahead on a channel.
 const WINDOW_BYTES: u32 = 8 << 20;
-/// The largest piece of data taken in one packet, in bytes.
+/// The largest piece of data in one packet, in bytes.
 const PACKET_BYTES: u32 = 65_535;
-/// How much of a child's output is sent at once.
+/// The bytes that may wait between russh and the socket, in each direction. russh does not read while it writes: without
+/// room here two peers that both send would wait for each other for ever.
+const SOCKET_BUFFER_BYTES: usize = 32 << 20;
+/// The bytes of a command's output that are read at once.
 const OUTPUT_BYTES: usize = 256 << 10;
 
-/// What the server is to be.
+/// How to start an [`EmbeddedServer`].
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct EmbeddedOptions {
-    /// The home directory of everyone who logs in: where commands start, and their `HOME`.
+    /// The home directory of every user. Commands start there, and it is their `HOME`.
     pub home: PathBuf,
-    /// Public keys to let in, in OpenSSH's format, besides the one made for the moment.
+    /// Public keys that may log in besides the client key that the server makes, in OpenSSH's format.
     pub authorized_keys: Vec<String>,
     /// The kinds of host key to make.
     pub host_keys: Vec<HostKeyKind>,
-    /// Whether it connects to other hosts on behalf of a client (`ProxyJump`).
+    /// Whether the server connects to other hosts on behalf of a client (`ProxyJump`).
     pub forwarding: bool,
-    /// Environment variables for the commands, besides this process's own.
+    /// Environment variables for the commands, besides those of this process.
     pub variables: Vec<(String, String)>,
-    /// The login shell: a program and the arguments that come before the command line.
+    /// The login shell: a program, and the arguments that come before the command line.
     pub shell: Vec<String>,
 }
 
 /// A kind of host key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum HostKeyKind {
     /// Ed25519.
     Ed25519,
@@ -62,7 +65,7 @@ pub enum HostKeyKind {
 }
 
 impl EmbeddedOptions {
-    /// One Ed25519 host key, commands in `home`, no forwarding.
+    /// One Ed25519 host key, commands in `home` by `sh -c`, no forwarding.
     pub fn new(home: impl Into<PathBuf>) -> EmbeddedOptions {
         EmbeddedOptions {
             home: home.into(),
@@ -75,8 +78,8 @@ impl EmbeddedOptions {
     }
 }
 
-/// A running server. When this is dropped it takes no more connections and ends those it has; a command that still runs
-/// then sees the end of its standard input, as with any SSH server.
+/// A running server. Dropping it ends its connections. A command that still runs then sees the end of its standard input,
+/// as with any SSH server.
 #[derive(Debug)]
 pub struct EmbeddedServer {
     addr: SocketAddr,
@@ -87,10 +90,10 @@ pub struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    /// Makes the keys, writes the client's one to a file below the home directory, and listens.
+    /// Makes the keys, writes the client's key to a file below the home directory, and listens.
     ///
     /// # Errors
-    /// When the key cannot be written, no port can be had, or no thread can be started.
+    /// When the key cannot be written, no port is free, or no thread can be started.
     pub fn start(options: EmbeddedOptions) -> io::Result<EmbeddedServer> {
         let mut rng = russh::keys::key::safe_rng();
         let mut new_key = |algorithm| PrivateKey::random(&mut rng, algorithm).map_err(io::Error::other);
@@ -112,7 +115,7 @@ impl EmbeddedServer {
         let config = Arc::new(server_config(host_keys));
         let host = Arc::new(Host { authorized, options });
         let (stop, stopped) = oneshot::channel::<()>();
-        let thread = thread::Builder::new().name("coast-ssh-server".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("embedded-sshd".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
                     () = accept(listener, config, host) => {}
@@ -131,17 +134,17 @@ impl EmbeddedServer {
         })
     }
 
-    /// Where it listens.
+    /// The address that the server listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Its public host keys in OpenSSH's format, without a comment.
+    /// The public host keys in OpenSSH's format, without a comment.
     pub fn host_keys(&self) -> &[String] {
         &self.host_keys
     }
 
-    /// The file with the private key that it lets in.
+    /// The file of the private key that may log in.
     pub fn client_key(&self) -> &Path {
         &self.client_key
     }
@@ -151,10 +154,10 @@ impl Drop for EmbeddedServer {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic there has been reported by the panic hook.
+            // The panic hook has reported a panic of the thread.
             let _ = thread.join();
         }
-        // It may have gone with its directory.
+        // The file may have been removed with its directory.
         let _ = fs::remove_file(&self.client_key);
     }
 }
@@ -173,7 +176,7 @@ fn server_config(keys: Vec<PrivateKey>) -> server::Config {
     server::Config {
         keys,
         methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
-        // Nobody guesses at a server that lives for a moment on the loopback interface.
+        // A delay protects from guessing, and nobody guesses at a server on the loopback interface.
         auth_rejection_time: Duration::ZERO,
         inactivity_timeout: None,
         window_size: WINDOW_BYTES,
@@ -197,98 +200,23 @@ impl HostKeyKind {
     }
 }
 
-/// What all connections share.
+/// The state that all connections share.
 struct Host {
     authorized: Vec<PublicKey>,
     options: EmbeddedOptions,
 }
 
-async fn accept(listener: TcpListener, config: Arc<server::Config>, host: Arc<Host>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                // Out of descriptors, say: the client sees a refusal, the next one may fare better.
-                Err(_) => continue,
-            },
-            Some(_) = connections.join_next() => continue,
-        };
-        // Costs time only if it fails.
-        let _ = stream.set_nodelay(true);
-        let meter = Arc::new(Meter::default());
-        let guest = Guest {
-            host: Arc::clone(&host),
-            meter: Arc::clone(&meter),
-            lost: Lost::new("client"),
-            opened: HashMap::new(),
-        };
-        let config = Arc::clone(&config);
-        connections.spawn(async move {
-            // How a connection ends is the client's to tell.
-            if let Ok(session) = server::run_stream(config, Transport::new(stream, meter), guest).await {
-                let _ = session.await;
-            }
-        });
-    }
-}
-
-/// One connection.
-struct Guest {
-    host: Arc<Host>,
-    meter: Arc<Meter>,
-    lost: Lost,
-    /// Channels on which nothing runs yet.
-    opened: HashMap<ChannelId, Channel<Msg>>,
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.lost.set("it was closed");
-    }
-}
-
-impl Guest {
-    fn judge(&self, key: &PublicKey) -> Auth {
-        if self.host.authorized.iter().any(|known| known.key_data() == key.key_data()) {
+impl Host {
+    fn answer(&self, key: &PublicKey) -> Auth {
+        if self.authorized.iter().any(|known| known.key_data() == key.key_data()) {
             Auth::Accept
         } else {
             Auth::reject()
         }
     }
 
-    fn run(&self, channel: Channel<Msg>, command: &[u8], handle: server::Handle) -> io::Result<()> {
-        let id = channel.id();
-        let child = self.spawn(command)?;
-        let shared = Shared::new(Arc::clone(&self.meter), self.lost.clone());
-        let (read_half, write_half) = channel.split();
-        let half = Arc::new(write_half);
-        tokio::spawn(pump(read_half, Arc::clone(&shared)));
-        let writer = |stream| PipeWriter::new(Arc::clone(&half), stream, Arc::clone(&shared));
-        let streams = Streams {
-            input: PipeReader::new(Arc::clone(&shared)),
-            output: writer(Stream::Main),
-            errors: writer(Stream::Error),
-        };
-        thread::Builder::new().name("coast-ssh-command".to_owned()).spawn(move || {
-            let status = streams.attend(child);
-            // Fails only when the client is gone.
-            let _ = block_on(async {
-                if let Some(signal) = status.signal() {
-                    let signal = Sig::Custom(signal.to_string());
-                    handle.exit_signal_request(id, signal, false, String::new(), String::new()).await?;
-                } else {
-                    let code = u32::try_from(status.code().unwrap_or(255)).unwrap_or(255);
-                    handle.exit_status_request(id, code).await?;
-                }
-                handle.close(id).await
-            });
-        })?;
-        Ok(())
-    }
-
     fn spawn(&self, command: &[u8]) -> io::Result<Child> {
-        let options = &self.host.options;
+        let options = &self.options;
         let no_shell = || io::Error::new(io::ErrorKind::InvalidInput, "no login shell is set");
         let (shell, before) = options.shell.split_first().ok_or_else(no_shell)?;
         Command::new(shell)
@@ -305,6 +233,42 @@ impl Guest {
     }
 }
 
+async fn accept(listener: TcpListener, config: Arc<server::Config>, host: Arc<Host>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            // An error, such as no free descriptor, is the client's to notice. The next connection may fare better.
+            accepted = listener.accept() => if let Ok((socket, _)) = accepted {
+                connections.spawn(serve(socket, Arc::clone(&config), Arc::clone(&host)));
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Serves one connection to its end. The client notices every error that ends it.
+async fn serve(mut socket: TcpStream, config: Arc<server::Config>, host: Arc<Host>) {
+    // A failure costs time only.
+    let _ = socket.set_nodelay(true);
+    let (stream, mut relayed) = tokio::io::duplex(SOCKET_BUFFER_BYTES);
+    let relay = async { tokio::io::copy_bidirectional(&mut socket, &mut relayed).await };
+    let session = async {
+        if let Ok(session) = server::run_stream(config, stream, Guest { host, opened: HashMap::new() }).await
+        {
+            let _ = session.await;
+        }
+    };
+    // The relay still sends the last packets of a session that has ended.
+    let _ = tokio::join!(relay, session);
+}
+
+/// One connection.
+struct Guest {
+    host: Arc<Host>,
+    /// Channels without a command.
+    opened: HashMap<ChannelId, Channel<Msg>>,
+}
+
 impl server::Handler for Guest {
     type Error = russh::Error;
 
@@ -313,7 +277,7 @@ impl server::Handler for Guest {
         _user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.judge(offer.public_key))
+        Ok(self.host.answer(offer.public_key))
     }
 
     async fn auth_publickey(
@@ -321,7 +285,7 @@ impl server::Handler for Guest {
         _user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.judge(key.public_key))
+        Ok(self.host.answer(key.public_key))
     }
 
     async fn channel_open_session(
@@ -355,7 +319,7 @@ impl server::Handler for Guest {
             match TcpStream::connect((host, port)).await {
                 Ok(mut stream) => {
                     reply.accept().await;
-                    // Either end may break off; both then see the end.
+                    // When either end breaks off, both see the end.
                     let _ = tokio::io::copy_bidirectional(&mut stream, &mut channel.into_stream()).await;
                 }
                 Err(_) => reply.reject(ChannelOpenFailure::ConnectFailed).await,
@@ -370,55 +334,83 @@ impl server::Handler for Guest {
         command: &[u8],
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
-        let started = match self.opened.remove(&id) {
-            Some(channel) => self.run(channel, command, session.handle()).is_ok(),
-            None => false,
-        };
-        if started { session.channel_success(id) } else { session.channel_failure(id) }
+        let Some(channel) = self.opened.remove(&id) else { return session.channel_failure(id) };
+        match self.host.spawn(command) {
+            Ok(child) => {
+                tokio::spawn(attend(channel, session.handle(), child));
+                session.channel_success(id)
+            }
+            Err(_) => session.channel_failure(id),
+        }
     }
 }
 
-/// The three streams of a command.
-struct Streams {
-    input: PipeReader,
-    output: PipeWriter<Msg>,
-    errors: PipeWriter<Msg>,
-}
-
-impl Streams {
-    /// Moves bytes between `child` and the channel until its output ends, and waits for its end.
-    fn attend(self, mut child: Child) -> ExitStatus {
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let Streams { mut input, output, errors } = self;
-        // Not waited for: a command may end without reading its input to the end.
-        thread::spawn(move || {
-            if let Some(mut stdin) = stdin {
-                // Fails when the command reads no more, which is the command's to decide.
-                let _ = io::copy(&mut BufReader::with_capacity(OUTPUT_BYTES, &mut input), &mut stdin);
-            }
-        });
-        thread::scope(|scope| {
-            scope.spawn(|| stderr.map(|stderr| forward(stderr, errors)));
-            if let Some(stdout) = stdout {
-                forward(stdout, output);
-            }
-        });
-        child.wait().unwrap_or_default()
+/// Moves bytes between a channel and a command until the command ends or the client closes the channel. A command whose
+/// channel is closed finds its pipes closed.
+async fn attend(channel: Channel<Msg>, handle: server::Handle, mut child: Child) {
+    let (received, sent) = channel.split();
+    let (queue, queued) = mpsc::unbounded_channel();
+    if let Some(stdin) = child.stdin.take() {
+        // Nobody waits for this task: a command may end without reading its input.
+        tokio::spawn(feed(queued, stdin));
+    }
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let status = async {
+        tokio::join!(forward(stdout, sent.make_writer()), forward(stderr, sent.make_writer_ext(Some(1))));
+        // Fails only when the client is gone, as does every message below.
+        let _ = sent.eof().await;
+        child.wait().await.unwrap_or_default()
+    };
+    tokio::select! {
+        status = status => {
+            let _ = report(status, sent.id(), &handle).await;
+        }
+        () = take_input(received, queue) => {}
     }
 }
 
-/// Moves a child's output to the channel. When the channel is gone the child's pipe is closed, and the child told so.
-fn forward(mut from: impl Read, mut to: PipeWriter<Msg>) {
-    let mut buffer = vec![0; OUTPUT_BYTES];
+async fn report(status: ExitStatus, id: ChannelId, handle: &server::Handle) -> Result<(), ()> {
+    match status.signal() {
+        Some(signal) => {
+            let signal = Sig::Custom(signal.to_string());
+            handle.exit_signal_request(id, signal, false, String::new(), String::new()).await?;
+        }
+        None => {
+            let code = u32::try_from(status.code().unwrap_or(255)).unwrap_or(255);
+            handle.exit_status_request(id, code).await?;
+        }
+    }
+    handle.close(id).await
+}
+
+/// Puts everything that the client sends into `queue`, and ends when the channel is closed. The queue has no limit: russh
+/// holds a whole connection while a channel takes no data, so a command that writes before it reads would wait for itself.
+async fn take_input(mut received: ChannelReadHalf, queue: mpsc::UnboundedSender<Vec<u8>>) {
+    let mut queue = Some(queue);
     loop {
-        let len = match from.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(len) => len,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => return,
-        };
-        if to.write_all(&buffer[..len]).and_then(|()| to.flush()).is_err() {
+        match received.wait().await {
+            // A command that has ended reads no more.
+            Some(ChannelMsg::Data { data }) => drop(queue.as_ref().map(|queue| queue.send(data.to_vec()))),
+            Some(ChannelMsg::Eof) => queue = None,
+            Some(ChannelMsg::Close) | None => return,
+            Some(_) => {}
+        }
+    }
+}
+
+/// Writes the queue to a command's standard input, and closes that at the queue's end.
+async fn feed(mut queued: mpsc::UnboundedReceiver<Vec<u8>>, mut stdin: impl AsyncWrite + Unpin) {
+    while let Some(data) = queued.recv().await {
+        // A command may close its input before the end.
+        if stdin.write_all(&data).await.is_err() {
             return;
         }
+    }
+}
+
+/// Moves a command's output to the channel. When the channel is gone the pipe is closed, which the command notices.
+async fn forward(from: Option<impl AsyncRead + Unpin>, mut to: impl AsyncWrite + Unpin) {
+    if let Some(from) = from {
+        let _ = tokio::io::copy_buf(&mut BufReader::with_capacity(OUTPUT_BYTES, from), &mut to).await;
     }
 }
