@@ -1,60 +1,88 @@
-//! Random trees, options and rules: `coast sync` must leave what real rsync leaves, and end with its exit code.
+//! Random trees, options and rules: `coast sync` must leave the tree that real rsync leaves, and end with its exit code.
 //!
-//! `COAST_CASES` asks for more cases than 300; `COAST_SEED=random` asks for other ones, `COAST_SEED=N`, which a failure
-//! prints, for those again.
+//! `COAST_CASES=N` asks for N cases in each setting, `COAST_SETTINGS=acl,mount` for these settings, and `COAST_SEED=random` for
+//! other cases. A failure prints `COAST_SEED=N`, which asks for its cases again.
 
 use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 use std::thread;
 
-use coast_tests::oracle::{Subject, cases};
+use coast_tests::oracle::{Setting, Subject, cases};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-/// Cases run on this many threads, each with a sequence of its own.
+/// The longest time that is spent on making a failing case smaller.
+const SHRINK_MILLISECONDS: u32 = 60_000;
+
+/// The number of threads that run cases. Each has a sequence of cases of its own.
 const THREADS: u64 = 2;
+
+/// The settings in which `coast sync` agrees with rsync, and the number of cases that are tried in each.
+const AGREED: [(Setting, u32); 1] = [(Setting::Plain, 300)];
 
 #[test]
 fn coast_leaves_what_rsync_leaves() {
-    compare(Subject::Coast, setting("COAST_CASES").unwrap_or(300));
+    let settings = match env::var("COAST_SETTINGS") {
+        Ok(names) => names
+            .split(',')
+            .map(|name| (name.parse().unwrap_or_else(|error| panic!("{error}")), 300))
+            .collect(),
+        Err(_) => AGREED.to_vec(),
+    };
+    for (setting, count) in settings {
+        compare(Subject::Coast, setting, variable("COAST_CASES").unwrap_or(count));
+    }
 }
 
 #[test]
 fn a_case_has_one_answer() {
-    compare(Subject::Rsync, 40);
+    for setting in Setting::ALL {
+        compare(Subject::Rsync, setting, 20);
+    }
 }
 
 /// Tries `count` random cases.
-fn compare(subject: Subject, count: u32) {
+fn compare(subject: Subject, setting: Setting, count: u32) {
     // The same cases each time, or with COAST_SEED=random new ones.
     let seed = match env::var("COAST_SEED").as_deref() {
         Ok("random") => RandomState::new().hash_one(0),
-        _ => setting("COAST_SEED").unwrap_or(1),
+        _ => variable("COAST_SEED").unwrap_or(1),
     };
     let failures: Vec<String> = thread::scope(|scope| {
         let share = count.div_ceil(u32::try_from(THREADS).expect("threads are few"));
-        let workers: Vec<_> =
-            (0..THREADS).map(|thread| scope.spawn(move || run(subject, share, seed, thread))).collect();
+        let workers: Vec<_> = (0..THREADS)
+            .map(|thread| scope.spawn(move || run(subject, setting, share, seed, thread)))
+            .collect();
         workers
             .into_iter()
             .filter_map(|worker| worker.join().expect("a worker reports, it does not panic"))
             .collect()
     });
-    assert!(failures.is_empty(), "COAST_SEED={seed}\n{}", failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "COAST_SETTINGS={} COAST_SEED={seed}\n{}",
+        setting.name(),
+        failures.join("\n\n")
+    );
 }
 
-fn run(subject: Subject, count: u32, seed: u64, thread: u64) -> Option<String> {
-    let config =
-        Config { cases: count, max_shrink_iters: 3000, failure_persistence: None, ..Config::default() };
+fn run(subject: Subject, setting: Setting, count: u32, seed: u64, thread: u64) -> Option<String> {
+    let config = Config {
+        cases: count,
+        max_shrink_iters: 3000,
+        max_shrink_time: SHRINK_MILLISECONDS,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     bytes[8..16].copy_from_slice(&thread.to_le_bytes());
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let check = |case: coast_tests::oracle::Case| case.check(subject).map_err(TestCaseError::fail);
-    TestRunner::new_with_rng(config, random).run(&cases(), check).err().map(|error| error.to_string())
+    TestRunner::new_with_rng(config, random).run(&cases(setting), check).err().map(|error| error.to_string())
 }
 
-fn setting<T: FromStr>(name: &str) -> Option<T> {
+fn variable<T: FromStr>(name: &str) -> Option<T> {
     let value = env::var(name).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
 }

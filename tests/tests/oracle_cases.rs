@@ -1,10 +1,10 @@
-//! Fixed questions to the oracle: each names a behaviour of rsync that `coast sync` must share. What the random cases
-//! find and what is easy to get wrong is kept here.
+//! Fixed cases for the oracle. Each name is a behaviour of rsync that `coast sync` shares. Cases that random search found
+//! are kept here.
 
 use coast_tests::oracle::Case;
 use coast_tests::{Node, Sandbox, Tree};
 
-/// A test per case; its name is the behaviour.
+/// A test for each case. The name of the test is the behaviour.
 macro_rules! rsync_agrees_that {
     ($($behaviour:ident: $case:expr;)+) => {
         $(#[test] fn $behaviour() { $case.assert_agrees(); })+
@@ -18,7 +18,8 @@ fn tree() -> Tree {
     Tree::new()
 }
 
-/// Every kind under every other's name: `symlink-over-fifo` and so on, one side of it.
+/// A tree in which every kind of entry meets every kind at the destination, as in `symlink-over-fifo`. `side` is 0 for the
+/// source and 1 for the destination.
 fn matrix(side: usize, directory: fn(Tree, &str) -> Tree) -> Tree {
     let content = ["new content", "old"][side];
     let nodes = [
@@ -326,7 +327,7 @@ fn pattern(pattern: &str) -> Case {
     Case::new(pattern_tree(), tree(), "-r").argument(format!("--exclude={pattern}"))
 }
 
-// Patterns: what is excluded does not arrive.
+// Patterns. Excluded entries do not arrive.
 rsync_agrees_that! {
     a_plain_name_matches_anywhere: pattern("foo");
     a_leading_slash_anchors: pattern("/foo");
@@ -404,7 +405,7 @@ fn merging(rules: &str) -> Case {
     Case::new(source, destination, WITH_DELETE).filter(rules)
 }
 
-// Files of rules.
+// Rule files.
 rsync_agrees_that! {
     a_rule_file_counts_in_its_directory_and_below: merging(": .rules");
     a_rule_file_spelled_out: merging("dir-merge .rules");
@@ -462,7 +463,7 @@ rsync_agrees_that! {
         pattern_tree().file(".rules", "- /foo\n").file("d/.rules", "- /foo\n"), tree(), "-r").filter(": .rules").from("src");
 }
 
-// What random cases found.
+// Cases that random search found.
 rsync_agrees_that! {
     a_new_name_in_a_missing_directory_is_refused: Case::new(files(&["b"]), tree(), "-r").from("src/b").to("dst/new").without_destination();
     nothing_to_send_makes_no_destination: Case::new(files(&["d/a"]), tree(), "-r --exclude=*").from("src/d").to("dst/new");

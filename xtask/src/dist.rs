@@ -21,6 +21,9 @@ pub(crate) struct Options {
     targets: Vec<String>,
 }
 
+/// The package of `coast` without its default features, and so without `coast demo` and its SSH server.
+const COAST: [&str; 3] = ["-p", "coast-cli", "--no-default-features"];
+
 /// A platform that the programs are built for.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 struct Platform {
@@ -117,8 +120,7 @@ fn rustflags_with(flag: &str) -> OsString {
 
 fn build_coast(triple: &str, host: &str, helpers: &Helpers) -> Result<PathBuf> {
     let mut build = cargo::cargo();
-    // Without the default features, and so without `coast demo` and its SSH server.
-    build.args(["build", "--release", "-p", "coast-cli", "--no-default-features"]);
+    build.args(["build", "--release"]).args(COAST);
     build.env("COAST_EMBED_HELPERS", &helpers.embed);
     // Without --target the programs of the host share their dependencies with a plain `cargo build --release`.
     if triple != host {
@@ -181,6 +183,17 @@ mod tests {
     fn host_is_among_the_default_targets() {
         let host = cargo::host().unwrap();
         assert!(platforms(&[]).unwrap().iter().any(|platform| platform.triple == host));
+    }
+
+    #[test]
+    fn shipped_programs_do_not_depend_on_the_test_kit() {
+        for package in [&COAST[..], &["-p", "coast-helper"]] {
+            let mut tree = cargo::cargo();
+            tree.args(["tree", "--edges=normal", "--prefix=none", "--format={p}"]).args(package);
+            let dependencies = program::output(&mut tree).unwrap();
+            assert!(dependencies.contains("coast-wire"), "{dependencies}");
+            assert!(!dependencies.contains("coast-testkit"), "{dependencies}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One question to the oracle, and the comparison of the answers.
+//! A question to the oracle, and the comparison of the answers.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -7,22 +7,22 @@ use std::path::{Path, PathBuf};
 
 use coast_testkit::{Aspects, Snapshot, Tree, quote};
 
+use super::circumstances::{Circumstances, Stage};
 use crate::program::Outcome;
-use crate::sandbox::Sandbox;
 
 /// Seconds since the epoch: later than any time that a tree of a case is given, earlier than any run.
 const LONG_AGO: i64 = 1_750_000_000;
 
-/// Who is compared with rsync.
+/// The program that is compared with rsync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// `coast sync`.
     Coast,
-    /// rsync itself: shows that a case has one answer only.
+    /// rsync itself. The comparison shows that a case has only one answer.
     Rsync,
 }
 
-/// Two trees and one run. Made with [`Case::new`] and the methods that follow it.
+/// Two trees, the circumstances and the command line of a run.
 #[derive(Clone)]
 pub struct Case {
     source: Tree,
@@ -32,12 +32,13 @@ pub struct Case {
     from: OsString,
     to: OsString,
     umask: u32,
+    circumstances: Circumstances,
 }
 
 impl Case {
-    /// The content of `source` goes onto `destination` (`src/ dst/`), with the options in `arguments`, which are split
-    /// at spaces, and umask 022. What has no time in the trees gets one that differs between the two: where size and
-    /// time are equal rsync takes the content for equal, and we do not.
+    /// A run that sends the entries of `source` to `destination` (`src/ dst/`), with the options in `arguments`, which are
+    /// split at spaces, and umask 022. Entries without a time get a time that differs between the two trees: rsync takes
+    /// contents with equal size and time for equal, and we do not.
     #[must_use]
     pub fn new(source: Tree, destination: Tree, arguments: &str) -> Self {
         Self {
@@ -48,6 +49,7 @@ impl Case {
             from: "src/".into(),
             to: "dst/".into(),
             umask: 0o022,
+            circumstances: Circumstances::default(),
         }
     }
 
@@ -66,91 +68,125 @@ impl Case {
         self
     }
 
-    /// There is no destination yet.
+    /// The destination does not exist.
     #[must_use]
     pub fn without_destination(mut self) -> Self {
         self.destination = None;
         self
     }
 
-    /// What stands for the source on the command line; the source tree is at `src`.
+    /// Sets the source argument of the command line. The source tree is at `src`.
     #[must_use]
     pub fn from(mut self, argument: impl Into<OsString>) -> Self {
         self.from = argument.into();
         self
     }
 
-    /// What stands for the destination on the command line; the destination tree is at `dst`.
+    /// Sets the destination argument of the command line. The destination tree is at `dst`.
     #[must_use]
     pub fn to(mut self, argument: impl Into<OsString>) -> Self {
         self.to = argument.into();
         self
     }
 
-    /// Both run with this umask.
+    /// Sets the umask of both programs.
     #[must_use]
     pub fn umask(mut self, umask: u32) -> Self {
         self.umask = umask;
         self
     }
 
-    /// A file beside the trees, for `--exclude-from` and merge files.
+    /// Adds a file beside the trees, for `--exclude-from` and merge files.
     #[must_use]
     pub fn beside(mut self, name: &'static str, content: impl Into<Vec<u8>>) -> Self {
         self.files.push((name, content.into()));
         self
     }
 
-    /// Asks both and compares: exit codes and trees.
+    /// The destination tree, if there is one.
+    pub(super) fn destination(&self) -> Option<&Tree> {
+        self.destination.as_ref()
+    }
+
+    /// Sets the circumstances of the run.
+    #[must_use]
+    pub fn under(mut self, circumstances: Circumstances) -> Self {
+        self.circumstances = circumstances;
+        self
+    }
+
+    /// Runs both programs, and compares exit codes and trees.
     ///
     /// # Errors
-    /// Says what differs.
+    /// Lists the differences.
     pub fn check(&self, subject: Subject) -> Result<(), String> {
-        let place = Sandbox::in_memory();
-        self.source.build(place.path("src"));
+        let stage = Stage::new(&self.circumstances);
+        let source = stage.place.path("src");
+        self.source.build(&source);
         for (name, content) in &self.files {
-            fs::write(place.path(name), content).map_err(|error| error.to_string())?;
+            fs::write(stage.place.path(name), content).map_err(|error| error.to_string())?;
         }
-        let before = Snapshot::of(place.path("src"));
-        let theirs = self.answer(&place, "rsync", Subject::Rsync);
-        let ours = self.answer(&place, "coast", subject);
+        let before = Snapshot::of(&source);
+        let theirs = self.answer(&stage, "rsync", Subject::Rsync);
+        let ours = self.answer(&stage, "coast", subject);
 
-        let mut differences = Snapshot::of(place.path("src")).differences(&before, Aspects::UNTOUCHED);
+        let mut differences = Snapshot::of(&source).differences(&before, Aspects::UNTOUCHED);
         if !differences.is_empty() {
             differences.insert(0, "the source was changed:".into());
         }
         let code = if subject == Subject::Coast { our_code(&theirs) } else { theirs.code() };
-        let given_way = if subject == Subject::Coast { self.given_way(&place) } else { Vec::new() };
-        // What stays in a directory in the way keeps its file from arriving.
+        let given_way = if subject == Subject::Coast { self.given_way(&stage) } else { Vec::new() };
+        // A directory in the way that we keep prevents its file from arriving.
         if ours.code() != code && !(ours.code() == PARTIAL && code == 0 && !given_way.is_empty()) {
             differences.push(format!("exit code {} instead of {code}", ours.code()));
         }
         if code == UNUSABLE && theirs.code() != UNUSABLE {
-            // rsync may already have made the destination then; we touch nothing at all.
-            fs::remove_dir_all(place.path("rsync")).map_err(|error| error.to_string())?;
-            self.prepare(&place, "rsync");
+            // rsync may already have made the destination then, while we touch nothing.
+            stage.clear("rsync");
+            stage.prepare("rsync", self.destination.as_ref());
         }
-        let contested = |path: &Path| given_way.iter().any(|given| given == path);
-        let found = Snapshot::of(place.path("coast"))
-            .without(is_state)
-            .without(contested)
-            .with_times_alike_after(LONG_AGO);
-        // Where no option keeps a directory's time, rsync changes it by writing files again that were right: we do not.
-        let expected = Snapshot::of(place.path("rsync"))
-            .without(contested)
-            .with_times_alike_after(LONG_AGO)
-            .with_directories_untouched_as_in(&found);
         if theirs.code() == SYNTAX && theirs.text().contains("<rule from ") {
-            // A rule file of the tree that is none ends the run; how far it got by then is nobody's promise.
-        } else if !self.order_decides() {
-            differences.extend(found.differences(&expected, self.aspects()));
-        } else if found.len() != expected.len() {
-            differences.push(format!("{} entries remain, {} with rsync", found.len(), expected.len()));
+            // An invalid rule file of the tree ends the run. No program promises how much is done before.
+        } else {
+            let sides = stage.snapshots("coast").into_iter().zip(stage.snapshots("rsync"));
+            differences.extend(sides.flat_map(|(ours, theirs)| self.compare(ours, theirs, &given_way)));
         }
         if differences.is_empty() {
             return Ok(());
         }
         Err(format!("{}\n{theirs}{ours}", differences.join("\n")))
+    }
+
+    /// The differences between the trees that the two programs left.
+    fn compare(&self, ours: Snapshot, theirs: Snapshot, given_way: &[PathBuf]) -> Vec<String> {
+        let contested = |path: &Path| given_way.iter().any(|given| given == path);
+        let found = ours.without(is_state).without(contested).with_times_alike_after(LONG_AGO);
+        // Where no option keeps the time of a directory, rsync changes it by writing files again that were right. We do not
+        // write those files.
+        let expected = theirs
+            .without(contested)
+            .with_times_alike_after(LONG_AGO)
+            .with_directories_untouched_as_in(&found);
+        if self.order_decides() {
+            if found.len() == expected.len() {
+                return Vec::new();
+            }
+            return vec![format!("{} entries remain, {} with rsync", found.len(), expected.len())];
+        }
+        let mut differences = found.differences(&expected, self.aspects());
+        if self.circumstances.holes {
+            for (path, seen) in found.iter() {
+                let allowed = expected.get(path).map_or(u64::MAX, |expected| expected.blocks + SLACK_BLOCKS);
+                if seen.blocks > allowed {
+                    differences.push(format!(
+                        "{}: {} blocks, {allowed} allowed",
+                        path.display(),
+                        seen.blocks
+                    ));
+                }
+            }
+        }
+        differences
     }
 
     /// Fails the test when [`check`](Self::check) finds a difference.
@@ -164,17 +200,10 @@ impl Case {
         }
     }
 
-    fn prepare(&self, place: &Sandbox, side: &str) {
-        fs::create_dir(place.path(side)).expect("a new sandbox has no such side");
-        if let Some(destination) = &self.destination {
-            destination.build(place.path(side).join("dst"));
-        }
-    }
-
-    /// The directories that rsync replaced with something else while rule files of the tree were to be read: it does so
-    /// before it has read those above the directory, and deletes what they protect. We ask them first, and a
-    /// directory that then holds something stays.
-    fn given_way(&self, place: &Sandbox) -> Vec<PathBuf> {
+    /// The directories that rsync replaced with something else while rule files of the tree were to be read. rsync does so
+    /// before it has read the rule files above the directory, and deletes entries that they protect. We read them first, and
+    /// keep a directory that then holds an entry.
+    fn given_way(&self, stage: &Stage<'_>) -> Vec<PathBuf> {
         let by_rule_files = |word: &OsString| {
             let word = word.as_encoded_bytes();
             let rule = word.strip_prefix(b"--filter=").or_else(|| word.strip_prefix(b"-f")).unwrap_or(word);
@@ -183,27 +212,38 @@ impl Case {
         if !self.arguments.iter().any(by_rule_files) {
             return Vec::new();
         }
-        self.prepare(place, "before");
-        let (before, after) = (Snapshot::of(place.path("before")), Snapshot::of(place.path("rsync")));
-        before.directories().filter(|path| after.get(path).is_some_and(|now| !now.is_dir())).collect()
-    }
-
-    fn answer(&self, place: &Sandbox, side: &str, subject: Subject) -> Outcome {
-        self.prepare(place, side);
-        let program = match subject {
-            Subject::Coast => place.coast(["sync"]),
-            // Deletion always comes last here, which matters to rsync only where rule files arrive.
-            Subject::Rsync if self.deletes() => place.rsync(["--delete-after"]),
-            Subject::Rsync => place.rsync([""; 0]),
+        stage.prepare("before", self.destination.as_ref());
+        let sides = stage.snapshots("before").into_iter().zip(stage.snapshots("rsync"));
+        let replaced = |(before, after): (Snapshot, Snapshot)| {
+            let gone = |path: &PathBuf| after.get(path).is_some_and(|now| !now.is_dir());
+            before.directories().filter(gone).collect::<Vec<_>>()
         };
-        let to = [OsStr::new(side), OsStr::new("/"), &self.to].into_iter().collect::<OsString>();
-        program.args(&self.arguments).arg(&self.from).arg(to).umask(self.umask).run()
+        sides.flat_map(replaced).collect()
     }
 
-    /// What rsync promises to make equal with these options. Modes always count: without `-p` they follow the umask,
-    /// which is the same for both.
+    fn answer(&self, stage: &Stage<'_>, side: &str, subject: Subject) -> Outcome {
+        stage.prepare(side, self.destination.as_ref());
+        let program = match subject {
+            Subject::Coast => stage.place.coast(["sync"]),
+            Subject::Rsync => {
+                // We always delete last, which matters to rsync only where rule files arrive.
+                let delete = self.deletes().then_some("--delete-after");
+                let sparse = self.circumstances.holes.then_some("--sparse");
+                stage.place.rsync(delete.into_iter().chain(sparse))
+            }
+        };
+        let to = [OsStr::new(&stage.parent(side)), &self.to].into_iter().collect::<OsString>();
+        let program = program.args(&self.arguments).arg(&self.from).arg(to).umask(self.umask);
+        stage.run_under(program, side).run()
+    }
+
+    /// The aspects that rsync makes equal with these options. Modes always count: without `-p` they follow the umask, which
+    /// is the same for both programs. So do ACLs, which follow those of the destination directory.
     fn aspects(&self) -> Aspects {
-        let mut aspects = Aspects::CONTENT.with_modes();
+        let mut aspects = Aspects::CONTENT.with_modes().with_acls();
+        if self.circumstances.set_group_id.is_some() {
+            aspects = aspects.with_groups();
+        }
         for letter in self.letters() {
             aspects = match letter {
                 'a' => aspects.with_mtimes().with_users().with_groups(),
@@ -216,7 +256,8 @@ impl Case {
         aspects
     }
 
-    /// Whether a limit on deletions leaves a choice of what to delete, so that only the number of survivors is known.
+    /// Whether a limit on deletions leaves open which entries are deleted. Then only the number of the remaining entries is
+    /// known.
     fn order_decides(&self) -> bool {
         let limit = self.arguments.iter().find_map(|word| word.to_str()?.strip_prefix("--max-delete="));
         limit.is_some_and(|limit| !["0", "1000"].contains(&limit))
@@ -232,7 +273,7 @@ impl Case {
     }
 }
 
-/// The exit code for an option or rule that is none.
+/// The exit code for an invalid option or rule.
 const SYNTAX: i32 = 1;
 
 /// The exit code for entries that could not be transferred.
@@ -240,6 +281,10 @@ const PARTIAL: i32 = 23;
 
 /// The exit code for a source or destination that cannot be used at all.
 const UNUSABLE: i32 = 3;
+
+/// The blocks of 512 bytes that a file of ours may take above the same file of rsync. Both make holes of whole blocks of the
+/// file system, but not of the same ones.
+const SLACK_BLOCKS: u64 = 128;
 
 /// Our exit code where rsync ended like this. The documented differences: a source or destination that cannot be used at
 /// all is always 3, where rsync counts a missing source as a partial transfer and a missing parent as an input error.
@@ -256,10 +301,10 @@ fn our_code(theirs: &Outcome) -> i32 {
     }
 }
 
-/// The receiver keeps its cache and staging beside the destination.
+/// Whether a path is a state directory. The receiver keeps it beside the destination, or in it where that cannot be.
 fn is_state(path: &Path) -> bool {
     let name = path.file_name().map_or(&b""[..], OsStr::as_encoded_bytes);
-    name.starts_with(b".") && name.ends_with(b".coast")
+    name == b".coast-state" || (name.starts_with(b".") && name.ends_with(b".coast"))
 }
 
 /// A script for bash that repeats the case.
@@ -273,6 +318,7 @@ impl fmt::Debug for Case {
         if let Some(destination) = &self.destination {
             write!(out, "{}", destination.script("rsync/dst"))?;
             writeln!(out, "cp -a rsync/dst coast/dst")?;
+            writeln!(out, "for side in rsync coast; do :\n{}done", self.circumstances)?;
         }
         writeln!(out, "umask {:03o}", self.umask)?;
         let words: Vec<_> = self.arguments.iter().map(|word| quote(word.as_encoded_bytes())).collect();

@@ -11,12 +11,13 @@ use proptest::strategy::Union;
 
 use super::case::Case;
 use super::rules::{self, NAMES, RULE_FILE};
-use coast_testkit::{Node, Tree};
+use super::setting::Setting;
+use coast_testkit::{Node, Tree, noise};
 
-/// Some time in 2023, in seconds since the epoch; trees use this and the seconds after it.
+/// A time in 2023, in seconds since the epoch. Trees use it and the seconds after it.
 const EPOCH: i64 = 1_700_000_000;
 
-/// What a generated entry is, before its path says whether it can be there.
+/// An entry of a random tree. Its path decides whether it is left out.
 #[derive(Clone, Debug)]
 struct Sketch {
     path: Vec<usize>,
@@ -26,9 +27,10 @@ struct Sketch {
     owner: (u32, u32),
 }
 
-/// Random cases of all that `coast sync` and rsync have in common.
-pub fn cases() -> impl Strategy<Value = Case> {
-    let destination = prop_oneof![9 => vec(sketch(), 0..14).prop_map(Some), 1 => Just(None)];
+/// Random cases of all options that `coast sync` and rsync have in common, in the circumstances of `setting`.
+pub fn cases(setting: Setting) -> impl Strategy<Value = Case> {
+    let sketches = move || vec(sketch(setting), 0..14);
+    let destination = prop_oneof![9 => sketches().prop_map(Some), 1 => Just(None)];
     let umask = select(vec![0o022, 0o022, 0o002, 0o077, 0o027, 0o000]);
     let spelling = select(vec![
         ("src/", "dst/"),
@@ -44,7 +46,7 @@ pub fn cases() -> impl Strategy<Value = Case> {
         ("src/c", "dst"),
     ]);
     (
-        vec(sketch(), 0..14),
+        sketches(),
         destination,
         options(),
         vec(rule_argument(), 0..4),
@@ -62,8 +64,8 @@ pub fn cases() -> impl Strategy<Value = Case> {
                 (rule_file, pattern_file),
                 (umask, (from, to), first),
             )| {
-                // Without -t and -c rsync takes equal size and mtime for equal content and we do not. That is a promise of
-                // ours, not a disagreement, so times that could coincide are kept apart then.
+                // Without -t and -c rsync takes contents with equal size and mtime for equal, and we promise to compare them.
+                // So the times of the two trees are kept apart then.
                 let offset = if options
                     .iter()
                     .any(|option| option.contains(['t', 'a', 'c']) && !option.starts_with("--"))
@@ -99,15 +101,24 @@ pub fn cases() -> impl Strategy<Value = Case> {
                     .umask(umask)
             },
         )
+        .prop_flat_map(move |case| {
+            let circumstances = setting.circumstances(case.destination());
+            circumstances.prop_map(move |circumstances| case.clone().under(circumstances))
+        })
 }
 
-fn sketch() -> impl Strategy<Value = Sketch> {
+fn sketch(setting: Setting) -> impl Strategy<Value = Sketch> {
     // The first names are likely, so that paths of the two trees coincide.
     let index = prop_oneof![3 => 0..3usize, 1 => 0..NAMES.len()];
     let length = prop_oneof![4 => Just(1usize), 4 => Just(2usize), 2 => Just(3usize), 1 => Just(4usize)];
     let path = length.prop_flat_map(move |length| vec(index.clone(), length));
     let owner = select(vec![(0, 0), (0, 0), (1, 1), (12345, 54321), (2, 0)]);
-    node().prop_flat_map(move |node| {
+    let node = if setting == Setting::Holes {
+        prop_oneof![2 => node(), 1 => sparse()].boxed()
+    } else {
+        node().boxed()
+    };
+    node.prop_flat_map(move |node| {
         let modes = match node {
             Node::Dir => vec![0o755, 0o755, 0o700, 0o775, 0o2755, 0o1777, 0o555, 0o000],
             _ => vec![0o644, 0o644, 0o755, 0o600, 0o777, 0o4755, 0o444, 0o000, 0o111, 0o654],
@@ -145,7 +156,15 @@ fn node() -> impl Strategy<Value = Node> {
     ]
 }
 
-/// Puts sketches together: a later one whose path is taken, or leads through what is no directory, is left out.
+/// A file with holes at its start, between its pieces and at its end.
+fn sparse() -> impl Strategy<Value = Node> {
+    let piece =
+        (0..16u64, 1..9000usize).prop_map(|(place, length)| (place * (64 << 10), noise(place, length)));
+    (select(vec![1 << 20, 3 << 20, (1 << 20) + 17]), vec(piece, 0..3))
+        .prop_map(|(size, pieces)| Node::Sparse { size, pieces })
+}
+
+/// Makes a tree of sketches. A sketch is left out where its path is taken, or leads through an entry that is no directory.
 fn tree(sketches: &[Sketch], rule_files: &[(Vec<usize>, Vec<u8>)], offset: i64) -> Tree {
     let mut entries: BTreeMap<Vec<u8>, Sketch> = BTreeMap::new();
     let rule_files = rule_files.iter().map(|(directory, content)| {
@@ -166,7 +185,7 @@ fn tree(sketches: &[Sketch], rule_files: &[(Vec<usize>, Vec<u8>)], offset: i64) 
             let directory = Sketch { path: Vec::new(), node: Node::Dir, mode: 0o755, age: 0, owner: (0, 0) };
             entries.entry(parent.clone()).or_insert(directory);
         }
-        // rsync refuses to follow a symlink of another user to its source, which is a rule of its own.
+        // rsync does not follow a symlink of another user to its source.
         let named_symlink = sketch.path.len() == 1 && matches!(sketch.node, Node::Symlink(_));
         let owner = if named_symlink { (0, 0) } else { sketch.owner };
         entries.insert(own.clone(), Sketch { owner, ..sketch });
@@ -217,7 +236,7 @@ fn options() -> impl Strategy<Value = Vec<String>> {
     ];
     let archive = proptest::bool::weighted(0.08);
     (chosen.to_vec(), select(delete), limit, archive).prop_map(|(letters, delete, limit, archive)| {
-        // Deletion needs -r, else rsync does nothing at all.
+        // Without -r and with a deletion rsync does nothing at all.
         let needed = (!delete.is_empty()).then_some('r');
         let letters: String =
             letters.into_iter().flatten().chain(archive.then_some('a')).chain(needed).collect();
@@ -226,7 +245,7 @@ fn options() -> impl Strategy<Value = Vec<String>> {
     })
 }
 
-/// One option that carries rules.
+/// An option with rules.
 fn rule_argument() -> impl Strategy<Value = OsString> {
     let option = |name: &'static str, value: BoxedStrategy<Vec<u8>>| {
         value.prop_map(move |value| OsString::from_vec([name.as_bytes(), b"=", &value].concat())).boxed()
