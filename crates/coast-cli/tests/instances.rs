@@ -224,9 +224,9 @@ fn help_teaches_each_command() {
     for (command, taught) in [
         (&["run"][..], "workspace_sync = \"mutagen\""),
         (&["assign"], "coast assign dev-1 --worktree feature"),
-        (&["stop"], "key is taken out"),
-        (&["start"], "a session that halted"),
-        (&["rm"], "what only exists there"),
+        (&["stop"], "key is removed"),
+        (&["start"], "a halted session"),
+        (&["rm"], "files that exist only there"),
         (&["status"], "\"following\""),
         (&["remote"], "remotes.toml"),
         (&["remote", "test"], "sudo"),

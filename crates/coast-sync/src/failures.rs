@@ -30,7 +30,7 @@ pub struct Failure {
     pub path: Vec<u8>,
     /// The kind of the problem.
     pub kind: ProblemKind,
-    /// What was being done, and what the system answered.
+    /// The action that failed, and the system's answer.
     pub text: String,
 }
 

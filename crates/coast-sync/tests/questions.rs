@@ -175,7 +175,7 @@ impl Prompt for Notices {
     }
 }
 
-/// What is told of confinement during a push to a receiver that begins with these words, and how the push ends.
+/// Pushes to a receiver that sends these messages. Returns the notices about confinement, and the end of the push.
 fn push_to(words: &[Ready]) -> (Vec<String>, SyncError) {
     let mut pack = Pack::new(Class::Control);
     words.iter().for_each(|ready| pack.push(&ToSender::Ready(ready.clone())).unwrap());

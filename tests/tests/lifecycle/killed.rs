@@ -8,7 +8,7 @@ use coast_tests::{Outcome, Program, Project, Snapshot, Tree, Watch};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// The steps of `run`, each of which the record names before it begins.
+/// The steps of `run`. The record names each step before it begins.
 const STEPS_OF_RUN: [&str; 5] = ["transfer", "runner", "access", "session", "gap"];
 
 /// The steps of `assign`.

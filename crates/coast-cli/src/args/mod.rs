@@ -144,7 +144,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> 
     Cli::from_arg_matches(&matches)
 }
 
-/// Adds advice to an error of the command line that clap cannot know.
+/// Replaces clap's error about `coast demo` in a build without it, and its errors about options of rsync, by better messages.
 fn explain(error: clap::Error, command: &mut clap::Command) -> clap::Error {
     let unknown = error.get(ContextKind::InvalidSubcommand);
     if cfg!(not(feature = "demo")) && unknown == Some(&ContextValue::String("demo".to_owned())) {

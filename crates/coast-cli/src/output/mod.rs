@@ -31,7 +31,7 @@ pub(crate) trait Output: Monitor + Prompt {
     fn finish(&self, ended: &Result<SyncReport, SyncError>, exit_code: u8);
 }
 
-/// What is printed, and in which form.
+/// The options about output.
 #[derive(Debug, Clone)]
 pub(crate) struct OutputOptions {
     pub(crate) manner: Manner,

@@ -11,7 +11,7 @@ pub(crate) struct Finding {
     pub(crate) verdict: Verdict,
     /// The result in words.
     pub(crate) found: String,
-    /// What the user can do about a problem.
+    /// The remedy, for a problem that the user can solve.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) todo: Option<&'static str>,
 }
