@@ -7,7 +7,8 @@ use coast_sync::{Cancel, ConnectionReport, IdentityUsed};
 use serde::{Serialize, Serializer};
 
 use crate::Name;
-use crate::record::{RecordError, Step};
+use crate::record::Step;
+use crate::records::RecordError;
 
 /// An instance, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

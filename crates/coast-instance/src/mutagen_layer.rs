@@ -14,7 +14,8 @@ use crate::continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
     Extent, Failure, InstanceId, Problem, Remains, RunnerChange, Side, Started,
 };
-use crate::record::{Records, Step};
+use crate::record::Step;
+use crate::records::Records;
 use crate::{Coastfile, Places, ignores};
 
 /// The time limit of a flush, the first scan included: mutagen reads every file of both sides once.

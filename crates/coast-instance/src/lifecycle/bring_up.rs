@@ -18,7 +18,8 @@ use crate::lifecycle::work::{Ending, Work};
 use crate::lifecycle::{Insist, LifecycleError};
 use crate::listing::Listing;
 use crate::mutex::{into_inner, lock};
-use crate::record::{Following, LastTransfer, Record, RecordError, Records, State, Step, now};
+use crate::record::{Following, LastTransfer, Record, State, Step, now};
+use crate::records::{RecordError, Records};
 use crate::stale::StalePaths;
 
 /// When replaced files move into place.

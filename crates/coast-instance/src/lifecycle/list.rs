@@ -1,7 +1,8 @@
 //! `ls`: the instances of one project, or of all projects.
 
 use crate::lock::{FileLock, Holder};
-use crate::record::{Record, RecordError, Records};
+use crate::record::Record;
+use crate::records::{RecordError, Records};
 use crate::{Name, Places};
 
 /// An instance in a list.

@@ -26,7 +26,8 @@ use crate::bulk::Bulk;
 use crate::continuous::{Continuous, InstanceId};
 use crate::event::{Happening, Observer};
 use crate::lock::FileLock;
-use crate::record::{Command, Record, Records};
+use crate::record::{Command, Record};
+use crate::records::Records;
 use crate::{Name, Places, Project, Remote, Remotes};
 
 pub use error::LifecycleError;

@@ -5,7 +5,8 @@ use crate::event::Happening;
 use crate::lifecycle::error::failure_of;
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::lock::FileLock;
-use crate::record::{Command, Record, RecordError, State, Step, Unended, now};
+use crate::record::{Command, Record, State, Step, Unended, now};
+use crate::records::RecordError;
 
 /// An instance that a command works on.
 pub(super) struct Work<'l> {

@@ -19,7 +19,8 @@ use crate::continuous::{
 use crate::event::{Happening, Observer};
 use crate::lifecycle::Lifecycle;
 use crate::mutex::lock;
-use crate::record::{Record, Records, Step};
+use crate::record::{Record, Step};
+use crate::records::Records;
 use crate::remotes::RemotesEditor;
 use crate::{Name, Places, Project, Remote};
 
