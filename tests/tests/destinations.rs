@@ -36,7 +36,7 @@ fn old_tree() -> Tree {
         .file("vol/extraneous", "goes")
         .file("vol/was-a-directory/inner", "goes")
         .symlink("vol/link", "old")
-        .file("top", "old")
+        .file("top", "the older one")
 }
 
 fn new_tree() -> Tree {

@@ -72,6 +72,12 @@ impl DirHandle {
         Ok((file.into(), stat))
     }
 
+    /// Whether this process may read an entry that was seen to be no symlink. Nothing is opened.
+    pub fn may_read(&self, name: &Name) -> bool {
+        use rustix::fs::{Access, accessat};
+        accessat(self.as_fd(), name.as_bytes(), Access::READ_OK, AtFlags::EACCESS).is_ok()
+    }
+
     /// Opens a subdirectory. A symlink is an error, whatever it points to.
     pub fn child(&self, name: &Name) -> io::Result<Self> {
         Ok(Self::from_fd(openat(self.as_fd(), name.as_bytes(), DIRECTORY_FLAGS, Mode::empty())?))

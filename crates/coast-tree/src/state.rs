@@ -266,8 +266,8 @@ impl StateDirectory {
     /// Removes the staging directory. Of a single entry's state directory it removes everything that runs make there, except the
     /// parts of interrupted files, and then the directory itself if it is empty.
     pub fn clean_up(&self) -> io::Result<()> {
-        remove_entry(&self.dir, &name(STAGING))?;
-        let Some(own) = &self.transient else { return Ok(()) };
+        let staging_removed = remove_entry(&self.dir, &name(STAGING));
+        let Some(own) = &self.transient else { return staging_removed };
         for made in [CACHE, NEW_CACHE, CLOCK] {
             // Anything but a file was made by somebody else, and stays with the directory.
             let _ = self.dir.unlink(&name(made));
@@ -419,7 +419,7 @@ pub fn make_staging(parent: &DirHandle, own: &Name) -> io::Result<DirHandle> {
     // A directory hands its default ACL and its set-group bit down. Staged files get them from the directory of their place,
     // and from no other.
     staging.remove_default_acl()?;
-    if staging.stat_self()?.mode & 0o7000 != 0 {
+    if staging.stat_self()?.mode & 0o2000 != 0 {
         staging.chmod_self(0o700)?;
     }
     Ok(staging)

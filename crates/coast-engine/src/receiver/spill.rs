@@ -28,6 +28,11 @@ struct Items {
 }
 
 enum Store {
+    /// Nothing was pushed. The file gets this name for a moment.
+    Unmade {
+        dir: DirHandle,
+        name: Name,
+    },
     File(BufWriter<File>),
     /// In a dry run, which writes no file.
     Memory(Vec<u8>),
@@ -70,19 +75,16 @@ pub(super) fn path_in(directory: &RelPath, name: &Name) -> Vec<u8> {
 }
 
 impl<T: Serialize + DeserializeOwned> Spill<T> {
-    /// A list in a file that is gone with the run; in memory if there is no directory for one.
-    pub(super) fn new(dir: Option<&DirHandle>, name: &str) -> io::Result<Self> {
+    /// A list in a nameless file of `dir`, made with the first item; in memory if there is no directory for it.
+    pub(super) fn new(dir: Option<&DirHandle>, name: &'static str) -> Self {
         let store = match dir {
             None => Store::Memory(Vec::new()),
-            Some(dir) => {
-                let name = Name::new(name.as_bytes()).map_err(io::Error::other)?;
-                let file = dir.create_file(&name, 0o600)?;
-                // Open and nameless: nothing is left of it, however the run ends.
-                dir.unlink(&name)?;
-                Store::File(BufWriter::with_capacity(64 << 10, file))
-            }
+            Some(dir) => Store::Unmade {
+                dir: dir.clone(),
+                name: Name::new(name.as_bytes()).expect("a constant without a slash"),
+            },
         };
-        Ok(Self { items: Mutex::new(Items { store, count: 0, scratch: Vec::new() }), item: PhantomData })
+        Self { items: Mutex::new(Items { store, count: 0, scratch: Vec::new() }), item: PhantomData }
     }
 
     /// Appends an item.
@@ -113,9 +115,16 @@ impl Items {
         scratch.clear();
         let encoded = postcard::to_extend(item, std::mem::take(scratch)).map_err(io::Error::other)?;
         let length = u32::try_from(encoded.len()).map_err(io::Error::other)?.to_le_bytes();
+        if let Store::Unmade { dir, name } = store {
+            let file = dir.create_file(name, 0o600)?;
+            // Open and nameless: nothing is left of it, however the run ends.
+            dir.unlink(name)?;
+            *store = Store::File(BufWriter::with_capacity(64 << 10, file));
+        }
         let writer: &mut dyn Write = match store {
             Store::File(file) => file,
             Store::Memory(bytes) => bytes,
+            Store::Unmade { .. } => unreachable!("the file was made above"),
         };
         // The length on both sides, so that the list can be read from either end.
         for bytes in [&length[..], &encoded, &length[..]] {
@@ -127,34 +136,37 @@ impl Items {
     }
 
     fn drain(&mut self) -> io::Result<(Box<dyn BufRead + Send>, u64)> {
-        let reader: Box<dyn BufRead + Send> = match &mut self.store {
+        let reader: Box<dyn BufRead + Send> = match self.take() {
             Store::File(file) => {
-                file.flush()?;
-                let mut file = file.get_ref().try_clone()?;
+                let mut file = file.into_inner()?;
                 file.seek(SeekFrom::Start(0))?;
                 Box::new(BufReader::with_capacity(64 << 10, file))
             }
-            Store::Memory(bytes) => Box::new(io::Cursor::new(std::mem::take(bytes))),
+            Store::Memory(bytes) => Box::new(io::Cursor::new(bytes)),
+            Store::Unmade { .. } => Box::new(io::empty()),
         };
         Ok((reader, std::mem::take(&mut self.count)))
     }
 
     fn drain_back(&mut self) -> io::Result<(Box<dyn ReadSeek + Send>, u64)> {
-        let (reader, end): (Box<dyn ReadSeek + Send>, u64) = match &mut self.store {
+        self.count = 0;
+        Ok(match self.take() {
             Store::File(file) => {
-                file.flush()?;
-                let mut file = file.get_ref().try_clone()?;
+                let mut file = file.into_inner()?;
                 let end = file.seek(SeekFrom::End(0))?;
                 (Box::new(file), end)
             }
             Store::Memory(bytes) => {
-                let bytes = std::mem::take(bytes);
                 let end = bytes.len() as u64;
                 (Box::new(io::Cursor::new(bytes)), end)
             }
-        };
-        self.count = 0;
-        Ok((reader, end))
+            Store::Unmade { .. } => (Box::new(io::empty()), 0),
+        })
+    }
+
+    /// Takes what was pushed. A file system that keeps the name of an open file (FUSE) loses it when the caller has read the file.
+    fn take(&mut self) -> Store {
+        std::mem::replace(&mut self.store, Store::Memory(Vec::new()))
     }
 }
 
@@ -236,12 +248,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let handle = coast_tree::Root::open(dir.path()).unwrap().handle();
         for place in [None, Some(&handle)] {
-            let spill = Spill::<Vec<u8>>::new(place, "list").unwrap();
+            let spill = Spill::<Vec<u8>>::new(place, "list");
             let items: Vec<Vec<u8>> = (0..200u8).map(|n| vec![n; usize::from(n) * 7]).collect();
             items.iter().for_each(|item| spill.push(item).unwrap());
             let forth: Vec<Vec<u8>> = spill.drain().unwrap().map(Result::unwrap).collect();
             assert_eq!(forth, items);
-            let spill = Spill::<Vec<u8>>::new(place, "list").unwrap();
+            let spill = Spill::<Vec<u8>>::new(place, "list");
             items.iter().for_each(|item| spill.push(item).unwrap());
             let mut back: Vec<Vec<u8>> = spill.drain_back().unwrap().map(Result::unwrap).collect();
             back.reverse();

@@ -71,13 +71,13 @@ impl<'a> Deletion<'a> {
             filter,
             limit,
             began: target.began(),
-            extraneous: new_list(target, "extraneous")?,
-            making_way: new_list(target, "making-way")?,
+            extraneous: Spill::new(target.list_directory(), "extraneous"),
+            making_way: Spill::new(target.list_directory(), "making-way"),
         })
     }
 
-    fn list(&self, name: &str) -> Result<Spill<Extraneous>, EngineError> {
-        new_list(self.target, name)
+    fn list(&self, name: &'static str) -> Spill<Extraneous> {
+        Spill::new(self.target.list_directory(), name)
     }
 
     /// The sender has told of the transfer root. It does before anything in it.
@@ -112,11 +112,4 @@ impl<'a> Deletion<'a> {
             }
         }
     }
-}
-
-fn new_list(target: &Target<'_>, name: &str) -> Result<Spill<Extraneous>, EngineError> {
-    Spill::new(target.list_directory(), name).map_err(|error| EngineError::FileIo {
-        doing: "making a list in the private state directory".to_owned(),
-        error,
-    })
 }

@@ -16,8 +16,8 @@ impl Deletion<'_> {
         let mut deleted = 0;
         match self.filter.as_ref().filter(|filter| filter.is_late()) {
             Some(rules) => {
-                let making_way = self.list("judged-making-way")?;
-                let extraneous = self.list("judged")?;
+                let making_way = self.list("judged-making-way");
+                let extraneous = self.list("judged");
                 self.judge(rules, &self.making_way, &making_way)?;
                 self.judge(rules, &self.extraneous, &extraneous)?;
                 self.delete_all(&making_way, &mut deleted)?;

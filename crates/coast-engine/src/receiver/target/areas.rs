@@ -13,7 +13,9 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use coast_tree::state::{STAGING_INSIDE, make_staging, name, open_private, try_lock_directory};
+use coast_tree::state::{
+    STAGING_INSIDE, keeps_privacy, make_staging, name, open_private, try_lock_directory,
+};
 use coast_tree::{DirHandle, LockExt, MountId, Name, RelPath, Root, remove_entry};
 use rustix::fs::FlockOperation;
 
@@ -208,7 +210,8 @@ pub(super) fn sweep(directory: &DirHandle) {
         let staging = name(STAGING_INSIDE);
         let shared = directory.child(&staging)?;
         let stat = shared.stat_self()?;
-        let ours = stat.uid == rustix::process::geteuid().as_raw() && stat.mode & 0o077 == 0;
+        let private = stat.mode & 0o077 == 0 || matches!(keeps_privacy(directory), Ok(false));
+        let ours = stat.uid == rustix::process::geteuid().as_raw() && private;
         if ours && try_lock_directory(&shared, FlockOperation::NonBlockingLockExclusive)? {
             remove_entry(directory, &staging)?;
         }

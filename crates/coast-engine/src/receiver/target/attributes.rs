@@ -53,12 +53,13 @@ pub(super) struct Attributes {
 impl Attributes {
     pub(super) fn new(
         options: &Options,
+        ownership: &Ownership,
         umask: u32,
         login: Option<LoginUser>,
         names: OwnerNames,
     ) -> Result<Self, EngineError> {
         let may_chown = rustix::process::geteuid().is_root();
-        let fixed = match &options.ownership {
+        let fixed = match ownership {
             Ownership::Receiver => (None, None),
             Ownership::LoginUser if may_chown => {
                 let login = login.unwrap_or_else(LoginUser::current);
@@ -164,8 +165,8 @@ impl Attributes {
     }
 
     /// The user and group that every entry of the workspace is given to, excluded and protected ones too.
-    pub(super) fn whole_workspace_owner(&self, options: &Options) -> Option<(u32, u32)> {
-        match (&options.ownership, self.fixed) {
+    pub(super) fn whole_workspace_owner(&self, ownership: &Ownership) -> Option<(u32, u32)> {
+        match (ownership, self.fixed) {
             (Ownership::LoginUser, (Some(uid), Some(gid))) => Some((uid, gid)),
             _ => None,
         }

@@ -238,14 +238,13 @@ impl Target<'_> {
         Ok(Cloned::NotFound)
     }
 
-    /// The attributes that an entry gets, with what new entries inherit from its directory.
+    /// The attributes that a staged entry gets, with those that it inherits from its directory. As in rsync, an entry that replaces
+    /// another one is a new one in this: it inherits, and takes over no mode of a file that cannot be read.
     fn desired_here(&self, entry: &DestinationEntry<'_>) -> Result<DesiredAttributes, Failure> {
         let inheritance = entry.inheritance()?;
-        let existing = entry.existing.as_ref();
+        let existing = entry.existing.as_ref().filter(|_| entry.is_readable());
         let mut desired = self.attributes.desired(entry.offered, existing, inheritance.default_acl.as_ref());
-        if desired.gid.is_none() && existing.is_none() {
-            desired.gid = inheritance.group;
-        }
+        desired.gid = desired.gid.or(inheritance.group);
         Ok(desired)
     }
 

@@ -111,6 +111,14 @@ impl<'a> DestinationEntry<'a> {
     pub(crate) fn path(&self) -> Vec<u8> {
         self.directory.path_of(&self.offered.name)
     }
+
+    /// Whether this process may read the file that exists. Root may read every file, which is not asked.
+    pub(super) fn is_readable(&self) -> bool {
+        let is_file = self.existing.is_some_and(|existing| existing.kind == Kind::File);
+        !is_file
+            || rustix::process::geteuid().is_root()
+            || self.directory.handle().is_none_or(|dir| dir.may_read(&self.offered.name))
+    }
 }
 
 impl Target<'_> {

@@ -20,7 +20,7 @@ use std::io;
 
 use coast_tree::state::{CACHE, CLOCK, NEW_CACHE, STAGING_INSIDE, STATE_INSIDE, StateDirectory, name};
 use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root, Timestamp, Zeros};
-use coast_wire::{Options, OwnerName};
+use coast_wire::{Options, OwnerName, Ownership};
 
 use super::Receiver;
 use super::destination::Destination;
@@ -96,7 +96,11 @@ impl<'a> Target<'a> {
         report: &'a Report<'a>,
     ) -> Result<Self, EngineError> {
         let Destination { root, created, former_mode, state, .. } = destination;
-        let attributes = Attributes::new(options, config.umask, config.login, names)?;
+        // A file system that keeps no owners cannot give a workspace away. An explicit `-o`, `-g` or `--chown` is tried all the same.
+        let given_away = options.ownership == Ownership::LoginUser;
+        let keeps_owners = state.as_ref().is_none_or(StateDirectory::is_private);
+        let ownership = if given_away && !keeps_owners { &Ownership::Receiver } else { &options.ownership };
+        let attributes = Attributes::new(options, ownership, config.umask, config.login, names)?;
         let tree = match (root, state) {
             (Some(root), Some(state)) => {
                 let remember = if config.some_paths { Remember::Nothing } else { Remember::Everything };
@@ -113,7 +117,7 @@ impl<'a> Target<'a> {
             (None, _) => Tree::Absent,
         };
         // A run for some paths leaves the others alone.
-        let workspace_owner = attributes.whole_workspace_owner(options).filter(|_| !config.some_paths);
+        let workspace_owner = attributes.whole_workspace_owner(ownership).filter(|_| !config.some_paths);
         let target = Self {
             tree,
             attributes,
@@ -231,10 +235,10 @@ impl Live {
         let dir = Some(&scratch);
         Ok(Self {
             began,
-            deferred: Spill::new(dir, "deferred")?,
-            in_the_way: Spill::new(dir, "in-the-way")?,
-            kept: Spill::new(dir, "kept")?,
-            late_directories: Spill::new(dir, "directories")?,
+            deferred: Spill::new(dir, "deferred"),
+            in_the_way: Spill::new(dir, "in-the-way"),
+            kept: Spill::new(dir, "kept"),
+            late_directories: Spill::new(dir, "directories"),
             root,
             state,
             scratch,
