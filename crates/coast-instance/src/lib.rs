@@ -15,7 +15,6 @@ mod lifecycle;
 mod listing;
 mod lock;
 mod mutagen_layer;
-mod mutex;
 mod name;
 mod places;
 mod project;

@@ -12,9 +12,7 @@ use std::sync::Mutex;
 
 use coast_filter::{DirFilter, EntryKind, Filter, NoMergeFiles, Side};
 use coast_sync::RuleList;
-use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Root, Visit};
-
-use crate::mutex::{into_inner, lock};
+use coast_tree::{DirHandle, Kind, Listed, LockExt, LockResultExt, Name, RelPath, Root, Visit};
 
 /// Paths in a file. Each ends in a NUL, which no path has.
 pub(crate) struct Listing {
@@ -46,7 +44,7 @@ impl Listing {
 
     /// Adds a path. A write error is returned by [`Listing::vanished`].
     pub(crate) fn add(&self, path: &[u8]) {
-        let mut file = lock(&self.file);
+        let mut file = self.file.enter();
         if let Ok(writer) = &mut *file
             && let Err(error) = writer.write_all(path).and_then(|()| writer.write_all(b"\0"))
         {
@@ -57,7 +55,7 @@ impl Listing {
     /// The listed paths that are no longer in the worktree.
     pub(crate) fn vanished(self, worktree: &Path) -> io::Result<Vanished> {
         let filter = self.filter;
-        let writer = into_inner(self.file)?;
+        let writer = self.file.into_inner().even_poisoned()?;
         let mut file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
         let mut reader = BufReader::new(file);

@@ -9,7 +9,7 @@ use coast_sync::{Event, ProblemKind, SyncReport};
 use serde::{Deserialize, Serialize};
 
 use crate::StoredPath;
-use crate::mutex::{into_inner, lock};
+use coast_tree::{LockExt, LockResultExt};
 
 /// The number of paths that a record lists.
 const MAX_STALE_PATHS: usize = 100;
@@ -49,7 +49,7 @@ impl StalePaths {
             return;
         }
         let path = StoredPath::from(Path::new(OsStr::from_bytes(path)));
-        let mut paths = lock(&self.paths);
+        let mut paths = self.paths.enter();
         if paths.len() < MAX_STALE_PATHS && paths.iter().all(|stale| stale.path != path) {
             paths.push(StalePath { path, reason: (*text).to_owned() });
         }
@@ -61,7 +61,7 @@ impl StalePaths {
         if code == 0 {
             return None;
         }
-        let paths = into_inner(self.paths);
+        let paths = self.paths.into_inner().even_poisoned();
         let listed = count_of(paths.len());
         let counted = report.run.sender.unreadable.saturating_add(report.run.receiver.failed);
         Some(Stale { code, count: counted.max(listed).max(1), paths })
@@ -152,7 +152,7 @@ mod tests {
         for number in 0..2 * MAX_STALE_PATHS {
             problem(&number.to_string(), ProblemKind::Destination);
         }
-        let paths = into_inner(noted.paths);
+        let paths = noted.paths.into_inner().even_poisoned();
         assert_eq!((paths.len(), &*paths[0].path), (MAX_STALE_PATHS, Path::new("same")));
     }
 }

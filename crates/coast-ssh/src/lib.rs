@@ -45,7 +45,6 @@ mod config;
 mod error;
 mod helper;
 mod link;
-mod lock;
 mod login;
 mod session;
 

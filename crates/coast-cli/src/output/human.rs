@@ -17,9 +17,10 @@ use coast_sync::{
 use indicatif::ProgressBar;
 
 use super::itemize::DELETING;
-use super::lines::{Lines, complain, lock};
+use super::lines::{Lines, complain};
 use super::progress::{Moment, Ticker, bar, draw};
 use super::{Detail, Manner, Output, OutputOptions, ProgressWish, Shown, stats};
+use coast_tree::LockExt;
 
 /// How many paths are remembered whose problem was printed. The problem of a remembered path is printed once.
 const MAX_REMEMBERED_PROBLEMS: usize = 10_000;
@@ -98,7 +99,7 @@ impl Human {
             return;
         }
         {
-            let mut told = lock(&self.told);
+            let mut told = self.told.enter();
             if told.len() < MAX_REMEMBERED_PROBLEMS && !told.insert(path.to_vec()) {
                 return;
             }
@@ -112,7 +113,7 @@ impl Human {
     }
 
     pub(super) fn stop_drawing(&self) {
-        drop(lock(&self.ticker).take());
+        drop(self.ticker.enter().take());
         if self.drawing.swap(false, Ordering::AcqRel) {
             self.bar.finish_and_clear();
         }
@@ -184,7 +185,7 @@ impl Monitor for Human {
             }
             ProgressWish::Never | ProgressWish::OnTerminal => return,
         };
-        *lock(&self.ticker) = Some(ticker);
+        *self.ticker.enter() = Some(ticker);
     }
 }
 

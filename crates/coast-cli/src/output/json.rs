@@ -12,9 +12,10 @@ use coast_sync::{
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 
-use super::lines::{Lines, complain, lock};
+use super::lines::{Lines, complain};
 use super::progress::{Moment, Ticker};
 use super::{Detail, Output, OutputOptions, ProgressWish};
+use coast_tree::LockExt;
 
 /// Prints JSON.
 pub(crate) struct Json {
@@ -40,7 +41,7 @@ impl Json {
 
     /// Stops printing progress, and writes the buffered lines.
     pub(super) fn rest(&self) {
-        drop(lock(&self.ticker).take());
+        drop(self.ticker.enter().take());
         self.lines.flush();
     }
 }
@@ -231,7 +232,7 @@ impl Monitor for Json {
             );
             lines.flush();
         });
-        *lock(&self.ticker) = Some(ticker);
+        *self.ticker.enter() = Some(ticker);
     }
 }
 
@@ -252,7 +253,7 @@ impl Prompt for Json {
 
 impl Output for Json {
     fn finish(&self, ended: &Result<SyncReport, SyncError>, exit_code: u8) {
-        drop(lock(&self.ticker).take());
+        drop(self.ticker.enter().take());
         match ended {
             Ok(report) => {
                 let run = &report.run;

@@ -1,9 +1,10 @@
 //! Lines on standard output and standard error. A closed output (`coast ... | head`) ends the printing, not the run.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::Shown;
+use coast_tree::LockExt;
 
 /// Standard output. It is buffered unless it is a terminal.
 pub(crate) struct Lines {
@@ -21,7 +22,7 @@ impl Lines {
     }
 
     pub(crate) fn print(&self, line: &str) {
-        let mut out = lock(&self.out);
+        let mut out = self.out.enter();
         let written = out.as_mut().map_or(Ok(()), |out| {
             writeln!(out, "{line}")?;
             if self.at_once { out.flush() } else { Ok(()) }
@@ -33,16 +34,11 @@ impl Lines {
 
     /// Writes the buffered lines.
     pub(crate) fn flush(&self) {
-        let mut out = lock(&self.out);
+        let mut out = self.out.enter();
         if out.as_mut().is_some_and(|out| out.flush().is_err()) {
             discard(&mut out);
         }
     }
-}
-
-/// Locks a mutex, even if a thread panicked while it held it: the output of a failing program is wanted all the more.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives up an output that failed. Dropping the writer would try to write the buffered lines once more, so it is taken apart.

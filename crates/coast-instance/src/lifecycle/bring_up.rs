@@ -17,10 +17,10 @@ use crate::lifecycle::gap::{Between, Followed};
 use crate::lifecycle::work::{Ending, Work};
 use crate::lifecycle::{Insist, LifecycleError};
 use crate::listing::Listing;
-use crate::mutex::{into_inner, lock};
 use crate::record::{Following, LastTransfer, Record, State, Step, now};
 use crate::records::{RecordError, Records};
 use crate::stale::StalePaths;
+use coast_tree::{LockExt, LockResultExt};
 
 /// When replaced files move into place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,7 +202,7 @@ impl Work<'_> {
         };
         let transferred = lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, &monitor.cancel);
         let Remembering { stale, saved, .. } = monitor;
-        self.record.claimed = into_inner(saved)?;
+        self.record.claimed = saved.into_inner().even_poisoned()?;
         let Transferred { report, access } = transferred.map_err(|error| match error {
             error if claim == Claim::NewWorkspace && error.is_refused() => self.occupied(error),
             error => self.bulk_error(format!("the transfer to {} failed", self.place()), error),
@@ -320,7 +320,7 @@ impl Monitor for Remembering<'_> {
     }
 
     fn ready(&self, ready: &Ready) {
-        let mut saved = lock(&self.saved);
+        let mut saved = self.saved.enter();
         if matches!(*saved, Ok(false)) {
             *saved = self.records.save(self.claimed).map(|()| true);
             if saved.is_err() {

@@ -5,8 +5,8 @@ use crate::error::SshError;
 use crate::link::lost::Lost;
 use crate::link::park::block_on;
 use crate::link::transport::Meter;
-use crate::lock::{lock, unpoisoned};
 use bytes::{Buf, Bytes, BytesMut};
+use coast_tree::{LockExt, LockResultExt};
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use std::collections::VecDeque;
@@ -88,7 +88,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        self.state.enter()
     }
 
     fn update(&self, change: impl FnOnce(&mut State)) {
@@ -108,10 +108,10 @@ impl Shared {
                 return Some(result);
             }
             state = match deadline {
-                None => unpoisoned(self.changed.wait(state)),
+                None => self.changed.wait(state).even_poisoned(),
                 Some(deadline) => {
                     let left = deadline.checked_duration_since(Instant::now())?;
-                    let (state, _timed_out) = unpoisoned(self.changed.wait_timeout(state, left));
+                    let (state, _timed_out) = self.changed.wait_timeout(state, left).even_poisoned();
                     state
                 }
             };

@@ -14,8 +14,8 @@
 //! outbox is sent while the library waits for something to read. The peer's windows bound the size of the outbox;
 //! [`OUTBOX_BYTES`] bounds it for a peer that grants too large a window.
 
-use crate::lock::lock;
 use bytes::{Buf, BytesMut};
+use coast_tree::LockExt;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -82,7 +82,7 @@ impl Meter {
     }
 
     fn wake(&self) {
-        if let Some(waker) = lock(&self.reader).take() {
+        if let Some(waker) = self.reader.enter().take() {
             waker.wake();
         }
     }
@@ -92,7 +92,7 @@ impl Meter {
         if !self.is_shut() {
             return false;
         }
-        *lock(&self.reader) = Some(cx.waker().clone());
+        *self.reader.enter() = Some(cx.waker().clone());
         // The gate may have opened before the waker was stored, and then nobody would wake this task.
         self.is_shut()
     }

@@ -1,8 +1,8 @@
 //! How far a connection has got, and the time it may take.
 
 use crate::error::Stage;
-use crate::lock::lock;
 use crate::login::prompt::Clock;
+use coast_tree::LockExt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Mutex;
@@ -17,11 +17,11 @@ impl Progress {
     }
 
     pub(crate) fn reach(&self, stage: Stage) {
-        *lock(&self.0) = stage;
+        *self.0.enter() = stage;
     }
 
     pub(crate) fn stage(&self) -> Stage {
-        *lock(&self.0)
+        *self.0.enter()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Questions and notices for the user. The connection's thread sends them to the thread that called `Session::connect`,
 //! which answers them. So a [`Prompt`] may borrow local values and may block as long as the user takes.
 
-use crate::lock::lock;
+use coast_tree::LockExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
@@ -135,7 +135,7 @@ impl Clock {
     }
 
     fn lock(&self) -> MutexGuard<'_, Pauses> {
-        lock(&self.0)
+        self.0.enter()
     }
 }
 

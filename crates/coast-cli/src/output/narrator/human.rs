@@ -1,7 +1,7 @@
 //! For people: steps and results on standard output, warnings and errors on standard error.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use coast_instance::{ContinuousStatus, Following, Happening, Observer, Record, RunnerChange, State, Step};
 use coast_sync::{Event, Monitor, Progress, Prompt, Zeroizing};
@@ -10,6 +10,7 @@ use super::{Narrator, ambiguous_words, failure_words, step_words};
 use crate::output::human::Human;
 use crate::output::instance::{stale_words, trouble_lines, unended_words};
 use crate::output::{Output, OutputOptions, Shown, counted};
+use coast_tree::LockExt;
 
 /// The number of paths that one message names.
 const MAX_NAMED: usize = 20;
@@ -45,7 +46,7 @@ impl HumanNarrator {
 
     /// Prints a warning unless it was the last one of its kind.
     fn warn_once(&self, text: String) {
-        let mut last = self.left_behind.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.left_behind.enter();
         if last.as_ref() != Some(&text) {
             self.warn(&text);
             *last = Some(text);
@@ -53,7 +54,7 @@ impl HumanNarrator {
     }
 
     fn step(&self, step: Step) {
-        let mut last = self.last_step.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last_step.enter();
         // A layer may begin the same step again.
         if last.replace(step) != Some(step) {
             self.say(step_words(step));

@@ -18,11 +18,11 @@ use crate::continuous::{
 };
 use crate::event::{Happening, Observer};
 use crate::lifecycle::Lifecycle;
-use crate::mutex::lock;
 use crate::record::{Record, Step};
 use crate::records::Records;
 use crate::remotes::RemotesEditor;
 use crate::{Name, Places, Project, Remote};
+use coast_tree::LockExt;
 
 /// The calls of both layers, the steps and the other events of a command, in order.
 type Log = Mutex<Vec<String>>;
@@ -155,23 +155,23 @@ impl Stage {
 
     /// Carries out a command of another project.
     pub(super) fn command_of<T>(&self, project: &Project, command: impl FnOnce(&Lifecycle<'_>) -> T) -> T {
-        lock(&self.log).clear();
+        self.log.enter().clear();
         command(&Lifecycle::new(&self.places, project, self, self, self, &self.cancel))
     }
 
     /// Carries out a command that is killed as soon as the record says that it has begun `step`.
     pub(super) fn kill_at<T>(&self, step: Step, command: impl FnOnce(&Lifecycle<'_>) -> T) {
-        *lock(&self.kill_at) = Some(step);
+        *self.kill_at.enter() = Some(step);
         let ended = catch_unwind(AssertUnwindSafe(|| self.command(command)));
         assert!(
-            ended.is_err() && lock(&self.kill_at).is_none(),
+            ended.is_err() && self.kill_at.enter().is_none(),
             "it ended before {step:?}: {:?}",
             self.log()
         );
     }
 
     pub(super) fn log(&self) -> Vec<String> {
-        lock(&self.log).clone()
+        self.log.enter().clone()
     }
 
     /// The steps of the last command, each as the record on the disk had it when it began.
@@ -180,7 +180,7 @@ impl Stage {
     }
 
     fn note(&self, line: impl Into<String>) {
-        lock(&self.log).push(line.into());
+        self.log.enter().push(line.into());
     }
 
     pub(super) fn record(&self) -> Option<Record> {
@@ -191,7 +191,7 @@ impl Stage {
     #[track_caller]
     pub(super) fn assert_follows(&self, worktree: &Path) {
         assert_eq!(files(&self.workspace()), files(worktree), "{:?}", self.log());
-        let state = lock(&self.fake.state);
+        let state = self.fake.state.enter();
         assert_eq!(state.session.as_ref().map(|session| session.worktree.as_path()), Some(worktree));
         assert_eq!(state.runner.as_deref(), Some(worktree));
         drop(state);
@@ -203,14 +203,14 @@ impl Stage {
     /// Whether nothing follows, and no key is left.
     #[track_caller]
     pub(super) fn assert_quiet(&self) {
-        let state = lock(&self.fake.state);
+        let state = self.fake.state.enter();
         assert!(state.session.is_none() && !state.access, "{:?}", self.log());
     }
 
     #[track_caller]
     pub(super) fn assert_gone(&self) {
         self.assert_quiet();
-        assert!(lock(&self.fake.state).runner.is_none(), "{:?}", self.log());
+        assert!(self.fake.state.enter().runner.is_none(), "{:?}", self.log());
         assert!(!self.workspace().exists() && self.record().is_none(), "{:?}", self.log());
         let left = fs::read_dir(self.places.instances(&self.project.name)).map_or(0, Iterator::count);
         assert_eq!(left, 0, "the lock goes with the record");
@@ -248,7 +248,7 @@ impl Bulk for Stage {
             transfer.worktree.join(path).exists()
                 && transfer.only.is_none_or(|only| only.iter().any(|only| only == path.as_bytes()))
         };
-        for path in lock(&self.unwritable).iter().filter(|path| is_sent(path)) {
+        for path in self.unwritable.enter().iter().filter(|path| is_sent(path)) {
             fs::remove_file(self.on_remote(transfer.remote_path).join(path)).unwrap();
             report.run.receiver.failed += 1;
             let kind = ProblemKind::Destination;
@@ -279,10 +279,10 @@ impl Bulk for Stage {
 impl Fake {
     /// One cycle of one-way-safe: what is new or known here goes there; what is there and not known stays.
     pub(super) fn look(&self) -> ContinuousStatus {
-        if let Some(before) = &mut *lock(&self.before_each_look) {
+        if let Some(before) = &mut *self.before_each_look.enter() {
             before();
         }
-        let mut state = lock(&self.state);
+        let mut state = self.state.enter();
         let Some(session) = &mut state.session else { return ContinuousStatus::default() };
         let (here, there) = (files(&session.worktree), files(&session.workspace));
         let mut conflicts = Vec::new();
@@ -311,7 +311,7 @@ impl Fake {
     }
 
     fn check(&self, step: Step) -> Result<(), Failure> {
-        if *lock(&self.fail_at) == Some(step) { Err(failure(step)) } else { Ok(()) }
+        if *self.fail_at.enter() == Some(step) { Err(failure(step)) } else { Ok(()) }
     }
 }
 
@@ -336,28 +336,28 @@ impl Continuous for Stage {
     ) -> Result<Started, ContinuousError> {
         begin(Step::Runner)?;
         self.fake.check(Step::Runner)?;
-        if *lock(&self.fake.foreign) {
+        if *self.fake.foreign.enter() {
             return Err(failure(Step::Runner).into());
         }
-        let before = lock(&self.fake.state).runner.replace(start.worktree.to_owned());
+        let before = self.fake.state.enter().runner.replace(start.worktree.to_owned());
         let runner = match before {
             None => RunnerChange::Created,
             Some(worktree) if worktree == start.worktree => RunnerChange::Reused,
             Some(_) => {
                 // The session ends with its runner.
-                lock(&self.fake.state).session = None;
+                self.fake.state.enter().session = None;
                 RunnerChange::Recreated
             }
         };
         begin(Step::Access)?;
         self.fake.check(Step::Access)?;
-        lock(&self.fake.state).access = true;
+        self.fake.state.enter().access = true;
         begin(Step::Session)?;
         self.fake.check(Step::Session)?;
-        if let Some(edit) = lock(&self.fake.in_the_gap).take() {
+        if let Some(edit) = self.fake.in_the_gap.enter().take() {
             edit();
         }
-        lock(&self.fake.state).session = Some(Session {
+        self.fake.state.enter().session = Some(Session {
             worktree: start.worktree.to_owned(),
             workspace: self.on_remote(start.remote_path),
             known: BTreeSet::new(),
@@ -373,24 +373,24 @@ impl Continuous for Stage {
         _: &Cancel,
     ) -> Result<Remains, ContinuousError> {
         self.note(format!("end {extent:?}"));
-        if *lock(&self.fake.stop_fails) {
+        if *self.fake.stop_fails.enter() {
             return Err(failure(Step::EndSession).into());
         }
-        if *lock(&self.fake.foreign) {
+        if *self.fake.foreign.enter() {
             return Ok(Remains::Foreign { said: "not ours".to_owned() });
         }
-        if lock(&self.fake.state).runner.is_none() {
+        if self.fake.state.enter().runner.is_none() {
             return Ok(Remains::Nothing);
         }
         begin(Step::EndSession)?;
-        lock(&self.fake.state).session = None;
+        self.fake.state.enter().session = None;
         if extent >= Extent::Access {
             begin(Step::RemoveAccess)?;
-            lock(&self.fake.state).access = false;
+            self.fake.state.enter().access = false;
         }
         if extent == Extent::Everything {
             begin(Step::RemoveRunner)?;
-            lock(&self.fake.state).runner = None;
+            self.fake.state.enter().runner = None;
             return Ok(Remains::Nothing);
         }
         Ok(Remains::Runner)
@@ -416,7 +416,7 @@ impl Observer for Stage {
         let on_disk = self.record().and_then(|record| record.unfinished()).map(|(_, step)| step);
         assert_eq!(on_disk, Some(*step));
         self.note(format!("step {}", step.as_str()));
-        let mut kill_at = lock(&self.kill_at);
+        let mut kill_at = self.kill_at.enter();
         if *kill_at == Some(*step) {
             *kill_at = None;
             drop(kill_at);
