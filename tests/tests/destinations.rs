@@ -1,5 +1,6 @@
 //! Destinations that are not one plain directory of one file system: mounts, access control lists, directories without rights,
 //! holes. Real rsync is the judge wherever it can do the same.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

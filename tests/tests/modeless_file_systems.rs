@@ -4,8 +4,6 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc;
-use std::thread;
 
 use coast_tests::{Aspects, Outcome, Sandbox, Snapshot, Tree, require, require_root};
 
@@ -107,17 +105,9 @@ fn a_run_waits_for_another_on_the_same_directory() {
     fs::create_dir(ntfs.at.join("dst")).expect("root may");
     let other = File::open(ntfs.at.join("dst")).expect("root may");
     other.lock().expect("nobody else holds it");
-    let (ended, end) = mpsc::channel();
-    thread::scope(|scope| {
-        scope.spawn(|| ended.send(ntfs.run("sync -r src/ disk/dst/")));
-        // The run has come as far as its lock once there is a state directory.
-        while !ntfs.at.join(".dst.coast").exists() {
-            assert!(end.try_recv().is_err(), "it did not even begin");
-            thread::yield_now();
-        }
-        assert!(ntfs.names("dst").is_empty());
-        drop(other);
-        end.recv().expect("it ends").assert_code(0).assert_says("another run");
-    });
+    ntfs.run("sync -r --timeout=1 src/ disk/dst/").assert_code(30).assert_says("another run");
+    assert!(ntfs.names("dst").is_empty());
+    drop(other);
+    ntfs.run("sync -r src/ disk/dst/").assert_code(0);
     assert!(ntfs.at.join("dst/package.json").exists());
 }

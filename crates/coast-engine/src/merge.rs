@@ -57,6 +57,8 @@ impl TreeMergeFiles {
 fn read_resolved(resolved: Result<TrustedPath, PathError>) -> io::Result<Option<Vec<u8>>> {
     let resolved = match resolved {
         Err(PathError::Dangling { .. }) => return Ok(None),
+        // A name that no file can have.
+        Err(PathError::Io(error)) if cannot_exist(&error) => return Ok(None),
         resolved => resolved?,
     };
     match resolved.end() {
@@ -112,9 +114,10 @@ impl MergeFiles for TreeMergeFiles {
     }
 }
 
-/// Whether the system says that there is no such file, or that none can have this name.
+/// Whether the system says that there is no such file, or that no file can have this name.
 fn cannot_exist(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename)
+        || error.get_ref().is_some_and(|inner| inner.is::<BadPath>())
 }
 
 /// All of a merge file; none if there is no regular file of that name.

@@ -228,7 +228,7 @@ fn finish(
     target.set_late_directories()?;
     target.save_cache();
     let stats = report.stats();
-    if stats.failed == 0 && !source_errors {
+    if stats.failed + stats.changed_meanwhile == 0 && !source_errors {
         target.forget_partials();
     }
     target.clean_up();
