@@ -36,6 +36,13 @@ pub(super) struct Seen {
     mtime: Option<(i64, u32)>,
 }
 
+/// Whether an extraneous entry goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Deleted,
+    Kept,
+}
+
 impl Extraneous {
     pub(super) fn new(path: &RelPath, stat: &Stat, top: Top) -> Self {
         let directory = stat.kind == Kind::Directory;

@@ -5,8 +5,7 @@ use std::io;
 use coast_wire::Event;
 
 use super::Deletion;
-use super::extraneous::{Extraneous, Seen};
-use super::survey::Fate;
+use super::extraneous::{Extraneous, Fate, Seen};
 use crate::error::EngineError;
 use crate::receiver::spill::{Spill, StoredPath};
 

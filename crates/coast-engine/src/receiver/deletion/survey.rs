@@ -6,20 +6,13 @@ use coast_filter::DirFilter;
 use coast_tree::state::STAGING_INSIDE;
 use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Stat};
 
-use super::extraneous::{Extraneous, Top};
+use super::extraneous::{Extraneous, Fate, Top};
 use super::filter::{DeletionFilter, Within};
 use super::workspaces::{Workspaces, states_last};
 use super::{Deletion, Rules};
 use crate::error::EngineError;
 use crate::receiver::failure::{Blocked, Doing, Failure};
 use crate::receiver::target::DestinationEntry;
-
-/// Whether an extraneous entry goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    Deleted,
-    Kept,
-}
 
 impl Deletion<'_> {
     /// Notes the entries of a directory that the source does not have.

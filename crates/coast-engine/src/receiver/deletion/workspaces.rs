@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use coast_tree::state::state_owner;
 use coast_tree::{DirHandle, Kind, Listed, Name};
 
-use super::survey::Fate;
+use super::extraneous::Fate;
 
 /// The entries of a directory that stay, and that state directories beside them may belong to.
 pub(super) struct Workspaces {

@@ -11,7 +11,7 @@ use super::Transfer;
 use super::file_transfer::FileTransfer;
 use super::need_batch::NeedBatch;
 use super::part::{FileState, Part};
-use super::worker::Work;
+use super::work::Work;
 use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::offered::Offered;
 use crate::receiver::target::{Cloned, DestinationEntry, same_time};

@@ -9,7 +9,7 @@ use super::Transfer;
 use super::compare;
 use super::need_batch::NeedBatch;
 use super::part::{NameRange, Part};
-use super::worker::Work;
+use super::work::Work;
 use crate::receiver::failure::Failure;
 use crate::receiver::offered::Offered;
 use crate::receiver::target::{DestinationDirectory, DestinationEntry};

@@ -15,6 +15,7 @@ mod parts;
 mod reader;
 mod signature_window;
 mod signing;
+mod work;
 mod worker;
 
 use std::io;
@@ -35,7 +36,7 @@ use crate::stop::{Stop, Stopped};
 use part::{FileState, Part};
 use parts::Parts;
 use signature_window::SignatureWindow;
-use worker::Work;
+use work::Work;
 
 /// Frames of content that may wait for a worker, for each worker.
 const QUEUED_FRAMES: usize = 3;

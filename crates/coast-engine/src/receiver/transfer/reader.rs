@@ -6,7 +6,7 @@ use coast_wire::{Class, FrameReader, ToReceiver, messages};
 
 use super::Transfer;
 use super::part::Part;
-use super::worker::Work;
+use super::work::Work;
 use crate::error::EngineError;
 use crate::receiver::offered::OfferedEntry;
 

@@ -12,7 +12,7 @@ use super::Transfer;
 use super::compare::ask_for_all;
 use super::file_transfer::FileTransfer;
 use super::part::{FileState, Part};
-use super::worker::Work;
+use super::work::Work;
 use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::target::DestinationEntry;
 use crate::stop::{Stop, Stopped};

@@ -1,30 +1,11 @@
 //! One worker's loop.
 
-use std::sync::Arc;
-
-use coast_tree::ContentHash;
-
 use super::content::ContentWorker;
-use super::part::Part;
+use super::work::Work;
 use super::{Transfer, compare, examine, signing};
 use crate::error::EngineError;
 use crate::receiver::failure::Failure;
 use crate::stop::Stopped;
-
-/// Work beside applying content.
-pub(super) enum Work {
-    /// Examine a directory.
-    Examine(Arc<Part>),
-    /// Compare a file with the sender's hash.
-    Compare(Arc<Part>, u32, ContentHash),
-    /// Make a signature of a file's basis.
-    Sign {
-        part: Arc<Part>,
-        index: u32,
-        /// Bytes of the signature window that it has been given.
-        granted: usize,
-    },
-}
 
 impl Transfer<'_> {
     /// Takes what there is to do until the run stops.
