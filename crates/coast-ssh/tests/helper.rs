@@ -190,7 +190,7 @@ fn the_platform_chooses_the_helper() {
 fn a_helper_of_another_version_is_refused_in_one_sentence() {
     let error = Host::new().start_error(&helper_script("v", "echo coast-helper 7"));
     assert!(
-        error.to_string().contains("speaks protocol version 7, this program speaks 1; both must"),
+        error.to_string().contains("speaks protocol version 7, this program speaks 2; both must"),
         "{error}"
     );
     assert_eq!(error.to_string().lines().count(), 1);
@@ -496,7 +496,7 @@ fn without_sudo_on_the_host_auto_goes_on_and_always_says_so() {
         symlink(found, host.path("bin").join(program)).unwrap();
     }
     let bin = host.path("bin").display().to_string();
-    let mut spec = helper_script("who", "echo coast-helper 1");
+    let mut spec = helper_script("who", "echo coast-helper 2");
     spec.sudo = Sudo::Always;
     let narrow = Host::with(|options| {
         options.variables.push(("PATH".to_owned(), bin));
