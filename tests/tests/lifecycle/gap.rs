@@ -1,5 +1,4 @@
-//! Edits between the transfer and mutagen's first look: to mutagen they are conflicts that never resolve, so coast brings
-//! them itself.
+//! Edits between the transfer and mutagen's first scan: mutagen never resolves such conflicts, so coast transfers the paths itself.
 
 use std::fs;
 
@@ -8,8 +7,8 @@ use coast_tests::{Project, Running, Snapshot, Tree, Watch};
 /// Waits until a command has begun a step that comes after its transfer.
 fn after_transfer(project: &Project) {
     let record = project.record("dev-1");
-    Watch::below(project.states()).until("the shell container's turn", || {
-        fs::read_to_string(&record).is_ok_and(|text| text.replace(' ', "").contains("\"step\":\"container\""))
+    Watch::below(project.states()).until("the step of the runner", || {
+        fs::read_to_string(&record).is_ok_and(|text| text.replace(' ', "").contains("\"step\":\"runner\""))
     });
 }
 
