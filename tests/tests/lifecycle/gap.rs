@@ -8,8 +8,8 @@ use coast_tests::{Project, Running, Snapshot, Tree, Watch};
 /// Waits until a command has begun a step after its transfer.
 fn after_transfer(project: &Project) {
     let record = project.record("dev-1");
-    Watch::below(project.states()).until("the shell container's turn", || {
-        fs::read_to_string(&record).is_ok_and(|text| text.replace(' ', "").contains("\"step\":\"container\""))
+    Watch::below(project.states()).until("the step of the runner", || {
+        fs::read_to_string(&record).is_ok_and(|text| text.replace(' ', "").contains("\"step\":\"runner\""))
     });
 }
 

@@ -2,12 +2,35 @@
 //! the entries until a later transfer has brought them.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use coast_tests::{Mount, Outcome, Project, Tree};
+use coast_tests::{Outcome, Project, Tree, require};
 use serde_json::Value;
 
+/// A file that not even root can change, until this is dropped.
+struct Immutable(PathBuf);
+
+impl Immutable {
+    fn new(file: &Path) -> Self {
+        assert!(chattr("+i", file), "the file system of {} has no immutable files", file.display());
+        Self(file.to_owned())
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        chattr("-i", &self.0);
+    }
+}
+
+fn chattr(mode: &str, file: &Path) -> bool {
+    let status = Command::new(require("chattr", "e2fsprogs")).arg(mode).arg(file).status();
+    status.expect("chattr starts").success()
+}
+
 #[test]
-fn entries_on_a_read_only_file_system_are_named_until_a_transfer_has_brought_them() {
+fn an_immutable_file_is_named_until_a_transfer_has_brought_it() {
     let mut project = Project::of(&Tree::new().file("src/main.rs", "1").file("README", "read"));
     project.set("workspace_sync", "\"rsync\"");
     project.commit(&project.root());
@@ -15,7 +38,8 @@ fn entries_on_a_read_only_file_system_are_named_until_a_transfer_has_brought_the
     fs::write(feature.join("src/main.rs"), "2").expect("it is ours");
     let workspace = project.workspace("dev-1");
     fs::create_dir_all(workspace.join("src")).expect("root may");
-    let mount = Mount::tmpfs(workspace.join("src"), "ro");
+    fs::write(workspace.join("src/main.rs"), "0").expect("root may");
+    let immutable = Immutable::new(&workspace.join("src/main.rs"));
     let fails = |outcome: &Outcome| {
         outcome.assert_code(23);
         let text = outcome.text();
@@ -40,7 +64,7 @@ fn entries_on_a_read_only_file_system_are_named_until_a_transfer_has_brought_the
     let done: Value = serde_json::from_str(&done.expect("there is a last line")).expect("it is JSON");
     assert_eq!((&done["event"], &done["exit_code"]), (&"done".into(), &23.into()));
 
-    drop(mount);
+    drop(immutable);
     project.coast(["start", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
     assert_eq!(fs::read(workspace.join("src/main.rs")).expect("it was transferred"), b"2");
     let status = project.coast(["status", "dev-1"]).run();

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use coast_instance::{ContinuousStatus, Following, Happening, Observer, Record, RunnerChange, State, Step};
-use coast_sync::{Event, Monitor, Progress, Prompt, Zeroizing};
+use coast_sync::{Event, Failures, Monitor, Progress, Prompt, Zeroizing};
+use coast_tree::LockExt;
 
 use super::{Narrator, ambiguous_words, failure_words, step_words};
 use crate::output::human::Human;
 use crate::output::instance::{stale_words, trouble_lines, unended_words};
 use crate::output::{Output, OutputOptions, Shown, counted};
-use coast_tree::LockExt;
 
 /// The number of paths that one message names.
 const MAX_NAMED: usize = 20;
@@ -117,7 +117,12 @@ impl Observer for HumanNarrator {
                 step.as_str()
             )),
             Happening::Step { step } => self.step(*step),
-            Happening::Transferred { report } => self.human.finish(&Ok((*report).clone()), 0),
+            Happening::Transferred { report } => {
+                // The command itself names the failed entries, in its last lines.
+                let mut report = (*report).clone();
+                report.failures = Failures::default();
+                self.human.finish(&Ok(report), 0);
+            }
             Happening::Runner { runner, change } => {
                 let change = match change {
                     RunnerChange::Created => "created",
