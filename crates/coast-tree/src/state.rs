@@ -295,6 +295,18 @@ impl StateDirectory {
     }
 }
 
+impl Drop for StateDirectory {
+    /// Frees the lock. On a file system that keeps the name of an open file until it is closed (FUSE), the state directory of a
+    /// single entry is empty only now.
+    fn drop(&mut self) {
+        self.lock = None;
+        if let Some(own) = &self.transient {
+            // A directory that is not empty stays: another run may use it.
+            let _ = self.root.rmdir(own);
+        }
+    }
+}
+
 /// Waits for locks, and tells the user once.
 struct Wait<'a, P, F> {
     patience: &'a P,
