@@ -208,7 +208,8 @@ impl TrustedPath {
         Ok(name.map(|name| (self, name)))
     }
 
-    /// Makes the missing directories, with `mode` as far as the umask allows it.
+    /// Makes the missing directories, with `mode` as far as the umask allows it. In a directory with a default ACL that list
+    /// takes the place of the umask.
     ///
     /// # Errors
     /// When one of them cannot be made, or is no directory but was made by somebody else in the meantime.
@@ -217,6 +218,7 @@ impl TrustedPath {
             return Ok(());
         };
         for name in names {
+            let mode = if self.directory().default_acl()?.is_some() { 0o777 } else { mode };
             match self.directory().mkdir(&name, mode) {
                 // Another run made it since.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

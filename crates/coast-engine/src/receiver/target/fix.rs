@@ -102,7 +102,7 @@ impl Target<'_> {
             self.tell_root(unchanged(EntryKind::Directory));
             return Ok(());
         };
-        match self.chown_root(&root.handle(), offered) {
+        match self.set_root(&root.handle(), offered) {
             Ok(later) => {
                 let path = StoredPath::from(&coast_tree::RelPath::root());
                 self.set_late(LateDirectory::offered(path, later.mode, later.mtime))
@@ -114,18 +114,31 @@ impl Target<'_> {
         }
     }
 
-    /// Gives the transfer root its owner; answers the attributes that have to wait.
-    fn chown_root(&self, root: &DirHandle, offered: &OfferedEntry) -> io::Result<DesiredAttributes> {
+    /// Gives the transfer root its owner, and its mode unless that would forbid changing its entries. The mode comes before the
+    /// entries, which inherit from it. Answers the attributes that have to wait.
+    fn set_root(&self, root: &DirHandle, offered: &OfferedEntry) -> io::Result<DesiredAttributes> {
         let existing = root.stat_self()?;
-        let desired = self.attributes.desired(offered, (!self.created).then_some(&existing), None);
+        // A directory hands the default ACL that shaped it down.
+        let default_acl = if self.created { root.default_acl()? } else { None };
+        let desired =
+            self.attributes.desired(offered, (!self.created).then_some(&existing), default_acl.as_ref());
         let mut change = differences(&existing, &desired, EntryKind::Directory);
         if !self.is_dry_run() && (change.owner || change.group) {
             root.chown_self(desired.uid, desired.gid)?;
             self.report.count(|stats| stats.chowned += 1);
         }
+        let mode_later = desired.mode.filter(|mode| mode & 0o700 != 0o700);
+        // Without `-p` a directory keeps the set-group bit that it got from the one it is in.
+        let inherited = if self.attributes.keeps_modes() { 0 } else { existing.mode & 0o2000 };
+        let mode = desired.mode.map(|mode| mode | inherited);
+        if let Some(mode) = mode.filter(|&mode| mode_later.is_none() && mode != existing.mode)
+            && !self.is_dry_run()
+        {
+            root.chmod_self(mode)?;
+        }
         change.time = kept_time(&desired, &existing);
         self.tell_root(change);
-        Ok(DesiredAttributes { mode: desired.mode.filter(|&mode| mode != existing.mode), ..desired })
+        Ok(DesiredAttributes { mode: mode_later, ..desired })
     }
 
     fn tell_root(&self, change: Change) {
