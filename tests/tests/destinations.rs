@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use coast_tests::{Aspects, Mount, Outcome, Sandbox, Snapshot, Tree, noise, require, require_root};
+use coast_tests::{Aspects, Mount, Outcome, Sandbox, Snapshot, Tree, Watch, noise, require, require_root};
 
 /// The name of a staging directory in the workspace. None may be left.
 const STAGING: &str = ".coast-staging";
@@ -142,14 +142,52 @@ fn staging_directory_that_an_interrupted_run_left_is_swept_and_never_content() {
     new_tree().build(place.path("source"));
     for at in ["source", "data", "data/vol", "data/extraneous"] {
         let staging = place.path(at).join(STAGING);
-        fs::create_dir_all(staging.join("0")).unwrap();
-        fs::write(staging.join("0/7"), "half a file").unwrap();
-        fs::set_permissions(&staging, Permissions::from_mode(0o700)).unwrap();
+        fs::create_dir_all(staging.join("run-0")).unwrap();
+        fs::write(staging.join("run-0/7"), "half a file").unwrap();
+        for private in [staging.join("run-0"), staging] {
+            fs::set_permissions(&private, Permissions::from_mode(0o700)).unwrap();
+        }
     }
     place.coast(["sync", "-rlD", "--delete-after", "source/", "data/"]).run().assert_code(0);
     assert_nothing_staged(&place.path("data"));
     assert!(!place.path("data/extraneous").exists());
-    assert!(place.path("source").join(STAGING).join("0/7").exists(), "a source is only read");
+    assert!(place.path("source").join(STAGING).join("run-0/7").exists(), "a source is only read");
+}
+
+#[test]
+fn directory_of_the_reserved_name_that_no_run_made_is_kept_and_told() {
+    let place = Sandbox::new();
+    Tree::new().file("x/f", "f").build(place.path("source"));
+    for (number, inner) in ["precious", "1/1259", "run-0/name", "run-0/1/2"].iter().enumerate() {
+        let destination = place.path(format!("data{number}"));
+        for at in ["x", "extraneous"] {
+            let staging = destination.join(at).join(STAGING);
+            let file = staging.join(inner);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, "precious").unwrap();
+            for private in [file.parent().unwrap(), &staging] {
+                fs::set_permissions(private, Permissions::from_mode(0o700)).unwrap();
+            }
+        }
+        let to = format!("{}/", destination.display());
+        let outcome = place.coast(["sync", "-r", "-v", "--delete", "source/", &to]).run();
+        outcome.assert_says(".coast-staging");
+        for at in ["x", "extraneous"] {
+            let file = destination.join(at).join(STAGING).join(inner);
+            assert_eq!(fs::read(file).unwrap(), b"precious", "{outcome}");
+        }
+    }
+}
+
+#[test]
+fn top_of_a_mount_gets_its_time_although_files_were_staged_there() {
+    let place = Sandbox::new();
+    Tree::new().file("vol/f", "f").with_default_mtime(1_000_000_000).build(place.path("source"));
+    fs::create_dir_all(place.path("data/vol")).unwrap();
+    let _mount = Mount::tmpfs(place.path("data/vol"), "size=1m");
+    place.coast(["sync", "-rlt", "source/", "data/"]).run().assert_code(0);
+    let times = |of: &str| fs::metadata(place.path(of)).unwrap().mtime();
+    assert_eq!(times("data/vol"), times("source/vol"));
 }
 
 #[test]
@@ -334,6 +372,64 @@ fn destination_that_its_owner_may_not_read_is_brought() {
         run.place.coast(["sync", "-rl", "source/", "by-coast/"]).as_user(USER, USER).run().assert_code(0);
         assert_eq!(fs::metadata(run.place.path("by-coast")).unwrap().mode() & 0o7777, mode);
         assert_eq!(fs::read(run.place.path("by-coast/new")).unwrap(), b"new");
+    }
+}
+
+#[test]
+fn mode_of_the_source_wins_over_the_one_that_shut_the_destination() {
+    let run = Unprivileged::new(&Tree::new().file("new", "new"), &Tree::new());
+    run.chmod("", 0o300);
+    run.place.coast(["sync", "-rlp", "source/", "by-coast/"]).as_user(USER, USER).run().assert_code(0);
+    let mode = |of: &str| fs::metadata(run.place.path(of)).unwrap().mode() & 0o7777;
+    assert_eq!(mode("by-coast"), mode("source"));
+}
+
+#[test]
+fn shut_destination_is_shut_again_after_a_run_that_never_began() {
+    let run = Unprivileged::new(&Tree::new().file("new", "new"), &Tree::new());
+    run.chmod("", 0o300);
+    let outcome = run
+        .place
+        .coast(["sync", "-rl", "--chown=nobody-here", "source/", "by-coast/"])
+        .as_user(USER, USER)
+        .run();
+    outcome.assert_code(1);
+    assert_eq!(fs::metadata(run.place.path("by-coast")).unwrap().mode() & 0o7777, 0o300);
+}
+
+#[test]
+fn read_only_directories_of_ours_hold_staging_and_state_for_the_time_of_the_run() {
+    let run = Unprivileged::new(&Tree::new().file("m/f", "f").file("g", "g"), &Tree::new().dir("m"));
+    let options = format!("size=1m,uid={USER},gid={USER},mode=555");
+    let _mount = Mount::tmpfs(run.place.path("by-coast/m"), &options);
+    run.chmod("", 0o555);
+    run.place.coast(["sync", "-rl", "source/", "by-coast/"]).as_user(USER, USER).run().assert_code(0);
+    assert_nothing_staged(&run.place.path("by-coast"));
+    assert_eq!(fs::read(run.place.path("by-coast/m/f")).unwrap(), b"f");
+    for shut in ["by-coast", "by-coast/m"] {
+        assert_eq!(fs::metadata(run.place.path(shut)).unwrap().mode() & 0o7777, 0o555, "{shut}");
+    }
+}
+
+#[test]
+fn directory_that_becomes_private_is_private_before_its_files_arrive() {
+    for mode in [0o700, 0o500] {
+        let place = Sandbox::new();
+        Tree::new().file("sub/secret", noise(1, 8 << 20)).build(place.path("source"));
+        fs::set_permissions(place.path("source/sub"), Permissions::from_mode(mode)).unwrap();
+        fs::create_dir_all(place.path("data/sub")).unwrap();
+        fs::set_permissions(place.path("data/sub"), Permissions::from_mode(0o777)).unwrap();
+        let secret = place.path("data/sub/secret");
+        let seen = std::thread::scope(|scope| {
+            let run = place.coast(["sync", "-rp", "source/", "data/"]).start();
+            let watcher = scope.spawn(|| {
+                Watch::below(place.path("data")).until("the file", || secret.exists());
+                fs::metadata(place.path("data/sub")).unwrap().mode() & 0o077
+            });
+            run.wait().assert_code(0);
+            watcher.join().unwrap()
+        });
+        assert_eq!(seen, 0, "{mode:o}");
     }
 }
 

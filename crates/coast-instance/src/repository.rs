@@ -106,9 +106,26 @@ impl Repository {
         Ok(worktrees)
     }
 
-    /// Whether a directory is the top of a checkout of this repository.
+    /// Whether a directory is the top of a checkout of this repository: the main one, or a worktree that the repository knows at
+    /// this place. The copy of a worktree's directory is no worktree.
     pub(crate) fn has_checkout_at(&self, directory: &Path) -> io::Result<bool> {
-        Ok(Self::at(directory)?.is_some_and(|found| found.common == self.common))
+        if Self::at(directory)?.is_none_or(|found| found.common != self.common) {
+            return Ok(false);
+        }
+        if !directory.join(".git").is_file() {
+            return Ok(true);
+        }
+        let directory = fs::canonicalize(directory)?;
+        // The main checkout of a submodule has a file, too; it is not listed, and its repository is its own.
+        Ok(self.worktrees()?.iter().any(|worktree| worktree.path == directory) || !self.is_linked(&directory))
+    }
+
+    /// Whether the `.git` file of a directory names the administrative directory of a linked worktree.
+    fn is_linked(&self, directory: &Path) -> bool {
+        let dot_git = read_small(&directory.join(".git")).unwrap_or_default();
+        let git_dir = dot_git.strip_prefix(b"gitdir: ").map(|path| directory.join(as_path(path)));
+        let git_dir = git_dir.and_then(|path| fs::canonicalize(path).ok());
+        git_dir.is_none_or(|path| path != self.common)
     }
 
     /// Whether a branch of this name exists, checked out or not. A repository in the reftable format seems to have none.

@@ -56,7 +56,7 @@ impl DirHandle {
 }
 
 impl InheritedFlags {
-    /// Gives a new, empty file these attributes.
+    /// Gives a new, empty file these attributes, if this process may: some need a capability that inheriting them does not.
     ///
     /// # Errors
     /// What the system answers.
@@ -65,7 +65,10 @@ impl InheritedFlags {
         {
             let has = rustix::fs::ioctl_getflags(&file)?;
             if !has.contains(self.0) {
-                rustix::fs::ioctl_setflags(&file, has | self.0)?;
+                match rustix::fs::ioctl_setflags(&file, has | self.0) {
+                    Err(rustix::io::Errno::PERM) => {}
+                    set => set?,
+                }
             }
         }
         #[cfg(not(target_os = "linux"))]

@@ -375,12 +375,12 @@ impl DirHandle {
         Ok(Self::from_fd(openat(self.as_fd(), c".", DIRECTORY_FLAGS, Mode::empty())?))
     }
 
-    /// [`DirHandle::reopen`] for an owner who may not read or search the directory and who is not root: gives the owner these
-    /// rights. Answers the mode that the directory had, if it was changed.
+    /// [`DirHandle::reopen`] for an owner who may not read, write or search the directory and who is not root: gives the owner
+    /// these rights. Answers the mode that the directory had, if it was changed.
     pub fn reopen_as_owner(&self) -> io::Result<(Self, Option<u32>)> {
         let me = rustix::process::geteuid();
         let stat = self.stat_self()?;
-        if me.is_root() || stat.uid != me.as_raw() || stat.mode & 0o500 == 0o500 {
+        if me.is_root() || stat.uid != me.as_raw() || stat.mode & 0o700 == 0o700 {
             return self.reopen().map(|opened| (opened, None));
         }
         self.chmod_searched(stat.mode | 0o700)?;

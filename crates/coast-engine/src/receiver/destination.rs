@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use coast_tree::state::StateDirectory;
-use coast_tree::{Kind, Name, PathEnd, PathError, Root, TrustedPath};
+use coast_tree::{DirHandle, Kind, Name, PathEnd, PathError, Root, TrustedPath};
 
 use super::claim::Claim;
 use crate::error::EngineError;
@@ -31,10 +31,39 @@ pub(super) struct Destination {
     pub(super) rename: Option<Name>,
     /// Whether the root was made by this run.
     pub(super) created: bool,
-    /// The mode that the root had before its owner got the right to read and search it, for the time of the run.
-    pub(super) former_mode: Option<u32>,
+    /// Gives the root its mode back, if its owner got all rights to it for the time of the run.
+    pub(super) former_mode: FormerMode,
     /// None only in a dry run.
     pub(super) state: Option<StateDirectory>,
+}
+
+/// The mode of a transfer root whose owner got all rights to it for the time of the run. Dropped, it gives the mode back.
+#[derive(Default)]
+pub(super) struct FormerMode {
+    root: Option<DirHandle>,
+    mode: Option<u32>,
+}
+
+impl FormerMode {
+    /// Answers the mode, and leaves setting it to the caller.
+    pub(super) fn take(&mut self) -> Option<u32> {
+        self.mode.take()
+    }
+
+    /// Gives the mode back.
+    pub(super) fn restore(&mut self) -> io::Result<()> {
+        match (&self.root, self.mode.take()) {
+            (Some(root), Some(mode)) => root.chmod_self(mode),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for FormerMode {
+    fn drop(&mut self) {
+        // The directory may be gone, or another user's by now.
+        let _ = self.restore();
+    }
 }
 
 /// The settings of a run that decide how its destination is opened.
@@ -90,18 +119,26 @@ impl Destination {
         }
         let absolute = directory.path();
         if missing > 0 && how.dry_run {
-            return Ok(Self { root: None, absolute, rename, created: true, former_mode: None, state: None });
+            return Ok(Self {
+                root: None,
+                absolute,
+                rename,
+                created: true,
+                former_mode: FormerMode::default(),
+                state: None,
+            });
         }
         if missing > 1 && !how.make_parents {
             return Err(failed("making the directory")(io::ErrorKind::NotFound.into()));
         }
         // The helper clears the process' own umask.
         directory.create_missing(0o777 & !how.umask).map_err(failed("making the directory"))?;
-        let (root, former_mode) = match how.dry_run {
+        let (root, mode) = match how.dry_run {
             true => directory.directory().reopen().map(|root| (root, None)),
             false => directory.directory().reopen_as_owner(),
         }
         .map_err(failed("opening the directory"))?;
+        let former_mode = FormerMode { root: Some(root.clone()), mode };
         let root = Root::from_dir(root);
         // The check comes before the state directory is made.
         if let Some(reason) = how.claim.objection(&absolute, &root).map_err(failed("looking into it"))? {

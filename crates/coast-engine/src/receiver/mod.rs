@@ -183,8 +183,8 @@ impl Receiver {
                     }
                     transfer.abandon();
                     // The first error is the one to tell. What cannot be set now was told as a problem.
-                    let _ = target.set_late_directories();
                     target.clean_up();
+                    let _ = target.set_late_directories();
                     Err(error)
                 }
                 None => finish(&target, &deletion, &report, transfer.has_source_errors()),
@@ -225,14 +225,15 @@ fn finish(
     }
     target.move_where_directories_were()?;
     target.give_away()?;
-    target.set_late_directories()?;
     target.save_cache();
     let stats = report.stats();
     if stats.failed + stats.changed_meanwhile == 0 && !source_errors {
         target.forget_partials();
     }
+    // Times and modes of directories come last: removing staging areas changes the former and needs the right to write.
     target.clean_up();
-    Ok(stats)
+    target.set_late_directories()?;
+    Ok(report.stats())
 }
 
 fn ready(confined: bool) -> Ready {

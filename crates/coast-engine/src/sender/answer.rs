@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::Run;
 use super::offer::{OfferedFile, OfferedPart};
+use super::reading::has_hole;
 use super::under_way::{Ticket, UnderWay};
 use crate::error::EngineError;
 use crate::monitor::add;
@@ -245,8 +246,8 @@ impl Answerer<'_> {
     ) -> Result<(), Failure> {
         for _ in 0..ATTEMPTS {
             let observed_at = Timestamp::now();
-            let (opened, stat) = dir.open_file(name)?;
-            if stat.size > MAX_WHOLE_BYTES {
+            let (mut opened, stat) = dir.open_file(name)?;
+            if stat.size > MAX_WHOLE_BYTES || has_hole(&mut opened, stat.size)? {
                 return self.stream(dir, name, id, file, None);
             }
             let length = usize::try_from(stat.size).expect("at most MAX_WHOLE_BYTES");

@@ -295,6 +295,11 @@ impl<'a> Walker<'a> {
         let mut found = Vec::with_capacity(listed.len());
         for Listed { name, kind, .. } in listed {
             if name.as_bytes() == STAGING_INSIDE.as_bytes() {
+                let full = path.join(&name).unwrap_or_else(|_| path.clone());
+                self.skipped(
+                    full.as_bytes(),
+                    "skipping it: the name is reserved for this program's staging directories",
+                );
                 continue;
             }
             // The state directory of a receiver, if the source is the destination of other runs.

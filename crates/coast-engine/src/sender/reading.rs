@@ -1,11 +1,11 @@
 //! One reading of a file, from its beginning to the size it had then: what is appended meanwhile is not part of it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::os::unix::fs::FileExt;
 
 use coast_tree::{ContentHash, ContentHasher, Segment, segment_at};
-use coast_wire::limits::{MAX_HOLE_BYTES, MAX_WHOLE_BYTES};
+use coast_wire::limits::MAX_HOLE_BYTES;
 
 /// Size and hash of all that a reading found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +42,23 @@ struct Earlier {
     is_beginning: Option<bool>,
 }
 
+/// Files below this many bytes are read without asking for holes: a hole there saves less than the system calls cost.
+const MIN_SPARSE_BYTES: u64 = 64 << 10;
+
+/// Whether a file, whose position is its beginning and stays there, has a hole that is worth keeping.
+pub(super) fn has_hole(file: &mut File, size: u64) -> io::Result<bool> {
+    if size < MIN_SPARSE_BYTES {
+        return Ok(false);
+    }
+    let whole = segment_at(&*file, 0, size)? == Segment::Data(size);
+    file.rewind()?;
+    Ok(!whole)
+}
+
 impl Reading {
     /// Begins to read `size` bytes.
     pub(super) fn new(file: File, size: u64, earlier: Option<WasRead>) -> Self {
-        // Asking for holes is not worth a system call for each small file.
-        let data_end = if size <= MAX_WHOLE_BYTES { size } else { 0 };
+        let data_end = if size < MIN_SPARSE_BYTES { size } else { 0 };
         let earlier = earlier.map(|was_read| Earlier { was_read, is_beginning: None });
         Self { file, size, read: 0, data_end, hasher: ContentHasher::new(), earlier }
     }

@@ -11,7 +11,7 @@ use super::filter::{DeletionFilter, Within};
 use super::workspaces::{Workspaces, states_last};
 use super::{Deletion, Rules};
 use crate::error::EngineError;
-use crate::receiver::failure::{Blocked, Doing, Failure};
+use crate::receiver::failure::{Blocked, Failure};
 use crate::receiver::target::DestinationEntry;
 
 impl Deletion<'_> {
@@ -68,9 +68,13 @@ impl Deletion<'_> {
             Rules::Ask(filter) => self.note_below(&full, dir, name, Some(&filter), top)?,
             Rules::Later => self.note_below(&full, dir, name, None, top)?,
             Rules::NoDeletion => {
-                let listed = dir.child(name).and_then(|dir| dir.list());
-                if !listed.doing("cannot read the directory in its way")?.is_empty() {
-                    return Err(Failure::Blocked(Blocked::NoDeletion));
+                match dir.child(name).and_then(|dir| dir.list()) {
+                    Ok(listed) if !listed.is_empty() => return Err(Failure::Blocked(Blocked::NoDeletion)),
+                    // As in rsync, which tells and tries to remove the directory.
+                    Err(error) => {
+                        self.report.problem(full.as_bytes(), "cannot read the directory in its way", &error)
+                    }
+                    Ok(_) => {}
                 }
                 return Ok(());
             }
@@ -97,7 +101,7 @@ impl Deletion<'_> {
     ) -> Result<Fate, Failure> {
         let Ok(full) = path.join(&entry.name) else { return Ok(Fate::Kept) };
         if entry.name.as_bytes() == STAGING_INSIDE.as_bytes() {
-            return Ok(self.sweep(dir, &entry.name));
+            return Ok(self.sweep(path, &full, dir));
         }
         let stat = match dir.stat(&entry.name) {
             Ok(Some(stat)) => stat,
@@ -127,14 +131,13 @@ impl Deletion<'_> {
     }
 
     /// Removes the staging directory that an interrupted run left, which no rule is asked for.
-    fn sweep(&self, dir: &DirHandle, name: &Name) -> Fate {
-        self.target.sweep(dir);
-        match dir.stat(name) {
-            Ok(None) => Fate::Deleted,
-            // A dry run removes nothing.
-            Ok(Some(_)) if self.target.is_dry_run() => Fate::Deleted,
-            _ => Fate::Kept,
+    fn sweep(&self, path: &RelPath, full: &RelPath, dir: &DirHandle) -> Fate {
+        if self.target.sweep(path, dir) {
+            return Fate::Deleted;
         }
+        let text = "it was not deleted: it has the name of this program's staging directories, and is in use or holds something else";
+        self.report.kept(full.as_bytes(), text);
+        Fate::Kept
     }
 
     /// Whether something of an entry changed since the run began, by the file system's own clock. Its directory may be examined

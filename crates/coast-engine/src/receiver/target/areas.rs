@@ -14,12 +14,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use coast_tree::state::{
-    STAGING_INSIDE, keeps_privacy, make_staging, name, open_private, try_lock_directory,
+    CLOCK, STAGING_INSIDE, keeps_privacy, make_staging, name, open_private, try_lock_directory,
 };
-use coast_tree::{DirHandle, LockExt, MountId, Name, RelPath, Root, remove_entry};
+use coast_tree::{DirHandle, Kind, Listed, LockExt, MountId, Name, RelPath, Root, remove_entry};
 use rustix::fs::FlockOperation;
 
 use super::staging::{Staged, StagingArea};
+
+/// The names of the areas in [`STAGING_INSIDE`] begin with this. A number follows.
+const RUN_PREFIX: &str = "run-";
 
 /// How often a directory that other runs remove or lock is tried again.
 const MAX_TRIES: u32 = 1000;
@@ -181,7 +184,7 @@ impl Inside {
                 std::thread::yield_now();
                 continue;
             }
-            let own = Name::new(number.to_string().as_bytes()).map_err(io::Error::other)?;
+            let own = Name::new(format!("{RUN_PREFIX}{number}").as_bytes()).map_err(io::Error::other)?;
             match make_staging(&shared, &own) {
                 // Another run has this number, or has just removed the directory.
                 Err(error)
@@ -204,19 +207,70 @@ impl Inside {
     }
 }
 
-/// Removes the staging directory that an interrupted run left in a directory, unless another run uses it.
-pub(super) fn sweep(directory: &DirHandle) {
-    let swept = || -> io::Result<()> {
-        let staging = name(STAGING_INSIDE);
-        let shared = directory.child(&staging)?;
-        let stat = shared.stat_self()?;
-        let private = stat.mode & 0o077 == 0 || matches!(keeps_privacy(directory), Ok(false));
-        let ours = stat.uid == rustix::process::geteuid().as_raw() && private;
-        if ours && try_lock_directory(&shared, FlockOperation::NonBlockingLockExclusive)? {
-            remove_entry(directory, &staging)?;
+/// Removes the staging directory that an interrupted run left in a directory, and answers whether it is gone. One that another
+/// run uses stays, and so does one that holds anything but what runs make there: an entry is removed by its name in an open
+/// directory that was checked, so nothing else goes, whatever somebody moves to these names.
+pub(super) fn sweep(directory: &DirHandle) -> io::Result<bool> {
+    let Some(leftover) = Leftover::open(directory)? else { return Ok(false) };
+    if !try_lock_directory(&leftover.shared, FlockOperation::NonBlockingLockExclusive)? {
+        return Ok(false);
+    }
+    for (own, area, files) in &leftover.areas {
+        for file in files {
+            area.unlink(file)?;
         }
-        Ok(())
-    };
-    // A directory that cannot be removed now is met by the next run.
-    let _ = swept();
+        leftover.shared.rmdir(own)?;
+    }
+    directory.rmdir(&name(STAGING_INSIDE))?;
+    Ok(true)
+}
+
+/// Whether [`sweep`] would remove the staging directory of a directory, if no other run uses it.
+pub(super) fn may_sweep(directory: &DirHandle) -> bool {
+    Leftover::open(directory).is_ok_and(|leftover| leftover.is_some())
+}
+
+/// A staging directory that holds only what runs make there.
+struct Leftover {
+    shared: DirHandle,
+    /// Name, directory and files of each area.
+    areas: Vec<(Name, DirHandle, Vec<Name>)>,
+}
+
+impl Leftover {
+    /// None for a directory that holds something else, and for one that other users can change.
+    fn open(directory: &DirHandle) -> io::Result<Option<Self>> {
+        let staging = name(STAGING_INSIDE);
+        if directory.stat(&staging)?.is_none_or(|stat| stat.kind != Kind::Directory) {
+            return Ok(None);
+        }
+        let shared = directory.child(&staging)?;
+        if !is_ours(&shared)? {
+            return Ok(None);
+        }
+        let mut areas = Vec::new();
+        for Listed { name: own, kind, .. } in shared.list()? {
+            if kind != Kind::Directory || !own.as_bytes().starts_with(RUN_PREFIX.as_bytes()) {
+                return Ok(None);
+            }
+            let area = shared.child(&own)?;
+            let is_staged = |listed: &Listed| {
+                listed.kind != Kind::Directory
+                    && (listed.name.as_bytes().iter().all(u8::is_ascii_digit) || listed.name == name(CLOCK))
+            };
+            let listed = area.list()?;
+            if !is_ours(&area)? || !listed.iter().all(is_staged) {
+                return Ok(None);
+            }
+            areas.push((own, area, listed.into_iter().map(|listed| listed.name).collect()));
+        }
+        Ok(Some(Self { shared, areas }))
+    }
+}
+
+/// Whether a directory is this user's, and closed to others as far as its file system can close it.
+fn is_ours(dir: &DirHandle) -> io::Result<bool> {
+    let stat = dir.stat_self()?;
+    let ours = stat.uid == rustix::process::geteuid().as_raw();
+    Ok(ours && (stat.mode & 0o077 == 0 || !keeps_privacy(dir)?))
 }

@@ -169,8 +169,8 @@ impl Target<'_> {
             return Err(EngineError::Protocol("it sent content in a dry run").into());
         };
         let mount = entry.directory.mount(dir).doing("cannot read the mount of its directory")?;
-        live.areas
-            .area_for(&live.root, entry.directory.path(), dir, mount)
+        let path = entry.directory.path();
+        self.change_in(path, dir, || live.areas.area_for(&live.root, path, dir, mount))
             .doing("cannot make a staging directory on its mount")
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use coast_tree::{DirHandle, Kind, Stat};
+use coast_tree::{DirHandle, Kind, LockExt, Stat};
 use coast_wire::{Change, EntryKind, TimeChange, Update};
 
 use super::Target;
@@ -79,13 +79,14 @@ impl Target<'_> {
         existing: &Stat,
         desired: &DesiredAttributes,
     ) -> Result<(), Failure> {
-        // The time changes with the directory's entries, and the mode may forbid changing them: both come at the end.
-        let mode_later = desired.mode.is_some_and(|mode| mode & 0o700 != 0o700);
-        let now = DesiredAttributes { mtime: None, mode: desired.mode.filter(|_| !mode_later), ..*desired };
+        // The time changes with the directory's entries, and comes at the end. The mode comes now, so that the directory is never
+        // more open than it will be; rights that its owner needs meanwhile are taken away at the end.
+        let mode = desired.mode.filter(|&mode| mode != existing.mode).map(|mode| mode | 0o700);
+        let now = DesiredAttributes { mtime: None, mode, ..*desired };
         self.fix_partly(entry, existing, &now, desired)?;
         let path = StoredPath::of_entry(entry.directory.path(), &entry.offered.name);
-        let mode = desired.mode.filter(|_| mode_later);
-        Ok(self.set_late(LateDirectory::offered(path, mode, desired.mtime))?)
+        let late_mode = desired.mode.filter(|mode| mode & 0o700 != 0o700);
+        Ok(self.set_late(LateDirectory::offered(path, late_mode, desired.mtime))?)
     }
 
     /// Notes the attributes of a directory for the end of the run.
@@ -114,31 +115,36 @@ impl Target<'_> {
         }
     }
 
-    /// Gives the transfer root its owner, and its mode unless that would forbid changing its entries. The mode comes before the
-    /// entries, which inherit from it. Answers the attributes that have to wait.
+    /// Gives the transfer root its owner and its mode, which come before the entries that inherit from it. Answers the attributes
+    /// that have to wait.
     fn set_root(&self, root: &DirHandle, offered: &OfferedEntry) -> io::Result<DesiredAttributes> {
-        let existing = root.stat_self()?;
+        let mut existing = root.stat_self()?;
+        let now = existing.mode;
+        if let Some(former) = self.former_mode.enter().take() {
+            existing.mode = former;
+        }
         // A directory hands the default ACL that shaped it down.
         let default_acl = if self.created { root.default_acl()? } else { None };
         let desired =
             self.attributes.desired(offered, (!self.created).then_some(&existing), default_acl.as_ref());
         let mut change = differences(&existing, &desired, EntryKind::Directory);
-        if !self.is_dry_run() && (change.owner || change.group) {
-            root.chown_self(desired.uid, desired.gid)?;
-            self.report.count(|stats| stats.chowned += 1);
-        }
-        let mode_later = desired.mode.filter(|mode| mode & 0o700 != 0o700);
         // Without `-p` a directory keeps the set-group bit that it got from the one it is in.
         let inherited = if self.attributes.keeps_modes() { 0 } else { existing.mode & 0o2000 };
         let mode = desired.mode.map(|mode| mode | inherited);
-        if let Some(mode) = mode.filter(|&mode| mode_later.is_none() && mode != existing.mode)
-            && !self.is_dry_run()
-        {
-            root.chmod_self(mode)?;
+        if !self.is_dry_run() {
+            if change.owner || change.group {
+                root.chown_self(desired.uid, desired.gid)?;
+                self.report.count(|stats| stats.chowned += 1);
+            }
+            // The owner needs all rights while entries are brought.
+            let new = mode.filter(|&mode| mode != existing.mode).map(|mode| mode | 0o700);
+            if let Some(mode) = new.filter(|&mode| mode != now) {
+                root.chmod_self(mode)?;
+            }
         }
         change.time = kept_time(&desired, &existing);
         self.tell_root(change);
-        Ok(DesiredAttributes { mode: mode_later, ..desired })
+        Ok(DesiredAttributes { mode: mode.filter(|mode| mode & 0o700 != 0o700), ..desired })
     }
 
     fn tell_root(&self, change: Change) {

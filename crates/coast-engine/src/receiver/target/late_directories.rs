@@ -3,7 +3,7 @@
 
 use std::io;
 
-use coast_tree::{Kind, RelPath, Root, Stat, Timestamp};
+use coast_tree::{Kind, LockExt, RelPath, Root, Stat, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Target;
@@ -49,6 +49,9 @@ impl Target<'_> {
             {
                 self.report.problem(path.as_bytes(), "cannot set the attributes of the directory", &error);
             }
+        }
+        if let Err(error) = self.former_mode.enter().restore() {
+            self.report.problem(b"", "cannot give the directory its mode back", &error);
         }
         Ok(())
     }

@@ -17,13 +17,14 @@ mod placement;
 mod staging;
 
 use std::io;
+use std::sync::Mutex;
 
 use coast_tree::state::{CACHE, CLOCK, NEW_CACHE, STAGING_INSIDE, STATE_INSIDE, StateDirectory, name};
 use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root, Timestamp, Zeros};
 use coast_wire::{Options, OwnerName, Ownership};
 
 use super::Receiver;
-use super::destination::Destination;
+use super::destination::{Destination, FormerMode};
 use super::report::Report;
 use super::spill::{Spill, StoredPath};
 use crate::cache::{Cache, Remember};
@@ -56,6 +57,8 @@ pub(crate) struct Target<'a> {
     /// Whether runs of zeros become holes (`-S`).
     zeros: Zeros,
     report: &'a Report<'a>,
+    /// The mode that the transfer root gets back, unless the sender offers another one. Dropped last.
+    former_mode: Mutex<FormerMode>,
 }
 
 /// How much of the destination there is.
@@ -118,7 +121,7 @@ impl<'a> Target<'a> {
         };
         // A run for some paths leaves the others alone.
         let workspace_owner = attributes.whole_workspace_owner(ownership).filter(|_| !config.some_paths);
-        let target = Self {
+        Ok(Self {
             tree,
             attributes,
             created,
@@ -128,9 +131,8 @@ impl<'a> Target<'a> {
             partial: options.partial,
             zeros: if options.sparse { Zeros::Holes } else { Zeros::Written },
             report,
-        };
-        target.set_late(former_mode.map(|mode| LateDirectory::mode_again(&RelPath::root(), mode)))?;
-        Ok(target)
+            former_mode: Mutex::new(former_mode),
+        })
     }
 
     /// The transfer root; none in a dry run that would have made it.
@@ -203,10 +205,12 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// Removes the staging directory that an interrupted run left in a directory, unless another run uses it.
-    pub(crate) fn sweep(&self, directory: &DirHandle) {
-        if self.live().is_some() {
-            areas::sweep(directory);
+    /// Removes the staging directory that an interrupted run left in a directory, unless another run uses it. Answers whether it
+    /// is gone; in a dry run, whether it would be.
+    pub(crate) fn sweep(&self, path: &RelPath, directory: &DirHandle) -> bool {
+        match self.live() {
+            Some(_) => self.change_in(path, directory, || areas::sweep(directory)).unwrap_or(false),
+            None => areas::may_sweep(directory),
         }
     }
 

@@ -154,7 +154,10 @@ impl Target<'_> {
             let path = path.to_path()?;
             let area = area.map(|area| area.to_path()).transpose()?;
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            let Some(staged) = live.areas.adopt(area.as_ref(), &staged) else { continue };
+            let staged = live.areas.adopt(area.as_ref(), &staged).ok_or_else(|| EngineError::FileIo {
+                doing: format!("finding the staged entry of {path}"),
+                error: io::ErrorKind::NotFound.into(),
+            })?;
             match (self.move_late(live, &parent, &name, staged, &make_way), hash) {
                 (Ok(LateMove { dir, before: Some(before), moved: Moved::Itself }), Some(hash)) => {
                     self.remember_late(live, &parent, &dir, name, ContentHash::from_bytes(hash), &before);

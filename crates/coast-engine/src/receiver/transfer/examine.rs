@@ -55,7 +55,7 @@ impl<'a> Examination<'a> {
         if let Some(dir) = self.directory.handle()
             && listed.iter().any(|listed| listed.name.as_bytes() == STAGING_INSIDE.as_bytes())
         {
-            self.transfer.target.sweep(dir);
+            self.transfer.target.sweep(&self.part.path, dir);
         }
         let mut listed = listed.into_iter().peekable();
         let mut extraneous = Vec::new();
