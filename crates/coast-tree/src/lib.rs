@@ -71,7 +71,7 @@ mod trusted_path;
 mod walk;
 
 pub use accounts::{OwnerNames, User, parse_users, users};
-pub use acl::{Acl, inherited_permissions};
+pub use acl::Acl;
 pub use cache::{
     CacheError, CacheReader, CacheStats, CacheWriter, ClockStep, ContentHash, ContentHasher, DirRecords,
     FileIdentity, Record, hash_file,
