@@ -124,6 +124,8 @@ pub(super) struct Walker<'a> {
     selection: Selection,
     files: TreeMergeFiles,
     names: Option<OwnerNames>,
+    /// The owners whose names were sent. The lock is held while a name is sent, so that no other thread sends an entry of the
+    /// owner before the name.
     told_owners: Mutex<HashSet<(OwnerKind, u32)>>,
 }
 
@@ -256,7 +258,6 @@ impl<'a> Walker<'a> {
             (OwnerKind::Group, stat.gid, names.group(stat.gid)),
         ] {
             let mut told = self.told_owners.enter();
-            // Told under the lock, or another thread could send an entry of this owner first.
             if told.insert((kind, id))
                 && let Some(name) = name
             {
