@@ -127,7 +127,7 @@ impl Monitor for Listener {
 fn a_run_waits_for_one_with_another_state_directory() {
     let place = Place::new();
     place.write("destination/extraneous", "");
-    // What a run holds that has its own state directory.
+    // A run with another state directory holds this lock.
     let other = fs::File::open(place.path("destination")).unwrap();
     other.lock().unwrap();
     let (told, events) = mpsc::channel();

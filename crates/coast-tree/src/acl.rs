@@ -173,7 +173,7 @@ impl Acl {
     /// The access list of an open file; none where its mode says everything.
     ///
     /// # Errors
-    /// What the system answers, and [`io::ErrorKind::InvalidData`] for a list that is not valid.
+    /// The error of the system, and [`io::ErrorKind::InvalidData`] for a list that is not valid.
     pub fn access_of(file: impl AsFd) -> io::Result<Option<Self>> {
         let Some(bytes) = attribute::get(file.as_fd(), ListKind::Access)? else { return Ok(None) };
         Self::from_bytes(&bytes).map_err(|why| {
@@ -203,7 +203,7 @@ impl DirHandle {
     /// a FIFO or a device. Needs `/proc`.
     ///
     /// # Errors
-    /// What the system answers.
+    /// The error of the system.
     pub fn set_access_acl(&self, name: &crate::Name, acl: &Acl) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         {

@@ -62,7 +62,7 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why a state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // The fields say what they are.
+#[allow(missing_docs, reason = "the message of each variant says what its fields are")]
 pub enum StateError {
     /// The state directory cannot be made, opened, trusted or locked.
     #[error("{}: {doing}: {error}", path.display())]
@@ -289,7 +289,7 @@ impl StateDirectory {
     /// The directory for the parts of interrupted files.
     ///
     /// # Errors
-    /// What the system answers.
+    /// The error of the system.
     pub fn partials(&self) -> io::Result<DirHandle> {
         open_private(&self.dir, &name(PARTIAL), None)
     }
@@ -412,7 +412,7 @@ fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
 /// Makes a private directory for files in the making.
 ///
 /// # Errors
-/// What the system answers; [`io::ErrorKind::AlreadyExists`] when the name is taken.
+/// The error of the system; [`io::ErrorKind::AlreadyExists`] when the name is taken.
 pub fn make_staging(parent: &DirHandle, own: &Name) -> io::Result<DirHandle> {
     parent.mkdir(own, 0o700)?;
     let staging = parent.child(own)?;
@@ -486,7 +486,7 @@ pub fn keeps_privacy(dir: &DirHandle) -> io::Result<bool> {
             file => file?,
         };
         let stat = file_stat(&file)?;
-        // Gone already is as good.
+        // Another process may have removed the file already.
         let _ = dir.unlink(&name);
         return Ok(stat.uid == rustix::process::geteuid().as_raw() && stat.mode & 0o077 == 0);
     }

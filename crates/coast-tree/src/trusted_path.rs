@@ -65,7 +65,7 @@ pub struct ResolvedParent {
 
 /// Why a path is not opened.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // The fields say what they are.
+#[allow(missing_docs, reason = "the message of each variant says what its fields are")]
 pub enum PathError {
     /// The path is `/`, or ends in `..`.
     #[error("the path does not end in a name")]
@@ -317,7 +317,7 @@ impl TrustedPath {
         for step in rest {
             match step {
                 Step::Down(name) => names.push(name),
-                // The system does not go up from what does not exist either.
+                // The system does not go up from a missing directory either.
                 Step::Up | Step::Top => return Err(io::Error::from(io::ErrorKind::NotFound).into()),
             }
         }
@@ -455,7 +455,7 @@ enum Component {
 
 /// Opens a component of a path, and follows no symlink.
 fn open_component(dir: &DirHandle, name: &Name) -> io::Result<Component> {
-    // A directory comes first: opened as one, what is to be mounted there on demand gets mounted.
+    // Opening the entry as a directory comes first, because that makes the system mount an automount point.
     match dir.child_to_search(name) {
         Ok(child) => return Ok(Component::Directory(child)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Component::Missing),
@@ -478,7 +478,7 @@ fn open_other(dir: &DirHandle, name: &Name) -> io::Result<Component> {
         Kind::Directory => Component::Directory(DirHandle::from_fd(fd)),
         Kind::Symlink => Component::Symlink {
             owner: stat.uid,
-            // Of the very symlink whose owner was looked at.
+            // By the descriptor, so that the target is that of the symlink whose owner was looked at.
             target: rustix::fs::readlinkat(&fd, c"", Vec::new())?.into_bytes(),
         },
         kind => Component::Other(kind),
@@ -497,8 +497,8 @@ fn open_other(dir: &DirHandle, name: &Name) -> io::Result<Component> {
     })
 }
 
-/// Follows a symlink of `/proc`, such as that to a process' open file or root directory: the text of such a symlink says
-/// nothing to others than the system. None for a symlink elsewhere.
+/// Follows a symlink of `/proc`, such as that to a process' open file or root directory. Only the system can follow such a
+/// symlink: its text is not always a path. None for a symlink elsewhere.
 #[cfg(target_os = "linux")]
 fn follow_in_proc(dir: &DirHandle, name: &Name) -> io::Result<Option<Component>> {
     if rustix::fs::fstatfs(dir.as_fd())?.f_type != rustix::fs::PROC_SUPER_MAGIC {
@@ -525,7 +525,7 @@ fn check_trust(dir: &DirHandle, link: &Path, owner: u32) -> Result<(), PathError
     }
     if me.is_root() {
         let stat = dir.stat_self()?;
-        // In a directory with the sticky bit nobody but its owner can take away what belongs to another.
+        // In a directory with the sticky bit, only its owner can remove or rename the entries of another user.
         let kept = stat.mode & 0o022 == 0 || stat.mode & 0o1000 != 0;
         if stat.uid != 0 || !kept {
             return Err(PathError::ReplaceableLink { link: link.to_owned() });
