@@ -7,6 +7,8 @@
 //! 2. It locks the file `lock` in the state directory. A single entry needs that lock, and so do file systems that cannot lock
 //!    directories.
 //!
+//! A removal of the workspace takes them in the other order and never waits: if either is held, it fails.
+//!
 //! The run that holds the lock of a single entry's state directory removes that directory with the lock. Another run that waited
 //! for the lock then holds a file without a name, which protects nothing, and starts over.
 
@@ -329,9 +331,9 @@ impl<P: Patience, F: FnOnce()> Wait<'_, P, F> {
 }
 
 fn try_lock(file: impl AsFd, operation: FlockOperation) -> Result<bool, Errno> {
-    match rustix::fs::flock(file, operation) {
+    match rustix::io::retry_on_intr(|| rustix::fs::flock(&file, operation)) {
         Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -455,21 +457,73 @@ fn open_as_private_as_can_be(
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             dir => dir?,
         };
-        let stat = dir.stat_self()?;
-        let me = rustix::process::geteuid().as_raw();
-        let refusal = if stat.uid != me {
-            (me != 0 || Some(stat.uid) != login_uid)
-                .then_some("it belongs to another user; remove it, or run as that user")
-        } else {
-            (stat.mode & 0o077 != 0).then_some("others may write or read it; remove it, or give it mode 0700")
-        };
-        return match refusal {
-            None => Ok((dir, Privacy::Private)),
-            Some(_) if matches!(keeps_privacy(parent), Ok(false)) => Ok((dir, Privacy::Shared)),
-            Some(refusal) => refuse(refusal),
-        };
+        let privacy = check_privacy(parent, &dir, login_uid)?;
+        return Ok((dir, privacy));
     }
     refuse("others remove it all the time")
+}
+
+/// Opens the state directory `own` in `parent`; none when it does not exist. It is accepted by the same rule as in
+/// [`open_private`]. Root gets the login user's directory as it is, so nothing in it can be trusted but its existence. The same
+/// is true of a directory that was taken over and is not empty yet.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] when others could change it, so that it may not come from a run; and the error of the system.
+pub fn open_existing(
+    parent: &DirHandle,
+    own: &Name,
+    login_uid: Option<u32>,
+) -> io::Result<Option<DirHandle>> {
+    let dir = match parent.child_within(own, parent.mount()?) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        dir => dir?,
+    };
+    check_privacy(parent, &dir, login_uid)?;
+    Ok(Some(dir))
+}
+
+/// The result of [`try_lock_existing`].
+#[derive(Debug)]
+pub enum TriedLock {
+    /// The state directory stays locked while this file is open.
+    Locked(File),
+    /// Another run holds the lock.
+    Held,
+    /// Another process removed the state directory or its lock meanwhile.
+    Removed,
+}
+
+/// Locks a state directory that [`open_existing`] opened, without waiting.
+///
+/// # Errors
+/// When the lock cannot be opened or used.
+pub fn try_lock_existing(dir: &DirHandle) -> io::Result<TriedLock> {
+    let lock = match open_lock(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(TriedLock::Removed),
+        // A run that ended early can have made the directory without the lock.
+        lock => lock?,
+    };
+    if !try_lock(&lock, FlockOperation::NonBlockingLockExclusive)? {
+        return Ok(TriedLock::Held);
+    }
+    Ok(if file_stat(&lock)?.nlink == 0 { TriedLock::Removed } else { TriedLock::Locked(lock) })
+}
+
+/// Says who can use the directory `dir` in `parent`.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] when others could change it, and the error of the system.
+fn check_privacy(parent: &DirHandle, dir: &DirHandle, login_uid: Option<u32>) -> io::Result<Privacy> {
+    let stat = dir.stat_self()?;
+    let me = rustix::process::geteuid().as_raw();
+    let refusal = if stat.uid != me && (me != 0 || Some(stat.uid) != login_uid) {
+        format!("it belongs to user {}; remove it, or run as that user", stat.uid)
+    } else if stat.mode & 0o077 != 0 {
+        "others may write or read it; remove it, or give it mode 0700".to_owned()
+    } else {
+        return Ok(Privacy::Private);
+    };
+    if matches!(keeps_privacy(parent), Ok(false)) { Ok(Privacy::Shared) } else { refuse(refusal) }
 }
 
 /// Whether the file system of `dir` keeps the owner and the mode of a new file. A file is made to find out, and its descriptor is
