@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
+use coast_tree::LockExt;
+
 use crate::base_image::{base_image, has};
 use crate::docker::DockerEngine;
 use crate::mutagen::Mutagen;
@@ -45,7 +47,7 @@ impl ShellImage {
     pub fn build(self, engine: &DockerEngine) -> String {
         static TURN: Mutex<()> = Mutex::new(());
         // A test that panicked while it held the lock has left nothing half done.
-        let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _turn = TURN.enter();
         let context = tempfile::tempdir().expect("the temporary directory can be written");
         Mutagen::shared().put_into(context.path());
         let base = base_image(engine);

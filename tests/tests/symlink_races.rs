@@ -350,7 +350,7 @@ fn rules_behind_another_users_symlink_are_not_read() {
         refused.assert_code(11).assert_says("symlink").assert_says(&scene.attacker.uid().to_string());
         assert!(!scene.path("dst").exists());
     }
-    // What a rule file of a directory would hide or protect is unknown: it is told, and nothing is deleted there.
+    // The rules in the rule file of `sub` are unknown. A problem is reported, and nothing is deleted in `sub`.
     Tree::new().file("sub/kept", "kept").build(scene.path("dst"));
     scene.plant("src/sub/.rules", "../../precious/rules");
     let told = scene

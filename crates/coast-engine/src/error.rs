@@ -32,11 +32,7 @@ pub enum EngineError {
     },
     /// Writing at the destination failed in a way that would fail for every file.
     #[error("writing at the destination failed: {doing}: {error}")]
-    FileIo {
-        doing: String,
-        /// What the system answered.
-        error: io::Error,
-    },
+    FileIo { doing: String, error: io::Error },
     /// A filter rule cannot be used.
     #[error("{0}")]
     Rule(String),

@@ -61,7 +61,7 @@ fn threads(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
         .map_or(FEWEST, |threads| threads.clamp(FEWEST, MOST))
 }
 
-/// What filter rules tell apart.
+/// The kinds of entry between which filter rules distinguish.
 fn filter_kind(kind: Kind) -> EntryKind {
     if kind == Kind::Directory { EntryKind::Directory } else { EntryKind::Other }
 }

@@ -64,7 +64,7 @@ fn part<'a>(id: u32, path: &'a [u8], entries: Vec<Entry<'a>>) -> ToReceiver<'a> 
     })
 }
 
-/// What a forged peer does after its last frame.
+/// The act of a forged peer after its last frame.
 #[derive(PartialEq)]
 enum Then {
     /// Waits for the other side to give up.

@@ -127,7 +127,7 @@ impl Monitor for Listener {
 fn a_run_waits_for_one_with_another_state_directory() {
     let place = Place::new();
     place.write("destination/extraneous", "");
-    // What a run holds that has its own state directory.
+    // A run with another state directory holds this lock.
     let other = fs::File::open(place.path("destination")).unwrap();
     other.lock().unwrap();
     let (told, events) = mpsc::channel();
@@ -327,7 +327,7 @@ fn a_state_directory_that_others_can_change_is_refused_where_the_file_system_kee
     fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
     lchown(&state, Some(LOGIN.uid), None).unwrap();
     let error = place.sync_with(|_| {}, |_| {}, &VoidMonitor).unwrap_err();
-    assert!(error.to_string().contains("it belongs to another user"), "{error}");
+    assert!(error.to_string().contains("it belongs to user"), "{error}");
     let left: Vec<_> =
         fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "what is made to find out about the file system is removed: {left:?}");

@@ -108,7 +108,7 @@ fn contents(root: &Path) -> BTreeMap<PathBuf, String> {
     all
 }
 
-/// What a watcher of the tree could notice.
+/// The attributes by which a watcher of the tree notices a change.
 fn stamps(root: &Path) -> Vec<(PathBuf, u64, i64, i64, i64, i64)> {
     let mut all: Vec<_> = contents(root)
         .into_keys()

@@ -144,12 +144,12 @@ impl Remote {
         Ok(())
     }
 
-    /// The path of an instance's workspace on this machine: `{service_home}/workspaces/{project}/{instance}`.
+    /// The path of an instance's workspace on the remote: `{service_home}/workspaces/{project}/{instance}`.
     pub fn workspace(&self, project: &Name, instance: &Name) -> String {
         format!("{}/workspaces/{project}/{instance}", self.service_home)
     }
 
-    /// A directory of this machine, as destination of a transfer.
+    /// A directory on the remote, as the destination of a transfer.
     pub fn destination(&self, path: &str, helper: RemoteHelper) -> RemoteDestination {
         let target = Target { user: self.user.clone(), host: self.host.clone(), port: self.port };
         let connect =

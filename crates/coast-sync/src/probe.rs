@@ -22,11 +22,11 @@ pub struct ProbeRequest {
     remote: RemoteDestination,
 }
 
-/// What another machine answered.
+/// The answer of the remote.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProbeReport {
-    /// How it was reached.
+    /// How the remote was reached.
     pub connection: ConnectionReport,
     /// Its operating system, as in `linux`.
     pub os: String,
@@ -40,15 +40,15 @@ pub struct ProbeReport {
     pub confined: bool,
     /// The directory that was looked at: the destination, or the nearest one above it that exists.
     pub directory: PathBuf,
-    /// Whether that is the destination itself.
+    /// Whether the destination exists, and so is `directory`.
     pub exists: bool,
-    /// Size of the file system there, in bytes.
+    /// Size of the directory's file system, in bytes.
     pub total_bytes: u64,
-    /// What may still be written there, in bytes.
+    /// Free space for this user, in bytes.
     pub free_bytes: u64,
-    /// Whether the helper can make entries there.
+    /// Whether the helper can make entries in the directory.
     pub writable: bool,
-    /// Why it cannot, as the system says it.
+    /// The system's error when it cannot.
     pub unwritable_because: Option<String>,
 }
 
@@ -58,11 +58,11 @@ impl ProbeRequest {
         Self { remote }
     }
 
-    /// Asks. Blocks until there is an answer, asking failed, or `cancel` stopped it. Questions and notices of the connection
+    /// Asks. Blocks until the remote has answered, the request has failed, or `cancel` stopped it. Questions and notices of the connection
     /// go to `prompt`.
     ///
     /// # Errors
-    /// When there is no answer. That nothing can be written is one: see [`ProbeReport::writable`].
+    /// When there is no answer. A directory that cannot be written is no error: see [`ProbeReport::writable`].
     pub fn run(self, prompt: &dyn Prompt, cancel: &Cancel) -> Result<ProbeReport, SyncError> {
         remote::ask(&self.remote, "probe", prompt, cancel, |answer, connection| match answer {
             Answer::Probe(probe) => ProbeReport::new(probe, connection).map(ControlFlow::Break),

@@ -1,4 +1,4 @@
-//! Takes a workspace on another machine away, with everything a transfer has left beside it.
+//! Removes a workspace on another machine, and the private state directory beside it.
 
 use std::ops::ControlFlow;
 
@@ -14,15 +14,16 @@ use crate::remote::{self, ConnectionReport};
 
 /// Removes a workspace on another machine: the directory, and the private state directory beside it.
 ///
-/// What no transfer has worked on, a home directory or what holds one, what is near the top and what something is mounted
-/// over is refused, and so is a workspace that another run works on; see [`RemoveRequest::run`]. Nothing is there already:
-/// that is no error. However a removal ended, the same one again finishes it.
+/// Refused are: a directory that no transfer has worked on, unless it is empty; a home directory or a directory that holds one;
+/// a directory less than two levels deep; a mount point; a workspace that another run works on.
+///
+/// A workspace that does not exist is not an error. After an interrupted removal, the same request finishes it.
 #[derive(Debug, Clone)]
 pub struct RemoveRequest {
     remote: RemoteDestination,
 }
 
-/// What became of a workspace that was to be removed.
+/// The result of removing a workspace.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RemoveReport {
@@ -34,7 +35,7 @@ pub struct RemoveReport {
     pub removed_entries: u64,
     /// Entries that could not be removed. While there is one, the directories around it and the state directory stay too.
     pub kept_entries: u64,
-    /// The first of them, at most 100.
+    /// The first of these entries, at most 100.
     pub kept: Vec<KeptEntry>,
     /// Whether the helper confined itself to the workspace before it removed anything (Linux 5.19 and later).
     pub confined: bool,
@@ -56,12 +57,12 @@ impl RemoveRequest {
         Self { remote }
     }
 
-    /// Removes it. Blocks until that is done or has failed, or `cancel` stopped it. Questions and notices of the connection go
-    /// to `prompt`.
+    /// Removes the workspace. Blocks until the removal has ended, or `cancel` stopped it. Questions and notices of the connection
+    /// go to `prompt`.
     ///
     /// # Errors
-    /// When it did not come to its end; with [`SyncError::is_busy`] when another run works on the workspace, and
-    /// [`SyncError::is_refused`] when this is never removed. Single entries that stay are no error: see
+    /// When the removal ended early. [`SyncError::is_busy`] is true when another run works on the workspace, and
+    /// [`SyncError::is_refused`] when the destination is never removed. Single entries that stay are no error: see
     /// [`RemoveReport::is_complete`].
     pub fn run(self, prompt: &dyn Prompt, cancel: &Cancel) -> Result<RemoveReport, SyncError> {
         let mut kept = Vec::new();

@@ -1,5 +1,5 @@
-//! The users and groups of this system, from `/etc/passwd` and `/etc/group`. A static program has no name service; and a
-//! process that will be confined reads both files before that.
+//! The users and groups of this system, from `/etc/passwd` and `/etc/group`. A static program has no name service. A process
+//! that confines itself reads both files before it does so.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

@@ -1,8 +1,8 @@
 //! POSIX access control lists, as far as a new file inherits one from the default list of its directory.
 //!
 //! The kernel applies a default list when an entry is created in the directory. A file that is staged elsewhere and moved into
-//! the directory gets nothing from it, so [`inherited_permissions`] computes the same result. Linux only: on other systems
-//! no directory has a default list.
+//! the directory gets nothing from it. [`Acl::permissions`] and [`Acl::with_permissions`] compute the mode and the access list that
+//! the kernel would give it. Linux only: on other systems no directory has a default list.
 //!
 //! The format is that of the extended attributes `system.posix_acl_access` and `system.posix_acl_default`
 //! (`include/uapi/linux/posix_acl_xattr.h`); the rules of inheritance are those of `acl(5)`.
@@ -67,19 +67,12 @@ const VERSION: u32 = 2;
 
 const ENTRY_BYTES: usize = 8;
 
-/// The mode that a new file gets in a directory with this default list, and the access list that it gets besides. Without an
-/// access list the mode says everything.
-///
-/// `mode` is the mode of the file at the source. The default list takes bits from it, as the umask does in a directory without
-/// one. The result is what `open` with that mode gives in the directory, and what `rsync` without `-p` leaves there.
-pub fn inherited_permissions(default: &Acl, mode: u32) -> (u32, Option<Acl>) {
-    let mode = mode & (!0o777 | default.permissions());
-    (mode, default.with_permissions(mode))
-}
-
 impl Acl {
     /// The permission bits that a file with this access list shows: those of the owner, of the mask (of the owning group, where
     /// there is no mask) and of all others.
+    ///
+    /// In a directory with this default list, a new file gets no other permission bits than these: they do what the umask does in
+    /// a directory without a default list.
     pub fn permissions(&self) -> u32 {
         let group = self.find(Tag::Mask).or(self.find(Tag::OwningGroup));
         [self.find(Tag::Owner), group, self.find(Tag::Other)]
@@ -180,20 +173,12 @@ impl Acl {
     /// The access list of an open file; none where its mode says everything.
     ///
     /// # Errors
-    /// What the system answers, and [`io::ErrorKind::InvalidData`] for a list that is not valid.
+    /// The error of the system, and [`io::ErrorKind::InvalidData`] for a list that is not valid.
     pub fn access_of(file: impl AsFd) -> io::Result<Option<Self>> {
         let Some(bytes) = attribute::get(file.as_fd(), ListKind::Access)? else { return Ok(None) };
         Self::from_bytes(&bytes).map_err(|why| {
             io::Error::new(io::ErrorKind::InvalidData, format!("the file's ACL cannot be used: {why}"))
         })
-    }
-
-    /// Makes this the default list of an open directory.
-    ///
-    /// # Errors
-    /// The system's answer; [`io::ErrorKind::Unsupported`] where the file system keeps no lists.
-    pub fn set_default(&self, dir: &DirHandle) -> io::Result<()> {
-        attribute::set(dir.as_fd(), ListKind::Default, &self.to_bytes())
     }
 }
 
@@ -218,7 +203,7 @@ impl DirHandle {
     /// a FIFO or a device. Needs `/proc`.
     ///
     /// # Errors
-    /// What the system answers.
+    /// The error of the system.
     pub fn set_access_acl(&self, name: &crate::Name, acl: &Acl) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         {
@@ -380,8 +365,8 @@ mod tests {
 
                 let staged = name("staged");
                 let file = staging.create_file(&staged, 0o600).unwrap();
-                let (mode, access) = inherited_permissions(&default, mode);
-                match access {
+                let mode = mode & default.permissions();
+                match default.with_permissions(mode) {
                     Some(access) => access.set_access(&file).unwrap(),
                     None => staging.chmod(&staged, mode).unwrap(),
                 }
@@ -427,7 +412,7 @@ mod tests {
         searched.remove_default_acl().unwrap();
 
         let list = sub.default_acl().unwrap().unwrap();
-        list.set_default(&searched).unwrap();
+        attribute::set(searched.as_fd(), ListKind::Default, &list.to_bytes()).unwrap();
         assert_eq!(searched.default_acl().unwrap(), Some(list));
         let defaults = |path: &str| {
             acl_of(&scratch, path)

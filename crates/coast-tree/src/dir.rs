@@ -6,7 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, openat};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, openat, statat,
+};
 use rustix::io::Errno;
 
 use crate::listing::{self, Cursor, Listed};
@@ -227,6 +229,43 @@ impl DirHandle {
     /// Sets the mtime of this directory and leaves its atime.
     pub fn set_mtime_self(&self, mtime: Timestamp) -> io::Result<()> {
         Ok(rustix::fs::futimens(self.as_fd(), &times_of(mtime))?)
+    }
+
+    /// Whether the symlink `name` leads to a directory; none when it leads to nothing. Nothing is opened, and the answer may
+    /// be another one at the next moment.
+    pub fn leads_to_directory(&self, name: &Name) -> io::Result<Option<bool>> {
+        match statat(self.as_fd(), name.as_bytes(), AtFlags::empty()) {
+            Ok(status) => Ok(Some(FileType::from_raw_mode(status.st_mode) == FileType::Directory)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens this directory again, so that it can be listed too.
+    pub fn reopen(&self) -> io::Result<Self> {
+        Ok(Self::from_fd(openat(self.as_fd(), c".", DIRECTORY_FLAGS, Mode::empty())?))
+    }
+
+    /// [`DirHandle::reopen`] for an owner who may not read, write or search the directory and who is not root: gives the owner
+    /// these rights. Answers the mode that the directory had, if it was changed.
+    pub fn reopen_as_owner(&self) -> io::Result<(Self, Option<u32>)> {
+        let me = rustix::process::geteuid();
+        let stat = self.stat_self()?;
+        if me.is_root() || stat.uid != me.as_raw() || stat.mode & 0o700 == 0o700 {
+            return self.reopen().map(|opened| (opened, None));
+        }
+        self.chmod_searched(stat.mode | 0o700)?;
+        self.reopen().map(|opened| (opened, Some(stat.mode)))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn chmod_searched(&self, mode: u32) -> io::Result<()> {
+        crate::mode::chmod_searched(self.as_fd(), mode_bits(mode))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn chmod_searched(&self, mode: u32) -> io::Result<()> {
+        self.chmod_self(mode)
     }
 }
 

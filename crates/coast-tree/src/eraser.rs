@@ -47,7 +47,7 @@ pub enum Erased {
 
 /// Why a removal ended early.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // The fields say what they are.
+#[allow(missing_docs, reason = "the message of each variant says what its fields are")]
 pub enum EraseError {
     /// The caller cancelled it.
     #[error("cancelled")]
@@ -76,7 +76,7 @@ pub enum Stays {
     #[error("something is mounted there; unmount it first")]
     Mount,
     /// Other processes add entries to the directory as fast as they are removed.
-    #[error("it fills up again as often as it is emptied; end what writes there")]
+    #[error("it fills up again as often as it is emptied; stop the program that writes there")]
     FillsUp,
     /// The system refused.
     #[error("{0}: {1}")]

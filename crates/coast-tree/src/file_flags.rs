@@ -17,7 +17,7 @@ impl DirHandle {
     /// attributes. One system call.
     ///
     /// # Errors
-    /// What the system answers.
+    /// The error of the system.
     pub fn inherited_flags(&self) -> io::Result<Option<InheritedFlags>> {
         use rustix::fs::IFlags;
         use rustix::io::Errno;
@@ -59,7 +59,7 @@ impl InheritedFlags {
     /// Gives a new, empty file these attributes, if this process may: some need a capability that inheriting them does not.
     ///
     /// # Errors
-    /// What the system answers.
+    /// The error of the system.
     pub fn give_to(self, file: impl AsFd) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         {

@@ -36,11 +36,6 @@ impl Kind {
     pub fn is_device(self) -> bool {
         matches!(self, Self::CharDevice | Self::BlockDevice)
     }
-
-    /// Whether this is what rsync calls a special file: a FIFO or a socket.
-    pub fn is_special(self) -> bool {
-        matches!(self, Self::Fifo | Self::Socket)
-    }
 }
 
 impl fmt::Display for Kind {

@@ -55,11 +55,11 @@ mod homes;
 mod kind;
 mod limits;
 mod listing;
+mod lock;
 #[cfg(target_os = "linux")]
 mod mode;
 mod mount;
 mod path;
-mod poison;
 mod root;
 #[cfg(test)]
 mod scratch;
@@ -71,7 +71,7 @@ mod trusted_path;
 mod walk;
 
 pub use accounts::{OwnerNames, User, parse_users, users};
-pub use acl::{Acl, inherited_permissions};
+pub use acl::Acl;
 pub use cache::{
     CacheError, CacheReader, CacheStats, CacheWriter, ClockStep, ContentHash, ContentHasher, DirRecords,
     FileIdentity, Record, hash_file,
@@ -84,9 +84,9 @@ pub use homes::Homes;
 pub use kind::Kind;
 pub use limits::raise_descriptor_limit;
 pub use listing::Listed;
+pub use lock::{LockExt, LockResultExt};
 pub use mount::MountId;
 pub use path::{BadPath, MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, Name, RelPath};
-pub use poison::{LockExt, LockResultExt};
 pub use root::Root;
 pub use space::Space;
 pub use sparse::{Segment, SparseWriter, Zeros, segment_at};

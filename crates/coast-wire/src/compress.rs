@@ -38,7 +38,8 @@ impl LevelControl {
     }
 
     fn record(&self, stats: CompressStats, bottleneck: Bottleneck) {
-        // A poisoned lock means a panic between two plain assignments; the numbers are still a level.
+        // A poisoned lock means a panic between two plain assignments; the numbers are still a level. This crate does not depend
+        // on coast-tree, so `LockExt` is not available.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (adaptive, window) = &mut *state;
         window.merge(stats);

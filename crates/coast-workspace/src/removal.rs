@@ -5,8 +5,8 @@
 //!   directory and a mount point are refused.
 //! - Only a workspace that a run has worked on is removed: the state directory beside it is the proof. Without a state directory
 //!   only an empty directory is removed.
-//! - The lock of the state directory and the lock on the workspace are held until the end. A lock that another run holds makes
-//!   the removal fail at once.
+//! - The lock of the state directory and the lock on the workspace are held until the end. A run takes them in the other order
+//!   and waits. A removal never waits: a lock that another run holds makes it fail at once.
 //! - [`Eraser`] removes the tree by open directories.
 //!
 //! The state directory goes last, and only when everything else is gone. After an interruption the next removal finishes, or
@@ -22,9 +22,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use coast_engine::{Cancel, EngineError, LoginUser};
-use coast_tree::state::{LOCK, STATE_INSIDE, hidden_name, keeps_privacy, name, try_lock_directory};
+use coast_tree::state::{
+    LOCK, STATE_INSIDE, TriedLock, hidden_name, name, open_existing, try_lock_directory, try_lock_existing,
+};
 use coast_tree::{
-    DirHandle, EraseError, Erased, Eraser, Homes, Kind, Name, PathError, ResolvedParent, Stays, file_stat,
+    DirHandle, EraseError, Erased, Eraser, Homes, Kind, Name, PathError, ResolvedParent, Stays,
 };
 use coast_wire::limits::MAX_KEPT_NAMED;
 use coast_wire::{Event, ProblemKind, Removal, bounded_text};
@@ -233,28 +235,19 @@ impl State {
         };
         let path = state_path(way, &name, place);
         let unusable = |error| failed(&path, error);
-        let dir = match parent.child_within(&name, parent.mount().map_err(unusable)?) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            dir => dir.map_err(unusable)?,
-        };
-        check_private(parent, &dir, &path, login)?;
-        let lock = match dir.open_file(&self::name(LOCK)) {
-            // The run that made the directory ended before it made the lock.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                dir.create_file(&self::name(LOCK), 0o600)
+        let dir = match open_existing(parent, &name, login.map(|login| login.uid)) {
+            Ok(Some(dir)) => dir,
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(EngineError::Refused { path, reason: error.to_string() });
             }
-            opened => opened.map(|(file, _)| file),
+            Err(error) => return Err(unusable(error)),
         };
-        let lock = lock.map_err(unusable)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(EngineError::Busy { path: way.path.clone() }),
-            Err(error) => return Err(unusable(error.into())),
+        match try_lock_existing(&dir).map_err(unusable)? {
+            TriedLock::Locked(lock) => Ok(Some(Found::Locked(Self { dir, name, place, _lock: lock }))),
+            TriedLock::Held => Err(EngineError::Busy { path: way.path.clone() }),
+            TriedLock::Removed => Ok(Some(Found::TakenAway)),
         }
-        if file_stat(&lock).map_err(unusable)?.nlink == 0 {
-            return Ok(Some(Found::TakenAway));
-        }
-        Ok(Some(Found::Locked(Self { dir, name, place, _lock: lock })))
     }
 
     /// Removes the state directory beside a workspace, its lock last.
@@ -305,28 +298,6 @@ fn open_directory(way: &ResolvedParent) -> Result<Option<DirHandle>, EngineError
         }
         Err(error) => Err(unusable(error)),
     }
-}
-
-/// Refuses the state directory `dir` in `parent` if others can change it: no run leaves a state directory like that, so it does
-/// not prove that a run worked on the workspace. A file system that keeps nothing private is the exception.
-fn check_private(
-    parent: &DirHandle,
-    dir: &DirHandle,
-    path: &Path,
-    login: Option<LoginUser>,
-) -> Result<(), EngineError> {
-    let stat = dir.stat_self().map_err(|error| failed(path, error))?;
-    let me = rustix::process::geteuid().as_raw();
-    let ours = stat.uid == me || (me == 0 && login.is_some_and(|login| login.uid == stat.uid));
-    let reason = match (ours, stat.mode & 0o077) {
-        (true, 0) => return Ok(()),
-        (true, _) => "others may read or write it, so no run of coast has left it like that".to_owned(),
-        (false, _) => format!("it belongs to user {}; remove the workspace as that user", stat.uid),
-    };
-    if matches!(keeps_privacy(parent), Ok(false)) {
-        return Ok(());
-    }
-    Err(EngineError::Refused { path: path.to_owned(), reason })
 }
 
 fn failed(path: &Path, error: io::Error) -> EngineError {

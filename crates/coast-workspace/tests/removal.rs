@@ -83,7 +83,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// What was removed, with the paths that stay and why; none when there was nothing.
+/// The report of a removal, with the paths that stay and the reasons; none when there was nothing to remove.
 type Removed = Option<(Removal, Vec<(String, String)>)>;
 
 fn remove(path: &Path) -> Result<Removed, EngineError> {
@@ -320,7 +320,7 @@ fn a_state_directory_that_others_can_change_proves_nothing() {
     assert!(refusal(&place.workspace()).contains("12345"));
     assert!(place.workspace().join("src/deep/file").exists());
 
-    // What the login user's own runs left is as good where this is root for them.
+    // Root for the login user accepts the state directory that their own runs left.
     let login = Some(LoginUser { uid: 12_345, gid: 12_345 });
     let workspace = DoomedWorkspace::open(&place.workspace(), login).unwrap().unwrap();
     workspace.remove(false, &Cancel::new(), &mut |event| panic!("{event:?}")).unwrap();

@@ -39,10 +39,10 @@ EXAMPLES
       The same engine with rsync's own options: a script needs `coast sync` in place of `rsync`.
 
 TWO PROMISES
-  What is right is not touched. An entry with the right content, kind and mode keeps its inode and its modification time. \
+  An entry that is already right is not touched. An entry with the right content, kind and mode keeps its inode and its modification time. \
 Nothing is renamed over it, so no file watcher wakes up. Content is compared, not times, unless -t is given.
 
-  What is new is not deleted. A run deletes nothing at the destination that appeared there during the run.
+  An entry that appears at the destination during the run is not deleted.
 
 EXIT CODES (those of rsync)
     0  success
@@ -185,7 +185,7 @@ mod tests {
     fn help_states_the_promises_and_the_exit_codes() {
         let help = Cli::command().render_long_help().to_string();
         for text in
-            ["TWO PROMISES", "EXIT CODES", "What is right is not touched", "What is new is not deleted"]
+            ["TWO PROMISES", "EXIT CODES", "is already right is not touched", "during the run is not deleted"]
         {
             assert!(help.contains(text), "{text}");
         }

@@ -32,9 +32,9 @@ Source files that vanish during the run are only a warning. So are entries at th
 during the run, and entries that could not arrive because a protected path is in the way. The exit code is then 0. Any other \
 entry that could not be brought up to date makes the exit code 23, and the last lines of the output name the first of these entries.
 
-Two promises differ from rsync. What is right is not touched: content is compared, not times, and an entry with the right \
-content, kind and mode keeps its inode and its modification time, so no file watcher wakes up. What is new is not deleted: a \
-run deletes nothing that appeared at the destination during the run.";
+Two promises differ from rsync. An entry that is already right is not touched: content is compared, not times, and an entry \
+with the right content, kind and mode keeps its inode and its modification time, so no file watcher wakes up. An entry that \
+appears at the destination during the run is not deleted.";
 
 pub(super) const AFTER: &str = "\
 EXAMPLES

@@ -15,9 +15,9 @@ Makes DST equal to SRC, with rsync's options. A trailing slash on SRC means its 
 DST. DST is a local path, [USER@]HOST:PATH or ssh://[USER@]HOST[:PORT]/PATH. A relative remote path starts at the user's home \
 directory. Every other option of rsync is refused by name, with the option to use instead.
 
-Two promises differ from rsync. What is right is not touched: an entry with the right content, kind and mode keeps its inode \
-and its modification time, with or without -t. What is new is not deleted: a run deletes nothing that appeared at the \
-destination during the run. Deletion always comes last, whichever --delete option is given.";
+Two promises differ from rsync. An entry that is already right is not touched: an entry with the right content, kind and mode \
+keeps its inode and its modification time, with or without -t. An entry that appears at the destination during the run is not \
+deleted. Deletion always comes last, whichever --delete option is given.";
 
 pub(super) const AFTER: &str = "\
 EXAMPLES

@@ -30,6 +30,7 @@ pub(crate) struct Human {
     options: OutputOptions,
     lines: Lines,
     bar: ProgressBar,
+    /// The thread that draws the bar, while a run is under way.
     ticker: Mutex<Option<Ticker>>,
     /// The paths whose problem was printed.
     told: Mutex<HashSet<Vec<u8>>>,

@@ -12,6 +12,7 @@ mod report;
 mod source;
 mod stream;
 mod under_way;
+mod walker;
 mod window;
 
 use std::io::{Read, Write};
@@ -37,10 +38,11 @@ use crate::{Cancel, threads};
 
 use answer::{HandedOver, Job, SignatureBytes};
 pub use config::SenderConfig;
-use offer::{Offers, Walker};
+use offer::Offers;
 pub use report::RunReport;
 use source::Selection;
 pub use source::Source;
+use walker::Walker;
 use window::Window;
 
 /// Frames that may wait for the writer. Some megabytes: enough to bridge a pause of the link or of the workers.

@@ -156,12 +156,6 @@ impl Tree {
         self.entry(path, Node::CharDevice(major, minor))
     }
 
-    /// Adds a block device (needs root).
-    #[must_use]
-    pub fn block_device(self, path: impl AsRef<OsStr>, major: u32, minor: u32) -> Self {
-        self.entry(path, Node::BlockDevice(major, minor))
-    }
-
     /// Sets the permission bits of the entry added last, whatever the umask.
     #[must_use]
     pub fn mode(mut self, mode: u32) -> Self {

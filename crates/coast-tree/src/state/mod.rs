@@ -7,8 +7,13 @@
 //! 2. It locks the file `lock` in the state directory. A single entry needs that lock, and so do file systems that cannot lock
 //!    directories.
 //!
+//! A removal of the workspace takes them in the other order and never waits: if either is held, it fails.
+//!
 //! The run that holds the lock of a single entry's state directory removes that directory with the lock. Another run that waited
 //! for the lock then holds a file without a name, which protects nothing, and starts over.
+
+mod names;
+mod private_directory;
 
 use std::fs::File;
 use std::io;
@@ -20,49 +25,22 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::{ContentHash, DirHandle, Kind, Name, Root, TrustedPath, file_stat, remove_entry};
+use crate::{DirHandle, Kind, Name, Root, TrustedPath, file_stat, remove_entry};
 
-/// The state directory's name when it must lie inside the workspace.
-pub const STATE_INSIDE: &str = ".coast-state";
+pub use names::{
+    CACHE, CLOCK, LOCK, NEW_CACHE, PARTIAL, STAGING_INSIDE, STATE_INSIDE, hidden_name, name, state_owner,
+};
+pub use private_directory::{keeps_privacy, make_staging, open_existing, open_private};
 
-/// The name of a staging directory that must lie inside the workspace. No run sends, deletes or takes for content an entry of
-/// this name.
-pub const STAGING_INSIDE: &str = ".coast-staging";
-
-/// The name of the lock in the state directory.
-pub const LOCK: &str = "lock";
-
-/// The name of the content cache in the state directory.
-pub const CACHE: &str = "cache";
-
-/// The name of a content cache that is being written.
-pub const NEW_CACHE: &str = "cache.new";
-
-/// The name of the file by which the file system's clock is measured.
-pub const CLOCK: &str = "clock";
-
-/// The name of the directory of interrupted files.
-pub const PARTIAL: &str = "partial";
-
-const STAGING: &str = "staging";
-
-/// The mode bit of a state directory that has been taken over and is not empty yet. No run trusts anything in such a directory,
-/// and no run sets the bit for any other reason.
-const UNTRUSTED: u32 = 0o1000;
-
-/// The longest name that `.{name}.coast` has room for, in bytes.
-const MAX_HIDDEN_BYTES: usize = 255 - ".".len() - ".coast".len();
-const HIDDEN_HASH_BYTES: usize = 16;
-
-/// How often a state directory is made again while other runs remove it.
-const MAX_OPENINGS: u32 = 1000;
+use names::{MAX_HIDDEN_BYTES, STAGING};
+use private_directory::{Privacy, open_as_private_as_can_be, take_over};
 
 /// How long to wait before a lock that another run holds is tried again.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why a state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // The fields say what they are.
+#[allow(missing_docs, reason = "the message of each variant says what its fields are")]
 pub enum StateError {
     /// The state directory cannot be made, opened, trusted or locked.
     #[error("{}: {doing}: {error}", path.display())]
@@ -94,23 +72,9 @@ pub struct StateDirectory {
     lock: Option<File>,
 }
 
-/// Who can use a state directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Privacy {
-    /// Nobody but this user.
-    Private,
-    /// Everybody who can use the workspace. The file system keeps no modes or no owners.
-    Shared,
-}
-
 /// The notice for the user where [`StateDirectory::is_private`] is false.
 pub const SHARED_NOTICE: &str = "the destination's file system keeps no modes or owners, so nothing can be kept private \
                                  there; the run goes on, and remembers nothing for the next one";
-
-/// A constant of this module as a name.
-pub fn name(text: &str) -> Name {
-    Name::new(text.as_bytes()).expect("a constant without a slash")
-}
 
 impl StateDirectory {
     /// Opens the state directory of the workspace `place`, which is open as `root`: `.{name}.coast` beside the workspace, or,
@@ -289,7 +253,7 @@ impl StateDirectory {
     /// The directory for the parts of interrupted files.
     ///
     /// # Errors
-    /// What the system answers.
+    /// The error of the system.
     pub fn partials(&self) -> io::Result<DirHandle> {
         open_private(&self.dir, &name(PARTIAL), None)
     }
@@ -341,9 +305,9 @@ impl<P: Patience, F: FnOnce()> Wait<'_, P, F> {
 }
 
 fn try_lock(file: impl AsFd, operation: FlockOperation) -> Result<bool, Errno> {
-    match rustix::fs::flock(file, operation) {
+    match rustix::io::retry_on_intr(|| rustix::fs::flock(&file, operation)) {
         Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -399,138 +363,29 @@ fn beside(
     }
 }
 
-/// The name `.{name}.coast` of the state directory for the entry `of`. A name that is too long for that is cut, and a hash of
-/// the whole name follows.
-pub fn hidden_name(of: &Name) -> Name {
-    let of = of.as_bytes();
-    let (begins, hash) = match of.len() {
-        0..=MAX_HIDDEN_BYTES => (of, String::new()),
-        _ => (&of[..MAX_HIDDEN_BYTES - HIDDEN_HASH_BYTES], ContentHash::of(of).to_string()),
+/// The result of [`try_lock_existing`].
+#[derive(Debug)]
+pub enum TriedLock {
+    /// The state directory stays locked while this file is open.
+    Locked(File),
+    /// Another run holds the lock.
+    Held,
+    /// Another process removed the state directory or its lock meanwhile.
+    Removed,
+}
+
+/// Locks a state directory that [`open_existing`] opened, without waiting.
+///
+/// # Errors
+/// When the lock cannot be opened or used.
+pub fn try_lock_existing(dir: &DirHandle) -> io::Result<TriedLock> {
+    let lock = match open_lock(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(TriedLock::Removed),
+        // A run that ended early can have made the directory without the lock.
+        lock => lock?,
     };
-    let hash = hash.as_bytes().get(..HIDDEN_HASH_BYTES).unwrap_or_default();
-    Name::new(&[b".", begins, hash, b".coast"].concat())
-        .expect("as short as it has to be, and without a slash")
-}
-
-/// The entry that the state directory called `name` belongs to. None if that is no name of a state directory.
-pub fn state_owner(name: &Name) -> Option<Name> {
-    Name::new(name.as_bytes().strip_prefix(b".")?.strip_suffix(b".coast")?).ok()
-}
-
-fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
-    Err(io::Error::new(io::ErrorKind::InvalidData, text.into()))
-}
-
-/// Makes a private directory for files in the making.
-///
-/// # Errors
-/// What the system answers; [`io::ErrorKind::AlreadyExists`] when the name is taken.
-pub fn make_staging(parent: &DirHandle, own: &Name) -> io::Result<DirHandle> {
-    parent.mkdir(own, 0o700)?;
-    let staging = parent.child(own)?;
-    // A directory hands its default ACL and its set-group bit down. Staged files get them from the directory of their place,
-    // and from no other.
-    staging.remove_default_acl()?;
-    if staging.stat_self()?.mode & 0o2000 != 0 {
-        staging.chmod_self(0o700)?;
+    if !try_lock(&lock, FlockOperation::NonBlockingLockExclusive)? {
+        return Ok(TriedLock::Held);
     }
-    Ok(staging)
-}
-
-/// Opens a directory that only this user can use, making it if it is missing.
-///
-/// Root also accepts the state directory that the login user's own runs left, and takes it over once it is locked
-/// ([`take_over`]). Any other directory of that name is refused, since its owner could change files that are being written. On a
-/// file system that keeps nothing private the directory is accepted: there the same people can change the finished files.
-pub fn open_private(parent: &DirHandle, own: &Name, login_uid: Option<u32>) -> io::Result<DirHandle> {
-    open_as_private_as_can_be(parent, own, login_uid).map(|(dir, _)| dir)
-}
-
-/// [`open_private`], with the answer whether the directory is private.
-fn open_as_private_as_can_be(
-    parent: &DirHandle,
-    own: &Name,
-    login_uid: Option<u32>,
-) -> io::Result<(DirHandle, Privacy)> {
-    for _ in 0..MAX_OPENINGS {
-        match parent.mkdir(own, 0o700) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made?,
-        }
-        // The run that a single entry's state directory belongs to may remove it between any two of these steps.
-        match parent.stat(own)? {
-            None => continue,
-            Some(stat) if stat.kind == Kind::Directory => {}
-            Some(_) => return refuse("something else has its name; remove that"),
-        }
-        let dir = match parent.child(own) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            dir => dir?,
-        };
-        let stat = dir.stat_self()?;
-        let me = rustix::process::geteuid().as_raw();
-        let refusal = if stat.uid != me {
-            (me != 0 || Some(stat.uid) != login_uid)
-                .then_some("it belongs to another user; remove it, or run as that user")
-        } else {
-            (stat.mode & 0o077 != 0).then_some("others may write or read it; remove it, or give it mode 0700")
-        };
-        return match refusal {
-            None => Ok((dir, Privacy::Private)),
-            Some(_) if matches!(keeps_privacy(parent), Ok(false)) => Ok((dir, Privacy::Shared)),
-            Some(refusal) => refuse(refusal),
-        };
-    }
-    refuse("others remove it all the time")
-}
-
-/// Whether the file system of `dir` keeps the owner and the mode of a new file. A file is made to find out, and its descriptor is
-/// looked at: a user who can write in `dir` can exchange the file's name, but not the file.
-///
-/// # Errors
-/// When no file can be made in `dir`.
-pub fn keeps_privacy(dir: &DirHandle) -> io::Result<bool> {
-    for number in 0..MAX_OPENINGS {
-        let name = Name::new(format!(".coast-privacy-{}-{number}", std::process::id()).as_bytes())
-            .expect("it holds no slash");
-        let file = match dir.create_file(&name, 0o600) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            file => file?,
-        };
-        let stat = file_stat(&file)?;
-        // Gone already is as good.
-        let _ = dir.unlink(&name);
-        return Ok(stat.uid == rustix::process::geteuid().as_raw() && stat.mode & 0o077 == 0);
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
-}
-
-/// Makes the state directory that another user left this user's own, and empties it. False if it is this user's already.
-///
-/// The owner changes first, so that nobody adds entries while the directory is emptied. The bit [`UNTRUSTED`] stays on a
-/// directory that cannot be emptied, so that no later run trusts it either.
-fn take_over(dir: &DirHandle) -> io::Result<bool> {
-    let stat = dir.stat_self()?;
-    let me = rustix::process::geteuid().as_raw();
-    if stat.uid == me && stat.mode & UNTRUSTED == 0 {
-        return Ok(false);
-    }
-    let made = [LOCK, CACHE, NEW_CACHE, CLOCK, PARTIAL, STAGING];
-    let foreign = |listed: &crate::Listed| made.iter().all(|made| listed.name != name(made));
-    let listed = dir.list()?;
-    if let Some(listed) = listed.iter().find(|listed| foreign(listed)) {
-        return refuse(format!(
-            "it belongs to another user and holds {}, which no run has put there; move that elsewhere",
-            listed.name
-        ));
-    }
-    dir.chmod_self(0o700 | UNTRUSTED)?;
-    dir.chown_self(Some(me), Some(rustix::process::getegid().as_raw()))?;
-    // Until now its owner could change the mode again.
-    dir.chmod_self(0o700 | UNTRUSTED)?;
-    for listed in dir.list()? {
-        remove_entry(dir, &listed.name)?;
-    }
-    dir.chmod_self(0o700)?;
-    Ok(true)
+    Ok(if file_stat(&lock)?.nlink == 0 { TriedLock::Removed } else { TriedLock::Locked(lock) })
 }

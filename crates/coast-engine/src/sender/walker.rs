@@ -1,0 +1,420 @@
+//! Walks the source and offers it, directory by directory.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use coast_filter::{DirFilter, Filter, FilterError, NoMergeFiles};
+use coast_tree::state::{STAGING_INSIDE, STATE_INSIDE};
+use coast_tree::{
+    ContentHash, DirHandle, FileIdentity, Kind, Listed, LockExt, Name, OwnerNames, RelPath, Stat, Visit,
+    walk, walk_from,
+};
+use coast_wire::limits::MAX_PART_ENTRIES;
+use coast_wire::{Entry, Event, OwnerName, Part, ProblemKind, Range, ToReceiver, What};
+
+use super::Run;
+use super::offer::{OfferedEntry, OfferedFile, OfferedPart};
+use super::source::Selection;
+use crate::merge::{TreeMergeFiles, Whose};
+use crate::monitor::add;
+use crate::stop::Stopped;
+use crate::{filter_kind, wire_time};
+
+/// Bytes of names and targets at which a part is closed, far below what a frame may hold.
+const PART_BYTES: usize = 1 << 20;
+
+pub(super) struct Walker<'a> {
+    run: &'a Run<'a>,
+    filter: Filter,
+    selection: Selection,
+    files: TreeMergeFiles,
+    names: Option<OwnerNames>,
+    /// The owners whose names were sent. The lock is held while a name is sent, so that no other thread sends an entry of the
+    /// owner before the name.
+    told_owners: Mutex<HashSet<(OwnerKind, u32)>>,
+}
+
+#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+enum OwnerKind {
+    User,
+    Group,
+}
+
+/// Handed down by a directory to its children: its filter, and the part that offered each of them.
+pub(super) struct Above {
+    filter: DirFilter,
+    part: Option<u32>,
+}
+
+/// An entry with all that is sent of it.
+struct Found {
+    name: Name,
+    stat: Stat,
+    target: Vec<u8>,
+    hash: Option<ContentHash>,
+}
+
+impl<'a> Walker<'a> {
+    pub(super) fn new(run: &'a Run<'a>, filter: Filter, selection: Selection) -> Self {
+        let files = TreeMergeFiles::new(run.root.clone(), Whose::Sender(run.absolute.clone()));
+        let names = (run.options.owner || run.options.group).then(OwnerNames::load);
+        Self { run, filter, selection, files, names, told_owners: Mutex::default() }
+    }
+
+    /// Offers everything, then says that this was all. Ends early when the run stops.
+    pub(super) fn walk(&self, threads: usize) {
+        let _: Result<(), Stopped> = self.try_walk(threads);
+    }
+
+    fn try_walk(&self, threads: usize) -> Result<(), Stopped> {
+        self.start()?;
+        if self.run.await_ready {
+            crossbeam_channel::select! {
+                recv(self.run.ready.receiver) -> _ => {}
+                recv(self.run.stop.stopped()) -> _ => return Err(Stopped),
+            }
+        }
+        if matches!(self.selection, Selection::All) && !self.run.options.recursive {
+            self.skipped(b".", "skipping the directory: -r is not given");
+        } else {
+            self.offer_root()?;
+            // The directory around a single named entry is no part of the transfer, and its rule files do not count.
+            let root = match &self.selection {
+                Selection::All => self.filter.root(&self.files),
+                Selection::Only(_) => self.filter.root(&NoMergeFiles),
+            };
+            match (root, &self.selection) {
+                (Ok(filter), Selection::All) => {
+                    walk(&self.run.root, threads, self, Above { filter, part: None });
+                }
+                (Ok(filter), Selection::Only(name)) => {
+                    self.walk_entry(name, threads, Above { filter, part: None });
+                }
+                (Err(error), _) => self.rules_failed(b".", error)?,
+            }
+        }
+        if self.run.stop.is_stopped() {
+            return Err(Stopped);
+        }
+        self.run.progress.walk_done.store(1, Ordering::Release);
+        self.run.tell(&ToReceiver::WalkDone { source_errors: self.run.source_errors.load(Ordering::Acquire) })
+    }
+
+    /// Offers one entry of the root and all that is below it. The root itself is not listed: it may be large, or unreadable.
+    fn walk_entry(&self, name: &Name, threads: usize, above: Above) {
+        let dir = self.run.root.handle();
+        let listed = match dir.stat(name) {
+            Ok(stat) => stat.map(|stat| Listed { name: name.clone(), kind: stat.kind, ino: stat.ino }),
+            Err(error) => return self.failed(&name.clone().into(), above, error),
+        };
+        if listed.is_none() {
+            self.run.problem(name.as_bytes(), ProblemKind::Vanished, "it vanished before it was read");
+        }
+        for (name, above) in self.directory(&RelPath::root(), &dir, above, listed.into_iter().collect()) {
+            walk_from(&self.run.root, &name.into(), threads, self, above);
+        }
+    }
+
+    /// Sends the options, in a frame of their own: the receiver makes itself ready before it reads on.
+    fn start(&self) -> Result<(), Stopped> {
+        match super::sealed(&ToReceiver::Start(self.run.options.clone())) {
+            Ok(frame) => self.run.outbox.send(frame),
+            Err(error) => self.run.stop.check_sent(Err(error.into())),
+        }
+    }
+
+    /// The root's own attributes, when the root is part of what is sent.
+    fn offer_root(&self) -> Result<(), Stopped> {
+        if !matches!(self.selection, Selection::All) {
+            return Ok(());
+        }
+        match self.run.root.handle().stat_self() {
+            Ok(stat) => {
+                self.tell_owner(&stat)?;
+                self.run.tell(&ToReceiver::Root(self.entry(b"", &stat, What::Directory)))
+            }
+            Err(error) => {
+                self.run.problem(
+                    b"",
+                    ProblemKind::SourceRead,
+                    &format!("cannot read its attributes: {error}"),
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn entry<'e>(&self, name: &'e [u8], stat: &Stat, what: What<'e>) -> Entry<'e> {
+        let options = &self.run.options;
+        Entry {
+            name,
+            what,
+            mode: u16::try_from(stat.mode & 0o7777).expect("masked to twelve bits"),
+            mtime: options.times.then(|| wire_time(stat.mtime)),
+            owner: (options.owner || options.group).then_some((stat.uid, stat.gid)),
+        }
+    }
+
+    /// Sends the names of an entry's owners before the first entry that has them.
+    fn tell_owner(&self, stat: &Stat) -> Result<(), Stopped> {
+        let Some(names) = &self.names else { return Ok(()) };
+        for (kind, id, name) in [
+            (OwnerKind::User, stat.uid, names.user(stat.uid)),
+            (OwnerKind::Group, stat.gid, names.group(stat.gid)),
+        ] {
+            let mut told = self.told_owners.enter();
+            if told.insert((kind, id))
+                && let Some(name) = name
+            {
+                let name = vec![OwnerName { id, name }];
+                self.run.tell(&match kind {
+                    OwnerKind::User => ToReceiver::Owners { users: name, groups: Vec::new() },
+                    OwnerKind::Group => ToReceiver::Owners { users: Vec::new(), groups: name },
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rules that are wrong end the run: they may hide or protect anything. A file of them that cannot be read is
+    /// like any other that cannot.
+    fn rules_failed(&self, path: &[u8], error: FilterError) -> Result<(), Stopped> {
+        match error {
+            FilterError::Read { .. } => {
+                self.run.problem(path, ProblemKind::SourceRead, &error.to_string());
+                Ok(())
+            }
+            error => {
+                self.run.stop.fail(error.into());
+                Err(Stopped)
+            }
+        }
+    }
+
+    fn skipped(&self, path: &[u8], text: &str) {
+        self.run.monitor.event(&Event::Problem { path, kind: ProblemKind::Skipped, text });
+    }
+
+    /// The entries of a directory that take part, with all that is sent of them.
+    fn find(&self, path: &RelPath, dir: &DirHandle, filter: &DirFilter, listed: Vec<Listed>) -> Vec<Found> {
+        let records = self.run.cache.directory(path);
+        let mut found = Vec::with_capacity(listed.len());
+        for Listed { name, kind, .. } in listed {
+            if name.as_bytes() == STAGING_INSIDE.as_bytes() {
+                let full = path.join(&name).unwrap_or_else(|_| path.clone());
+                self.skipped(
+                    full.as_bytes(),
+                    "skipping it: the name is reserved for this program's staging directories",
+                );
+                continue;
+            }
+            // The state directory of a receiver, if the source is the destination of other runs.
+            let is_state = path.is_root() && name.as_bytes() == STATE_INSIDE.as_bytes();
+            if is_state && matches!(self.selection, Selection::All) {
+                continue;
+            }
+            if filter.excludes(name.as_bytes(), filter_kind(kind)) {
+                continue;
+            }
+            if kind == Kind::Directory && !self.run.options.recursive {
+                self.skipped(name.as_bytes(), "skipping the directory: -r is not given");
+                continue;
+            }
+            match self.look(dir, name.clone(), records.as_ref()) {
+                Ok(Some(entry)) => found.push(entry),
+                Ok(None) => {
+                    self.entry_problem(path, &name, ProblemKind::Vanished, "it vanished before it was read")
+                }
+                Err(error) => {
+                    self.entry_problem(
+                        path,
+                        &name,
+                        ProblemKind::SourceRead,
+                        &format!("cannot read its attributes: {error}"),
+                    );
+                }
+            }
+        }
+        found
+    }
+
+    fn look(
+        &self,
+        dir: &DirHandle,
+        name: Name,
+        records: Option<&coast_tree::DirRecords>,
+    ) -> io::Result<Option<Found>> {
+        let Some(stat) = dir.stat(&name)? else { return Ok(None) };
+        let target = if stat.kind == Kind::Symlink && self.run.options.links {
+            match dir.read_link(&name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                target => target?,
+            }
+        } else {
+            Vec::new()
+        };
+        let hash = (stat.kind == Kind::File)
+            .then(|| records.and_then(|records| records.get(&name, &FileIdentity::from(&stat))))
+            .flatten();
+        Ok(Some(Found { name, stat, target, hash }))
+    }
+
+    fn entry_problem(&self, path: &RelPath, name: &Name, kind: ProblemKind, text: &str) {
+        let full = path.join(name).map_or_else(|_| path.as_bytes().to_vec(), |full| full.as_bytes().to_vec());
+        self.run.problem(&full, kind, text);
+    }
+
+    /// Offers one directory in as many parts as it needs; returns its subdirectories.
+    fn offer(
+        &self,
+        path: &RelPath,
+        parent: Option<u32>,
+        found: &[Found],
+        complete: bool,
+    ) -> Result<Vec<(Name, u32)>, Stopped> {
+        let mut children = Vec::new();
+        let mut after = None;
+        let mut rest = found;
+        loop {
+            let (entries, others) = rest.split_at(part_len(rest));
+            rest = others;
+            let last = rest.is_empty();
+            let id = self.run.offers.new_id();
+            let range = if complete { Range::Names { after, last } } else { Range::Listed };
+            self.offer_part(id, path, parent, range, entries)?;
+            children.extend(
+                entries
+                    .iter()
+                    .filter(|entry| entry.stat.kind == Kind::Directory)
+                    .map(|entry| (entry.name.clone(), id)),
+            );
+            if last {
+                return Ok(children);
+            }
+            after = entries.last().map(|entry| serde_bytes::Bytes::new(entry.name.as_bytes()));
+        }
+    }
+
+    fn offer_part(
+        &self,
+        id: u32,
+        path: &RelPath,
+        parent: Option<u32>,
+        range: Range<'_>,
+        found: &[Found],
+    ) -> Result<(), Stopped> {
+        self.run.window.acquire(found.len() + 1)?;
+        for entry in found {
+            self.tell_owner(&entry.stat)?;
+        }
+        self.count(found);
+        self.run.offers.insert(OfferedPart {
+            id,
+            path: path.clone(),
+            entries: found
+                .iter()
+                .map(|entry| OfferedEntry {
+                    name: entry.name.clone(),
+                    file: (entry.stat.kind == Kind::File).then(|| OfferedFile {
+                        identity: FileIdentity::from(&entry.stat),
+                        known_hash: entry.hash,
+                        found_hash: OnceLock::new(),
+                        asked: AtomicBool::new(false),
+                        attempts: AtomicU32::new(0),
+                    }),
+                })
+                .collect(),
+        });
+        let entries =
+            found.iter().map(|entry| self.entry(entry.name.as_bytes(), &entry.stat, what(entry))).collect();
+        self.run.tell(&ToReceiver::Part(Part { id, parent, path: path.as_bytes(), range, entries }))
+    }
+
+    fn count(&self, found: &[Found]) {
+        let of = |kind| found.iter().filter(move |entry| entry.stat.kind == kind);
+        let files = of(Kind::File).count() as u64;
+        let directories = of(Kind::Directory).count() as u64;
+        let bytes = of(Kind::File).map(|entry| entry.stat.size).sum();
+        self.run.count(|stats| {
+            stats.files += files;
+            stats.directories += directories;
+            stats.others += found.len() as u64 - files - directories;
+            stats.total_bytes += bytes;
+        });
+        add(&self.run.progress.offered_entries, found.len() as u64);
+        add(&self.run.progress.offered_bytes, bytes);
+    }
+}
+
+impl Visit for Walker<'_> {
+    type Context = Above;
+
+    fn directory(
+        &self,
+        path: &RelPath,
+        dir: &DirHandle,
+        above: Above,
+        listed: Vec<Listed>,
+    ) -> Vec<(Name, Above)> {
+        let mut complete = !(path.is_root() && matches!(self.selection, Selection::Only(_)));
+        let filter = match path.file_name().map(|name| above.filter.enter(name.as_bytes(), &self.files)) {
+            None => above.filter,
+            Some(Ok(filter)) => filter,
+            Some(Err(error)) => {
+                if let Err(Stopped) = self.rules_failed(path.as_bytes(), error) {
+                    return Vec::new();
+                }
+                complete = false;
+                above.filter
+            }
+        };
+        let found = self.find(path, dir, &filter, listed);
+        match self.offer(path, above.part, &found, complete) {
+            Ok(children) => children
+                .into_iter()
+                .map(|(name, part)| (name, Above { filter: filter.clone(), part: Some(part) }))
+                .collect(),
+            Err(Stopped) => Vec::new(),
+        }
+    }
+
+    fn failed(&self, path: &RelPath, _: Above, error: io::Error) {
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                self.run.problem(path.as_bytes(), ProblemKind::Vanished, "it vanished before it was read");
+            }
+            _ => {
+                let text = format!("cannot read the directory: {error}");
+                self.run.problem(path.as_bytes(), ProblemKind::SourceRead, &text);
+            }
+        }
+    }
+
+    fn stop(&self) -> bool {
+        self.run.stop.is_stopped()
+    }
+}
+
+/// How many of the entries go into the next part.
+fn part_len(entries: &[Found]) -> usize {
+    let mut bytes = 0;
+    let full = |entry: &Found| {
+        bytes += entry.name.as_bytes().len() + entry.target.len() + 64;
+        bytes > PART_BYTES
+    };
+    entries.iter().take(MAX_PART_ENTRIES).position(full).unwrap_or(entries.len().min(MAX_PART_ENTRIES))
+}
+
+fn what(entry: &Found) -> What<'_> {
+    match entry.stat.kind {
+        Kind::File => What::File { size: entry.stat.size, hash: entry.hash.map(|hash| *hash.as_bytes()) },
+        Kind::Directory => What::Directory,
+        Kind::Symlink => What::Symlink(&entry.target),
+        Kind::Fifo => What::Fifo,
+        Kind::Socket => What::Socket,
+        Kind::CharDevice => What::CharDevice(entry.stat.rdev),
+        Kind::BlockDevice => What::BlockDevice(entry.stat.rdev),
+    }
+}
