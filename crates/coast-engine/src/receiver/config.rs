@@ -1,4 +1,4 @@
-//! What a Receiver is told before its run.
+//! The settings of a Receiver.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -23,14 +23,14 @@ impl LoginUser {
     }
 }
 
-/// Where a Receiver puts what it gets.
+/// The settings of a Receiver.
 #[derive(Debug, Clone)]
 pub struct ReceiverConfig {
     /// The destination, as the user wrote it.
     pub destination: PathBuf,
-    /// What it means.
+    /// How the path is interpreted.
     pub destination_is: DestinationIs,
-    /// What it is taken for.
+    /// The kind of directory that is expected there; another kind is refused.
     pub claim: Claim,
     /// Whether missing parents are made.
     pub make_parents: bool,
@@ -41,7 +41,7 @@ pub struct ReceiverConfig {
     pub some_paths: bool,
     /// Bits that new entries do not get.
     pub umask: u32,
-    /// Who the SSH user is, if not whom the process runs as.
+    /// The SSH user, if the process runs as another user.
     pub login: Option<LoginUser>,
     /// Worker threads; by default as many as there are processors, from 2 to 8.
     pub threads: Option<NonZeroUsize>,

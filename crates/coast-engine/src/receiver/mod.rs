@@ -1,4 +1,4 @@
-//! The side that shall have the files.
+//! The receiving side of a run.
 //!
 //! A run opens the destination, takes what the sender offers, settles every entry, deletes last, and finishes. Four owners
 //! share the work, and each borrows only those above it:
@@ -69,7 +69,8 @@ impl Receiver {
     /// process may be confined to them before [`Receiver::run`] reads a byte.
     ///
     /// # Errors
-    /// [`EngineError::Destination`], and [`EngineError::NoWorkspace`] for what is not what it is taken for.
+    /// [`EngineError::Destination`], and [`EngineError::NoWorkspace`] when the directory does not match
+    /// `config.claim`.
     pub fn open(config: ReceiverConfig) -> Result<Self, EngineError> {
         let how = Preparation {
             is: config.destination_is,
@@ -89,8 +90,7 @@ impl Receiver {
         root.into_iter().chain(self.destination.state.as_ref().map(|state| state.dir.clone())).collect()
     }
 
-    /// Takes what the sender at the other end of `reader` and `writer` has. `confined` is told to the sender. Dropping
-    /// `writer` must end the stream for the other side, as it does for a pipe.
+    /// Receives the tree that the sender offers. The `Ready` message repeats `confined`. Dropping `writer` must end the stream for the other side, as it does for a pipe.
     ///
     /// # Errors
     /// When the run could not be brought to its end; the sender has been told, if it could be.

@@ -107,7 +107,7 @@ impl<'a> Report<'a> {
 }
 
 /// Whether the system's answer means that the entry is no longer the one that was seen: it vanished, or another one took its
-/// name. The Receiver never asks for such an entry by itself.
+/// name. None of these answers can come from an entry that stayed as it was.
 fn shows_change(error: &io::Error) -> bool {
     matches!(
         error.kind(),

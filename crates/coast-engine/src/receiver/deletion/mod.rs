@@ -80,7 +80,8 @@ impl<'a> Deletion<'a> {
         Spill::new(self.target.list_directory(), name)
     }
 
-    /// The sender has told of the transfer root. It does before anything in it.
+    /// Records that the sender offers the transfer root itself, so that rule files in it count. This message precedes
+    /// every part.
     pub(super) fn root_is_sent(&self) {
         if let Some(filter) = &self.filter {
             filter.root_is_sent();

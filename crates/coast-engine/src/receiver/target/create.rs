@@ -248,7 +248,7 @@ impl Target<'_> {
         Ok(desired)
     }
 
-    /// Whether the same would fail every file to come: no space is left.
+    /// Whether the error will fail every further file too: the disk or the quota is full.
     pub(crate) fn is_fatal(error: &io::Error) -> bool {
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }

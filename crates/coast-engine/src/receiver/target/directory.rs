@@ -63,7 +63,7 @@ impl DestinationDirectory {
         Ok(*self.mount.get_or_init(|| read))
     }
 
-    /// Lists the entries, sorted by name; none where a dry run would have to give itself the right to.
+    /// Lists the entries, sorted by name. None in a dry run on a directory that this user may not read.
     pub(crate) fn list(&self) -> io::Result<Option<Vec<Listed>>> {
         let Some(handle) = &self.handle else { return Ok(Some(Vec::new())) };
         match handle.list() {

@@ -66,7 +66,7 @@ fn set_directory(
 ) -> io::Result<()> {
     let mtime = mtime.map(|(secs, nanos)| Timestamp::new(secs, nanos));
     match root.dir(path) {
-        // Its mode is set already, and its owner, who is not root, may not read it.
+        // Its new mode, set already, forbids its owner to open it: set the rest through the parent.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(error) };
             let parent = root.dir(&parent)?;

@@ -20,7 +20,7 @@ pub(super) fn is_same_content(before: &Stat, after: &Stat) -> bool {
 }
 
 impl Target<'_> {
-    /// What earlier runs knew of the files of a directory.
+    /// The records that earlier runs kept of a directory's files.
     pub(crate) fn known_in(&self, directory: &RelPath) -> Option<DirRecords> {
         self.live().and_then(|live| live.cache.directory(directory))
     }

@@ -20,7 +20,7 @@ pub(super) struct StagingArea {
     process_umask: u32,
 }
 
-/// An entry in the making. Dropped before it was put in place, it is gone.
+/// An entry in the making. Dropping an entry before it was placed removes it.
 pub(super) struct Staged {
     area: Arc<StagingArea>,
     name: Option<Name>,

@@ -115,7 +115,8 @@ impl FileTransfer {
         Self { signature_bytes, basis, existing, state, moved: Condvar::new() }
     }
 
-    /// Takes in a piece. The transfer goes to whoever brings the next one in order, unless somebody has it.
+    /// Adds a piece. Returns it for application if it is the next in order and no other worker applies pieces of this
+    /// file.
     pub(super) fn deposit(
         &self,
         attempt: u32,

@@ -23,7 +23,7 @@ pub(super) struct Part {
     states: Box<[Mutex<FileState>]>,
     /// Entries not settled, plus one while the directory itself is being examined.
     unsettled: AtomicUsize,
-    /// Hashes that the cache will remember, gathered until the part is settled.
+    /// Hashes that the cache will remember, gathered until the part is settled. The lock guards only this list.
     records: Mutex<Vec<Record>>,
 }
 
@@ -84,7 +84,7 @@ impl Part {
         self.states[index as usize].enter()
     }
 
-    /// One entry is settled, or the examination of the directory; true when the part is.
+    /// Settles one entry, or the examination. Returns whether the part has nothing left to settle.
     pub(super) fn settle_one(&self) -> bool {
         self.unsettled.fetch_sub(1, Ordering::AcqRel) == 1
     }

@@ -1,7 +1,8 @@
 //! How many bytes of signatures wait for their deltas.
 //!
-//! Invariant: while somebody waits for room, somebody holds some. Room that becomes free is therefore given to those who
-//! wait, not announced: whoever was given room gives it back when it has no use for it, and that wakes the next.
+//! Invariant: while a file waits for room, another file holds room. `release` therefore assigns the freed room to the
+//! waiting files, in order. A file that does not use its room must call `release`; otherwise the files behind it wait for
+//! ever.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -11,6 +12,7 @@ use coast_wire::limits::SIGNATURE_WINDOW_BYTES;
 
 /// Room for signatures, and those (`T`) who wait for some.
 pub(super) struct SignatureWindow<T> {
+    /// Guards all of it. No other lock is taken while it is held.
     state: Mutex<State<T>>,
 }
 

@@ -8,7 +8,7 @@ use crate::receiver::failure::Failure;
 use crate::stop::Stopped;
 
 impl Transfer<'_> {
-    /// Takes what there is to do until the run stops.
+    /// Processes work and content until the run stops.
     pub(in crate::receiver) fn work(&self) {
         let mut content = ContentWorker::new(self);
         while let Ok(()) = self.work_once(&mut content) {}
