@@ -19,12 +19,13 @@ const THREADS: u64 = 2;
 
 /// The settings in which `coast sync` agrees with rsync, and the number of cases that are tried in each. Not among them are symlinked
 /// destinations, where rsync makes directories behind the symlink before it refuses it.
-const AGREED: [(Setting, u32); 5] = [
+const AGREED: [(Setting, u32); 6] = [
     (Setting::Plain, 300),
     (Setting::DefaultAcl, 60),
     (Setting::SetGroupId, 60),
     (Setting::Holes, 60),
     (Setting::Mount, 40),
+    (Setting::Unprivileged, 60),
 ];
 
 #[test]

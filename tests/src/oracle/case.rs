@@ -244,6 +244,11 @@ impl Case {
         if self.circumstances.set_group_id.is_some() {
             aspects = aspects.with_groups();
         }
+        if self.circumstances.user.is_some() {
+            // Before rsync deletes an entry of its user, it gives the owner the right to write it. The entry keeps that when it
+            // cannot be deleted; coast leaves it as it is.
+            aspects = aspects.with_mode_bits(0o7577);
+        }
         for letter in self.letters() {
             aspects = match letter {
                 'a' => aspects.with_mtimes().with_users().with_groups(),

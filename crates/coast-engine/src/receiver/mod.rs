@@ -162,7 +162,7 @@ impl Receiver {
         let rename = self.destination.rename.take();
         let filter = Deletion::compile(&options, &self.destination.absolute)?;
         let target = Target::open(self, &options, &report)?;
-        let deletion = Deletion::new(filter, &options, &target, &report)?;
+        let deletion = Deletion::new(filter, &options, &target, &report);
         let transfer = Transfer::new(rename, &options, workers, (&target, &deletion), &report, stop);
         report.tell(&ToSender::Ready(ready(confined))).map_err(|Stopped| EngineError::Disconnected)?;
         std::thread::scope(|scope| {
@@ -182,7 +182,7 @@ impl Receiver {
                         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                     }
                     transfer.abandon();
-                    // The first error is the one to tell. What cannot be set now was told as a problem.
+                    // The first error is the one to tell. Attributes that cannot be set now were told as problems.
                     target.clean_up();
                     let _ = target.set_late_directories();
                     Err(error)

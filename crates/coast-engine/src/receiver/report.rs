@@ -1,7 +1,7 @@
 //! Everything that a run tells: messages and events to the sender, events to the monitor, and the counts.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use coast_tree::LockExt;
 use coast_wire::{Change, Event, Itemize, Options, ProblemKind, ReceiverStats, ToSender, bounded_text};
@@ -48,14 +48,71 @@ impl<'a> Report<'a> {
         self.event(Event::Notice { text });
     }
 
-    /// Updates the counts.
-    pub(super) fn count(&self, update: impl FnOnce(&mut ReceiverStats)) {
-        update(&mut self.lock());
+    fn count(&self, update: impl FnOnce(&mut ReceiverStats)) {
+        update(&mut self.stats.enter());
+    }
+
+    /// Counts a file whose content came, or would come in a dry run. All in bytes.
+    pub(super) fn transferred(&self, size: u64, literal: u64, matched: u64) {
+        self.count(|stats| {
+            stats.transferred_files += 1;
+            stats.transferred_bytes += size;
+            stats.literal_bytes += literal;
+            stats.matched_bytes += matched;
+        });
+    }
+
+    /// Counts a file of `size` bytes that was made from another one of the destination.
+    pub(super) fn cloned(&self, size: u64) {
+        self.count(|stats| {
+            stats.cloned_files += 1;
+            stats.cloned_bytes += size;
+        });
+    }
+
+    /// Counts an entry that did not exist.
+    pub(super) fn created(&self) {
+        self.count(|stats| stats.created += 1);
+    }
+
+    /// Counts an entry that was right.
+    pub(super) fn untouched(&self) {
+        self.count(|stats| stats.untouched += 1);
+    }
+
+    /// Counts an entry of which only attributes changed.
+    pub(super) fn attributes_changed(&self) {
+        self.count(|stats| stats.attributes += 1);
+    }
+
+    /// Counts an entry that was given to another user or group.
+    pub(super) fn owner_changed(&self) {
+        self.count(|stats| stats.chowned += 1);
+    }
+
+    /// Counts an extraneous entry that a rule protects.
+    pub(super) fn protected(&self) {
+        self.count(|stats| stats.protected += 1);
+    }
+
+    /// Sets the number of entries that were deleted.
+    pub(super) fn deleted(&self, entries: u64) {
+        self.count(|stats| stats.deleted = entries);
+    }
+
+    /// Counts an extraneous entry that stays because of `--max-delete`.
+    pub(super) fn over_max_delete(&self) {
+        self.count(|stats| stats.over_max_delete += 1);
+    }
+
+    /// Notes that the run deletes nothing.
+    pub(super) fn deletion_skipped(&self) {
+        self.count(|stats| stats.deletion_skipped = true);
     }
 
     /// The counts so far.
     pub(super) fn stats(&self) -> ReceiverStats {
-        *self.lock()
+        *self.stats.enter()
     }
 
     /// Counts and tells that something could not be done to an entry of the destination.
@@ -99,10 +156,6 @@ impl<'a> Report<'a> {
     /// Whether the run is over, so that long work can end early.
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.is_stopped()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ReceiverStats> {
-        self.stats.enter()
     }
 }
 

@@ -45,7 +45,7 @@ impl Deletion<'_> {
             match self.verdict(rules, root, &item, &path, &mut filters)? {
                 Verdict::Delete => judged.push(&item)?,
                 Verdict::Protected => {
-                    self.report.count(|stats| stats.protected += 1);
+                    self.report.protected();
                     self.note_kept(&path)?;
                 }
                 Verdict::InProtected => {}

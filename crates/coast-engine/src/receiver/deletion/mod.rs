@@ -63,21 +63,17 @@ impl<'a> Deletion<'a> {
         options: &Options,
         target: &'a Target<'a>,
         report: &'a Report<'a>,
-    ) -> Result<Self, EngineError> {
+    ) -> Self {
         let limit = options.delete.as_ref().and_then(|delete| delete.max).unwrap_or(u64::MAX);
-        Ok(Self {
+        Self {
             target,
             report,
             filter,
             limit,
             began: target.began(),
-            extraneous: Spill::new(target.list_directory(), "extraneous"),
-            making_way: Spill::new(target.list_directory(), "making-way"),
-        })
-    }
-
-    fn list(&self, name: &'static str) -> Spill<Extraneous> {
-        Spill::new(self.target.list_directory(), name)
+            extraneous: list_for(target, "extraneous"),
+            making_way: list_for(target, "making-way"),
+        }
     }
 
     /// Records that the sender offers the transfer root itself, so that rule files in it count. This message precedes
@@ -91,7 +87,7 @@ impl<'a> Deletion<'a> {
     /// Tells that nothing is deleted: an entry that could not be read at the source looks extraneous here.
     pub(super) fn skip(&self) {
         if self.filter.is_some() {
-            self.report.count(|stats| stats.deletion_skipped = true);
+            self.report.deletion_skipped();
             self.report.notice("nothing is deleted, because the source was not read without errors");
         }
     }
@@ -113,4 +109,9 @@ impl<'a> Deletion<'a> {
             }
         }
     }
+}
+
+/// An empty list of entries.
+fn list_for(target: &Target<'_>, name: &'static str) -> Spill<Extraneous> {
+    Spill::new(target.list_directory(), name)
 }

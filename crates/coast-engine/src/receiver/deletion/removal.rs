@@ -4,8 +4,8 @@ use std::io;
 
 use coast_wire::Event;
 
-use super::Deletion;
 use super::extraneous::{Extraneous, Fate, Seen};
+use super::{Deletion, list_for};
 use crate::error::EngineError;
 use crate::receiver::spill::{Spill, StoredPath};
 
@@ -15,8 +15,8 @@ impl Deletion<'_> {
         let mut deleted = 0;
         match self.filter.as_ref().filter(|filter| filter.is_late()) {
             Some(rules) => {
-                let making_way = self.list("judged-making-way");
-                let extraneous = self.list("judged");
+                let making_way = list_for(self.target, "judged-making-way");
+                let extraneous = list_for(self.target, "judged");
                 self.judge(rules, &self.making_way, &making_way)?;
                 self.judge(rules, &self.extraneous, &extraneous)?;
                 self.delete_all(&making_way, &mut deleted)?;
@@ -27,7 +27,7 @@ impl Deletion<'_> {
                 self.delete_all(&self.extraneous, &mut deleted)?;
             }
         }
-        self.report.count(|stats| stats.deleted = deleted);
+        self.report.deleted(deleted);
         Ok(())
     }
 
@@ -40,7 +40,7 @@ impl Deletion<'_> {
             let depth = path.as_bytes().iter().filter(|&&byte| byte == b'/').count();
             let counts = !(top.makes_way && depth == top.depth);
             if counts && *deleted >= self.limit {
-                self.report.count(|stats| stats.over_max_delete += 1);
+                self.report.over_max_delete();
                 continue;
             }
             if stays {

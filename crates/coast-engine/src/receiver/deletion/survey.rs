@@ -31,10 +31,10 @@ impl Deletion<'_> {
                 let mut workspaces = Workspaces::of(&extraneous);
                 for entry in states_last(extraneous) {
                     if DeletionFilter::protects(&filter, &entry.name, entry.kind, Within::Kept) {
-                        self.report.count(|stats| stats.protected += 1);
+                        self.report.protected();
                         self.target.note_kept(path, &entry.name)?;
                     } else if workspaces.use_state(dir, &entry) {
-                        self.report.count(|stats| stats.protected += 1);
+                        self.report.protected();
                     } else {
                         let fate = self.note(path, dir, &entry, Some(&filter), top)?;
                         workspaces.learn(&entry.name, fate);
@@ -176,7 +176,7 @@ impl Deletion<'_> {
                     || workspaces.use_state(&dir, &entry)
             };
             if filter.as_ref().is_some_and(protects) {
-                self.report.count(|stats| stats.protected += 1);
+                self.report.protected();
                 fate = Fate::Kept;
                 continue;
             }

@@ -223,10 +223,7 @@ impl Target<'_> {
             match copied {
                 Ok((copied, length)) if copied == hash && length == size => {
                     let record = self.finish(entry, (staged, file), hash, None)?;
-                    self.report.count(|stats| {
-                        stats.cloned_files += 1;
-                        stats.cloned_bytes += size;
-                    });
+                    self.report.cloned(size);
                     self.report_created(entry, EntryKind::File, Update::Local);
                     return Ok(Cloned::Placed(record));
                 }

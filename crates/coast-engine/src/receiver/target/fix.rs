@@ -18,7 +18,9 @@ impl Target<'_> {
     /// Counts and tells an entry that was made or replaced as a whole, or would be in a dry run.
     pub(crate) fn report_created(&self, entry: &DestinationEntry<'_>, kind: EntryKind, update: Update) {
         let existing = entry.existing.as_ref().filter(|existing| entry_kind(existing.kind) == kind);
-        self.report.count(|stats| stats.created += u64::from(entry.existing.is_none()));
+        if entry.existing.is_none() {
+            self.report.created();
+        }
         let desired = self.attributes.desired(entry.offered, entry.existing.as_ref(), None);
         let change = match existing {
             None => Change { update, kind, new: true, ..unchanged(kind) },
@@ -55,16 +57,16 @@ impl Target<'_> {
         let mut change = differences(existing, desired, entry_kind(existing.kind));
         change.time = kept_time(desired, existing);
         if !is_change(&change) {
-            self.report.count(|stats| stats.untouched += 1);
+            self.report.untouched();
             return Ok(Fixed::Nothing);
         }
         if let Some(dir) = self.live_handle(entry) {
             set_attributes(dir, entry, existing, now).doing("cannot set its attributes")?;
         }
-        self.report.count(|stats| {
-            stats.chowned += u64::from(change.owner || change.group);
-            stats.attributes += 1;
-        });
+        self.report.attributes_changed();
+        if change.owner || change.group {
+            self.report.owner_changed();
+        }
         let told = self.asked_for(change);
         if is_change(&told) {
             self.report.changed(|| entry.path(), told);
@@ -134,7 +136,7 @@ impl Target<'_> {
         if !self.is_dry_run() {
             if change.owner || change.group {
                 root.chown_self(desired.uid, desired.gid)?;
-                self.report.count(|stats| stats.chowned += 1);
+                self.report.owner_changed();
             }
             // The owner needs all rights while entries are brought.
             let new = mode.filter(|&mode| mode != existing.mode).map(|mode| mode | 0o700);

@@ -52,7 +52,7 @@ impl Giver<'_> {
         let (uid, gid) = self.owner;
         if (stat.uid, stat.gid) != self.owner {
             dir.chown(name, Some(uid), Some(gid))?;
-            self.report.count(|stats| stats.chowned += 1);
+            self.report.owner_changed();
         }
         Ok(Some(stat.kind))
     }

@@ -138,10 +138,7 @@ fn ask_for_content(
 ) -> Result<(), Failure> {
     let Offered::File { size, .. } = entry.offered.what else { return Ok(()) };
     if transfer.target.is_dry_run() {
-        transfer.report.count(|stats| {
-            stats.transferred_files += 1;
-            stats.transferred_bytes += size;
-        });
+        transfer.report.transferred(size, 0, 0);
         transfer.target.report_created(entry, EntryKind::File, Update::Transferred);
         return Ok(transfer.settle(part)?);
     }
@@ -150,7 +147,7 @@ fn ask_for_content(
     if existing.is_some_and(|existing| useful(existing.size)) || transfer.target.has_partial(entry) {
         transfer.enqueue(Work::Sign { part: part.clone(), index, granted: 0 });
     } else {
-        *part.state(index) = FileState::Transfer(Arc::new(FileTransfer::new(None, 0, entry.existing, 0)));
+        *part.state(index) = FileState::Transfer(Arc::new(FileTransfer::whole(entry.existing, 0)));
         needs.content(index);
     }
     Ok(())
@@ -165,7 +162,7 @@ pub(super) fn ask_for_all(
     existing: Option<Stat>,
     attempt: u32,
 ) -> Result<(), Stopped> {
-    *part.state(index) = FileState::Transfer(Arc::new(FileTransfer::new(None, 0, existing, attempt)));
+    *part.state(index) = FileState::Transfer(Arc::new(FileTransfer::whole(existing, attempt)));
     let needs = vec![Need { index, want: Want::Content }];
     transfer.report.tell(&ToSender::Needs { part: part.id, needs })
 }

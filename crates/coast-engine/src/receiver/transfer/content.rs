@@ -131,9 +131,7 @@ impl<'a> ContentWorker<'a> {
         let state = std::mem::replace(&mut *part.state(file.index), FileState::Idle);
         let transfer = match (state, message) {
             (FileState::Transfer(transfer), Awaited::Content | Awaited::Anything) => transfer,
-            (FileState::Hash, Awaited::Hash | Awaited::Anything) => {
-                Arc::new(FileTransfer::new(None, 0, None, 0))
-            }
+            (FileState::Hash, Awaited::Hash | Awaited::Anything) => Arc::new(FileTransfer::whole(None, 0)),
             _ => return Err(UNASKED),
         };
         Ok(ContentFile { part, index: file.index, transfer })
@@ -187,12 +185,7 @@ impl<'a> ContentWorker<'a> {
         let Transfer { target, report, .. } = self.transfer;
         let mtime = mtime.map(checked_time).transpose()?;
         file.part.remember(target.finish_file(entry, staged, hash, mtime)?);
-        report.count(|stats| {
-            stats.transferred_files += 1;
-            stats.transferred_bytes += size;
-            stats.literal_bytes += literal_bytes;
-            stats.matched_bytes += matched_bytes;
-        });
+        report.transferred(size, literal_bytes, matched_bytes);
         target.report_created(entry, EntryKind::File, Update::Transferred);
         Ok(self.transfer.settle(&file.part)?)
     }

@@ -105,12 +105,17 @@ pub(super) enum Turn {
 }
 
 impl FileTransfer {
-    pub(super) fn new(
-        basis: Option<Basis>,
-        signature_bytes: usize,
-        existing: Option<Stat>,
-        attempt: u32,
-    ) -> Self {
+    /// All content comes. Pieces of tries before `attempt` are of no use.
+    pub(super) fn whole(existing: Option<Stat>, attempt: u32) -> Self {
+        Self::new(None, 0, existing, attempt)
+    }
+
+    /// A delta comes, against a basis whose signature takes `signature_bytes` of the window.
+    pub(super) fn delta(basis: Basis, signature_bytes: usize, existing: Option<Stat>) -> Self {
+        Self::new(Some(basis), signature_bytes, existing, 0)
+    }
+
+    fn new(basis: Option<Basis>, signature_bytes: usize, existing: Option<Stat>, attempt: u32) -> Self {
         let state = Mutex::new(State { attempt, ..State::default() });
         Self { signature_bytes, basis, existing, state, moved: Condvar::new() }
     }

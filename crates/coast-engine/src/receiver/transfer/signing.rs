@@ -60,7 +60,7 @@ fn sign(
         signature => signature.doing("cannot read what is there")?,
     };
     *granted = 0;
-    let file = FileTransfer::new(Some(basis), bytes, entry.existing, 0);
+    let file = FileTransfer::delta(basis, bytes, entry.existing);
     *part.state(index) = FileState::Transfer(Arc::new(file));
     let needs = vec![Need { index, want: Want::Delta(signature.as_bytes()) }];
     Ok(transfer.report.tell(&ToSender::Needs { part: part.id, needs })?)
