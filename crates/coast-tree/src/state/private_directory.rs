@@ -44,7 +44,7 @@ pub fn make_staging(parent: &DirHandle, own: &Name) -> io::Result<DirHandle> {
 /// Opens a directory that only this user can use, making it if it is missing.
 ///
 /// Root also accepts the state directory that the login user's own runs left, and takes it over once it is locked
-/// ([`take_over`]). Any other directory of that name is refused, since its owner could change files that are being written. On a
+/// (`take_over`). Any other directory of that name is refused, since its owner could change files that are being written. On a
 /// file system that keeps nothing private the directory is accepted: there the same people can change the finished files.
 pub fn open_private(parent: &DirHandle, own: &Name, login_uid: Option<u32>) -> io::Result<DirHandle> {
     open_as_private_as_can_be(parent, own, login_uid).map(|(dir, _)| dir)
