@@ -254,7 +254,7 @@ fn a_source_that_is_missing_is_named() {
 fn help_states_the_two_promises() {
     let place = Sandbox::new();
     let help = place.coast(["sync", "--help"]).run();
-    help.assert_code(0).assert_says("not touched").assert_says("appeared");
+    help.assert_code(0).assert_says("not touched").assert_says("appears");
     place.coast(["--version"]).run().assert_code(0).assert_says("coast");
     place
         .coast(["push", "--help"])
