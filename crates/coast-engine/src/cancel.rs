@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
-use coast_tree::LockExt;
+use coast_tree::{LockExt, Patience};
 
 /// Stops a run: cheap to clone, safe to use from a signal-handling thread.
 #[derive(Clone, Default)]
@@ -82,6 +84,15 @@ impl Cancel {
         hooks.next += 1;
         hooks.waiting.insert(number, Box::new(hook));
         CancelHook { shared: Arc::clone(&self.shared), number }
+    }
+}
+
+impl Patience for Cancel {
+    fn wait(&self, time: Duration) -> bool {
+        if !self.is_cancelled() {
+            thread::sleep(time);
+        }
+        !self.is_cancelled()
     }
 }
 

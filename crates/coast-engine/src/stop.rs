@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use coast_tree::state::Patience;
 use coast_wire::WireError;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use coast_tree::LockExt;
+use coast_tree::{LockExt, Patience};
 
 use crate::EngineError;
 

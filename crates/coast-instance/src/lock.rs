@@ -5,17 +5,13 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use coast_sync::Cancel;
-use rustix::fs::{FlockOperation, flock};
+use coast_tree::{Attempt, LockWait, WaitEnded, try_flock};
+use rustix::fs::FlockOperation;
 
 use crate::durable;
 use crate::file_error::{Doing, FileError};
-
-/// The interval between two attempts. A blocking `flock` would not notice a cancellation.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The number of bytes that are read of the file.
 const MAX_HOLDER_BYTES: u64 = 512;
@@ -66,54 +62,41 @@ impl FileLock {
         path: &Path,
         command: &str,
         cancel: &Cancel,
-        mut told: impl FnMut(&Holder),
+        told: impl FnMut(&Holder),
     ) -> Result<Self, LockError> {
-        let mut last = None;
-        loop {
-            match Self::attempt(path, command).doing("lock", path)? {
-                Attempt::Acquired(lock) => return Ok(lock),
-                Attempt::HeldBy(holder) if last.as_ref() != Some(&holder) => {
-                    told(&holder);
-                    last = Some(holder);
-                }
-                Attempt::HeldBy(_) | Attempt::Busy => {}
-            }
-            if cancel.is_cancelled() {
-                return Err(LockError::Interrupted);
-            }
-            thread::sleep(LOOK_AGAIN);
-        }
+        let mut wait = LockWait::new(cancel, told);
+        wait.until(|| Self::attempt(path, command).doing("lock", path)).map_err(|ended| match ended {
+            WaitEnded::GivenUp => LockError::Interrupted,
+            WaitEnded::Failed(error) => error.into(),
+        })
     }
 
     /// The present holder of the lock; `None` if the lock is free.
     pub(crate) fn holder(path: &Path) -> Option<Holder> {
         let mut file = File::open(path).ok()?;
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => None,
-            Err(_) => Some(Holder::read(&mut file)?),
+        match try_flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(true) => None,
+            Ok(false) | Err(_) => Holder::read(&mut file),
         }
     }
 
     /// Tries once to acquire the lock.
-    fn attempt(path: &Path, command: &str) -> io::Result<Attempt> {
+    fn attempt(path: &Path, command: &str) -> io::Result<Attempt<Self, Holder>> {
         if let Some(directory) = path.parent() {
             durable::make_directory(directory)?;
         }
         let mut file =
             File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Ok(Holder::read(&mut file).map_or(Attempt::Busy, Attempt::HeldBy));
-            }
-            Err(error) => return Err(error.into()),
+        if !try_flock(&file, FlockOperation::NonBlockingLockExclusive)? {
+            // None while the holder has not written its name yet.
+            return Ok(Attempt::Held(Holder::read(&mut file)));
         }
         // The last holder may have removed the file. Then other processes would lock a new file, and this lock is worthless.
         let locked = file.metadata()?;
         match fs::metadata(path) {
             Ok(there) if (there.dev(), there.ino()) == (locked.dev(), locked.ino()) => {}
-            Ok(_) => return Ok(Attempt::Busy),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Attempt::Busy),
+            Ok(_) => return Ok(Attempt::Held(None)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Attempt::Held(None)),
             Err(error) => return Err(error),
         }
         file.set_len(0)?;
@@ -129,14 +112,6 @@ impl FileLock {
     }
 }
 
-/// The outcome of one attempt.
-enum Attempt {
-    Acquired(FileLock),
-    HeldBy(Holder),
-    /// The lock is held and its file names no holder yet, or the file was replaced during the attempt.
-    Busy,
-}
-
 impl Holder {
     fn read(file: &mut File) -> Option<Self> {
         let mut text = String::new();
@@ -150,6 +125,7 @@ impl Holder {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::thread;
 
     use super::*;
 

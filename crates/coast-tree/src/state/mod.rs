@@ -17,15 +17,16 @@ mod private_directory;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::{DirHandle, Kind, Name, Root, TrustedPath, file_stat, remove_entry};
+use crate::{
+    Attempt, DirHandle, Kind, LockWait, Name, Patience, Root, TrustedPath, WaitEnded, file_stat,
+    remove_entry, try_flock,
+};
 
 pub use names::{
     CACHE, CLOCK, LOCK, NEW_CACHE, PARTIAL, STAGING_INSIDE, STATE_INSIDE, hidden_name, name, state_owner,
@@ -34,9 +35,6 @@ pub use private_directory::{keeps_privacy, make_staging, open_existing, open_pri
 
 use names::{MAX_HIDDEN_BYTES, STAGING};
 use private_directory::{Privacy, open_as_private_as_can_be, take_over};
-
-/// How long to wait before a lock that another run holds is tried again.
-const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why a state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +48,15 @@ pub enum StateError {
     Stopped,
 }
 
-/// Says how long a run waits for a lock.
-pub trait Patience {
-    /// Waits for `time`, and returns early with false when the run ends.
-    fn wait(&self, time: Duration) -> bool;
+/// The holder of a state directory's lock, which has no name.
+#[derive(PartialEq, Eq)]
+struct AnotherRun;
+
+/// The wait for the locks of a state directory.
+type StateWait<'a, P, F> = LockWait<'a, P, AnotherRun, F>;
+
+fn attempt(locked: bool) -> Attempt<(), AnotherRun> {
+    if locked { Attempt::Acquired(()) } else { Attempt::Held(Some(AnotherRun)) }
 }
 
 /// The private directory of the receiver: cache, staging area, lock.
@@ -139,9 +142,8 @@ impl StateDirectory {
     /// # Errors
     /// [`StateError::Stopped`] when `patience` ended, and [`StateError::Unusable`] when the workspace was removed meanwhile or
     /// the lock cannot be used.
-    pub fn lock(&mut self, patience: &impl Patience, waiting: impl FnOnce()) -> Result<(), StateError> {
-        let wait = Wait { patience, waiting: Some(waiting) };
-        let locked = self.lock_both(wait);
+    pub fn lock(&mut self, patience: &impl Patience, mut waiting: impl FnMut()) -> Result<(), StateError> {
+        let locked = self.lock_both(LockWait::new(patience, |AnotherRun| waiting()));
         if let (Err(_), Some(own)) = (&locked, &self.transient) {
             // Fails while another run uses the directory, which is not empty then.
             let _ = self.root.rmdir(own);
@@ -149,12 +151,15 @@ impl StateDirectory {
         locked
     }
 
-    fn lock_both(&mut self, mut wait: Wait<'_, impl Patience, impl FnOnce()>) -> Result<(), StateError> {
+    fn lock_both(
+        &mut self,
+        mut wait: StateWait<'_, impl Patience, impl FnMut(&AnotherRun)>,
+    ) -> Result<(), StateError> {
         let operation = match self.transient {
             Some(_) => FlockOperation::NonBlockingLockShared,
             None => FlockOperation::NonBlockingLockExclusive,
         };
-        let locked = wait.until(|| try_lock_directory(&self.root, operation));
+        let locked = wait.until(|| try_lock_directory(&self.root, operation).map(attempt));
         locked.map_err(|ended| self.not_locked(ended))?;
         loop {
             let locked = self.try_lock_state(&mut wait).map_err(|ended| self.not_locked(ended))?;
@@ -168,10 +173,10 @@ impl StateDirectory {
     /// Locks the state directory. None when the directory or its lock was replaced in the meantime.
     fn try_lock_state(
         &mut self,
-        wait: &mut Wait<'_, impl Patience, impl FnOnce()>,
-    ) -> Result<Option<File>, WaitEnded> {
-        if !wait.patience.wait(Duration::ZERO) {
-            return Err(WaitEnded::Stopped);
+        wait: &mut StateWait<'_, impl Patience, impl FnMut(&AnotherRun)>,
+    ) -> Result<Option<File>, WaitEnded<io::Error>> {
+        if wait.is_given_up() {
+            return Err(WaitEnded::GivenUp);
         }
         let gone = |dir: &DirHandle| Ok::<_, io::Error>(dir.stat_self()?.nlink == 0);
         if gone(&self.root)? || (self.transient.is_none() && gone(&self.dir)?) {
@@ -192,7 +197,7 @@ impl StateDirectory {
             // The login user may have put something else there. Taking the directory over removes it.
             Err(error) => return if self.take_over()? { Ok(None) } else { Err(error.into()) },
         };
-        wait.until(|| try_lock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from))?;
+        wait.until(|| Ok(attempt(try_flock(&lock, FlockOperation::NonBlockingLockExclusive)?)))?;
         // The last holder may have removed the lock, and taking the directory over removes it too.
         let current = file_stat(&lock)?.nlink > 0 && !self.take_over()?;
         Ok(current.then_some(lock))
@@ -206,9 +211,9 @@ impl StateDirectory {
         }
     }
 
-    fn not_locked(&self, ended: WaitEnded) -> StateError {
+    fn not_locked(&self, ended: WaitEnded<io::Error>) -> StateError {
         match ended {
-            WaitEnded::Stopped => StateError::Stopped,
+            WaitEnded::GivenUp => StateError::Stopped,
             WaitEnded::Failed(error) => {
                 StateError::Unusable { path: self.path.clone(), doing: "locking the workspace", error }
             }
@@ -220,11 +225,6 @@ impl StateDirectory {
         let staging = name(STAGING);
         remove_entry(&self.dir, &staging)?;
         make_staging(&self.dir, &staging)
-    }
-
-    /// Removes the parts of files that interrupted runs left.
-    pub fn forget_partials(&self) -> io::Result<()> {
-        remove_entry(&self.dir, &name(PARTIAL))
     }
 
     /// Removes the staging directory. Of a single entry's state directory it removes everything that runs make there, except the
@@ -249,14 +249,6 @@ impl StateDirectory {
             removed => removed,
         }
     }
-
-    /// The directory for the parts of interrupted files.
-    ///
-    /// # Errors
-    /// The error of the system.
-    pub fn partials(&self) -> io::Result<DirHandle> {
-        open_private(&self.dir, &name(PARTIAL), None)
-    }
 }
 
 impl Drop for StateDirectory {
@@ -271,51 +263,10 @@ impl Drop for StateDirectory {
     }
 }
 
-/// Waits for locks, and tells the user once.
-struct Wait<'a, P, F> {
-    patience: &'a P,
-    waiting: Option<F>,
-}
-
-/// Why a lock was not taken.
-enum WaitEnded {
-    Stopped,
-    Failed(io::Error),
-}
-
-impl From<io::Error> for WaitEnded {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl<P: Patience, F: FnOnce()> Wait<'_, P, F> {
-    fn until(&mut self, mut locked: impl FnMut() -> io::Result<bool>) -> Result<(), WaitEnded> {
-        while !locked()? {
-            if let Some(waiting) = self.waiting.take() {
-                waiting();
-            }
-            // `flock` has no time limit, and a blocked call would not notice that the peer is gone.
-            if !self.patience.wait(LOCK_INTERVAL) {
-                return Err(WaitEnded::Stopped);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn try_lock(file: impl AsFd, operation: FlockOperation) -> Result<bool, Errno> {
-    match rustix::io::retry_on_intr(|| rustix::fs::flock(&file, operation)) {
-        Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
 /// Locks a directory for as long as it is open. False if somebody else has locked it. True, without a lock, where directories
 /// cannot be locked: on NFS an exclusive lock needs a file that is open for writing.
 pub fn try_lock_directory(dir: &DirHandle, operation: FlockOperation) -> io::Result<bool> {
-    match try_lock(dir, operation) {
+    match try_flock(dir, operation) {
         Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => Ok(true),
         locked => Ok(locked?),
     }
@@ -384,7 +335,7 @@ pub fn try_lock_existing(dir: &DirHandle) -> io::Result<TriedLock> {
         // A run that ended early can have made the directory without the lock.
         lock => lock?,
     };
-    if !try_lock(&lock, FlockOperation::NonBlockingLockExclusive)? {
+    if !try_flock(&lock, FlockOperation::NonBlockingLockExclusive)? {
         return Ok(TriedLock::Held);
     }
     Ok(if file_stat(&lock)?.nlink == 0 { TriedLock::Removed } else { TriedLock::Locked(lock) })
