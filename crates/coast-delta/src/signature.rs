@@ -259,26 +259,17 @@ pub enum SignatureError {
 
 #[cfg(test)]
 mod tests {
+    use coast_testkit::noise;
+
     use super::*;
 
     const ALONE: NonZeroUsize = NonZeroUsize::MIN;
     const FOUR: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
-    fn noise(len: usize) -> Vec<u8> {
-        let mut state = 0x9e37_79b9u32;
-        let mut byte = || {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            (state >> 24) as u8
-        };
-        (0..len).map(|_| byte()).collect()
-    }
-
     #[test]
     fn chunked_signature_equals_the_one_of_the_whole_slice() {
         for len in [0, 1, 703, 704, 705, 704 * 8, 100_000, 600_000, 3_000_000] {
-            let basis = noise(len);
+            let basis = noise(1, len);
             let signature = Signature::of(basis.as_slice(), len as u64, ALONE).unwrap();
             assert_eq!(signature.as_bytes(), hash_blocks(&basis, block_size(len as u64)), "{len} bytes");
             assert_eq!(Signature::from_bytes(signature.as_bytes().to_vec()).unwrap(), signature);
@@ -289,7 +280,7 @@ mod tests {
 
     #[test]
     fn basis_of_another_length_than_announced_is_signed_as_read() {
-        let basis = noise(50_000);
+        let basis = noise(1, 50_000);
         for announced in [0, 49_999, 50_001, 1 << 40] {
             let signature = Signature::of(basis.as_slice(), announced, FOUR).unwrap();
             assert_eq!(signature.as_bytes(), hash_blocks(&basis, block_size(announced)));
@@ -298,7 +289,7 @@ mod tests {
 
     #[test]
     fn many_threads_make_the_signature_that_one_makes() {
-        let basis = noise(70 << 20);
+        let basis = noise(1, 70 << 20);
         for len in [64 << 20, (64 << 20) + 1, basis.len()] {
             let basis = &basis[..len];
             let by_one = Signature::of(basis, len as u64, ALONE).unwrap();

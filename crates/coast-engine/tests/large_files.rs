@@ -25,8 +25,7 @@ use serde::Serialize;
 
 /// A file of five pieces and a bit that no compressor makes smaller.
 fn content() -> Vec<u8> {
-    let words = u32::try_from(5 * CHUNK_BYTES / 4 + 100).unwrap();
-    (0..words).flat_map(|n| (n ^ n.rotate_left(13)).wrapping_mul(0x9e37_79b1).to_le_bytes()).collect()
+    coast_testkit::noise(1, 5 * CHUNK_BYTES + 400)
 }
 
 /// The sender's end of a run, played by hand.

@@ -16,6 +16,10 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
+fn noise(seed: u64, length: u64) -> Vec<u8> {
+    coast_testkit::noise(seed, usize::try_from(length).unwrap())
+}
+
 struct Pair {
     dir: tempfile::TempDir,
 }
@@ -89,12 +93,6 @@ fn segments(path: &PathBuf) -> Vec<Segment> {
         all.push(segment);
     }
     all
-}
-
-/// Content that no compressor makes smaller.
-fn noise(seed: u32, length: u64) -> Vec<u8> {
-    let words = u32::try_from(length / 4).unwrap();
-    (0..words).flat_map(|n| (n ^ seed ^ n.rotate_left(13)).wrapping_mul(0x9e37_79b1).to_le_bytes()).collect()
 }
 
 #[test]

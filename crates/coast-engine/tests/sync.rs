@@ -2,9 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -14,6 +13,7 @@ use coast_engine::{
     send,
 };
 use coast_filter::NoMergeFiles;
+use coast_testkit::{Snapshot, noise};
 use coast_wire::{Delete, Event, Options};
 
 /// A source and a destination in a directory of their own.
@@ -79,59 +79,16 @@ impl Pair {
     /// Syncs and compares both trees.
     fn sync_and_compare(&self) -> RunReport {
         let report = self.sync();
-        assert_eq!(contents(&self.source()), contents(&self.destination()));
+        Snapshot::of(self.source()).assert_same_content(&Snapshot::of(self.destination()));
         report
     }
 }
 
-/// Kind and content of everything below a directory.
-fn contents(root: &Path) -> BTreeMap<PathBuf, String> {
-    fn walk(root: &Path, dir: &Path, all: &mut BTreeMap<PathBuf, String>) {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            let meta = fs::symlink_metadata(&path).unwrap();
-            let what = if meta.is_symlink() {
-                format!("-> {}", fs::read_link(&path).unwrap().display())
-            } else if meta.is_dir() {
-                walk(root, &path, all);
-                "directory".to_owned()
-            } else if meta.is_file() {
-                format!("{} bytes, {}", meta.len(), coast_tree::ContentHash::of(&fs::read(&path).unwrap()))
-            } else {
-                format!("special {:o}", meta.mode() & 0o170_000)
-            };
-            all.insert(path.strip_prefix(root).unwrap().to_owned(), what);
-        }
-    }
-    let mut all = BTreeMap::new();
-    walk(root, root, &mut all);
-    all
-}
-
-/// The attributes by which a watcher of the tree notices a change.
-fn stamps(root: &Path) -> Vec<(PathBuf, u64, i64, i64, i64, i64)> {
-    let mut all: Vec<_> = contents(root)
-        .into_keys()
-        .chain([PathBuf::new()])
-        .map(|path| {
-            let meta = fs::symlink_metadata(root.join(&path)).unwrap();
-            (path, meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
-        })
-        .collect();
-    all.sort();
-    all
-}
-
-/// Bytes that look like nothing else.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    (0..len.div_ceil(8)).flat_map(|_| step().to_le_bytes()).take(len).collect()
+/// The paths of everything below a directory.
+fn paths(root: &Path) -> Vec<String> {
+    let snapshot = Snapshot::of(root);
+    let paths = snapshot.iter().map(|(path, _)| path.display().to_string());
+    paths.filter(|path| path != ".").collect()
 }
 
 /// Keeps what it is told.
@@ -177,9 +134,9 @@ fn first_run_makes_the_trees_equal() {
 fn second_run_touches_nothing_and_reads_no_content() {
     let pair = sample();
     pair.sync();
-    let before = stamps(&pair.destination());
+    let before = Snapshot::of(pair.destination());
     let report = pair.sync();
-    assert_eq!(stamps(&pair.destination()), before);
+    Snapshot::of(pair.destination()).assert_untouched_since(&before);
     assert_eq!(report.receiver.transferred_files, 0);
 }
 
@@ -187,11 +144,11 @@ fn second_run_touches_nothing_and_reads_no_content() {
 fn second_run_without_caches_touches_nothing_either() {
     let pair = sample();
     pair.sync();
-    let before = stamps(&pair.destination());
+    let before = Snapshot::of(pair.destination());
     fs::remove_file(pair.dir.path().join("sender-cache")).unwrap();
     fs::remove_file(pair.dir.path().join(".destination.coast/cache")).unwrap();
     let report = pair.sync();
-    assert_eq!(stamps(&pair.destination()), before);
+    Snapshot::of(pair.destination()).assert_untouched_since(&before);
     assert_eq!(report.receiver.transferred_files, 0);
     assert_eq!(report.sender.hashed_files, 302);
 }
@@ -273,8 +230,7 @@ fn protected_directory_survives_delete() {
     config.rules.protect(b"generated/***").unwrap();
     config.rules.exclude(b"node_modules").unwrap();
     let report = pair.run(config, &VoidMonitor).unwrap();
-    let left: Vec<String> =
-        contents(&pair.destination()).keys().map(|path| path.display().to_string()).collect();
+    let left = paths(&pair.destination());
     let expected = [
         "a",
         "generated",
@@ -294,12 +250,12 @@ fn protected_directory_survives_delete() {
 fn dry_run_changes_nothing_and_tells_all() {
     let pair = sample();
     pair.write("destination/extraneous/file", "x");
-    let before = stamps(&pair.destination());
+    let before = Snapshot::of(pair.destination());
     let mut config = pair.config();
     config.options.dry_run = true;
     let recorder = Recorder::default();
     let report = pair.run(config, &recorder).unwrap();
-    assert_eq!(stamps(&pair.destination()), before);
+    Snapshot::of(pair.destination()).assert_untouched_since(&before);
     assert_eq!(report.receiver.transferred_files, 302);
     assert_eq!(report.receiver.deleted, 2);
     let mut left: Vec<_> =
@@ -346,10 +302,10 @@ fn delayed_updates_arrive_all_the_same() {
     config.options.delay_updates = true;
     let report = pair.run(config, &VoidMonitor).unwrap();
     assert_eq!(report.receiver.transferred_files, 20);
-    assert_eq!(contents(&pair.source()), contents(&pair.destination()));
-    let before = stamps(&pair.destination());
+    Snapshot::of(pair.source()).assert_same_content(&Snapshot::of(pair.destination()));
+    let before = Snapshot::of(pair.destination());
     pair.sync();
-    assert_eq!(stamps(&pair.destination()), before);
+    Snapshot::of(pair.destination()).assert_untouched_since(&before);
 }
 
 #[test]
@@ -388,9 +344,9 @@ fn directory_of_many_entries_comes_in_parts() {
     pair.write("destination/many/zzz", "");
     let report = pair.sync_and_compare();
     assert_eq!(report.receiver.deleted, 2);
-    let before = stamps(&pair.destination());
+    let before = Snapshot::of(pair.destination());
     pair.sync();
-    assert_eq!(stamps(&pair.destination()), before);
+    Snapshot::of(pair.destination()).assert_untouched_since(&before);
 }
 
 #[test]
@@ -405,7 +361,7 @@ fn two_runs_into_one_workspace_do_not_interleave() {
             });
         }
     });
-    assert_eq!(contents(&pair.source()), contents(&pair.destination()));
+    Snapshot::of(pair.source()).assert_same_content(&Snapshot::of(pair.destination()));
 }
 
 #[test]
@@ -420,8 +376,7 @@ fn rule_files_of_the_destination_protect_as_they_are_after_the_transfer() {
     let mut config = pair.config();
     config.rules.filter(b": .rules", &NoMergeFiles).unwrap();
     pair.run(config, &VoidMonitor).unwrap();
-    let left: Vec<String> =
-        contents(&pair.destination()).keys().map(|path| path.display().to_string()).collect();
+    let left = paths(&pair.destination());
     assert_eq!(left, ["d", "d/.rules", "d/a", "d/keep", "stale", "stale/.rules", "stale/own"]);
 }
 
@@ -435,7 +390,7 @@ fn what_makes_way_does_not_count_for_max_delete() {
     config.options.delete = Some(Delete { max: Some(1) });
     let report = pair.run(config, &VoidMonitor).unwrap();
     assert_eq!(report.exit_code(), 0);
-    assert_eq!(contents(&pair.source()), contents(&pair.destination()));
+    Snapshot::of(pair.source()).assert_same_content(&Snapshot::of(pair.destination()));
 }
 
 #[test]
@@ -516,7 +471,5 @@ fn rule_file_that_names_impossible_rule_files_does_not_stop_its_directory() {
     config.rules.filter(b"dir-merge .rules", &NoMergeFiles).unwrap();
     let report = pair.run(config, &VoidMonitor).unwrap();
     assert_eq!(report.exit_code(), 0);
-    let sent = contents(&pair.destination()).into_keys().collect::<Vec<_>>();
-    let expected = ["sub", "sub/.rules", "sub/deeper", "sub/deeper/sent"];
-    assert_eq!(sent, expected.map(PathBuf::from));
+    assert_eq!(paths(&pair.destination()), ["sub", "sub/.rules", "sub/deeper", "sub/deeper/sent"]);
 }

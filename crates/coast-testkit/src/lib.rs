@@ -34,7 +34,7 @@ mod server;
 mod tree;
 
 pub use account::{Account, Shell, Sudo};
-pub use noise::{Noise, noise};
+pub use noise::{Noise, noise, noise_at};
 pub use programs::{require, require_root};
 #[cfg(feature = "embedded")]
 pub use server::embedded::{EmbeddedOptions, EmbeddedServer, HostKeyKind};

@@ -1,27 +1,10 @@
 //! Files to make deltas of: pseudo-random bytes that are the same on every run, and edits on them.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 
 use std::num::NonZeroUsize;
 
 use coast_delta::{Differ, Signature, patch};
-
-/// `len` bytes that look random, different for each `seed`.
-pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    noise_at(seed, 0, &mut bytes);
-    bytes
-}
-
-/// The bytes of an endless file of noise from `offset` on: any part of it without the rest.
-pub(crate) fn noise_at(seed: u64, offset: u64, bytes: &mut [u8]) {
-    for (at, byte) in (offset..).zip(bytes) {
-        // The finalizer of SplitMix64, over words of eight bytes.
-        let mut word = (seed ^ (at / 8)).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        *byte = (word ^ (word >> 31)).to_le_bytes()[(at % 8) as usize];
-    }
-}
+pub(crate) use coast_testkit::{noise, noise_at};
 
 pub(crate) fn signature(basis: &[u8]) -> Signature {
     Signature::of(basis, basis.len() as u64, NonZeroUsize::MIN).unwrap()
