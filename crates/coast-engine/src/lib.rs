@@ -32,6 +32,7 @@
 
 mod cache;
 mod cancel;
+mod channel;
 mod error;
 mod merge;
 mod monitor;

@@ -21,7 +21,7 @@ pub enum Claim {
 }
 
 /// Directories of every Linux system. A directory below one of them can be a workspace.
-const SYSTEM: [&str; 18] = [
+const SYSTEM: [&str; 30] = [
     "/",
     "/bin",
     "/boot",
@@ -30,16 +30,28 @@ const SYSTEM: [&str; 18] = [
     "/home",
     "/lib",
     "/lib64",
+    "/media",
+    "/mnt",
+    "/opt",
     "/proc",
     "/root",
     "/run",
     "/sbin",
+    "/srv",
     "/sys",
+    "/tmp",
     "/usr",
     "/usr/bin",
     "/usr/lib",
+    "/usr/local",
     "/usr/sbin",
+    "/usr/share",
     "/var",
+    "/var/cache",
+    "/var/lib",
+    "/var/log",
+    "/var/spool",
+    "/var/tmp",
 ];
 
 impl Claim {

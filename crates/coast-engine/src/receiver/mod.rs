@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coast_tree::state::SHARED_NOTICE;
-use coast_tree::{DirHandle, OwnerNames, Root};
+use coast_tree::{DirHandle, Root};
 use coast_wire::{
     Class, Event, FrameReader, LevelControl, Options, Pack, Ready, ReceiverStats, ToReceiver, ToSender,
     bounded_text, messages,
@@ -40,11 +40,11 @@ use crate::{Cancel, threads};
 
 pub use claim::Claim;
 pub use config::{LoginUser, ReceiverConfig};
-use deletion::Deletion;
+use deletion::{Deletion, DeletionFilter};
 pub use destination::DestinationIs;
 use destination::{Destination, Preparation};
 use report::Report;
-use target::{Target, process_umask};
+use target::{SystemFacts, Target};
 use transfer::Transfer;
 
 /// Frames of messages to the sender that may wait for the writer.
@@ -54,8 +54,7 @@ const QUEUED_REPLIES: usize = 64;
 pub struct Receiver {
     config: ReceiverConfig,
     destination: Destination,
-    names: OwnerNames,
-    process_umask: u32,
+    system: SystemFacts,
 }
 
 impl std::fmt::Debug for Receiver {
@@ -81,7 +80,7 @@ impl Receiver {
             login_uid: config.login.map(|login| login.uid),
         };
         let destination = Destination::prepare(&config.destination, how)?;
-        Ok(Self { config, destination, names: OwnerNames::load(), process_umask: process_umask() })
+        Ok(Self { config, destination, system: SystemFacts::read() })
     }
 
     /// The directories that the run works in.
@@ -159,11 +158,12 @@ impl Receiver {
         outbox.compress_with(LevelControl::new())?;
         let workers = threads(self.config.threads);
         let report = Report::new(outbox, monitor, stop, &options);
-        let rename = self.destination.rename.take();
-        let filter = Deletion::compile(&options, &self.destination.absolute)?;
-        let target = Target::open(self, &options, &report)?;
+        let Self { config, mut destination, system } = self;
+        let rename = destination.rename.take();
+        let filter = DeletionFilter::of(&options, &destination.absolute)?;
+        let target = Target::open(destination, &config, system, &options, &report)?;
         let deletion = Deletion::new(filter, &options, &target, &report);
-        let transfer = Transfer::new(rename, &options, workers, (&target, &deletion), &report, stop);
+        let transfer = Transfer::new(&target, &deletion, &report, rename, &options, workers, stop);
         report.tell(&ToSender::Ready(ready(confined))).map_err(|Stopped| EngineError::Disconnected)?;
         std::thread::scope(|scope| {
             let working: Vec<_> = (0..workers.get()).map(|_| scope.spawn(|| transfer.work())).collect();
@@ -217,7 +217,7 @@ fn finish(
     source_errors: bool,
 ) -> Result<ReceiverStats, EngineError> {
     target.check_still_there()?;
-    target.move_deferred()?;
+    target.move_updates()?;
     if source_errors {
         deletion.skip();
     } else {

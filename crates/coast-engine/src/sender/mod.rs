@@ -27,9 +27,9 @@ use coast_wire::{
     Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats,
     ToReceiver, ToSender, WireError, messages,
 };
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::cache::{Cache, Remember};
+use crate::channel::Channel;
 use crate::error::EngineError;
 use crate::monitor::{Monitor, Progress, add};
 use crate::outbox::{Outbox, Outgoings, Pace};
@@ -130,30 +130,18 @@ impl<'a> Prepared<'a> {
             offers: Offers::new(),
             cache: Cache::open(config.cache.as_deref(), remember),
             signatures: SignatureBytes::default(),
-            jobs: Channel::new(unbounded()),
-            to_seal: Channel::new(bounded(threads.get())),
+            jobs: Channel::unbounded(),
+            to_seal: Channel::bounded(threads.get()),
             stats: Mutex::default(),
             source_errors: AtomicBool::new(false),
             outcome: Mutex::default(),
-            ready: Channel::new(bounded(1)),
+            ready: Channel::bounded(1),
             await_ready: config.await_ready,
             monitor,
             progress: Arc::default(),
             stop,
         };
         Ok(Self { run, outgoings, filter, selection: located.selection })
-    }
-}
-
-/// Both ends of a channel between the threads of a run.
-struct Channel<T> {
-    sender: Sender<T>,
-    receiver: Receiver<T>,
-}
-
-impl<T> Channel<T> {
-    fn new((sender, receiver): (Sender<T>, Receiver<T>)) -> Self {
-        Self { sender, receiver }
     }
 }
 

@@ -12,13 +12,13 @@ pub(super) struct Extraneous {
     pub(super) directory: bool,
     /// Something in it stays. It is noted all the same where rsync tries to delete it, which counts against a limit.
     pub(super) stays: bool,
-    pub(super) seen: Seen,
-    pub(super) top: Top,
+    pub(super) seen: EntryIdentity,
+    pub(super) top: ExtraneousRoot,
 }
 
 /// The topmost extraneous entry above (or at) an entry.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Top {
+pub(super) struct ExtraneousRoot {
     /// How many directories above it stay.
     pub(super) depth: usize,
     /// Whether it makes way for an entry of another kind: then it is not asked for protection, and not counted for
@@ -30,7 +30,7 @@ pub(super) struct Top {
 /// not with the time of the last change of content. The ctime is no part of it: deleting one of a file's names changes that of
 /// the others.
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct EntryIdentity {
     ino: u64,
     /// Seconds and nanoseconds; none for a directory, which changes with each deletion in it.
     mtime: Option<(i64, u32)>,
@@ -44,13 +44,18 @@ pub(super) enum Fate {
 }
 
 impl Extraneous {
-    pub(super) fn new(path: &RelPath, stat: &Stat, top: Top) -> Self {
+    pub(super) fn new(path: &RelPath, stat: &Stat, top: ExtraneousRoot) -> Self {
         let directory = stat.kind == Kind::Directory;
-        Self { path: StoredPath::from(path), directory, stays: false, seen: Seen::from(stat), top }
+        Self { path: StoredPath::from(path), directory, stays: false, seen: EntryIdentity::from(stat), top }
+    }
+
+    /// Whether its deletion counts for `--max-delete`. `path` is its path.
+    pub(super) fn counts(&self, path: &RelPath) -> bool {
+        !(self.top.makes_way && path.depth() == self.top.depth + 1)
     }
 }
 
-impl Seen {
+impl EntryIdentity {
     pub(super) fn from(stat: &Stat) -> Self {
         let mtime = (stat.kind != Kind::Directory).then(|| (stat.mtime.secs(), stat.mtime.nanos()));
         Self { ino: stat.ino, mtime }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use coast_filter::{DirFilter, Filter, FilterError, NoMergeFiles, RuleList, Side};
 use coast_tree::{Kind, Name, RelPath, Root};
+use coast_wire::Options;
 
 use crate::error::EngineError;
 use crate::filter_kind;
@@ -34,7 +35,13 @@ pub(super) enum Within {
 }
 
 impl DeletionFilter {
-    pub(super) fn new(rules: &[serde_bytes::ByteBuf], root: &Path) -> Result<Self, EngineError> {
+    /// The rules of a run; none if it deletes nothing. `root` is the absolute path of the transfer root, which some rules match
+    /// against.
+    pub(in crate::receiver) fn of(options: &Options, root: &Path) -> Result<Option<Self>, EngineError> {
+        options.delete.as_ref().map(|_| Self::new(&options.rules, root)).transpose()
+    }
+
+    fn new(rules: &[serde_bytes::ByteBuf], root: &Path) -> Result<Self, EngineError> {
         let failed = |error: coast_filter::RuleError| EngineError::Rule(error.to_string());
         let rules = RuleList::from_lines(rules.iter().map(|rule| rule.as_slice())).map_err(failed)?;
         let late = rules.has_directory_files();

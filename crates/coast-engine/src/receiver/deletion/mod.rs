@@ -12,8 +12,6 @@ mod removal;
 mod survey;
 mod workspaces;
 
-use std::path::Path;
-
 use coast_filter::DirFilter;
 use coast_tree::{RelPath, Timestamp};
 use coast_wire::Options;
@@ -22,9 +20,10 @@ use super::failure::Failure;
 use super::report::Report;
 use super::spill::Spill;
 use super::target::Target;
-use crate::error::EngineError;
 use extraneous::Extraneous;
-use filter::{DeletionFilter, unreadable_rules};
+use filter::unreadable_rules;
+
+pub(super) use filter::DeletionFilter;
 
 /// The deletions of a run.
 pub(super) struct Deletion<'a> {
@@ -51,12 +50,6 @@ enum Rules {
 }
 
 impl<'a> Deletion<'a> {
-    /// Compiles the rules; none if nothing is deleted. `root` is the absolute path of the transfer root, which some rules match
-    /// against.
-    pub(super) fn compile(options: &Options, root: &Path) -> Result<Option<DeletionFilter>, EngineError> {
-        options.delete.as_ref().map(|_| DeletionFilter::new(&options.rules, root)).transpose()
-    }
-
     /// Begins with nothing noted.
     pub(super) fn new(
         filter: Option<DeletionFilter>,

@@ -2,12 +2,13 @@
 
 use std::io;
 
+use coast_tree::RelPath;
 use coast_wire::Event;
 
-use super::extraneous::{Extraneous, Fate, Seen};
+use super::extraneous::{EntryIdentity, Extraneous, Fate};
 use super::{Deletion, list_for};
 use crate::error::EngineError;
-use crate::receiver::spill::{Spill, StoredPath};
+use crate::receiver::spill::Spill;
 
 impl Deletion<'_> {
     /// Deletes the noted entries, those that make way first. Not called when the source could not be read without errors.
@@ -33,23 +34,23 @@ impl Deletion<'_> {
 
     fn delete_all(&self, items: &Spill<Extraneous>, deleted: &mut u64) -> Result<(), EngineError> {
         for item in items.drain()? {
-            let Extraneous { path, directory, stays, seen, top } = item?;
+            let item = item?;
             if self.report.is_stopped() {
                 return Ok(());
             }
-            let depth = path.as_bytes().iter().filter(|&&byte| byte == b'/').count();
-            let counts = !(top.makes_way && depth == top.depth);
+            let path = item.path.to_path()?;
+            let counts = item.counts(&path);
             if counts && *deleted >= self.limit {
                 self.report.over_max_delete();
                 continue;
             }
-            if stays {
+            if item.stays {
                 continue;
             }
-            match self.delete_one(&path, directory, &seen) {
+            match self.delete_one(&item, &path) {
                 Ok(Fate::Deleted) => {
                     *deleted += u64::from(counts);
-                    self.report.event(Event::Deleted { path: path.as_bytes(), directory });
+                    self.report.event(Event::Deleted { path: path.as_bytes(), directory: item.directory });
                 }
                 Ok(Fate::Kept) => {
                     let text = "it was not deleted: it appeared or was replaced while the run went on";
@@ -58,7 +59,7 @@ impl Deletion<'_> {
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
                     let text = "the directory was not deleted: something in it stays";
                     self.report.kept(path.as_bytes(), text);
-                    self.note_kept(&path.to_path()?)?;
+                    self.note_kept(&path)?;
                 }
                 Err(error) => self.report.problem(path.as_bytes(), "cannot delete it", &error),
             }
@@ -67,8 +68,7 @@ impl Deletion<'_> {
     }
 
     /// Deletes one entry, if it is still the one that was seen.
-    fn delete_one(&self, path: &StoredPath, directory: bool, seen: &Seen) -> io::Result<Fate> {
-        let path = path.to_path().map_err(io::Error::other)?;
+    fn delete_one(&self, item: &Extraneous, path: &RelPath) -> io::Result<Fate> {
         let (Some(root), Some(parent), Some(name)) = (self.target.root(), path.parent(), path.file_name())
         else {
             return Ok(Fate::Kept);
@@ -79,13 +79,13 @@ impl Deletion<'_> {
         };
         match dir.stat(&name)? {
             None => return Ok(Fate::Deleted),
-            Some(stat) if Seen::from(&stat) != *seen => return Ok(Fate::Kept),
+            Some(stat) if EntryIdentity::from(&stat) != item.seen => return Ok(Fate::Kept),
             Some(_) => {}
         }
         if self.target.is_dry_run() {
             return Ok(Fate::Deleted);
         }
-        let delete = || if directory { dir.rmdir(&name) } else { dir.unlink(&name) };
+        let delete = || if item.directory { dir.rmdir(&name) } else { dir.unlink(&name) };
         self.target.change_in(&parent, &dir, delete)?;
         Ok(Fate::Deleted)
     }

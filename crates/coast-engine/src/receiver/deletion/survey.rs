@@ -6,7 +6,7 @@ use coast_filter::DirFilter;
 use coast_tree::state::STAGING_INSIDE;
 use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Stat};
 
-use super::extraneous::{Extraneous, Fate, Top};
+use super::extraneous::{Extraneous, ExtraneousRoot, Fate};
 use super::filter::{DeletionFilter, Within};
 use super::workspaces::{Workspaces, states_last};
 use super::{Deletion, Rules};
@@ -25,26 +25,13 @@ impl Deletion<'_> {
         if extraneous.is_empty() {
             return Ok(());
         }
-        let top = Top { depth: path.depth(), makes_way: false };
+        let top = ExtraneousRoot { depth: path.depth(), makes_way: false };
         match self.rules_of(path)? {
             Rules::Ask(filter) => {
-                let mut workspaces = Workspaces::of(&extraneous);
-                for entry in states_last(extraneous) {
-                    if DeletionFilter::protects(&filter, &entry.name, entry.kind, Within::Kept) {
-                        self.report.protected();
-                        self.target.note_kept(path, &entry.name)?;
-                    } else if workspaces.use_state(dir, &entry) {
-                        self.report.protected();
-                    } else {
-                        let fate = self.note(path, dir, &entry, Some(&filter), top)?;
-                        workspaces.learn(&entry.name, fate);
-                    }
-                }
+                self.note_all(path, dir, extraneous, Some(&filter), Within::Kept, top)?;
             }
             Rules::Later => {
-                for entry in extraneous {
-                    self.note(path, dir, &entry, None, top)?;
-                }
+                self.note_all(path, dir, extraneous, None, Within::Kept, top)?;
             }
             Rules::NoDeletion => {
                 for entry in extraneous {
@@ -55,6 +42,40 @@ impl Deletion<'_> {
         Ok(())
     }
 
+    /// Notes those of a directory's entries that may be deleted. Without `filter` that is decided at the end. Answers whether the
+    /// directory will be empty.
+    fn note_all(
+        &self,
+        path: &RelPath,
+        dir: &DirHandle,
+        entries: Vec<Listed>,
+        filter: Option<&DirFilter>,
+        within: Within,
+        top: ExtraneousRoot,
+    ) -> Result<Fate, Failure> {
+        let mut fate = Fate::Deleted;
+        let mut workspaces = Workspaces::of(&entries);
+        for entry in states_last(entries) {
+            let protected = filter
+                .is_some_and(|filter| DeletionFilter::protects(filter, &entry.name, entry.kind, within));
+            if protected || (filter.is_some() && workspaces.use_state(dir, &entry)) {
+                self.report.protected();
+                // A directory that stays for something in it is noted as a whole.
+                if protected && within == Within::Kept {
+                    self.target.note_kept(path, &entry.name)?;
+                }
+                fate = Fate::Kept;
+                continue;
+            }
+            let one = self.note(path, dir, &entry, filter, top)?;
+            if one == Fate::Kept {
+                fate = Fate::Kept;
+            }
+            workspaces.learn(&entry.name, one);
+        }
+        Ok(fate)
+    }
+
     /// Notes a directory where the source has something else. It goes with the extraneous entries; the entry that is staged for
     /// its place comes after that. Fails where the directory will stay: it holds something protected, or nothing is deleted and
     /// it is not empty.
@@ -63,7 +84,7 @@ impl Deletion<'_> {
         let (Some(dir), Some(existing)) = (entry.directory.handle(), existing) else { return Ok(()) };
         let (path, name) = (entry.directory.path(), &entry.offered.name);
         let Ok(full) = path.join(name) else { return Ok(()) };
-        let top = Top { depth: path.depth(), makes_way: true };
+        let top = ExtraneousRoot { depth: path.depth(), makes_way: true };
         let below = match self.rules_of(path)? {
             Rules::Ask(filter) => self.note_below(&full, dir, name, Some(&filter), top)?,
             Rules::Later => self.note_below(&full, dir, name, None, top)?,
@@ -97,7 +118,7 @@ impl Deletion<'_> {
         dir: &DirHandle,
         entry: &Listed,
         filter: Option<&DirFilter>,
-        top: Top,
+        top: ExtraneousRoot,
     ) -> Result<Fate, Failure> {
         let Ok(full) = path.join(&entry.name) else { return Ok(Fate::Kept) };
         if entry.name.as_bytes() == STAGING_INSIDE.as_bytes() {
@@ -152,7 +173,7 @@ impl Deletion<'_> {
         parent: &DirHandle,
         name: &Name,
         filter: Option<&DirFilter>,
-        top: Top,
+        top: ExtraneousRoot,
     ) -> Result<Fate, Failure> {
         let Some(root) = self.target.root() else { return Ok(Fate::Kept) };
         let entered = parent.child(name).and_then(|dir| {
@@ -168,24 +189,6 @@ impl Deletion<'_> {
                 return Ok(Fate::Kept);
             }
         };
-        let mut fate = Fate::Deleted;
-        let mut workspaces = Workspaces::of(&listed);
-        for entry in states_last(listed) {
-            let protects = |filter| {
-                DeletionFilter::protects(filter, &entry.name, entry.kind, Within::Removed)
-                    || workspaces.use_state(&dir, &entry)
-            };
-            if filter.as_ref().is_some_and(protects) {
-                self.report.protected();
-                fate = Fate::Kept;
-                continue;
-            }
-            let one = self.note(path, &dir, &entry, filter.as_ref(), top)?;
-            if one == Fate::Kept {
-                fate = Fate::Kept;
-            }
-            workspaces.learn(&entry.name, one);
-        }
-        Ok(fate)
+        self.note_all(path, &dir, listed, filter.as_ref(), Within::Removed, top)
     }
 }

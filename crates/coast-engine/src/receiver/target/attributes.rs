@@ -27,6 +27,13 @@ impl DesiredAttributes {
     }
 }
 
+/// The numbers of the user and the group that an entry gets; none where it keeps its own.
+#[derive(Debug, Clone, Copy, Default)]
+struct DesiredOwner {
+    user: Option<u32>,
+    group: Option<u32>,
+}
+
 /// Whether rsync calls two times the same: it compares whole seconds, which every file system keeps.
 pub(crate) fn same_time(one: Timestamp, other: Timestamp) -> bool {
     one.secs() == other.secs()
@@ -40,8 +47,8 @@ pub(super) struct Attributes {
     owner: bool,
     group: bool,
     umask: u32,
-    /// User and group for every entry, whatever the source says.
-    fixed: (Option<u32>, Option<u32>),
+    /// The owner of every entry, whatever the source says.
+    fixed: DesiredOwner,
     /// The sender's user numbers and ours, filled as the sender tells names. Neither map's lock is held while the other is
     /// taken.
     users: Mutex<HashMap<u32, u32>>,
@@ -60,16 +67,15 @@ impl Attributes {
     ) -> Result<Self, EngineError> {
         let may_chown = rustix::process::geteuid().is_root();
         let fixed = match ownership {
-            Ownership::Receiver => (None, None),
             Ownership::LoginUser if may_chown => {
                 let login = login.unwrap_or_else(LoginUser::current);
-                (Some(login.uid), Some(login.gid))
+                DesiredOwner { user: Some(login.uid), group: Some(login.gid) }
             }
-            Ownership::LoginUser => (None, None),
-            Ownership::Fixed { user, group } => {
-                let user = resolve(user.as_ref(), "user", |name| names.uid(name))?;
-                (user, resolve(group.as_ref(), "group", |name| names.gid(name))?)
-            }
+            Ownership::Receiver | Ownership::LoginUser => DesiredOwner::default(),
+            Ownership::Fixed { user, group } => DesiredOwner {
+                user: resolve(user.as_ref(), "user", |name| names.uid(name))?,
+                group: resolve(group.as_ref(), "group", |name| names.gid(name))?,
+            },
         };
         Ok(Self {
             perms: options.perms,
@@ -109,7 +115,7 @@ impl Attributes {
         existing: Option<&Stat>,
         default_acl: Option<&Acl>,
     ) -> DesiredAttributes {
-        let (uid, gid) = self.owner(entry);
+        let DesiredOwner { user: uid, group: gid } = self.owner(entry);
         let has_mode = !matches!(entry.what, Offered::Symlink(_));
         DesiredAttributes {
             mode: has_mode.then(|| self.mode(entry, existing, default_acl)),
@@ -143,12 +149,15 @@ impl Attributes {
         mode
     }
 
-    fn owner(&self, entry: &OfferedEntry) -> (Option<u32>, Option<u32>) {
+    fn owner(&self, entry: &OfferedEntry) -> DesiredOwner {
         let map =
             |numbers: &Mutex<HashMap<u32, u32>>, id: u32| numbers.enter().get(&id).copied().unwrap_or(id);
         let uid = entry.owner.filter(|_| self.owner).map(|(uid, _)| map(&self.users, uid));
         let gid = entry.owner.filter(|_| self.group).map(|(_, gid)| map(&self.groups, gid));
-        (self.fixed.0.or(uid), self.fixed.1.or(gid.filter(|&gid| self.may_give_group(gid))))
+        DesiredOwner {
+            user: self.fixed.user.filter(|_| self.may_chown).or(uid),
+            group: self.fixed.group.or(gid).filter(|&gid| self.may_give_group(gid)),
+        }
     }
 
     /// Only root gives a file to any group; others to one of their own.
@@ -164,10 +173,12 @@ impl Attributes {
         self.perms
     }
 
-    /// The user and group that every entry of the workspace is given to, excluded and protected ones too.
-    pub(super) fn whole_workspace_owner(&self, ownership: &Ownership) -> Option<(u32, u32)> {
+    /// The user that every entry of the workspace is given to, excluded and protected ones too.
+    pub(super) fn whole_workspace_owner(&self, ownership: &Ownership) -> Option<LoginUser> {
         match (ownership, self.fixed) {
-            (Ownership::LoginUser, (Some(uid), Some(gid))) => Some((uid, gid)),
+            (Ownership::LoginUser, DesiredOwner { user: Some(uid), group: Some(gid) }) => {
+                Some(LoginUser { uid, gid })
+            }
             _ => None,
         }
     }

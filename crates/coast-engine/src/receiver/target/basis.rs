@@ -1,15 +1,11 @@
 //! Bases of deltas: the file as it is at the destination, or what an interrupted run left of it.
 
 use std::fs::File;
-use std::io;
 
-use coast_tree::state::{PARTIAL, name};
-use coast_tree::{ContentHash, DirHandle, FileIdentity, Kind, Name, clone_contents, file_stat};
+use coast_tree::{FileIdentity, Kind, Name};
 
-use super::create::StagedFile;
 use super::directory::{DestinationDirectory, DestinationEntry};
-use super::staging::Staged;
-use super::{Live, Target};
+use super::partials::Partials;
 
 /// The file that a delta refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,19 +23,12 @@ enum BasisPlace {
 }
 
 impl Basis {
-    /// Its size in bytes.
-    pub(crate) fn size(&self) -> u64 {
-        self.identity.size
-    }
-}
-
-impl Target<'_> {
     /// Opens the most useful basis for a file.
-    pub(crate) fn open_basis(&self, entry: &DestinationEntry<'_>) -> Option<(File, Basis)> {
-        let partial = self.partial_files().and_then(|dir| {
-            let key = partial_key(&entry.path());
-            let (file, stat) = dir.open_file(&key).ok()?;
-            Some((file, Basis { place: BasisPlace::Partial(key), identity: FileIdentity::from(&stat) }))
+    pub(crate) fn open(entry: &DestinationEntry<'_>, partials: Option<&Partials>) -> Option<(File, Self)> {
+        let partial = partials.and_then(|partials| {
+            let key = Partials::key(&entry.path());
+            let (file, stat) = partials.open(&key).ok()?;
+            Some((file, Self { place: BasisPlace::Partial(key), identity: FileIdentity::from(&stat) }))
         });
         let existing = entry.existing.filter(|existing| existing.kind == Kind::File);
         // Of two bases the longer one has more to offer.
@@ -50,83 +39,34 @@ impl Target<'_> {
         }
         existing?;
         let (file, stat) = entry.directory.handle()?.open_file(&entry.offered.name).ok()?;
-        Some((file, Basis { place: BasisPlace::Destination, identity: FileIdentity::from(&stat) }))
+        Some((file, Self { place: BasisPlace::Destination, identity: FileIdentity::from(&stat) }))
     }
 
-    /// Opens the file again that a signature was made of; none when it is no longer that.
-    pub(crate) fn reopen_basis(
+    /// Opens the file again that a signature was made of: the file `name` of a directory. None when it is no longer that, or
+    /// cannot be opened.
+    pub(crate) fn reopen(
         &self,
-        basis: &Basis,
         directory: &DestinationDirectory,
         name: &Name,
-    ) -> io::Result<Option<File>> {
-        let (file, stat) = match (&basis.place, directory.handle(), self.partial_files()) {
-            (BasisPlace::Destination, Some(dir), _) => dir.open_file(name)?,
-            (BasisPlace::Partial(key), _, Some(partial)) => partial.open_file(key)?,
-            _ => return Ok(None),
+        partials: Option<&Partials>,
+    ) -> Option<File> {
+        let opened = match &self.place {
+            BasisPlace::Destination => directory.handle()?.open_file(name),
+            BasisPlace::Partial(key) => partials?.open(key),
         };
-        Ok((FileIdentity::from(&stat) == basis.identity).then_some(file))
-    }
-
-    /// Whether an interrupted run left a part of this file.
-    pub(crate) fn has_partial(&self, entry: &DestinationEntry<'_>) -> bool {
-        self.partial_files()
-            .is_some_and(|dir| dir.stat(&partial_key(&entry.path())).is_ok_and(|stat| stat.is_some()))
+        let (file, stat) = opened.ok()?;
+        (FileIdentity::from(&stat) == self.identity).then_some(file)
     }
 
     /// Removes the part that an interrupted run left, if it was this basis: the file is whole now, or the part is of no use.
-    pub(crate) fn forget_partial(&self, basis: &Basis) {
-        if let (BasisPlace::Partial(key), Some(dir)) = (&basis.place, self.partial_files()) {
-            // A part that stays would be the basis of another run, and checked like any.
-            let _ = dir.unlink(key);
+    pub(crate) fn forget_partial(&self, partials: Option<&Partials>) {
+        if let (BasisPlace::Partial(key), Some(partials)) = (&self.place, partials) {
+            partials.forget(key);
         }
     }
 
-    /// Removes the parts that interrupted runs left of any file: every file is whole now, or is no longer wanted.
-    pub(crate) fn forget_partials(&self) {
-        if let Some(live) = self.live() {
-            // A part that stays would be the basis of another run, and checked like any.
-            let _ = live.state.forget_partials();
-        }
+    /// Its size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.identity.size
     }
-
-    /// Whether parts of interrupted files are kept (`--partial`).
-    pub(crate) fn keeps_partials(&self) -> bool {
-        self.partial && self.live().is_some()
-    }
-
-    /// Keeps the part of a file that has arrived, for the next run.
-    pub(crate) fn keep_partial(&self, path: &[u8], StagedFile { staged, .. }: StagedFile) {
-        let Some(live) = self.live() else { return };
-        // A part that cannot be kept is sent again.
-        let _ = live.keep_partial(&staged, &partial_key(path));
-    }
-
-    fn partial_files(&self) -> Option<DirHandle> {
-        let Live { state, .. } = self.live().filter(|_| self.partial)?;
-        state.dir.child(&name(PARTIAL)).ok()
-    }
-}
-
-impl Live {
-    /// Copies the part where no rename reaches the state directory from the area that it lies in.
-    fn keep_partial(&self, staged: &Staged, key: &Name) -> io::Result<()> {
-        let partials = self.state.partials()?;
-        match staged.move_to(&partials, key) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                let from = staged.open()?;
-                // A leftover of an earlier run.
-                let _ = partials.unlink(key);
-                let to = partials.create_file(key, 0o600)?;
-                clone_contents(&from, &to, file_stat(&from)?.size).map(|_| ())
-            }
-            moved => moved,
-        }
-    }
-}
-
-/// The name under which an interrupted file is kept.
-fn partial_key(path: &[u8]) -> Name {
-    let hash = ContentHash::of(path).to_string();
-    Name::new(hash.as_bytes()).expect("hexadecimal digits are a name")
 }

@@ -9,12 +9,11 @@ use coast_tree::{
 };
 use coast_wire::{EntryKind, Update};
 
-use super::Target;
 use super::attributes::DesiredAttributes;
 use super::directory::DestinationEntry;
 use super::inheritance::Inheritance;
-use super::late_directories::LateDirectory;
 use super::staging::{Staged, StagingArea, set_file};
+use super::{Live, Target};
 use crate::error::EngineError;
 use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::spill::StoredPath;
@@ -72,7 +71,7 @@ impl Target<'_> {
         self.set_new_directory(dir, name, desired).doing("cannot set its attributes")?;
         let late_mode = Some(mode).filter(|mode| mode & 0o700 != 0o700);
         let path = StoredPath::of_entry(path, name);
-        Ok(self.set_late(LateDirectory::offered(path, late_mode, desired.mtime))?)
+        Ok(self.set_late(path, late_mode, desired.mtime)?)
     }
 
     fn set_new_directory(&self, dir: &DirHandle, name: &Name, desired: &DesiredAttributes) -> io::Result<()> {
@@ -135,7 +134,7 @@ impl Target<'_> {
         kind: EntryKind,
         make: impl FnOnce(&DirHandle, &Name, u32) -> io::Result<()>,
     ) -> Result<(), Failure> {
-        if self.live_handle(entry).is_some() {
+        if let (Some(live), Some(dir)) = (self.live(), entry.directory.handle()) {
             let desired = self.desired_here(entry)?;
             let mode = desired.mode.unwrap_or(0o600);
             let acl = desired.mode.and_then(|mode| entry.inheritance().ok()?.access_acl(mode));
@@ -144,7 +143,7 @@ impl Target<'_> {
             let staged = staged
                 .and_then(|staged| staged.set(&desired, acl.as_ref()).map(|()| staged))
                 .doing("cannot make it")?;
-            self.put_in_place(entry, staged)?;
+            live.put_in_place(entry, dir, staged)?;
         }
         self.report_created(entry, kind, Update::Local);
         Ok(())
@@ -165,9 +164,7 @@ impl Target<'_> {
 
     /// The staging area from which a rename reaches the place of an entry.
     fn area_for(&self, entry: &DestinationEntry<'_>) -> Result<Arc<StagingArea>, Failure> {
-        let (Some(live), Some(dir)) = (self.live(), entry.directory.handle()) else {
-            return Err(EngineError::Protocol("it sent content in a dry run").into());
-        };
+        let (live, dir) = self.live_place(entry)?;
         let mount = entry.directory.mount(dir).doing("cannot read the mount of its directory")?;
         let path = entry.directory.path();
         self.change_in(path, dir, || live.areas.area_for(&live.root, path, dir, mount))
@@ -198,7 +195,16 @@ impl Target<'_> {
         desired.mtime = desired.mtime.map(|listed| mtime.unwrap_or(listed));
         let acl = desired.mode.and_then(|mode| entry.inheritance().ok()?.access_acl(mode));
         set_file(&file, &desired, acl.as_ref()).doing("cannot set its attributes")?;
-        self.put_file_in_place(entry, staged, &file, hash)
+        let (live, dir) = self.live_place(entry)?;
+        live.put_file_in_place(entry, dir, (staged, &file), hash)
+    }
+
+    /// The tree and the directory that an entry is put into. A dry run has neither, and asks for no content.
+    fn live_place<'e>(&self, entry: &DestinationEntry<'e>) -> Result<(&Live, &'e DirHandle), Failure> {
+        match (self.live(), entry.directory.handle()) {
+            (Some(live), Some(dir)) => Ok((live, dir)),
+            _ => Err(EngineError::Protocol("it sent content in a dry run").into()),
+        }
     }
 
     /// Makes a missing file from another one of the same content that the destination had in the last run.
@@ -209,7 +215,7 @@ impl Target<'_> {
         hash: ContentHash,
     ) -> Result<Cloned, Failure> {
         let Some(live) = self.live() else { return Ok(Cloned::NotFound) };
-        for path in live.cache.find_content(&hash) {
+        for path in live.memory.find_content(&hash) {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
             let opened = live.root.dir(&parent).and_then(|dir| dir.open_file(&name));
             let Ok((source, stat)) = opened else { continue };

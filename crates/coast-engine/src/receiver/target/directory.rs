@@ -3,11 +3,13 @@
 use std::io;
 use std::sync::OnceLock;
 
-use coast_tree::{DirHandle, Kind, Listed, MountId, Name, RelPath, Stat, Timestamp};
+use coast_tree::{
+    ContentHash, DirHandle, FileIdentity, Kind, Listed, MountId, Name, RelPath, Stat, Timestamp, file_stat,
+    hash_file,
+};
 
+use super::Target;
 use super::inheritance::Inheritance;
-use super::late_directories::LateDirectory;
-use super::{Live, Target};
 use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::offered::OfferedEntry;
 use crate::receiver::spill::path_in;
@@ -112,6 +114,15 @@ impl<'a> DestinationEntry<'a> {
         self.directory.path_of(&self.offered.name)
     }
 
+    /// The hash of the file that exists; none when it changed meanwhile.
+    pub(crate) fn hash_existing(&self, dir: &DirHandle, stat: &Stat) -> io::Result<Option<ContentHash>> {
+        let (mut file, opened) = dir.open_file(&self.offered.name)?;
+        let (hash, _) = hash_file(&mut file, &mut Vec::new())?;
+        let unchanged = FileIdentity::from(&opened) == FileIdentity::from(stat)
+            && FileIdentity::from(&file_stat(&file)?) == FileIdentity::from(stat);
+        Ok(unchanged.then_some(hash))
+    }
+
     /// Whether this process may read the file that exists. Root may read every file, which is not asked.
     pub(super) fn is_readable(&self) -> bool {
         let is_file = self.existing.is_some_and(|existing| existing.kind == Kind::File);
@@ -141,7 +152,7 @@ impl Target<'_> {
             }
             Ok(directory) => {
                 if let (Some(live), Some(handle)) = (self.live(), directory.handle()) {
-                    allow(live, path, handle, 0o500)?;
+                    live.late_directories.allow(path, handle, 0o500)?;
                 }
                 Ok(directory)
             }
@@ -155,57 +166,11 @@ impl Target<'_> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
         let parent = self.directory(&parent)?;
         let Some(parent) = parent.handle() else { return Ok(None) };
-        let Some(live) = self.live() else { return parent.child_to_search(&name).map(Some) };
-        match parent.stat(&name)? {
-            Some(stat) if stat.kind == Kind::Directory && is_ours(&stat) => {
-                live.late_directories
-                    .push(&LateDirectory::mode_again(path, stat.mode))
-                    .map_err(io::Error::other)?;
-                parent.chmod(&name, stat.mode | 0o700)?;
-                parent.child(&name).map(Some)
-            }
-            _ => Ok(None),
+        match self.live() {
+            Some(live) => live.late_directories.open_up(path, parent, &name),
+            None => parent.child_to_search(&name).map(Some),
         }
     }
-
-    /// Changes something in the directory `path`. As in rsync, a receiver that is not root and may not write there gives
-    /// itself the right, and takes it back at the end of the run.
-    pub(crate) fn change_in<T>(
-        &self,
-        path: &RelPath,
-        dir: &DirHandle,
-        mut change: impl FnMut() -> io::Result<T>,
-    ) -> io::Result<T> {
-        match change() {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let Some(live) = self.live() else { return Err(error) };
-                if allow(live, path, dir, 0o200)? { change() } else { Err(error) }
-            }
-            changed => changed,
-        }
-    }
-}
-
-/// Gives the owner of a directory, if that is this process' user and not root, the rights `bits` until the end of the run. False
-/// if another user owns it.
-fn allow(live: &Live, path: &RelPath, dir: &DirHandle, bits: u32) -> io::Result<bool> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(false);
-    }
-    let stat = dir.stat_self()?;
-    if !is_ours(&stat) {
-        return Ok(false);
-    }
-    // Otherwise another worker may have done it in the meantime.
-    if stat.mode & bits != bits {
-        dir.chmod_self(stat.mode | bits)?;
-        live.late_directories.push(&LateDirectory::mode_again(path, stat.mode)).map_err(io::Error::other)?;
-    }
-    Ok(true)
-}
-
-fn is_ours(stat: &Stat) -> bool {
-    stat.uid == rustix::process::geteuid().as_raw()
 }
 
 /// In a dry run a directory is missing, or something else has its name, until it would have been made.

@@ -2,13 +2,12 @@
 
 use std::io;
 
-use coast_tree::{DirHandle, Kind, LockExt, Stat};
+use coast_tree::{ContentHash, DirHandle, Kind, LockExt, Record, RelPath, Stat, Timestamp};
 use coast_wire::{Change, EntryKind, TimeChange, Update};
 
-use super::Target;
 use super::attributes::{DesiredAttributes, same_time};
 use super::directory::DestinationEntry;
-use super::late_directories::LateDirectory;
+use super::{ItemizedOwner, Target};
 use crate::error::EngineError;
 use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::offered::{Offered, OfferedEntry};
@@ -34,6 +33,26 @@ impl Target<'_> {
             }
         };
         self.report.changed(|| entry.path(), change);
+    }
+
+    /// Gives a file of the right content its attributes. Answers what the cache has to remember.
+    pub(crate) fn keep_content(
+        &self,
+        entry: &DestinationEntry<'_>,
+        existing: &Stat,
+        hash: Option<ContentHash>,
+    ) -> Result<Option<Record>, Failure> {
+        let desired = self.attributes.desired(entry.offered, Some(existing), None);
+        let fixed = self.fix(entry, existing, &desired)?;
+        let (Some(hash), Some(live), Some(dir)) = (hash, self.live(), entry.directory.handle()) else {
+            return Ok(None);
+        };
+        let name = &entry.offered.name;
+        Ok(match fixed {
+            Fixed::Nothing => live.memory.record_of(name, hash, existing, entry.observed_at),
+            // The new attributes made it another identity.
+            Fixed::Something => live.memory.record_of_changed(name, hash, existing, || dir.stat(name)),
+        })
     }
 
     /// Gives an existing entry the attributes it lacks.
@@ -88,15 +107,17 @@ impl Target<'_> {
         self.fix_partly(entry, existing, &now, desired)?;
         let path = StoredPath::of_entry(entry.directory.path(), &entry.offered.name);
         let late_mode = desired.mode.filter(|mode| mode & 0o700 != 0o700);
-        Ok(self.set_late(LateDirectory::offered(path, late_mode, desired.mtime))?)
+        Ok(self.set_late(path, late_mode, desired.mtime)?)
     }
 
     /// Notes the attributes of a directory for the end of the run.
-    pub(super) fn set_late(&self, late: Option<LateDirectory>) -> Result<(), EngineError> {
-        match (self.live(), late) {
-            (Some(live), Some(late)) => live.late_directories.push(&late),
-            _ => Ok(()),
-        }
+    pub(super) fn set_late(
+        &self,
+        path: StoredPath,
+        mode: Option<u32>,
+        mtime: Option<Timestamp>,
+    ) -> Result<(), EngineError> {
+        self.live().map_or(Ok(()), |live| live.late_directories.note(path, mode, mtime))
     }
 
     /// Gives the transfer root its attributes.
@@ -106,10 +127,7 @@ impl Target<'_> {
             return Ok(());
         };
         match self.set_root(&root.handle(), offered) {
-            Ok(later) => {
-                let path = StoredPath::from(&coast_tree::RelPath::root());
-                self.set_late(LateDirectory::offered(path, later.mode, later.mtime))
-            }
+            Ok(later) => self.set_late(StoredPath::from(&RelPath::root()), later.mode, later.mtime),
             Err(error) => {
                 self.report.problem(b"", "cannot set the attributes of the directory", &error);
                 Ok(())
@@ -161,8 +179,8 @@ impl Target<'_> {
 
     /// The owner of the workspace is not what `--itemize-changes` is about, unless `-o` or `-g` asked for it.
     fn asked_for(&self, change: Change) -> Change {
-        let (owner, group) = self.itemizes_owner;
-        Change { owner: change.owner && owner, group: change.group && group, ..change }
+        let ItemizedOwner { user, group } = self.itemized_owner;
+        Change { owner: change.owner && user, group: change.group && group, ..change }
     }
 }
 

@@ -3,33 +3,44 @@
 
 use std::io;
 
-use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Visit, walk_from};
+use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Root, Visit, walk_from};
 
-use super::Target;
 use crate::error::EngineError;
+use crate::receiver::config::LoginUser;
 use crate::receiver::report::Report;
-use crate::receiver::spill::StoredPath;
+use crate::receiver::spill::{Spill, StoredPath};
 
-impl Target<'_> {
-    /// Notes an entry that stays although the source does not have it.
-    pub(crate) fn note_kept(&self, directory: &RelPath, name: &Name) -> Result<(), EngineError> {
-        let Some(live) = self.live().filter(|_| self.workspace_owner.is_some()) else { return Ok(()) };
+/// The entries that stay although the source does not have them.
+pub(super) struct KeptEntries {
+    list: Spill<StoredPath>,
+    /// The user and group that they get; none where they keep theirs.
+    owner: Option<LoginUser>,
+}
+
+impl KeptEntries {
+    /// An empty list. `scratch` is a private directory of the run.
+    pub(super) fn new(scratch: &DirHandle, owner: Option<LoginUser>) -> Self {
+        Self { list: Spill::new(Some(scratch), "kept"), owner }
+    }
+
+    /// Notes an entry.
+    pub(super) fn note(&self, directory: &RelPath, name: &Name) -> Result<(), EngineError> {
         match directory.join(name) {
-            Ok(full) => live.kept.push(&StoredPath::from(&full)),
-            // No system call reaches a path of this length, so its owner cannot be changed either.
-            Err(_) => Ok(()),
+            Ok(full) if self.owner.is_some() => self.list.push(&StoredPath::from(&full)),
+            // No system call reaches a path that is too long, so its owner cannot be changed either.
+            _ => Ok(()),
         }
     }
 
     /// Gives the noted entries, and all entries below them, to the workspace's owner.
-    pub(crate) fn give_away(&self) -> Result<(), EngineError> {
-        let (Some(owner), Some(live)) = (self.workspace_owner, self.live()) else { return Ok(()) };
-        let giver = Giver { report: self.report, owner };
-        for path in live.kept.drain()? {
+    pub(super) fn give_away(&self, root: &Root, report: &Report<'_>) -> Result<(), EngineError> {
+        let Some(owner) = self.owner else { return Ok(()) };
+        let giver = Giver { report, owner };
+        for path in self.list.drain()? {
             let path = path?.to_path()?;
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            match live.root.dir(&parent).and_then(|dir| giver.give(&dir, &name)) {
-                Ok(Some(Kind::Directory)) => walk_from(&live.root, &path, 1, &giver, ()),
+            match root.dir(&parent).and_then(|dir| giver.give(&dir, &name)) {
+                Ok(Some(Kind::Directory)) => walk_from(root, &path, 1, &giver, ()),
                 Ok(_) => {}
                 Err(error) => giver.failed(&path, (), error),
             }
@@ -41,16 +52,15 @@ impl Target<'_> {
 /// Gives entries to an owner, touching only those that belong to someone else.
 struct Giver<'a> {
     report: &'a Report<'a>,
-    /// User and group number.
-    owner: (u32, u32),
+    owner: LoginUser,
 }
 
 impl Giver<'_> {
     /// Gives one entry; answers its kind, or none if it is gone.
     fn give(&self, dir: &DirHandle, name: &Name) -> io::Result<Option<Kind>> {
         let Some(stat) = dir.stat(name)? else { return Ok(None) };
-        let (uid, gid) = self.owner;
-        if (stat.uid, stat.gid) != self.owner {
+        let LoginUser { uid, gid } = self.owner;
+        if (stat.uid, stat.gid) != (uid, gid) {
             dir.chown(name, Some(uid), Some(gid))?;
             self.report.owner_changed();
         }

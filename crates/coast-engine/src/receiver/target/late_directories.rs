@@ -3,17 +3,24 @@
 
 use std::io;
 
-use coast_tree::{Kind, LockExt, RelPath, Root, Stat, Timestamp};
+use coast_tree::{DirHandle, Kind, Name, RelPath, Root, Stat, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Target;
 use super::attributes::same_time;
 use crate::error::EngineError;
-use crate::receiver::spill::StoredPath;
+use crate::receiver::report::Report;
+use crate::receiver::spill::{Spill, StoredPath};
+
+/// The directories whose attributes are set at the end.
+pub(super) struct LateDirectories {
+    list: Spill<LateDirectory>,
+    /// Whether the source's modes are kept (`-p`).
+    exact_modes: bool,
+}
 
 /// A directory whose attributes are set at the end.
 #[derive(Serialize, Deserialize)]
-pub(super) struct LateDirectory {
+struct LateDirectory {
     path: StoredPath,
     mode: Option<u32>,
     /// Seconds and nanoseconds since the epoch.
@@ -22,39 +29,103 @@ pub(super) struct LateDirectory {
     may_be_gone: bool,
 }
 
-impl LateDirectory {
-    /// A directory that the source has.
-    pub(super) fn offered(path: StoredPath, mode: Option<u32>, mtime: Option<Timestamp>) -> Option<Self> {
+impl LateDirectories {
+    /// An empty list. `scratch` is a private directory of the run.
+    pub(super) fn new(scratch: &DirHandle, exact_modes: bool) -> Self {
+        Self { list: Spill::new(Some(scratch), "directories"), exact_modes }
+    }
+
+    /// Notes the attributes of a directory that the source has.
+    pub(super) fn note(
+        &self,
+        path: StoredPath,
+        mode: Option<u32>,
+        mtime: Option<Timestamp>,
+    ) -> Result<(), EngineError> {
+        if mode.is_none() && mtime.is_none() {
+            return Ok(());
+        }
         let mtime = mtime.map(|mtime| (mtime.secs(), mtime.nanos()));
-        (mode.is_some() || mtime.is_some()).then_some(Self { path, mode, mtime, may_be_gone: false })
+        self.list.push(&LateDirectory { path, mode, mtime, may_be_gone: false })
     }
 
-    /// A directory that gets back the mode it had.
-    pub(super) fn mode_again(path: &RelPath, mode: u32) -> Self {
-        Self { path: StoredPath::from(path), mode: Some(mode), mtime: None, may_be_gone: true }
+    /// Notes the mode that a directory gets back.
+    fn note_former_mode(&self, path: &RelPath, mode: u32) -> io::Result<()> {
+        let path = StoredPath::from(path);
+        let late = LateDirectory { path, mode: Some(mode), mtime: None, may_be_gone: true };
+        self.list.push(&late).map_err(io::Error::other)
     }
-}
 
-impl Target<'_> {
+    /// Opens a directory that could not be opened, with all rights for its owner until the end of the run. None if its owner is
+    /// another user.
+    pub(super) fn open_up(
+        &self,
+        path: &RelPath,
+        parent: &DirHandle,
+        name: &Name,
+    ) -> io::Result<Option<DirHandle>> {
+        match parent.stat(name)? {
+            Some(stat) if stat.kind == Kind::Directory && is_ours(&stat) => {
+                self.note_former_mode(path, stat.mode)?;
+                parent.chmod(name, stat.mode | 0o700)?;
+                parent.child(name).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Gives the owner of a directory, if that is this process' user and not root, the rights `bits` until the end of the run.
+    /// False if another user owns it.
+    pub(super) fn allow(&self, path: &RelPath, dir: &DirHandle, bits: u32) -> io::Result<bool> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(false);
+        }
+        let stat = dir.stat_self()?;
+        if !is_ours(&stat) {
+            return Ok(false);
+        }
+        // Otherwise another worker may have done it in the meantime.
+        if stat.mode & bits != bits {
+            dir.chmod_self(stat.mode | bits)?;
+            self.note_former_mode(path, stat.mode)?;
+        }
+        Ok(true)
+    }
+
+    /// Changes something in the directory `path`. As in rsync, a receiver that is not root and may not write there gives
+    /// itself the right, and takes it back at the end of the run.
+    pub(super) fn change_in<T>(
+        &self,
+        path: &RelPath,
+        dir: &DirHandle,
+        mut change: impl FnMut() -> io::Result<T>,
+    ) -> io::Result<T> {
+        match change() {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                if self.allow(path, dir, 0o200)? { change() } else { Err(error) }
+            }
+            changed => changed,
+        }
+    }
+
     /// Sets the attributes that waited, from the last directory to the first, since a directory's new mode may forbid
     /// entering it.
-    pub(crate) fn set_late_directories(&self) -> Result<(), EngineError> {
-        let Some(live) = self.live() else { return Ok(()) };
-        for late in live.late_directories.drain_back()? {
+    pub(super) fn set(&self, root: &Root, report: &Report<'_>) -> Result<(), EngineError> {
+        for late in self.list.drain_back()? {
             let LateDirectory { path, mode, mtime, may_be_gone } = late?;
             let path = path.to_path()?;
-            let set = set_directory(&live.root, &path, mode, mtime, self.attributes.keeps_modes());
-            if let Err(error) = set
+            if let Err(error) = set_directory(root, &path, mode, mtime, self.exact_modes)
                 && !(may_be_gone && error.kind() == io::ErrorKind::NotFound)
             {
-                self.report.problem(path.as_bytes(), "cannot set the attributes of the directory", &error);
+                report.problem(path.as_bytes(), "cannot set the attributes of the directory", &error);
             }
-        }
-        if let Err(error) = self.former_mode.enter().restore() {
-            self.report.problem(b"", "cannot give the directory its mode back", &error);
         }
         Ok(())
     }
+}
+
+fn is_ours(stat: &Stat) -> bool {
+    stat.uid == rustix::process::geteuid().as_raw()
 }
 
 fn set_directory(

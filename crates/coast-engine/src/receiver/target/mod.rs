@@ -1,7 +1,16 @@
 //! The destination tree, and everything that is done to it.
 //!
-//! [`Target`] owns the transfer root, the staging area, the content cache and the attributes that wait for the end of the run.
-//! It knows neither what is under way nor what will be deleted: its verbs bring one entry, and it is told which.
+//! [`Target`] knows neither what is under way nor what will be deleted: its verbs create, fix or replace one entry, and it is told
+//! which. A tree that is changed has an owner for each concern:
+//!
+//! | owner | owns |
+//! |---|---|
+//! | [`StagingAreas`] | the directories in which entries are made |
+//! | [`DelayedMoves`] | staged entries that move into place at the end |
+//! | [`LateDirectories`] | attributes of directories that are set at the end, and rights lent until then |
+//! | [`Memory`] | the content cache |
+//! | [`Partials`] | what interrupted runs left of large files |
+//! | [`KeptEntries`] | entries that stay although the source does not have them |
 
 mod areas;
 mod attributes;
@@ -10,29 +19,32 @@ mod create;
 mod directory;
 mod fix;
 mod inheritance;
+mod kept;
 mod late_directories;
 mod memory;
-mod owner;
+mod partials;
 mod placement;
 mod staging;
 
 use std::io;
 use std::sync::Mutex;
 
-use coast_tree::state::{CACHE, CLOCK, NEW_CACHE, STAGING_INSIDE, STATE_INSIDE, StateDirectory, name};
-use coast_tree::{ClockStep, DirHandle, Name, RelPath, Root, Timestamp, Zeros};
+use coast_tree::state::{STAGING_INSIDE, STATE_INSIDE, StateDirectory};
+use coast_tree::{DirHandle, DirRecords, LockExt, Name, OwnerNames, Record, RelPath, Root, Timestamp, Zeros};
 use coast_wire::{Options, OwnerName, Ownership};
 
-use super::Receiver;
+use super::config::{LoginUser, ReceiverConfig};
 use super::destination::{Destination, FormerMode};
 use super::report::Report;
-use super::spill::{Spill, StoredPath};
-use crate::cache::{Cache, Remember};
+use crate::cache::Remember;
 use crate::error::EngineError;
 use areas::StagingAreas;
 use attributes::Attributes;
-use late_directories::LateDirectory;
-use placement::Deferred;
+use kept::KeptEntries;
+use late_directories::LateDirectories;
+use memory::Memory;
+use partials::Partials;
+use placement::DelayedMoves;
 
 pub(crate) use attributes::same_time;
 pub(crate) use basis::Basis;
@@ -46,12 +58,7 @@ pub(crate) struct Target<'a> {
     attributes: Attributes,
     /// Whether the run made the transfer root.
     created: bool,
-    /// Whether changes of user and of group are itemized.
-    itemizes_owner: (bool, bool),
-    /// The user and group that get the entries which stay although the source does not have them.
-    workspace_owner: Option<(u32, u32)>,
-    /// Whether replaced entries wait until the end of the run.
-    delay_updates: bool,
+    itemized_owner: ItemizedOwner,
     /// Whether parts of interrupted files are kept, and used.
     partial: bool,
     /// Whether runs of zeros become holes (`-S`).
@@ -59,6 +66,24 @@ pub(crate) struct Target<'a> {
     report: &'a Report<'a>,
     /// The mode that the transfer root gets back, unless the sender offers another one. Dropped last.
     former_mode: Mutex<FormerMode>,
+}
+
+/// The system's answers that a run needs, taken before the process is confined.
+pub(crate) struct SystemFacts {
+    names: OwnerNames,
+    umask: u32,
+}
+
+impl SystemFacts {
+    pub(crate) fn read() -> Self {
+        Self { names: OwnerNames::load(), umask: process_umask() }
+    }
+}
+
+/// Which changes of an entry's owner are itemized.
+struct ItemizedOwner {
+    user: bool,
+    group: bool,
 }
 
 /// How much of the destination there is.
@@ -77,24 +102,31 @@ struct Live {
     /// A directory of the state directory that only this run uses.
     scratch: DirHandle,
     areas: StagingAreas,
-    cache: Cache,
-    /// None where the clock of the file system could not be measured: then nothing is remembered.
-    clock_step: Option<ClockStep>,
+    delayed_moves: DelayedMoves,
+    late_directories: LateDirectories,
+    memory: Memory,
+    partials: Partials,
+    kept: KeptEntries,
     /// When the run began, by the clock of the destination's file system.
     began: Timestamp,
-    /// Replaced entries that move into place together.
-    deferred: Spill<Deferred>,
-    /// Entries that wait until a directory has made way for them.
-    in_the_way: Spill<Deferred>,
-    /// Entries that stay although the source does not have them.
-    kept: Spill<StoredPath>,
-    late_directories: Spill<LateDirectory>,
+}
+
+/// The settings of a tree that is changed.
+struct LiveSettings {
+    remember: Remember,
+    process_umask: u32,
+    delay_updates: bool,
+    exact_modes: bool,
+    /// The user who gets the entries that stay although the source does not have them.
+    workspace_owner: Option<LoginUser>,
 }
 
 impl<'a> Target<'a> {
     /// Prepares an opened destination for a run.
     pub(crate) fn open(
-        Receiver { config, destination, names, process_umask }: Receiver,
+        destination: Destination,
+        config: &ReceiverConfig,
+        SystemFacts { names, umask: process_umask }: SystemFacts,
         options: &Options,
         report: &'a Report<'a>,
     ) -> Result<Self, EngineError> {
@@ -106,28 +138,31 @@ impl<'a> Target<'a> {
         let attributes = Attributes::new(options, ownership, config.umask, config.login, names)?;
         let tree = match (root, state) {
             (Some(root), Some(state)) => {
-                let remember = if config.some_paths { Remember::Nothing } else { Remember::Everything };
-                let live = Live::open(root, state, remember, process_umask).map_err(|error| {
-                    EngineError::Destination {
-                        path: config.destination,
-                        doing: "preparing the private state directory",
-                        error,
-                    }
+                let settings = LiveSettings {
+                    remember: if config.some_paths { Remember::Nothing } else { Remember::Everything },
+                    process_umask,
+                    delay_updates: options.delay_updates,
+                    exact_modes: attributes.keeps_modes(),
+                    // A run for some paths leaves the others alone.
+                    workspace_owner: attributes
+                        .whole_workspace_owner(ownership)
+                        .filter(|_| !config.some_paths),
+                };
+                let live = Live::open(root, state, settings).map_err(|error| EngineError::Destination {
+                    path: config.destination.clone(),
+                    doing: "preparing the private state directory",
+                    error,
                 })?;
                 Tree::Live(Box::new(live))
             }
             (Some(root), None) => Tree::DryRun(root),
             (None, _) => Tree::Absent,
         };
-        // A run for some paths leaves the others alone.
-        let workspace_owner = attributes.whole_workspace_owner(ownership).filter(|_| !config.some_paths);
         Ok(Self {
             tree,
             attributes,
             created,
-            itemizes_owner: (options.owner, options.group),
-            workspace_owner,
-            delay_updates: options.delay_updates,
+            itemized_owner: ItemizedOwner { user: options.owner, group: options.group },
             partial: options.partial,
             zeros: if options.sparse { Zeros::Holes } else { Zeros::Written },
             report,
@@ -214,6 +249,86 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Changes something in the directory `path`. As in rsync, a receiver that is not root and may not write there gives
+    /// itself the right, and takes it back at the end of the run.
+    pub(crate) fn change_in<T>(
+        &self,
+        path: &RelPath,
+        dir: &DirHandle,
+        mut change: impl FnMut() -> io::Result<T>,
+    ) -> io::Result<T> {
+        match self.live() {
+            Some(live) => live.late_directories.change_in(path, dir, change),
+            None => change(),
+        }
+    }
+
+    /// The records that earlier runs kept of a directory's files.
+    pub(crate) fn known_in(&self, directory: &RelPath) -> Option<DirRecords> {
+        self.live().and_then(|live| live.memory.known_in(directory))
+    }
+
+    /// Whether earlier runs knew a file of this size, which may have moved.
+    pub(crate) fn may_have_content_of(&self, size: u64) -> bool {
+        self.live().is_some_and(|live| live.memory.has_size(size))
+    }
+
+    /// Remembers files of a directory for the next run.
+    pub(crate) fn remember(&self, directory: &RelPath, records: Vec<Record>) {
+        if let Some(live) = self.live() {
+            live.memory.remember(directory, records);
+        }
+    }
+
+    /// The parts of interrupted files, where the run keeps and uses them (`--partial`).
+    pub(crate) fn partials(&self) -> Option<&Partials> {
+        self.live().filter(|_| self.partial).map(|live| &live.partials)
+    }
+
+    /// Notes an entry that stays although the source does not have it.
+    pub(crate) fn note_kept(&self, directory: &RelPath, name: &Name) -> Result<(), EngineError> {
+        self.live().map_or(Ok(()), |live| live.kept.note(directory, name))
+    }
+
+    /// Moves all replaced entries that waited into place, in one short burst.
+    pub(crate) fn move_updates(&self) -> Result<(), EngineError> {
+        self.live().map_or(Ok(()), |live| live.move_updates(self.report))
+    }
+
+    /// Moves entries to the places of directories, which by now are deleted if they could be.
+    pub(crate) fn move_where_directories_were(&self) -> Result<(), EngineError> {
+        self.live().map_or(Ok(()), |live| live.move_where_directories_were(self.report))
+    }
+
+    /// Gives the entries that stay, and all entries below them, to the workspace's owner.
+    pub(crate) fn give_away(&self) -> Result<(), EngineError> {
+        self.live().map_or(Ok(()), |live| live.kept.give_away(&live.root, self.report))
+    }
+
+    /// Puts the new cache in the place of the old one.
+    pub(crate) fn save_cache(&self) {
+        if let Some(live) = self.live() {
+            live.memory.save();
+        }
+    }
+
+    /// Removes the parts that interrupted runs left of any file: every file is whole now, or is no longer wanted.
+    pub(crate) fn forget_partials(&self) {
+        if let Some(live) = self.live() {
+            live.partials.forget_all();
+        }
+    }
+
+    /// Sets the attributes of directories that waited for the end.
+    pub(crate) fn set_late_directories(&self) -> Result<(), EngineError> {
+        let Some(live) = self.live() else { return Ok(()) };
+        live.late_directories.set(&live.root, self.report)?;
+        if let Err(error) = self.former_mode.enter().restore() {
+            self.report.problem(b"", "cannot give the directory its mode back", &error);
+        }
+        Ok(())
+    }
+
     /// Removes what only this run needed.
     pub(crate) fn clean_up(&self) {
         if let Some(live) = self.live() {
@@ -225,30 +340,22 @@ impl<'a> Target<'a> {
 }
 
 impl Live {
-    fn open(root: Root, state: StateDirectory, remember: Remember, process_umask: u32) -> io::Result<Self> {
+    fn open(root: Root, state: StateDirectory, settings: LiveSettings) -> io::Result<Self> {
         let scratch = state.staging()?;
-        let areas = StagingAreas::open(scratch.clone(), &root, process_umask)?;
+        let areas = StagingAreas::open(scratch.clone(), &root, settings.process_umask)?;
         // The usual area was made just now, and on the file system of the workspace.
         let on_target = areas.usual().dir();
-        let began = on_target.stat_self()?.ctime;
-        let clock_step = ClockStep::measure(on_target, &name(CLOCK)).ok();
-        let cache = match state.is_private() {
-            true => Cache::open_in(&state.dir, &name(CACHE), &name(NEW_CACHE), remember),
-            false => Cache::none(),
-        };
-        let dir = Some(&scratch);
         Ok(Self {
-            began,
-            deferred: Spill::new(dir, "deferred"),
-            in_the_way: Spill::new(dir, "in-the-way"),
-            kept: Spill::new(dir, "kept"),
-            late_directories: Spill::new(dir, "directories"),
+            began: on_target.stat_self()?.ctime,
+            delayed_moves: DelayedMoves::new(&scratch, settings.delay_updates),
+            late_directories: LateDirectories::new(&scratch, settings.exact_modes),
+            memory: Memory::open(&state, on_target, settings.remember),
+            partials: Partials::new(state.dir.clone()),
+            kept: KeptEntries::new(&scratch, settings.workspace_owner),
             root,
             state,
             scratch,
             areas,
-            cache,
-            clock_step,
         })
     }
 }

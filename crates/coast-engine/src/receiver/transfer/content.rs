@@ -12,7 +12,7 @@ use coast_wire::{EntryKind, FileId, Frame, Gone, Piece, Time, ToReceiver, Update
 use super::Transfer;
 use super::compare::{ask_for_all, compare_again};
 use super::file_transfer::{Assembly, Condition, FileTransfer, OwnedPiece, Turn};
-use super::part::{FileState, Part};
+use super::part::{FileState, Part, PartEntry};
 use super::signing::release;
 use crate::error::EngineError;
 use crate::receiver::failure::{Doing, Failure};
@@ -29,9 +29,9 @@ pub(super) struct ContentWorker<'a> {
 
 /// A file that content has come for.
 struct ContentFile {
-    part: Arc<Part>,
-    index: u32,
-    transfer: Arc<FileTransfer>,
+    entry: PartEntry,
+    /// Its pieces.
+    pieces: Arc<FileTransfer>,
 }
 
 /// A file whose content has come and was verified.
@@ -52,14 +52,6 @@ struct End {
     size: u64,
     hash: ContentHash,
     mtime: Option<Time>,
-}
-
-/// The state in which a file may be when a message comes for it.
-#[derive(Clone, Copy)]
-enum Awaited {
-    Content,
-    Hash,
-    Anything,
 }
 
 const TOO_LARGE: Failure = Failure::Run(EngineError::Protocol("it sent a piece of a file that is too large"));
@@ -86,10 +78,12 @@ impl<'a> ContentWorker<'a> {
     fn apply_message(&mut self, message: ToReceiver<'_>) -> Result<(), Failure> {
         match message {
             ToReceiver::Whole { file, content, hash, mtime } => {
-                let file = self.awaited(file, Awaited::Content)?;
+                let entry = self.entry_of(file)?;
+                let FileState::Transfer(pieces) = take_state(&entry) else { return Err(UNASKED.into()) };
+                let file = ContentFile { entry, pieces };
                 let hash = ContentHash::from_bytes(hash);
                 let done = self.apply_whole(&file, content, hash, mtime);
-                self.transfer.settle_failed(&file.part, file.index, done)
+                self.transfer.settle_failed(&file.entry, done)
             }
             ToReceiver::Chunk { file, attempt, sequence, piece } => {
                 match piece {
@@ -99,17 +93,24 @@ impl<'a> ContentWorker<'a> {
                     _ => {}
                 }
                 let Some(file) = self.under_way(file)? else { return Ok(()) };
-                let turn = file.transfer.deposit(attempt, sequence, &piece, self.transfer.stop)?;
+                let turn = file.pieces.deposit(attempt, sequence, &piece, self.transfer.stop)?;
                 self.apply_pieces(&file, turn)
             }
             ToReceiver::Hash { file, hash } => {
-                let file = self.awaited(file, Awaited::Hash)?;
-                compare_again(self.transfer, &file.part, file.index, ContentHash::from_bytes(hash))
+                let file = self.entry_of(file)?;
+                let FileState::Hash = take_state(&file) else { return Err(UNASKED.into()) };
+                compare_again(self.transfer, &file, ContentHash::from_bytes(hash))
             }
             ToReceiver::Gone { file, reason } => {
-                let file = self.awaited(file, Awaited::Anything)?;
-                file.transfer.close();
-                release(self.transfer, file.transfer.signature_bytes);
+                let file = self.entry_of(file)?;
+                match take_state(&file) {
+                    FileState::Transfer(pieces) => {
+                        pieces.close();
+                        release(self.transfer, pieces.signature_bytes);
+                    }
+                    FileState::Hash => {}
+                    FileState::Idle => return Err(UNASKED.into()),
+                }
                 if reason == Gone::Unreadable {
                     self.transfer.note_source_errors();
                 }
@@ -119,22 +120,11 @@ impl<'a> ContentWorker<'a> {
         }
     }
 
-    /// The part of a file that the sender named.
-    fn part_of(&self, file: FileId) -> Result<Arc<Part>, EngineError> {
+    /// The file that the sender named.
+    fn entry_of(&self, file: FileId) -> Result<PartEntry, EngineError> {
         let part = self.transfer.parts.get(file.part);
-        part.filter(|part| part.entries.len() > file.index as usize).ok_or(UNASKED)
-    }
-
-    /// Takes a file out of the state that waits for a message. The message breaks the protocol if the file does not wait for it.
-    fn awaited(&self, file: FileId, message: Awaited) -> Result<ContentFile, EngineError> {
-        let part = self.part_of(file)?;
-        let state = std::mem::replace(&mut *part.state(file.index), FileState::Idle);
-        let transfer = match (state, message) {
-            (FileState::Transfer(transfer), Awaited::Content | Awaited::Anything) => transfer,
-            (FileState::Hash, Awaited::Hash | Awaited::Anything) => Arc::new(FileTransfer::whole(None, 0)),
-            _ => return Err(UNASKED),
-        };
-        Ok(ContentFile { part, index: file.index, transfer })
+        let part = part.filter(|part| part.entries.len() > file.index as usize).ok_or(UNASKED)?;
+        Ok(PartEntry { part, index: file.index })
     }
 
     /// The file that a piece belongs to; none if its transfer is over. A piece may come late: the end of the transfer, or a later
@@ -143,13 +133,13 @@ impl<'a> ContentWorker<'a> {
         if self.transfer.parts.was_settled(file.part) {
             return Ok(None);
         }
-        let part = self.part_of(file)?;
-        let transfer = match &*part.state(file.index) {
-            FileState::Transfer(transfer) => transfer.clone(),
+        let entry = self.entry_of(file)?;
+        let pieces = match &*entry.state() {
+            FileState::Transfer(pieces) => pieces.clone(),
             FileState::Idle => return Ok(None),
             FileState::Hash => return Err(UNASKED),
         };
-        Ok(Some(ContentFile { part, index: file.index, transfer }))
+        Ok(Some(ContentFile { entry, pieces }))
     }
 
     fn apply_whole(
@@ -165,8 +155,8 @@ impl<'a> ContentWorker<'a> {
         if ContentHash::of(content) != hash {
             return Err(WRONG_HASH.into());
         }
-        let directory = self.directory(&file.part)?;
-        let entry = file.entry(&directory);
+        let directory = self.directory(&file.entry.part)?;
+        let entry = file.in_directory(&directory);
         let mut staged = self.transfer.target.stage_file(&entry)?;
         staged.output.write_all(content).doing("cannot write it")?;
         let size = content.len() as u64;
@@ -184,10 +174,10 @@ impl<'a> ContentWorker<'a> {
         let ReceivedFile { staged, size, hash, mtime, literal_bytes, matched_bytes } = received;
         let Transfer { target, report, .. } = self.transfer;
         let mtime = mtime.map(checked_time).transpose()?;
-        file.part.remember(target.finish_file(entry, staged, hash, mtime)?);
+        file.entry.part.remember(target.finish_file(entry, staged, hash, mtime)?);
         report.transferred(size, literal_bytes, matched_bytes);
         target.report_created(entry, EntryKind::File, Update::Transferred);
-        Ok(self.transfer.settle(&file.part)?)
+        Ok(self.transfer.settle(&file.entry.part)?)
     }
 
     fn apply_pieces(&mut self, file: &ContentFile, mut turn: Turn) -> Result<(), Failure> {
@@ -197,20 +187,20 @@ impl<'a> ContentWorker<'a> {
                 OwnedPiece::Delta(delta) => self.write_delta(file, &mut assembly, &delta),
                 OwnedPiece::Hole(length) => self.write_hole(file, &mut assembly, length),
                 OwnedPiece::End { size, hash, mtime } => {
-                    file.transfer.close();
-                    *file.part.state(file.index) = FileState::Idle;
-                    release(self.transfer, file.transfer.signature_bytes);
+                    file.pieces.close();
+                    *file.entry.state() = FileState::Idle;
+                    release(self.transfer, file.pieces.signature_bytes);
                     let ended = self.end(file, *assembly, End { size, hash, mtime });
-                    return self.transfer.settle_failed(&file.part, file.index, ended);
+                    return self.transfer.settle_failed(&file.entry, ended);
                 }
             };
             if let Err(failure) = written {
                 let Failure::Entry { doing, error } = failure else { return Err(failure) };
                 // The rest of the file is on its way and cannot be called back. The file is settled with its end.
-                self.transfer.report_failed(&file.part, file.index, doing, error)?;
+                self.transfer.report_failed(&file.entry, doing, error)?;
                 assembly.fail();
             }
-            turn = file.transfer.next(assembly);
+            turn = file.pieces.next(assembly);
         }
         Ok(())
     }
@@ -251,7 +241,7 @@ impl<'a> ContentWorker<'a> {
         assembly: &mut Assembly,
         delta: &[u8],
     ) -> Result<(), Failure> {
-        let Some(basis) = &file.transfer.basis else {
+        let Some(basis) = &file.pieces.basis else {
             return Err(EngineError::Protocol("it sent a difference to nothing").into());
         };
         if assembly.condition != Condition::Good {
@@ -294,35 +284,34 @@ impl<'a> ContentWorker<'a> {
         let staged = match assembly.output.take() {
             Some(staged) => staged,
             None => {
-                let directory = self.directory(&file.part)?;
-                self.transfer.target.stage_file(&file.entry(&directory))?
+                let directory = self.directory(&file.entry.part)?;
+                self.transfer.target.stage_file(&file.in_directory(&directory))?
             }
         };
         Ok(&mut assembly.output.insert(staged).output)
     }
 
     fn reopen(&mut self, file: &ContentFile, basis: &Basis) -> Option<File> {
-        let directory = self.directory(&file.part).ok()?;
-        let name = &file.part.entries[file.index as usize].name;
-        self.transfer.target.reopen_basis(basis, &directory, name).ok().flatten()
+        let directory = self.directory(&file.entry.part).ok()?;
+        basis.reopen(&directory, &file.entry.offered().name, self.transfer.target.partials())
     }
 
     /// Ends a file all of whose pieces have come. The caller settles it if this fails: nothing more comes for this file.
     fn end(&mut self, file: &ContentFile, assembly: Assembly, end: End) -> Result<(), Failure> {
         if assembly.condition == Condition::Failed {
-            return Ok(self.transfer.settle(&file.part)?);
+            return Ok(self.transfer.settle(&file.entry.part)?);
         }
         let whole = assembly.condition == Condition::Good
             && assembly.written() == end.size
             && assembly.hasher.finish() == end.hash;
         // A basis that an interrupted run left is of no more use, whether it led to the file or not.
-        if let Some(basis) = &file.transfer.basis {
-            self.transfer.target.forget_partial(basis);
+        if let Some(basis) = &file.pieces.basis {
+            basis.forget_partial(self.transfer.target.partials());
         }
         if whole {
             let Assembly { output, literal_bytes, matched_bytes, .. } = assembly;
-            let directory = self.directory(&file.part)?;
-            let entry = file.entry(&directory);
+            let directory = self.directory(&file.entry.part)?;
+            let entry = file.in_directory(&directory);
             // An empty file has no pieces.
             let staged = output.map_or_else(|| self.transfer.target.stage_file(&entry), Ok)?;
             let received = ReceivedFile {
@@ -335,10 +324,10 @@ impl<'a> ContentWorker<'a> {
             };
             return self.finish(file, &entry, received);
         }
-        if file.transfer.basis.is_some() {
+        if file.pieces.basis.is_some() {
             // Weak sums that agreed by accident or by design, or a basis that changed: a delta is only a guess.
             let attempt = assembly.attempt.saturating_add(1);
-            return Ok(ask_for_all(self.transfer, &file.part, file.index, file.transfer.existing, attempt)?);
+            return Ok(ask_for_all(self.transfer, &file.entry, file.pieces.existing, attempt)?);
         }
         Err(WRONG_HASH.into())
     }
@@ -358,10 +347,14 @@ impl<'a> ContentWorker<'a> {
 
 impl ContentFile {
     /// The file as an entry of the destination, with what was there when its content was asked for.
-    fn entry<'a>(&'a self, directory: &'a DestinationDirectory) -> DestinationEntry<'a> {
-        let offered = &self.part.entries[self.index as usize];
-        DestinationEntry::as_decided(directory, offered, self.transfer.existing)
+    fn in_directory<'a>(&'a self, directory: &'a DestinationDirectory) -> DestinationEntry<'a> {
+        DestinationEntry::as_decided(directory, self.entry.offered(), self.pieces.existing)
     }
+}
+
+/// Takes a file out of the state that waits for a message, since the message has come.
+fn take_state(file: &PartEntry) -> FileState {
+    std::mem::replace(&mut *file.state(), FileState::Idle)
 }
 
 /// Writes to a file and hashes what it writes; keeps what the system answered.

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use coast_tree::state::STAGING_INSIDE;
-use coast_tree::{DirRecords, Listed};
+use coast_tree::{ContentHash, DirRecords, FileIdentity, Kind, Listed};
 
 use super::Transfer;
 use super::compare;
 use super::need_batch::NeedBatch;
-use super::part::{NameRange, Part};
+use super::part::{FileState, NameRange, Part, PartEntry};
 use super::work::Work;
 use crate::receiver::failure::Failure;
 use crate::receiver::offered::Offered;
-use crate::receiver::target::{DestinationDirectory, DestinationEntry};
+use crate::receiver::target::{DestinationDirectory, DestinationEntry, same_time};
 
 /// Examines the directory of a part, then lets the parts go on that waited for it.
 pub(super) fn examine(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), Failure> {
@@ -59,13 +59,14 @@ impl<'a> Examination<'a> {
         }
         let mut listed = listed.into_iter().peekable();
         let mut extraneous = Vec::new();
-        for (index, offered) in (0..).zip(&self.part.entries) {
+        for file in self.part.all_entries() {
+            let offered = file.offered();
             while let Some(other) = listed.next_if(|other| other.name < offered.name) {
                 extraneous.push(other);
             }
             let found = listed.next_if(|other| other.name == offered.name).is_some() || !is_listed;
-            let decided = self.directory.entry(offered, found).and_then(|entry| self.decide(index, &entry));
-            self.transfer.settle_failed(self.part, index, decided)?;
+            let decided = self.directory.entry(offered, found).and_then(|entry| self.decide(&file, &entry));
+            self.transfer.settle_failed(&file, decided)?;
         }
         extraneous.extend(listed);
         self.needs.send(self.transfer.report, self.part)?;
@@ -82,7 +83,7 @@ impl<'a> Examination<'a> {
     }
 
     /// Settles an entry, or begins what it takes to settle it.
-    fn decide(&mut self, index: u32, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
+    fn decide(&mut self, file: &PartEntry, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
         let Transfer { target, deletion, report, taken, .. } = self.transfer;
         if target.is_reserved(&self.part.path, &entry.offered.name) {
             let text = "the name is reserved for this program's directories at the destination, so it was not transferred";
@@ -91,16 +92,7 @@ impl<'a> Examination<'a> {
         }
         let make_way = || deletion.note_in_the_way(entry);
         match &entry.offered.what {
-            Offered::File { size, hash } => {
-                return compare::decide_file(
-                    self.transfer,
-                    (self.part, index),
-                    entry,
-                    (*size, *hash),
-                    self.cached.as_ref(),
-                    &mut self.needs,
-                );
-            }
+            Offered::File { size, hash } => return self.decide_file(file, entry, *size, *hash),
             Offered::Directory => target.bring_directory(entry)?,
             Offered::Symlink(_) if !taken.links => {
                 report.skipped(&entry.path(), "skipping a symlink: -l is not given");
@@ -112,5 +104,59 @@ impl<'a> Examination<'a> {
             Offered::Special(kind, rdev) => target.bring_special(entry, *kind, *rdev, make_way)?,
         }
         Ok(self.transfer.settle(self.part)?)
+    }
+
+    /// Decides on a regular file of `size` bytes. `theirs` is its hash, if the sender knows it.
+    fn decide_file(
+        &mut self,
+        file: &PartEntry,
+        entry: &DestinationEntry<'_>,
+        size: u64,
+        theirs: Option<ContentHash>,
+    ) -> Result<(), Failure> {
+        let Transfer { target, deletion, quick_check, .. } = self.transfer;
+        let existing = entry.existing.filter(|existing| existing.kind == Kind::File);
+        let Some(existing) = existing else {
+            deletion.note_in_the_way(entry)?;
+            // Maybe the destination has the content elsewhere.
+            if size > 0 && target.may_have_content_of(size) {
+                self.compare_later(file, theirs);
+                return Ok(());
+            }
+            return self.ask_for_content(file, entry);
+        };
+        if existing.size != size {
+            return self.ask_for_content(file, entry);
+        }
+        let cached = self.cached.as_ref();
+        let ours = cached.and_then(|cached| cached.get(&entry.offered.name, &FileIdentity::from(&existing)));
+        if *quick_check && entry.offered.mtime.is_some_and(|mtime| same_time(mtime, existing.mtime)) {
+            return compare::keep(self.transfer, file, entry, &existing, ours);
+        }
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) if ours == theirs => {
+                compare::keep(self.transfer, file, entry, &existing, Some(ours))
+            }
+            (Some(_), Some(_)) => self.ask_for_content(file, entry),
+            _ => {
+                self.compare_later(file, theirs);
+                Ok(())
+            }
+        }
+    }
+
+    /// Has the file compared by its hash; asks the sender for that first if it is not known.
+    fn compare_later(&mut self, file: &PartEntry, theirs: Option<ContentHash>) {
+        match theirs {
+            Some(theirs) => self.transfer.enqueue(Work::Compare(file.clone(), theirs)),
+            None => {
+                *file.state() = FileState::Hash;
+                self.needs.hash(file.index);
+            }
+        }
+    }
+
+    fn ask_for_content(&mut self, file: &PartEntry, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
+        compare::ask_for_content(self.transfer, file, entry, &mut self.needs)
     }
 }

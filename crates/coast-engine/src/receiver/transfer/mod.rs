@@ -20,20 +20,19 @@ mod worker;
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coast_tree::{Kind, Name};
 use coast_wire::{Frame, Options, ToSender};
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::deletion::Deletion;
 use super::failure::{Blocked, Doing, Failure};
 use super::report::Report;
 use super::target::{DestinationEntry, Target};
+use crate::channel::Channel;
 use crate::error::EngineError;
 use crate::stop::{Stop, Stopped};
-use part::{FileState, Part};
+use part::{FileState, Part, PartEntry};
 use parts::Parts;
 use signature_window::SignatureWindow;
 use work::Work;
@@ -60,7 +59,7 @@ pub(super) struct Transfer<'a> {
     work: Channel<Work>,
     content: Channel<Frame>,
     settled: Channel<()>,
-    signatures: SignatureWindow<(Arc<Part>, u32)>,
+    signatures: SignatureWindow<PartEntry>,
     source_errors: AtomicBool,
     /// Whether a directory could not be made: then missing directories below it are no surprise.
     missing_directories: AtomicBool,
@@ -79,25 +78,14 @@ impl TakenKinds {
     }
 }
 
-/// Both ends of a queue.
-struct Channel<T> {
-    sender: Sender<T>,
-    receiver: Receiver<T>,
-}
-
-impl<T> From<(Sender<T>, Receiver<T>)> for Channel<T> {
-    fn from((sender, receiver): (Sender<T>, Receiver<T>)) -> Self {
-        Self { sender, receiver }
-    }
-}
-
 impl<'a> Transfer<'a> {
     pub(super) fn new(
+        target: &'a Target<'a>,
+        deletion: &'a Deletion<'a>,
+        report: &'a Report<'a>,
         rename: Option<Name>,
         options: &Options,
         workers: NonZeroUsize,
-        (target, deletion): (&'a Target<'a>, &'a Deletion<'a>),
-        report: &'a Report<'a>,
         stop: &'a Stop,
     ) -> Self {
         // Only root makes devices.
@@ -112,9 +100,9 @@ impl<'a> Transfer<'a> {
             quick_check: options.times && !options.checksum,
             workers,
             parts: Parts::default(),
-            work: unbounded().into(),
-            content: bounded(workers.get() * QUEUED_FRAMES).into(),
-            settled: bounded(1).into(),
+            work: Channel::unbounded(),
+            content: Channel::bounded(workers.get() * QUEUED_FRAMES),
+            settled: Channel::bounded(1),
             signatures: SignatureWindow::new(),
             source_errors: AtomicBool::new(false),
             missing_directories: AtomicBool::new(false),
@@ -140,16 +128,14 @@ impl<'a> Transfer<'a> {
 
     /// Keeps what arrived of large files when a run ends early. Every worker must have ended.
     pub(super) fn abandon(&self) {
-        for part in self.parts.abandon() {
-            for index in (0..).take(part.entries.len()) {
-                if let FileState::Transfer(transfer) = &*part.state(index)
-                    && let Some(assembly) = transfer.close()
-                    && assembly.written() >= MIN_PARTIAL_BYTES
-                    && let Some(staged) = assembly.output
-                    && self.target.keeps_partials()
-                {
-                    self.target.keep_partial(&part.path_of(index), staged);
-                }
+        let Some(partials) = self.target.partials() else { return };
+        for file in self.parts.abandon().iter().flat_map(Part::all_entries) {
+            if let FileState::Transfer(transfer) = &*file.state()
+                && let Some(assembly) = transfer.close()
+                && assembly.written() >= MIN_PARTIAL_BYTES
+                && let Some(staged) = assembly.output
+            {
+                partials.keep(&file.path(), staged);
             }
         }
     }
@@ -182,28 +168,26 @@ impl<'a> Transfer<'a> {
     /// Looks again at the entry of a file, for work that was put off.
     fn revisit<T>(
         &self,
-        part: &Part,
-        index: u32,
+        file: &PartEntry,
         work: impl FnOnce(&DestinationEntry<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let directory = self.target.directory(&part.path).doing("cannot open its directory")?;
-        work(&directory.entry(&part.entries[index as usize], true)?)
+        let directory = self.target.directory(&file.part.path).doing("cannot open its directory")?;
+        work(&directory.entry(file.offered(), true)?)
     }
 
     /// Settles an entry that failed, unless the same would fail every entry.
-    fn settle_failed(&self, part: &Part, index: u32, done: Result<(), Failure>) -> Result<(), Failure> {
+    fn settle_failed(&self, entry: &PartEntry, done: Result<(), Failure>) -> Result<(), Failure> {
         match done {
             Err(Failure::Entry { doing, error }) => {
-                self.report_failed(part, index, doing, error)?;
-                Ok(self.settle(part)?)
+                self.report_failed(entry, doing, error)?;
+                Ok(self.settle(&entry.part)?)
             }
             Err(Failure::Blocked(why)) => {
-                let path = part.path_of(index);
                 match why {
-                    Blocked::NoDeletion => self.report.failed(&path, why.text()),
-                    Blocked::Stays => self.report.overtaken(&path, why.text()),
+                    Blocked::NoDeletion => self.report.failed(&entry.path(), why.text()),
+                    Blocked::Stays => self.report.overtaken(&entry.path(), why.text()),
                 }
-                Ok(self.settle(part)?)
+                Ok(self.settle(&entry.part)?)
             }
             done => done,
         }
@@ -220,18 +204,12 @@ impl<'a> Transfer<'a> {
     }
 
     /// Tells of an entry that failed. Ends the run when the same would fail every entry to come.
-    fn report_failed(
-        &self,
-        part: &Part,
-        index: u32,
-        doing: &'static str,
-        error: io::Error,
-    ) -> Result<(), Failure> {
+    fn report_failed(&self, entry: &PartEntry, doing: &'static str, error: io::Error) -> Result<(), Failure> {
         if error.kind() == io::ErrorKind::NotFound {
             self.target.check_still_there()?;
         }
-        let path = part.path_of(index);
-        if part.entries[index as usize].kind() == Kind::Directory {
+        let path = entry.path();
+        if entry.offered().kind() == Kind::Directory {
             self.missing_directories.store(true, Ordering::Release);
         }
         if Target::is_fatal(&error) {

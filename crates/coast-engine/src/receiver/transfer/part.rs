@@ -27,6 +27,31 @@ pub(super) struct Part {
     records: Mutex<Vec<Record>>,
 }
 
+/// One entry of a part.
+#[derive(Clone)]
+pub(super) struct PartEntry {
+    pub(super) part: Arc<Part>,
+    /// Its number in the part.
+    pub(super) index: u32,
+}
+
+impl PartEntry {
+    /// The entry as the source has it.
+    pub(super) fn offered(&self) -> &OfferedEntry {
+        &self.part.entries[self.index as usize]
+    }
+
+    /// The message that is awaited for it.
+    pub(super) fn state(&self) -> MutexGuard<'_, FileState> {
+        self.part.state(self.index)
+    }
+
+    /// Its path, relative to the transfer root.
+    pub(super) fn path(&self) -> Vec<u8> {
+        path_in(&self.part.path, &self.offered().name)
+    }
+}
+
 /// The names that a part speaks for.
 pub(super) enum NameRange {
     /// Only the listed ones.
@@ -74,19 +99,20 @@ impl Part {
         Ok(Self { id: part.id, path, range, entries: entries.into(), states, unsettled, records })
     }
 
-    /// The path of an entry, relative to the transfer root.
-    pub(super) fn path_of(&self, index: u32) -> Vec<u8> {
-        path_in(&self.path, &self.entries[index as usize].name)
-    }
-
     /// The state of an entry.
-    pub(super) fn state(&self, index: u32) -> MutexGuard<'_, FileState> {
+    fn state(&self, index: u32) -> MutexGuard<'_, FileState> {
         self.states[index as usize].enter()
     }
 
     /// Settles one entry, or the examination. Returns whether the part has nothing left to settle.
     pub(super) fn settle_one(&self) -> bool {
         self.unsettled.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Its entries.
+    pub(super) fn all_entries(self: &Arc<Self>) -> impl Iterator<Item = PartEntry> {
+        let indices = (0..).take(self.entries.len());
+        indices.map(|index| PartEntry { part: self.clone(), index })
     }
 
     /// Its share of the sender's window, in entries.

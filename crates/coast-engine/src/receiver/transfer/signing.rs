@@ -11,59 +11,55 @@ use coast_wire::{Need, ToSender, Want};
 use super::Transfer;
 use super::compare::ask_for_all;
 use super::file_transfer::FileTransfer;
-use super::part::{FileState, Part};
+use super::part::{FileState, PartEntry};
 use super::work::Work;
 use crate::receiver::failure::{Doing, Failure};
-use crate::receiver::target::DestinationEntry;
+use crate::receiver::target::{Basis, DestinationEntry};
 use crate::stop::{Stop, Stopped};
 
 /// Makes a signature of the basis of a file and asks for the difference; settles the file if that fails. `granted` bytes of
 /// the signature window are this file's already. They are given back unless the signature goes out.
 pub(super) fn sign_again(
     transfer: &Transfer<'_>,
-    part: &Arc<Part>,
-    index: u32,
+    file: &PartEntry,
     mut granted: usize,
 ) -> Result<(), Failure> {
-    let signed = transfer.revisit(part, index, |entry| sign(transfer, part, index, entry, &mut granted));
+    let signed = transfer.revisit(file, |entry| sign(transfer, file, entry, &mut granted));
     release(transfer, granted);
-    transfer.settle_failed(part, index, signed)
+    transfer.settle_failed(file, signed)
 }
 
 fn sign(
     transfer: &Transfer<'_>,
-    part: &Arc<Part>,
-    index: u32,
+    file: &PartEntry,
     entry: &DestinationEntry<'_>,
     granted: &mut usize,
 ) -> Result<(), Failure> {
-    let basis = transfer
-        .target
-        .open_basis(entry)
+    let basis = Basis::open(entry, transfer.target.partials())
         .filter(|(_, basis)| coast_delta::block_size(basis.size()) <= MAX_DIFF_BLOCK_BYTES);
-    let Some((file, basis)) = basis else {
-        return Ok(ask_for_all(transfer, part, index, entry.existing, 0)?);
+    let Some((basis_file, basis)) = basis else {
+        return Ok(ask_for_all(transfer, file, entry.existing, 0)?);
     };
     let length = basis.size();
     let bytes = Signature::byte_len(length);
     if *granted != bytes {
         // Its first turn, or the basis has changed while it waited.
         release(transfer, std::mem::take(granted));
-        if !transfer.signatures.take(bytes, || (part.clone(), index)) {
+        if !transfer.signatures.take(bytes, || file.clone()) {
             return Ok(());
         }
         *granted = bytes;
     }
-    let basis_file = UntilStopped { file, stop: transfer.stop };
+    let basis_file = UntilStopped { file: basis_file, stop: transfer.stop };
     let signature = match Signature::of(&basis_file, length, transfer.workers) {
         Err(_) if transfer.stop.is_stopped() => return Err(Stopped.into()),
         signature => signature.doing("cannot read what is there")?,
     };
     *granted = 0;
-    let file = FileTransfer::delta(basis, bytes, entry.existing);
-    *part.state(index) = FileState::Transfer(Arc::new(file));
-    let needs = vec![Need { index, want: Want::Delta(signature.as_bytes()) }];
-    Ok(transfer.report.tell(&ToSender::Needs { part: part.id, needs })?)
+    let delta = FileTransfer::delta(basis, bytes, entry.existing);
+    *file.state() = FileState::Transfer(Arc::new(delta));
+    let needs = vec![Need { index: file.index, want: Want::Delta(signature.as_bytes()) }];
+    Ok(transfer.report.tell(&ToSender::Needs { part: file.part.id, needs })?)
 }
 
 /// Gives bytes of the signature window back: the delta to a signature has come, or never will.
@@ -71,8 +67,8 @@ pub(super) fn release(transfer: &Transfer<'_>, bytes: usize) {
     if bytes == 0 {
         return;
     }
-    for (granted, (part, index)) in transfer.signatures.release(bytes) {
-        transfer.enqueue(Work::Sign { part, index, granted });
+    for (granted, file) in transfer.signatures.release(bytes) {
+        transfer.enqueue(Work::Sign { file, granted });
     }
 }
 

@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use coast_tree::ContentHash;
 
-use super::part::Part;
+use super::part::{Part, PartEntry};
 
 /// Work beside applying content.
 pub(super) enum Work {
     /// Examine a directory.
     Examine(Arc<Part>),
     /// Compare a file with the sender's hash.
-    Compare(Arc<Part>, u32, ContentHash),
+    Compare(PartEntry, ContentHash),
     /// Make a signature of a file's basis.
     Sign {
-        part: Arc<Part>,
-        index: u32,
+        file: PartEntry,
         /// Bytes of the signature window that it has been given.
         granted: usize,
     },
