@@ -12,8 +12,8 @@ use crate::record::{Command, Record, Step, Unended};
 /// Receives the events of a command and of its transfers, and answers questions to the user.
 pub trait Observer: Monitor + Prompt {
     /// Receives an event. By default it is ignored.
-    fn happened(&self, happening: &Happening<'_>) {
-        let _ = happening;
+    fn lifecycle_event(&self, event: &LifecycleEvent<'_>) {
+        let _ = event;
     }
 }
 
@@ -21,7 +21,7 @@ pub trait Observer: Monitor + Prompt {
 #[derive(Debug)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are named by the variant's doc")]
-pub enum Happening<'a> {
+pub enum LifecycleEvent<'a> {
     /// A name can mean a worktree and something else. `taken` was taken, `other` was not.
     Ambiguous { wanted: &'a OsStr, taken: &'a Path, other: &'a Path },
     /// Another command holds the lock of the instance; this command waits for it.

@@ -87,13 +87,13 @@ pub(crate) fn to_mutagen(pattern: &str) -> Result<String, BadPattern> {
         Some(rest) => (true, rest),
         None => (false, pattern),
     };
-    let (rest, reach) = match (rest.strip_suffix("/***"), rest.strip_suffix('/')) {
-        (Some(rest), _) => (rest, Reach::DirectoryAndBelow),
-        (None, Some(rest)) => (rest, Reach::Directory),
-        (None, None) => (rest, Reach::Any),
+    let (rest, scope) = match (rest.strip_suffix("/***"), rest.strip_suffix('/')) {
+        (Some(rest), _) => (rest, PatternScope::DirectoryAndBelow),
+        (None, Some(rest)) => (rest, PatternScope::Directory),
+        (None, None) => (rest, PatternScope::Any),
     };
     let components: Vec<&str> = rest.split('/').collect();
-    if is_everything(&components, anchored, reach) {
+    if is_everything(&components, anchored, scope) {
         return Err(BadPattern::Everything);
     }
     // In a pattern without wildcards, rsync takes a backslash literally.
@@ -119,13 +119,13 @@ pub(crate) fn to_mutagen(pattern: &str) -> Result<String, BadPattern> {
         first if first.starts_with('!') => "\\",
         _ => "",
     };
-    let suffix = if reach == Reach::Any { "" } else { "/" };
+    let suffix = if scope == PatternScope::Any { "" } else { "/" };
     Ok(format!("{prefix}{}{suffix}", spelled.join("/")))
 }
 
 /// The entries that a pattern can match, by its suffix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+enum PatternScope {
     /// `name`: entries of all kinds.
     Any,
     /// `name/`: a directory.
@@ -135,13 +135,13 @@ enum Reach {
 }
 
 /// Whether the pattern excludes every entry of the workspace's root.
-fn is_everything(components: &[&str], anchored: bool, reach: Reach) -> bool {
+fn is_everything(components: &[&str], anchored: bool, scope: PatternScope) -> bool {
     let only_stars = |component: &str| component.bytes().all(|byte| byte == b'*');
-    match (components, reach) {
+    match (components, scope) {
         ([""], _) => true,
-        ([only], Reach::Any) => only_stars(only),
-        (["**", last], Reach::Any) => !anchored && only_stars(last),
-        (["**"], Reach::DirectoryAndBelow) => !anchored,
+        ([only], PatternScope::Any) => only_stars(only),
+        (["**", last], PatternScope::Any) => !anchored && only_stars(last),
+        (["**"], PatternScope::DirectoryAndBelow) => !anchored,
         _ => false,
     }
 }

@@ -32,14 +32,14 @@ pub use continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
     Extent, Failure, InstanceId, Problem, Remains, RunnerChange, Side, Started,
 };
-pub use event::{Happening, Observer};
+pub use event::{LifecycleEvent, Observer};
 pub use file_error::FileError;
 pub use lifecycle::{Insist, InstanceStatus, Lifecycle, LifecycleError, Listed, RmOptions, RunOptions, list};
 pub use lock::Holder;
 pub use mutagen_layer::MutagenLayer;
 pub use name::Name;
 pub use places::Places;
-pub use project::{Directories, Meant, Project, ProjectError};
+pub use project::{Directories, Project, ProjectError, ResolvedWorktree};
 pub use record::{Command, Following, LastTransfer, Record, State, Step, Unended};
 pub use records::{RecordError, Records};
 pub use remotes::{Remote, Remotes, RemotesEditor, RemotesError};

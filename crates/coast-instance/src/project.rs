@@ -37,7 +37,7 @@ pub enum Directories {
 
 /// The worktree that a name or a path means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meant {
+pub struct ResolvedWorktree {
     /// The directory, absolute and without symlinks.
     pub path: PathBuf,
     /// Another directory that the name could mean, and that was not taken.
@@ -140,7 +140,7 @@ impl Project {
         wanted: &OsStr,
         here: &Path,
         directories: Directories,
-    ) -> Result<Meant, ProjectError> {
+    ) -> Result<ResolvedWorktree, ProjectError> {
         let worktrees = Worktrees::of(self.repository.as_ref()).map_err(look(&self.root))?;
         let is_name = !wanted.as_bytes().contains(&b'/') && !matches!(wanted.as_bytes(), b"." | b"..");
         let directory = || directory_at(wanted, here);
@@ -148,10 +148,12 @@ impl Project {
             let named = worktrees.named(wanted)?;
             let found = self.allowed(&path, wanted, directories, &worktrees);
             return match (found, named) {
-                (Ok(path), None) => Ok(Meant { path, other: None }),
-                (Ok(path), Some(named)) => Ok(Meant { other: other_than(&path, [named.path]), path }),
+                (Ok(path), None) => Ok(ResolvedWorktree { path, other: None }),
+                (Ok(path), Some(named)) => {
+                    Ok(ResolvedWorktree { other: other_than(&path, [named.path]), path })
+                }
                 (Err(ProjectError::NotOfProject { .. }), Some(named)) => {
-                    Ok(Meant { path: self.in_checkout(&named.path)?, other: Some(path) })
+                    Ok(ResolvedWorktree { path: self.in_checkout(&named.path)?, other: Some(path) })
                 }
                 (Err(error), _) => Err(error),
             };
@@ -160,7 +162,7 @@ impl Project {
             // A directory that cannot be examined is not worth a failure here.
             let directory = if is_name { directory().ok().flatten() } else { None };
             let other = other_than(&path, directory.into_iter().chain(others));
-            return Ok(Meant { path: self.in_checkout(&path)?, other });
+            return Ok(ResolvedWorktree { path: self.in_checkout(&path)?, other });
         }
         let directory = directory()?;
         if worktrees.has_branch(wanted).map_err(look(&self.root))? {
@@ -168,9 +170,10 @@ impl Project {
             return Err(ProjectError::BranchWithoutWorktree { branch, is_directory });
         }
         match directory {
-            Some(path) => {
-                Ok(Meant { path: self.allowed(&path, wanted, directories, &worktrees)?, other: None })
-            }
+            Some(path) => Ok(ResolvedWorktree {
+                path: self.allowed(&path, wanted, directories, &worktrees)?,
+                other: None,
+            }),
             None => Err(ProjectError::NoWorktree { wanted: wanted.to_owned(), known: worktrees.known() }),
         }
     }

@@ -3,13 +3,11 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Mutex;
 
-use coast_sync::{Event, ProblemKind, SyncReport};
+use coast_sync::SyncReport;
 use serde::{Deserialize, Serialize};
 
 use crate::StoredPath;
-use coast_tree::{LockExt, LockResultExt};
 
 /// The number of paths that a record lists.
 const MAX_STALE_PATHS: usize = 100;
@@ -34,41 +32,23 @@ pub struct StalePath {
     pub reason: String,
 }
 
-/// Collects the entries that fail during one transfer.
-#[derive(Debug, Default)]
-pub(crate) struct StalePaths {
-    paths: Mutex<Vec<StalePath>>,
-}
-
-impl StalePaths {
-    /// Takes note of an event of the transfer.
-    pub(crate) fn note(&self, event: &Event<'_>) {
-        let Event::Problem { path, kind, text } = event else { return };
-        // Any other kind is not a failure: the entry vanished, was skipped on purpose, or changed at the destination meanwhile.
-        if !matches!(kind, ProblemKind::SourceRead | ProblemKind::Destination | ProblemKind::Changing) {
-            return;
-        }
-        let path = StoredPath::from(Path::new(OsStr::from_bytes(path)));
-        let mut paths = self.paths.enter();
-        if paths.len() < MAX_STALE_PATHS && paths.iter().all(|stale| stale.path != path) {
-            paths.push(StalePath { path, reason: (*text).to_owned() });
-        }
-    }
-
+impl Stale {
     /// The entries that are stale after a transfer with this report.
-    pub(crate) fn into_stale(self, report: &SyncReport) -> Option<Stale> {
+    pub(crate) fn of(report: &SyncReport) -> Option<Self> {
         let code = report.workspace_exit_code();
         if code == 0 {
             return None;
         }
-        let paths = self.paths.into_inner().even_poisoned();
-        let listed = count_of(paths.len());
-        let counted = report.run.sender.unreadable.saturating_add(report.run.receiver.failed);
-        Some(Stale { code, count: counted.max(listed).max(1), paths })
+        let first = report.failures.first.iter().take(MAX_STALE_PATHS);
+        let paths = first
+            .map(|failure| StalePath {
+                path: StoredPath::from(Path::new(OsStr::from_bytes(&failure.path))),
+                reason: failure.text.clone(),
+            })
+            .collect();
+        Some(Self { code, count: report.failures.count.max(1), paths })
     }
-}
 
-impl Stale {
     /// The entries that are stale after a later transfer of the paths `only` alone, which left `failed`.
     pub(crate) fn after(before: Option<Self>, only: &[Vec<u8>], failed: Option<Self>) -> Option<Self> {
         let Some(mut stale) = before else { return failed };
@@ -135,24 +115,5 @@ mod tests {
             Stale::after(Some(stale(4, &["a"])), &only(&["a", "x", "y", "z"]), None),
             Some(stale(3, &[]))
         );
-    }
-
-    #[test]
-    fn only_failures_are_noted_each_path_once_and_so_many() {
-        let noted = StalePaths::default();
-        let problem = |path: &str, kind| {
-            noted.note(&Event::Problem { path: path.as_bytes(), kind, text: "no" });
-        };
-        for kind in [ProblemKind::Vanished, ProblemKind::Skipped, ProblemKind::Kept] {
-            problem("fine", kind);
-        }
-        for kind in [ProblemKind::Destination, ProblemKind::SourceRead, ProblemKind::Changing] {
-            problem("same", kind);
-        }
-        for number in 0..2 * MAX_STALE_PATHS {
-            problem(&number.to_string(), ProblemKind::Destination);
-        }
-        let paths = noted.paths.into_inner().even_poisoned();
-        assert_eq!((paths.len(), &*paths[0].path), (MAX_STALE_PATHS, Path::new("same")));
     }
 }

@@ -34,6 +34,13 @@ pub struct Failure {
     pub text: String,
 }
 
+impl Failure {
+    /// An entry at `path`, relative to the transfer root, with the action that failed and the system's answer as `text`.
+    pub fn new(path: impl Into<Vec<u8>>, kind: ProblemKind, text: impl Into<String>) -> Self {
+        Self { path: path.into(), kind, text: text.into() }
+    }
+}
+
 impl Failures {
     /// How many entries [`Failures::first`] holds at most.
     pub const MAX_FIRST: usize = 1000;
@@ -82,7 +89,7 @@ impl Gathered {
         self.failures.count += 1;
         if self.failures.first.len() < Failures::MAX_FIRST {
             self.known.insert(path.to_vec());
-            self.failures.first.push(Failure { path: path.to_vec(), kind, text: text.to_owned() });
+            self.failures.first.push(Failure::new(path, kind, text));
         }
     }
 }

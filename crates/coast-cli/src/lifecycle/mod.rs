@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use coast_instance::{
-    Directories, Happening, Lifecycle, LifecycleError, Meant, MutagenLayer, Observer, Places, Project,
-    ProjectError, RemoteBulk,
+    Directories, Lifecycle, LifecycleError, LifecycleEvent, MutagenLayer, Observer, Places, Project,
+    ProjectError, RemoteBulk, ResolvedWorktree,
 };
 use coast_sync::{Cancel, RemoteHelper};
 
@@ -64,9 +64,9 @@ impl Scene {
         directories: Directories,
         observer: &dyn Observer,
     ) -> Result<PathBuf, ProjectError> {
-        let Meant { path, other } = self.project.worktree(wanted, &self.here, directories)?;
+        let ResolvedWorktree { path, other } = self.project.worktree(wanted, &self.here, directories)?;
         if let Some(other) = other {
-            observer.happened(&Happening::Ambiguous { wanted, taken: &path, other: &other });
+            observer.lifecycle_event(&LifecycleEvent::Ambiguous { wanted, taken: &path, other: &other });
         }
         Ok(path)
     }

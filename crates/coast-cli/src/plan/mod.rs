@@ -33,7 +33,7 @@ pub(crate) struct Plan {
 
 /// How to reach another machine, from all options that say so.
 #[derive(Debug, Default)]
-struct Reach {
+struct ConnectionOptions {
     port: Option<u16>,
     user: Option<String>,
     identities: Vec<PathBuf>,
@@ -41,7 +41,7 @@ struct Reach {
     installed_helper: Option<PathBuf>,
 }
 
-impl Reach {
+impl ConnectionOptions {
     /// Returns the destination at `endpoint`. The user and the port of the endpoint win over those of the options.
     fn destination(self, endpoint: RemoteEndpoint, sudo: Sudo) -> anyhow::Result<Destination> {
         let target = Target {

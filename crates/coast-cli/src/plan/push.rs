@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use coast_sync::{Itemize, SyncRequest, profile};
 
-use super::{Plan, Reach, local_destination, rules, timeout};
+use super::{ConnectionOptions, Plan, local_destination, rules, timeout};
 use crate::args::push::PushArgs;
 use crate::endpoint::Endpoint;
 use crate::output::{Detail, Form, Itemizer, Manner, OutputOptions, ProgressWish};
@@ -37,14 +37,14 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
             local_destination(path)?
         }
         Endpoint::Remote(endpoint) => {
-            let reach = Reach {
+            let connection = ConnectionOptions {
                 port: args.port,
                 user: None,
                 identities: args.identity,
                 options: args.ssh_option,
                 installed_helper: args.helper.helper,
             };
-            reach.destination(endpoint, args.sudo.into())?
+            connection.destination(endpoint, args.sudo.into())?
         }
     };
     let request = SyncRequest::push(args.local, destination)?

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use coast_sync::{Delete, Itemize, Options, Ownership, Sudo, SyncRequest};
 
-use super::{Plan, Reach, local_destination, rules, timeout};
+use super::{ConnectionOptions, Plan, local_destination, rules, timeout};
 use crate::args::sync::SyncArgs;
 use crate::endpoint::{Endpoint, RemoteEndpoint};
 use crate::output::{Detail, Form, Itemizer, Manner, OutputOptions, ProgressWish};
@@ -133,14 +133,14 @@ fn remote(args: &SyncArgs, endpoint: RemoteEndpoint) -> anyhow::Result<coast_syn
         (None, Ok(command)) if !command.is_empty() => RemoteShell::parse(&command).context("RSYNC_RSH")?,
         (None, _) => RemoteShell::default(),
     };
-    let reach = Reach {
+    let connection = ConnectionOptions {
         port: shell.port,
         user: shell.user,
         identities: shell.identities,
         options: shell.options,
         installed_helper: args.transfer.helper.helper.clone(),
     };
-    reach.destination(endpoint, sudo(args)?)
+    connection.destination(endpoint, sudo(args)?)
 }
 
 fn output(args: &SyncArgs, remote: bool, source: &Path) -> OutputOptions {

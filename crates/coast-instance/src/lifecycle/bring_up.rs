@@ -11,15 +11,15 @@ use crate::Remote;
 use crate::bulk::{self, Transfer, Transferred};
 use crate::coastfile::Strategy;
 use crate::continuous::{Access, ContinuousStart, Extent, Failure};
-use crate::event::Happening;
+use crate::event::LifecycleEvent;
 use crate::lifecycle::error::failure_of;
-use crate::lifecycle::gap::{Between, Followed};
+use crate::lifecycle::gap::{Followed, GapState};
 use crate::lifecycle::work::{Ending, Work};
 use crate::lifecycle::{Insist, LifecycleError};
 use crate::listing::Listing;
 use crate::record::{Following, LastTransfer, Record, State, Step, now};
 use crate::records::{RecordError, Records};
-use crate::stale::StalePaths;
+use crate::stale::Stale;
 use coast_tree::{LockExt, LockResultExt};
 
 /// When replaced files move into place.
@@ -82,7 +82,7 @@ impl Work<'_> {
         }
         match self.follow(worktree, remote, rules, &access, listing)? {
             Followed::Yes(status) => {
-                self.tell(&Happening::Following { status: &status });
+                self.tell(&LifecycleEvent::Following { status: &status });
                 self.record.following = Following::Yes;
                 self.rest(State::Running)
             }
@@ -96,7 +96,7 @@ impl Work<'_> {
         self.rest(State::Running)?;
         match insist {
             Insist::No => {
-                self.tell(&Happening::NotFollowing { failure: &failure });
+                self.tell(&LifecycleEvent::NotFollowing { failure: &failure });
                 Ok(())
             }
             Insist::OnContinuous => {
@@ -185,7 +185,6 @@ impl Work<'_> {
         let monitor = Remembering {
             inner: lifecycle.observer,
             listing: listing.as_ref(),
-            stale: StalePaths::default(),
             records: &lifecycle.records,
             claimed: &claimed,
             saved: Mutex::new(Ok(self.record.claimed)),
@@ -201,14 +200,14 @@ impl Work<'_> {
             claim,
         };
         let transferred = lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, &monitor.cancel);
-        let Remembering { stale, saved, .. } = monitor;
+        let saved = monitor.saved;
         self.record.claimed = saved.into_inner().even_poisoned()?;
         let Transferred { report, access } = transferred.map_err(|error| match error {
             error if claim == Claim::NewWorkspace && error.is_refused() => self.occupied(error),
             error => self.bulk_error(format!("the transfer to {} failed", self.place()), error),
         })?;
-        self.tell(&Happening::Transferred { report: &report });
-        self.record.transferred(counts(&report), stale.into_stale(&report));
+        self.tell(&LifecycleEvent::Transferred { report: &report });
+        self.record.transferred(counts(&report), Stale::of(&report));
         Ok((listing, access))
     }
 
@@ -257,10 +256,11 @@ impl Work<'_> {
         // Starting a session ends every other session of the instance.
         self.record.unended = None;
         if let Some(runner) = &self.record.runner {
-            self.tell(&Happening::Runner { runner, change: started.runner });
+            self.tell(&LifecycleEvent::Runner { runner, change: started.runner });
         }
         self.begin(Step::Gap)?;
-        let followed = self.close_gap(Between { worktree, remote, rules, listing, first: started.status })?;
+        let followed =
+            self.close_gap(GapState { worktree, remote, rules, listing, first: started.status })?;
         if let Followed::No(_) = &followed {
             self.end_or_tell(Extent::Access)?;
         }
@@ -287,12 +287,11 @@ fn counts(report: &SyncReport) -> LastTransfer {
     }
 }
 
-/// Passes every event on. Adds new entries to the listing, collects the paths that fail, and records that the workspace belongs to the
+/// Passes every event on. Adds new entries to the listing, and records that the workspace belongs to the
 /// instance as soon as the remote has accepted the claim.
 struct Remembering<'a> {
     inner: &'a dyn Monitor,
     listing: Option<&'a Listing>,
-    stale: StalePaths,
     records: &'a Records,
     /// The record in which the workspace is claimed.
     claimed: &'a Record,
@@ -311,7 +310,6 @@ impl Monitor for Remembering<'_> {
         {
             listing.add(path);
         }
-        self.stale.note(event);
         self.inner.event(event);
     }
 

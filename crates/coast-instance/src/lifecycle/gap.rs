@@ -11,12 +11,12 @@ use coast_sync::{Claim, Event, Monitor, RuleList, SyncError};
 use crate::Remote;
 use crate::bulk::{Transfer, Transferred};
 use crate::continuous::{ContinuousStatus, Failure};
-use crate::event::Happening;
+use crate::event::LifecycleEvent;
 use crate::lifecycle::LifecycleError;
 use crate::lifecycle::error::failure_of;
 use crate::lifecycle::work::Work;
 use crate::listing::{Listing, Vanished};
-use crate::stale::StalePaths;
+use crate::stale::Stale;
 
 /// How many transfers in a row may leave as many paths in conflict as before: a file that is saved all the time has a conflict after
 /// each scan.
@@ -26,7 +26,7 @@ const MAX_VAIN_ROUNDS: usize = 5;
 const MAX_PATHS_A_RUN: usize = 10_000;
 
 /// The state of both sides when the gap is to be closed.
-pub(super) struct Between<'a> {
+pub(super) struct GapState<'a> {
     pub(super) worktree: &'a Path,
     pub(super) remote: &'a Remote,
     pub(super) rules: &'a RuleList,
@@ -47,8 +47,8 @@ pub(super) enum Followed {
 
 impl Work<'_> {
     /// Closes the gap.
-    pub(super) fn close_gap(&mut self, between: Between<'_>) -> Result<Followed, LifecycleError> {
-        let Between { worktree, remote, rules, listing, first: mut status } = between;
+    pub(super) fn close_gap(&mut self, state: GapState<'_>) -> Result<Followed, LifecycleError> {
+        let GapState { worktree, remote, rules, listing, first: mut status } = state;
         let mut vanished = self.vanished(worktree, listing);
         let mut transferred = BTreeSet::new();
         let (mut vain_rounds, mut fewest) = (0, usize::MAX);
@@ -67,7 +67,7 @@ impl Work<'_> {
                 self.tell_gap_open(&status, reason.to_owned());
                 return Ok(Followed::Yes(status));
             }
-            self.tell(&Happening::Gap { changed: &changed, vanished: &vanished });
+            self.tell(&LifecycleEvent::Gap { changed: &changed, vanished: &vanished });
             let paths: Vec<Vec<u8>> = changed.into_iter().chain(std::mem::take(&mut vanished)).collect();
             for some in paths.chunks(MAX_PATHS_A_RUN) {
                 match self.transfer_again(worktree, remote, rules, some) {
@@ -88,13 +88,13 @@ impl Work<'_> {
             };
         }
         if !transferred.is_empty() {
-            self.tell(&Happening::GapClosed { paths: transferred.len() });
+            self.tell(&LifecycleEvent::GapClosed { paths: transferred.len() });
         }
         Ok(Followed::Yes(status))
     }
 
     fn tell_gap_open(&self, status: &ContinuousStatus, reason: String) {
-        self.tell(&Happening::GapOpen { conflicts: &status.conflicts, reason });
+        self.tell(&LifecycleEvent::GapOpen { conflicts: &status.conflicts, reason });
     }
 
     /// The paths that vanished from the worktree since the transfer.
@@ -107,7 +107,7 @@ impl Work<'_> {
             }
             Err(error) => format!("cannot tell which files were deleted meanwhile: {error}"),
         };
-        self.tell(&Happening::GapOpen { conflicts: &[], reason });
+        self.tell(&LifecycleEvent::GapOpen { conflicts: &[], reason });
         Vec::new()
     }
 
@@ -130,10 +130,10 @@ impl Work<'_> {
             claim: Claim::Workspace,
         };
         let lifecycle = self.lifecycle;
-        let monitor = ProblemsOnly { inner: lifecycle.observer, stale: StalePaths::default() };
+        let monitor = ProblemsOnly { inner: lifecycle.observer };
         let Transferred { report, .. } =
             lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, lifecycle.cancel)?;
-        self.record.transferred_again(only, monitor.stale.into_stale(&report));
+        self.record.transferred_again(only, Stale::of(&report));
         Ok(())
     }
 }
@@ -149,16 +149,14 @@ fn exact(path: &[u8]) -> &[u8] {
     &path[..slash.unwrap_or(0)]
 }
 
-/// Passes on problems, and collects the paths that could not be transferred. A few paths need no progress bar.
+/// Passes on problems. A few paths need no progress bar.
 struct ProblemsOnly<'a> {
     inner: &'a dyn Monitor,
-    stale: StalePaths,
 }
 
 impl Monitor for ProblemsOnly<'_> {
     fn event(&self, event: &Event<'_>) {
         if matches!(event, Event::Problem { .. }) {
-            self.stale.note(event);
             self.inner.event(event);
         }
     }

@@ -24,7 +24,7 @@ use coast_sync::Cancel;
 
 use crate::bulk::Bulk;
 use crate::continuous::{Continuous, InstanceId};
-use crate::event::{Happening, Observer};
+use crate::event::{LifecycleEvent, Observer};
 use crate::lock::FileLock;
 use crate::record::{Command, Record};
 use crate::records::Records;
@@ -108,7 +108,7 @@ impl<'a> Lifecycle<'a> {
     /// Acquires an instance's lock. Waits for the present holder and tells the observer of it.
     fn lock(&self, instance: &Name, command: &str) -> Result<FileLock, LifecycleError> {
         let file = self.records.lock_file(&self.project.name, instance);
-        let told = |holder: &_| self.observer.happened(&Happening::Waiting { holder });
+        let told = |holder: &_| self.observer.lifecycle_event(&LifecycleEvent::Waiting { holder });
         Ok(FileLock::wait_telling(&file, &format!("{command} {instance}"), self.cancel, told)?)
     }
 

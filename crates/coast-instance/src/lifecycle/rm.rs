@@ -3,7 +3,7 @@
 use crate::Name;
 use crate::bulk::Removed;
 use crate::continuous::Extent;
-use crate::event::Happening;
+use crate::event::LifecycleEvent;
 use crate::lifecycle::work::{Ending, Work};
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::record::{Command, Step};
@@ -77,7 +77,7 @@ impl Work<'_> {
             let (instance, place) = (self.id.instance.clone(), self.place());
             return Err(LifecycleError::Kept { instance, place, count, kept });
         }
-        self.tell(&Happening::WorkspaceRemoved { entries: removed.entries, existed: removed.existed });
+        self.tell(&LifecycleEvent::WorkspaceRemoved { entries: removed.entries, existed: removed.existed });
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Name;
 use crate::continuous::Extent;
-use crate::event::Happening;
+use crate::event::LifecycleEvent;
 use crate::lifecycle::work::{Ending, Work};
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::record::{Command, Following, Record, State, Step};
@@ -16,7 +16,7 @@ impl Lifecycle<'_> {
     pub fn stop(&self, instance: &Name) -> Result<Record, LifecycleError> {
         let mut work = self.open(instance, Command::Stop)?;
         if work.record.state == State::Stopped && !work.record.is_half_stopped() {
-            self.observer.happened(&Happening::Already { what: "stopped" });
+            self.observer.lifecycle_event(&LifecycleEvent::Already { what: "stopped" });
             return Ok(work.into_parts().0);
         }
         work.take_over();

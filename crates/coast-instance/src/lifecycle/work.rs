@@ -1,7 +1,7 @@
 //! An instance while a command works on it. The command holds the lock, and the record names each step before the step begins.
 
 use crate::continuous::{ContinuousError, Extent, Failure, InstanceId, Remains};
-use crate::event::Happening;
+use crate::event::LifecycleEvent;
 use crate::lifecycle::error::failure_of;
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::lock::FileLock;
@@ -56,7 +56,7 @@ impl<'l> Work<'l> {
     /// Tells the observer if this command takes over from one that did not finish.
     pub(super) fn take_over(&self) {
         if let Some((command, step)) = self.record.unfinished() {
-            self.tell(&Happening::TakingOver { command, step });
+            self.tell(&LifecycleEvent::TakingOver { command, step });
         }
     }
 
@@ -81,7 +81,7 @@ impl<'l> Work<'l> {
         self.lifecycle.records.save(&self.record)?;
         // The continuous layer may begin a step that the lifecycle has begun for it.
         if self.told.replace(step) != Some(step) {
-            self.tell(&Happening::Step { step });
+            self.tell(&LifecycleEvent::Step { step });
         }
         Ok(())
     }
@@ -111,8 +111,8 @@ impl<'l> Work<'l> {
         format!("{}:{}", self.record.remote, self.record.remote_path)
     }
 
-    pub(super) fn tell(&self, happening: &Happening<'_>) {
-        self.lifecycle.observer.happened(happening);
+    pub(super) fn tell(&self, event: &LifecycleEvent<'_>) {
+        self.lifecycle.observer.lifecycle_event(event);
     }
 
     fn runner(&self) -> String {
@@ -134,7 +134,7 @@ impl<'l> Work<'l> {
                     self.record.access = false;
                 }
                 if let Remains::Foreign { said } = &remains {
-                    self.tell(&Happening::Foreign { runner: &self.runner(), said });
+                    self.tell(&LifecycleEvent::Foreign { runner: &self.runner(), said });
                 }
                 if remains != Remains::Runner {
                     self.record.access = false;
@@ -173,14 +173,14 @@ impl<'l> Work<'l> {
     /// Tells the observer that the runner is left, if there is one.
     pub(super) fn tell_left_behind(&self, failure: &Failure) {
         if let Some(runner) = &self.record.runner {
-            self.tell(&Happening::LeftBehind { runner, failure });
+            self.tell(&LifecycleEvent::LeftBehind { runner, failure });
         }
     }
 
     /// Tells the observer of the session that may still run, if the record names one.
     pub(super) fn tell_unended(&self) {
         if let Some(unended) = &self.record.unended {
-            self.tell(&Happening::Unended { record: &self.record, unended });
+            self.tell(&LifecycleEvent::Unended { record: &self.record, unended });
         }
     }
 }

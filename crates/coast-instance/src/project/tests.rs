@@ -67,6 +67,19 @@ fn a_project_is_found_from_every_place_in_it() {
 }
 
 #[test]
+fn copy_of_a_worktree_is_no_worktree() {
+    let scratch = tempfile::tempdir().unwrap();
+    let base = repository(scratch.path());
+    fs::create_dir_all(base.join("copy/src")).unwrap();
+    fs::copy(base.join("wt/one/.git"), base.join("copy/.git")).unwrap();
+    let project = Project::find(&base.join("shop")).unwrap();
+    let copy = |directories| project.worktree(OsStr::new("../copy"), &base.join("shop"), directories);
+    let error = copy(OfProject).unwrap_err().to_string();
+    assert!(error.contains("--any-directory"), "{error}");
+    assert_eq!(copy(Any).unwrap().path, base.join("copy"));
+}
+
+#[test]
 fn a_worktree_is_found_by_path_name_and_branch() {
     let scratch = tempfile::tempdir().unwrap();
     let base = repository(scratch.path());
@@ -121,12 +134,12 @@ fn a_name_is_a_worktree_or_branch_before_it_is_a_directory() {
         ("../wt/aaa", "shop", "wt/aaa", None),
     ] {
         let meant = project.worktree(OsStr::new(wanted), &base.join(here), OfProject).unwrap();
-        let expected = Meant { path: base.join(path), other: other.map(|other| base.join(other)) };
+        let expected = ResolvedWorktree { path: base.join(path), other: other.map(|other| base.join(other)) };
         assert_eq!(meant, expected, "{wanted} in {here}");
     }
     // A path that may be any directory is taken before a branch of that name.
     let meant = project.worktree(OsStr::new("feature/x"), &base.join("shop"), Any).unwrap();
-    let expected = Meant { path: base.join("shop/feature/x"), other: Some(base.join("wt/one")) };
+    let expected = ResolvedWorktree { path: base.join("shop/feature/x"), other: Some(base.join("wt/one")) };
     assert_eq!(meant, expected);
 }
 
@@ -168,7 +181,7 @@ fn a_directory_that_is_no_worktree_of_the_repository_needs_a_word() {
         for said in [said, "--any-directory", &*path.to_string_lossy()] {
             assert!(text.contains(said), "{said:?} is missing from {text}");
         }
-        assert_eq!(project.worktree(wanted, &here, Any).unwrap(), Meant { path, other: None });
+        assert_eq!(project.worktree(wanted, &here, Any).unwrap(), ResolvedWorktree { path, other: None });
     }
     assert_eq!(project.meant("to-one", &here).unwrap(), base.join("wt/one"));
     let error = project.worktree(OsStr::new("/"), &here, Any).unwrap_err();

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use coast_instance::{ContinuousStatus, Following, Happening, Observer, Record, RunnerChange, State, Step};
+use coast_instance::{
+    ContinuousStatus, Following, LifecycleEvent, Observer, Record, RunnerChange, State, Step,
+};
 use coast_sync::{Event, Failures, Monitor, Progress, Prompt, Zeroizing};
 use coast_tree::LockExt;
 
@@ -104,26 +106,26 @@ impl Prompt for HumanNarrator {
 }
 
 impl Observer for HumanNarrator {
-    fn happened(&self, happening: &Happening<'_>) {
-        match happening {
-            Happening::Ambiguous { wanted, taken, other } => self.human.complain(&ambiguous_words(wanted, taken, other)),
-            Happening::Waiting { holder } => self.human.complain(&format!(
+    fn lifecycle_event(&self, event: &LifecycleEvent<'_>) {
+        match event {
+            LifecycleEvent::Ambiguous { wanted, taken, other } => self.human.complain(&ambiguous_words(wanted, taken, other)),
+            LifecycleEvent::Waiting { holder } => self.human.complain(&format!(
                 "waiting for `coast {}` (process {}), which works on this instance",
                 holder.command, holder.pid
             )),
-            Happening::TakingOver { command, step } => self.human.complain(&format!(
+            LifecycleEvent::TakingOver { command, step } => self.human.complain(&format!(
                 "`coast {}` did not finish (step {}); going on from there",
                 command.as_str(),
                 step.as_str()
             )),
-            Happening::Step { step } => self.step(*step),
-            Happening::Transferred { report } => {
+            LifecycleEvent::Step { step } => self.step(*step),
+            LifecycleEvent::Transferred { report } => {
                 // The command itself names the failed entries, in its last lines.
                 let mut report = (*report).clone();
                 report.failures = Failures::default();
                 self.human.finish(&Ok(report), 0);
             }
-            Happening::Runner { runner, change } => {
+            LifecycleEvent::Runner { runner, change } => {
                 let change = match change {
                     RunnerChange::Created => "created",
                     RunnerChange::Reused => "reused",
@@ -131,7 +133,7 @@ impl Observer for HumanNarrator {
                 };
                 self.say(&format!("{runner}: {change}"));
             }
-            Happening::Following { status } => {
+            LifecycleEvent::Following { status } => {
                 self.say(&format!(
                     "edits follow: {} in {} watched",
                     counted(status.files, "file", "files"),
@@ -141,7 +143,7 @@ impl Observer for HumanNarrator {
                     self.warn(&line);
                 }
             }
-            Happening::Gap { changed, vanished } => {
+            LifecycleEvent::Gap { changed, vanished } => {
                 let mut text = String::from("edited while the session was created, now transferred:");
                 text.push_str(&named(changed.iter().map(Vec::as_slice)));
                 if !vanished.is_empty() {
@@ -157,31 +159,31 @@ impl Observer for HumanNarrator {
                     self.human.complain(&text);
                 }
             }
-            Happening::GapClosed { paths } => {
+            LifecycleEvent::GapClosed { paths } => {
                 let paths = u64::try_from(*paths).unwrap_or(u64::MAX);
                 self.say(&format!("{} transferred; the remote is up to date", counted(paths, "path", "paths")));
             }
-            Happening::GapOpen { conflicts, reason } => {
+            LifecycleEvent::GapOpen { conflicts, reason } => {
                 let paths = named(conflicts.iter().map(|conflict| conflict.path.as_slice()));
                 self.warn(&format!("not all edits that were made while the session was created have arrived: {reason}{paths}"));
             }
-            Happening::NotFollowing { failure } => self.warn(&format!(
+            LifecycleEvent::NotFollowing { failure } => self.warn(&format!(
                 "{}\nedits will not follow until the next `coast assign` or `coast start`; the workspace is as the transfer left it",
                 failure_words(failure)
             )),
-            Happening::LeftBehind { runner, failure } => {
+            LifecycleEvent::LeftBehind { runner, failure } => {
                 self.warn_once(format!(
                     "the {runner} is left, perhaps with a key in it and a session that goes on: {failure}"
                 ));
             }
-            Happening::Unended { record, unended } => self.warn(&unended_words(record, unended)),
-            Happening::Foreign { said, .. } => self.warn_once(format!("{said} (it was left as it is)")),
-            Happening::WorkspaceRemoved { entries, existed } => self.say(&if *existed {
+            LifecycleEvent::Unended { record, unended } => self.warn(&unended_words(record, unended)),
+            LifecycleEvent::Foreign { said, .. } => self.warn_once(format!("{said} (it was left as it is)")),
+            LifecycleEvent::WorkspaceRemoved { entries, existed } => self.say(&if *existed {
                 format!("workspace removed: {}", counted(*entries, "entry", "entries"))
             } else {
                 "the remote had no workspace".to_owned()
             }),
-            Happening::Already { what } => self.say(&format!("it is already {what}")),
+            LifecycleEvent::Already { what } => self.say(&format!("it is already {what}")),
             _ => {}
         }
     }

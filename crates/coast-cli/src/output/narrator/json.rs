@@ -4,7 +4,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use coast_instance::{Conflict, ContinuousStatus, Happening, Observer, Record, RunnerChange, Step, Unended};
+use coast_instance::{
+    Conflict, ContinuousStatus, LifecycleEvent, Observer, Record, RunnerChange, Step, Unended,
+};
 use coast_sync::{Event, Monitor, Progress, Prompt, ReceiverStats, SenderStats, Zeroizing};
 use serde::Serialize;
 
@@ -140,18 +142,18 @@ impl Prompt for JsonNarrator {
 }
 
 impl Observer for JsonNarrator {
-    fn happened(&self, happening: &Happening<'_>) {
-        let line = match happening {
-            Happening::Ambiguous { wanted, taken, other } => Line::Ambiguous {
+    fn lifecycle_event(&self, event: &LifecycleEvent<'_>) {
+        let line = match event {
+            LifecycleEvent::Ambiguous { wanted, taken, other } => Line::Ambiguous {
                 taken: taken.as_os_str().as_bytes().into(),
                 text: ambiguous_words(wanted, taken, other),
             },
-            Happening::Waiting { holder } => Line::Waiting { pid: holder.pid, command: &holder.command },
-            Happening::TakingOver { command, step } => {
+            LifecycleEvent::Waiting { holder } => Line::Waiting { pid: holder.pid, command: &holder.command },
+            LifecycleEvent::TakingOver { command, step } => {
                 Line::TakingOver { command: command.as_str(), step: step.as_str() }
             }
-            Happening::Step { step } => step_line(*step),
-            Happening::Transferred { report } => {
+            LifecycleEvent::Step { step } => step_line(*step),
+            LifecycleEvent::Transferred { report } => {
                 self.json.rest();
                 let run = &report.run;
                 Line::Transferred {
@@ -163,7 +165,7 @@ impl Observer for JsonNarrator {
                     wire_received_bytes: run.wire_received_bytes,
                 }
             }
-            Happening::Runner { runner, change } => Line::Runner {
+            LifecycleEvent::Runner { runner, change } => Line::Runner {
                 runner,
                 change: match change {
                     RunnerChange::Created => "created",
@@ -171,29 +173,29 @@ impl Observer for JsonNarrator {
                     RunnerChange::Recreated => "recreated",
                 },
             },
-            Happening::Following { status } => Line::Following { continuous: status },
-            Happening::Gap { changed, vanished } => {
+            LifecycleEvent::Following { status } => Line::Following { continuous: status },
+            LifecycleEvent::Gap { changed, vanished } => {
                 Line::Gap { changed: paths(changed), vanished: paths(vanished) }
             }
-            Happening::GapClosed { paths } => Line::GapClosed { paths: *paths },
-            Happening::GapOpen { conflicts, reason } => Line::GapOpen { conflicts, reason },
-            Happening::NotFollowing { failure } => Line::NotFollowing {
+            LifecycleEvent::GapClosed { paths } => Line::GapClosed { paths: *paths },
+            LifecycleEvent::GapOpen { conflicts, reason } => Line::GapOpen { conflicts, reason },
+            LifecycleEvent::NotFollowing { failure } => Line::NotFollowing {
                 step: &failure.step,
                 doing: &failure.doing,
                 said: &failure.said,
                 text: "edits will not follow until the next assign or start",
             },
-            Happening::LeftBehind { runner, failure } => {
+            LifecycleEvent::LeftBehind { runner, failure } => {
                 Line::LeftBehind { runner, text: failure.to_string() }
             }
-            Happening::Unended { record, unended } => {
+            LifecycleEvent::Unended { record, unended } => {
                 Line::Unended { unended, text: unended_words(record, unended) }
             }
-            Happening::Foreign { runner, said } => Line::ForeignRunner { runner, text: said },
-            Happening::WorkspaceRemoved { entries, existed } => {
+            LifecycleEvent::Foreign { runner, said } => Line::ForeignRunner { runner, text: said },
+            LifecycleEvent::WorkspaceRemoved { entries, existed } => {
                 Line::WorkspaceRemoved { entries: *entries, existed: *existed }
             }
-            Happening::Already { what } => Line::Already { what },
+            LifecycleEvent::Already { what } => Line::Already { what },
             _ => return,
         };
         self.json.print(&line);

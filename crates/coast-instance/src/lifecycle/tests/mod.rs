@@ -83,7 +83,7 @@ fn bulk_only_starts_no_runner() {
 }
 
 #[test]
-fn whatever_keeps_edits_from_following_the_workspace_is_brought_and_the_record_says_so() {
+fn workspace_is_transferred_and_recorded_even_when_the_session_cannot_start() {
     for step in [Step::Runner, Step::Access, Step::Session] {
         let stage = Stage::following();
         *stage.fake.fail_at.lock().unwrap() = Some(step);
@@ -194,7 +194,7 @@ fn rm_may_leave_the_workspace() {
 }
 
 #[test]
-fn what_cannot_be_ended_is_told_kept_in_mind_and_tried_again() {
+fn session_that_cannot_be_ended_is_reported_recorded_and_tried_again() {
     let stage = running();
     *stage.fake.stop_fails.lock().unwrap() = true;
     for _ in 0..2 {
@@ -221,7 +221,7 @@ fn what_cannot_be_ended_is_told_kept_in_mind_and_tried_again() {
 }
 
 #[test]
-fn a_runner_of_another_owner_is_told_and_forgotten() {
+fn runner_of_another_owner_is_reported_and_forgotten() {
     let stage = Stage::following();
     *stage.fake.foreign.lock().unwrap() = true;
     let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
@@ -243,7 +243,7 @@ fn a_runner_of_another_owner_is_told_and_forgotten() {
 }
 
 #[test]
-fn a_session_of_before_that_may_still_run_is_told_and_kept_in_mind_until_it_has_ended() {
+fn earlier_session_that_may_still_run_is_reported_and_recorded_until_it_has_ended() {
     for (command, follows) in [
         ((|coast, _| coast.start(&dev_1(), Insist::No)) as Again, true),
         (|coast, feature| coast.assign(&dev_1(), feature, Insist::No), true),
@@ -304,7 +304,7 @@ fn an_assign_whose_transfer_fails_leaves_no_key_and_says_that_edits_do_not_follo
 }
 
 #[test]
-fn where_no_session_was_none_may_still_run() {
+fn instance_without_a_session_has_none_to_end() {
     let stage = running();
     stage.command(|coast| coast.stop(&dev_1())).unwrap();
     *stage.fake.stop_fails.lock().unwrap() = true;
@@ -356,7 +356,7 @@ fn edit(worktree: &Path) {
 }
 
 #[test]
-fn what_falls_into_the_gap_is_brought_after() {
+fn edits_made_in_the_gap_are_transferred_afterwards() {
     let stage = Stage::following();
     let root = stage.root();
     *stage.fake.in_the_gap.lock().unwrap() = Some(Box::new(move || edit(&root)));
@@ -375,7 +375,7 @@ fn what_falls_into_the_gap_is_brought_after() {
 }
 
 #[test]
-fn a_gap_that_falls_open_again_and_again_is_told_and_given_up() {
+fn gap_that_reopens_each_time_is_reported_and_given_up() {
     let stage = Stage::following();
     let (file, mut count) = (stage.root().join("src/a"), 0);
     *stage.fake.before_each_look.lock().unwrap() = Some(Box::new(move || {
@@ -482,7 +482,7 @@ fn a_killed_run_of_another_worktree_goes_on_with_that() {
 }
 
 #[test]
-fn what_no_instance_has_made_is_neither_replaced_nor_removed_unless_it_is_adopted() {
+fn directory_that_no_instance_made_is_neither_replaced_nor_removed_unless_it_is_adopted() {
     for killed in [false, true] {
         let stage = Stage::following();
         if killed {
@@ -519,7 +519,7 @@ fn what_no_instance_has_made_is_neither_replaced_nor_removed_unless_it_is_adopte
 }
 
 #[test]
-fn where_the_gap_cannot_be_closed_nothing_follows_on_in_secret() {
+fn session_ends_when_the_gap_cannot_be_closed() {
     let stage = Stage::following();
     let root = stage.root();
     *stage.fake.in_the_gap.lock().unwrap() = Some(Box::new(move || edit(&root)));
@@ -530,7 +530,7 @@ fn where_the_gap_cannot_be_closed_nothing_follows_on_in_secret() {
 }
 
 #[test]
-fn entries_that_could_not_be_written_are_told_kept_in_mind_and_the_exit_code() {
+fn entries_that_could_not_be_written_are_reported_recorded_and_set_the_exit_code() {
     let stage = Stage::following();
     let stale = |record: &Record| {
         let stale = record.stale.clone().unwrap_or_else(|| panic!("{record:?}"));

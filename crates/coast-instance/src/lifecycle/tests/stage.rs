@@ -16,7 +16,7 @@ use crate::continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
     Extent, Failure, InstanceId, Remains, RunnerChange, Started,
 };
-use crate::event::{Happening, Observer};
+use crate::event::{LifecycleEvent, Observer};
 use crate::lifecycle::Lifecycle;
 use crate::record::{Record, Step};
 use crate::records::Records;
@@ -251,8 +251,10 @@ impl Bulk for Stage {
         for path in self.unwritable.enter().iter().filter(|path| is_sent(path)) {
             fs::remove_file(self.on_remote(transfer.remote_path).join(path)).unwrap();
             report.run.receiver.failed += 1;
-            let kind = ProblemKind::Destination;
-            monitor.event(&Event::Problem { path: path.as_bytes(), kind, text: "cannot write: read-only" });
+            report.failures.count += 1;
+            let failure =
+                coast_sync::Failure::new(*path, ProblemKind::Destination, "cannot write: read-only");
+            report.failures.first.push(failure);
         }
         let access = Access {
             user: "dev".to_owned(),
@@ -408,9 +410,9 @@ impl Continuous for Stage {
 }
 
 impl Observer for Stage {
-    fn happened(&self, happening: &Happening<'_>) {
-        let Happening::Step { step } = happening else {
-            return self.note(format!("told {happening:?}"));
+    fn lifecycle_event(&self, event: &LifecycleEvent<'_>) {
+        let LifecycleEvent::Step { step } = event else {
+            return self.note(format!("told {event:?}"));
         };
         // The record on the disk names the step before the observer is told.
         let on_disk = self.record().and_then(|record| record.unfinished()).map(|(_, step)| step);
