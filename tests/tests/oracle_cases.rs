@@ -1,7 +1,7 @@
 //! Fixed cases for the oracle. Each name is a behaviour of rsync that `coast sync` shares. Cases that random search found
 //! are kept here.
 
-use coast_tests::oracle::Case;
+use coast_tests::oracle::{Case, Circumstances};
 use coast_tests::{Node, Sandbox, Tree};
 
 /// A test for each case. The name of the test is the behaviour.
@@ -207,6 +207,8 @@ rsync_agrees_that! {
     everything_with_a: Case::new(matrix(0, filled), matrix(1, filled), "-a --delete-after");
     chown_names_the_owner: Case::new(files(&["f", "d/g"]), files(&["f"]), "-rog --chown=1:2");
     chown_alone_implies_owner_and_group: Case::new(files(&["f", "d/g"]).symlink("l", "x"), tree(), "-rl --chown=daemon:bin");
+    chown_of_a_user_without_rights_transfers_all_the_same: Case::new(files(&["f", "d/g"]), files(&["f"]), "-rl --chown=1:2")
+        .under(Circumstances { user: Some((12345, 54321)), ..Circumstances::default() });
     a_directory_that_root_alone_can_read: Case::new(
         tree().dir("d").mode(0o000).file("d/f", "x").mode(0o000), tree().dir("d").mode(0o000), "-r");
 }

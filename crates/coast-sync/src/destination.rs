@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use coast_ssh::{ConnectOptions, Sudo, Target};
+use coast_tree::{PathEnd, PathError, TrustedPath};
 
 use crate::HelperStore;
 
@@ -66,20 +67,19 @@ impl Destination {
         Self::Local(LocalDestination { path: path.into(), receiver: LocalReceiver::InProcess })
     }
 
-    /// Checks that a local destination or its parent exists, for a run that has nothing to send.
+    /// Checks that a local destination could be used, for a run that has nothing to send: it or its parent exists, and no other
+    /// user's symlink leads to it.
     pub(crate) fn check(&self) -> Result<(), SyncError> {
         let Self::Local(local) = self else { return Ok(()) };
-        let failed = |doing| move |error| EngineError::Destination { path: local.path.clone(), doing, error };
-        match std::fs::metadata(&local.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            found => return Ok(found.map(|_| ()).map_err(failed("reading its metadata"))?),
+        let failed = |doing, error| EngineError::Destination { path: local.path.clone(), doing, error };
+        match TrustedPath::resolve(&local.path) {
+            Ok(found) if matches!(found.end(), PathEnd::Missing(names) if names.len() > 1) => {
+                Err(failed("looking for the directory to put it in", ErrorKind::NotFound.into()).into())
+            }
+            // As in rsync, which would replace the symlink.
+            Ok(_) | Err(PathError::Dangling { .. }) => Ok(()),
+            Err(error) => Err(failed("opening it", error.into()).into()),
         }
-        let parent = match local.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => return Ok(()),
-        };
-        let looked = std::fs::metadata(parent).map(|_| ());
-        Ok(looked.map_err(failed("reading the metadata of its parent directory"))?)
     }
 
     /// Whether the destination is on another machine.

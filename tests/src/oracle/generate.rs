@@ -55,7 +55,7 @@ pub fn cases(setting: Setting) -> impl Strategy<Value = Case> {
         (umask, spelling, any::<bool>()),
     )
         .prop_map(
-            |(
+            move |(
                 source,
                 destination,
                 options,
@@ -81,7 +81,7 @@ pub fn cases(setting: Setting) -> impl Strategy<Value = Case> {
                         .collect::<Vec<_>>()
                 };
                 let mut case = Case::new(
-                    tree(&source, &rule_files(true), 0),
+                    tree(&setting.source(source), &rule_files(true), 0),
                     tree(destination.as_deref().unwrap_or_default(), &rule_files(false), offset),
                     "",
                 );
@@ -105,6 +105,19 @@ pub fn cases(setting: Setting) -> impl Strategy<Value = Case> {
             let circumstances = setting.circumstances(case.destination());
             circumstances.prop_map(move |circumstances| case.clone().under(circumstances))
         })
+}
+
+impl Setting {
+    /// The source tree under this setting. A user without rights may read all of it: rsync has deleted entries by the time it
+    /// meets a file that it cannot read, while coast deletes nothing then.
+    fn source(self, mut sketches: Vec<Sketch>) -> Vec<Sketch> {
+        if self == Self::Unprivileged {
+            for sketch in &mut sketches {
+                sketch.mode |= if sketch.node == Node::Dir { 0o555 } else { 0o444 };
+            }
+        }
+        sketches
+    }
 }
 
 fn sketch(setting: Setting) -> impl Strategy<Value = Sketch> {

@@ -7,7 +7,7 @@ use coast_tree::state::STAGING_INSIDE;
 use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Stat};
 
 use super::extraneous::{Extraneous, ExtraneousRoot, Fate};
-use super::filter::{DeletionFilter, Within};
+use super::filter::{DeletionFilter, Within, unreadable_rules};
 use super::workspaces::{Workspaces, states_last};
 use super::{Deletion, Rules};
 use crate::error::EngineError;
@@ -176,16 +176,22 @@ impl Deletion<'_> {
         top: ExtraneousRoot,
     ) -> Result<Fate, Failure> {
         let Some(root) = self.target.root() else { return Ok(Fate::Kept) };
-        let entered = parent.child(name).and_then(|dir| {
-            let mut listed = dir.list()?;
-            listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-            let filter = filter.map(|filter| DeletionFilter::enter(filter, root, name)).transpose();
-            Ok((dir, listed, filter.map_err(io::Error::other)?))
-        });
-        let (dir, listed, filter) = match entered {
-            Ok(entered) => entered,
+        let listed = parent.child(name).and_then(|dir| Ok((dir.list()?, dir)));
+        let (mut listed, dir) = match listed {
+            Ok(listed) => listed,
             Err(error) => {
                 self.report.problem(path.as_bytes(), "cannot read the directory", &error);
+                // As in rsync, its removal is tried, which only succeeds if it is empty.
+                let closed = error.kind() == io::ErrorKind::PermissionDenied;
+                return Ok(if closed { Fate::Deleted } else { Fate::Kept });
+            }
+        };
+        listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let filter = match filter.map(|filter| DeletionFilter::enter(filter, root, name)).transpose() {
+            Ok(filter) => filter,
+            Err(error) => {
+                let error = unreadable_rules(error)?;
+                self.report.problem(path.as_bytes(), "cannot read its filter rules", &error);
                 return Ok(Fate::Kept);
             }
         };

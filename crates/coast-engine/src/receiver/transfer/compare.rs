@@ -14,7 +14,7 @@ use super::part::{FileState, PartEntry};
 use super::work::Work;
 use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::offered::Offered;
-use crate::receiver::target::{Cloned, DestinationEntry};
+use crate::receiver::target::{Cloned, DestinationEntry, same_time};
 use crate::stop::Stopped;
 
 /// Compares a file with the sender's hash, and settles it if that fails.
@@ -36,6 +36,7 @@ fn compare(
     theirs: ContentHash,
 ) -> Result<(), Failure> {
     let Offered::File { size, .. } = entry.offered.what else { return Ok(()) };
+    let mut needs = NeedBatch::default();
     match (entry.existing.filter(|existing| existing.kind == Kind::File), entry.directory.handle()) {
         (Some(existing), Some(dir)) if existing.size == size => {
             let ours = match entry.hash_existing(dir, &existing) {
@@ -44,7 +45,8 @@ fn compare(
                 ours => ours.doing("cannot read it to compare it")?,
             };
             if ours == Some(theirs) {
-                return keep(transfer, file, entry, &existing, ours);
+                keep(transfer, file, entry, &existing, ours, &mut needs)?;
+                return Ok(needs.send(transfer.report, &file.part)?);
             }
         }
         (None, Some(_)) => {
@@ -55,21 +57,33 @@ fn compare(
         }
         _ => {}
     }
-    let mut needs = NeedBatch::default();
     ask_for_content(transfer, file, entry, &mut needs)?;
     Ok(needs.send(transfer.report, &file.part)?)
 }
 
-/// Settles a file whose content is right: only attributes may differ.
+/// Settles a file whose content is right: only attributes may differ. As in rsync, a file of another user whose attributes this
+/// user may not change is replaced.
 pub(super) fn keep(
     transfer: &Transfer<'_>,
     file: &PartEntry,
     entry: &DestinationEntry<'_>,
     existing: &Stat,
     ours: Option<ContentHash>,
+    needs: &mut NeedBatch,
 ) -> Result<(), Failure> {
-    file.part.remember(transfer.target.keep_content(entry, existing, ours)?);
-    Ok(transfer.settle(&file.part)?)
+    let same_time = |mtime| same_time(mtime, existing.mtime);
+    match transfer.target.keep_content(entry, existing, ours) {
+        Err(Failure::Entry { error, .. })
+            if error.kind() == io::ErrorKind::PermissionDenied
+                && !entry.offered.mtime.is_some_and(same_time) =>
+        {
+            ask_for_content(transfer, file, entry, needs)
+        }
+        kept => {
+            file.part.remember(kept?);
+            Ok(transfer.settle(&file.part)?)
+        }
+    }
 }
 
 /// Asks the sender for the content of a file: as a delta where there is a useful basis.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coast_tree::state::STAGING_INSIDE;
-use coast_tree::{ContentHash, DirRecords, FileIdentity, Kind, Listed};
+use coast_tree::{ContentHash, DirRecords, FileIdentity, Kind, Listed, Stat};
 
 use super::Transfer;
 use super::compare;
@@ -131,12 +131,10 @@ impl<'a> Examination<'a> {
         let cached = self.cached.as_ref();
         let ours = cached.and_then(|cached| cached.get(&entry.offered.name, &FileIdentity::from(&existing)));
         if *quick_check && entry.offered.mtime.is_some_and(|mtime| same_time(mtime, existing.mtime)) {
-            return compare::keep(self.transfer, file, entry, &existing, ours);
+            return self.keep(file, entry, &existing, ours);
         }
         match (ours, theirs) {
-            (Some(ours), Some(theirs)) if ours == theirs => {
-                compare::keep(self.transfer, file, entry, &existing, Some(ours))
-            }
+            (Some(ours), Some(theirs)) if ours == theirs => self.keep(file, entry, &existing, Some(ours)),
             (Some(_), Some(_)) => self.ask_for_content(file, entry),
             _ => {
                 self.compare_later(file, theirs);
@@ -154,6 +152,16 @@ impl<'a> Examination<'a> {
                 self.needs.hash(file.index);
             }
         }
+    }
+
+    fn keep(
+        &mut self,
+        file: &PartEntry,
+        entry: &DestinationEntry<'_>,
+        existing: &Stat,
+        ours: Option<ContentHash>,
+    ) -> Result<(), Failure> {
+        compare::keep(self.transfer, file, entry, existing, ours, &mut self.needs)
     }
 
     fn ask_for_content(&mut self, file: &PartEntry, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
