@@ -18,6 +18,11 @@ fn tree() -> Tree {
     Tree::new()
 }
 
+/// Both programs run as a user who owns the destination directory alone.
+fn without_rights() -> Circumstances {
+    Circumstances { user: Some((12345, 54321)), ..Circumstances::default() }
+}
+
 /// A tree in which every kind of entry meets every kind at the destination, as in `symlink-over-fifo`. `side` is 0 for the
 /// source and 1 for the destination.
 fn matrix(side: usize, directory: fn(Tree, &str) -> Tree) -> Tree {
@@ -207,8 +212,16 @@ rsync_agrees_that! {
     everything_with_a: Case::new(matrix(0, filled), matrix(1, filled), "-a --delete-after");
     chown_names_the_owner: Case::new(files(&["f", "d/g"]), files(&["f"]), "-rog --chown=1:2");
     chown_alone_implies_owner_and_group: Case::new(files(&["f", "d/g"]).symlink("l", "x"), tree(), "-rl --chown=daemon:bin");
-    chown_of_a_user_without_rights_transfers_all_the_same: Case::new(files(&["f", "d/g"]), files(&["f"]), "-rl --chown=1:2")
-        .under(Circumstances { user: Some((12345, 54321)), ..Circumstances::default() });
+    chown_of_a_user_without_rights_transfers_all_the_same:
+        Case::new(files(&["f", "d/g"]), files(&["f"]), "-rl --chown=1:2").under(without_rights());
+    empty_directory_that_cannot_be_read_is_removed: Case::new(
+        files(&["f"]), files(&["f"]).dir("stale").mode(0o700).owner(1, 1), "-r --delete-after").under(without_rights());
+    directory_that_cannot_be_read_stays_if_it_holds_something: Case::new(
+        files(&["f"]), files(&["f"]).dir("stale").mode(0o700).owner(1, 1).file("stale/x", "x"), "-r --delete-after")
+        .under(without_rights());
+    file_of_another_user_with_the_right_content_and_another_time_is_replaced: Case::new(
+        tree().file("f", "x").mtime(LONG_AGO), tree().file("f", "x").owner(1, 1).mtime(LONG_AGO + 5), "-rpt")
+        .under(without_rights());
     a_directory_that_root_alone_can_read: Case::new(
         tree().dir("d").mode(0o000).file("d/f", "x").mode(0o000), tree().dir("d").mode(0o000), "-r");
 }

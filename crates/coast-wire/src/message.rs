@@ -342,6 +342,23 @@ pub struct Change {
     pub group: bool,
 }
 
+impl Change {
+    /// No difference of an entry of this kind.
+    pub const fn none(kind: EntryKind) -> Self {
+        Self {
+            update: Update::Attributes,
+            kind,
+            new: false,
+            content: false,
+            size: false,
+            time: None,
+            perms: false,
+            owner: false,
+            group: false,
+        }
+    }
+}
+
 /// How a modification time changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TimeChange {

@@ -66,17 +66,7 @@ impl Itemizer {
 mod tests {
     use super::*;
 
-    const NOTHING: Change = Change {
-        update: Update::Attributes,
-        kind: EntryKind::File,
-        new: false,
-        content: false,
-        size: false,
-        time: None,
-        perms: false,
-        owner: false,
-        group: false,
-    };
+    const NOTHING: Change = Change::none(EntryKind::File);
 
     #[test]
     fn letters_are_those_of_rsync() {

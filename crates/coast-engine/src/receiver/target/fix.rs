@@ -22,7 +22,7 @@ impl Target<'_> {
         }
         let desired = self.attributes.desired(entry.offered, entry.existing.as_ref(), None);
         let change = match existing {
-            None => Change { update, kind, new: true, ..unchanged(kind) },
+            None => Change { update, kind, new: true, ..Change::none(kind) },
             Some(existing) => {
                 let size = matches!(entry.offered.what, Offered::File { size, .. } if size != existing.size);
                 let time = match desired.mtime {
@@ -123,7 +123,7 @@ impl Target<'_> {
     /// Gives the transfer root its attributes.
     pub(crate) fn fix_root(&self, offered: &OfferedEntry) -> Result<(), EngineError> {
         let Some(root) = self.root() else {
-            self.tell_root(unchanged(EntryKind::Directory));
+            self.tell_root(Change::none(EntryKind::Directory));
             return Ok(());
         };
         match self.set_root(&root.handle(), offered) {
@@ -222,26 +222,12 @@ pub(super) enum Fixed {
     Something,
 }
 
-fn unchanged(kind: EntryKind) -> Change {
-    Change {
-        update: Update::Attributes,
-        kind,
-        new: false,
-        content: false,
-        size: false,
-        time: None,
-        perms: false,
-        owner: false,
-        group: false,
-    }
-}
-
 fn differences(existing: &Stat, desired: &DesiredAttributes, kind: EntryKind) -> Change {
     Change {
         perms: desired.mode.is_some_and(|mode| mode != existing.mode),
         owner: desired.uid.is_some_and(|uid| uid != existing.uid),
         group: desired.gid.is_some_and(|gid| gid != existing.gid),
-        ..unchanged(kind)
+        ..Change::none(kind)
     }
 }
 
