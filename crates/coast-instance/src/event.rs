@@ -40,8 +40,9 @@ pub enum LifecycleEvent<'a> {
     Gap { changed: &'a [Vec<u8>], vanished: &'a [Vec<u8>] },
     /// The remote is up to date after the transfer of so many paths.
     GapClosed { paths: usize },
-    /// The remote still differs at the paths of `conflicts`.
-    GapOpen { conflicts: &'a [Conflict], reason: String },
+    /// The remote may still differ at the paths of `conflicts`, and at the paths `vanished`, which were deleted here and may still
+    /// exist there. Both are empty where the paths are not known.
+    GapOpen { conflicts: &'a [Conflict], vanished: &'a [Vec<u8>], reason: String },
     /// Edits are not carried until the next `assign` or `start`.
     NotFollowing { failure: &'a Failure },
     /// A session could not be ended and may still run. `record` is that of the instance.

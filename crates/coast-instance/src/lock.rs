@@ -21,7 +21,14 @@ const MAX_HOLDER_BYTES: u64 = 512;
 pub(crate) struct FileLock {
     path: PathBuf,
     /// Closing the file frees the lock.
-    _file: File,
+    file: File,
+}
+
+impl Drop for FileLock {
+    /// Takes the holder's name away, so that no later command is told of it. A name that stays only spoils that message.
+    fn drop(&mut self) {
+        let _ = self.file.set_len(0);
+    }
 }
 
 /// The holder of a lock, as the lock file names it.
@@ -76,7 +83,9 @@ impl FileLock {
         let mut file = File::open(path).ok()?;
         match try_flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(true) => None,
-            Ok(false) | Err(_) => Holder::read(&mut file),
+            Ok(false) => Holder::read(&mut file),
+            // Nothing is known of a holder. A command that needs the lock gets the error of the system.
+            Err(_) => None,
         }
     }
 
@@ -88,7 +97,7 @@ impl FileLock {
         let mut file =
             File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         if !try_flock(&file, FlockOperation::NonBlockingLockExclusive)? {
-            // None while the holder has not written its name yet.
+            // Until the holder has written its name: none, or the name of a holder that was killed.
             return Ok(Attempt::Held(Holder::read(&mut file)));
         }
         // The last holder may have removed the file. Then other processes would lock a new file, and this lock is worthless.
@@ -102,7 +111,7 @@ impl FileLock {
         file.set_len(0)?;
         file.rewind()?;
         writeln!(file, "{} {command}", std::process::id())?;
-        Ok(Attempt::Acquired(Self { path: path.to_owned(), _file: file }))
+        Ok(Attempt::Acquired(Self { path: path.to_owned(), file }))
     }
 
     /// Frees the lock and removes its file.

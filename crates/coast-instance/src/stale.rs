@@ -46,6 +46,7 @@ impl Stale {
                 reason: failure.text.clone(),
             })
             .collect();
+        // A code other than 0 without an entry that failed is that of a limit on deletions.
         Some(Self { code, count: report.failures.count.max(1), paths })
     }
 
@@ -60,8 +61,8 @@ impl Stale {
         let resolved = listed - stale.paths.len();
         stale.count = stale.count.saturating_sub(count_of(resolved));
         if let Some(failed) = failed {
-            // The other transferred paths are taken for unlisted entries, which `failed` counts again. Without `failed` they are not:
-            // an entry must never count as brought that was not.
+            // A transferred path that was not listed may have been one of the unlisted entries. If it failed again, `failed` counts it,
+            // so it is subtracted here. If nothing failed, it is not subtracted: `count` may be too high, never too low.
             let others = count_of(only.len().saturating_sub(resolved));
             stale.count = stale.count.saturating_sub(unlisted.min(others));
             stale.code = stale.code.max(failed.code);

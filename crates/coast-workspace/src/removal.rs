@@ -41,7 +41,7 @@ const MAX_LOOKS: u32 = 8;
 /// A workspace that is open and ready to be removed, its lock held.
 #[derive(Debug)]
 pub struct DoomedWorkspace {
-    way: ResolvedParent,
+    resolved: ResolvedParent,
     /// None when only the state directory is left.
     directory: Option<DirHandle>,
     state: Option<State>,
@@ -81,8 +81,8 @@ impl DoomedWorkspace {
     /// [`EngineError::Destination`].
     pub fn open(path: &Path, login: Option<LoginUser>) -> Result<Option<Self>, EngineError> {
         for _ in 0..MAX_LOOKS {
-            let Some(way) = resolve(path)? else { return Ok(None) };
-            match Self::look(way, login)? {
+            let Some(resolved) = resolve(path)? else { return Ok(None) };
+            match Self::look(resolved, login)? {
                 Look::Found(found) => return Ok(Some(found)),
                 Look::Nothing => return Ok(None),
                 Look::TakenAway => {}
@@ -91,43 +91,43 @@ impl DoomedWorkspace {
         Err(EngineError::Busy { path: path.to_owned() })
     }
 
-    fn look(way: ResolvedParent, login: Option<LoginUser>) -> Result<Look, EngineError> {
-        let refused = |reason: String| EngineError::Refused { path: way.path.clone(), reason };
-        if let Some(reason) = Homes::load().objection(&way.path) {
+    fn look(resolved: ResolvedParent, login: Option<LoginUser>) -> Result<Look<Self>, EngineError> {
+        let refused = |reason: String| EngineError::Refused { path: resolved.path.clone(), reason };
+        if let Some(reason) = Homes::load().objection(&resolved.path) {
             return Err(refused(reason));
         }
         // The lock comes first, so that no other removal takes away the directory that is opened after it.
-        let mut state = State::at(&way, &way.parent, Place::Beside, login)?;
-        let directory = open_directory(&way)?;
+        let mut state = State::at(&resolved, &resolved.parent, Place::Beside, login)?;
+        let directory = open_directory(&resolved)?;
         if let Some(directory) = &directory {
             // A run by another user has another state directory, and has locked the workspace itself.
             let locked = try_lock_directory(directory, FlockOperation::NonBlockingLockExclusive);
-            if !locked.map_err(|error| failed(&way.path, error))? {
-                return Err(EngineError::Busy { path: way.path.clone() });
+            if !locked.map_err(|error| failed(&resolved.path, error))? {
+                return Err(EngineError::Busy { path: resolved.path.clone() });
             }
         }
-        if let (None, Some(directory)) = (&state, &directory) {
-            state = State::at(&way, directory, Place::Inside, login)?;
+        if let (Look::Nothing, Some(directory)) = (&state, &directory) {
+            state = State::at(&resolved, directory, Place::Inside, login)?;
         }
         let state = match state {
-            Some(Found::Locked(state)) => Some(state),
-            Some(Found::TakenAway) => return Ok(Look::TakenAway),
-            None => None,
+            Look::Found(state) => Some(state),
+            Look::TakenAway => return Ok(Look::TakenAway),
+            Look::Nothing => None,
         };
         match (&directory, &state) {
             (None, None) => return Ok(Look::Nothing),
             (Some(directory), None)
-                if !directory.list().map_err(|error| failed(&way.path, error))?.is_empty() =>
+                if !directory.list().map_err(|error| failed(&resolved.path, error))?.is_empty() =>
             {
                 return Err(refused(format!(
                     "there is no {} beside it, so no run of coast has made it; if it is a workspace all the same, \
                      remove it by hand",
-                    String::from_utf8_lossy(hidden_name(&way.name).as_bytes())
+                    String::from_utf8_lossy(hidden_name(&resolved.name).as_bytes())
                 )));
             }
             _ => {}
         }
-        Ok(Look::Found(Self { way, directory, state }))
+        Ok(Look::Found(Self { resolved, directory, state }))
     }
 
     /// The directories that [`DoomedWorkspace::remove`] works in, to which the process can be confined.
@@ -135,7 +135,7 @@ impl DoomedWorkspace {
         let state = self.state.as_ref().map(|state| state.dir.clone());
         RemovalReach {
             directories: self.directory.iter().cloned().chain(state).collect(),
-            parent: self.way.parent.clone(),
+            parent: self.resolved.parent.clone(),
         }
     }
 
@@ -150,7 +150,7 @@ impl DoomedWorkspace {
         cancel: &Cancel,
         tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Removal, EngineError> {
-        let Self { way, directory, state } = self;
+        let Self { resolved, directory, state } = self;
         let cancelled = || cancel.is_cancelled();
         let mut named = 0;
         let mut kept = |path: &[u8], stays: &Stays| {
@@ -168,13 +168,13 @@ impl DoomedWorkspace {
         if let Some(directory) = directory {
             let inside = state.as_ref().filter(|state| state.place == Place::Inside);
             let last = inside.map(|state| &state.name);
-            erased = eraser.erase(&way.parent, &way.name, directory, last).map_err(erase_failed)?;
+            erased = eraser.erase(&resolved.parent, &resolved.name, directory, last).map_err(erase_failed)?;
         }
         let (removed_entries, kept_entries) = (eraser.removed_entries(), eraser.kept_entries());
         if let Some(state) =
             state.filter(|state| erased == Erased::Everything && state.place == Place::Beside)
         {
-            state.remove(&way, cancel)?;
+            state.remove(&resolved, cancel)?;
         }
         Ok(Removal { existed: true, removed_entries, kept_entries, confined })
     }
@@ -187,18 +187,19 @@ fn resolve(path: &Path) -> Result<Option<ResolvedParent>, EngineError> {
     if path.components().any(|component| component == Component::ParentDir) {
         return Err(refused("its path holds \"..\"; give the path without".to_owned()));
     }
-    let way = match ResolvedParent::of(path) {
-        Ok(Some(way)) => way,
+    let resolved = match ResolvedParent::of(path) {
+        Ok(Some(resolved)) => resolved,
         Ok(None) => return Ok(None),
         Err(PathError::NoName) => return Err(too_near_the_top()),
         Err(PathError::Io(error)) => {
-            let doing = "finding the way to it";
+            let doing = "opening the directories above it";
             return Err(EngineError::Destination { path: path.to_owned(), doing, error });
         }
         Err(error) => return Err(refused(error.to_string())),
     };
-    let depth = way.path.components().filter(|component| matches!(component, Component::Normal(_))).count();
-    if depth < MIN_COMPONENTS { Err(too_near_the_top()) } else { Ok(Some(way)) }
+    let depth =
+        resolved.path.components().filter(|component| matches!(component, Component::Normal(_))).count();
+    if depth < MIN_COMPONENTS { Err(too_near_the_top()) } else { Ok(Some(resolved)) }
 }
 
 fn erase_failed(error: EraseError) -> EngineError {
@@ -208,52 +209,47 @@ fn erase_failed(error: EraseError) -> EngineError {
     }
 }
 
-/// The result of looking at the path.
-enum Look {
-    Found(DoomedWorkspace),
+/// The result of looking for a directory.
+enum Look<T> {
+    Found(T),
     Nothing,
-    /// Another removal took the workspace away while this one locked it.
-    TakenAway,
-}
-
-enum Found {
-    Locked(State),
+    /// Another removal took it away while this one locked it.
     TakenAway,
 }
 
 impl State {
-    /// The state directory in `parent`, locked; none when it is not there.
+    /// Opens the state directory in `parent` and locks it.
     fn at(
-        way: &ResolvedParent,
+        resolved: &ResolvedParent,
         parent: &DirHandle,
         place: Place,
         login: Option<LoginUser>,
-    ) -> Result<Option<Found>, EngineError> {
+    ) -> Result<Look<Self>, EngineError> {
         let name = match place {
-            Place::Beside => hidden_name(&way.name),
+            Place::Beside => hidden_name(&resolved.name),
             Place::Inside => name(STATE_INSIDE),
         };
-        let path = state_path(way, &name, place);
+        let path = state_path(resolved, &name, place);
         let unusable = |error| failed(&path, error);
         let dir = match open_existing(parent, &name, login.map(|login| login.uid)) {
             Ok(Some(dir)) => dir,
-            Ok(None) => return Ok(None),
+            Ok(None) => return Ok(Look::Nothing),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 return Err(EngineError::Refused { path, reason: error.to_string() });
             }
             Err(error) => return Err(unusable(error)),
         };
         match try_lock_existing(&dir).map_err(unusable)? {
-            TriedLock::Locked(lock) => Ok(Some(Found::Locked(Self { dir, name, place, _lock: lock }))),
-            TriedLock::Held => Err(EngineError::Busy { path: way.path.clone() }),
-            TriedLock::Removed => Ok(Some(Found::TakenAway)),
+            TriedLock::Locked(lock) => Ok(Look::Found(Self { dir, name, place, _lock: lock })),
+            TriedLock::Held => Err(EngineError::Busy { path: resolved.path.clone() }),
+            TriedLock::Removed => Ok(Look::TakenAway),
         }
     }
 
     /// Removes the state directory beside a workspace, its lock last.
-    fn remove(self, way: &ResolvedParent, cancel: &Cancel) -> Result<(), EngineError> {
+    fn remove(self, resolved: &ResolvedParent, cancel: &Cancel) -> Result<(), EngineError> {
         let failed = |error| EngineError::Destination {
-            path: state_path(way, &self.name, self.place),
+            path: state_path(resolved, &self.name, self.place),
             doing: "removing the private state directory",
             error,
         };
@@ -267,7 +263,7 @@ impl State {
             return Err(failed(problem));
         }
         self.dir.unlink(&name(LOCK)).map_err(failed)?;
-        match way.parent.rmdir(&self.name) {
+        match resolved.parent.rmdir(&self.name) {
             // Without the lock another run may begin, and its entries stay.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) =>
@@ -280,17 +276,17 @@ impl State {
 }
 
 /// Opens the workspace's own directory; none when it does not exist.
-fn open_directory(way: &ResolvedParent) -> Result<Option<DirHandle>, EngineError> {
-    let refused = |reason| Err(EngineError::Refused { path: way.path.clone(), reason });
-    let unusable = |error| failed(&way.path, error);
-    match way.parent.stat(&way.name).map_err(unusable)? {
+fn open_directory(resolved: &ResolvedParent) -> Result<Option<DirHandle>, EngineError> {
+    let refused = |reason| Err(EngineError::Refused { path: resolved.path.clone(), reason });
+    let unusable = |error| failed(&resolved.path, error);
+    match resolved.parent.stat(&resolved.name).map_err(unusable)? {
         None => return Ok(None),
         Some(stat) if stat.kind != Kind::Directory => {
             return refused(format!("it is a {}, not a directory", stat.kind));
         }
         Some(_) => {}
     }
-    match way.parent.child_within(&way.name, way.parent.mount().map_err(unusable)?) {
+    match resolved.parent.child_within(&resolved.name, resolved.parent.mount().map_err(unusable)?) {
         Ok(directory) => Ok(Some(directory)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
@@ -304,10 +300,10 @@ fn failed(path: &Path, error: io::Error) -> EngineError {
     EngineError::Destination { path: path.to_owned(), doing: "opening it to be removed", error }
 }
 
-fn state_path(way: &ResolvedParent, name: &Name, place: Place) -> PathBuf {
+fn state_path(resolved: &ResolvedParent, name: &Name, place: Place) -> PathBuf {
     let name = std::ffi::OsStr::from_bytes(name.as_bytes());
     match place {
-        Place::Beside => way.path.with_file_name(name),
-        Place::Inside => way.path.join(name),
+        Place::Beside => resolved.path.with_file_name(name),
+        Place::Inside => resolved.path.join(name),
     }
 }

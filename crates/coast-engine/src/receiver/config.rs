@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use super::claim::Claim;
 use super::destination::DestinationIs;
-use super::target::process_umask;
 
 /// The user who logged in, where the receiver runs as root for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,4 +61,12 @@ impl ReceiverConfig {
             threads: None,
         }
     }
+}
+
+/// The process' umask. Only Linux tells it without changing it; elsewhere every bit is assumed to be masked, which costs a call
+/// for each file.
+pub(super) fn process_umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o777)
 }

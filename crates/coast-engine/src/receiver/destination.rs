@@ -31,10 +31,11 @@ pub(super) struct Destination {
     pub(super) rename: Option<Name>,
     /// Whether the root was made by this run.
     pub(super) created: bool,
-    /// Gives the root its mode back, if its owner got all rights to it for the time of the run.
-    pub(super) former_mode: FormerMode,
     /// None only in a dry run.
     pub(super) state: Option<StateDirectory>,
+    /// Gives the root its mode back, if its owner got all rights to it for the time of the run. Declared last, so dropped last:
+    /// dropping the state directory removes an entry of the root, which needs the rights.
+    pub(super) former_mode: FormerMode,
 }
 
 /// The mode of a transfer root whose owner got all rights to it for the time of the run. Dropped, it gives the mode back.

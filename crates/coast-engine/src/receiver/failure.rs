@@ -34,7 +34,9 @@ impl Blocked {
             Self::NoDeletion => {
                 "a directory that is not empty is in its way, and nothing is deleted; remove the directory, or run with deletion"
             }
-            Self::Stays => "a directory that holds a protected entry is in its way; the directory stays",
+            Self::Stays => {
+                "a directory that holds an entry that stays is in its way; remove or rename the directory, and run it again"
+            }
         }
     }
 }

@@ -175,20 +175,23 @@ impl Receiver {
             });
             // Settle.
             transfer.wait_until_settled();
-            let result = match stop.take_failure() {
+            let ended = match stop.take_failure() {
                 Some(error) => {
                     // A worker may be writing a file that is to be kept, and none may stage another one from now on.
                     for worker in working {
                         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                     }
                     transfer.abandon();
-                    // The first error is the one to tell. Attributes that cannot be set now were told as problems.
-                    target.clean_up();
-                    let _ = target.set_late_directories();
                     Err(error)
                 }
                 None => finish(&target, &deletion, &report, transfer.has_source_errors()),
             };
+            // However the run ended, nothing of it is left in the workspace, and directories get their modes. Those come last:
+            // removing staging areas changes the times of directories and needs the right to write. The first error is told.
+            target.clean_up();
+            let restored = target.set_late_directories();
+            let ended = ended.and(restored).and_then(|()| stop.take_failure().map_or(Ok(()), Err));
+            let result = ended.map(|()| report.stats());
             tell(&result);
             result
         })
@@ -215,13 +218,17 @@ fn finish(
     deletion: &Deletion<'_>,
     report: &Report<'_>,
     source_errors: bool,
-) -> Result<ReceiverStats, EngineError> {
+) -> Result<(), EngineError> {
     target.check_still_there()?;
     target.move_updates()?;
     if source_errors {
         deletion.skip();
     } else {
         deletion.delete()?;
+    }
+    if report.is_stopped() {
+        // The caller takes the reason from `stop`.
+        return Ok(());
     }
     target.move_where_directories_were()?;
     target.give_away()?;
@@ -230,10 +237,7 @@ fn finish(
     if stats.failed + stats.changed_meanwhile == 0 && !source_errors {
         target.forget_partials();
     }
-    // Times and modes of directories come last: removing staging areas changes the former and needs the right to write.
-    target.clean_up();
-    target.set_late_directories()?;
-    Ok(report.stats())
+    Ok(())
 }
 
 fn ready(confined: bool) -> Ready {

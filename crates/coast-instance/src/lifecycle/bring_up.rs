@@ -78,13 +78,13 @@ impl Work<'_> {
         if strategy == Strategy::Bulk {
             // The project may have used the continuous layer before.
             self.end_or_tell(Extent::Everything)?;
-            return self.rest(State::Running);
+            return self.finish(State::Running);
         }
         match self.follow(worktree, remote, rules, &access, listing)? {
             Followed::Yes(status) => {
                 self.tell(&LifecycleEvent::Following { status: &status });
                 self.record.following = Following::Yes;
-                self.rest(State::Running)
+                self.finish(State::Running)
             }
             Followed::No(failure) => self.rest_without_following(failure, insist),
         }
@@ -93,7 +93,7 @@ impl Work<'_> {
     fn rest_without_following(&mut self, failure: Failure, insist: Insist) -> Result<(), LifecycleError> {
         let Failure { doing, said, .. } = failure.clone();
         self.record.following = Following::Failed { step: doing, said, at: now() };
-        self.rest(State::Running)?;
+        self.finish(State::Running)?;
         match insist {
             Insist::No => {
                 self.tell(&LifecycleEvent::NotFollowing { failure: &failure });
@@ -134,7 +134,7 @@ impl Work<'_> {
         let step = "transferring the worktree to the remote".to_owned();
         self.record.following = Following::Failed { step, said: error.to_string(), at: now() };
         // The next command must take over from the transfer.
-        if let Err(error) = self.rest(state) {
+        if let Err(error) = self.finish(state) {
             return error;
         }
         let (instance, worktree) = (self.id.instance.clone(), self.record.worktree.clone());
@@ -182,7 +182,7 @@ impl Work<'_> {
         });
         let claim = if self.record.claimed || self.adopts { Claim::Workspace } else { Claim::NewWorkspace };
         let claimed = Record { claimed: true, ..self.record.clone() };
-        let monitor = Remembering {
+        let monitor = ClaimAndListing {
             inner: lifecycle.observer,
             listing: listing.as_ref(),
             records: &lifecycle.records,
@@ -289,7 +289,7 @@ fn counts(report: &SyncReport) -> LastTransfer {
 
 /// Passes every event on. Adds new entries to the listing, and records that the workspace belongs to the
 /// instance as soon as the remote has accepted the claim.
-struct Remembering<'a> {
+struct ClaimAndListing<'a> {
     inner: &'a dyn Monitor,
     listing: Option<&'a Listing>,
     records: &'a Records,
@@ -301,7 +301,7 @@ struct Remembering<'a> {
     cancel: Cancel,
 }
 
-impl Monitor for Remembering<'_> {
+impl Monitor for ClaimAndListing<'_> {
     fn event(&self, event: &Event<'_>) {
         if let (Event::Changed { path, change }, Some(listing)) = (event, self.listing)
             && change.new

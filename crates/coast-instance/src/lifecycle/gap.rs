@@ -64,11 +64,11 @@ impl Work<'_> {
             fewest = fewest.min(left);
             if vain_rounds == MAX_VAIN_ROUNDS {
                 let reason = "they change faster than they can be transferred, or cannot be written there";
-                self.tell_gap_open(&status, reason.to_owned());
+                self.tell_gap_open(&status, &vanished, reason.to_owned());
                 return Ok(Followed::Yes(status));
             }
             self.tell(&LifecycleEvent::Gap { changed: &changed, vanished: &vanished });
-            let paths: Vec<Vec<u8>> = changed.into_iter().chain(std::mem::take(&mut vanished)).collect();
+            let paths: Vec<Vec<u8>> = changed.into_iter().chain(vanished.iter().cloned()).collect();
             for some in paths.chunks(MAX_PATHS_A_RUN) {
                 match self.transfer_again(worktree, remote, rules, some) {
                     Ok(()) => {}
@@ -76,11 +76,12 @@ impl Work<'_> {
                         return Err(LifecycleError::Interrupted { at: self.step() });
                     }
                     Err(error) => {
-                        self.tell_gap_open(&status, error.to_string());
+                        self.tell_gap_open(&status, &vanished, error.to_string());
                         return Ok(Followed::Yes(status));
                     }
                 }
             }
+            vanished.clear();
             transferred.extend(paths);
             status = match self.lifecycle.continuous.flush(&self.id, self.lifecycle.cancel) {
                 Ok(status) => status,
@@ -93,8 +94,8 @@ impl Work<'_> {
         Ok(Followed::Yes(status))
     }
 
-    fn tell_gap_open(&self, status: &ContinuousStatus, reason: String) {
-        self.tell(&LifecycleEvent::GapOpen { conflicts: &status.conflicts, reason });
+    fn tell_gap_open(&self, status: &ContinuousStatus, vanished: &[Vec<u8>], reason: String) {
+        self.tell(&LifecycleEvent::GapOpen { conflicts: &status.conflicts, vanished, reason });
     }
 
     /// The paths that vanished from the worktree since the transfer.
@@ -107,7 +108,7 @@ impl Work<'_> {
             }
             Err(error) => format!("cannot tell which files were deleted meanwhile: {error}"),
         };
-        self.tell(&LifecycleEvent::GapOpen { conflicts: &[], reason });
+        self.tell(&LifecycleEvent::GapOpen { conflicts: &[], vanished: &[], reason });
         Vec::new()
     }
 

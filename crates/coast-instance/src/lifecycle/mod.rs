@@ -113,11 +113,15 @@ impl<'a> Lifecycle<'a> {
     }
 
     /// The record of an instance; `None` if there is no instance. A `stop` that did not finish is finished first.
-    fn settled(&self, instance: &Name, lock: FileLock) -> Result<(Option<Record>, FileLock), LifecycleError> {
+    fn load_after_finishing_stop(
+        &self,
+        instance: &Name,
+        lock: FileLock,
+    ) -> Result<(Option<Record>, FileLock), LifecycleError> {
         match self.load(instance)? {
             Some(record) if matches!(record.unfinished(), Some((Command::Stop, _))) => {
                 let mut work = self.work(record, lock, Command::Stop);
-                work.take_over();
+                work.tell_taking_over();
                 if let work::Ending::Incomplete(failure) = work.stop()? {
                     work.tell_left_behind(&failure);
                 }
@@ -131,7 +135,7 @@ impl<'a> Lifecycle<'a> {
     /// Locks an instance that must exist, for `command`.
     fn open(&self, instance: &Name, command: Command) -> Result<work::Work<'_>, LifecycleError> {
         let lock = self.lock(instance, command.as_str())?;
-        let (record, lock) = self.settled(instance, lock)?;
+        let (record, lock) = self.load_after_finishing_stop(instance, lock)?;
         let Some(record) = record else {
             // Locking has created the lock file of an instance that does not exist.
             lock.remove();

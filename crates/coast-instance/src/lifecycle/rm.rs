@@ -31,7 +31,7 @@ impl Lifecycle<'_> {
             return Err(self.no_instance(instance));
         };
         let mut work = self.work(record, lock, command);
-        work.take_over();
+        work.tell_taking_over();
         work.remove(options.force)?;
         work.into_lock().remove();
         Ok(())

@@ -34,7 +34,7 @@ impl Lifecycle<'_> {
     pub fn run(&self, instance: &Name, options: RunOptions) -> Result<Record, LifecycleError> {
         self.project.check_new()?;
         let lock = self.lock(instance, Command::Run.as_str())?;
-        let (begun, lock) = self.settled(instance, lock)?;
+        let (begun, lock) = self.load_after_finishing_stop(instance, lock)?;
         let (begun, lock) = self.removed(begun, lock)?;
         if let Some(record) = &begun
             && record.claimed
@@ -70,7 +70,7 @@ impl Lifecycle<'_> {
         let mut work = self.work(record, lock, Command::Run);
         work.adopts = options.adopt;
         if !fresh {
-            work.take_over();
+            work.tell_taking_over();
         }
         match work.bring_up(&worktree, &remote, Updates::AsTheyCome, options.insist) {
             Ok(()) => Ok(work.into_parts().0),
@@ -96,7 +96,7 @@ impl Lifecycle<'_> {
             return Ok((Some(record), lock));
         };
         let mut work = self.work(record, lock, command);
-        work.take_over();
+        work.tell_taking_over();
         work.remove(false)?;
         Ok((None, work.into_lock()))
     }

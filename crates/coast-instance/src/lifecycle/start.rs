@@ -21,7 +21,7 @@ impl Lifecycle<'_> {
             });
         }
         let remote = self.remote_of(&work.record)?;
-        work.take_over();
+        work.tell_taking_over();
         work.bring_up(&worktree, &remote, Updates::Together, insist)?;
         Ok(work.into_parts().0)
     }

@@ -19,7 +19,7 @@ impl Lifecycle<'_> {
             self.observer.lifecycle_event(&LifecycleEvent::Already { what: "stopped" });
             return Ok(work.into_parts().0);
         }
-        work.take_over();
+        work.tell_taking_over();
         if let Ending::Incomplete(failure) = work.stop()? {
             let hint = format!(
                 "; it is not stopped yet: {}; finish that with: coast stop {instance}",
@@ -42,7 +42,7 @@ impl Work<'_> {
             Following::BulkOnly => Following::BulkOnly,
             _ => Following::Off,
         };
-        self.rest(State::Stopped)?;
+        self.finish(State::Stopped)?;
         // A runner that does not answer does not matter if neither a session nor a key can be left in it.
         Ok(if self.record.is_half_stopped() { ended } else { Ending::Complete })
     }

@@ -54,7 +54,7 @@ impl<'l> Work<'l> {
     }
 
     /// Tells the observer if this command takes over from one that did not finish.
-    pub(super) fn take_over(&self) {
+    pub(super) fn tell_taking_over(&self) {
         if let Some((command, step)) = self.record.unfinished() {
             self.tell(&LifecycleEvent::TakingOver { command, step });
         }
@@ -87,7 +87,7 @@ impl<'l> Work<'l> {
     }
 
     /// Records that the command has finished.
-    pub(super) fn rest(&mut self, state: State) -> Result<(), LifecycleError> {
+    pub(super) fn finish(&mut self, state: State) -> Result<(), LifecycleError> {
         self.record.state = state;
         Ok(self.lifecycle.records.save(&self.record)?)
     }

@@ -134,6 +134,23 @@ impl Snapshot {
         self
     }
 
+    /// This snapshot, where a file that has the content it had in `before` has the group and the ACLs that it has in `other`, if
+    /// those are the ones of `before`: in `other` the file was kept, while here it may have been written again.
+    #[must_use]
+    pub fn with_files_kept_as_in(mut self, other: &Self, before: &Self) -> Self {
+        for (path, seen) in &mut self.entries {
+            if let (Some(other), Some(before)) = (other.entries.get(path), before.entries.get(path))
+                && matches!(seen.kind, Kind::File(_))
+                && (seen.kind == other.kind && other.kind == before.kind)
+                && (other.gid == before.gid && other.acls == before.acls)
+            {
+                seen.gid = other.gid;
+                seen.acls.clone_from(&other.acls);
+            }
+        }
+        self
+    }
+
     /// The paths of all directories below the root.
     pub fn directories(&self) -> impl Iterator<Item = PathBuf> {
         let directories = self.entries.iter().filter(|(_, seen)| seen.is_dir());

@@ -163,8 +163,10 @@ impl Observer for HumanNarrator {
                 let paths = u64::try_from(*paths).unwrap_or(u64::MAX);
                 self.say(&format!("{} transferred; the remote is up to date", counted(paths, "path", "paths")));
             }
-            LifecycleEvent::GapOpen { conflicts, reason } => {
-                let paths = named(conflicts.iter().map(|conflict| conflict.path.as_slice()));
+            LifecycleEvent::GapOpen { conflicts, vanished, reason } => {
+                let conflicts = conflicts.iter().map(|conflict| conflict.path.as_slice());
+                let paths: Vec<_> = conflicts.chain(vanished.iter().map(Vec::as_slice)).collect();
+                let paths = named(paths.into_iter());
                 self.warn(&format!("not all edits that were made while the session was created have arrived: {reason}{paths}"));
             }
             LifecycleEvent::NotFollowing { failure } => self.warn(&format!(

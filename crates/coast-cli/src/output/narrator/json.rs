@@ -72,6 +72,7 @@ enum Line<'a> {
     },
     GapOpen {
         conflicts: &'a [Conflict],
+        vanished: Vec<PathFields<'a>>,
         reason: &'a str,
     },
     NotFollowing {
@@ -178,7 +179,9 @@ impl Observer for JsonNarrator {
                 Line::Gap { changed: paths(changed), vanished: paths(vanished) }
             }
             LifecycleEvent::GapClosed { paths } => Line::GapClosed { paths: *paths },
-            LifecycleEvent::GapOpen { conflicts, reason } => Line::GapOpen { conflicts, reason },
+            LifecycleEvent::GapOpen { conflicts, vanished, reason } => {
+                Line::GapOpen { conflicts, vanished: paths(vanished), reason }
+            }
             LifecycleEvent::NotFollowing { failure } => Line::NotFollowing {
                 step: &failure.step,
                 doing: &failure.doing,

@@ -10,8 +10,9 @@ use crate::receiver::spill::StoredPath;
 pub(super) struct Extraneous {
     pub(super) path: StoredPath,
     pub(super) directory: bool,
-    /// Something in it stays. It is noted all the same where rsync tries to delete it, which counts against a limit.
-    pub(super) stays: bool,
+    /// The directory is not deleted, because an entry in it stays. It is listed because rsync counts it as skipped once
+    /// `--max-delete` is reached.
+    pub(super) only_counted: bool,
     pub(super) seen: EntryIdentity,
     pub(super) top: ExtraneousRoot,
 }
@@ -46,7 +47,13 @@ pub(super) enum Fate {
 impl Extraneous {
     pub(super) fn new(path: &RelPath, stat: &Stat, top: ExtraneousRoot) -> Self {
         let directory = stat.kind == Kind::Directory;
-        Self { path: StoredPath::from(path), directory, stays: false, seen: EntryIdentity::from(stat), top }
+        Self {
+            path: StoredPath::from(path),
+            directory,
+            only_counted: false,
+            seen: EntryIdentity::from(stat),
+            top,
+        }
     }
 
     /// Whether its deletion counts for `--max-delete`. `path` is its path.

@@ -46,7 +46,7 @@ impl Deletion<'_> {
                 Verdict::Delete => judged.push(&item)?,
                 Verdict::Protected => {
                     self.report.protected();
-                    self.note_kept(&path)?;
+                    self.target.note_kept(&path)?;
                 }
                 Verdict::InProtected => {}
             }
@@ -102,13 +102,6 @@ impl Deletion<'_> {
                 self.report.problem(dir.as_bytes(), "cannot read its filter rules", &error);
                 Ok(None)
             }
-        }
-    }
-
-    pub(super) fn note_kept(&self, path: &RelPath) -> Result<(), EngineError> {
-        match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) => self.target.note_kept(&parent, &name),
-            _ => Ok(()),
         }
     }
 }

@@ -44,7 +44,7 @@ impl Deletion<'_> {
                 self.report.over_max_delete();
                 continue;
             }
-            if item.stays {
+            if item.only_counted {
                 continue;
             }
             match self.delete_one(&item, &path) {
@@ -59,7 +59,7 @@ impl Deletion<'_> {
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
                     let text = "the directory was not deleted: something in it stays";
                     self.report.kept(path.as_bytes(), text);
-                    self.note_kept(&path)?;
+                    self.target.note_kept(&path)?;
                 }
                 Err(error) => self.report.problem(path.as_bytes(), "cannot delete it", &error),
             }

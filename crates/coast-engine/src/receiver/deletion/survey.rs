@@ -35,7 +35,7 @@ impl Deletion<'_> {
             }
             Rules::NoDeletion => {
                 for entry in extraneous {
-                    self.target.note_kept(path, &entry.name)?;
+                    self.note_kept(path, &entry.name)?;
                 }
             }
         }
@@ -58,11 +58,11 @@ impl Deletion<'_> {
         for entry in states_last(entries) {
             let protected = filter
                 .is_some_and(|filter| DeletionFilter::protects(filter, &entry.name, entry.kind, within));
-            if protected || (filter.is_some() && workspaces.use_state(dir, &entry)) {
+            if protected || (filter.is_some() && workspaces.is_state_in_use(dir, &entry)) {
                 self.report.protected();
                 // A directory that stays for something in it is noted as a whole.
                 if protected && within == Within::Kept {
-                    self.target.note_kept(path, &entry.name)?;
+                    self.note_kept(path, &entry.name)?;
                 }
                 fate = Fate::Kept;
                 continue;
@@ -106,6 +106,11 @@ impl Deletion<'_> {
         }
     }
 
+    fn note_kept(&self, directory: &RelPath, name: &Name) -> Result<(), EngineError> {
+        // No system call reaches a path that is too long, so nothing can be done to that entry.
+        directory.join(name).map_or(Ok(()), |path| self.target.note_kept(&path))
+    }
+
     fn push(&self, item: Extraneous) -> Result<(), EngineError> {
         let list = if item.top.makes_way { &self.making_way } else { &self.extraneous };
         list.push(&item)
@@ -135,16 +140,16 @@ impl Deletion<'_> {
         if stat.kind == Kind::Directory
             && self.note_below(&full, dir, &entry.name, filter, top)? == Fate::Kept
         {
-            self.target.note_kept(path, &entry.name)?;
+            self.target.note_kept(&full)?;
             if path.depth() > top.depth {
-                self.push(Extraneous { stays: true, ..Extraneous::new(&full, &stat, top) })?;
+                self.push(Extraneous { only_counted: true, ..Extraneous::new(&full, &stat, top) })?;
             }
             return Ok(Fate::Kept);
         }
         if self.appeared(&stat) {
             let text = "it was not deleted: it appeared or was changed while the run went on";
             self.report.kept(full.as_bytes(), text);
-            self.target.note_kept(path, &entry.name)?;
+            self.target.note_kept(&full)?;
             return Ok(Fate::Kept);
         }
         self.push(Extraneous::new(&full, &stat, top))?;

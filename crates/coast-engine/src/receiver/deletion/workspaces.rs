@@ -27,8 +27,8 @@ impl Workspaces {
         }
     }
 
-    /// Whether an entry is the state directory of what stays beside it.
-    pub(super) fn use_state(&self, dir: &DirHandle, entry: &Listed) -> bool {
+    /// Whether an entry is the state directory of a workspace beside it that stays.
+    pub(super) fn is_state_in_use(&self, dir: &DirHandle, entry: &Listed) -> bool {
         entry.kind == Kind::Directory
             && state_owner(&entry.name)
                 .is_some_and(|owner| self.staying.contains(&owner) && may_exist(dir, &owner))

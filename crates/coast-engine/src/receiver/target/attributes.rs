@@ -11,6 +11,12 @@ use crate::error::EngineError;
 use crate::receiver::config::LoginUser;
 use crate::receiver::offered::{Offered, OfferedEntry};
 
+/// The mode of a directory that is to have `mode`. Without `-p` (`exact` is false) it keeps the set-group bit that it got from the
+/// directory it is in.
+pub(super) fn with_inherited_group_bit(mode: u32, present: u32, exact: bool) -> u32 {
+    if exact { mode } else { mode | (present & 0o2000) }
+}
+
 /// The attributes that an entry gets; none where an attribute stays as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct DesiredAttributes {
@@ -21,6 +27,11 @@ pub(super) struct DesiredAttributes {
 }
 
 impl DesiredAttributes {
+    /// The mode that a directory gets at the end of the run, where its owner needs more rights until then.
+    pub(super) fn late_mode(&self) -> Option<u32> {
+        self.mode.filter(|mode| mode & 0o700 != 0o700)
+    }
+
     /// The attributes that an entry has.
     pub(super) fn exactly(stat: &Stat) -> Self {
         Self { mode: Some(stat.mode), uid: Some(stat.uid), gid: Some(stat.gid), mtime: Some(stat.mtime) }

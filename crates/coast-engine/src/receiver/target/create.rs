@@ -69,9 +69,8 @@ impl Target<'_> {
         // The owner needs all rights while entries are brought.
         self.change_in(path, dir, || dir.mkdir(name, mode | 0o700)).doing("cannot make the directory")?;
         self.set_new_directory(dir, name, desired).doing("cannot set its attributes")?;
-        let late_mode = Some(mode).filter(|mode| mode & 0o700 != 0o700);
         let path = StoredPath::of_entry(path, name);
-        Ok(self.set_late(path, late_mode, desired.mtime)?)
+        Ok(self.set_late(path, desired.late_mode(), desired.mtime)?)
     }
 
     fn set_new_directory(&self, dir: &DirHandle, name: &Name, desired: &DesiredAttributes) -> io::Result<()> {
@@ -97,8 +96,8 @@ impl Target<'_> {
     ) -> Result<(), Failure> {
         let existing = entry.existing.filter(|stat| stat.kind == Kind::Symlink);
         if let (Some(existing), Some(dir)) = (existing, entry.directory.handle()) {
-            let is = dir.read_link(&entry.offered.name).doing("cannot read the symlink")?;
-            if is == link_target {
+            let present_target = dir.read_link(&entry.offered.name).doing("cannot read the symlink")?;
+            if present_target == link_target {
                 let desired = self.attributes.desired(entry.offered, Some(&existing), None);
                 self.fix(entry, &existing, &desired)?;
                 return Ok(());
@@ -245,7 +244,7 @@ impl Target<'_> {
     /// another one is a new one in this: it inherits, and takes over no mode of a file that cannot be read.
     fn desired_here(&self, entry: &DestinationEntry<'_>) -> Result<DesiredAttributes, Failure> {
         let inheritance = entry.inheritance()?;
-        let existing = entry.existing.as_ref().filter(|_| entry.is_readable());
+        let existing = entry.existing.as_ref().filter(|_| !entry.is_unreadable_file());
         let mut desired = self.attributes.desired(entry.offered, existing, inheritance.default_acl.as_ref());
         desired.gid = desired.gid.or(inheritance.group);
         Ok(desired)

@@ -28,8 +28,9 @@ pub(crate) struct DestinationEntry<'a> {
     pub(crate) directory: &'a DestinationDirectory,
     pub(crate) offered: &'a OfferedEntry,
     pub(crate) existing: Option<Stat>,
-    /// The system's time from before `existing` was read.
-    pub(crate) observed_at: Timestamp,
+    /// The system's time from before `existing` was read. None for an entry as it was decided some time ago: its hash must not be
+    /// remembered together with `existing`.
+    pub(super) observed_at: Option<Timestamp>,
 }
 
 impl DestinationDirectory {
@@ -90,7 +91,7 @@ impl DestinationDirectory {
             Some(handle) => handle.stat(&offered.name).doing("cannot read its attributes")?,
             None => None,
         };
-        Ok(DestinationEntry { directory: self, offered, existing, observed_at })
+        Ok(DestinationEntry { directory: self, offered, existing, observed_at: Some(observed_at) })
     }
 
     /// The path of an entry, relative to the transfer root.
@@ -106,7 +107,7 @@ impl<'a> DestinationEntry<'a> {
         offered: &'a OfferedEntry,
         existing: Option<Stat>,
     ) -> Self {
-        Self { directory, offered, existing, observed_at: Timestamp::now() }
+        Self { directory, offered, existing, observed_at: None }
     }
 
     /// Relative to the transfer root.
@@ -123,12 +124,14 @@ impl<'a> DestinationEntry<'a> {
         Ok(unchanged.then_some(hash))
     }
 
-    /// Whether this process may read the file that exists. Root may read every file, which is not asked.
-    pub(super) fn is_readable(&self) -> bool {
-        let is_file = self.existing.is_some_and(|existing| existing.kind == Kind::File);
-        !is_file
-            || rustix::process::geteuid().is_root()
-            || self.directory.handle().is_none_or(|dir| dir.may_read(&self.offered.name))
+    /// Whether a file exists for a file that is offered, and this process may not read it. Root may read every file, which is
+    /// not asked.
+    pub(super) fn is_unreadable_file(&self) -> bool {
+        let is_file = |kind: Kind| kind == Kind::File;
+        is_file(self.offered.kind())
+            && self.existing.is_some_and(|existing| is_file(existing.kind))
+            && !rustix::process::geteuid().is_root()
+            && self.directory.handle().is_some_and(|dir| !dir.may_read(&self.offered.name))
     }
 }
 

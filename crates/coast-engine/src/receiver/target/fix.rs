@@ -5,7 +5,7 @@ use std::io;
 use coast_tree::{ContentHash, DirHandle, Kind, LockExt, Record, RelPath, Stat, Timestamp};
 use coast_wire::{Change, EntryKind, TimeChange, Update};
 
-use super::attributes::{DesiredAttributes, same_time};
+use super::attributes::{DesiredAttributes, same_time, with_inherited_group_bit};
 use super::directory::DestinationEntry;
 use super::{ItemizedOwner, Target};
 use crate::error::EngineError;
@@ -49,7 +49,9 @@ impl Target<'_> {
         };
         let name = &entry.offered.name;
         Ok(match fixed {
-            Fixed::Nothing => live.memory.record_of(name, hash, existing, entry.observed_at),
+            Fixed::Nothing => {
+                entry.observed_at.and_then(|at| live.memory.record_of(name, hash, existing, at))
+            }
             // The new attributes made it another identity.
             Fixed::Something => live.memory.record_of_changed(name, hash, existing, || dir.stat(name)),
         })
@@ -106,8 +108,7 @@ impl Target<'_> {
         let now = DesiredAttributes { mtime: None, mode, ..*desired };
         self.fix_partly(entry, existing, &now, desired)?;
         let path = StoredPath::of_entry(entry.directory.path(), &entry.offered.name);
-        let late_mode = desired.mode.filter(|mode| mode & 0o700 != 0o700);
-        Ok(self.set_late(path, late_mode, desired.mtime)?)
+        Ok(self.set_late(path, desired.late_mode(), desired.mtime)?)
     }
 
     /// Notes the attributes of a directory for the end of the run.
@@ -127,7 +128,7 @@ impl Target<'_> {
             return Ok(());
         };
         match self.set_root(&root.handle(), offered) {
-            Ok(later) => self.set_late(StoredPath::from(&RelPath::root()), later.mode, later.mtime),
+            Ok(later) => self.set_late(StoredPath::from(&RelPath::root()), later.late_mode(), later.mtime),
             Err(error) => {
                 self.report.problem(b"", "cannot set the attributes of the directory", &error);
                 Ok(())
@@ -139,18 +140,17 @@ impl Target<'_> {
     /// that have to wait.
     fn set_root(&self, root: &DirHandle, offered: &OfferedEntry) -> io::Result<DesiredAttributes> {
         let mut existing = root.stat_self()?;
-        let now = existing.mode;
+        let present_mode = existing.mode;
         if let Some(former) = self.former_mode.enter().take() {
             existing.mode = former;
         }
-        // A directory hands the default ACL that shaped it down.
+        // A directory that this run made has the default ACL that its mode was computed with.
         let default_acl = if self.created { root.default_acl()? } else { None };
         let desired =
             self.attributes.desired(offered, (!self.created).then_some(&existing), default_acl.as_ref());
         let mut change = differences(&existing, &desired, EntryKind::Directory);
-        // Without `-p` a directory keeps the set-group bit that it got from the one it is in.
-        let inherited = if self.attributes.keeps_modes() { 0 } else { existing.mode & 0o2000 };
-        let mode = desired.mode.map(|mode| mode | inherited);
+        let exact = self.attributes.keeps_modes();
+        let mode = desired.mode.map(|mode| with_inherited_group_bit(mode, existing.mode, exact));
         if !self.is_dry_run() {
             if change.owner || change.group {
                 root.chown_self(desired.uid, desired.gid)?;
@@ -158,13 +158,13 @@ impl Target<'_> {
             }
             // The owner needs all rights while entries are brought.
             let new = mode.filter(|&mode| mode != existing.mode).map(|mode| mode | 0o700);
-            if let Some(mode) = new.filter(|&mode| mode != now) {
+            if let Some(mode) = new.filter(|&mode| mode != present_mode) {
                 root.chmod_self(mode)?;
             }
         }
         change.time = kept_time(&desired, &existing);
         self.tell_root(change);
-        Ok(DesiredAttributes { mode: mode.filter(|mode| mode & 0o700 != 0o700), ..desired })
+        Ok(DesiredAttributes { mode, ..desired })
     }
 
     fn tell_root(&self, change: Change) {

@@ -24,12 +24,8 @@ impl KeptEntries {
     }
 
     /// Notes an entry.
-    pub(super) fn note(&self, directory: &RelPath, name: &Name) -> Result<(), EngineError> {
-        match directory.join(name) {
-            Ok(full) if self.owner.is_some() => self.list.push(&StoredPath::from(&full)),
-            // No system call reaches a path that is too long, so its owner cannot be changed either.
-            _ => Ok(()),
-        }
+    pub(super) fn note(&self, path: &RelPath) -> Result<(), EngineError> {
+        self.owner.map_or(Ok(()), |_| self.list.push(&StoredPath::from(path)))
     }
 
     /// Gives the noted entries, and all entries below them, to the workspace's owner.

@@ -6,13 +6,15 @@ use std::io;
 use coast_tree::{DirHandle, Kind, Name, RelPath, Root, Stat, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::attributes::same_time;
+use super::attributes::{same_time, with_inherited_group_bit};
 use crate::error::EngineError;
 use crate::receiver::report::Report;
 use crate::receiver::spill::{Spill, StoredPath};
 
 /// The directories whose attributes are set at the end.
 pub(super) struct LateDirectories {
+    /// Read backwards. So a directory comes after the directories in it. Where one directory is listed twice, its former mode is
+    /// set first, and last the mode that the source asks for, which was noted earlier. A mode is noted before it is changed.
     list: Spill<LateDirectory>,
     /// Whether the source's modes are kept (`-p`).
     exact_modes: bool,
@@ -86,8 +88,8 @@ impl LateDirectories {
         }
         // Otherwise another worker may have done it in the meantime.
         if stat.mode & bits != bits {
-            dir.chmod_self(stat.mode | bits)?;
             self.note_former_mode(path, stat.mode)?;
+            dir.chmod_self(stat.mode | bits)?;
         }
         Ok(true)
     }
@@ -109,7 +111,7 @@ impl LateDirectories {
     }
 
     /// Sets the attributes that waited, from the last directory to the first, since a directory's new mode may forbid
-    /// entering it.
+    /// entering it. A directory whose attributes cannot be set is reported.
     pub(super) fn set(&self, root: &Root, report: &Report<'_>) -> Result<(), EngineError> {
         for late in self.list.drain_back()? {
             let LateDirectory { path, mode, mtime, may_be_gone } = late?;
@@ -166,10 +168,10 @@ struct Late {
 
 impl Late {
     fn of(stat: &Stat, mode: Option<u32>, mtime: Option<Timestamp>, exact_mode: bool) -> Self {
-        // Without `-p` a directory keeps the set-group bit that it got from the one it is in.
-        let inherited = if exact_mode { 0 } else { stat.mode & 0o2000 };
         Self {
-            mode: mode.map(|mode| mode | inherited).filter(|&mode| mode != stat.mode),
+            mode: mode
+                .map(|mode| with_inherited_group_bit(mode, stat.mode, exact_mode))
+                .filter(|&mode| mode != stat.mode),
             mtime: mtime.filter(|&mtime| !same_time(mtime, stat.mtime)),
         }
     }

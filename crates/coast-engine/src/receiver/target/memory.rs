@@ -68,7 +68,8 @@ impl Memory {
     }
 
     /// A record of a file to which the run itself gave a new ctime. `before` is from when the content was known: if size and
-    /// mtime are still those, nobody else has written to the file since.
+    /// mtime are still those, nobody else has written to the file since. `stat` reads the present status; it is called after the
+    /// time was noted, as [`ClockStep::settled`] requires.
     pub(super) fn record_of_changed(
         &self,
         name: &Name,

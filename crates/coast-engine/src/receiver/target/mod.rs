@@ -33,7 +33,7 @@ use coast_tree::state::{STAGING_INSIDE, STATE_INSIDE, StateDirectory};
 use coast_tree::{DirHandle, DirRecords, LockExt, Name, OwnerNames, Record, RelPath, Root, Timestamp, Zeros};
 use coast_wire::{Options, OwnerName, Ownership};
 
-use super::config::{LoginUser, ReceiverConfig};
+use super::config::{LoginUser, ReceiverConfig, process_umask};
 use super::destination::{Destination, FormerMode};
 use super::report::Report;
 use crate::cache::Remember;
@@ -50,7 +50,6 @@ pub(crate) use attributes::same_time;
 pub(crate) use basis::Basis;
 pub(crate) use create::{Cloned, StagedFile};
 pub(crate) use directory::{DestinationDirectory, DestinationEntry};
-pub(crate) use staging::process_umask;
 
 /// The destination of a run.
 pub(crate) struct Target<'a> {
@@ -64,7 +63,8 @@ pub(crate) struct Target<'a> {
     /// Whether runs of zeros become holes (`-S`).
     zeros: Zeros,
     report: &'a Report<'a>,
-    /// The mode that the transfer root gets back, unless the sender offers another one. Dropped last.
+    /// The mode that the transfer root gets back, unless the sender offers another one. Declared last, so dropped last:
+    /// dropping the state directory removes an entry of the root, which needs the rights.
     former_mode: Mutex<FormerMode>,
 }
 
@@ -249,8 +249,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Changes something in the directory `path`. As in rsync, a receiver that is not root and may not write there gives
-    /// itself the right, and takes it back at the end of the run.
+    /// See [`LateDirectories::change_in`].
     pub(crate) fn change_in<T>(
         &self,
         path: &RelPath,
@@ -263,7 +262,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The records that earlier runs kept of a directory's files.
+    /// See [`Memory::known_in`].
     pub(crate) fn known_in(&self, directory: &RelPath) -> Option<DirRecords> {
         self.live().and_then(|live| live.memory.known_in(directory))
     }
@@ -286,16 +285,16 @@ impl<'a> Target<'a> {
     }
 
     /// Notes an entry that stays although the source does not have it.
-    pub(crate) fn note_kept(&self, directory: &RelPath, name: &Name) -> Result<(), EngineError> {
-        self.live().map_or(Ok(()), |live| live.kept.note(directory, name))
+    pub(crate) fn note_kept(&self, path: &RelPath) -> Result<(), EngineError> {
+        self.live().map_or(Ok(()), |live| live.kept.note(path))
     }
 
-    /// Moves all replaced entries that waited into place, in one short burst.
+    /// See [`Live::move_updates`].
     pub(crate) fn move_updates(&self) -> Result<(), EngineError> {
         self.live().map_or(Ok(()), |live| live.move_updates(self.report))
     }
 
-    /// Moves entries to the places of directories, which by now are deleted if they could be.
+    /// See [`Live::move_where_directories_were`].
     pub(crate) fn move_where_directories_were(&self) -> Result<(), EngineError> {
         self.live().map_or(Ok(()), |live| live.move_where_directories_were(self.report))
     }

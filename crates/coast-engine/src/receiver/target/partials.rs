@@ -42,7 +42,7 @@ impl Partials {
         let _ = self.try_keep(&staged, &Self::key(path));
     }
 
-    /// Copies the part where no rename reaches the state directory from the area that it lies in.
+    /// Moves the part to the state directory, or copies it where no rename reaches that from its staging area.
     fn try_keep(&self, staged: &Staged, key: &Name) -> io::Result<()> {
         let files = open_private(&self.state, &name(PARTIAL), None)?;
         match staged.move_to(&files, key) {

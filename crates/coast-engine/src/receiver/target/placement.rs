@@ -131,12 +131,12 @@ impl Live {
         name: &Name,
         mut staged: Staged,
     ) -> io::Result<Moved> {
-        match self.late_directories.change_in(path, dir, || staged.place(dir, name)) {
+        match self.late_directories.change_in(path, dir, || staged.move_into_place(dir, name)) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 let area =
                     self.late_directories.change_in(path, dir, || self.areas.area_beside(path, dir))?;
                 let mut copy = area.copy(&staged)?;
-                self.late_directories.change_in(path, dir, || copy.place(dir, name))?;
+                self.late_directories.change_in(path, dir, || copy.move_into_place(dir, name))?;
                 Ok(Moved::Copy)
             }
             moved => moved.map(|()| Moved::Itself),

@@ -106,13 +106,13 @@ impl StagingArea {
 
 impl Staged {
     /// Moves the entry into place.
-    pub(super) fn place(&mut self, dir: &DirHandle, name: &Name) -> io::Result<()> {
+    pub(super) fn move_into_place(&mut self, dir: &DirHandle, name: &Name) -> io::Result<()> {
         self.move_to(dir, name)?;
         self.name = None;
         Ok(())
     }
 
-    /// Moves the entry to a private directory. It is not dropped from there: its staged name is free.
+    /// Moves the entry to a private directory. Dropping `self` afterwards removes nothing, because the staged name no longer exists.
     pub(super) fn move_to(&self, dir: &DirHandle, name: &Name) -> io::Result<()> {
         self.name.as_ref().map_or(Ok(()), |staged| self.area.dir.rename_to(staged, dir, name, Replace::Any))
     }
@@ -185,12 +185,4 @@ pub(super) fn set_file(file: &File, desired: &DesiredAttributes, acl: Option<&Ac
 
 pub(super) fn chmod_file(file: &File, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode as _))?)
-}
-
-/// The process' umask. Only Linux tells it without changing it; elsewhere every bit is assumed to be masked, which costs a call
-/// for each file.
-pub(crate) fn process_umask() -> u32 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    line.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o777)
 }

@@ -18,7 +18,7 @@ use crate::receiver::target::{Cloned, DestinationEntry, same_time};
 use crate::stop::Stopped;
 
 /// Compares a file with the sender's hash, and settles it if that fails.
-pub(super) fn compare_again(
+pub(super) fn compare_and_settle(
     transfer: &Transfer<'_>,
     file: &PartEntry,
     theirs: ContentHash,
@@ -61,8 +61,8 @@ fn compare(
     Ok(needs.send(transfer.report, &file.part)?)
 }
 
-/// Settles a file whose content is right: only attributes may differ. As in rsync, a file of another user whose attributes this
-/// user may not change is replaced.
+/// Settles a file whose content is right: only attributes may differ. A file of another user whose attributes this user may not
+/// change is replaced if its time differs: rsync takes such a file for another one, while it leaves one of the same size and time.
 pub(super) fn keep(
     transfer: &Transfer<'_>,
     file: &PartEntry,

@@ -10,7 +10,7 @@ use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_HOLE_BYTES, MAX_WHOLE
 use coast_wire::{EntryKind, FileId, Frame, Gone, Piece, Time, ToReceiver, Update, messages};
 
 use super::Transfer;
-use super::compare::{ask_for_all, compare_again};
+use super::compare::{ask_for_all, compare_and_settle};
 use super::file_transfer::{Assembly, Condition, FileTransfer, OwnedPiece, Turn};
 use super::part::{FileState, Part, PartEntry};
 use super::signing::release;
@@ -99,7 +99,7 @@ impl<'a> ContentWorker<'a> {
             ToReceiver::Hash { file, hash } => {
                 let file = self.entry_of(file)?;
                 let FileState::Hash = take_state(&file) else { return Err(UNASKED.into()) };
-                compare_again(self.transfer, &file, ContentHash::from_bytes(hash))
+                compare_and_settle(self.transfer, &file, ContentHash::from_bytes(hash))
             }
             ToReceiver::Gone { file, reason } => {
                 let file = self.entry_of(file)?;

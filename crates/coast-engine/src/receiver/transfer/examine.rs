@@ -50,7 +50,7 @@ impl<'a> Examination<'a> {
     /// Walks the offered entries and the listed ones side by side. An entry that is only listed is extraneous. Without a list
     /// every offered entry is looked for.
     fn examine(mut self, listed: Option<Vec<Listed>>) -> Result<(), Failure> {
-        let is_listed = listed.is_some();
+        let has_list = listed.is_some();
         let listed = listed.unwrap_or_default();
         if let Some(dir) = self.directory.handle()
             && listed.iter().any(|listed| listed.name.as_bytes() == STAGING_INSIDE.as_bytes())
@@ -64,7 +64,7 @@ impl<'a> Examination<'a> {
             while let Some(other) = listed.next_if(|other| other.name < offered.name) {
                 extraneous.push(other);
             }
-            let found = listed.next_if(|other| other.name == offered.name).is_some() || !is_listed;
+            let found = listed.next_if(|other| other.name == offered.name).is_some() || !has_list;
             let decided = self.directory.entry(offered, found).and_then(|entry| self.decide(&file, &entry));
             self.transfer.settle_failed(&file, decided)?;
         }

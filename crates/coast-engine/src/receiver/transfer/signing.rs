@@ -19,7 +19,7 @@ use crate::stop::{Stop, Stopped};
 
 /// Makes a signature of the basis of a file and asks for the difference; settles the file if that fails. `granted` bytes of
 /// the signature window are this file's already. They are given back unless the signature goes out.
-pub(super) fn sign_again(
+pub(super) fn sign_and_settle(
     transfer: &Transfer<'_>,
     file: &PartEntry,
     mut granted: usize,

@@ -35,8 +35,8 @@ impl Transfer<'_> {
     fn do_work(&self, work: Work) -> Result<(), EngineError> {
         let done = match work {
             Work::Examine(part) => examine::examine(self, &part),
-            Work::Compare(file, theirs) => compare::compare_again(self, &file, theirs),
-            Work::Sign { file, granted } => signing::sign_again(self, &file, granted),
+            Work::Compare(file, theirs) => compare::compare_and_settle(self, &file, theirs),
+            Work::Sign { file, granted } => signing::sign_and_settle(self, &file, granted),
         };
         done.or_else(Failure::of_run)
     }
