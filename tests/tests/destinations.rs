@@ -336,6 +336,19 @@ impl Unprivileged {
 }
 
 #[test]
+fn directory_gets_its_mode_back_when_the_run_fails_at_its_end() {
+    let source = Tree::new().file("sub/new", "new");
+    // The rules of an extraneous directory are read when the deletion begins.
+    let destination = Tree::new().dir("sub").file("old/.rules", "nonsense\n").file("old/x", "x");
+    let run = Unprivileged::new(&source, &destination);
+    run.chmod("sub", 0o500);
+    let sync = ["sync", "-r", "--delete", "--filter=: .rules", "source/", "by-coast/"];
+    run.place.coast(sync).as_user(USER, USER).run().assert_code(1);
+    let left = Snapshot::of(run.place.path("by-coast"));
+    assert_eq!((left.entry("sub").mode, left.holds("old/x")), (0o500, true), "{}", left.listing());
+}
+
+#[test]
 fn unreadable_file_of_other_content_is_replaced() {
     let trees = (Tree::new().file("f", "new!"), Tree::new().file("f", "old!"));
     let run = Unprivileged::new(&trees.0, &trees.1);
