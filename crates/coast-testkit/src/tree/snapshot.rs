@@ -134,18 +134,21 @@ impl Snapshot {
         self
     }
 
-    /// This snapshot, where a file that has the content it had in `before` has the group and the ACLs that it has in `other`, if
-    /// those are the ones of `before`: in `other` the file was kept, while here it may have been written again.
+    /// This snapshot, where a file that has the content it had in `before` has the group and the ACLs of `before`, as far as it has
+    /// them in `other`: in `other` the file was kept, while here it may have been written again.
     #[must_use]
     pub fn with_files_kept_as_in(mut self, other: &Self, before: &Self) -> Self {
         for (path, seen) in &mut self.entries {
             if let (Some(other), Some(before)) = (other.entries.get(path), before.entries.get(path))
                 && matches!(seen.kind, Kind::File(_))
                 && (seen.kind == other.kind && other.kind == before.kind)
-                && (other.gid == before.gid && other.acls == before.acls)
             {
-                seen.gid = other.gid;
-                seen.acls.clone_from(&other.acls);
+                if other.gid == before.gid {
+                    seen.gid = before.gid;
+                }
+                if other.acls == before.acls {
+                    seen.acls.clone_from(&before.acls);
+                }
             }
         }
         self
