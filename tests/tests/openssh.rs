@@ -131,12 +131,36 @@ fn a_push_leaves_what_the_documented_command_leaves() {
 }
 
 #[test]
-fn after_a_push_the_user_owns_everything_the_protected_and_excluded_too() {
+fn after_a_push_the_user_owns_everything_of_root_the_protected_and_excluded_too() {
     let workspace = Workspace::new();
     workspace.push("main");
     workspace.assert_owned_by_user();
     workspace.push("branch");
     workspace.assert_owned_by_user();
+}
+
+#[test]
+fn service_that_runs_as_a_user_of_its_own_keeps_its_files() {
+    let workspace = Workspace::new();
+    let (service, user) = ((999, 998), workspace.remote.account().uid());
+    let of_service = |tree: Tree| tree.owner(service.0, service.1);
+    let database =
+        of_service(of_service(Tree::new().dir("generated/db").mode(0o700)).file("generated/db/base", "1"));
+    let database = of_service(database.mode(0o600)).file("generated/db/by root", "2").owner(0, 0);
+    // An entry that is sent gets the user, whoever had it.
+    of_service(database.file("scripts/serve-api.sh", "old")).build(workspace.path());
+    let push = |own: &[&str]| {
+        let (remote, path) = (&workspace.remote, workspace.path());
+        remote.push(own.iter().copied(), remote.path("main"), path).run().assert_code(0);
+        let left = workspace.snapshot();
+        ["generated/db", "generated/db/base", "generated/db/by root", "scripts/serve-api.sh"]
+            .map(|path| left.entry(path).uid)
+    };
+    assert_eq!(push(&["--own=none"]), [service.0, service.0, 0, user]);
+    assert_eq!(push(&[]), [service.0, service.0, user, user]);
+    let group = workspace.snapshot().entry("generated/db/base").gid;
+    assert_eq!(group, service.1);
+    assert_eq!(push(&["--own=all"]), [user; 4]);
 }
 
 #[test]

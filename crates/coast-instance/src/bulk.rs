@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coast_sync::{
-    Cancel, Claim, Itemize, KeptEntry, Monitor, Options, Prompt, RemoteHelper, RemoveRequest, RuleList,
-    SyncError, SyncReport, SyncRequest, profile,
+    Cancel, Claim, Itemize, KeptEntry, Monitor, Options, Own, Ownership, Prompt, RemoteHelper, RemoveRequest,
+    RuleList, SyncError, SyncReport, SyncRequest, profile,
 };
 
 use crate::continuous::Access;
@@ -59,6 +59,8 @@ pub struct Transfer<'a> {
     pub remote_path: &'a str,
     /// The exclude and protect rules.
     pub rules: &'a RuleList,
+    /// Which entries are given to the user who logs in although they are not sent.
+    pub own: Own,
     /// The paths to transfer. Other paths are neither sent nor deleted. `None` means the whole worktree.
     pub only: Option<&'a [Vec<u8>]>,
     /// Whether replaced files move into place together at the end.
@@ -165,6 +167,7 @@ pub(crate) fn request(
 ) -> Result<SyncRequest, SyncError> {
     let options = Options {
         delay_updates: transfer.delay_updates,
+        ownership: Ownership::LoginUser { own: transfer.own },
         // The lifecycle needs the new entries: they may vanish from the worktree before the continuous layer's first scan.
         itemize: Itemize::Changes,
         ..profile::options()

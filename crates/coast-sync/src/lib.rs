@@ -79,6 +79,6 @@ pub use coast_ssh::{
     SudoRefusal, Target, Zeroizing,
 };
 pub use coast_wire::{
-    Change, Delete, EntryKind, Event, Itemize, Options, Ownership, ProblemKind, Ready, ReceiverStats,
+    Change, Delete, EntryKind, Event, Itemize, Options, Own, Ownership, ProblemKind, Ready, ReceiverStats,
     SenderStats, TimeChange, Update,
 };

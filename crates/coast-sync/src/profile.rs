@@ -2,7 +2,7 @@
 //! package managers and builds make are not sent.
 
 use coast_filter::{RuleError, RuleList};
-use coast_wire::{Delete, Options, Ownership};
+use coast_wire::{Delete, Options, Own, Ownership};
 
 /// Patterns of entries that are never deleted at the destination, even if the source does not have them.
 pub const PROTECTED: [&str; 4] =
@@ -11,7 +11,8 @@ pub const PROTECTED: [&str; 4] =
 /// Patterns of entries that are neither sent nor deleted. The continuous layer uses this list too.
 pub const EXCLUDED: [&str; 6] = [".git", "node_modules", "target", "__pycache__", ".react-router", ".next"];
 
-/// Returns the options for pushing a workspace: `-rlDE --partial --delete-after`, and the user who logs in owns every entry.
+/// Returns the options for pushing a workspace: `-rlDE --partial --delete-after`. The user who logs in gets every entry that is
+/// sent, and the others that belong to root.
 pub fn options() -> Options {
     Options {
         recursive: true,
@@ -21,7 +22,7 @@ pub fn options() -> Options {
         executability: true,
         partial: true,
         delete: Some(Delete { max: None }),
-        ownership: Ownership::LoginUser,
+        ownership: Ownership::LoginUser { own: Own::default() },
         ..Options::default()
     }
 }

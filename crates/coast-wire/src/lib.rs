@@ -45,7 +45,7 @@ pub use message::{
     ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver, ToSender, Update,
     Want, What,
 };
-pub use options::{Delete, Itemize, Options, Ownership};
+pub use options::{Delete, Itemize, Options, Own, Ownership};
 pub use pack::{Pack, WholeError};
 pub use text::bounded_text;
 

@@ -51,8 +51,11 @@ pub enum Ownership {
     /// To whoever the receiver runs as.
     #[default]
     Receiver,
-    /// To the user who logged in, every entry of the workspace, also those that are excluded or protected.
-    LoginUser,
+    /// To the user who logged in.
+    LoginUser {
+        /// The entries that are given to the user although they are not sent.
+        own: Own,
+    },
     /// `--chown=USER:GROUP`, names or numbers.
     Fixed {
         /// User, if it is to be set.
@@ -60,6 +63,19 @@ pub enum Ownership {
         /// Group, if it is to be set.
         group: Option<serde_bytes::ByteBuf>,
     },
+}
+
+/// Which entries are given to the user who logged in, of those that stay at the destination although they are not sent: excluded
+/// and protected entries, and all others where nothing is deleted (`--own`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Own {
+    /// All of them.
+    All,
+    /// Those that belong to root. A service that runs as a user of its own keeps its files.
+    #[default]
+    Root,
+    /// None.
+    None,
 }
 
 /// How extraneous entries are deleted.

@@ -1,6 +1,7 @@
 //! Options about the remote helper that several subcommands share.
 
 use clap::{Args, ValueEnum};
+use coast_sync::Own;
 
 /// Whether the helper runs as root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -11,6 +12,27 @@ pub(crate) enum SudoArg {
     Always,
     /// As the user who logged in
     Never,
+}
+
+/// Which entries are given to the user who logs in, of those that are not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OwnArg {
+    /// Every entry of the destination
+    All,
+    /// Those that belong to root
+    Root,
+    /// None: only entries that are sent are given to the user
+    None,
+}
+
+impl From<OwnArg> for Own {
+    fn from(own: OwnArg) -> Self {
+        match own {
+            OwnArg::All => Self::All,
+            OwnArg::Root => Self::Root,
+            OwnArg::None => Self::None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Args)]

@@ -47,6 +47,9 @@ COASTFILE (in the project's root; every setting is optional)
   protect = [\"uploads/***\"]
   # leave out node_modules and the like, protect generated code
   use_default_rules = true
+  # of the entries that are not sent, the user who logs in gets
+  # those of root; or \"all\", \"none\"
+  own = \"root\"
   # an image with mutagen, its agents and ssh
   shell_image = \"shop-shell\"
   # or \"host\", or the name of a Docker network

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueHint};
 
-use super::connection::{HelperArgs, SudoArg};
+use super::connection::{HelperArgs, OwnArg, SudoArg};
 use super::rules::PushRules;
 use super::size::parse_rate;
 use crate::remote_shell::{SshOption, parse_port};
 
 pub(super) const ABOUT: &str = "\
 Makes a directory on another machine equal to a local directory. Files, directories, symlinks and devices are created and \
-replaced; extraneous entries are deleted at the very end. The SSH user owns every entry afterwards. Missing parents of the \
+replaced; extraneous entries are deleted at the very end. The SSH user owns every entry that is sent, and gets the other entries that belong to root. Missing parents of the \
 destination are created. One run replaces this rsync command and the `chown -R` that followed it:
 
   rsync -rlDzP --delete-after \\
@@ -94,6 +94,10 @@ pub(crate) struct PushArgs {
     /// Whether the files are written as root
     #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Connection")]
     pub(crate) sudo: SudoArg,
+
+    /// Which excluded, protected and other remote entries are given to the SSH user, if files are written as root
+    #[arg(long, value_name = "WHICH", default_value = "root")]
+    pub(crate) own: OwnArg,
 
     #[command(flatten)]
     pub(crate) helper: HelperArgs,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::bail;
-use coast_sync::{Itemize, SyncRequest, profile};
+use coast_sync::{Itemize, Ownership, SyncRequest, profile};
 
 use super::{ConnectionOptions, Plan, local_destination, rules, timeout};
 use crate::args::push::PushArgs;
@@ -26,6 +26,7 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
     if args.no_delete {
         options.delete = None;
     }
+    options.ownership = Ownership::LoginUser { own: args.own.into() };
     options.dry_run = args.dry_run;
     options.delay_updates = args.delay_updates;
     options.verbose = args.verbose > 0;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use coast_sync::Own;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -12,10 +13,13 @@ use crate::ignores::{self, BadPattern};
 
 /// The fields of `[remote]`.
 const REMOTE_FIELDS: &[&str] =
-    &["workspace_sync", "exclude", "protect", "use_default_rules", "shell_image", "shell_network"];
+    &["workspace_sync", "exclude", "protect", "use_default_rules", "own", "shell_image", "shell_network"];
 
 /// The words for the strategies. `rsync` names the habit of its users; no rsync program is started.
 const STRATEGIES: &[&str] = &["rsync", "mutagen"];
+
+/// The words for the entries whose owner changes although they are not sent.
+const OWN: &[&str] = &["all", "root", "none"];
 
 /// The content of one file, without the files that it extends.
 #[derive(Debug)]
@@ -40,6 +44,7 @@ pub(super) struct Said {
     pub(super) exclude: Vec<String>,
     pub(super) protect: Vec<String>,
     pub(super) use_default_rules: Option<bool>,
+    pub(super) own: Option<Own>,
     pub(super) shell_image: Option<String>,
     pub(super) shell_network: Option<String>,
 }
@@ -121,6 +126,18 @@ impl Said {
                 let field = "[remote] use_default_rules";
                 let flag = value.get_ref().as_bool();
                 self.use_default_rules = Some(flag.ok_or_else(|| wrong_type(field, value, "true or false"))?);
+            }
+            "own" => {
+                let field = "[remote] own";
+                self.own = Some(match text(field, value)? {
+                    "all" => Own::All,
+                    "root" => Own::Root,
+                    "none" => Own::None,
+                    other => {
+                        let fault = Fault::Word { field, found: other.to_owned(), allowed: OWN };
+                        return Err((value.span().start, fault));
+                    }
+                });
             }
             "shell_image" => {
                 let allowed = "the name of an image, such as \"shop-shell:latest\"";

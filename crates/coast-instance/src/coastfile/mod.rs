@@ -11,6 +11,7 @@
 //! exclude = ["*.log", "/dist"]    # neither sent nor deleted, in both layers
 //! protect = ["uploads/***"]       # never deleted on the remote
 //! use_default_rules = true        # leave out node_modules and such, protect generated code
+//! own = "root"                    # of the entries that are not sent, the user gets those of root; or "all", "none"
 //! shell_image = "shop-shell"      # the image of the shell container, which holds mutagen and ssh
 //! shell_network = "bridge"        # "bridge", "host", or the name of a Docker network
 //! ```
@@ -19,6 +20,8 @@ mod document;
 mod error;
 
 use std::path::{Path, PathBuf};
+
+use coast_sync::Own;
 
 use crate::Name;
 
@@ -56,6 +59,8 @@ pub struct Coastfile {
     pub protect: Vec<String>,
     /// `[remote] use_default_rules`
     pub use_default_rules: bool,
+    /// `[remote] own`: which entries are given to the user who logs in although they are not sent.
+    pub own: Own,
     /// `[remote] shell_image`
     pub shell_image: Option<String>,
     /// `[remote] shell_network`
@@ -71,6 +76,7 @@ impl Default for Coastfile {
             exclude: Vec::new(),
             protect: Vec::new(),
             use_default_rules: true,
+            own: Own::default(),
             shell_image: None,
             shell_network: DEFAULT_NETWORK.to_owned(),
         }
@@ -130,6 +136,7 @@ impl Coastfile {
             whole.exclude.extend(said.exclude);
             whole.protect.extend(said.protect);
             whole.use_default_rules = said.use_default_rules.unwrap_or(whole.use_default_rules);
+            whole.own = said.own.unwrap_or(whole.own);
             whole.shell_image = said.shell_image.or(whole.shell_image);
             whole.shell_network = said.shell_network.unwrap_or(whole.shell_network);
         }

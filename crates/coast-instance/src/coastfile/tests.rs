@@ -47,6 +47,7 @@ fn every_field_is_read_and_other_sections_are_left_alone() {
             exclude = ["*.log", "/dist"]
             protect = ["uploads/***"]
             use_default_rules = false
+            own = "none"
             shell_image = "registry.example:5000/shell:1"
             shell_network = "host"
 
@@ -64,6 +65,7 @@ fn every_field_is_read_and_other_sections_are_left_alone() {
             exclude: vec!["*.log".to_owned(), "/dist".to_owned()],
             protect: vec!["uploads/***".to_owned()],
             use_default_rules: false,
+            own: Own::None,
             shell_image: Some("registry.example:5000/shell:1".to_owned()),
             shell_network: "host".to_owned(),
         }
@@ -127,7 +129,7 @@ fn every_message_names_file_line_field_and_what_is_allowed() {
         (
             "workspace_snyc = \"rsync\"",
             "Coastfile:5: [remote] has no field \"workspace_snyc\"; it may have workspace_sync, exclude, protect, \
-             use_default_rules, shell_image, shell_network; did you mean \"workspace_sync\"?",
+             use_default_rules, own, shell_image, shell_network; did you mean \"workspace_sync\"?",
         ),
         (
             "exclude = \"*.log\"",
@@ -152,6 +154,7 @@ fn every_message_names_file_line_field_and_what_is_allowed() {
             "Coastfile:5: [remote] exclude: the pattern \"*\" cannot be used: it stands for the whole workspace",
         ),
         ("protect = [\"\"]", "Coastfile:5: [remote] protect: the pattern \"\" cannot be used: it is empty"),
+        ("own = \"me\"", "Coastfile:5: [remote] own is \"me\"; it must be \"all\", \"root\" or \"none\""),
         (
             "use_default_rules = \"yes\"",
             "Coastfile:5: [remote] use_default_rules is a string; it must be true or false",
@@ -208,7 +211,7 @@ fn a_fault_in_an_extended_file_names_that_file() {
     assert_eq!(
         message(&files),
         "base:3: [remote] has no field \"shell_imgae\"; it may have workspace_sync, exclude, protect, use_default_rules, \
-         shell_image, shell_network; did you mean \"shell_image\"?"
+         own, shell_image, shell_network; did you mean \"shell_image\"?"
     );
     let circle = [
         ("Coastfile", "extends = \"b\"\n"),

@@ -195,6 +195,7 @@ impl Work<'_> {
             remote,
             remote_path: &self.record.remote_path,
             rules,
+            own: lifecycle.project.coastfile.own,
             only: None,
             delay_updates: updates == Updates::Together,
             claim,

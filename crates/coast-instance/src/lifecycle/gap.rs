@@ -126,6 +126,7 @@ impl Work<'_> {
             remote,
             remote_path: &self.record.remote_path,
             rules,
+            own: self.lifecycle.project.coastfile.own,
             only,
             delay_updates: false,
             claim: Claim::Workspace,

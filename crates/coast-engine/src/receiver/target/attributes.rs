@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use coast_tree::{Acl, Kind, LockExt, OwnerNames, Stat, Timestamp};
 use coast_wire::limits::MAX_OWNER_NAMES;
-use coast_wire::{Options, OwnerName, Ownership};
+use coast_wire::{Options, Own, OwnerName, Ownership};
 
 use crate::error::EngineError;
 use crate::receiver::config::LoginUser;
@@ -78,11 +78,11 @@ impl Attributes {
     ) -> Result<Self, EngineError> {
         let may_chown = rustix::process::geteuid().is_root();
         let fixed = match ownership {
-            Ownership::LoginUser if may_chown => {
+            Ownership::LoginUser { .. } if may_chown => {
                 let login = login.unwrap_or_else(LoginUser::current);
                 DesiredOwner { user: Some(login.uid), group: Some(login.gid) }
             }
-            Ownership::Receiver | Ownership::LoginUser => DesiredOwner::default(),
+            Ownership::Receiver | Ownership::LoginUser { .. } => DesiredOwner::default(),
             Ownership::Fixed { user, group } => DesiredOwner {
                 user: resolve(user.as_ref(), "user", |name| names.uid(name))?,
                 group: resolve(group.as_ref(), "group", |name| names.gid(name))?,
@@ -184,11 +184,13 @@ impl Attributes {
         self.perms
     }
 
-    /// The user that every entry of the workspace is given to, excluded and protected ones too.
-    pub(super) fn whole_workspace_owner(&self, ownership: &Ownership) -> Option<LoginUser> {
+    /// The user that entries are given to which stay although they are not sent, and which of them.
+    pub(super) fn owner_of_kept(&self, ownership: &Ownership) -> Option<(LoginUser, Own)> {
         match (ownership, self.fixed) {
-            (Ownership::LoginUser, DesiredOwner { user: Some(uid), group: Some(gid) }) => {
-                Some(LoginUser { uid, gid })
+            (Ownership::LoginUser { own }, DesiredOwner { user: Some(uid), group: Some(gid) })
+                if *own != Own::None =>
+            {
+                Some((LoginUser { uid, gid }, *own))
             }
             _ => None,
         }

@@ -1,9 +1,11 @@
-//! The owner of the whole workspace: entries that the source does not have, and that stay, are given to the user who logged
-//! in, as the `chown -R` after an rsync as root did.
+//! Entries that stay at the destination although they are not sent. Those of root are given to the user who logged in: a container
+//! that runs as root made them, and the user could not write to them. A service that runs as a user of its own keeps its files,
+//! unless all entries are asked for.
 
 use std::io;
 
 use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Root, Visit, walk_from};
+use coast_wire::Own;
 
 use crate::error::EngineError;
 use crate::receiver::config::LoginUser;
@@ -13,13 +15,13 @@ use crate::receiver::spill::{Spill, StoredPath};
 /// The entries that stay although the source does not have them.
 pub(super) struct KeptEntries {
     list: Spill<StoredPath>,
-    /// The user and group that they get; none where they keep theirs.
-    owner: Option<LoginUser>,
+    /// The user who gets them, and which of them; none where they keep their owners.
+    owner: Option<(LoginUser, Own)>,
 }
 
 impl KeptEntries {
     /// An empty list. `scratch` is a private directory of the run.
-    pub(super) fn new(scratch: &DirHandle, owner: Option<LoginUser>) -> Self {
+    pub(super) fn new(scratch: &DirHandle, owner: Option<(LoginUser, Own)>) -> Self {
         Self { list: Spill::new(Some(scratch), "kept"), owner }
     }
 
@@ -28,10 +30,10 @@ impl KeptEntries {
         self.owner.map_or(Ok(()), |_| self.list.push(&StoredPath::from(path)))
     }
 
-    /// Gives the noted entries, and all entries below them, to the workspace's owner.
+    /// Gives the noted entries, and all entries below them, to their new owner.
     pub(super) fn give_away(&self, root: &Root, report: &Report<'_>) -> Result<(), EngineError> {
-        let Some(owner) = self.owner else { return Ok(()) };
-        let giver = Giver { report, owner };
+        let Some((owner, own)) = self.owner else { return Ok(()) };
+        let giver = Giver { report, owner, own };
         for path in self.list.drain()? {
             let path = path?.to_path()?;
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
@@ -45,10 +47,11 @@ impl KeptEntries {
     }
 }
 
-/// Gives entries to an owner, touching only those that belong to someone else.
+/// Gives entries to an owner.
 struct Giver<'a> {
     report: &'a Report<'a>,
     owner: LoginUser,
+    own: Own,
 }
 
 impl Giver<'_> {
@@ -56,7 +59,12 @@ impl Giver<'_> {
     fn give(&self, dir: &DirHandle, name: &Name) -> io::Result<Option<Kind>> {
         let Some(stat) = dir.stat(name)? else { return Ok(None) };
         let LoginUser { uid, gid } = self.owner;
-        if (stat.uid, stat.gid) != (uid, gid) {
+        let given = match self.own {
+            Own::All => (stat.uid, stat.gid) != (uid, gid),
+            Own::Root => stat.uid == 0 && uid != 0,
+            Own::None => false,
+        };
+        if given {
             dir.chown(name, Some(uid), Some(gid))?;
             self.report.owner_changed();
         }
@@ -85,7 +93,7 @@ impl Visit for Giver<'_> {
     fn failed(&self, path: &RelPath, (): (), error: io::Error) {
         // An entry that disappears before its owner is changed is not an error.
         if error.kind() != io::ErrorKind::NotFound {
-            self.report.problem(path.as_bytes(), "cannot give it to the workspace's owner", &error);
+            self.report.problem(path.as_bytes(), "cannot give it to the user who logged in", &error);
         }
     }
 

@@ -31,7 +31,7 @@ use std::sync::Mutex;
 
 use coast_tree::state::{STAGING_INSIDE, STATE_INSIDE, StateDirectory};
 use coast_tree::{DirHandle, DirRecords, LockExt, Name, OwnerNames, Record, RelPath, Root, Timestamp, Zeros};
-use coast_wire::{Options, OwnerName, Ownership};
+use coast_wire::{Options, Own, OwnerName, Ownership};
 
 use super::config::{LoginUser, ReceiverConfig, process_umask};
 use super::destination::{Destination, FormerMode};
@@ -117,8 +117,8 @@ struct LiveSettings {
     process_umask: u32,
     delay_updates: bool,
     exact_modes: bool,
-    /// The user who gets the entries that stay although the source does not have them.
-    workspace_owner: Option<LoginUser>,
+    /// The user who gets entries that stay although they are not sent, and which of them.
+    owner_of_kept: Option<(LoginUser, Own)>,
 }
 
 impl<'a> Target<'a> {
@@ -132,7 +132,7 @@ impl<'a> Target<'a> {
     ) -> Result<Self, EngineError> {
         let Destination { root, created, former_mode, state, .. } = destination;
         // A file system that keeps no owners cannot give a workspace away. An explicit `-o`, `-g` or `--chown` is tried all the same.
-        let given_away = options.ownership == Ownership::LoginUser;
+        let given_away = matches!(options.ownership, Ownership::LoginUser { .. });
         let keeps_owners = state.as_ref().is_none_or(StateDirectory::is_private);
         let ownership = if given_away && !keeps_owners { &Ownership::Receiver } else { &options.ownership };
         let attributes = Attributes::new(options, ownership, config.umask, config.login, names)?;
@@ -144,9 +144,7 @@ impl<'a> Target<'a> {
                     delay_updates: options.delay_updates,
                     exact_modes: attributes.keeps_modes(),
                     // A run for some paths leaves the others alone.
-                    workspace_owner: attributes
-                        .whole_workspace_owner(ownership)
-                        .filter(|_| !config.some_paths),
+                    owner_of_kept: attributes.owner_of_kept(ownership).filter(|_| !config.some_paths),
                 };
                 let live = Live::open(root, state, settings).map_err(|error| EngineError::Destination {
                     path: config.destination.clone(),
@@ -299,7 +297,7 @@ impl<'a> Target<'a> {
         self.live().map_or(Ok(()), |live| live.move_where_directories_were(self.report))
     }
 
-    /// Gives the entries that stay, and all entries below them, to the workspace's owner.
+    /// See [`KeptEntries::give_away`].
     pub(crate) fn give_away(&self) -> Result<(), EngineError> {
         self.live().map_or(Ok(()), |live| live.kept.give_away(&live.root, self.report))
     }
@@ -350,7 +348,7 @@ impl Live {
             late_directories: LateDirectories::new(&scratch, settings.exact_modes),
             memory: Memory::open(&state, on_target, settings.remember),
             partials: Partials::new(state.dir.clone()),
-            kept: KeptEntries::new(&scratch, settings.workspace_owner),
+            kept: KeptEntries::new(&scratch, settings.owner_of_kept),
             root,
             state,
             scratch,
