@@ -74,7 +74,9 @@ impl Destination {
         let failed = |doing, error| EngineError::Destination { path: local.path.clone(), doing, error };
         match TrustedPath::resolve(&local.path) {
             Ok(found) if matches!(found.end(), PathEnd::Missing(names) if names.len() > 1) => {
-                Err(failed("looking for the directory to put it in", ErrorKind::NotFound.into()).into())
+                let text = "its parent directory does not exist; make that first";
+                let error = std::io::Error::new(ErrorKind::NotFound, text);
+                Err(failed("looking for the directory to put it in", error).into())
             }
             // As in rsync, which would replace the symlink.
             Ok(_) | Err(PathError::Dangling { .. }) => Ok(()),

@@ -126,7 +126,7 @@ fn rm_can_leave_the_workspace() {
     again
         .assert_code(3)
         .assert_says("there is something in it already")
-        .assert_says("coast run --adopt dev-1");
+        .assert_says("repeat this command with --adopt");
     assert!(project.workspace("dev-1").join("precious").exists() && !project.record("dev-1").exists());
     project.coast(["run", "--adopt", "dev-1"]).run().assert_code(0);
     assert!(!project.workspace("dev-1").join("precious").exists());

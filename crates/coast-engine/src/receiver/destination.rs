@@ -116,7 +116,7 @@ impl Destination {
         };
         // As in rsync, a new name is not given in a directory that does not exist.
         if missing > 0 && rename.is_some() && !how.make_parents {
-            return Err(failed("looking for the directory to put it in")(io::ErrorKind::NotFound.into()));
+            return Err(failed("looking for the directory to put it in")(no_parent()));
         }
         let absolute = directory.path();
         if missing > 0 && how.dry_run {
@@ -130,7 +130,7 @@ impl Destination {
             });
         }
         if missing > 1 && !how.make_parents {
-            return Err(failed("making the directory")(io::ErrorKind::NotFound.into()));
+            return Err(failed("making the directory")(no_parent()));
         }
         // The helper clears the process' own umask.
         directory.create_missing(0o777 & !how.umask).map_err(failed("making the directory"))?;
@@ -175,6 +175,10 @@ fn look(path: &Path) -> Result<Found, io::Error> {
             }
         }
     })
+}
+
+fn no_parent() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "its parent directory does not exist; make that first")
 }
 
 /// The directory around an entry, and the entry's name.

@@ -23,7 +23,7 @@ pub enum LifecycleError {
     Exists { instance: Name, unfinished: Option<(Command, Step)> },
     /// The remote has a directory that no known instance has made, at the path of the workspace.
     #[error(
-        "no instance known here has made the directory {place}: {error}; use another name, or take the directory over, which deletes everything in it that the worktree does not have: coast run --adopt {instance}"
+        "no instance known here has made the directory {place}: {error}; use another name, or take the directory over, which deletes everything in it that the worktree does not have: repeat this command with --adopt"
     )]
     Occupied { instance: Name, place: String, error: SyncError },
     /// The instance is stopped.
