@@ -336,6 +336,58 @@ impl Unprivileged {
 }
 
 #[test]
+fn directory_that_made_way_gets_no_mode_back() {
+    let run = Unprivileged::new(&Tree::new().file("g", "new"), &Tree::new().file("g/x", "old"));
+    run.chmod("g", 0o500);
+    for options in [&["-rlt", "--delete-after", "-n"][..], &["-rlt", "--delete-after"]] {
+        run.assert_agree(options);
+    }
+}
+
+#[test]
+fn dry_run_predicts_what_stays_in_the_way_of_an_entry() {
+    let rules = "- *.o\n";
+    for (source, destination, option) in [
+        (
+            Tree::new().file("f", "new").file(".rules", rules),
+            Tree::new().file("f/keep.o", "").file(".rules", rules),
+            "--filter=dir-merge /.rules",
+        ),
+        (
+            Tree::new().file("e", "new"),
+            Tree::new().file("e/1", "").file("e/2", "").file("z/9", ""),
+            "--max-delete=1",
+        ),
+    ] {
+        let run = Unprivileged::new(&source, &destination);
+        for more in [&["-n"][..], &[]] {
+            let options = [&["-rl", "--delete-after", option][..], more].concat();
+            run.place
+                .rsync(options.iter().chain(&["source/", "by-rsync/"]))
+                .as_user(USER, USER)
+                .run()
+                .assert_code(23);
+            let sync = ["sync"].iter().chain(&options).chain(&["source/", "by-coast/"]);
+            run.place.coast(sync).as_user(USER, USER).run().assert_code(23);
+        }
+    }
+}
+
+#[test]
+fn dry_run_predicts_that_a_file_of_another_user_is_replaced() {
+    let tree = |time| Tree::new().file("a", "same").mtime(time);
+    let run = Unprivileged::new(&tree(1_600_000_000), &tree(1_600_000_005));
+    for side in ["by-rsync", "by-coast"] {
+        chown(run.place.path(side).join("a"), Some(0), Some(0)).unwrap();
+    }
+    for options in [&["-rti", "-n"][..], &["-rti"]] {
+        let (ours, theirs) = run.assert_agree(options);
+        let line = |outcome: &Outcome| outcome.lines().into_iter().find(|line| line.ends_with(" a"));
+        assert_eq!(line(&ours), line(&theirs), "{options:?}");
+    }
+}
+
+#[test]
 fn directory_gets_its_mode_back_when_the_run_fails_at_its_end() {
     let source = Tree::new().file("sub/new", "new");
     // The rules of an extraneous directory are read when the deletion begins.

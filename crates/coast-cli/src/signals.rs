@@ -1,8 +1,9 @@
-//! Signals: the first one cancels the run, the second one ends the process at once.
+//! Signals: the first one cancels the run, a later one ends the process at once.
 
 use std::io;
 use std::process;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use coast_sync::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -11,17 +12,25 @@ use signal_hook::iterator::Signals;
 /// rsync's exit code for a run that a signal interrupted.
 const INTERRUPTED: i32 = 20;
 
+/// A signal so soon after the first is no second wish: `timeout` signals its child and then the process group of the child.
+const ONE_WISH: Duration = Duration::from_millis(500);
+
 /// Starts a thread that cancels the run at the first SIGHUP, SIGINT or SIGTERM: the connection closes, so the other side cleans
-/// up. At the second signal the thread ends the process.
+/// up. At a later signal the thread ends the process.
 pub(crate) fn cancel_on_signals(cancel: &Cancel) -> io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let cancel = cancel.clone();
     thread::spawn(move || {
+        let mut first: Option<Instant> = None;
         for _ in &mut signals {
-            if cancel.is_cancelled() {
-                process::exit(INTERRUPTED);
+            match first {
+                Some(first) if first.elapsed() >= ONE_WISH => process::exit(INTERRUPTED),
+                Some(_) => {}
+                None => {
+                    first = Some(Instant::now());
+                    cancel.cancel();
+                }
             }
-            cancel.cancel();
         }
     });
     Ok(())

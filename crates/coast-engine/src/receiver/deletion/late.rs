@@ -46,6 +46,7 @@ impl Deletion<'_> {
                 Verdict::Delete => judged.push(&item)?,
                 Verdict::Protected => {
                     self.report.protected();
+                    self.note_stays(&path);
                     self.target.note_kept(&path)?;
                 }
                 Verdict::InProtected => {}

@@ -12,8 +12,11 @@ mod removal;
 mod survey;
 mod workspaces;
 
+use std::collections::HashSet;
+use std::sync::Mutex;
+
 use coast_filter::DirFilter;
-use coast_tree::{RelPath, Timestamp};
+use coast_tree::{LockExt, RelPath, Timestamp};
 use coast_wire::Options;
 
 use super::failure::Failure;
@@ -38,6 +41,9 @@ pub(super) struct Deletion<'a> {
     extraneous: Spill<Extraneous>,
     /// Directories that make way for entries of another kind, after everything in them.
     making_way: Spill<Extraneous>,
+    /// In a dry run, the directories in which an entry stays, so that they could not be removed. No other lock is taken while it
+    /// is held.
+    occupied: Mutex<HashSet<RelPath>>,
 }
 
 /// The rules of a directory when it is examined.
@@ -66,6 +72,7 @@ impl<'a> Deletion<'a> {
             began: target.began(),
             extraneous: list_for(target, "extraneous"),
             making_way: list_for(target, "making-way"),
+            occupied: Mutex::default(),
         }
     }
 
@@ -82,6 +89,19 @@ impl<'a> Deletion<'a> {
         if self.filter.is_some() {
             self.report.deletion_skipped();
             self.report.notice("nothing is deleted, because the source was not read without errors");
+        }
+    }
+
+    /// In a dry run, notes that an entry stays: the directories above it could not be removed.
+    fn note_stays(&self, path: &RelPath) {
+        if !self.target.is_dry_run() {
+            return;
+        }
+        let mut occupied = self.occupied.enter();
+        let mut above = path.parent();
+        while let Some(directory) = above.filter(|directory| !occupied.contains(directory)) {
+            above = directory.parent();
+            occupied.insert(directory);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use coast_tree::RelPath;
+use coast_tree::{LockExt, RelPath};
 use coast_wire::Event;
 
 use super::extraneous::{EntryIdentity, Extraneous, Fate};
@@ -42,6 +42,7 @@ impl Deletion<'_> {
             let counts = item.counts(&path);
             if counts && *deleted >= self.limit {
                 self.report.over_max_delete();
+                self.note_stays(&path);
                 continue;
             }
             if item.only_counted {
@@ -60,6 +61,11 @@ impl Deletion<'_> {
                     let text = "the directory was not deleted: something in it stays";
                     self.report.kept(path.as_bytes(), text);
                     self.target.note_kept(&path)?;
+                    self.note_stays(&path);
+                    if self.target.is_dry_run() && !item.counts(&path) {
+                        // The run would find that when it moves the entry into place.
+                        self.report.problem(path.as_bytes(), "cannot make way for it", &error);
+                    }
                 }
                 Err(error) => self.report.problem(path.as_bytes(), "cannot delete it", &error),
             }
@@ -83,7 +89,8 @@ impl Deletion<'_> {
             Some(_) => {}
         }
         if self.target.is_dry_run() {
-            return Ok(Fate::Deleted);
+            let occupied = item.directory && self.occupied.enter().contains(path);
+            return if occupied { Err(io::ErrorKind::DirectoryNotEmpty.into()) } else { Ok(Fate::Deleted) };
         }
         let delete = || if item.directory { dir.rmdir(&name) } else { dir.unlink(&name) };
         self.target.change_in(&parent, &dir, delete)?;

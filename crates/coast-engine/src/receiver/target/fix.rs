@@ -35,6 +35,18 @@ impl Target<'_> {
         self.report.changed(|| entry.path(), change);
     }
 
+    /// Whether a file of another user lacks attributes, which this user may not give it.
+    pub(crate) fn may_not_fix(&self, entry: &DestinationEntry<'_>, existing: &Stat) -> bool {
+        let user = rustix::process::geteuid();
+        if user.is_root() || existing.uid == user.as_raw() {
+            return false;
+        }
+        let desired = self.attributes.desired(entry.offered, Some(existing), None);
+        let mut change = differences(existing, &desired, EntryKind::File);
+        change.time = kept_time(&desired, existing);
+        is_change(&change)
+    }
+
     /// Gives a file of the right content its attributes. Answers what the cache has to remember.
     pub(crate) fn keep_content(
         &self,

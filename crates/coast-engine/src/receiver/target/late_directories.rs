@@ -117,13 +117,19 @@ impl LateDirectories {
             let LateDirectory { path, mode, mtime, may_be_gone } = late?;
             let path = path.to_path()?;
             if let Err(error) = set_directory(root, &path, mode, mtime, self.exact_modes)
-                && !(may_be_gone && error.kind() == io::ErrorKind::NotFound)
+                && !(may_be_gone && is_gone(&error))
             {
                 report.problem(path.as_bytes(), "cannot set the attributes of the directory", &error);
             }
         }
         Ok(())
     }
+}
+
+/// Whether a directory was deleted, or made way for an entry of another kind.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 fn is_ours(stat: &Stat) -> bool {

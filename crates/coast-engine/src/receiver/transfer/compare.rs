@@ -72,18 +72,11 @@ pub(super) fn keep(
     needs: &mut NeedBatch,
 ) -> Result<(), Failure> {
     let same_time = |mtime| same_time(mtime, existing.mtime);
-    match transfer.target.keep_content(entry, existing, ours) {
-        Err(Failure::Entry { error, .. })
-            if error.kind() == io::ErrorKind::PermissionDenied
-                && !entry.offered.mtime.is_some_and(same_time) =>
-        {
-            ask_for_content(transfer, file, entry, needs)
-        }
-        kept => {
-            file.part.remember(kept?);
-            Ok(transfer.settle(&file.part)?)
-        }
+    if transfer.target.may_not_fix(entry, existing) && !entry.offered.mtime.is_some_and(same_time) {
+        return ask_for_content(transfer, file, entry, needs);
     }
+    file.part.remember(transfer.target.keep_content(entry, existing, ours)?);
+    Ok(transfer.settle(&file.part)?)
 }
 
 /// Asks the sender for the content of a file: as a delta where there is a useful basis.
