@@ -154,7 +154,7 @@ fn every_message_names_file_line_field_and_what_is_allowed() {
             "Coastfile:5: [remote] exclude: the pattern \"*\" cannot be used: it stands for the whole workspace",
         ),
         ("protect = [\"\"]", "Coastfile:5: [remote] protect: the pattern \"\" cannot be used: it is empty"),
-        ("own = \"me\"", "Coastfile:5: [remote] own is \"me\"; it must be \"all\", \"root\" or \"none\""),
+        ("own = \"me\"", "Coastfile:5: [remote] own is \"me\"; it must be \"all\" or \"root\" or \"none\""),
         (
             "use_default_rules = \"yes\"",
             "Coastfile:5: [remote] use_default_rules is a string; it must be true or false",

@@ -13,6 +13,8 @@ pub(super) struct Extraneous {
     /// The directory is not deleted, because an entry in it stays. It is listed because rsync counts it as skipped once
     /// `--max-delete` is reached.
     pub(super) only_counted: bool,
+    /// The directory could not be read. That is told when the rules let it be deleted.
+    pub(super) unreadable: bool,
     pub(super) seen: EntryIdentity,
     pub(super) top: ExtraneousRoot,
 }
@@ -41,6 +43,8 @@ pub(super) struct EntryIdentity {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Deleted,
+    /// A directory that cannot be read. Its removal is tried, which only succeeds if it is empty.
+    Unreadable,
     Kept,
 }
 
@@ -51,6 +55,7 @@ impl Extraneous {
             path: StoredPath::from(path),
             directory,
             only_counted: false,
+            unreadable: false,
             seen: EntryIdentity::from(stat),
             top,
         }

@@ -48,8 +48,12 @@ impl Deletion<'_> {
             if item.only_counted {
                 continue;
             }
+            if item.unreadable {
+                let error = io::ErrorKind::PermissionDenied.into();
+                self.report.problem(path.as_bytes(), "cannot read the directory", &error);
+            }
             match self.delete_one(&item, &path) {
-                Ok(Fate::Deleted) => {
+                Ok(Fate::Deleted | Fate::Unreadable) => {
                     *deleted += u64::from(counts);
                     self.report.event(Event::Deleted { path: path.as_bytes(), directory: item.directory });
                 }

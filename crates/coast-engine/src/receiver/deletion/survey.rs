@@ -101,7 +101,10 @@ impl Deletion<'_> {
             }
         };
         match below {
-            Fate::Deleted => Ok(self.push(Extraneous::new(&full, &existing, top))?),
+            Fate::Deleted | Fate::Unreadable => {
+                let unreadable = below == Fate::Unreadable;
+                Ok(self.push(Extraneous { unreadable, ..Extraneous::new(&full, &existing, top) })?)
+            }
             Fate::Kept => Err(Failure::Blocked(Blocked::Stays)),
         }
     }
@@ -137,9 +140,11 @@ impl Deletion<'_> {
                 return Ok(Fate::Kept);
             }
         };
-        if stat.kind == Kind::Directory
-            && self.note_below(&full, dir, &entry.name, filter, top)? == Fate::Kept
-        {
+        let below = match stat.kind {
+            Kind::Directory => self.note_below(&full, dir, &entry.name, filter, top)?,
+            _ => Fate::Deleted,
+        };
+        if below == Fate::Kept {
             self.target.note_kept(&full)?;
             if path.depth() > top.depth {
                 self.push(Extraneous { only_counted: true, ..Extraneous::new(&full, &stat, top) })?;
@@ -152,7 +157,8 @@ impl Deletion<'_> {
             self.target.note_kept(&full)?;
             return Ok(Fate::Kept);
         }
-        self.push(Extraneous::new(&full, &stat, top))?;
+        let unreadable = below == Fate::Unreadable;
+        self.push(Extraneous { unreadable, ..Extraneous::new(&full, &stat, top) })?;
         Ok(Fate::Deleted)
     }
 
@@ -184,11 +190,11 @@ impl Deletion<'_> {
         let listed = parent.child(name).and_then(|dir| Ok((dir.list()?, dir)));
         let (mut listed, dir) = match listed {
             Ok(listed) => listed,
+            // As in rsync, its removal is tried.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Fate::Unreadable),
             Err(error) => {
                 self.report.problem(path.as_bytes(), "cannot read the directory", &error);
-                // As in rsync, its removal is tried, which only succeeds if it is empty.
-                let closed = error.kind() == io::ErrorKind::PermissionDenied;
-                return Ok(if closed { Fate::Deleted } else { Fate::Kept });
+                return Ok(Fate::Kept);
             }
         };
         listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
