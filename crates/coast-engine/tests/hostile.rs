@@ -380,6 +380,16 @@ fn stream_that_ends_early_deletes_nothing_and_leaves_no_staging() {
     assert!(!dir.path().join(".destination.coast/staging").exists());
 }
 
+#[test]
+fn sender_that_is_slow_to_begin_may_say_that_it_is_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let alive = || frame(Class::Control, &ToReceiver::Alive);
+    let frames = [alive(), alive(), frame(Class::Control, &start())];
+    let destination = dir.path().join("destination");
+    let error = receive(&destination, DestinationIs::Directory, &frames, Then::Close).unwrap_err();
+    assert_eq!(error.exit_code(), 12, "the run began, and then the stream ended: {error}");
+}
+
 /// Gives a sender of one small file these answers.
 fn answer_sender(answers: &[ToSender<'_>]) -> EngineError {
     let dir = tempfile::tempdir().unwrap();

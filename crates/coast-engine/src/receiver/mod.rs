@@ -273,14 +273,17 @@ fn say_how_it_ended(outbox: &Outbox, result: &Result<ReceiverStats, EngineError>
     };
 }
 
-/// The first message.
+/// The first message. A sender that takes long to begin says before it that it is alive.
 fn read_start<R: Read>(frames: &mut FrameReader<R>) -> Result<Options, EngineError> {
-    let frame = frames.next_frame()?.ok_or(EngineError::Disconnected)?;
-    let payload = frame.decode()?;
-    let mut all = messages(&payload);
-    match (all.next(), all.next()) {
-        (Some(Ok(ToReceiver::Start(options))), None) => Ok(options),
-        (Some(Err(error)), _) => Err(error.into()),
-        _ => Err(EngineError::Protocol("it did not begin with its options")),
+    loop {
+        let frame = frames.next_frame()?.ok_or(EngineError::Disconnected)?;
+        let payload = frame.decode()?;
+        let mut all = messages(&payload);
+        match (all.next(), all.next()) {
+            (Some(Ok(ToReceiver::Alive)), None) => {}
+            (Some(Ok(ToReceiver::Start(options))), None) => return Ok(options),
+            (Some(Err(error)), _) => return Err(error.into()),
+            _ => return Err(EngineError::Protocol("it did not begin with its options")),
+        }
     }
 }
