@@ -4,7 +4,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use coast_tests::{Aspects, Mount, Outcome, Sandbox, Snapshot, Tree, Watch, noise, require, require_root};
@@ -333,6 +333,24 @@ impl Unprivileged {
             .assert_same(&Snapshot::of(self.place.path("by-rsync")), aspects);
         (ours, theirs)
     }
+}
+
+#[test]
+fn signal_to_the_whole_process_group_keeps_the_part_that_arrived() {
+    let place = Sandbox::new();
+    Tree::new().file("large", noise(1, 60_000_000)).build(place.path("source"));
+    let sync = ["sync", "-r", "--partial", "--bwlimit=4m", "source/", "copy/"];
+    // `timeout` signals its child, and then the process group of the child.
+    let group = ["timeout", "--preserve-status", "--signal=INT", "3"];
+    place.coast(sync).by(group.map(PathBuf::from)).run().assert_code(20);
+    let state = Snapshot::of(place.path(".copy.coast"));
+    assert_eq!(
+        state.iter().filter(|(path, _)| path.parent() == Some(Path::new("partial"))).count(),
+        1,
+        "{}",
+        state.listing()
+    );
+    assert!(!state.holds("staging"), "{}", state.listing());
 }
 
 #[test]

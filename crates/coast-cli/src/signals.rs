@@ -12,8 +12,8 @@ use signal_hook::iterator::Signals;
 /// rsync's exit code for a run that a signal interrupted.
 const INTERRUPTED: i32 = 20;
 
-/// A signal so soon after the first is no second wish: `timeout` signals its child and then the process group of the child.
-const ONE_WISH: Duration = Duration::from_millis(500);
+/// Signals within this time of the first count as one: `timeout` signals its child, and then the process group of the child.
+const TAKEN_FOR_ONE: Duration = Duration::from_millis(500);
 
 /// Starts a thread that cancels the run at the first SIGHUP, SIGINT or SIGTERM: the connection closes, so the other side cleans
 /// up. At a later signal the thread ends the process.
@@ -24,7 +24,7 @@ pub(crate) fn cancel_on_signals(cancel: &Cancel) -> io::Result<()> {
         let mut first: Option<Instant> = None;
         for _ in &mut signals {
             match first {
-                Some(first) if first.elapsed() >= ONE_WISH => process::exit(INTERRUPTED),
+                Some(first) if first.elapsed() >= TAKEN_FOR_ONE => process::exit(INTERRUPTED),
                 Some(_) => {}
                 None => {
                     first = Some(Instant::now());

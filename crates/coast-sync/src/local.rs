@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -72,6 +73,9 @@ pub(crate) fn child(
         .stdin(Stdio::from(OwnedFd::from(far)))
         .stdout(Stdio::from(OwnedFd::from(far_output)))
         .stderr(Stdio::piped())
+        // A signal to the group, as a terminal and `timeout` send it, must not end the receiver before it has put everything
+        // back. The receiver ends with its stream.
+        .process_group(0)
         .spawn()
         .map_err(start_error)?;
     let stderr = child.stderr.take();
