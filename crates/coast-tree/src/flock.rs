@@ -76,7 +76,7 @@ impl<'a, P: Patience, H: PartialEq, F: FnMut(&H)> LockWait<'a, P, H, F> {
         }
     }
 
-    /// Whether the wait is given up.
+    /// Whether the caller no longer waits for locks.
     pub fn is_given_up(&self) -> bool {
         !self.patience.wait(Duration::ZERO)
     }

@@ -66,6 +66,8 @@ pub(super) struct Attributes {
     groups: Mutex<HashMap<u32, u32>>,
     names: OwnerNames,
     may_chown: bool,
+    /// The number of the process' user.
+    user: u32,
 }
 
 impl Attributes {
@@ -76,7 +78,8 @@ impl Attributes {
         login: Option<LoginUser>,
         names: OwnerNames,
     ) -> Result<Self, EngineError> {
-        let may_chown = rustix::process::geteuid().is_root();
+        let user = rustix::process::geteuid();
+        let may_chown = user.is_root();
         let fixed = match ownership {
             Ownership::LoginUser { .. } if may_chown => {
                 let login = login.unwrap_or_else(LoginUser::current);
@@ -100,6 +103,7 @@ impl Attributes {
             groups: Mutex::default(),
             names,
             may_chown,
+            user: user.as_raw(),
         })
     }
 
@@ -179,12 +183,17 @@ impl Attributes {
                 .is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid))
     }
 
+    /// Whether this process may change the mode and the times of an entry.
+    pub(super) fn may_change(&self, existing: &Stat) -> bool {
+        self.may_chown || existing.uid == self.user
+    }
+
     /// Whether the source's modes are kept (`-p`).
     pub(super) fn keeps_modes(&self) -> bool {
         self.perms
     }
 
-    /// The user that entries are given to which stay although they are not sent, and which of them.
+    /// The user who gets entries that stay at the destination although they are not sent, and which of these entries.
     pub(super) fn owner_of_kept(&self, ownership: &Ownership) -> Option<(LoginUser, Own)> {
         match (ownership, self.fixed) {
             (Ownership::LoginUser { own }, DesiredOwner { user: Some(uid), group: Some(gid) })

@@ -198,7 +198,7 @@ impl Target<'_> {
         live.put_file_in_place(entry, dir, (staged, &file), hash)
     }
 
-    /// The tree and the directory that an entry is put into. A dry run has neither, and asks for no content.
+    /// The tree and the directory for an entry. A dry run asks for no content, so content that comes then breaks the protocol.
     fn live_place<'e>(&self, entry: &DestinationEntry<'e>) -> Result<(&Live, &'e DirHandle), Failure> {
         match (self.live(), entry.directory.handle()) {
             (Some(live), Some(dir)) => Ok((live, dir)),

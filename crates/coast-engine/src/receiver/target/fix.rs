@@ -37,8 +37,7 @@ impl Target<'_> {
 
     /// Whether a file of another user lacks attributes, which this user may not give it.
     pub(crate) fn may_not_fix(&self, entry: &DestinationEntry<'_>, existing: &Stat) -> bool {
-        let user = rustix::process::geteuid();
-        if user.is_root() || existing.uid == user.as_raw() {
+        if self.attributes.may_change(existing) {
             return false;
         }
         let desired = self.attributes.desired(entry.offered, Some(existing), None);
@@ -156,7 +155,7 @@ impl Target<'_> {
         if let Some(former) = self.former_mode.enter().take() {
             existing.mode = former;
         }
-        // A directory that this run made has the default ACL that its mode was computed with.
+        // If this run made the directory, its mode comes from its default ACL, and not from the umask.
         let default_acl = if self.created { root.default_acl()? } else { None };
         let desired =
             self.attributes.desired(offered, (!self.created).then_some(&existing), default_acl.as_ref());

@@ -1,7 +1,7 @@
 //! The destination tree, and everything that is done to it.
 //!
 //! [`Target`] knows neither what is under way nor what will be deleted: its verbs create, fix or replace one entry, and it is told
-//! which. A tree that is changed has an owner for each concern:
+//! which. In a run that changes the tree, each concern has an owner:
 //!
 //! | owner | owns |
 //! |---|---|

@@ -20,7 +20,7 @@ pub(super) struct DelayedMoves {
     delay_updates: bool,
     /// Replaced entries, which move into place together.
     updates: Spill<DelayedMove>,
-    /// Entries that wait until a directory has made way for them.
+    /// Entries whose place a directory still has. They move when that directory is deleted.
     blocked: Spill<DelayedMove>,
 }
 
