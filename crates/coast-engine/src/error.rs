@@ -23,6 +23,12 @@ pub enum EngineError {
     /// This is never removed.
     #[error("{} is not removed: {reason}", path.display())]
     Refused { path: PathBuf, reason: String },
+    /// Most of what runs have put there would be deleted.
+    #[error(
+        "{going} of the {placed} entries that were put there would be deleted, such as {}; nothing was deleted",
+        first.iter().map(|path| path.escape_ascii().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    MassDeletion { going: u64, placed: u64, first: Vec<Vec<u8>> },
     /// This is no workspace, and what is in it would be lost.
     #[error("{} is not taken for a workspace: {reason}", path.display())]
     NoWorkspace {
@@ -89,6 +95,7 @@ impl EngineError {
                 kind: FailureKind::Destination | FailureKind::Busy | FailureKind::Refused,
                 ..
             } => 3,
+            Self::MassDeletion { .. } | Self::Remote { kind: FailureKind::MassDeletion, .. } => 25,
             Self::FileIo { .. } | Self::RuleFile(_) | Self::Remote { kind: FailureKind::FileIo, .. } => 11,
             Self::Rule(_) | Self::UnknownOwner { .. } | Self::Remote { kind: FailureKind::Usage, .. } => 1,
             Self::Wire(WireError::Io(_) | WireError::Truncated)
@@ -106,6 +113,7 @@ impl EngineError {
             Self::Source { .. } | Self::Destination { .. } => FailureKind::Destination,
             Self::Busy { .. } => FailureKind::Busy,
             Self::Refused { .. } | Self::NoWorkspace { .. } => FailureKind::Refused,
+            Self::MassDeletion { .. } => FailureKind::MassDeletion,
             Self::FileIo { .. } | Self::RuleFile(_) => FailureKind::FileIo,
             Self::Wire(WireError::Io(_) | WireError::Truncated) | Self::Disconnected => FailureKind::Stream,
             Self::Wire(_) | Self::Protocol(_) => FailureKind::Protocol,

@@ -63,6 +63,12 @@ impl SyncError {
         self.failure_kind() == Some(FailureKind::Refused)
     }
 
+    /// Whether the run was refused because it would have deleted most of what runs have put there; see
+    /// [`Delete::no_mass_deletion`](crate::Delete::no_mass_deletion).
+    pub fn is_mass_deletion(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.failure_kind() == FailureKind::MassDeletion)
+    }
+
     /// The kind of failure that the other machine reported.
     fn failure_kind(&self) -> Option<FailureKind> {
         match self {
@@ -82,6 +88,7 @@ impl SyncError {
     /// | 11 | reading or writing files failed as a whole, or no space is left |
     /// | 12 | the connection or the helper broke |
     /// | 20 | cancelled |
+    /// | 25 | most entries would have been deleted |
     /// | 30 | no data moved for the allowed time |
     /// | 255 | SSH failed: host key, no acceptable key, sudo |
     pub fn exit_code(&self) -> u8 {

@@ -7,6 +7,8 @@ use coast_engine::{Monitor, Progress};
 use coast_tree::{LockExt, LockResultExt};
 use coast_wire::{Event, ProblemKind, Ready};
 
+use crate::Deletions;
+
 /// Entries that a run could not bring up to date: they could not be read at the source, or not be written, replaced or
 /// deleted at the destination.
 ///
@@ -58,7 +60,7 @@ fn is_failure(kind: ProblemKind) -> bool {
     matches!(kind, ProblemKind::SourceRead | ProblemKind::Changing | ProblemKind::Destination)
 }
 
-/// A monitor that passes everything on and gathers the failures.
+/// A monitor that passes everything on and gathers the failures and the deletions.
 pub(crate) struct Gathering<'a> {
     inner: &'a dyn Monitor,
     gathered: Mutex<Gathered>,
@@ -67,6 +69,7 @@ pub(crate) struct Gathering<'a> {
 #[derive(Default)]
 struct Gathered {
     failures: Failures,
+    deletions: Deletions,
     /// The paths in `failures.first`.
     known: HashSet<Vec<u8>>,
 }
@@ -76,8 +79,9 @@ impl<'a> Gathering<'a> {
         Self { inner, gathered: Mutex::default() }
     }
 
-    pub(crate) fn into_failures(self) -> Failures {
-        self.gathered.into_inner().even_poisoned().failures
+    pub(crate) fn into_gathered(self) -> (Failures, Deletions) {
+        let Gathered { failures, deletions, .. } = self.gathered.into_inner().even_poisoned();
+        (failures, deletions)
     }
 }
 
@@ -96,10 +100,14 @@ impl Gathered {
 
 impl Monitor for Gathering<'_> {
     fn event(&self, event: &Event<'_>) {
-        if let Event::Problem { path, kind, text } = event
-            && is_failure(*kind)
-        {
-            self.gathered.enter().add(path, *kind, text);
+        match event {
+            Event::Problem { path, kind, text } if is_failure(*kind) => {
+                self.gathered.enter().add(path, *kind, text);
+            }
+            Event::Deleted { path, directory, origin } => {
+                self.gathered.enter().deletions.add(path, *directory, *origin);
+            }
+            _ => {}
         }
         self.inner.event(event);
     }
@@ -124,7 +132,7 @@ mod tests {
         for (path, kind) in problems {
             gathering.event(&Event::Problem { path: path.as_bytes(), kind: *kind, text: "why" });
         }
-        gathering.into_failures()
+        gathering.into_gathered().0
     }
 
     #[test]

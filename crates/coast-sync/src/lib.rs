@@ -44,6 +44,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cache_place;
+mod deletions;
 mod destination;
 mod error;
 mod failures;
@@ -61,6 +62,7 @@ mod source;
 mod watchdog;
 
 pub use cache_place::CachePlace;
+pub use deletions::{DeletedEntries, Deletions};
 pub use destination::{Destination, LocalDestination, LocalReceiver, RemoteDestination, RemoteHelper};
 pub use error::SyncError;
 pub use failures::{Failure, Failures};
@@ -79,6 +81,6 @@ pub use coast_ssh::{
     SudoRefusal, Target, Zeroizing,
 };
 pub use coast_wire::{
-    Change, Delete, EntryKind, Event, Itemize, Options, Own, Ownership, ProblemKind, Ready, ReceiverStats,
-    SenderStats, TimeChange, Update,
+    Change, Delete, EntryKind, Event, Itemize, Options, Origin, Own, Ownership, ProblemKind, Ready,
+    ReceiverStats, SenderStats, TimeChange, Update,
 };

@@ -21,7 +21,7 @@ pub fn options() -> Options {
         specials: true,
         executability: true,
         partial: true,
-        delete: Some(Delete { max: None }),
+        delete: Some(Delete { trash: true, ..Delete::default() }),
         ownership: Ownership::LoginUser { own: Own::default() },
         ..Options::default()
     }

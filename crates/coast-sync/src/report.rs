@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use coast_engine::RunReport;
 
-use crate::Failures;
 use crate::remote::ConnectionReport;
+use crate::{Deletions, Failures};
 
 /// The result of a run that came to its end.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct SyncReport {
     pub elapsed: Duration,
     /// The entries that could not be brought up to date.
     pub failures: Failures,
+    /// The entries that were deleted.
+    pub deletions: Deletions,
 }
 
 impl SyncReport {

@@ -204,12 +204,10 @@ impl SyncRequest {
         });
         let expired = watched.expired();
         match (ended, timeout) {
-            (Ok((run, connection)), _) => Ok(SyncReport {
-                run,
-                connection,
-                elapsed: started.elapsed(),
-                failures: gathering.into_failures(),
-            }),
+            (Ok((run, connection)), _) => {
+                let (failures, deletions) = gathering.into_gathered();
+                Ok(SyncReport { run, connection, elapsed: started.elapsed(), failures, deletions })
+            }
             (Err(_), Some(limit)) if expired => Err(SyncError::Timeout(limit)),
             // Shutting down the streams causes various errors, but the reason is the cancellation.
             (Err(_), _) if run_cancel.is_cancelled() => Err(SyncError::Interrupted),

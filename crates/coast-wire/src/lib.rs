@@ -41,11 +41,11 @@ pub use compress::{Bottleneck, Compressor, LevelControl};
 pub use frame::{Class, Frame, FrameReader, Messages, messages};
 pub use greeting::{GREETING, GREETING_PREFIX, PROTOCOL_VERSION};
 pub use message::{
-    Change, Entry, EntryKind, Event, FailureKind, FileId, Gone, HashBytes, Need, OwnerName, Part, Piece,
-    ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver, ToSender, Update,
-    Want, What,
+    Change, Entry, EntryKind, Event, FailureKind, FileId, Gone, HashBytes, Need, Origin, OwnerName, Part,
+    Piece, ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver, ToSender,
+    Update, Want, What,
 };
-pub use options::{Delete, Itemize, Options, Own, Ownership};
+pub use options::{Delete, Itemize, MASS_DELETION, Options, Own, Ownership};
 pub use pack::{Pack, WholeError};
 pub use text::bounded_text;
 

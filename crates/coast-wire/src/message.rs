@@ -237,6 +237,8 @@ pub enum FailureKind {
     Busy,
     /// It was asked to remove what it never removes.
     Refused,
+    /// It would have deleted too much; see [`Delete::no_mass_deletion`](crate::Delete::no_mass_deletion).
+    MassDeletion,
 }
 
 /// Who does the receiver's work.
@@ -285,6 +287,8 @@ pub enum Event<'a> {
         path: &'a [u8],
         /// Whether it was a directory.
         directory: bool,
+        /// Who had put it there.
+        origin: Origin,
     },
     /// Something failed; the run goes on.
     Problem {
@@ -301,6 +305,17 @@ pub enum Event<'a> {
         #[serde(borrow)]
         text: &'a str,
     },
+}
+
+/// Who has put an entry at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// A run, and it was not changed since as far as is known.
+    Run,
+    /// A run, and it was changed there since.
+    Changed,
+    /// Something at the destination.
+    Destination,
 }
 
 /// The kinds of problems that an entry can have.
@@ -426,6 +441,12 @@ pub struct ReceiverStats {
     pub created: u64,
     /// Extraneous entries that were deleted at the destination.
     pub deleted: u64,
+    /// Those of them that no run had put there.
+    pub deleted_made_there: u64,
+    /// Those of them that are in the trash.
+    pub trashed: u64,
+    /// Extraneous entries kept because no run had put them there. A directory counts once, with all that is in it.
+    pub left_made_there: u64,
     /// Extraneous entries kept because a rule protects them.
     pub protected: u64,
     /// Entries found right and not touched.

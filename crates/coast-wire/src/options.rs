@@ -83,7 +83,20 @@ pub enum Own {
 pub struct Delete {
     /// `--max-delete=N`: no more than this many entries are deleted.
     pub max: Option<u64>,
+    /// An entry that no run has put there, or that was changed there since, moves to the trash of the destination.
+    pub trash: bool,
+    /// Entries that no run has put there stay.
+    pub only_placed: bool,
+    /// Entries that something else than a run has put there for the source: they count as put there by a run. Paths are relative
+    /// to the transfer root.
+    pub placed: Vec<Vec<u8>>,
+    /// Nothing is deleted, and the run fails, if more than half of all entries that runs have put there would be deleted, and more
+    /// than [`MASS_DELETION`].
+    pub no_mass_deletion: bool,
 }
+
+/// The number of entries that may be deleted however few there are; see [`Delete::no_mass_deletion`].
+pub const MASS_DELETION: u64 = 100;
 
 /// Which changes the receiver tells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

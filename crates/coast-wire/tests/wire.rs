@@ -5,9 +5,9 @@
 use coast_wire::limits::{MAX_FRAME_BYTES, MAX_WHOLE_BYTES};
 use coast_wire::{
     Answer, Bottleneck, Change, Class, Compressor, Delete, Entry, EntryKind, Event, FailureKind, FileId,
-    FrameReader, Gone, Itemize, LevelControl, Need, Options, OwnerName, Ownership, Pack, Part, Piece, Probe,
-    ProblemKind, Range, Ready, ReceiverStats, Removal, Time, TimeChange, ToReceiver, ToSender, Update, Want,
-    What, WholeError, WireError, messages,
+    FrameReader, Gone, Itemize, LevelControl, Need, Options, Origin, OwnerName, Ownership, Pack, Part, Piece,
+    Probe, ProblemKind, Range, Ready, ReceiverStats, Removal, Time, TimeChange, ToReceiver, ToSender, Update,
+    Want, What, WholeError, WireError, messages,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,12 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
             user: Some(serde_bytes::ByteBuf::from(b"nobody".to_vec())),
             group: None,
         },
-        delete: Some(Delete { max: Some(5) }),
+        delete: Some(Delete {
+            max: Some(5),
+            trash: true,
+            placed: vec![b"a/b".to_vec()],
+            ..Delete::default()
+        }),
         itemize: Itemize::Changes,
         ..Options::default()
     };
@@ -106,7 +111,7 @@ fn to_sender() -> Vec<ToSender<'static>> {
         ToSender::Needs { part: 3, needs },
         ToSender::Settled { part: 3 },
         ToSender::Event(Event::Changed { path: b"x", change }),
-        ToSender::Event(Event::Deleted { path: b"x/\xfe", directory: true }),
+        ToSender::Event(Event::Deleted { path: b"x/\xfe", directory: true, origin: Origin::Changed }),
         ToSender::Event(Event::Problem { path: b"x", kind: ProblemKind::Destination, text: "cannot" }),
         ToSender::Event(Event::Problem {
             path: b"x",

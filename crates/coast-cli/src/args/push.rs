@@ -34,7 +34,11 @@ entry that could not be brought up to date makes the exit code 23, and the last 
 
 Two promises differ from rsync. An entry that is already right is not touched: content is compared, not times, and an entry \
 with the right content, kind and mode keeps its inode and its modification time, so no file watcher wakes up. An entry that \
-appears at the destination during the run is not deleted.";
+appears at the destination during the run is not deleted.
+
+A deleted entry that no run had put there, or that was changed there since, moves to a trash in the private state directory of the \
+destination. It stays there for 7 days. When all in the trash is larger than 1 GiB, the oldest goes. `coast restore` lists the trash \
+and brings entries back. The last lines of the output name the first of them.";
 
 pub(super) const AFTER: &str = "\
 EXAMPLES
@@ -69,6 +73,10 @@ pub(crate) struct PushArgs {
     /// Delete nothing at the destination
     #[arg(long)]
     pub(crate) no_delete: bool,
+
+    /// Delete for good what was made or changed at the destination, instead of moving it to the trash there
+    #[arg(long)]
+    pub(crate) no_trash: bool,
 
     #[command(flatten)]
     pub(crate) rules: PushRules,

@@ -49,6 +49,7 @@ fn narrator_for(telling: &TellingArgs, worktree: &Path) -> Box<dyn Narrator> {
         },
         itemizer: Itemizer { remote: true, checksum: false },
         transfer_root: worktree.to_owned(),
+        restorable: None,
     })
 }
 

@@ -175,6 +175,7 @@ fn test(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
         progress: ProgressWish::Never,
         itemizer: Itemizer { remote: true, checksum: false },
         transfer_root: std::env::current_dir().context("cannot find the current directory")?,
+        restorable: None,
     });
     let destination = remote.destination(&remote.service_home, remote_helper(Some(&args.helper))?);
     let asked = Instant::now();

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coast_sync::{
-    Change, EntryKind, Event, Monitor, ProblemKind, Progress, Prompt, SyncError, SyncReport, Update,
-    Zeroizing,
+    Change, Deletions, EntryKind, Event, Monitor, ProblemKind, Progress, Prompt, SyncError, SyncReport,
+    Update, Zeroizing,
 };
 use indicatif::ProgressBar;
 
@@ -120,6 +120,13 @@ impl Human {
         }
     }
 
+    /// Names the first deleted entries.
+    pub(super) fn tell_deletions(&self, deletions: &Deletions, restorable: Option<&str>) {
+        for line in stats::deletion_lines(deletions, restorable, self.options.dry_run) {
+            self.print(&line);
+        }
+    }
+
     fn tell_end(&self, report: &SyncReport) {
         let options = &self.options;
         if options.quiet {
@@ -135,6 +142,7 @@ impl Human {
                     self.print("");
                 }
                 stats::summary(report, options.dry_run).iter().for_each(|line| self.print(line));
+                self.tell_deletions(&report.deletions, options.restorable.as_deref());
             }
             Manner::Sync if options.stats || options.detail == Detail::Names => {
                 self.print("");
@@ -166,7 +174,7 @@ impl Monitor for Human {
     fn event(&self, event: &Event<'_>) {
         match event {
             Event::Changed { path, change } => self.changed(path, change),
-            Event::Deleted { path, directory } => self.deleted(path, *directory),
+            Event::Deleted { path, directory, .. } => self.deleted(path, *directory),
             Event::Problem { path, kind, text } => self.problem(path, *kind, text),
             Event::Notice { text } => self.notice(text),
             _ => {}

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coast_sync::{
-    EntryKind, Event, Failure, Failures, Monitor, ProblemKind, Progress, Prompt, SyncError, SyncReport,
-    Update, Zeroizing,
+    EntryKind, Event, Failure, Failures, Monitor, Origin, ProblemKind, Progress, Prompt, SyncError,
+    SyncReport, Update, Zeroizing,
 };
 use data_encoding::HEXLOWER;
 use serde::Serialize;
@@ -69,6 +69,8 @@ enum Record<'a> {
         #[serde(flatten)]
         path: PathFields<'a>,
         directory: bool,
+        /// "run", "changed" or "destination": who had put it there.
+        origin: &'static str,
     },
     Problem {
         #[serde(flatten)]
@@ -171,6 +173,14 @@ fn update_name(update: Update) -> &'static str {
     }
 }
 
+fn origin_name(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Run => "run",
+        Origin::Changed => "changed",
+        Origin::Destination => "destination",
+    }
+}
+
 fn problem_name(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::Vanished => "vanished",
@@ -196,8 +206,12 @@ impl Monitor for Json {
                     itemized: self.options.itemizer.letters(change),
                 });
             }
-            Event::Deleted { path, directory } if self.options.detail > Detail::Problems => {
-                self.print(&Record::Deleted { path: PathFields::from(*path), directory: *directory });
+            Event::Deleted { path, directory, origin } if self.options.detail > Detail::Problems => {
+                self.print(&Record::Deleted {
+                    path: PathFields::from(*path),
+                    directory: *directory,
+                    origin: origin_name(*origin),
+                });
             }
             Event::Problem { path, kind, text } => {
                 self.print(&Record::Problem {
@@ -287,12 +301,13 @@ mod tests {
 
     #[test]
     fn paths_are_exact() {
-        let deleted =
-            |path: &'static [u8]| line(&Record::Deleted { path: PathFields::from(path), directory: false });
-        assert_eq!(deleted(b"a\nb"), r#"{"event":"deleted","path":"a\nb","directory":false}"#);
+        let deleted = |path: &'static [u8]| {
+            line(&Record::Deleted { path: PathFields::from(path), directory: false, origin: "run" })
+        };
+        assert_eq!(deleted(b"a\nb"), r#"{"event":"deleted","path":"a\nb","directory":false,"origin":"run"}"#);
         assert_eq!(
             deleted(b"\xff1"),
-            "{\"event\":\"deleted\",\"path\":\"\u{fffd}1\",\"path_bytes\":\"ff31\",\"directory\":false}"
+            "{\"event\":\"deleted\",\"path\":\"\u{fffd}1\",\"path_bytes\":\"ff31\",\"directory\":false,\"origin\":\"run\"}"
         );
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct OutputOptions {
     pub(crate) itemizer: Itemizer,
     /// The local directory that paths are relative to.
     pub(crate) transfer_root: PathBuf,
+    /// The operand of `coast restore` that names the destination, where deleted entries go to a trash.
+    pub(crate) restorable: Option<String>,
 }
 
 /// Whose conventions the output follows.

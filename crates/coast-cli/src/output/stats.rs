@@ -1,6 +1,6 @@
 //! The counts of a run as text: rsync's block for `--stats`, the summary of a push, and what a run left undone.
 
-use coast_sync::SyncReport;
+use coast_sync::{DeletedEntries, Deletions, SyncReport};
 
 use super::Shown;
 use super::figures::{Grouped, GroupedDecimal, Seconds, Size, counted};
@@ -97,6 +97,40 @@ pub(crate) fn summary(report: &SyncReport, dry_run: bool) -> [String; 2] {
             Seconds(report.elapsed)
         ),
     ]
+}
+
+/// How many deleted entries are named at the end of a run, of each kind.
+const MAX_NAMED_DELETIONS: usize = 5;
+
+/// Returns the lines that name the first deleted entries: first those that were made at the destination. `restorable` is the operand
+/// of `coast restore` for them.
+pub(crate) fn deletion_lines(deletions: &Deletions, restorable: Option<&str>, dry_run: bool) -> Vec<String> {
+    let Deletions { made_there, placed, .. } = deletions;
+    let would = if dry_run { "would be " } else { "" };
+    let entries = |entries: &DeletedEntries| counted(entries.count, "entry", "entries");
+    let mut lines = Vec::new();
+    if made_there.count > 0 {
+        let (what, names) = (entries(made_there), named_entries(made_there));
+        let made = "made or changed at the destination";
+        lines.push(match restorable {
+            Some(operand) => format!(
+                "{what} {made} {would}moved to the trash: {names}; to list or restore them: coast restore {operand}"
+            ),
+            None => format!("{what} {made} {would}deleted: {names}"),
+        });
+    }
+    if placed.count > 0 {
+        lines.push(format!("{} {would}deleted: {}", entries(placed), named_entries(placed)));
+    }
+    lines
+}
+
+fn named_entries(entries: &DeletedEntries) -> String {
+    let first = entries.first.iter().take(MAX_NAMED_DELETIONS);
+    let named: Vec<String> = first.map(|path| Shown(path).to_string()).collect();
+    let more = entries.count.saturating_sub(named.len() as u64);
+    let more = if more > 0 { format!(" and {} more", Grouped(more)) } else { String::new() };
+    format!("{}{more}", named.join(", "))
 }
 
 /// How many entries are named at the end of a run.

@@ -26,6 +26,9 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
     if args.no_delete {
         options.delete = None;
     }
+    if let Some(delete) = &mut options.delete {
+        delete.trash = !args.no_trash;
+    }
     options.ownership = Ownership::LoginUser { own: args.own.into() };
     options.dry_run = args.dry_run;
     options.delay_updates = args.delay_updates;
@@ -114,5 +117,6 @@ fn output(args: &PushArgs) -> OutputOptions {
             checksum: false,
         },
         transfer_root: args.local.clone(),
+        restorable: (!args.no_trash).then(|| args.destination.to_string_lossy().into_owned()),
     }
 }

@@ -85,6 +85,7 @@ fn options(args: &SyncArgs) -> anyhow::Result<Options> {
         // A negative limit is zero, as in rsync.
         delete: delete.then(|| Delete {
             max: deletion.max_delete.map(|limit| u64::try_from(limit).unwrap_or_default()),
+            ..Delete::default()
         }),
         dry_run: args.transfer.dry_run,
         partial: args.transfer.partial || args.output.partial_and_progress,
@@ -165,6 +166,7 @@ fn output(args: &SyncArgs, remote: bool, source: &Path) -> OutputOptions {
         },
         itemizer: Itemizer { remote, checksum: args.entries.checksum },
         transfer_root: coast_sync::transfer_root(source).to_owned(),
+        restorable: None,
     }
 }
 
@@ -197,12 +199,18 @@ mod tests {
     #[test]
     fn every_way_to_delete_is_the_same() {
         let delete = options(&args("-r --delete s d")).unwrap();
-        assert_eq!(delete.delete, Some(Delete { max: None }));
+        assert_eq!(delete.delete, Some(Delete::default()));
         assert_eq!(options(&args("-r --delete-after s d")).unwrap(), delete);
         assert_eq!(options(&args("-r --delete-excluded s d")).unwrap(), delete);
         let limit = |line: &str| options(&args(line)).unwrap().delete;
-        assert_eq!(limit("-r --delete --max-delete=3 s d"), Some(Delete { max: Some(3) }));
-        assert_eq!(limit("-r --delete --max-delete=-1 s d"), Some(Delete { max: Some(0) }));
+        assert_eq!(
+            limit("-r --delete --max-delete=3 s d"),
+            Some(Delete { max: Some(3), ..Delete::default() })
+        );
+        assert_eq!(
+            limit("-r --delete --max-delete=-1 s d"),
+            Some(Delete { max: Some(0), ..Delete::default() })
+        );
         assert_eq!(limit("-r --max-delete=3 s d"), None);
         assert!(options(&args("--delete s d")).is_err());
     }

@@ -33,6 +33,8 @@ pub(super) struct Destination {
     pub(super) created: bool,
     /// None only in a dry run.
     pub(super) state: Option<StateDirectory>,
+    /// In a dry run, the private state directory if there is one, to be read.
+    pub(super) peeked: Option<DirHandle>,
     /// Gives the root its mode back, if its owner got all rights to it for the time of the run. Declared last, so dropped last:
     /// dropping the state directory removes an entry of the root, which needs the rights.
     pub(super) former_mode: FormerMode,
@@ -127,6 +129,7 @@ impl Destination {
                 created: true,
                 former_mode: FormerMode::default(),
                 state: None,
+                peeked: None,
             });
         }
         if missing > 1 && !how.make_parents {
@@ -145,11 +148,11 @@ impl Destination {
         if let Some(reason) = how.claim.objection(&absolute, &root).map_err(failed("looking into it"))? {
             return Err(EngineError::NoWorkspace { path: absolute, reason });
         }
-        let state = match how.dry_run {
-            true => None,
-            false => Some(StateDirectory::open(directory, &root, rename.as_ref(), how.login_uid)?),
+        let (state, peeked) = match how.dry_run {
+            true => (None, StateDirectory::peek(directory, &root)),
+            false => (Some(StateDirectory::open(directory, &root, rename.as_ref(), how.login_uid)?), None),
         };
-        Ok(Self { root: Some(root), absolute, rename, created: missing > 0, former_mode, state })
+        Ok(Self { root: Some(root), absolute, rename, created: missing > 0, former_mode, state, peeked })
     }
 }
 

@@ -86,7 +86,8 @@ impl Receiver {
     /// The directories that the run works in.
     pub fn directories(&self) -> Vec<DirHandle> {
         let root = self.destination.root.as_ref().map(Root::handle);
-        root.into_iter().chain(self.destination.state.as_ref().map(|state| state.dir.clone())).collect()
+        let state = self.destination.state.as_ref().map(|state| state.dir.clone());
+        root.into_iter().chain(state).chain(self.destination.peeked.clone()).collect()
     }
 
     /// Receives the tree that the sender offers. The `Ready` message repeats `confined`. Dropping `writer` must end the stream for the other side, as it does for a pipe.
@@ -221,8 +222,9 @@ fn finish(
 ) -> Result<(), EngineError> {
     target.check_still_there()?;
     target.move_updates()?;
+    target.settle_ledger();
     if source_errors {
-        deletion.skip();
+        deletion.skip()?;
     } else {
         deletion.delete()?;
     }

@@ -100,6 +100,21 @@ impl<'a> Report<'a> {
         self.count(|stats| stats.deleted = entries);
     }
 
+    /// Counts an entry that was deleted although no run had put it there.
+    pub(super) fn deleted_made_there(&self) {
+        self.count(|stats| stats.deleted_made_there += 1);
+    }
+
+    /// Counts a deleted entry that is in the trash.
+    pub(super) fn trashed(&self) {
+        self.count(|stats| stats.trashed += 1);
+    }
+
+    /// Counts an extraneous entry that stays because no run had put it there.
+    pub(super) fn left_made_there(&self) {
+        self.count(|stats| stats.left_made_there += 1);
+    }
+
     /// Counts an extraneous entry that stays because of `--max-delete`.
     pub(super) fn over_max_delete(&self) {
         self.count(|stats| stats.over_max_delete += 1);

@@ -14,6 +14,7 @@
 
 mod names;
 mod private_directory;
+mod trash;
 
 use std::fs::File;
 use std::io;
@@ -29,9 +30,11 @@ use crate::{
 };
 
 pub use names::{
-    CACHE, CLOCK, LOCK, NEW_CACHE, PARTIAL, STAGING_INSIDE, STATE_INSIDE, hidden_name, name, state_owner,
+    CACHE, CLOCK, LEDGER, LOCK, NEW_CACHE, NEW_LEDGER, PARTIAL, STAGING_INSIDE, STATE_INSIDE, hidden_name,
+    name, state_owner,
 };
 pub use private_directory::{keeps_privacy, make_staging, open_existing, open_private};
+pub use trash::{Batch, BatchEntry, Trash};
 
 use names::{MAX_HIDDEN_BYTES, STAGING};
 use private_directory::{Privacy, open_as_private_as_can_be, take_over};
@@ -126,10 +129,31 @@ impl StateDirectory {
         Ok(Self { dir, privacy, path, root, transient, login_uid, lock: None })
     }
 
+    /// The directory of an existing state directory of this user, to be read without a lock. `place` and `root` are those of
+    /// [`StateDirectory::open`]. Nothing is made or changed.
+    pub fn peek(place: TrustedPath, root: &Root) -> Option<DirHandle> {
+        let own = |dir: &DirHandle| {
+            dir.stat_self().is_ok_and(|stat| {
+                stat.uid == rustix::process::geteuid().as_raw()
+                    && stat.mode & private_directory::UNTRUSTED == 0
+            })
+        };
+        let existing = |parent: &DirHandle, name: &Name| open_existing(parent, name, None).ok().flatten();
+        let (parent, name_beside) = place.into_parent().ok()??;
+        existing(parent.directory(), &hidden_name(&name_beside))
+            .or_else(|| existing(&root.handle(), &name(STATE_INSIDE)))
+            .filter(own)
+    }
+
     /// Whether nobody else can read or write the state directory. Where others can, a cache in it must not be trusted. Files can
     /// still be staged in it: whoever can change them there can also change the finished files.
     pub fn is_private(&self) -> bool {
         self.privacy == Privacy::Private
+    }
+
+    /// Whether this is the state directory of a single entry, which does not outlive the run.
+    pub fn is_transient(&self) -> bool {
+        self.transient.is_some()
     }
 
     /// Whether an entry of the transfer root is this state directory.

@@ -18,6 +18,15 @@ pub const CACHE: &str = "cache";
 /// The name of a content cache that is being written.
 pub const NEW_CACHE: &str = "cache.new";
 
+/// The name of the ledger in the state directory.
+pub const LEDGER: &str = "ledger";
+
+/// The name of a ledger that is being written.
+pub const NEW_LEDGER: &str = "ledger.new";
+
+/// The name of the directory of deleted entries that can be brought back.
+pub(super) const TRASH: &str = "trash";
+
 /// The name of the file by which the file system's clock is measured.
 pub const CLOCK: &str = "clock";
 

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use super::names::{CACHE, CLOCK, LOCK, NEW_CACHE, PARTIAL, STAGING, name};
+use super::names::{CACHE, CLOCK, LEDGER, LOCK, NEW_CACHE, NEW_LEDGER, PARTIAL, STAGING, TRASH, name};
 use crate::{DirHandle, Kind, Name, file_stat, remove_entry};
 
 /// The mode bit of a state directory that has been taken over and is not empty yet. No run trusts anything in such a directory,
 /// and no run sets the bit for any other reason.
-const UNTRUSTED: u32 = 0o1000;
+pub(super) const UNTRUSTED: u32 = 0o1000;
 
 /// How often a state directory is made again while other runs remove it.
 const MAX_OPENINGS: u32 = 1000;
@@ -134,7 +134,8 @@ pub fn keeps_privacy(dir: &DirHandle) -> io::Result<bool> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Makes the state directory that another user left this user's own, and empties it. False if it is this user's already.
+/// Makes the state directory that another user left this user's own, and empties it but for the trash. False if it is this
+/// user's already.
 ///
 /// The owner changes first, so that nobody adds entries while the directory is emptied. The bit [`UNTRUSTED`] stays on a
 /// directory that cannot be emptied, so that no later run trusts it either.
@@ -144,7 +145,7 @@ pub(super) fn take_over(dir: &DirHandle) -> io::Result<bool> {
     if stat.uid == me && stat.mode & UNTRUSTED == 0 {
         return Ok(false);
     }
-    let made = [LOCK, CACHE, NEW_CACHE, CLOCK, PARTIAL, STAGING];
+    let made = [LOCK, CACHE, NEW_CACHE, LEDGER, NEW_LEDGER, CLOCK, PARTIAL, STAGING, TRASH];
     let foreign = |listed: &crate::Listed| made.iter().all(|made| listed.name != name(made));
     let listed = dir.list()?;
     if let Some(listed) = listed.iter().find(|listed| foreign(listed)) {
@@ -158,7 +159,13 @@ pub(super) fn take_over(dir: &DirHandle) -> io::Result<bool> {
     // Until now its owner could change the mode again.
     dir.chmod_self(0o700 | UNTRUSTED)?;
     for listed in dir.list()? {
-        remove_entry(dir, &listed.name)?;
+        if listed.name == name(TRASH) && listed.kind == Kind::Directory {
+            // What is in it is the user's, and nothing of it is believed.
+            dir.child(&listed.name)?.chown_self(Some(me), Some(rustix::process::getegid().as_raw()))?;
+            dir.child(&listed.name)?.chmod_self(0o700)?;
+        } else {
+            remove_entry(dir, &listed.name)?;
+        }
     }
     dir.chmod_self(0o700)?;
     Ok(true)

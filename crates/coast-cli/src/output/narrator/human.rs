@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use coast_instance::{
     ContinuousStatus, Following, LifecycleEvent, Observer, Record, RunnerChange, State, Step,
 };
-use coast_sync::{Event, Failures, Monitor, Progress, Prompt, Zeroizing};
+use coast_sync::{Deletions, Event, Failures, Monitor, Progress, Prompt, Zeroizing};
 use coast_tree::LockExt;
 
 use super::{Narrator, ambiguous_words, failure_words, step_words};
@@ -22,6 +22,8 @@ pub(super) struct HumanNarrator {
     human: Human,
     quiet: bool,
     last_step: Mutex<Option<Step>>,
+    /// The entries that the transfer deleted.
+    deletions: Mutex<Deletions>,
     /// The last warning of a runner that is left. More than one step may find it.
     left_behind: Mutex<Option<String>>,
 }
@@ -32,6 +34,7 @@ impl HumanNarrator {
             quiet: options.quiet,
             human: Human::new(options),
             last_step: Mutex::new(None),
+            deletions: Mutex::default(),
             left_behind: Mutex::new(None),
         }
     }
@@ -123,6 +126,8 @@ impl Observer for HumanNarrator {
                 // The command itself names the failed entries, in its last lines.
                 let mut report = (*report).clone();
                 report.failures = Failures::default();
+                // So does it with the deleted entries.
+                *self.deletions.enter() = std::mem::take(&mut report.deletions);
                 self.human.finish(&Ok(report), 0);
             }
             LifecycleEvent::Runner { runner, change } => {
@@ -205,6 +210,9 @@ impl Narrator for HumanNarrator {
             (_, Following::BulkOnly) => "running; bulk only, edits do not follow",
             _ => "running; edits do not follow",
         };
+        if !self.quiet {
+            self.human.tell_deletions(&self.deletions.enter(), Some(record.instance.as_str()));
+        }
         self.say(&format!("{} at {}:{}: {follows}", record.instance, record.remote, record.remote_path));
         self.human.flush();
         if let (Some(stale), true) = (&record.stale, record.exit_code() > 0) {

@@ -1,6 +1,7 @@
 //! An extraneous entry, as it was when its directory was examined.
 
 use coast_tree::{Kind, RelPath, Stat};
+use coast_wire::Origin;
 use serde::{Deserialize, Serialize};
 
 use crate::receiver::spill::StoredPath;
@@ -16,6 +17,7 @@ pub(super) struct Extraneous {
     /// The directory could not be read. That is told when the rules let it be deleted.
     pub(super) unreadable: bool,
     pub(super) seen: EntryIdentity,
+    pub(super) origin: Origin,
     pub(super) top: ExtraneousRoot,
 }
 
@@ -49,7 +51,7 @@ pub(super) enum Fate {
 }
 
 impl Extraneous {
-    pub(super) fn new(path: &RelPath, stat: &Stat, top: ExtraneousRoot) -> Self {
+    pub(super) fn new(path: &RelPath, stat: &Stat, origin: Origin, top: ExtraneousRoot) -> Self {
         let directory = stat.kind == Kind::Directory;
         Self {
             path: StoredPath::from(path),
@@ -57,6 +59,7 @@ impl Extraneous {
             only_counted: false,
             unreadable: false,
             seen: EntryIdentity::from(stat),
+            origin,
             top,
         }
     }

@@ -43,13 +43,17 @@ impl Deletion<'_> {
                 last_top = Some(top);
             }
             match self.verdict(rules, root, &item, &path, &mut filters)? {
-                Verdict::Delete => judged.push(&item)?,
+                Verdict::Delete => {
+                    self.count_going(&item);
+                    judged.push(&item)?;
+                }
                 Verdict::Protected => {
                     self.report.protected();
                     self.note_stays(&path);
+                    self.remember_placed(&item, &path);
                     self.target.note_kept(&path)?;
                 }
-                Verdict::InProtected => {}
+                Verdict::InProtected => self.remember_placed(&item, &path),
             }
         }
         Ok(())

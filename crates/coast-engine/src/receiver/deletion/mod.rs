@@ -17,12 +17,13 @@ use std::sync::Mutex;
 
 use coast_filter::DirFilter;
 use coast_tree::{LockExt, RelPath, Timestamp};
-use coast_wire::Options;
+use coast_wire::{Options, Origin};
 
 use super::failure::Failure;
 use super::report::Report;
 use super::spill::Spill;
 use super::target::Target;
+use crate::error::EngineError;
 use extraneous::Extraneous;
 use filter::unreadable_rules;
 
@@ -36,14 +37,31 @@ pub(super) struct Deletion<'a> {
     filter: Option<DeletionFilter>,
     /// The most entries that are deleted (`--max-delete`).
     limit: u64,
+    /// Whether entries that no run has put there stay.
+    only_placed: bool,
+    /// Whether a deletion of most entries is refused.
+    no_mass_deletion: bool,
     /// When the run began, by the clock of the destination's file system; none in a dry run.
     began: Option<Timestamp>,
+    /// The entries put there by runs that are going to be deleted. No other lock is taken while it is held.
+    going: Mutex<Going>,
     extraneous: Spill<Extraneous>,
     /// Directories that make way for entries of another kind, after everything in them.
     making_way: Spill<Extraneous>,
     /// In a dry run, the directories in which an entry stays, so that they could not be removed. No other lock is taken while it
     /// is held.
     occupied: Mutex<HashSet<RelPath>>,
+}
+
+/// The number of entries that the error of a refused run names.
+const NAMED: usize = 3;
+
+/// Entries that are going to be deleted.
+#[derive(Default)]
+struct Going {
+    count: u64,
+    /// The first of the files.
+    first: Vec<Vec<u8>>,
 }
 
 /// The rules of a directory when it is examined.
@@ -63,13 +81,16 @@ impl<'a> Deletion<'a> {
         target: &'a Target<'a>,
         report: &'a Report<'a>,
     ) -> Self {
-        let limit = options.delete.as_ref().and_then(|delete| delete.max).unwrap_or(u64::MAX);
+        let delete = options.delete.as_ref();
         Self {
             target,
             report,
             filter,
-            limit,
+            limit: delete.and_then(|delete| delete.max).unwrap_or(u64::MAX),
+            only_placed: delete.is_some_and(|delete| delete.only_placed),
+            no_mass_deletion: delete.is_some_and(|delete| delete.no_mass_deletion),
             began: target.began(),
+            going: Mutex::default(),
             extraneous: list_for(target, "extraneous"),
             making_way: list_for(target, "making-way"),
             occupied: Mutex::default(),
@@ -85,10 +106,44 @@ impl<'a> Deletion<'a> {
     }
 
     /// Tells that nothing is deleted: an entry that could not be read at the source looks extraneous here.
-    pub(super) fn skip(&self) {
+    pub(super) fn skip(&self) -> Result<(), EngineError> {
         if self.filter.is_some() {
             self.report.deletion_skipped();
             self.report.notice("nothing is deleted, because the source was not read without errors");
+        }
+        self.remember_all(&self.making_way)?;
+        self.remember_all(&self.extraneous)
+    }
+
+    /// Notes for the ledger that all entries of a list stay, and empties the list.
+    fn remember_all(&self, list: &Spill<Extraneous>) -> Result<(), EngineError> {
+        for item in list.drain()? {
+            let item = item?;
+            self.remember_placed(&item, &item.path.to_path()?);
+        }
+        Ok(())
+    }
+
+    /// Counts an entry that is going to be deleted.
+    fn count_going(&self, item: &Extraneous) {
+        if item.origin == Origin::Destination || item.only_counted {
+            return;
+        }
+        let mut going = self.going.enter();
+        going.count += 1;
+        if going.first.len() < NAMED && !item.directory {
+            going.first.push(item.path.as_bytes().to_vec());
+        }
+    }
+
+    /// Notes for the ledger that an entry stays that was to be deleted.
+    fn remember_placed(&self, item: &Extraneous, path: &RelPath) {
+        // One that is only counted was noted when its directory was examined.
+        if item.origin != Origin::Destination
+            && !item.only_counted
+            && let (Some(parent), Some(name)) = (path.parent(), path.file_name())
+        {
+            self.target.note_placed(&parent, [&name]);
         }
     }
 

@@ -2,13 +2,26 @@
 
 use std::io;
 
-use coast_tree::{LockExt, RelPath};
-use coast_wire::Event;
+use coast_tree::{DirHandle, LockExt, Name, RelPath, Stat};
+use coast_wire::{Event, MASS_DELETION, Origin};
 
-use super::extraneous::{EntryIdentity, Extraneous, Fate};
+use super::extraneous::{EntryIdentity, Extraneous};
 use super::{Deletion, list_for};
 use crate::error::EngineError;
 use crate::receiver::spill::Spill;
+
+/// The outcome of deleting one entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It is gone.
+    Deleted,
+    /// It is in the trash.
+    Trashed,
+    /// It is not the entry that was seen, and stays.
+    Replaced,
+    /// It is on another file system than the trash, and stays.
+    BeyondTrash,
+}
 
 impl Deletion<'_> {
     /// Deletes the noted entries, those that make way first. Not called when the source could not be read without errors.
@@ -20,29 +33,47 @@ impl Deletion<'_> {
                 let extraneous = list_for(self.target, "judged");
                 self.judge(rules, &self.making_way, &making_way)?;
                 self.judge(rules, &self.extraneous, &extraneous)?;
-                self.delete_all(&making_way, &mut deleted)?;
-                self.delete_all(&extraneous, &mut deleted)?;
+                self.delete_lists([&making_way, &extraneous], &mut deleted)?;
             }
-            None => {
-                self.delete_all(&self.making_way, &mut deleted)?;
-                self.delete_all(&self.extraneous, &mut deleted)?;
-            }
+            None => self.delete_lists([&self.making_way, &self.extraneous], &mut deleted)?,
         }
         self.report.deleted(deleted);
         Ok(())
     }
 
+    fn delete_lists(&self, lists: [&Spill<Extraneous>; 2], deleted: &mut u64) -> Result<(), EngineError> {
+        if let Some(refusal) = self.refuse_mass_deletion() {
+            for list in lists {
+                self.remember_all(list)?;
+            }
+            return Err(refusal);
+        }
+        for list in lists {
+            self.delete_all(list, deleted)?;
+        }
+        Ok(())
+    }
+
+    /// The refusal of a run that would delete most of what runs have put there.
+    fn refuse_mass_deletion(&self) -> Option<EngineError> {
+        let (going, placed) = (self.going.enter(), self.target.placed());
+        let refused = self.no_mass_deletion && going.count > MASS_DELETION && going.count > placed / 2;
+        refused.then(|| EngineError::MassDeletion { going: going.count, placed, first: going.first.clone() })
+    }
+
     fn delete_all(&self, items: &Spill<Extraneous>, deleted: &mut u64) -> Result<(), EngineError> {
         for item in items.drain()? {
             let item = item?;
-            if self.report.is_stopped() {
-                return Ok(());
-            }
             let path = item.path.to_path()?;
+            if self.report.is_stopped() {
+                self.remember_placed(&item, &path);
+                continue;
+            }
             let counts = item.counts(&path);
             if counts && *deleted >= self.limit {
                 self.report.over_max_delete();
                 self.note_stays(&path);
+                self.remember_placed(&item, &path);
                 continue;
             }
             if item.only_counted {
@@ -52,12 +83,20 @@ impl Deletion<'_> {
                 let error = io::ErrorKind::PermissionDenied.into();
                 self.report.problem(path.as_bytes(), "cannot read the directory", &error);
             }
-            match self.delete_one(&item, &path) {
-                Ok(Fate::Deleted | Fate::Unreadable) => {
-                    *deleted += u64::from(counts);
-                    self.report.event(Event::Deleted { path: path.as_bytes(), directory: item.directory });
+            let outcome = self.delete_one(&item, &path);
+            if let Ok(gone @ (Outcome::Deleted | Outcome::Trashed)) = outcome {
+                *deleted += u64::from(counts);
+                self.tell_deleted(&item, &path, gone);
+                continue;
+            }
+            self.remember_placed(&item, &path);
+            match outcome {
+                Ok(Outcome::BeyondTrash) => {
+                    let text = "no run has put it there, and it is on another file system than the trash, so it was not deleted";
+                    self.report.kept(path.as_bytes(), text);
+                    self.note_stays(&path);
                 }
-                Ok(Fate::Kept) => {
+                Ok(_) => {
                     let text = "it was not deleted: it appeared or was replaced while the run went on";
                     self.report.kept(path.as_bytes(), text);
                 }
@@ -77,27 +116,68 @@ impl Deletion<'_> {
         Ok(())
     }
 
+    fn tell_deleted(&self, item: &Extraneous, path: &RelPath, outcome: Outcome) {
+        if item.origin == Origin::Destination {
+            self.report.deleted_made_there();
+        }
+        if outcome == Outcome::Trashed {
+            self.report.trashed();
+        }
+        let Extraneous { directory, origin, .. } = *item;
+        self.report.event(Event::Deleted { path: path.as_bytes(), directory, origin });
+    }
+
     /// Deletes one entry, if it is still the one that was seen.
-    fn delete_one(&self, item: &Extraneous, path: &RelPath) -> io::Result<Fate> {
+    fn delete_one(&self, item: &Extraneous, path: &RelPath) -> io::Result<Outcome> {
         let (Some(root), Some(parent), Some(name)) = (self.target.root(), path.parent(), path.file_name())
         else {
-            return Ok(Fate::Kept);
+            return Ok(Outcome::Replaced);
         };
         let dir = match root.dir(&parent) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Fate::Deleted),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Deleted),
             dir => dir?,
         };
-        match dir.stat(&name)? {
-            None => return Ok(Fate::Deleted),
-            Some(stat) if EntryIdentity::from(&stat) != item.seen => return Ok(Fate::Kept),
-            Some(_) => {}
-        }
+        let stat = match dir.stat(&name)? {
+            None => return Ok(Outcome::Deleted),
+            Some(stat) if EntryIdentity::from(&stat) != item.seen => return Ok(Outcome::Replaced),
+            Some(stat) => stat,
+        };
         if self.target.is_dry_run() {
             let occupied = item.directory && self.occupied.enter().contains(path);
-            return if occupied { Err(io::ErrorKind::DirectoryNotEmpty.into()) } else { Ok(Fate::Deleted) };
+            return if occupied {
+                Err(io::ErrorKind::DirectoryNotEmpty.into())
+            } else {
+                Ok(Outcome::Deleted)
+            };
+        }
+        if item.origin != Origin::Run && self.target.has_trash() {
+            return self.discard(item, path, (&parent, &dir, &name), &stat);
         }
         let delete = || if item.directory { dir.rmdir(&name) } else { dir.unlink(&name) };
         self.target.change_in(&parent, &dir, delete)?;
-        Ok(Fate::Deleted)
+        Ok(Outcome::Deleted)
+    }
+
+    /// Moves one entry to the trash. A directory, which is empty by now, is made again there.
+    fn discard(
+        &self,
+        item: &Extraneous,
+        path: &RelPath,
+        (parent, dir, name): (&RelPath, &DirHandle, &Name),
+        stat: &Stat,
+    ) -> io::Result<Outcome> {
+        if !item.directory {
+            let discarded = self.target.discard(parent, dir, name, stat);
+            return match discarded {
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(Outcome::BeyondTrash),
+                discarded => discarded.map(|()| Outcome::Trashed),
+            };
+        }
+        if !dir.child(name)?.list()?.is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        self.target.discard_directory(path)?;
+        self.target.change_in(parent, dir, || dir.rmdir(name))?;
+        Ok(Outcome::Trashed)
     }
 }

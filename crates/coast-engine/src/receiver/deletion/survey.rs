@@ -5,6 +5,7 @@ use std::io;
 use coast_filter::DirFilter;
 use coast_tree::state::STAGING_INSIDE;
 use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Stat};
+use coast_wire::Origin;
 
 use super::extraneous::{Extraneous, ExtraneousRoot, Fate};
 use super::filter::{DeletionFilter, Within, unreadable_rules};
@@ -12,7 +13,7 @@ use super::workspaces::{Workspaces, states_last};
 use super::{Deletion, Rules};
 use crate::error::EngineError;
 use crate::receiver::failure::{Blocked, Failure};
-use crate::receiver::target::DestinationEntry;
+use crate::receiver::target::{DestinationEntry, Origins};
 
 impl Deletion<'_> {
     /// Notes the entries of a directory that the source does not have.
@@ -34,6 +35,9 @@ impl Deletion<'_> {
                 self.note_all(path, dir, extraneous, None, Within::Kept, top)?;
             }
             Rules::NoDeletion => {
+                let origins = self.target.origins_in(path);
+                let names = extraneous.iter().map(|entry| &entry.name);
+                self.target.note_placed(path, names.filter(|name| origins.has(name)));
                 for entry in extraneous {
                     self.note_kept(path, &entry.name)?;
                 }
@@ -54,6 +58,8 @@ impl Deletion<'_> {
         top: ExtraneousRoot,
     ) -> Result<Fate, Failure> {
         let mut fate = Fate::Deleted;
+        let origins = self.target.origins_in(path);
+        let mut staying = Vec::new();
         let mut workspaces = Workspaces::of(&entries);
         for entry in states_last(entries) {
             let protected = filter
@@ -65,14 +71,18 @@ impl Deletion<'_> {
                     self.note_kept(path, &entry.name)?;
                 }
                 fate = Fate::Kept;
+                staying.push(entry.name);
                 continue;
             }
-            let one = self.note(path, dir, &entry, filter, top)?;
+            let one = self.note(path, dir, &entry, filter, &origins, top)?;
+            workspaces.learn(&entry.name, one);
             if one == Fate::Kept {
                 fate = Fate::Kept;
+                staying.push(entry.name);
             }
-            workspaces.learn(&entry.name, one);
         }
+        // The ledger keeps what stays, and lacks what goes.
+        self.target.note_placed(path, staying.iter().filter(|name| origins.has(name)));
         Ok(fate)
     }
 
@@ -103,7 +113,9 @@ impl Deletion<'_> {
         match below {
             Fate::Deleted | Fate::Unreadable => {
                 let unreadable = below == Fate::Unreadable;
-                Ok(self.push(Extraneous { unreadable, ..Extraneous::new(&full, &existing, top) })?)
+                let origin = self.target.origins_in(path).of(name, &existing);
+                let item = Extraneous { unreadable, ..Extraneous::new(&full, &existing, origin, top) };
+                Ok(self.push(item)?)
             }
             Fate::Kept => Err(Failure::Blocked(Blocked::Stays)),
         }
@@ -115,6 +127,9 @@ impl Deletion<'_> {
     }
 
     fn push(&self, item: Extraneous) -> Result<(), EngineError> {
+        if !self.filter.as_ref().is_some_and(DeletionFilter::is_late) {
+            self.count_going(&item);
+        }
         let list = if item.top.makes_way { &self.making_way } else { &self.extraneous };
         list.push(&item)
     }
@@ -126,6 +141,7 @@ impl Deletion<'_> {
         dir: &DirHandle,
         entry: &Listed,
         filter: Option<&DirFilter>,
+        origins: &Origins,
         top: ExtraneousRoot,
     ) -> Result<Fate, Failure> {
         let Ok(full) = path.join(&entry.name) else { return Ok(Fate::Kept) };
@@ -140,6 +156,12 @@ impl Deletion<'_> {
                 return Ok(Fate::Kept);
             }
         };
+        let origin = origins.of(&entry.name, &stat);
+        if self.only_placed && origin == Origin::Destination {
+            self.report.left_made_there();
+            self.target.note_kept(&full)?;
+            return Ok(Fate::Kept);
+        }
         let below = match stat.kind {
             Kind::Directory => self.note_below(&full, dir, &entry.name, filter, top)?,
             _ => Fate::Deleted,
@@ -147,7 +169,7 @@ impl Deletion<'_> {
         if below == Fate::Kept {
             self.target.note_kept(&full)?;
             if path.depth() > top.depth {
-                self.push(Extraneous { only_counted: true, ..Extraneous::new(&full, &stat, top) })?;
+                self.push(Extraneous { only_counted: true, ..Extraneous::new(&full, &stat, origin, top) })?;
             }
             return Ok(Fate::Kept);
         }
@@ -158,7 +180,7 @@ impl Deletion<'_> {
             return Ok(Fate::Kept);
         }
         let unreadable = below == Fate::Unreadable;
-        self.push(Extraneous { unreadable, ..Extraneous::new(&full, &stat, top) })?;
+        self.push(Extraneous { unreadable, ..Extraneous::new(&full, &stat, origin, top) })?;
         Ok(Fate::Deleted)
     }
 

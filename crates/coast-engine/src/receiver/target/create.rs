@@ -5,9 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use coast_tree::{
-    ContentHash, DirHandle, Kind, Name, Record, SparseWriter, Stat, Timestamp, clone_contents, hash_file,
+    ContentHash, DirHandle, Kind, Name, Record, RelPath, SparseWriter, Stat, Timestamp, clone_contents,
+    hash_file,
 };
-use coast_wire::{EntryKind, Update};
+use coast_wire::{EntryKind, Origin, Update};
 
 use super::attributes::DesiredAttributes;
 use super::directory::DestinationEntry;
@@ -62,8 +63,8 @@ impl Target<'_> {
         desired: &DesiredAttributes,
     ) -> Result<(), Failure> {
         let (path, name) = (entry.directory.path(), &entry.offered.name);
-        if entry.existing.is_some() {
-            self.change_in(path, dir, || dir.unlink(name)).doing("cannot remove what is in the way")?;
+        if let Some(existing) = &entry.existing {
+            self.remove_in_the_way(path, dir, name, existing).doing("cannot remove what is in the way")?;
         }
         let mode = desired.mode.unwrap_or(0o755);
         // The owner needs all rights while entries are brought.
@@ -71,6 +72,20 @@ impl Target<'_> {
         self.set_new_directory(dir, name, desired).doing("cannot set its attributes")?;
         let path = StoredPath::of_entry(path, name);
         Ok(self.set_late(path, desired.late_mode(), desired.mtime)?)
+    }
+
+    /// Removes an entry that a directory replaces. One that no run has put there moves to the trash.
+    fn remove_in_the_way(
+        &self,
+        path: &RelPath,
+        dir: &DirHandle,
+        name: &Name,
+        existing: &Stat,
+    ) -> io::Result<()> {
+        if self.has_trash() && self.origins_in(path).of(name, existing) != Origin::Run {
+            return self.discard(path, dir, name, existing);
+        }
+        self.change_in(path, dir, || dir.unlink(name))
     }
 
     fn set_new_directory(&self, dir: &DirHandle, name: &Name, desired: &DesiredAttributes) -> io::Result<()> {

@@ -9,6 +9,8 @@
 //! | [`DelayedMoves`] | staged entries that move into place at the end |
 //! | [`LateDirectories`] | attributes of directories that are set at the end, and rights lent until then |
 //! | [`Memory`] | the content cache |
+//! | [`Ledger`] | which entries runs have put there |
+//! | [`Discards`] | deleted entries that can be brought back |
 //! | [`Partials`] | what interrupted runs left of large files |
 //! | [`KeptEntries`] | entries that stay although the source does not have them |
 
@@ -17,10 +19,12 @@ mod attributes;
 mod basis;
 mod create;
 mod directory;
+mod discards;
 mod fix;
 mod inheritance;
 mod kept;
 mod late_directories;
+mod ledger;
 mod memory;
 mod partials;
 mod placement;
@@ -30,7 +34,9 @@ use std::io;
 use std::sync::Mutex;
 
 use coast_tree::state::{STAGING_INSIDE, STATE_INSIDE, StateDirectory};
-use coast_tree::{DirHandle, DirRecords, LockExt, Name, OwnerNames, Record, RelPath, Root, Timestamp, Zeros};
+use coast_tree::{
+    DirHandle, DirRecords, LockExt, Name, OwnerNames, Record, RelPath, Root, Stat, Timestamp, Zeros,
+};
 use coast_wire::{Options, Own, OwnerName, Ownership};
 
 use super::config::{LoginUser, ReceiverConfig, process_umask};
@@ -40,8 +46,10 @@ use crate::cache::Remember;
 use crate::error::EngineError;
 use areas::StagingAreas;
 use attributes::Attributes;
+use discards::Discards;
 use kept::KeptEntries;
 use late_directories::LateDirectories;
+use ledger::Ledger;
 use memory::Memory;
 use partials::Partials;
 use placement::DelayedMoves;
@@ -50,6 +58,7 @@ pub(crate) use attributes::same_time;
 pub(crate) use basis::Basis;
 pub(crate) use create::{Cloned, StagedFile};
 pub(crate) use directory::{DestinationDirectory, DestinationEntry};
+pub(crate) use ledger::Origins;
 
 /// The destination of a run.
 pub(crate) struct Target<'a> {
@@ -91,7 +100,10 @@ enum Tree {
     /// A dry run would have made the transfer root.
     Absent,
     /// A dry run changes nothing in this tree.
-    DryRun(Root),
+    DryRun {
+        root: Root,
+        ledger: Option<Ledger>,
+    },
     Live(Box<Live>),
 }
 
@@ -105,6 +117,9 @@ struct Live {
     delayed_moves: DelayedMoves,
     late_directories: LateDirectories,
     memory: Memory,
+    ledger: Ledger,
+    /// None where deleted entries are gone.
+    discards: Option<Discards>,
     partials: Partials,
     kept: KeptEntries,
     /// When the run began, by the clock of the destination's file system.
@@ -119,6 +134,10 @@ struct LiveSettings {
     exact_modes: bool,
     /// The user who gets entries that stay although they are not sent, and which of them.
     owner_of_kept: Option<(LoginUser, Own)>,
+    /// Whether there is a trash.
+    trash: bool,
+    /// Entries that the sender says were put there.
+    placed: Vec<RelPath>,
 }
 
 impl<'a> Target<'a> {
@@ -130,12 +149,13 @@ impl<'a> Target<'a> {
         options: &Options,
         report: &'a Report<'a>,
     ) -> Result<Self, EngineError> {
-        let Destination { root, created, former_mode, state, .. } = destination;
+        let Destination { root, created, former_mode, state, peeked, .. } = destination;
         // A file system that keeps no owners cannot give a workspace away. An explicit `-o`, `-g` or `--chown` is tried all the same.
         let given_away = matches!(options.ownership, Ownership::LoginUser { .. });
         let keeps_owners = state.as_ref().is_none_or(StateDirectory::is_private);
         let ownership = if given_away && !keeps_owners { &Ownership::Receiver } else { &options.ownership };
         let attributes = Attributes::new(options, ownership, config.umask, config.login, names)?;
+        let placed = placed_by_others(options)?;
         let tree = match (root, state) {
             (Some(root), Some(state)) => {
                 let settings = LiveSettings {
@@ -145,6 +165,8 @@ impl<'a> Target<'a> {
                     exact_modes: attributes.keeps_modes(),
                     // A run for some paths leaves the others alone.
                     owner_of_kept: attributes.owner_of_kept(ownership).filter(|_| !config.some_paths),
+                    trash: options.delete.as_ref().is_some_and(|delete| delete.trash),
+                    placed,
                 };
                 let live = Live::open(root, state, settings).map_err(|error| EngineError::Destination {
                     path: config.destination.clone(),
@@ -153,7 +175,9 @@ impl<'a> Target<'a> {
                 })?;
                 Tree::Live(Box::new(live))
             }
-            (Some(root), None) => Tree::DryRun(root),
+            (Some(root), None) => {
+                Tree::DryRun { root, ledger: peeked.map(|state| Ledger::read(&state, &placed)) }
+            }
             (None, _) => Tree::Absent,
         };
         Ok(Self {
@@ -172,7 +196,7 @@ impl<'a> Target<'a> {
     pub(crate) fn root(&self) -> Option<&Root> {
         match &self.tree {
             Tree::Absent => None,
-            Tree::DryRun(root) => Some(root),
+            Tree::DryRun { root, .. } => Some(root),
             Tree::Live(live) => Some(&live.root),
         }
     }
@@ -185,7 +209,15 @@ impl<'a> Target<'a> {
     fn live(&self) -> Option<&Live> {
         match &self.tree {
             Tree::Live(live) => Some(live),
-            Tree::Absent | Tree::DryRun(_) => None,
+            Tree::Absent | Tree::DryRun { .. } => None,
+        }
+    }
+
+    fn ledger(&self) -> Option<&Ledger> {
+        match &self.tree {
+            Tree::Absent => None,
+            Tree::DryRun { ledger, .. } => ledger.as_ref(),
+            Tree::Live(live) => Some(&live.ledger),
         }
     }
 
@@ -277,6 +309,61 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// The number of entries that runs have put there.
+    pub(crate) fn placed(&self) -> u64 {
+        self.ledger().map_or(0, Ledger::count)
+    }
+
+    /// What is known of the origin of the entries of a directory.
+    pub(crate) fn origins_in(&self, directory: &RelPath) -> Origins {
+        let placed = self.ledger().map(|ledger| ledger.names_in(directory)).unwrap_or_default();
+        let cached = if placed.is_empty() { None } else { self.known_in(directory) };
+        Origins::new(placed, cached)
+    }
+
+    /// See [`Ledger::note`].
+    pub(crate) fn note_placed<'n>(&self, directory: &RelPath, names: impl IntoIterator<Item = &'n Name>) {
+        if let Some(live) = self.live() {
+            live.ledger.note(directory, names);
+        }
+    }
+
+    /// Puts the new ledger in the place of the old one; see [`Ledger::settle`].
+    pub(crate) fn settle_ledger(&self) {
+        if let Some(live) = self.live() {
+            live.ledger.settle(&live.root, self.report);
+        }
+    }
+
+    /// Whether deleted entries can be brought back, those that no run has put there.
+    pub(crate) fn has_trash(&self) -> bool {
+        self.discards().is_some()
+    }
+
+    /// Moves an entry of the directory at `parent` to the trash.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::CrossesDevices`] when the entry is on another file system. Then it is where it was.
+    pub(crate) fn discard(
+        &self,
+        parent: &RelPath,
+        dir: &DirHandle,
+        name: &Name,
+        stat: &Stat,
+    ) -> io::Result<()> {
+        self.discards()
+            .map_or(Ok(()), |discards| self.change_in(parent, dir, || discards.put(parent, dir, name, stat)))
+    }
+
+    /// Makes a directory in the trash like the one at `path`.
+    pub(crate) fn discard_directory(&self, path: &RelPath) -> io::Result<()> {
+        self.discards().map_or(Ok(()), |discards| discards.put_directory(path))
+    }
+
+    fn discards(&self) -> Option<&Discards> {
+        self.live().and_then(|live| live.discards.as_ref())
+    }
+
     /// The parts of interrupted files, where the run keeps and uses them (`--partial`).
     pub(crate) fn partials(&self) -> Option<&Partials> {
         self.live().filter(|_| self.partial).map(|live| &live.partials)
@@ -329,6 +416,12 @@ impl<'a> Target<'a> {
     /// Removes what only this run needed.
     pub(crate) fn clean_up(&self) {
         if let Some(live) = self.live() {
+            live.ledger.finish(self.report);
+            if let Some(discards) = &live.discards
+                && let Err(error) = discards.finish()
+            {
+                self.report.notice(&format!("cannot tidy the trash of the destination: {error}"));
+            }
             live.areas.clean_up();
             // A leftover is removed by the next run.
             let _ = live.state.clean_up();
@@ -347,6 +440,8 @@ impl Live {
             delayed_moves: DelayedMoves::new(&scratch, settings.delay_updates),
             late_directories: LateDirectories::new(&scratch, settings.exact_modes),
             memory: Memory::open(&state, on_target, settings.remember),
+            ledger: Ledger::open(&state, &settings.placed),
+            discards: settings.trash.then(|| Discards::new(state.dir.clone(), root.clone())),
             partials: Partials::new(state.dir.clone()),
             kept: KeptEntries::new(&scratch, settings.owner_of_kept),
             root,
@@ -355,4 +450,13 @@ impl Live {
             areas,
         })
     }
+}
+
+/// The entries that the sender says were put there, checked.
+fn placed_by_others(options: &Options) -> Result<Vec<RelPath>, EngineError> {
+    let placed = options.delete.iter().flat_map(|delete| &delete.placed);
+    placed
+        .map(|path| RelPath::new(path))
+        .collect::<Result<_, _>>()
+        .map_err(|_| EngineError::Protocol("it sent a path that no file can have"))
 }

@@ -69,6 +69,7 @@ impl<'a> Examination<'a> {
             self.transfer.settle_failed(&file, decided)?;
         }
         extraneous.extend(listed);
+        self.note_placed();
         self.needs.send(self.transfer.report, self.part)?;
         let Some(dir) = self.directory.handle() else { return Ok(()) };
         if let NameRange::Names { after, up_to } = &self.part.range {
@@ -80,6 +81,20 @@ impl<'a> Examination<'a> {
             self.transfer.deletion.note_extraneous(&self.part.path, dir, extraneous)?;
         }
         Ok(())
+    }
+
+    /// Notes for the ledger that the entries of the part are put there. A part that speaks for its own names alone leaves the
+    /// others as they were.
+    fn note_placed(&self) {
+        let target = self.transfer.target;
+        let offered = self.part.entries.iter().map(|entry| &entry.name);
+        match self.part.range {
+            NameRange::Names { .. } => target.note_placed(&self.part.path, offered),
+            NameRange::Listed => {
+                let before = target.origins_in(&self.part.path);
+                target.note_placed(&self.part.path, offered.chain(before.names()));
+            }
+        }
     }
 
     /// Settles an entry, or begins what it takes to settle it.

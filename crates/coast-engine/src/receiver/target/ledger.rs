@@ -1,0 +1,170 @@
+//! The ledger of the destination: which entries runs have put there. A repair deletes no other ones.
+//!
+//! A run writes a new ledger while it examines directories. The new one takes the place of the old one before the first deletion,
+//! and lacks the entries that are going to be deleted. So a run that is killed while it deletes leaves entries that are in no
+//! ledger, and never one that something else made and the ledger has.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use coast_tree::state::{LEDGER, NEW_LEDGER, StateDirectory, name};
+use coast_tree::{
+    DirHandle, DirRecords, FileIdentity, Kind, LedgerReader, LedgerWriter, Name, RelPath, Replace, Root, Stat,
+};
+use coast_wire::Origin;
+
+use crate::receiver::report::Report;
+
+/// The entries that runs have put at the destination.
+pub(super) struct Ledger {
+    /// The ledger of the last run, and the one that an interrupted run left after it.
+    known: Vec<LedgerReader>,
+    /// Entries that the sender says were put there, by directory.
+    also: HashMap<RelPath, Vec<Name>>,
+    new: Option<NewLedger>,
+}
+
+/// The ledger of this run.
+struct NewLedger {
+    dir: DirHandle,
+    writer: LedgerWriter,
+    failed: AtomicBool,
+}
+
+impl Ledger {
+    /// Reads the ledger of a private state directory and begins a new one. `also` are entries that the sender says were put there.
+    pub(super) fn open(state: &StateDirectory, also: &[RelPath]) -> Self {
+        // Others could have written the ledger of a shared state directory. A single entry's does not outlive the run.
+        if !state.is_private() || state.is_transient() {
+            return Self { known: Vec::new(), also: by_directory(also), new: None };
+        }
+        let mut ledger = Self::read(&state.dir, also);
+        // The leftover stays open without its name.
+        let _ = state.dir.unlink(&name(NEW_LEDGER));
+        let file = state.dir.create_file(&name(NEW_LEDGER), 0o600).ok();
+        ledger.new = file.map(|file| NewLedger {
+            dir: state.dir.clone(),
+            writer: LedgerWriter::create(file),
+            failed: AtomicBool::new(false),
+        });
+        ledger
+    }
+
+    /// Reads the ledger of a private state directory, for a run that changes nothing.
+    pub(super) fn read(state: &DirHandle, also: &[RelPath]) -> Self {
+        let open = |file| LedgerReader::open(state.open_file(&name(file)).ok()?.0).ok();
+        Self {
+            known: [LEDGER, NEW_LEDGER].into_iter().filter_map(open).collect(),
+            also: by_directory(also),
+            new: None,
+        }
+    }
+
+    /// The number of entries that runs have put there.
+    pub(super) fn count(&self) -> u64 {
+        let also: usize = self.also.values().map(Vec::len).sum();
+        self.known.iter().map(LedgerReader::names).sum::<u64>() + also as u64
+    }
+
+    /// The names in a directory that were put there. What cannot be read counts as made at the destination.
+    pub(super) fn names_in(&self, directory: &RelPath) -> HashSet<Name> {
+        let mut names: HashSet<Name> = HashSet::new();
+        for known in &self.known {
+            names.extend(known.directory(directory).unwrap_or_default());
+        }
+        names.extend(self.also.get(directory).into_iter().flatten().cloned());
+        names
+    }
+
+    /// Notes entries of a directory that this run puts or finds there. Without a name it notes that the directory was examined.
+    pub(super) fn note<'n>(&self, directory: &RelPath, names: impl IntoIterator<Item = &'n Name>) {
+        if let Some(new) = &self.new
+            && new.writer.append(directory, names).is_err()
+        {
+            new.failed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts the new ledger in the place of the old one, before the first deletion. What this run did not examine is taken over
+    /// from the old one, if it is still there. Notes that follow are added.
+    pub(super) fn settle(&self, root: &Root, report: &Report<'_>) {
+        let Some(new) = &self.new else { return };
+        let exists = |directory: &RelPath| root.dir(directory).is_ok();
+        let settle = || -> io::Result<()> {
+            for known in &self.known {
+                known.carry_over(&new.writer, exists)?;
+            }
+            new.writer.flush()?;
+            new.dir.rename_to(&name(NEW_LEDGER), &new.dir, &name(LEDGER), Replace::Any)
+        };
+        if let Err(error) = settle() {
+            new.give_up(report, &error);
+        }
+    }
+
+    /// Hands the last notes to the system.
+    pub(super) fn finish(&self, report: &Report<'_>) {
+        let Some(new) = &self.new else { return };
+        let written = new.writer.flush();
+        if new.failed.load(Ordering::Relaxed) || written.is_err() {
+            let error = written.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+            new.give_up(report, &error);
+        }
+    }
+}
+
+impl NewLedger {
+    /// Without a ledger every entry counts as made at the destination.
+    fn give_up(&self, report: &Report<'_>, error: &io::Error) {
+        for file in [NEW_LEDGER, LEDGER] {
+            let _ = self.dir.unlink(&name(file));
+        }
+        report.notice(&format!(
+            "cannot note which entries were put there, so the next run takes all for made there: {error}"
+        ));
+    }
+}
+
+fn by_directory(paths: &[RelPath]) -> HashMap<RelPath, Vec<Name>> {
+    let mut directories: HashMap<RelPath, Vec<Name>> = HashMap::new();
+    for path in paths {
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            directories.entry(parent).or_default().push(name);
+        }
+    }
+    directories
+}
+
+/// What is known of the origin of the entries of one directory.
+pub(crate) struct Origins {
+    placed: HashSet<Name>,
+    cached: Option<DirRecords>,
+}
+
+impl Origins {
+    pub(super) fn new(placed: HashSet<Name>, cached: Option<DirRecords>) -> Self {
+        Self { placed, cached }
+    }
+
+    /// Whether an entry was put there, whatever became of it since.
+    pub(crate) fn has(&self, name: &Name) -> bool {
+        self.placed.contains(name)
+    }
+
+    /// All names that were put there. Some may be gone.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.placed.iter()
+    }
+
+    /// The origin of an entry with this status.
+    pub(crate) fn of(&self, name: &Name, stat: &Stat) -> Origin {
+        if !self.has(name) {
+            return Origin::Destination;
+        }
+        let known = self.cached.as_ref().filter(|_| stat.kind == Kind::File);
+        let changed = known
+            .is_some_and(|known| known.has(name) && known.get(name, &FileIdentity::from(stat)).is_none());
+        if changed { Origin::Changed } else { Origin::Run }
+    }
+}

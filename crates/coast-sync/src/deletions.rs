@@ -1,0 +1,41 @@
+//! The entries that a run deleted, as far as a user wants to hear of them.
+
+use coast_wire::Origin;
+
+/// The deleted entries of a run, the first of them with their paths.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deletions {
+    /// Entries that no run had put there, or that were changed there since.
+    pub made_there: DeletedEntries,
+    /// Entries that an earlier run had put there.
+    pub placed: DeletedEntries,
+}
+
+/// A number of deleted entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeletedEntries {
+    /// How many there are.
+    pub count: u64,
+    /// The paths of the first of them, at most [`Deletions::MAX_FIRST`]. Those of directories end in a slash.
+    pub first: Vec<Vec<u8>>,
+}
+
+impl Deletions {
+    /// The number of paths that are kept of each kind.
+    pub const MAX_FIRST: usize = 20;
+
+    /// Adds an entry.
+    pub(crate) fn add(&mut self, path: &[u8], directory: bool, origin: Origin) {
+        let entries = match origin {
+            Origin::Run => &mut self.placed,
+            Origin::Changed | Origin::Destination => &mut self.made_there,
+        };
+        entries.count += 1;
+        if entries.first.len() < Self::MAX_FIRST {
+            let slash: &[u8] = if directory { b"/" } else { b"" };
+            entries.first.push([path, slash].concat());
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What a run deletes, by who had put it at the destination: a repair takes only what runs placed, and what others made goes to the
+//! trash.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use coast_sync::{
+    CachePlace, Cancel, Delete, Destination, NoPrompt, RuleList, SyncError, SyncReport, SyncRequest,
+    VoidMonitor, profile,
+};
+
+/// A source and a destination, and the state directory beside that.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    /// A destination to which these files were pushed.
+    fn pushed(files: &[&str]) -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(place.path("source")).unwrap();
+        place.make("source", files);
+        place.push(Delete::default());
+        place
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.0.path().join(below)
+    }
+
+    /// Makes files whose content is their path.
+    fn make(&self, top: &str, files: &[&str]) {
+        for file in files {
+            let path = self.path(top).join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+    }
+
+    fn remove_from_source(&self, entries: &[&str]) {
+        for entry in entries {
+            let path = self.path("source").join(entry);
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+        }
+    }
+
+    fn request(&self, delete: Delete) -> SyncRequest {
+        let options = coast_sync::Options { delete: Some(delete), ..profile::options() };
+        let destination = Destination::local(self.path("destination"));
+        SyncRequest::push(self.path("source"), destination)
+            .unwrap()
+            .options(options)
+            .cache(CachePlace::Nowhere)
+    }
+
+    fn push(&self, delete: Delete) -> SyncReport {
+        run(self.request(delete)).unwrap()
+    }
+
+    fn repair(&self) -> SyncReport {
+        self.push(repairing())
+    }
+
+    /// The files of a directory, at any depth.
+    fn files(&self, top: &str) -> Vec<String> {
+        let mut files = Vec::new();
+        collect(&self.path(top), &self.path(top), &mut files);
+        files.sort();
+        files
+    }
+
+    /// The files in the trash, without the directories of the runs.
+    fn trash(&self) -> Vec<String> {
+        let all = self.files(".destination.coast/trash");
+        all.iter().map(|path| path.split_once('/').unwrap().1.to_owned()).collect()
+    }
+
+    fn state(&self, name: &str) -> PathBuf {
+        self.path(".destination.coast").join(name)
+    }
+}
+
+fn collect(top: &Path, directory: &Path, files: &mut Vec<String>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            collect(top, &path, files);
+        } else {
+            files.push(path.strip_prefix(top).unwrap().to_str().unwrap().to_owned());
+        }
+    }
+}
+
+fn repairing() -> Delete {
+    Delete { only_placed: true, ..Delete::default() }
+}
+
+fn with_trash() -> Delete {
+    Delete { trash: true, ..Delete::default() }
+}
+
+fn run(request: SyncRequest) -> Result<SyncReport, SyncError> {
+    request.run(&VoidMonitor, &NoPrompt, &Cancel::new())
+}
+
+fn names(paths: &[Vec<u8>]) -> Vec<String> {
+    paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect()
+}
+
+#[test]
+fn a_repair_deletes_what_was_placed_and_is_gone() {
+    let place = Place::pushed(&["kept", "gone", "dir/gone", "dir/kept", "whole/a", "mixed/a"]);
+    place.make("destination", &[".env", "uploads/1", "dir/made", "mixed/made"]);
+    place.remove_from_source(&["gone", "dir/gone", "whole", "mixed"]);
+    let report = place.repair();
+    assert_eq!(
+        place.files("destination"),
+        [".env", "dir/kept", "dir/made", "kept", "mixed/made", "uploads/1"]
+    );
+    let receiver = report.run.receiver;
+    assert_eq!((receiver.deleted, receiver.left_made_there), (5, 4), "{receiver:?}");
+    assert!(!place.path("destination/whole").exists());
+}
+
+#[test]
+fn the_ledger_outlives_the_cache_and_every_kind_of_run() {
+    let place = Place::pushed(&["a", "dir/b", "dir/c", "protected"]);
+    place.make("destination", &["made"]);
+    let _ = fs::remove_file(place.state("cache"));
+    place.remove_from_source(&["a", "dir/b", "protected"]);
+    // None of these runs deletes anything; each examines another part of the tree.
+    let nothing = || Delete { max: Some(0), ..Delete::default() };
+    place.push(nothing());
+    run(place.request(nothing()).only(["dir/c"]).unwrap()).unwrap();
+    let mut undeleting = place.request(nothing());
+    undeleting = undeleting.options(coast_sync::Options { delete: None, ..profile::options() });
+    run(undeleting).unwrap();
+    let mut rules = RuleList::new();
+    rules.filter(b"P a", &coast_sync::NoMergeFiles).unwrap();
+    rules.filter(b"P dir/b", &coast_sync::NoMergeFiles).unwrap();
+    rules.filter(b"P protected", &coast_sync::NoMergeFiles).unwrap();
+    run(place.request(repairing()).rules(rules)).unwrap();
+    run(SyncRequest::new(place.path("source/dir"), Destination::local(place.path("destination")))
+        .options(coast_sync::Options { delete: Some(nothing()), ..profile::options() }))
+    .unwrap();
+    assert_eq!(place.files("destination"), ["a", "dir/b", "dir/c", "made", "protected"]);
+    place.repair();
+    assert_eq!(place.files("destination"), ["dir/c", "made"]);
+}
+
+#[test]
+fn a_killed_run_leaves_a_ledger_that_counts() {
+    let place = Place::pushed(&["old"]);
+    // As if a run had been killed before it put its own ledger in the place of the old one.
+    let old = fs::read(place.state("ledger")).unwrap();
+    place.make("source", &["new"]);
+    place.push(Delete::default());
+    fs::rename(place.state("ledger"), place.state("ledger.new")).unwrap();
+    fs::write(place.state("ledger"), old).unwrap();
+    place.make("destination", &["made"]);
+    place.remove_from_source(&["old", "new"]);
+    place.make("source", &["other"]);
+    place.repair();
+    assert_eq!(place.files("destination"), ["made", "other"]);
+    assert!(!place.state("ledger.new").exists());
+}
+
+#[test]
+fn without_a_ledger_a_repair_deletes_nothing() {
+    let place = Place::pushed(&["kept", "gone"]);
+    fs::remove_file(place.state("ledger")).unwrap();
+    place.remove_from_source(&["gone"]);
+    place.repair();
+    assert_eq!(place.files("destination"), ["gone", "kept"]);
+    fs::write(place.state("ledger"), "nonsense").unwrap();
+    place.repair();
+    assert_eq!(place.files("destination"), ["gone", "kept"]);
+}
+
+#[test]
+fn what_was_placed_and_made_again_there_counts_as_made_there() {
+    let place = Place::pushed(&["kept", "again"]);
+    place.remove_from_source(&["again"]);
+    place.push(Delete::default());
+    assert_eq!(place.files("destination"), ["kept"]);
+    place.make("destination", &["again"]);
+    place.repair();
+    assert_eq!(place.files("destination"), ["again", "kept"]);
+}
+
+#[test]
+fn paths_that_the_caller_names_count_as_placed() {
+    let place = Place::pushed(&["kept"]);
+    place.make("destination", &["carried", "dir/carried", "dir/made"]);
+    let placed = [&b"carried"[..], b"dir", b"dir/carried"].map(<[u8]>::to_vec).to_vec();
+    place.push(Delete { placed, ..repairing() });
+    assert_eq!(place.files("destination"), ["dir/made", "kept"]);
+    let placed = vec![b"../x".to_vec()];
+    let error = run(place.request(Delete { placed, ..repairing() })).unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{error}");
+}
+
+#[test]
+fn entries_that_others_made_or_changed_move_to_the_trash() {
+    let place = Place::pushed(&["kept", "gone", "changed", "dir/gone"]);
+    place.make("destination", &[".env", "dir/made", "uploads/deep/1"]);
+    fs::create_dir(place.path("destination/empty")).unwrap();
+    std::os::unix::fs::symlink("target", place.path("destination/link")).unwrap();
+    fs::write(place.path("destination/changed"), "by hand").unwrap();
+    place.remove_from_source(&["gone", "changed", "dir"]);
+    let report = place.push(with_trash());
+    assert_eq!(place.files("destination"), ["kept"]);
+    assert!(!place.path("destination/empty").exists());
+    assert_eq!(place.trash(), [".env", "changed", "dir/made", "link", "uploads/deep/1"]);
+    let batch = fs::read_dir(place.state("trash")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(fs::read_to_string(batch.join("changed")).unwrap(), "by hand");
+    assert!(batch.join("empty").is_dir());
+    let deletions = &report.deletions;
+    assert_eq!(names(&deletions.placed.first), ["dir/gone", "dir/", "gone"]);
+    assert_eq!((deletions.placed.count, deletions.made_there.count), (3, 8));
+    assert!(names(&deletions.made_there.first).contains(&"changed".to_owned()));
+    assert_eq!(report.run.receiver.deleted_made_there, 7);
+    assert_eq!(report.run.receiver.trashed, 8);
+}
+
+#[test]
+fn without_a_trash_everything_is_gone() {
+    let place = Place::pushed(&["kept"]);
+    place.make("destination", &["made"]);
+    place.push(Delete::default());
+    assert_eq!(place.files("destination"), ["kept"]);
+    assert!(!place.state("trash").exists());
+}
+
+#[test]
+fn entries_that_make_way_move_to_the_trash_too() {
+    let place = Place::pushed(&["kept"]);
+    place.make("destination", &["was-directory/made", "was-file"]);
+    place.make("source", &["was-directory", "was-file/new"]);
+    place.push(with_trash());
+    assert_eq!(place.files("destination"), ["kept", "was-directory", "was-file/new"]);
+    assert_eq!(place.trash(), ["was-directory/made", "was-file"]);
+}
+
+#[test]
+fn the_trash_survives_further_runs_and_stays_out_of_the_tree() {
+    let place = Place::pushed(&["kept"]);
+    for round in ["one", "two"] {
+        place.make("destination", &[round]);
+        place.push(with_trash());
+        place.push(with_trash());
+    }
+    assert_eq!(place.trash(), ["one", "two"]);
+    assert_eq!(place.files("destination"), ["kept"]);
+}
+
+#[test]
+fn most_of_what_was_placed_is_not_deleted_by_mistake() {
+    let files: Vec<String> = (0..250).map(|number| format!("{number}")).collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let place = Place::pushed(&files);
+    let careful = || Delete { no_mass_deletion: true, ..repairing() };
+    // Not more than half.
+    place.remove_from_source(&files[..125]);
+    place.push(careful());
+    assert_eq!(place.files("destination").len(), 125);
+    // More than half, and more than a hundred.
+    place.remove_from_source(&files[125..249]);
+    let error = run(place.request(careful())).unwrap_err();
+    assert!(error.is_mass_deletion() && error.exit_code() == 25, "{error}");
+    assert!(error.to_string().contains("124 of the 125 entries"), "{error}");
+    assert_eq!(place.files("destination").len(), 125);
+    let error = run(place.request(careful())).unwrap_err();
+    assert!(error.to_string().contains("124 of the 125 entries"), "the ledger is as it was: {error}");
+    place.push(repairing());
+    assert_eq!(place.files("destination"), ["249"]);
+}
+
+#[test]
+fn a_dry_run_foretells_what_a_repair_leaves() {
+    let place = Place::pushed(&["kept", "gone"]);
+    place.make("destination", &["made"]);
+    place.remove_from_source(&["gone"]);
+    let options = coast_sync::Options { dry_run: true, delete: Some(repairing()), ..profile::options() };
+    let report = run(place.request(repairing()).options(options)).unwrap();
+    assert_eq!(names(&report.deletions.placed.first), ["gone"]);
+    assert_eq!((report.run.receiver.deleted, report.run.receiver.left_made_there), (1, 1));
+    assert_eq!(place.files("destination"), ["gone", "kept", "made"]);
+}

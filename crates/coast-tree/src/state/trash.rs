@@ -1,0 +1,265 @@
+//! The trash: entries that runs deleted and that no run had put there. They can be brought back for some time.
+//!
+//! It is the directory `trash` of the state directory. Each run has a *batch* in it, named after its time: `SECONDS` while the run
+//! fills it, and `SECONDS.BYTES` once it is complete. In a batch, the entries have their paths from the workspace. The directories
+//! on the way have the attributes that they had there.
+//!
+//! Other users may own what is in a batch, so every step goes through open directories and follows no symlink.
+
+use std::io;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::names::{TRASH, name};
+use crate::{DirHandle, Kind, Listed, LockExt, Name, RelPath, Replace, Root, Stat, remove_entry};
+
+/// How long a batch is kept.
+const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The size of all batches together up to which batches are kept, in bytes. The last batch is kept whatever its size: it goes when
+/// another one takes its place.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// How often another name is tried for a batch.
+const MAX_NAMES: u64 = 1000;
+
+/// The trash of a workspace.
+#[derive(Debug)]
+pub struct Trash {
+    dir: DirHandle,
+}
+
+/// The entries that one run deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchEntry {
+    name: Name,
+    /// The time of the run, in seconds since the epoch.
+    pub at: u64,
+    /// The size of all files, in bytes. None if the run that filled it was killed.
+    pub bytes: Option<u64>,
+}
+
+impl Trash {
+    /// The trash in the state directory `state`; none if nothing was ever deleted.
+    pub fn open(state: &DirHandle) -> io::Result<Option<Self>> {
+        match state.child(&name(TRASH)) {
+            Ok(dir) => Ok(Some(Self { dir })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The trash in the state directory `state`, which is made if it is missing.
+    pub fn make(state: &DirHandle) -> io::Result<Self> {
+        match state.mkdir(&name(TRASH), 0o700) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        Ok(Self { dir: state.child(&name(TRASH))? })
+    }
+
+    /// The batches, the latest first.
+    pub fn batches(&self) -> io::Result<Vec<BatchEntry>> {
+        let mut batches: Vec<BatchEntry> = self.dir.list()?.iter().filter_map(BatchEntry::of).collect();
+        batches.sort_by(|a, b| b.at.cmp(&a.at));
+        Ok(batches)
+    }
+
+    /// The directory of a batch.
+    pub fn directory(&self, batch: &BatchEntry) -> io::Result<DirHandle> {
+        self.dir.child(&batch.name)
+    }
+
+    /// Begins a batch at the time `now`, in seconds since the epoch. `root` is the workspace.
+    pub fn begin(&self, now: u64, root: &Root) -> io::Result<Batch> {
+        for at in now..now.saturating_add(MAX_NAMES) {
+            let taken = self.batches()?.iter().any(|batch| batch.at == at);
+            let own = batch_name(at, None);
+            match self.dir.mkdir(&own, 0o700) {
+                _ if taken => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => {
+                    made?;
+                    let dir = self.dir.child(&own)?;
+                    return Ok(Batch {
+                        trash: self.dir.clone(),
+                        at,
+                        filled: Mutex::new(Filled { bytes: 0, last: (RelPath::root(), dir.clone()) }),
+                        top: dir,
+                        root: root.clone(),
+                    });
+                }
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Removes a batch that is empty. Answers whether it was.
+    pub fn remove_empty(&self, batch: &BatchEntry) -> bool {
+        self.dir.rmdir(&batch.name).is_ok()
+    }
+
+    /// Removes the batches that are too old at the time `now`, and the oldest ones while all together are too large.
+    pub fn prune(&self, now: u64) -> io::Result<()> {
+        let oldest = now.saturating_sub(MAX_AGE.as_secs());
+        let mut bytes = 0_u64;
+        for (number, batch) in self.batches()?.iter().enumerate() {
+            // The size of a batch that a killed run left is not known, so it counts as nothing and goes by its age.
+            bytes = bytes.saturating_add(batch.bytes.unwrap_or(0));
+            if batch.at < oldest || (number > 0 && bytes > MAX_BYTES) {
+                remove_entry(&self.dir, &batch.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BatchEntry {
+    fn of(listed: &Listed) -> Option<Self> {
+        let text = std::str::from_utf8(listed.name.as_bytes()).ok()?;
+        let (at, bytes) = match text.split_once('.') {
+            Some((at, bytes)) => (at, Some(bytes.parse().ok()?)),
+            None => (text, None),
+        };
+        let name = listed.name.clone();
+        (listed.kind == Kind::Directory).then_some(Self { name, at: at.parse().ok()?, bytes })
+    }
+}
+
+fn batch_name(at: u64, bytes: Option<u64>) -> Name {
+    let text = bytes.map_or_else(|| at.to_string(), |bytes| format!("{at}.{bytes}"));
+    Name::new(text.as_bytes()).expect("digits and a dot")
+}
+
+/// A batch that a run fills.
+#[derive(Debug)]
+pub struct Batch {
+    trash: DirHandle,
+    at: u64,
+    top: DirHandle,
+    root: Root,
+    /// Guards what is known of the batch. No other lock is taken while it is held.
+    filled: Mutex<Filled>,
+}
+
+#[derive(Debug)]
+struct Filled {
+    bytes: u64,
+    /// The directory that the last entry went to. Entries come directory by directory.
+    last: (RelPath, DirHandle),
+}
+
+impl Batch {
+    /// Moves the entry `name` of the directory `dir`, whose path in the workspace is `parent`, to the batch.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::CrossesDevices`] when the entry lies on another mount. Then it is where it was.
+    pub fn put(&self, parent: &RelPath, dir: &DirHandle, name: &Name, stat: &Stat) -> io::Result<()> {
+        let mut filled = self.filled.enter();
+        if filled.last.0 != *parent {
+            filled.last = (parent.clone(), self.directory(parent)?);
+        }
+        dir.rename_to(name, &filled.last.1, name, Replace::Never)?;
+        if stat.kind == Kind::File {
+            filled.bytes = filled.bytes.saturating_add(stat.size);
+        }
+        Ok(())
+    }
+
+    /// Makes a directory in the batch like the one at `path` in the workspace, with those above it.
+    pub fn put_directory(&self, path: &RelPath) -> io::Result<()> {
+        self.directory(path).map(drop)
+    }
+
+    fn directory(&self, path: &RelPath) -> io::Result<DirHandle> {
+        let mut here = self.top.clone();
+        let mut there = self.root.handle();
+        for component in path.components() {
+            let name = Name::new(component).map_err(io::Error::other)?;
+            there = there.child(&name)?;
+            match here.mkdir(&name, 0o700) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => here = here.child(&name)?,
+                made => {
+                    made?;
+                    here = here.child(&name)?;
+                    let stat = there.stat_self()?;
+                    // A user without rights keeps the directory, which is theirs.
+                    let _ = here.chown_self(Some(stat.uid), Some(stat.gid));
+                    here.chmod_self(stat.mode | 0o700)?;
+                }
+            }
+        }
+        Ok(here)
+    }
+
+    /// Ends the batch: records its size, and removes batches of earlier runs that are too old or too many.
+    pub fn finish(self) -> io::Result<()> {
+        let bytes = self.filled.enter().bytes;
+        let (filling, filled) = (batch_name(self.at, None), batch_name(self.at, Some(bytes)));
+        self.trash.rename_to(&filling, &self.trash, &filled, Replace::Never)?;
+        Trash { dir: self.trash }.prune(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::scratch::{Scratch, name, rel};
+
+    const DAY: u64 = 24 * 60 * 60;
+
+    fn put(trash: &Trash, scratch: &Scratch, at: u64, path: &str) {
+        let batch = trash.begin(at, &scratch.root()).unwrap();
+        let path = rel(path.as_bytes());
+        let (parent, name) = (path.parent().unwrap(), path.file_name().unwrap());
+        let dir = scratch.root().dir(&parent).unwrap();
+        let stat = dir.stat(&name).unwrap().unwrap();
+        batch.put(&parent, &dir, &name, &stat).unwrap();
+        batch.finish().unwrap();
+    }
+
+    #[test]
+    fn an_entry_moves_with_its_directories() {
+        let scratch = Scratch::new().file("a/b/c", "content").dir("state");
+        fs::set_permissions(scratch.path("a/b"), std::os::unix::fs::PermissionsExt::from_mode(0o750))
+            .unwrap();
+        let state = scratch.root().handle().child(&name("state")).unwrap();
+        assert!(Trash::open(&state).unwrap().is_none());
+        let trash = Trash::make(&state).unwrap();
+        put(&trash, &scratch, 1000, "a/b/c");
+        assert!(!scratch.path("a/b/c").exists());
+        let batch = trash.batches().unwrap().remove(0);
+        assert_eq!((batch.at, batch.bytes), (1000, Some(7)));
+        assert_eq!(fs::read(scratch.path("state/trash/1000.7/a/b/c")).unwrap(), b"content");
+        let mode = fs::metadata(scratch.path("state/trash/1000.7/a/b")).unwrap();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o750);
+    }
+
+    #[test]
+    fn old_batches_and_what_is_too_much_go_but_never_the_last_one() {
+        let scratch = Scratch::new().dir("state");
+        let state = scratch.root().handle().child(&name("state")).unwrap();
+        let trash = Trash::make(&state).unwrap();
+        let large = |file: &str| {
+            fs::File::create(scratch.path(file)).unwrap().set_len(MAX_BYTES / 2 + 1).unwrap();
+        };
+        let kept = || -> Vec<u64> { trash.batches().unwrap().iter().map(|batch| batch.at).collect() };
+        for (at, file) in [(DAY, "a"), (2 * DAY, "b")] {
+            fs::write(scratch.path(file), "x").unwrap();
+            put(&trash, &scratch, at, file);
+        }
+        assert_eq!(kept(), [2 * DAY, DAY]);
+        large("c");
+        put(&trash, &scratch, 8 * DAY + 1, "c");
+        assert_eq!(kept(), [8 * DAY + 1, 2 * DAY], "a batch of more than seven days goes");
+        large("d");
+        put(&trash, &scratch, 8 * DAY + 1, "d");
+        assert_eq!(kept(), [8 * DAY + 2], "the oldest go while all are too large");
+        trash.prune(8 * DAY + 3).unwrap();
+        assert_eq!(kept(), [8 * DAY + 2]);
+        trash.prune(16 * DAY).unwrap();
+        assert_eq!(kept(), Vec::<u64>::new());
+    }
+}
