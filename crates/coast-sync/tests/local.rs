@@ -11,6 +11,7 @@ use coast_sync::{
     CachePlace, Cancel, Destination, LocalDestination, LocalReceiver, NoPrompt, Options, SyncError,
     SyncReport, SyncRequest, VoidMonitor,
 };
+use coast_wire::GREETING;
 
 /// A source with one file, and a destination beside it.
 fn scratch() -> tempfile::TempDir {
@@ -99,8 +100,8 @@ fn a_program_that_is_not_a_helper_is_named() {
 #[test]
 fn the_error_quotes_a_dying_receiver() {
     let scratch = scratch();
-    let script = "echo coast-helper 3; echo the roof is on fire >&2; exit 9";
-    let error = run(request(scratch.path(), scripted(scratch.path(), script))).unwrap_err();
+    let script = format!("echo {}; echo the roof is on fire >&2; exit 9", GREETING.trim_end());
+    let error = run(request(scratch.path(), scripted(scratch.path(), &script))).unwrap_err();
     assert!(error.to_string().contains("the roof is on fire"), "{error}");
     assert_eq!(error.exit_code(), 12);
 }
@@ -108,7 +109,7 @@ fn the_error_quotes_a_dying_receiver() {
 #[test]
 fn a_receiver_that_says_nothing_runs_out_of_time() {
     let scratch = scratch();
-    let silent = scripted(scratch.path(), "echo coast-helper 3; cat >/dev/null");
+    let silent = scripted(scratch.path(), &format!("echo {}; cat >/dev/null", GREETING.trim_end()));
     let request = request(scratch.path(), silent).timeout(Some(Duration::from_millis(300)));
     let error = run(request).unwrap_err();
     assert!(matches!(error, SyncError::Timeout(_)), "{error}");
@@ -118,7 +119,7 @@ fn a_receiver_that_says_nothing_runs_out_of_time() {
 #[test]
 fn a_cancelled_run_ends_although_the_receiver_hangs() {
     let scratch = scratch();
-    let silent = scripted(scratch.path(), "echo coast-helper 3; cat >/dev/null");
+    let silent = scripted(scratch.path(), &format!("echo {}; cat >/dev/null", GREETING.trim_end()));
     let cancel = Cancel::new();
     let error = std::thread::scope(|scope| {
         let request = request(scratch.path(), silent);
