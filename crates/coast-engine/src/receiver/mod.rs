@@ -222,7 +222,6 @@ fn finish(
 ) -> Result<(), EngineError> {
     target.check_still_there()?;
     target.move_updates()?;
-    target.settle_ledger();
     if source_errors {
         deletion.skip()?;
     } else {
@@ -232,6 +231,7 @@ fn finish(
         // The caller takes the reason from `stop`.
         return Ok(());
     }
+    target.settle_ledger();
     target.move_where_directories_were()?;
     target.give_away()?;
     target.save_cache();

@@ -1,12 +1,11 @@
 //! The ledger of the destination: which entries runs have put there. A repair deletes no other ones.
 //!
-//! A run writes a new ledger while it examines directories. The new one takes the place of the old one before the first deletion,
-//! and lacks the entries that are going to be deleted. So a run that is killed while it deletes leaves entries that are in no
-//! ledger, and never one that something else made and the ledger has.
+//! A run writes a new ledger while it examines directories, and leaves out the entries that are going to be deleted. The new one
+//! takes the place of the old one when all is deleted. A run that is killed before leaves both, and an entry in either was put
+//! there: what an interrupted switch left is deleted by the next run.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use coast_tree::state::{LEDGER, NEW_LEDGER, StateDirectory, name};
 use coast_tree::{
@@ -29,7 +28,6 @@ pub(super) struct Ledger {
 struct NewLedger {
     dir: DirHandle,
     writer: LedgerWriter,
-    failed: AtomicBool,
 }
 
 impl Ledger {
@@ -43,11 +41,8 @@ impl Ledger {
         // The leftover stays open without its name.
         let _ = state.dir.unlink(&name(NEW_LEDGER));
         let file = state.dir.create_file(&name(NEW_LEDGER), 0o600).ok();
-        ledger.new = file.map(|file| NewLedger {
-            dir: state.dir.clone(),
-            writer: LedgerWriter::create(file),
-            failed: AtomicBool::new(false),
-        });
+        ledger.new =
+            file.map(|file| NewLedger { dir: state.dir.clone(), writer: LedgerWriter::create(file) });
         ledger
     }
 
@@ -61,10 +56,9 @@ impl Ledger {
         }
     }
 
-    /// The number of entries that runs have put there.
+    /// The number of entries that runs have put there. Those that only an interrupted run put there are not counted.
     pub(super) fn count(&self) -> u64 {
-        let also: usize = self.also.values().map(Vec::len).sum();
-        self.known.iter().map(LedgerReader::names).sum::<u64>() + also as u64
+        self.known.iter().map(LedgerReader::names).max().unwrap_or(0)
     }
 
     /// The names in a directory that were put there. What cannot be read counts as made at the destination.
@@ -79,15 +73,14 @@ impl Ledger {
 
     /// Notes entries of a directory that this run puts or finds there. Without a name it notes that the directory was examined.
     pub(super) fn note<'n>(&self, directory: &RelPath, names: impl IntoIterator<Item = &'n Name>) {
-        if let Some(new) = &self.new
-            && new.writer.append(directory, names).is_err()
-        {
-            new.failed.store(true, Ordering::Relaxed);
+        if let Some(new) = &self.new {
+            // After an error the writer refuses to be flushed, and `settle` tells that.
+            let _ = new.writer.append(directory, names);
         }
     }
 
-    /// Puts the new ledger in the place of the old one, before the first deletion. What this run did not examine is taken over
-    /// from the old one, if it is still there. Notes that follow are added.
+    /// Puts the new ledger in the place of the old one. What this run did not examine is taken over from the old one, if it is
+    /// still there.
     pub(super) fn settle(&self, root: &Root, report: &Report<'_>) {
         let Some(new) = &self.new else { return };
         let exists = |directory: &RelPath| root.dir(directory).is_ok();
@@ -103,13 +96,11 @@ impl Ledger {
         }
     }
 
-    /// Hands the last notes to the system.
-    pub(super) fn finish(&self, report: &Report<'_>) {
-        let Some(new) = &self.new else { return };
-        let written = new.writer.flush();
-        if new.failed.load(Ordering::Relaxed) || written.is_err() {
-            let error = written.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
-            new.give_up(report, &error);
+    /// Hands the last notes of a run that did not settle to the system.
+    pub(super) fn finish(&self) {
+        if let Some(new) = &self.new {
+            // What cannot be written counts as made at the destination.
+            let _ = new.writer.flush();
         }
     }
 }

@@ -416,7 +416,7 @@ impl<'a> Target<'a> {
     /// Removes what only this run needed.
     pub(crate) fn clean_up(&self) {
         if let Some(live) = self.live() {
-            live.ledger.finish(self.report);
+            live.ledger.finish();
             if let Some(discards) = &live.discards
                 && let Err(error) = discards.finish()
             {
