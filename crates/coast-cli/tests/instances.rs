@@ -248,6 +248,28 @@ fn remember_assigned(scratch: &Path, fields: Value) {
 }
 
 #[test]
+fn an_assign_that_was_killed_at_its_first_step_has_two_ways_on() {
+    let scratch = project();
+    let begun =
+        json!({ "state": "working", "command": "assign", "step": "end_session", "wanted": "/wt/the new" });
+    remember_assigned(scratch.path(), begun);
+    let status = succeeds(&coast(scratch.path(), &["status", "q"]));
+    let ways_on = "unfinished: assign did not finish (step end_session); go on to /wt/the new with: coast assign q --worktree \
+                   '/wt/the new', or go back to /wt/feature with: coast start q\n";
+    assert!(status.contains(ways_on), "{status}");
+    let json: Value =
+        serde_json::from_str(&succeeds(&coast(scratch.path(), &["status", "q", "--json"]))).unwrap();
+    assert_eq!(json["wanted"], "/wt/the new");
+    // An older program did not write down where it goes.
+    remember_assigned(
+        scratch.path(),
+        json!({ "state": "working", "command": "assign", "step": "end_session" }),
+    );
+    let status = succeeds(&coast(scratch.path(), &["status", "q"]));
+    assert!(status.contains("finish it with: coast start q\n"), "{status}");
+}
+
+#[test]
 fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
     let scratch = project();
     let unended = json!({

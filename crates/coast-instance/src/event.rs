@@ -26,8 +26,9 @@ pub enum LifecycleEvent<'a> {
     Ambiguous { wanted: &'a OsStr, taken: &'a Path, other: &'a Path },
     /// Another command holds the lock of the instance; this command waits for it.
     Waiting { holder: &'a Holder },
-    /// An earlier command did not finish; this command takes over from its `step`.
-    TakingOver { command: Command, step: Step },
+    /// An earlier command did not finish; this command takes over from its `step`. `given_up` is the worktree to which that command
+    /// would have gone, and to which this one does not go.
+    TakingOver { command: Command, step: Step, given_up: Option<&'a Path> },
     /// A step begins. The record on the disk names it already.
     Step { step: Step },
     /// The transfer of the whole worktree has finished.

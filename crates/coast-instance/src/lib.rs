@@ -35,7 +35,9 @@ pub use continuous::{
 };
 pub use event::{LifecycleEvent, Observer};
 pub use file_error::FileError;
-pub use lifecycle::{Insist, InstanceStatus, Lifecycle, LifecycleError, Listed, RmOptions, RunOptions, list};
+pub use lifecycle::{
+    Insist, InstanceStatus, Lifecycle, LifecycleError, Listed, RmOptions, RunOptions, Unfinished, list,
+};
 pub use lock::Holder;
 pub use mutagen_layer::MutagenLayer;
 pub use name::Name;

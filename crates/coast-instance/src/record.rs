@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Name;
 use crate::stale::Stale;
 use crate::stored_path::StoredPath;
+use crate::words::shell_word;
 
 /// The version of the file's format. A file of another version is refused.
 pub(crate) const VERSION: u32 = 1;
@@ -31,6 +32,9 @@ pub struct Record {
     pub root: StoredPath,
     /// The worktree that the workspace follows, or will follow after the present command.
     pub worktree: StoredPath,
+    /// The worktree that an `assign` or `unassign` goes to, from its begin until the transfer of that worktree begins.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub wanted: Option<StoredPath>,
     /// The name of the remote.
     pub remote: Name,
     /// The absolute path of the workspace on the remote.
@@ -112,21 +116,6 @@ impl Command {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Rm | Self::RmKeepingWorkspace => "rm",
-        }
-    }
-
-    /// The commands that finish or undo a command that did not finish.
-    pub fn ways_on(self, instance: &Name) -> String {
-        match self {
-            Self::Run => format!("finish it with: coast run {instance}"),
-            Self::Stop => format!("finish it with: coast stop {instance}"),
-            Self::Rm => {
-                format!("finish it with: coast rm {instance}, or undo it with: coast start {instance}")
-            }
-            Self::RmKeepingWorkspace => format!(
-                "finish it with: coast rm --keep-workspace {instance}, or undo it with: coast start {instance}"
-            ),
-            Self::Assign | Self::Unassign | Self::Start => format!("finish it with: coast start {instance}"),
         }
     }
 
@@ -255,6 +244,32 @@ impl Record {
         (!left.is_empty()).then(|| left.join(", and "))
     }
 
+    /// The commands that finish or undo the command that did not finish, and what each of them does. `None` if every command has
+    /// finished.
+    pub fn ways_on(&self) -> Option<String> {
+        let (command, _) = self.unfinished()?;
+        let instance = &self.instance;
+        Some(match command {
+            Command::Run => format!("finish it with: coast run {instance}"),
+            Command::Stop => format!("finish it with: coast stop {instance}"),
+            Command::Rm => {
+                format!("finish it with: coast rm {instance}, or undo it with: coast start {instance}")
+            }
+            Command::RmKeepingWorkspace => format!(
+                "finish it with: coast rm --keep-workspace {instance}, or undo it with: coast start {instance}"
+            ),
+            Command::Assign | Command::Unassign | Command::Start => match &self.wanted {
+                Some(wanted) => format!(
+                    "go on to {} with: coast assign {instance} --worktree {}, or go back to {} with: coast start {instance}",
+                    wanted.display(),
+                    shell_word(wanted),
+                    self.worktree.display()
+                ),
+                None => format!("finish it with: coast start {instance}"),
+            },
+        })
+    }
+
     /// The record for a `run` that begins.
     pub fn begun(
         project: Name,
@@ -271,6 +286,7 @@ impl Record {
             state: State::Working { command: Command::Run, step: Step::Transfer },
             root: root.into(),
             worktree: worktree.into(),
+            wanted: None,
             remote,
             remote_path,
             claimed: false,

@@ -1,4 +1,6 @@
-//! The valid word that somebody most likely meant.
+//! Words of messages: the valid word that somebody most likely meant, and a path as a word of a command.
+
+use std::path::Path;
 
 /// The least similarity, from 0 to 1, of a word that a message suggests: `rsnc` and `rsync` have 0.94, `mutagen` and
 /// `rsync` 0.0.
@@ -18,6 +20,17 @@ pub(crate) fn did_you_mean<'a>(word: &str, valid: impl IntoIterator<Item = &'a s
     nearest(word, valid).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 
+/// A path as one word of a shell's command line, for a command that a message suggests.
+pub(crate) fn shell_word(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |letter: char| letter.is_alphanumeric() || "/._-+,@:%".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +48,18 @@ mod tests {
             assert_eq!(nearest(word, strategies), near, "{word:?}");
         }
         assert_eq!(nearest("x", []), None);
+    }
+
+    #[test]
+    fn a_path_is_quoted_where_a_shell_would_split_or_expand_it() {
+        for (path, word) in [
+            ("/wt/feature-1", "/wt/feature-1"),
+            ("/wt/a b", "'/wt/a b'"),
+            ("/wt/it's", "'/wt/it'\\''s'"),
+            ("/wt/$HOME", "'/wt/$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_word(Path::new(path)), word);
+        }
     }
 }

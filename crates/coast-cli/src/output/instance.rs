@@ -101,12 +101,13 @@ fn state_words(record: &Record, holder: Option<&Holder>) -> String {
             format!("{} works on it (process {}, step {})", command.as_str(), holder.pid, step.as_str())
         }
         (State::Working { command, step }, None) => {
-            format!(
-                "unfinished: {} did not finish (step {}); {}",
+            let ways_on = record.ways_on().unwrap_or_default();
+            let text = format!(
+                "unfinished: {} did not finish (step {}); {ways_on}",
                 command.as_str(),
-                step.as_str(),
-                command.ways_on(&record.instance)
-            )
+                step.as_str()
+            );
+            Shown(text.as_bytes()).to_string()
         }
         (State::Running, _) => "running".to_owned(),
         (State::Stopped, _) => match record.left_words() {

@@ -38,6 +38,7 @@ impl Lifecycle<'_> {
             return Err(LifecycleError::Stopped(instance.clone()));
         }
         let remote = self.remote_of(&work.record)?;
+        work.go_to(worktree);
         work.tell_taking_over();
         work.bring_up(worktree, &remote, Updates::Together, insist)?;
         Ok(work.into_parts().0)

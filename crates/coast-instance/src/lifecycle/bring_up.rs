@@ -63,6 +63,7 @@ impl Work<'_> {
         self.end_old_session()?;
 
         self.record.worktree = worktree.into();
+        self.record.wanted = None;
         // The project may have been moved since the last command.
         self.record.root = self.lifecycle.project.root.as_path().into();
         self.record.following = match strategy {

@@ -6,7 +6,7 @@ use coast_sync::{KeptEntry, RuleError, SyncError};
 
 use crate::continuous::{ContinuousError, Failure};
 use crate::lock::LockError;
-use crate::record::{Command, Step};
+use crate::record::{Command, Record, Step};
 use crate::words::did_you_mean;
 use crate::{Name, ProjectError, RecordError, RemotesError, StoredPath};
 
@@ -19,8 +19,8 @@ pub enum LifecycleError {
     #[error("there is no instance {instance:?} of the project {project:?}{}{}", known_instances(known), did_you_mean(instance.as_str(), known.iter().map(Name::as_str)))]
     NoInstance { project: Name, instance: Name, known: Vec<Name> },
     /// The instance exists already.
-    #[error("there is an instance {instance:?} already{}; use another name, or remove it first with: coast rm {instance}", unfinished_hint(instance, *unfinished))]
-    Exists { instance: Name, unfinished: Option<(Command, Step)> },
+    #[error("there is an instance {instance:?} already{}; use another name, or remove it first with: coast rm {instance}", unfinished_hint(unfinished.as_ref()))]
+    Exists { instance: Name, unfinished: Option<Unfinished> },
     /// The remote has a directory that no known instance has made, at the path of the workspace.
     #[error(
         "no instance known here has made the directory {place}: {error}; use another name, or take the directory over, which deletes everything in it that the worktree does not have: repeat this command with --adopt"
@@ -30,8 +30,8 @@ pub enum LifecycleError {
     #[error("the instance {0:?} is stopped; start it first with: coast start {0}")]
     Stopped(Name),
     /// An earlier command on the instance did not finish.
-    #[error("the instance {instance:?} is unfinished: {} did not finish (step {}); {}", command.as_str(), step.as_str(), command.ways_on(instance))]
-    Unfinished { instance: Name, command: Command, step: Step },
+    #[error("the instance {instance:?} is unfinished: {} did not finish (step {}); {}", unfinished.command.as_str(), unfinished.step.as_str(), unfinished.ways_on)]
+    Unfinished { instance: Name, unfinished: Unfinished },
     /// The project does not use the continuous layer.
     #[error(
         "edits are not carried in this project; to change that, set in its Coastfile: [remote] workspace_sync = \"mutagen\""
@@ -86,6 +86,25 @@ pub enum LifecycleError {
     Interrupted { at: Option<Step> },
 }
 
+/// A command that did not finish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The command.
+    pub command: Command,
+    /// The last step that was begun.
+    pub step: Step,
+    /// The commands that finish or undo it, in words.
+    pub ways_on: String,
+}
+
+impl Unfinished {
+    /// The command that did not finish on this instance, if there is one.
+    pub(super) fn of(record: &Record) -> Option<Self> {
+        let ((command, step), ways_on) = record.unfinished().zip(record.ways_on())?;
+        Some(Self { command, step, ways_on })
+    }
+}
+
 /// The number of kept entries that a message names.
 const NAMED: usize = 5;
 
@@ -109,10 +128,10 @@ fn known_instances(known: &[Name]) -> String {
     }
 }
 
-fn unfinished_hint(instance: &Name, unfinished: Option<(Command, Step)>) -> String {
+fn unfinished_hint(unfinished: Option<&Unfinished>) -> String {
     unfinished
-        .map(|(command, _)| {
-            format!(" ({} of it did not finish: {})", command.as_str(), command.ways_on(instance))
+        .map(|Unfinished { command, ways_on, .. }| {
+            format!(" ({} of it did not finish: {ways_on})", command.as_str())
         })
         .unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use crate::Name;
 use crate::continuous::{Activity, ContinuousStatus, Failure};
 use crate::lifecycle::error::failure_of;
-use crate::lifecycle::{Lifecycle, LifecycleError};
+use crate::lifecycle::{Lifecycle, LifecycleError, Unfinished};
 use crate::record::{Following, State};
 
 impl Lifecycle<'_> {
@@ -17,12 +17,11 @@ impl Lifecycle<'_> {
         self.record(instance)?;
         let _lock = self.lock(instance, "flush")?;
         let record = self.record(instance)?;
-        match record.state {
-            State::Running => {}
-            State::Stopped => return Err(LifecycleError::Stopped(instance.clone())),
-            State::Working { command, step } => {
-                return Err(LifecycleError::Unfinished { instance: instance.clone(), command, step });
-            }
+        if let Some(unfinished) = Unfinished::of(&record) {
+            return Err(LifecycleError::Unfinished { instance: instance.clone(), unfinished });
+        }
+        if record.state == State::Stopped {
+            return Err(LifecycleError::Stopped(instance.clone()));
         }
         let not_following = |failure| LifecycleError::NotFollowing { instance: instance.clone(), failure };
         match record.following {

@@ -30,7 +30,7 @@ use crate::record::{Command, Record};
 use crate::records::Records;
 use crate::{Name, Places, Project, Remote, Remotes};
 
-pub use error::LifecycleError;
+pub use error::{LifecycleError, Unfinished};
 pub use list::{Listed, list};
 pub use rm::RmOptions;
 pub use run::RunOptions;

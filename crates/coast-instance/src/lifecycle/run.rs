@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::lifecycle::bring_up::Updates;
-use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
+use crate::lifecycle::{Insist, Lifecycle, LifecycleError, Unfinished};
 use crate::lock::FileLock;
 use crate::record::{Command, Record};
 use crate::remotes::RemotesEditor;
@@ -42,7 +42,7 @@ impl Lifecycle<'_> {
         {
             return Err(LifecycleError::Exists {
                 instance: instance.clone(),
-                unfinished: record.unfinished(),
+                unfinished: Unfinished::of(record),
             });
         }
         let fresh = begun.is_none();

@@ -1,5 +1,8 @@
 //! An instance while a command works on it. The command holds the lock, and the record names each step before the step begins.
 
+use std::path::Path;
+
+use crate::StoredPath;
 use crate::continuous::{ContinuousError, Extent, Failure, InstanceId, Remains};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::error::failure_of;
@@ -19,6 +22,8 @@ pub(super) struct Work<'l> {
     pub(super) adopts: bool,
     /// The step that the observer was told last.
     told: Option<Step>,
+    /// The worktree to which a command that did not finish would have gone.
+    given_up: Option<StoredPath>,
     /// Whether a session may run. The record says only whether a key may exist; without a key no session runs.
     may_have_session: bool,
 }
@@ -36,13 +41,20 @@ pub(super) enum Ending {
 impl<'l> Work<'l> {
     pub(super) fn new(
         lifecycle: &'l Lifecycle<'l>,
-        record: Record,
+        mut record: Record,
         lock: FileLock,
         command: Command,
     ) -> Self {
         let id = lifecycle.id(&record.instance);
         let may_have_session = record.access || record.unended.is_some();
-        Self { lifecycle, id, record, command, lock, adopts: false, told: None, may_have_session }
+        let given_up = record.wanted.take();
+        Self { lifecycle, id, record, command, lock, adopts: false, told: None, given_up, may_have_session }
+    }
+
+    /// Notes that this command goes to `worktree`. The record says so from the first step on.
+    pub(super) fn go_to(&mut self, worktree: &Path) {
+        self.given_up = self.given_up.take().filter(|given_up| **given_up != *worktree);
+        self.record.wanted = (*self.record.worktree != *worktree).then(|| worktree.into());
     }
 
     pub(super) fn into_lock(self) -> FileLock {
@@ -56,7 +68,8 @@ impl<'l> Work<'l> {
     /// Tells the observer if this command takes over from one that did not finish.
     pub(super) fn tell_taking_over(&self) {
         if let Some((command, step)) = self.record.unfinished() {
-            self.tell(&LifecycleEvent::TakingOver { command, step });
+            let given_up = self.given_up.as_deref();
+            self.tell(&LifecycleEvent::TakingOver { command, step, given_up });
         }
     }
 

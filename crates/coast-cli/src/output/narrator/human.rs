@@ -9,7 +9,7 @@ use coast_instance::{
 use coast_sync::{Deletions, Event, Failures, Monitor, Progress, Prompt, Zeroizing};
 use coast_tree::LockExt;
 
-use super::{Narrator, ambiguous_words, failure_words, step_words};
+use super::{Narrator, ambiguous_words, failure_words, step_words, taking_over_words};
 use crate::output::human::Human;
 use crate::output::instance::{stale_words, trouble_lines, unended_words};
 use crate::output::{Output, OutputOptions, Shown, counted};
@@ -116,11 +116,9 @@ impl Observer for HumanNarrator {
                 "waiting for `coast {}` (process {}), which works on this instance",
                 holder.command, holder.pid
             )),
-            LifecycleEvent::TakingOver { command, step } => self.human.complain(&format!(
-                "`coast {}` did not finish (step {}); going on from there",
-                command.as_str(),
-                step.as_str()
-            )),
+            LifecycleEvent::TakingOver { command, step, given_up } => {
+                self.human.complain(&taking_over_words(*command, *step, *given_up));
+            }
             LifecycleEvent::Step { step } => self.step(*step),
             LifecycleEvent::Transferred { report } => {
                 // The command itself names the failed entries, in its last lines.

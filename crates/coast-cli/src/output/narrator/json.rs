@@ -10,7 +10,7 @@ use coast_instance::{
 use coast_sync::{Event, Monitor, Progress, Prompt, ReceiverStats, SenderStats, Zeroizing};
 use serde::Serialize;
 
-use super::{Narrator, ambiguous_words, step_words};
+use super::{Narrator, ambiguous_words, step_words, taking_over_words};
 use crate::output::OutputOptions;
 use crate::output::instance::unended_words;
 use crate::output::json::{Json, PathFields};
@@ -42,6 +42,7 @@ enum Line<'a> {
     TakingOver {
         command: &'static str,
         step: &'static str,
+        text: String,
     },
     Step {
         step: &'static str,
@@ -150,9 +151,11 @@ impl Observer for JsonNarrator {
                 text: ambiguous_words(wanted, taken, other),
             },
             LifecycleEvent::Waiting { holder } => Line::Waiting { pid: holder.pid, command: &holder.command },
-            LifecycleEvent::TakingOver { command, step } => {
-                Line::TakingOver { command: command.as_str(), step: step.as_str() }
-            }
+            LifecycleEvent::TakingOver { command, step, given_up } => Line::TakingOver {
+                command: command.as_str(),
+                step: step.as_str(),
+                text: taking_over_words(*command, *step, *given_up),
+            },
             LifecycleEvent::Step { step } => step_line(*step),
             LifecycleEvent::Transferred { report } => {
                 self.json.rest();

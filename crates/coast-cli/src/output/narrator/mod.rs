@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use coast_instance::{ContinuousStatus, Failure, Observer, Record, Step};
+use coast_instance::{Command, ContinuousStatus, Failure, Observer, Record, Step};
 
 use super::{Form, OutputOptions, Shown};
 
@@ -44,6 +44,18 @@ fn step_words(step: Step) -> &'static str {
         Step::RemoveRunner => "removing the runner",
         Step::RemoveWorkspace => "removing the workspace on the remote",
         step => step.as_str(),
+    }
+}
+
+/// A sentence that says which command did not finish, and what happens to the worktree to which it would have gone.
+fn taking_over_words(command: Command, step: Step, given_up: Option<&Path>) -> String {
+    let (command, step) = (command.as_str(), step.as_str());
+    match given_up {
+        None => format!("`coast {command}` did not finish (step {step}); going on from there"),
+        Some(wanted) => format!(
+            "`coast {command}` did not finish (step {step}); it is given up, and the instance does not go to {}",
+            Shown(wanted.as_os_str().as_bytes())
+        ),
     }
 }
 

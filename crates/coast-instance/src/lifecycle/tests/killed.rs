@@ -69,9 +69,43 @@ fn whatever_comes_after_a_killed_assign_ends_right() {
             let stage = running();
             stage.kill_at(step, |coast| coast.assign(&dev_1(), &stage.feature(), Insist::No));
             let error = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap_err();
-            assert!(error.to_string().contains("finish it with: coast start dev-1"), "{error}");
+            let (root, feature) = (stage.root().display().to_string(), stage.feature().display().to_string());
+            // From the transfer on the workspace may have files of the new worktree.
+            let ways_on = match step {
+                Step::EndSession => format!(
+                    "go on to {feature} with: coast assign dev-1 --worktree {feature}, or go back to {root} with: coast start dev-1"
+                ),
+                _ => "finish it with: coast start dev-1".to_owned(),
+            };
+            assert!(error.to_string().contains(&ways_on), "{error}");
             take_over(&stage, next);
         }
+    }
+}
+
+#[test]
+fn a_command_that_goes_to_another_worktree_than_a_killed_assign_says_so() {
+    for (next, given_up) in
+        [("assign", false), ("unassign", true), ("start", true), ("stop", true), ("rm", true)]
+    {
+        let stage = running();
+        stage.kill_at(Step::EndSession, |coast| coast.assign(&dev_1(), &stage.feature(), Insist::No));
+        assert_eq!(stage.record().unwrap().wanted.as_deref(), Some(&*stage.feature()));
+        let taken_over = match next {
+            "assign" => stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).map(drop),
+            "unassign" => stage.command(|coast| coast.unassign(&dev_1(), Insist::No)).map(drop),
+            "start" => stage.command(|coast| coast.start(&dev_1(), Insist::No)).map(drop),
+            "stop" => stage.command(|coast| coast.stop(&dev_1())).map(drop),
+            _ => stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())),
+        };
+        taken_over.unwrap();
+        let told = stage.log().into_iter().find(|line| line.contains("TakingOver")).unwrap();
+        assert_eq!(
+            told.contains(&format!("given_up: Some({:?})", stage.feature())),
+            given_up,
+            "{next}: {told}"
+        );
+        assert_eq!(stage.record().and_then(|record| record.wanted), None, "{next}");
     }
 }
 
