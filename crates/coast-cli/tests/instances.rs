@@ -211,10 +211,117 @@ fn a_failure_is_one_object_for_programs() {
 fn a_wrong_coastfile_is_named_with_its_line() {
     let scratch = project();
     fs::write(scratch.path().join("shop/Coastfile"), "[remote]\nworkspace_sync = \"mutagn\"\n").unwrap();
-    for command in ["run", "status", "stop"] {
-        let said = refuses(&coast(scratch.path(), &[command, "dev-1"]), 1);
+    remember(scratch.path(), "dev-1", json!({ "following": { "is": "bulk_only" } }));
+    for command in [
+        &["run", "dev-2"][..],
+        &["start", "dev-1"],
+        &["assign", "dev-1", "-w", "src"],
+        &["unassign", "dev-1"],
+    ] {
+        let said = refuses(&coast(scratch.path(), command), 1);
         assert!(said.contains("Coastfile:2: [remote] workspace_sync is \"mutagn\""), "{said}");
         assert!(said.contains("did you mean \"mutagen\"?"), "{said}");
+    }
+}
+
+/// The warning of a command that goes on although the Coastfile is wrong.
+#[track_caller]
+fn warns(output: &Output, of: &str) -> String {
+    let said = text(&output.stderr);
+    assert_eq!(said.matches("warning").count(), 1, "{said}");
+    assert!(said.contains(of) && said.contains("needs only the records of the project \"shop\""), "{said}");
+    text(&output.stdout)
+}
+
+#[test]
+fn a_wrong_coastfile_does_not_keep_from_what_needs_only_the_record() {
+    for (coastfile, of) in [
+        (
+            &b"[remote]\nworkspace_sync = \"mutagn\"\n"[..],
+            "Coastfile:2: [remote] workspace_sync is \"mutagn\"",
+        ),
+        (b"[remote\n", "Coastfile:1: "),
+        (b"\xff\xfe", "stream did not contain valid UTF-8"),
+        (b"[coast]\nname = \"store\"\n", "is called \"store\" now"),
+    ] {
+        let scratch = project();
+        let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+        remember(scratch.path(), "dev-1", json!({ "following": { "is": "bulk_only" } }));
+        fs::write(scratch.path().join("shop/Coastfile"), coastfile).unwrap();
+        let listed = succeeds(&run(&["ls"]));
+        assert!(listed.contains("dev-1"), "{listed}");
+        assert!(warns(&run(&["status", "dev-1"]), of).contains("state       running"));
+        let json: Value = serde_json::from_str(&warns(&run(&["status", "dev-1", "--json"]), of)).unwrap();
+        assert_eq!(json["instance"], "dev-1");
+        warns(&run(&["flush", "dev-1"]), of);
+        assert!(warns(&run(&["stop", "dev-1"]), of).contains("stopped"));
+        let json = text(&run(&["stop", "dev-1", "--json"]).stdout);
+        assert_eq!(json.matches("{\"event\":\"without_settings\",\"text\":").count(), 1, "{json}");
+        warns(&run(&["rm", "dev-1", "--keep-workspace"]), of);
+        assert!(
+            !scratch.path().join("home/.local/state/coast").exists(),
+            "nothing is left of the last instance"
+        );
+    }
+}
+
+#[test]
+fn an_instance_of_a_deleted_project_is_reached_from_anywhere() {
+    let scratch = project();
+    remember(scratch.path(), "dev-1", json!({ "following": { "is": "bulk_only" } }));
+    fs::rename(scratch.path().join("shop"), scratch.path().join("gone")).unwrap();
+    let elsewhere = scratch.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let run =
+        |arguments: &[&str]| command(scratch.path(), arguments).current_dir(&elsewhere).output().unwrap();
+    let all = succeeds(&run(&["ls", "--all"]));
+    assert!(all.contains("shop/dev-1") && all.contains("coast status dev-1 --project shop"), "{all}");
+    assert!(succeeds(&run(&["ls", "--project", "shop"])).contains("dev-1"));
+    let said = refuses(&run(&["status", "dev-1"]), 3);
+    assert!(said.contains("the project \"shop\" has one, reach it with: --project shop"), "{said}");
+    assert!(succeeds(&run(&["status", "dev-1", "--project", "shop"])).contains("(project shop)"));
+    for command in [&["start", "dev-1"][..], &["assign", "dev-1", "-w", "."], &["unassign", "dev-1"]] {
+        let said = refuses(&run(&[command, &["--project", "shop"]].concat()), 3);
+        assert!(said.contains("shop of the project \"shop\" is gone"), "{said}");
+    }
+    let said = refuses(&run(&["stop", "dev-2", "--project", "shop"]), 3);
+    assert!(said.contains("no instance \"dev-2\" of the project \"shop\"; it has dev-1"), "{said}");
+    succeeds(&run(&["stop", "dev-1", "--project", "shop"]));
+    succeeds(&run(&["rm", "dev-1", "--keep-workspace", "--project", "shop"]));
+    assert!(succeeds(&run(&["ls", "--all"])).contains("there are no instances"));
+}
+
+#[test]
+fn the_current_directory_may_be_gone_where_the_project_is_named() {
+    let scratch = project();
+    remember(scratch.path(), "dev-1", json!({ "following": { "is": "bulk_only" } }));
+    let gone = scratch.path().join("gone");
+    fs::create_dir(&gone).unwrap();
+    let in_it = |arguments: &str| {
+        let mut shell = Command::new("/bin/sh");
+        let script = format!("rmdir \"$PWD\" && exec \"$0\" {arguments}");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_coast")]).env("HOME", scratch.path().join("home"));
+        fs::create_dir_all(&gone).unwrap();
+        shell.current_dir(&gone).env_remove("XDG_STATE_HOME").output().unwrap()
+    };
+    let said = refuses(&in_it("status dev-1"), 11);
+    assert!(said.contains("cannot look for the project"), "{said}");
+    assert!(succeeds(&in_it("status dev-1 --project shop")).contains("running"));
+}
+
+#[test]
+fn a_refused_command_leaves_no_directory_of_records() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    let state = scratch.path().join("home/.local/state/coast");
+    refuses(&run(&["run", "dev-1"]), 3);
+    assert!(!state.exists(), "no remote");
+    succeeds(&run(&["remote", "add", "box", "dev@127.0.0.1:1"]));
+    refuses(&run(&["run", "dev-1"]), 10);
+    assert!(!state.exists(), "no answer");
+    for command in ["stop", "start", "status", "flush", "rm", "unassign"] {
+        refuses(&run(&[command, "dev-1"]), 3);
+        assert!(!state.exists(), "{command}");
     }
 }
 

@@ -24,6 +24,8 @@ pub trait Observer: Monitor + Prompt {
 pub enum LifecycleEvent<'a> {
     /// A name can mean a worktree and something else. `taken` was taken, `other` was not.
     Ambiguous { wanted: &'a OsStr, taken: &'a Path, other: &'a Path },
+    /// The settings of the project cannot be used, and this command does not need them.
+    WithoutSettings { why: String },
     /// Another command holds the lock of the instance; this command waits for it.
     Waiting { holder: &'a Holder },
     /// An earlier command did not finish; this command takes over from its `step`. `given_up` is the worktree to which that command

@@ -23,6 +23,7 @@ mod records;
 mod remote;
 mod remotes;
 mod repository;
+mod scope;
 mod stale;
 mod stored_path;
 mod words;
@@ -47,5 +48,6 @@ pub use record::{Command, Following, LastTransfer, Record, State, Step, Unended}
 pub use records::{RecordError, Records};
 pub use remote::Remote;
 pub use remotes::{Remotes, RemotesEditor, RemotesError};
+pub use scope::Scope;
 pub use stale::{Stale, StalePath};
 pub use stored_path::StoredPath;

@@ -16,6 +16,9 @@ use crate::file_error::{Doing, FileError};
 /// The number of bytes that are read of the file.
 const MAX_HOLDER_BYTES: u64 = 512;
 
+/// How often a directory is made again that other processes remove.
+const MAX_ATTEMPTS: u32 = 100;
+
 /// A lock, held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct FileLock {
@@ -91,11 +94,7 @@ impl FileLock {
 
     /// Tries once to acquire the lock.
     fn attempt(path: &Path, command: &str) -> io::Result<Attempt<Self, Holder>> {
-        if let Some(directory) = path.parent() {
-            durable::make_directory(directory)?;
-        }
-        let mut file =
-            File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let mut file = Self::open(path)?;
         if !try_flock(&file, FlockOperation::NonBlockingLockExclusive)? {
             // Until the holder has written its name: none, or the name of a holder that was killed.
             return Ok(Attempt::Held(Holder::read(&mut file)));
@@ -112,6 +111,23 @@ impl FileLock {
         file.rewind()?;
         writeln!(file, "{} {command}", std::process::id())?;
         Ok(Attempt::Acquired(Self { path: path.to_owned(), file }))
+    }
+
+    /// Opens the file of a lock. Makes the file and its directory if they are missing.
+    fn open(path: &Path) -> io::Result<File> {
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut attempts = 0;
+        loop {
+            let made = path.parent().map_or(Ok(()), durable::make_directory);
+            match made.and_then(|()| options.open(path)) {
+                // Another process has removed the directory, which was empty.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < MAX_ATTEMPTS => {
+                    attempts += 1;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     /// Frees the lock and removes its file.

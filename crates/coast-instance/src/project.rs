@@ -76,9 +76,26 @@ pub enum ProjectError {
     /// The checkout lacks the subdirectory that holds the project.
     #[error("the worktree {} has no directory {} with the project in it; check out a branch that has it", checkout.display(), below.display())]
     NotInCheckout { checkout: PathBuf, below: PathBuf },
+    /// The directory of the project does not exist any more.
+    #[error(
+        "the directory {} of the project {project:?} is gone, and this command needs it; bring the directory back, or remove the instance with: coast rm {instance} --project {project}", root.display()
+    )]
+    DirectoryGone { instance: Name, project: Name, root: PathBuf },
+    /// The project has another name than when the instance was made.
+    #[error(
+        "the instance {instance:?} belongs to the project {recorded:?}, and the project at {} is called {named:?} now; to start or assign the instance, name the project as before with [coast] name = \"{recorded}\" in the Coastfile there", root.display()
+    )]
+    OtherName { instance: Name, recorded: Name, root: PathBuf, named: Name },
+    /// The directory has made instances of one name under several names of the project.
+    #[error("the project at {} has made an instance {instance:?} under several names; choose one with --project {}", root.display(), join(names))]
+    SeveralNames { instance: Name, root: PathBuf, names: Vec<Name> },
     /// The directory can never be a workspace.
     #[error("{} cannot be a workspace: it is {what}", path.display())]
     Unfit { path: PathBuf, what: &'static str },
+}
+
+fn join(names: &[Name]) -> String {
+    names.iter().map(Name::as_str).collect::<Vec<_>>().join(" or --project ")
 }
 
 fn paths(paths: &[PathBuf]) -> String {
@@ -97,13 +114,18 @@ fn directory_hint(name: &OsStr, is_directory: bool) -> String {
     }
 }
 
-impl Project {
-    /// The project that a directory belongs to: the nearest directory at or above it that has a Coastfile or is a git checkout. In a
-    /// linked worktree it is the same place in the main checkout. Without either it is the directory itself.
-    ///
-    /// # Errors
-    /// When the Coastfile is wrong, or the project has no valid name.
-    pub fn find(start: &Path) -> Result<Self, ProjectError> {
+/// The place of a project: all that is known of a project without its Coastfile.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The root of the project.
+    pub(crate) root: PathBuf,
+    repository: Option<Repository>,
+    below_checkout: PathBuf,
+}
+
+impl Place {
+    /// The place of the project that a directory belongs to.
+    pub(crate) fn find(start: &Path) -> Result<Self, ProjectError> {
         let start = fs::canonicalize(start).map_err(look(start))?;
         let marks = |directory: &&Path| {
             Coastfile::find(directory).is_some() || fs::symlink_metadata(directory.join(".git")).is_ok()
@@ -116,6 +138,12 @@ impl Project {
         let main = repository.as_ref().and_then(|repository| repository.main.as_ref());
         let root = main.map(|main| joined(main, &below_checkout)).filter(|root| root.is_dir());
         let root = root.unwrap_or_else(|| found.to_owned());
+        Ok(Self { root, repository, below_checkout })
+    }
+
+    /// The project at this place.
+    pub(crate) fn project(self) -> Result<Project, ProjectError> {
+        let Self { root, repository, below_checkout } = self;
         let coastfile = Coastfile::load(&root)?;
         let name = match &coastfile.name {
             Some(name) => name.clone(),
@@ -124,7 +152,18 @@ impl Project {
                 directory.parse().map_err(|bad| ProjectError::Name { root: root.clone(), bad })?
             }
         };
-        Ok(Self { name, root, coastfile, repository, below_checkout })
+        Ok(Project { name, root, coastfile, repository, below_checkout })
+    }
+}
+
+impl Project {
+    /// The project that a directory belongs to: the nearest directory at or above it that has a Coastfile or is a git checkout. In a
+    /// linked worktree it is the same place in the main checkout. Without either it is the directory itself.
+    ///
+    /// # Errors
+    /// When the Coastfile is wrong, or the project has no valid name.
+    pub fn find(start: &Path) -> Result<Self, ProjectError> {
+        Place::find(start)?.project()
     }
 
     /// The worktree that `wanted` means in the directory `here`.

@@ -106,6 +106,13 @@ impl Records {
         Ok(durable::remove(&file).doing("remove the record", &file)?)
     }
 
+    /// Removes the directory of a project's records if it is empty, and then the directory of all projects if that is empty.
+    pub(crate) fn remove_empty_directories(&self, project: &Name) {
+        // A directory with another file in it stays, and so does an empty one that cannot be removed: it does no harm.
+        let _ = fs::remove_dir(self.places.instances(project))
+            .and_then(|()| fs::remove_dir(self.places.projects()));
+    }
+
     /// The names of a project's instances, sorted.
     ///
     /// # Errors
@@ -120,6 +127,29 @@ impl Records {
     /// When the directory cannot be read.
     pub fn projects(&self) -> Result<Vec<Name>, RecordError> {
         names_in(self.places.projects(), "")
+    }
+
+    /// Whether there is a record of an instance, valid or not.
+    pub(crate) fn exists(&self, project: &Name, instance: &Name) -> bool {
+        self.file(project, instance).exists()
+    }
+
+    /// The names of the projects that have made `instance`, or any instance, in the directory `root`, sorted. Records that cannot be
+    /// read are left out.
+    pub(crate) fn projects_at(&self, root: &Path, instance: Option<&Name>) -> Vec<Name> {
+        let was_made_here = |project: &Name, instance: &Name| {
+            self.load(project, instance).ok().flatten().is_some_and(|record| *record.root == *root)
+        };
+        let mut projects = self.projects().unwrap_or_default();
+        projects.retain(|project| match instance {
+            Some(instance) => was_made_here(project, instance),
+            None => self
+                .instances(project)
+                .unwrap_or_default()
+                .iter()
+                .any(|instance| was_made_here(project, instance)),
+        });
+        projects
     }
 
     /// All instances on a remote, as `project/instance`.

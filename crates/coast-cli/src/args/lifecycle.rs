@@ -126,6 +126,14 @@ pub(crate) struct TellingArgs {
     pub(crate) json: bool,
 }
 
+/// The project of the instance.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ProjectArg {
+    /// The project of the instance, by its name in `coast ls --all` [default: that of the current directory]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) project: Option<Name>,
+}
+
 /// The severity of edits that cannot follow.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InsistArg {
@@ -184,6 +192,9 @@ pub(crate) struct AssignArgs {
     /// The instance
     pub(crate) instance: Name,
 
+    #[command(flatten)]
+    pub(crate) project: ProjectArg,
+
     /// The git worktree to follow from now on, by its directory's name, its branch or its path
     #[arg(short, long, value_name = "NAME_OR_PATH", value_hint = ValueHint::DirPath)]
     pub(crate) worktree: OsString,
@@ -208,6 +219,9 @@ pub(crate) struct FollowArgs {
     pub(crate) instance: Name,
 
     #[command(flatten)]
+    pub(crate) project: ProjectArg,
+
+    #[command(flatten)]
     pub(crate) insist: InsistArg,
 
     #[command(flatten)]
@@ -224,6 +238,9 @@ pub(crate) struct StopArgs {
     pub(crate) instance: Name,
 
     #[command(flatten)]
+    pub(crate) project: ProjectArg,
+
+    #[command(flatten)]
     pub(crate) telling: TellingArgs,
 }
 
@@ -232,6 +249,9 @@ pub(crate) struct StopArgs {
 pub(crate) struct RmArgs {
     /// The instance
     pub(crate) instance: Name,
+
+    #[command(flatten)]
+    pub(crate) project: ProjectArg,
 
     /// Leave the directory on the remote as it is
     #[arg(long)]
@@ -259,6 +279,10 @@ pub(crate) struct LsArgs {
     #[arg(short, long)]
     pub(crate) all: bool,
 
+    /// The instances of the project with this name [default: the project of the current directory]
+    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    pub(crate) project: Option<Name>,
+
     /// Print one JSON object instead of text
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
@@ -269,6 +293,9 @@ pub(crate) struct LsArgs {
 pub(crate) struct StatusArgs {
     /// The instance
     pub(crate) instance: Name,
+
+    #[command(flatten)]
+    pub(crate) project: ProjectArg,
 
     /// Go on until interrupted, and print the status again after each change
     #[arg(long)]
@@ -284,6 +311,9 @@ pub(crate) struct StatusArgs {
 pub(crate) struct FlushArgs {
     /// The instance
     pub(crate) instance: Name,
+
+    #[command(flatten)]
+    pub(crate) project: ProjectArg,
 
     #[command(flatten)]
     pub(crate) telling: TellingArgs,

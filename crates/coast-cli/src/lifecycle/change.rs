@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use coast_instance::{Directories, Insist, LifecycleError, Name, Record, RmOptions, RunOptions};
+use coast_instance::{
+    Directories, Insist, LifecycleError, LifecycleEvent, Name, Record, RmOptions, RunOptions,
+};
 
-use super::{Scene, refuse, refuse_with};
+use super::{Chosen, Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{
     AnyDirectoryArg, AssignArgs, FlushArgs, FollowArgs, InsistArg, RmArgs, RunArgs, StopArgs, TellingArgs,
@@ -53,14 +55,22 @@ fn narrator_for(telling: &TellingArgs, worktree: &Path) -> Box<dyn Narrator> {
     })
 }
 
+/// Warns if the settings of the project cannot be used. The command needs only the record.
+fn tell_without_settings(scene: &Scene, narrator: &dyn Narrator) {
+    if let Some(why) = scene.scope.warning() {
+        narrator.lifecycle_event(&LifecycleEvent::WithoutSettings { why });
+    }
+}
+
 /// Carries out a command that leaves an instance, and prints the outcome.
 fn carry_out(
+    chosen: &Chosen<'_>,
     helper: Option<&HelperArgs>,
     telling: &TellingArgs,
     command: impl FnOnce(&Scene, &dyn Narrator) -> Result<Record, LifecycleError>,
 ) -> anyhow::Result<u8> {
-    Scene::with(helper, telling.json, |scene| {
-        let narrator = narrator_for(telling, &scene.project.root);
+    Scene::with(chosen, helper, telling.json, |scene| {
+        let narrator = narrator_for(telling, scene.root());
         Ok(match command(scene, &*narrator) {
             Ok(record) => {
                 narrator.done(Some(&record));
@@ -76,7 +86,7 @@ fn carry_out(
 
 /// `coast run`
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
-    carry_out(Some(&args.helper), &args.telling, |scene, narrator| {
+    carry_out(&Chosen::Here, Some(&args.helper), &args.telling, |scene, narrator| {
         let directories = Directories::from(&args.any_directory);
         let worktree = args.worktree.as_deref();
         let worktree = worktree.map(|wanted| scene.worktree(wanted, directories, narrator)).transpose()?;
@@ -93,7 +103,8 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
 
 /// `coast assign`
 pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
-    carry_out(Some(&args.helper), &args.telling, |scene, narrator| {
+    let chosen = Chosen::by(&args.project, &args.instance);
+    carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
         let worktree = scene.worktree(&args.worktree, Directories::from(&args.any_directory), narrator)?;
         scene.lifecycle(narrator).assign(&args.instance, &worktree, Insist::from(&args.insist))
     })
@@ -101,31 +112,39 @@ pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
 
 /// `coast unassign`
 pub(crate) fn unassign(args: FollowArgs) -> anyhow::Result<u8> {
-    carry_out(Some(&args.helper), &args.telling, |scene, narrator| {
+    let chosen = Chosen::by(&args.project, &args.instance);
+    carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
         scene.lifecycle(narrator).unassign(&args.instance, Insist::from(&args.insist))
     })
 }
 
 /// `coast start`
 pub(crate) fn start(args: FollowArgs) -> anyhow::Result<u8> {
-    carry_out(Some(&args.helper), &args.telling, |scene, narrator| {
+    let chosen = Chosen::by(&args.project, &args.instance);
+    carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
         scene.lifecycle(narrator).start(&args.instance, Insist::from(&args.insist))
     })
 }
 
 /// `coast stop`
 pub(crate) fn stop(args: StopArgs) -> anyhow::Result<u8> {
-    carry_out(None, &args.telling, |scene, narrator| scene.lifecycle(narrator).stop(&args.instance))
+    let chosen = Chosen::by(&args.project, &args.instance);
+    carry_out(&chosen, None, &args.telling, |scene, narrator| {
+        tell_without_settings(scene, narrator);
+        scene.lifecycle(narrator).stop(&args.instance)
+    })
 }
 
 /// `coast rm`
 pub(crate) fn rm(args: RmArgs) -> anyhow::Result<u8> {
-    Scene::with(Some(&args.helper), args.telling.json, |scene| Ok(rm_in(scene, &args)))
+    let chosen = Chosen::by(&args.project, &args.instance);
+    Scene::with(&chosen, Some(&args.helper), args.telling.json, |scene| Ok(rm_in(scene, &args)))
 }
 
 fn rm_in(scene: &Scene, args: &RmArgs) -> u8 {
     let json = args.telling.json;
-    let narrator = narrator_for(&args.telling, &scene.project.root);
+    let narrator = narrator_for(&args.telling, scene.root());
+    tell_without_settings(scene, &*narrator);
     let lifecycle = scene.lifecycle(&*narrator);
     if !args.yes && !args.keep_workspace {
         let record = match lifecycle.record(&args.instance) {
@@ -172,8 +191,10 @@ fn confirmed(record: &Record, instance: &Name, json: bool) -> Option<bool> {
 
 /// `coast flush`
 pub(crate) fn flush(args: FlushArgs) -> anyhow::Result<u8> {
-    Scene::with(None, args.telling.json, |scene| {
-        let narrator = narrator_for(&args.telling, &scene.project.root);
+    let chosen = Chosen::by(&args.project, &args.instance);
+    Scene::with(&chosen, None, args.telling.json, |scene| {
+        let narrator = narrator_for(&args.telling, scene.root());
+        tell_without_settings(scene, &*narrator);
         Ok(match scene.lifecycle(&*narrator).flush(&args.instance) {
             Ok(status) => {
                 let stuck = !status.conflicts.is_empty() || !status.problems.is_empty();

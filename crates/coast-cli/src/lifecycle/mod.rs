@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use coast_instance::{
-    Directories, Lifecycle, LifecycleError, LifecycleEvent, MutagenLayer, Observer, Places, Project,
-    ProjectError, RemoteBulk, ResolvedWorktree,
+    Directories, Lifecycle, LifecycleError, LifecycleEvent, MutagenLayer, Name, Observer, Places, Project,
+    ProjectError, RemoteBulk, ResolvedWorktree, Scope,
 };
 use coast_sync::{Cancel, RemoteHelper};
 
 use crate::args::connection::HelperArgs;
+use crate::args::lifecycle::ProjectArg;
 use crate::output::complain;
 use crate::plan::helper_store;
 use crate::signals::cancel_on_signals;
@@ -23,38 +24,76 @@ pub(crate) use change::{assign, flush, rm, run, start, stop, unassign};
 pub(crate) use remotes::remote;
 pub(crate) use show::{ls, status};
 
-/// The surroundings of a command: the user's directories, the project of the current directory, and both layers.
+/// The project that a command is for.
+enum Chosen<'a> {
+    /// The project of the current directory, with its settings, for an instance that does not exist yet.
+    Here,
+    /// The project of the current directory, as far as an existing instance needs it.
+    Of { instance: &'a Name },
+    /// The project of an existing instance, by its name.
+    Named { project: &'a Name, instance: &'a Name },
+}
+
+impl<'a> Chosen<'a> {
+    fn by(argument: &'a ProjectArg, instance: &'a Name) -> Self {
+        match &argument.project {
+            Some(project) => Self::Named { project, instance },
+            None => Self::Of { instance },
+        }
+    }
+
+    fn scope(&self, places: &Places) -> Result<Scope, LifecycleError> {
+        match self {
+            Self::Here => Ok(Project::find(&here()?)?.into()),
+            Self::Of { instance } => Scope::of_directory(places, &here()?, Some(instance)),
+            Self::Named { project, instance } => Scope::of_name(places, project, instance),
+        }
+    }
+}
+
+/// The current directory.
+fn here() -> Result<PathBuf, ProjectError> {
+    std::env::current_dir().map_err(|error| ProjectError::Look { path: ".".into(), error })
+}
+
+/// The surroundings of a command: the user's directories, the project, and both layers.
 struct Scene {
     places: Places,
-    here: PathBuf,
-    project: Project,
+    scope: Scope,
     bulk: RemoteBulk,
     continuous: MutagenLayer,
     cancel: Cancel,
 }
 
 impl Scene {
-    /// Carries out `command` in the surroundings of this process. A directory without a usable project is refused.
+    /// Carries out `command` for the project `chosen`. A project that cannot be found is refused.
     fn with(
+        chosen: &Chosen<'_>,
         helper: Option<&HelperArgs>,
         json: bool,
         command: impl FnOnce(&Self) -> anyhow::Result<u8>,
     ) -> anyhow::Result<u8> {
         let places = Places::from_process()?;
-        let here = std::env::current_dir().context("cannot find the current directory")?;
         let cancel = Cancel::new();
         cancel_on_signals(&cancel)?;
-        let project = match Project::find(&here) {
-            Ok(project) => project,
-            Err(error) => return Ok(refuse(&error.into(), json)),
+        let scope = match chosen.scope(&places) {
+            Ok(scope) => scope,
+            Err(error) => return Ok(refuse(&error, json)),
         };
         let bulk = RemoteBulk::new(remote_helper(helper)?);
-        let continuous = MutagenLayer::from_process(&places, &project.coastfile);
-        command(&Self { places, here, project, bulk, continuous, cancel })
+        // Only commands that need the settings start a session, and they refuse a project without settings first.
+        let coastfile = scope.project().map(|project| project.coastfile.clone()).unwrap_or_default();
+        let continuous = MutagenLayer::from_process(&places, &coastfile);
+        command(&Self { places, scope, bulk, continuous, cancel })
     }
 
     fn lifecycle<'a>(&'a self, observer: &'a dyn Observer) -> Lifecycle<'a> {
-        Lifecycle::new(&self.places, &self.project, &self.bulk, &self.continuous, observer, &self.cancel)
+        Lifecycle::new(&self.places, &self.scope, &self.bulk, &self.continuous, observer, &self.cancel)
+    }
+
+    /// The root of the project, for the names in output. Empty if no directory is known.
+    fn root(&self) -> &Path {
+        self.scope.root.as_deref().unwrap_or(Path::new(""))
     }
 
     /// The worktree that a name or a path means. `observer` is told if it can mean two things.
@@ -63,8 +102,9 @@ impl Scene {
         wanted: &OsStr,
         directories: Directories,
         observer: &dyn Observer,
-    ) -> Result<PathBuf, ProjectError> {
-        let ResolvedWorktree { path, other } = self.project.worktree(wanted, &self.here, directories)?;
+    ) -> Result<PathBuf, LifecycleError> {
+        let project = self.scope.project()?;
+        let ResolvedWorktree { path, other } = project.worktree(wanted, &here()?, directories)?;
         if let Some(other) = other {
             observer.lifecycle_event(&LifecycleEvent::Ambiguous { wanted, taken: &path, other: &other });
         }

@@ -5,13 +5,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use coast_instance::{InstanceStatus, LifecycleError, Name, Places, list};
+use coast_instance::{InstanceStatus, LifecycleError, Listed, Name, Places, Scope, list};
 use coast_sync::{Monitor, NoPrompt, Prompt, Zeroizing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Scene, println_json, refuse};
+use super::{Chosen, Scene, here, println_json, refuse};
 use crate::args::lifecycle::{LsArgs, StatusArgs};
-use crate::output::{InstanceObject, Lines, instance_lines, listed_lines, listed_objects};
+use crate::output::{InstanceObject, Lines, complain, instance_lines, listed_lines, listed_objects};
 
 /// The interval between two looks of `--watch`.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -24,14 +24,35 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// `coast ls`
 pub(crate) fn ls(args: &LsArgs) -> anyhow::Result<u8> {
-    if args.all {
-        return Ok(ls_of(&Places::from_process()?, None, args.json));
-    }
-    Scene::with(None, args.json, |scene| Ok(ls_of(&scene.places, Some(&scene.project.name), args.json)))
+    let places = Places::from_process()?;
+    let projects = match (&args.project, args.all) {
+        (_, true) => return Ok(ls_of(&places, None, args.json)),
+        (Some(project), _) => vec![project.clone()],
+        (None, _) => match here()
+            .map_err(LifecycleError::from)
+            .and_then(|here| Scope::of_directory(&places, &here, None))
+        {
+            Ok(scope) => {
+                warn_without_settings(&scope);
+                scope.names(&places)
+            }
+            Err(error) => return Ok(refuse(&error, args.json)),
+        },
+    };
+    Ok(ls_of(&places, Some(&projects), args.json))
 }
 
-fn ls_of(places: &Places, project: Option<&Name>, json: bool) -> u8 {
-    let listed = match list(places, project) {
+/// Lists the instances of these projects, or of all projects.
+fn ls_of(places: &Places, projects: Option<&[Name]>, json: bool) -> u8 {
+    let listed = match projects {
+        None => list(places, None),
+        Some(projects) => projects
+            .iter()
+            .map(|project| list(places, Some(project)))
+            .collect::<Result<Vec<_>, _>>()
+            .map(|listed| listed.into_iter().flatten().collect()),
+    };
+    let listed = match listed {
         Ok(listed) => listed,
         Err(error) => return refuse(&LifecycleError::from(error), json),
     };
@@ -40,14 +61,19 @@ fn ls_of(places: &Places, project: Option<&Name>, json: bool) -> u8 {
         return 0;
     }
     let lines = Lines::new();
-    match (project, listed.is_empty()) {
-        (Some(project), true) => {
+    match (projects, listed.as_slice()) {
+        (Some([project]), []) => {
             lines
                 .print(&format!("the project {project} has no instances; make one with: coast run INSTANCE"));
         }
-        (None, true) => lines.print("there are no instances"),
-        (project, false) => {
-            listed_lines(&listed, project.is_none()).iter().for_each(|line| lines.print(line));
+        (_, []) => lines.print("there are no instances"),
+        (Some([_]), listed) => listed_lines(listed, false).iter().for_each(|line| lines.print(line)),
+        (_, listed) => {
+            listed_lines(listed, true).iter().for_each(|line| lines.print(line));
+            let Listed { project, instance, .. } = &listed[0];
+            lines.print(&format!(
+                "from any directory, reach an instance with --project, such as: coast status {instance} --project {project}"
+            ));
         }
     }
     lines.flush();
@@ -56,7 +82,17 @@ fn ls_of(places: &Places, project: Option<&Name>, json: bool) -> u8 {
 
 /// `coast status`
 pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<u8> {
-    Scene::with(None, args.json, |scene| show(scene, args))
+    Scene::with(&Chosen::by(&args.project, &args.instance), None, args.json, |scene| {
+        warn_without_settings(&scene.scope);
+        show(scene, args)
+    })
+}
+
+/// Warns on standard error if the settings of the project cannot be used. Standard output has one object with `--json`.
+fn warn_without_settings(scope: &Scope) {
+    if let Some(why) = scope.warning() {
+        complain(&format!("warning: {why}"));
+    }
 }
 
 fn show(scene: &Scene, args: &StatusArgs) -> anyhow::Result<u8> {

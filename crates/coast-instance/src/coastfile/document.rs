@@ -49,6 +49,28 @@ pub(super) struct Said {
     pub(super) shell_network: Option<String>,
 }
 
+/// The parts of a file that tell the name of a project, as far as they can be read although the file is wrong.
+#[derive(Debug, Default)]
+pub(super) struct Readable {
+    pub(super) name: Option<Name>,
+    pub(super) extends: Option<String>,
+}
+
+impl Readable {
+    pub(super) fn of(content: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(content);
+        let (table, _errors) = DeTable::parse_recoverable(&text);
+        let table = table.get_ref();
+        let coast = table.get("coast").and_then(|coast| coast.get_ref().as_table());
+        let in_coast = |key: &str| coast?.get(key)?.get_ref().as_str();
+        let extends = table.get("extends").and_then(|extends| extends.get_ref().as_str());
+        Self {
+            name: in_coast("name").and_then(|name| name.parse().ok()),
+            extends: extends.or_else(|| in_coast("extends")).map(str::to_owned),
+        }
+    }
+}
+
 type Value<'t> = Spanned<DeValue<'t>>;
 
 impl Document {

@@ -100,6 +100,20 @@ impl Coastfile {
         FILE_NAMES.iter().map(|name| root.join(name)).find(|file| file.is_file())
     }
 
+    /// The name in the Coastfile of a project or in a file that it extends, even if other parts of these files are wrong. `None` if no
+    /// valid name can be read.
+    pub(crate) fn readable_name(root: &Path) -> Option<Name> {
+        let mut file = Self::find(root)?;
+        for _ in 0..MAX_EXTENDS {
+            let readable = document::Readable::of(&std::fs::read(&file).ok()?);
+            if readable.name.is_some() {
+                return readable.name;
+            }
+            file = file.parent()?.join(readable.extends?);
+        }
+        None
+    }
+
     /// Reads a file and the files that it extends.
     fn read(file: &Path) -> Result<Self, CoastfileError> {
         let mut chain = vec![document::Document::read(file)?];

@@ -22,7 +22,7 @@ impl Lifecycle<'_> {
     /// # Errors
     /// As [`Lifecycle::assign`].
     pub fn unassign(&self, instance: &Name, insist: Insist) -> Result<Record, LifecycleError> {
-        let root = self.project.root_worktree()?;
+        let root = self.project.project()?.root_worktree()?;
         self.follow(instance, &root, Command::Unassign, insist)
     }
 

@@ -40,7 +40,7 @@ impl Work<'_> {
         updates: Updates,
         insist: Insist,
     ) -> Result<(), LifecycleError> {
-        let coastfile = &self.lifecycle.project.coastfile;
+        let coastfile = &self.lifecycle.project.project()?.coastfile;
         if insist == Insist::OnContinuous && coastfile.workspace_sync == Strategy::Bulk {
             return Err(LifecycleError::BulkOnly);
         }
@@ -59,13 +59,14 @@ impl Work<'_> {
         updates: Updates,
         insist: Insist,
     ) -> Result<(), LifecycleError> {
-        let strategy = self.lifecycle.project.coastfile.workspace_sync;
+        let project = self.lifecycle.project.project()?;
+        let strategy = project.coastfile.workspace_sync;
         self.end_old_session()?;
 
         self.record.worktree = worktree.into();
         self.record.wanted = None;
         // The project may have been moved since the last command.
-        self.record.root = self.lifecycle.project.root.as_path().into();
+        self.record.root = project.root.as_path().into();
         self.record.following = match strategy {
             Strategy::Bulk => Following::BulkOnly,
             Strategy::Continuous => Following::Off,
@@ -170,7 +171,8 @@ impl Work<'_> {
         updates: Updates,
     ) -> Result<(Option<Listing>, Access), LifecycleError> {
         let lifecycle = self.lifecycle;
-        let listing = match lifecycle.project.coastfile.workspace_sync {
+        let coastfile = &lifecycle.project.project()?.coastfile;
+        let listing = match coastfile.workspace_sync {
             Strategy::Continuous => {
                 Some(Listing::of(worktree, rules).map_err(|error| unreadable(worktree, error))?)
             }
@@ -196,7 +198,7 @@ impl Work<'_> {
             remote,
             remote_path: &self.record.remote_path,
             rules,
-            own: lifecycle.project.coastfile.own,
+            own: coastfile.own,
             only: None,
             delay_updates: updates == Updates::Together,
             claim,
@@ -235,7 +237,7 @@ impl Work<'_> {
         listing: Option<Listing>,
     ) -> Result<Followed, LifecycleError> {
         let lifecycle = self.lifecycle;
-        let coastfile = &lifecycle.project.coastfile;
+        let coastfile = &lifecycle.project.project()?.coastfile;
         let (id, remote_path) = (self.id.clone(), self.record.remote_path.clone());
         let start = ContinuousStart {
             id: &id,
@@ -261,8 +263,14 @@ impl Work<'_> {
             self.tell(&LifecycleEvent::Runner { runner, change: started.runner });
         }
         self.begin(Step::Gap)?;
-        let followed =
-            self.close_gap(GapState { worktree, remote, rules, listing, first: started.status })?;
+        let followed = self.close_gap(GapState {
+            worktree,
+            remote,
+            rules,
+            own: coastfile.own,
+            listing,
+            first: started.status,
+        })?;
         if let Followed::No(_) = &followed {
             self.end_or_tell(Extent::Access)?;
         }

@@ -1,12 +1,14 @@
 //! The errors of the commands, with their exit codes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use coast_sync::{KeptEntry, RuleError, SyncError};
 
 use crate::continuous::{ContinuousError, Failure};
 use crate::lock::LockError;
 use crate::record::{Command, Record, Step};
+use crate::records::Records;
 use crate::words::did_you_mean;
 use crate::{Name, ProjectError, RecordError, RemotesError, StoredPath};
 
@@ -16,8 +18,8 @@ use crate::{Name, ProjectError, RecordError, RemotesError, StoredPath};
 #[allow(missing_docs, reason = "the message of each variant says what its fields are")]
 pub enum LifecycleError {
     /// The instance does not exist.
-    #[error("there is no instance {instance:?} of the project {project:?}{}{}", known_instances(known), did_you_mean(instance.as_str(), known.iter().map(Name::as_str)))]
-    NoInstance { project: Name, instance: Name, known: Vec<Name> },
+    #[error("there is no instance {instance:?} of the project {project:?}{}{}{}", known_instances(known), instances_elsewhere(elsewhere), did_you_mean(instance.as_str(), known.iter().map(Name::as_str)))]
+    NoInstance { project: Name, instance: Name, known: Vec<Name>, elsewhere: Vec<Name> },
     /// The instance exists already.
     #[error("there is an instance {instance:?} already{}; use another name, or remove it first with: coast rm {instance}", unfinished_hint(unfinished.as_ref()))]
     Exists { instance: Name, unfinished: Option<Unfinished> },
@@ -57,6 +59,9 @@ pub enum LifecycleError {
     /// The project or the worktree cannot be used.
     #[error(transparent)]
     Project(#[from] ProjectError),
+    /// The command needs the settings of the project, and they cannot be used.
+    #[error("{0}")]
+    Unsettled(Arc<ProjectError>),
     /// The remote cannot be used.
     #[error(transparent)]
     Remotes(#[from] RemotesError),
@@ -122,10 +127,18 @@ fn named(kept: &[KeptEntry], count: u64) -> String {
 fn known_instances(known: &[Name]) -> String {
     let known: Vec<&str> = known.iter().map(Name::as_str).collect();
     if known.is_empty() {
-        "; it has none; make one with: coast run INSTANCE".to_owned()
+        "; it has none (those of all projects: coast ls --all); make one with: coast run INSTANCE".to_owned()
     } else {
         format!("; it has {}", known.join(", "))
     }
+}
+
+/// Which other projects have an instance of that name.
+fn instances_elsewhere(projects: &[Name]) -> String {
+    projects
+        .iter()
+        .map(|project| format!("; the project {project:?} has one, reach it with: --project {project}"))
+        .collect()
 }
 
 fn unfinished_hint(unfinished: Option<&Unfinished>) -> String {
@@ -136,7 +149,24 @@ fn unfinished_hint(unfinished: Option<&Unfinished>) -> String {
         .unwrap_or_default()
 }
 
+fn project_code(error: &ProjectError) -> u8 {
+    match error {
+        ProjectError::Coastfile(_) | ProjectError::Name { .. } => 1,
+        ProjectError::Look { .. } => 11,
+        _ => 3,
+    }
+}
+
 impl LifecycleError {
+    /// The error of an instance that does not exist.
+    pub(crate) fn no_instance(records: &Records, project: &Name, instance: &Name) -> Self {
+        // The names are only for the message, so an unreadable directory counts as empty.
+        let known = records.instances(project).unwrap_or_default();
+        let mut elsewhere = records.projects().unwrap_or_default();
+        elsewhere.retain(|other| records.exists(other, instance));
+        Self::NoInstance { project: project.clone(), instance: instance.clone(), known, elsewhere }
+    }
+
     /// The exit code. It is rsync's code for the failure, or the code of the most similar failure of rsync.
     ///
     /// | code | cause |
@@ -151,13 +181,13 @@ impl LifecycleError {
     /// A failed transfer keeps the code of [`SyncError::exit_code`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Project(ProjectError::Coastfile(_) | ProjectError::Name { .. })
-            | Self::Remotes(
+            Self::Project(error) => project_code(error),
+            Self::Unsettled(error) => project_code(error),
+            Self::Remotes(
                 RemotesError::Content { .. } | RemotesError::Address(_) | RemotesError::ServiceHome(_),
             )
             | Self::Rules(_) => 1,
             Self::Remotes(RemotesError::File(_) | RemotesError::Lock(_)) | Self::Record(_) => 11,
-            Self::Project(ProjectError::Look { .. }) => 11,
             Self::Lock(LockError::Interrupted) | Self::Interrupted { .. } => 20,
             Self::Lock(_) => 11,
             Self::Bulk { error, .. } => error.exit_code(),

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use coast_sync::{Claim, Event, Monitor, RuleList, SyncError};
+use coast_sync::{Claim, Event, Monitor, Own, RuleList, SyncError};
 
 use crate::Remote;
 use crate::bulk::{Transfer, Transferred};
@@ -30,6 +30,7 @@ pub(super) struct GapState<'a> {
     pub(super) worktree: &'a Path,
     pub(super) remote: &'a Remote,
     pub(super) rules: &'a RuleList,
+    pub(super) own: Own,
     /// The paths that the transfer may have put on the remote.
     pub(super) listing: Option<Listing>,
     /// The status after the first scan.
@@ -48,7 +49,7 @@ pub(super) enum Followed {
 impl Work<'_> {
     /// Closes the gap.
     pub(super) fn close_gap(&mut self, state: GapState<'_>) -> Result<Followed, LifecycleError> {
-        let GapState { worktree, remote, rules, listing, first: mut status } = state;
+        let GapState { worktree, remote, rules, own, listing, first: mut status } = state;
         let mut vanished = self.vanished(worktree, listing);
         let mut transferred = BTreeSet::new();
         let (mut vain_rounds, mut fewest) = (0, usize::MAX);
@@ -70,7 +71,7 @@ impl Work<'_> {
             self.tell(&LifecycleEvent::Gap { changed: &changed, vanished: &vanished });
             let paths: Vec<Vec<u8>> = changed.into_iter().chain(vanished.iter().cloned()).collect();
             for some in paths.chunks(MAX_PATHS_A_RUN) {
-                match self.transfer_again(worktree, remote, rules, some) {
+                match self.transfer_again(worktree, remote, rules, own, some) {
                     Ok(()) => {}
                     Err(SyncError::Interrupted) => {
                         return Err(LifecycleError::Interrupted { at: self.step() });
@@ -118,6 +119,7 @@ impl Work<'_> {
         worktree: &Path,
         remote: &Remote,
         rules: &RuleList,
+        own: Own,
         paths: &[Vec<u8>],
     ) -> Result<(), SyncError> {
         let only = Some(paths).filter(|paths| paths.iter().all(|path| !path.is_empty()));
@@ -126,7 +128,7 @@ impl Work<'_> {
             remote,
             remote_path: &self.record.remote_path,
             rules,
-            own: self.lifecycle.project.coastfile.own,
+            own,
             only,
             delay_updates: false,
             claim: Claim::Workspace,

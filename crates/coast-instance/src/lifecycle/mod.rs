@@ -28,7 +28,7 @@ use crate::event::{LifecycleEvent, Observer};
 use crate::lock::FileLock;
 use crate::record::{Command, Record};
 use crate::records::Records;
-use crate::{Name, Places, Project, Remote, Remotes};
+use crate::{Name, Places, Remote, Remotes, Scope};
 
 pub use error::{LifecycleError, Unfinished};
 pub use list::{Listed, list};
@@ -50,7 +50,7 @@ pub enum Insist {
 pub struct Lifecycle<'a> {
     places: &'a Places,
     records: Records,
-    project: &'a Project,
+    project: Scope,
     bulk: &'a dyn Bulk,
     continuous: &'a dyn Continuous,
     observer: &'a dyn Observer,
@@ -58,17 +58,17 @@ pub struct Lifecycle<'a> {
 }
 
 impl<'a> Lifecycle<'a> {
-    /// The commands for `project` with these two layers.
+    /// The commands for `project` with these two layers. `run`, `assign`, `unassign` and `start` need the settings of the project.
     pub fn new(
         places: &'a Places,
-        project: &'a Project,
+        project: impl Into<Scope>,
         bulk: &'a dyn Bulk,
         continuous: &'a dyn Continuous,
         observer: &'a dyn Observer,
         cancel: &'a Cancel,
     ) -> Self {
         let records = Records::new(places.clone());
-        Self { places, records, project, bulk, continuous, observer, cancel }
+        Self { places, records, project: project.into(), bulk, continuous, observer, cancel }
     }
 
     /// The record of an instance at this moment.
@@ -83,13 +83,13 @@ impl<'a> Lifecycle<'a> {
     /// that name.
     fn load(&self, instance: &Name) -> Result<Option<Record>, LifecycleError> {
         let record = self.records.load(&self.project.name, instance)?;
-        if let Some(record) = &record
-            && *record.root != *self.project.root
+        if let (Some(record), Some(ours)) = (&record, &self.project.root)
+            && *record.root != **ours
             // If the other root is gone, this project was moved from there.
             && record.root.is_dir()
         {
             let theirs = record.root.to_path_buf();
-            let ours = self.project.root.clone();
+            let ours = ours.clone();
             return Err(LifecycleError::OtherProject { instance: instance.clone(), theirs, ours });
         }
         Ok(record)
@@ -100,9 +100,7 @@ impl<'a> Lifecycle<'a> {
     }
 
     fn no_instance(&self, instance: &Name) -> LifecycleError {
-        // The names are only for the message, so an unreadable directory counts as empty.
-        let known = self.records.instances(&self.project.name).unwrap_or_default();
-        LifecycleError::NoInstance { project: self.project.name.clone(), instance: instance.clone(), known }
+        LifecycleError::no_instance(&self.records, &self.project.name, instance)
     }
 
     /// Acquires an instance's lock. Waits for the present holder and tells the observer of it.
@@ -110,6 +108,12 @@ impl<'a> Lifecycle<'a> {
         let file = self.records.lock_file(&self.project.name, instance);
         let told = |holder: &_| self.observer.lifecycle_event(&LifecycleEvent::Waiting { holder });
         Ok(FileLock::wait_telling(&file, &format!("{command} {instance}"), self.cancel, told)?)
+    }
+
+    /// Frees the lock of an instance that does not exist, and removes its file. The directories of the records go with the last file.
+    fn remove_lock(&self, lock: FileLock) {
+        lock.remove();
+        self.records.remove_empty_directories(&self.project.name);
     }
 
     /// The record of an instance; `None` if there is no instance. A `stop` that did not finish is finished first.
@@ -134,11 +138,13 @@ impl<'a> Lifecycle<'a> {
 
     /// Locks an instance that must exist, for `command`.
     fn open(&self, instance: &Name, command: Command) -> Result<work::Work<'_>, LifecycleError> {
+        // Locking would create a lock file, even for an instance that does not exist.
+        self.record(instance)?;
         let lock = self.lock(instance, command.as_str())?;
         let (record, lock) = self.load_after_finishing_stop(instance, lock)?;
         let Some(record) = record else {
-            // Locking has created the lock file of an instance that does not exist.
-            lock.remove();
+            // It was removed meanwhile.
+            self.remove_lock(lock);
             return Err(self.no_instance(instance));
         };
         Ok(self.work(record, lock, command))

@@ -24,16 +24,18 @@ impl Lifecycle<'_> {
     /// When there is no such instance, or when a part of it cannot be removed. The next `rm` tries that again.
     pub fn rm(&self, instance: &Name, options: RmOptions) -> Result<(), LifecycleError> {
         let command = if options.keep_workspace { Command::RmKeepingWorkspace } else { Command::Rm };
+        // Locking would create a lock file, even for an instance that does not exist.
+        self.record(instance)?;
         let lock = self.lock(instance, command.as_str())?;
         // `settled` would finish an earlier `stop` first. Here the options of this command decide.
         let Some(record) = self.load(instance)? else {
-            lock.remove();
+            self.remove_lock(lock);
             return Err(self.no_instance(instance));
         };
         let mut work = self.work(record, lock, command);
         work.tell_taking_over();
         work.remove(options.force)?;
-        work.into_lock().remove();
+        self.remove_lock(work.into_lock());
         Ok(())
     }
 }

@@ -32,7 +32,8 @@ impl Lifecycle<'_> {
     /// # Errors
     /// When the instance exists already, its worktree or remote cannot be used, or the transfer failed.
     pub fn run(&self, instance: &Name, options: RunOptions) -> Result<Record, LifecycleError> {
-        self.project.check_new()?;
+        let project = self.project.project()?;
+        project.check_new()?;
         let lock = self.lock(instance, Command::Run.as_str())?;
         let (begun, lock) = self.load_after_finishing_stop(instance, lock)?;
         let (begun, lock) = self.removed(begun, lock)?;
@@ -49,23 +50,24 @@ impl Lifecycle<'_> {
         let worktree = match (options.worktree, &begun) {
             (Some(worktree), _) => worktree,
             (None, Some(begun)) => begun.worktree.to_path_buf(),
-            (None, None) => match self.project.root_worktree() {
+            (None, None) => match project.root_worktree() {
                 Ok(root) => root,
                 Err(error) => {
-                    lock.remove();
+                    self.remove_lock(lock);
                     return Err(error.into());
                 }
             },
         };
-        let (mut record, remote) = match self.place(instance, &worktree, options.remote.as_ref(), begun) {
-            Ok(placed) => placed,
-            Err(error) => {
-                if fresh {
-                    lock.remove();
+        let (mut record, remote) =
+            match self.place(instance, (&project.root, &worktree), options.remote.as_ref(), begun) {
+                Ok(placed) => placed,
+                Err(error) => {
+                    if fresh {
+                        self.remove_lock(lock);
+                    }
+                    return Err(error);
                 }
-                return Err(error);
-            }
-        };
+            };
         record.image = options.image.or(record.image);
         let mut work = self.work(record, lock, Command::Run);
         work.adopts = options.adopt;
@@ -78,7 +80,7 @@ impl Lifecycle<'_> {
                 if !work.record.claimed && !matches!(error, LifecycleError::Interrupted { .. }) {
                     // The instance has nothing on the remote, so it is forgotten.
                     self.records.remove(&self.project.name, instance)?;
-                    work.into_lock().remove();
+                    self.remove_lock(work.into_lock());
                 }
                 Err(error)
             }
@@ -105,7 +107,7 @@ impl Lifecycle<'_> {
     fn place(
         &self,
         instance: &Name,
-        worktree: &Path,
+        (root, worktree): (&Path, &Path),
         wanted: Option<&Name>,
         begun: Option<Record>,
     ) -> Result<(Record, Remote), LifecycleError> {
@@ -120,14 +122,8 @@ impl Lifecycle<'_> {
         }
         let (name, remote) = editor.remotes().choose(wanted)?;
         let path = remote.workspace(&self.project.name, instance);
-        let record = Record::begun(
-            self.project.name.clone(),
-            instance.clone(),
-            &self.project.root,
-            worktree,
-            name.clone(),
-            path,
-        );
+        let record =
+            Record::begun(self.project.name.clone(), instance.clone(), root, worktree, name.clone(), path);
         self.records.save(&record)?;
         Ok((record, remote.clone()))
     }

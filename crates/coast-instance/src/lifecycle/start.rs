@@ -12,6 +12,7 @@ impl Lifecycle<'_> {
     /// # Errors
     /// When there is no such instance, its worktree is gone, or the transfer failed.
     pub fn start(&self, instance: &Name, insist: Insist) -> Result<Record, LifecycleError> {
+        self.project.project()?;
         let mut work = self.open(instance, Command::Start)?;
         let worktree = work.record.worktree.to_path_buf();
         if !worktree.is_dir() {

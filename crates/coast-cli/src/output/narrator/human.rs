@@ -112,6 +112,7 @@ impl Observer for HumanNarrator {
     fn lifecycle_event(&self, event: &LifecycleEvent<'_>) {
         match event {
             LifecycleEvent::Ambiguous { wanted, taken, other } => self.human.complain(&ambiguous_words(wanted, taken, other)),
+            LifecycleEvent::WithoutSettings { why } => self.warn(why),
             LifecycleEvent::Waiting { holder } => self.human.complain(&format!(
                 "waiting for `coast {}` (process {}), which works on this instance",
                 holder.command, holder.pid

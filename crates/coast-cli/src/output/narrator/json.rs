@@ -35,6 +35,9 @@ enum Line<'a> {
         taken: PathFields<'a>,
         text: String,
     },
+    WithoutSettings {
+        text: &'a str,
+    },
     Waiting {
         pid: u32,
         command: &'a str,
@@ -150,6 +153,7 @@ impl Observer for JsonNarrator {
                 taken: taken.as_os_str().as_bytes().into(),
                 text: ambiguous_words(wanted, taken, other),
             },
+            LifecycleEvent::WithoutSettings { why } => Line::WithoutSettings { text: why },
             LifecycleEvent::Waiting { holder } => Line::Waiting { pid: holder.pid, command: &holder.command },
             LifecycleEvent::TakingOver { command, step, given_up } => Line::TakingOver {
                 command: command.as_str(),

@@ -21,7 +21,7 @@ use crate::lifecycle::Lifecycle;
 use crate::record::{Record, Step};
 use crate::records::Records;
 use crate::remotes::RemotesEditor;
-use crate::{Name, Places, Project, Remote};
+use crate::{Name, Places, Project, Remote, Scope};
 use coast_tree::LockExt;
 
 /// The calls of both layers, the steps and the other events of a command, in order.
@@ -154,7 +154,11 @@ impl Stage {
     }
 
     /// Carries out a command of another project.
-    pub(super) fn command_of<T>(&self, project: &Project, command: impl FnOnce(&Lifecycle<'_>) -> T) -> T {
+    pub(super) fn command_of<T>(
+        &self,
+        project: impl Into<Scope>,
+        command: impl FnOnce(&Lifecycle<'_>) -> T,
+    ) -> T {
         self.log.enter().clear();
         command(&Lifecycle::new(&self.places, project, self, self, self, &self.cancel))
     }
@@ -212,8 +216,7 @@ impl Stage {
         self.assert_quiet();
         assert!(self.fake.state.enter().runner.is_none(), "{:?}", self.log());
         assert!(!self.workspace().exists() && self.record().is_none(), "{:?}", self.log());
-        let left = fs::read_dir(self.places.instances(&self.project.name)).map_or(0, Iterator::count);
-        assert_eq!(left, 0, "the lock goes with the record");
+        assert!(!self.places.projects().exists(), "the lock and the directories go with the last record");
     }
 }
 

@@ -1,0 +1,175 @@
+//! The project of a command, and how much is known of it. A command that changes the workspace needs the project's directory and its
+//! settings. The other commands need only records: they work without the directory, with a wrong Coastfile, and after the project was
+//! given another name.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::lifecycle::LifecycleError;
+use crate::project::{Place, Project, ProjectError};
+use crate::records::Records;
+use crate::{Coastfile, Name, Places};
+
+/// The project whose instances a command works on.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// The name of the project in the records.
+    pub name: Name,
+    /// The root of the project. `None` if the project was chosen by its name and cannot be found: instances of any root are meant.
+    pub root: Option<PathBuf>,
+    project: Result<Project, Arc<ProjectError>>,
+}
+
+impl From<&Project> for Scope {
+    fn from(project: &Project) -> Self {
+        project.clone().into()
+    }
+}
+
+impl From<Project> for Scope {
+    fn from(project: Project) -> Self {
+        Self { name: project.name.clone(), root: Some(project.root.clone()), project: Ok(project) }
+    }
+}
+
+impl From<&Scope> for Scope {
+    fn from(scope: &Scope) -> Self {
+        scope.clone()
+    }
+}
+
+impl Scope {
+    /// The project of the directory `here`, for a command on `instance`, or on all instances.
+    ///
+    /// If the Coastfile cannot be used, the records made in this directory tell the name of the project, or else as much of the
+    /// Coastfile as can be read. If the project has no such instance, but had it under an earlier name, the earlier name is taken.
+    ///
+    /// # Errors
+    /// When the directory cannot be examined, the name of the project cannot be told, or several projects made such an instance here.
+    pub fn of_directory(
+        places: &Places,
+        here: &Path,
+        instance: Option<&Name>,
+    ) -> Result<Self, LifecycleError> {
+        let records = Records::new(places.clone());
+        let place = Place::find(here)?;
+        let root = place.root.clone();
+        let recorded = |why, name| Self { name, root: Some(root.clone()), project: Err(Arc::new(why)) };
+        let error = match place.project() {
+            Ok(project) => {
+                let Some(instance) = instance else { return Ok(project.into()) };
+                if records.exists(&project.name, instance) {
+                    return Ok(project.into());
+                }
+                // Without its Coastfile, a project in a subdirectory of a repository seems to be the whole repository.
+                let here = std::fs::canonicalize(here).unwrap_or_else(|_| here.to_owned());
+                for root in std::iter::once(root.as_path()).chain(here.ancestors()) {
+                    if let Some(earlier) = only_name(&records, root, instance)? {
+                        return Ok(Self::under_earlier_name(&project, root, earlier, instance));
+                    }
+                }
+                return Ok(project.into());
+            }
+            Err(error @ (ProjectError::Coastfile(_) | ProjectError::Name { .. })) => error,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(instance) = instance
+            && let Some(name) = only_name(&records, &root, instance)?
+        {
+            return Ok(recorded(error, name));
+        }
+        let names = records.projects_at(&root, None);
+        let read = Coastfile::readable_name(&root)
+            .or_else(|| root.file_name().unwrap_or(OsStr::new("")).to_str()?.parse().ok());
+        // A name that the records know is preferred to a name that only the Coastfile has.
+        let name = match read {
+            Some(read) if names.is_empty() || names.contains(&read) => read,
+            read => match names.into_iter().next().or(read) {
+                Some(name) => name,
+                None => return Err(error.into()),
+            },
+        };
+        Ok(recorded(error, name))
+    }
+
+    /// An instance that `project` has made in the directory `root` when it was called `earlier`.
+    fn under_earlier_name(project: &Project, root: &Path, earlier: Name, instance: &Name) -> Self {
+        let why = ProjectError::OtherName {
+            instance: instance.clone(),
+            recorded: earlier.clone(),
+            root: root.to_owned(),
+            named: project.name.clone(),
+        };
+        Self { name: earlier, root: Some(root.to_owned()), project: Err(Arc::new(why)) }
+    }
+
+    /// The project `name`, for a command on `instance`. Its directory is the one in the record of the instance.
+    ///
+    /// # Errors
+    /// When there is no such instance, or its record cannot be read.
+    pub fn of_name(places: &Places, name: &Name, instance: &Name) -> Result<Self, LifecycleError> {
+        let records = Records::new(places.clone());
+        let Some(record) = records.load(name, instance)? else {
+            return Err(LifecycleError::no_instance(&records, name, instance));
+        };
+        let root = record.root.to_path_buf();
+        let project = if root.is_dir() {
+            Project::find(&root).and_then(|project| {
+                if (&project.name, &project.root) == (name, &root) {
+                    return Ok(project);
+                }
+                let (instance, recorded) = (instance.clone(), name.clone());
+                Err(ProjectError::OtherName { instance, recorded, root, named: project.name })
+            })
+        } else {
+            Err(ProjectError::DirectoryGone { instance: instance.clone(), project: name.clone(), root })
+        };
+        Ok(match project {
+            Ok(project) => project.into(),
+            Err(why) => Self { name: name.clone(), root: None, project: Err(Arc::new(why)) },
+        })
+    }
+
+    /// The project with its settings.
+    ///
+    /// # Errors
+    /// When its directory is gone, or its Coastfile cannot be used.
+    pub fn project(&self) -> Result<&Project, LifecycleError> {
+        self.project.as_ref().map_err(|why| LifecycleError::Unsettled(Arc::clone(why)))
+    }
+
+    /// Why the settings of the project cannot be used, for a warning of a command that needs only records. `None` if they can, or if
+    /// the directory of the project is gone: then they are not missed.
+    pub fn warning(&self) -> Option<String> {
+        match &self.project {
+            Err(why) if !matches!(**why, ProjectError::DirectoryGone { .. }) => Some(format!(
+                "{why}\nthis command needs only the records of the project {:?}, and goes on",
+                self.name
+            )),
+            _ => None,
+        }
+    }
+
+    /// The names of the projects whose instances were made in this directory, sorted: the project's name, and its earlier names.
+    pub fn names(&self, places: &Places) -> Vec<Name> {
+        let records = Records::new(places.clone());
+        let earlier = self.root.iter().flat_map(|root| records.projects_at(root, None));
+        let names: BTreeSet<Name> = std::iter::once(self.name.clone()).chain(earlier).collect();
+        names.into_iter().collect()
+    }
+}
+
+/// The only name under which an instance was made in the directory `root`; `None` if there is no such instance.
+fn only_name(records: &Records, root: &Path, instance: &Name) -> Result<Option<Name>, ProjectError> {
+    let names = records.projects_at(root, Some(instance));
+    match names.as_slice() {
+        [] => Ok(None),
+        [name] => Ok(Some(name.clone())),
+        _ => Err(ProjectError::SeveralNames { instance: instance.clone(), root: root.to_owned(), names }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
