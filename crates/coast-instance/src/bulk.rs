@@ -23,7 +23,8 @@ const BUSY_AGAIN: Duration = Duration::from_millis(200);
 
 /// Transfers worktrees to workspaces, and removes workspaces.
 pub trait Bulk: Sync {
-    /// Makes the workspace equal to the worktree.
+    /// Makes the workspace equal to the worktree. A transfer of the whole worktree changes nothing in the workspace before
+    /// [`Monitor::ready`] has returned, and nothing at all if `cancel` was cancelled by then.
     ///
     /// # Errors
     /// When the transfer did not finish. Single entries that failed are told to `monitor` and counted in the report.
@@ -178,7 +179,9 @@ pub(crate) fn request(
         .rules(transfer.rules.clone())
         .claim(transfer.claim)
         .make_parents(true)
-        .compress(true);
+        .compress(true)
+        // The lifecycle ends the old session once the remote is ready.
+        .await_ready(transfer.only.is_none());
     match transfer.only {
         Some(paths) => request.only(paths),
         None => Ok(request),

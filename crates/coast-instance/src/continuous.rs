@@ -31,6 +31,12 @@ pub trait Continuous: Sync {
     /// same each time, and known before the runner exists.
     fn runner(&self, id: &InstanceId) -> String;
 
+    /// Checks cheaply that the layer can be reached at this moment. It may have no runner.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    fn reach(&self, cancel: &Cancel) -> Result<(), ContinuousError>;
+
     /// Starts a session. Every other session of the instance has ended and the worktree was scanned once when this returns, and
     /// every later edit is carried. `begin` is called before each step that leaves something behind, and must succeed first.
     ///

@@ -37,7 +37,8 @@ pub use continuous::{
 pub use event::{LifecycleEvent, Observer};
 pub use file_error::FileError;
 pub use lifecycle::{
-    Insist, InstanceStatus, Lifecycle, LifecycleError, Listed, RmOptions, RunOptions, Unfinished, list,
+    FollowOptions, Insist, InstanceStatus, Lifecycle, LifecycleError, Listed, RmOptions, RunOptions,
+    Unfinished, list,
 };
 pub use lock::Holder;
 pub use mutagen_layer::MutagenLayer;

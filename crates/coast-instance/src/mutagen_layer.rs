@@ -70,6 +70,10 @@ impl Continuous for MutagenLayer {
         format!("container {}", container_name(id))
     }
 
+    fn reach(&self, cancel: &Cancel) -> Result<(), ContinuousError> {
+        self.docker(cancel).map(drop)
+    }
+
     fn start(
         &self,
         start: &ContinuousStart<'_>,

@@ -33,6 +33,7 @@ pub struct SyncRequest {
     timeout: Option<Duration>,
     threads: Option<NonZeroUsize>,
     cache: CachePlace,
+    await_ready: bool,
 }
 
 impl SyncRequest {
@@ -52,6 +53,7 @@ impl SyncRequest {
             timeout: None,
             threads: None,
             cache: CachePlace::Default,
+            await_ready: false,
         }
     }
 
@@ -169,6 +171,14 @@ impl SyncRequest {
         self
     }
 
+    /// Sets whether nothing is sent before [`Monitor::ready`] has returned. Then a monitor can do what must come before the first
+    /// change at the destination, and a monitor that cancels the run in this call prevents every change. Costs a round trip.
+    #[must_use]
+    pub fn await_ready(mut self, wait: bool) -> Self {
+        self.await_ready = wait;
+        self
+    }
+
     /// Carries it out. Blocks until the destination has everything, the run failed, or `cancel` stopped it; in each case
     /// the receiver has been told, so that it cleans up. What happens to single entries is told to `monitor`;
     /// questions and notices of the connection go to `prompt`.
@@ -235,7 +245,7 @@ impl SyncRequest {
         sender.compress = self.compress && self.destination.is_remote();
         sender.bytes_per_second = self.bytes_per_second.map(NonZeroU64::get);
         sender.threads = self.threads;
-        sender.await_ready = self.claim == Claim::NewWorkspace;
+        sender.await_ready = self.await_ready || self.claim == Claim::NewWorkspace;
 
         let destination_is = match source.is_directory {
             false => DestinationIs::FileOrDirectory,

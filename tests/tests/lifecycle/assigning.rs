@@ -79,8 +79,13 @@ fn a_session_that_could_not_be_ended_is_told_until_it_was() {
     let (project, feature) = two_worktrees();
     let assign = || project.coast(["assign", "dev-1", "--worktree"]).arg(&feature);
     let warning = format!("the session of {} may still run", project.root().display());
-    let without = assign().env("DOCKER_HOST", "unix:///nonexistent/docker.sock").run();
-    without
+    let without = || assign().env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let refused = without().run();
+    refused.assert_code(12).assert_says("nothing was changed").assert_says("--force");
+    same_but_for(&project, &project.root(), &[]);
+    without()
+        .arg("--force")
+        .run()
         .assert_code(0)
         .assert_says(&warning)
         .assert_says("coast assign dev-1")
@@ -98,22 +103,29 @@ fn a_session_that_could_not_be_ended_is_told_until_it_was() {
 }
 
 #[test]
-fn a_transfer_that_fails_takes_the_key_out_and_says_what_mends_it() {
+fn a_remote_that_cannot_be_reached_leaves_session_and_key_as_they_are() {
     let (project, feature) = two_worktrees();
     let known_hosts = project.remote().path("home/.ssh/known_hosts");
     let known = fs::read_to_string(&known_hosts).expect("the host was recorded");
     let other = fs::read_to_string(project.remote().path("key.pub")).expect("the key was made");
     let port = project.remote().sshd().port();
     fs::write(&known_hosts, format!("[127.0.0.1]:{port} {other}")).expect("it is ours");
-    let outcome = project.coast(["assign", "dev-1", "--worktree"]).arg(&feature).run();
-    assert_eq!(outcome.code(), 255, "{outcome}");
-    outcome.assert_says("edits do not follow now").assert_says("coast start dev-1");
-    assert!(project.sessions("dev-1").is_empty() && !project.holds_key("dev-1"));
-    let status = project.coast(["status", "dev-1"]).run();
-    status.assert_code(0).assert_says("do not follow").assert_says("coast start dev-1");
+    let session = project.sessions("dev-1")[0]["identifier"].clone();
+    let record = fs::read(project.record("dev-1")).expect("it runs");
+    for command in
+        [&["assign", "dev-1", "--worktree", "feature"][..], &["unassign", "dev-1"], &["start", "dev-1"]]
+    {
+        let outcome = project.coast(command).run();
+        outcome.assert_code(255).assert_says("nothing was changed");
+        assert_eq!(project.sessions("dev-1")[0]["identifier"], session);
+        assert!(project.holds_key("dev-1"));
+        assert_eq!(fs::read(project.record("dev-1")).expect("it runs"), record);
+    }
+    fs::write(project.root().join("changed"), "meanwhile").expect("it is ours");
+    project.follows_with("dev-1", "changed", b"meanwhile");
 
     fs::write(&known_hosts, known).expect("it is ours");
-    project.coast(["start", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");
+    project.coast(["assign", "dev-1", "-w", "feature"]).run().assert_code(0).assert_does_not_say("warning");
     same_but_for(&project, &feature, &[]);
     assert_eq!(project.sessions("dev-1").len(), 1);
 }

@@ -68,8 +68,8 @@ names them until a later transfer has brought them up to date. Source files that
 pub(super) const ASSIGN_ABOUT: &str = "\
 Makes an instance follow another worktree. The old session ends, only the differences are sent, the shell container gets the new \
 worktree, and a new session begins. Replaced files move into place together at the end, so that a dev server sees one short \
-burst. Protected and excluded paths of the workspace stay as they are. A worktree that does not exist, and an instance that is \
-stopped, are errors before anything is changed.";
+burst. Protected and excluded paths of the workspace stay as they are. A worktree that does not exist, an instance that is \
+stopped, a remote that cannot be reached, and an old session that cannot be ended are errors before anything is changed.";
 
 pub(super) const ASSIGN_AFTER: &str = "\
 EXAMPLES
@@ -92,7 +92,8 @@ is. `coast start` makes edits follow again.";
 
 pub(super) const START_ABOUT: &str = "\
 Starts a stopped instance: transfers the changes made meanwhile, and makes edits follow again. On an instance that runs it \
-repairs every reason why edits do not follow: a halted session, a missing container, conflicts, a killed command.";
+repairs every reason why edits do not follow: a halted session, a missing container, conflicts, a killed command. The old \
+session is ended only once the remote has answered; if it cannot be ended, nothing is changed, unless --force is given.";
 
 pub(super) const RM_ABOUT: &str = "\
 Removes an instance: its session, its shell container with the key in it, and its directory on the remote with everything in it, \
@@ -142,6 +143,14 @@ pub(crate) struct InsistArg {
     pub(crate) require_continuous: bool,
 }
 
+/// An old session that cannot be ended.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ForceArg {
+    /// Go on even if the old session may still run and cannot be ended; it may then bring files of its worktree back
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
 /// The worktree to follow may be any directory.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AnyDirectoryArg {
@@ -180,6 +189,9 @@ pub(crate) struct RunArgs {
     pub(crate) insist: InsistArg,
 
     #[command(flatten)]
+    pub(crate) force: ForceArg,
+
+    #[command(flatten)]
     pub(crate) helper: HelperArgs,
 
     #[command(flatten)]
@@ -206,6 +218,9 @@ pub(crate) struct AssignArgs {
     pub(crate) insist: InsistArg,
 
     #[command(flatten)]
+    pub(crate) force: ForceArg,
+
+    #[command(flatten)]
     pub(crate) helper: HelperArgs,
 
     #[command(flatten)]
@@ -223,6 +238,9 @@ pub(crate) struct FollowArgs {
 
     #[command(flatten)]
     pub(crate) insist: InsistArg,
+
+    #[command(flatten)]
+    pub(crate) force: ForceArg,
 
     #[command(flatten)]
     pub(crate) helper: HelperArgs,

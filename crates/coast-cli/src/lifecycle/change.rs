@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use coast_instance::{
-    Directories, Insist, LifecycleError, LifecycleEvent, Name, Record, RmOptions, RunOptions,
+    Directories, FollowOptions, Insist, LifecycleError, LifecycleEvent, Name, Record, RmOptions, RunOptions,
 };
 
 use super::{Chosen, Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{
-    AnyDirectoryArg, AssignArgs, FlushArgs, FollowArgs, InsistArg, RmArgs, RunArgs, StopArgs, TellingArgs,
+    AnyDirectoryArg, AssignArgs, FlushArgs, FollowArgs, ForceArg, InsistArg, RmArgs, RunArgs, StopArgs,
+    TellingArgs,
 };
 use crate::output::{Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, ask, narrator};
 
@@ -23,6 +24,10 @@ impl From<&InsistArg> for Insist {
     fn from(argument: &InsistArg) -> Self {
         if argument.require_continuous { Self::OnContinuous } else { Self::No }
     }
+}
+
+fn follow_options(insist: &InsistArg, force: &ForceArg) -> FollowOptions {
+    FollowOptions { insist: Insist::from(insist), force: force.force }
 }
 
 impl From<&AnyDirectoryArg> for Directories {
@@ -95,7 +100,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
             remote: args.remote.clone(),
             image: args.image.clone(),
             adopt: args.adopt,
-            insist: Insist::from(&args.insist),
+            follow: follow_options(&args.insist, &args.force),
         };
         scene.lifecycle(narrator).run(&args.instance, options)
     })
@@ -106,7 +111,7 @@ pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
     let chosen = Chosen::by(&args.project, &args.instance);
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
         let worktree = scene.worktree(&args.worktree, Directories::from(&args.any_directory), narrator)?;
-        scene.lifecycle(narrator).assign(&args.instance, &worktree, Insist::from(&args.insist))
+        scene.lifecycle(narrator).assign(&args.instance, &worktree, follow_options(&args.insist, &args.force))
     })
 }
 
@@ -114,7 +119,7 @@ pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
 pub(crate) fn unassign(args: FollowArgs) -> anyhow::Result<u8> {
     let chosen = Chosen::by(&args.project, &args.instance);
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
-        scene.lifecycle(narrator).unassign(&args.instance, Insist::from(&args.insist))
+        scene.lifecycle(narrator).unassign(&args.instance, follow_options(&args.insist, &args.force))
     })
 }
 
@@ -122,7 +127,7 @@ pub(crate) fn unassign(args: FollowArgs) -> anyhow::Result<u8> {
 pub(crate) fn start(args: FollowArgs) -> anyhow::Result<u8> {
     let chosen = Chosen::by(&args.project, &args.instance);
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
-        scene.lifecycle(narrator).start(&args.instance, Insist::from(&args.insist))
+        scene.lifecycle(narrator).start(&args.instance, follow_options(&args.insist, &args.force))
     })
 }
 

@@ -261,8 +261,11 @@ impl Run<'_> {
                 }
                 self.monitor.ready(&ready);
                 self.outcome.enter().ready = Some(ready);
-                // The walker may wait for it; there is room for the one time that this happens.
-                let _ = self.ready.sender.try_send(());
+                // The walker may wait for it; there is room for the one time that this happens. A monitor that has cancelled the run
+                // relies on it that nothing is offered.
+                if !self.stop.is_stopped() {
+                    let _ = self.ready.sender.try_send(());
+                }
             }
             ToSender::Needs { part, needs } => {
                 let part = self.offers.get(part)?;

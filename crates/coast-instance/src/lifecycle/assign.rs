@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::Name;
 use crate::lifecycle::bring_up::Updates;
-use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
+use crate::lifecycle::{FollowOptions, Lifecycle, LifecycleError};
 use crate::record::{Command, Record, State};
 
 impl Lifecycle<'_> {
@@ -12,18 +12,28 @@ impl Lifecycle<'_> {
     /// transfer. Entries that could not be transferred are in [`Record::stale`].
     ///
     /// # Errors
-    /// When there is no such instance, it is stopped, or the transfer failed. In the first two cases nothing was changed.
-    pub fn assign(&self, instance: &Name, worktree: &Path, insist: Insist) -> Result<Record, LifecycleError> {
-        self.follow(instance, worktree, Command::Assign, insist)
+    /// When there is no such instance, it is stopped, its old session cannot be ended, or the transfer failed. In the first three
+    /// cases, and when the remote could not be reached, nothing was changed.
+    pub fn assign(
+        &self,
+        instance: &Name,
+        worktree: &Path,
+        options: impl Into<FollowOptions>,
+    ) -> Result<Record, LifecycleError> {
+        self.follow(instance, worktree, Command::Assign, options.into())
     }
 
     /// Like [`Lifecycle::assign`] with the project's root.
     ///
     /// # Errors
     /// As [`Lifecycle::assign`].
-    pub fn unassign(&self, instance: &Name, insist: Insist) -> Result<Record, LifecycleError> {
+    pub fn unassign(
+        &self,
+        instance: &Name,
+        options: impl Into<FollowOptions>,
+    ) -> Result<Record, LifecycleError> {
         let root = self.project.project()?.root_worktree()?;
-        self.follow(instance, &root, Command::Unassign, insist)
+        self.follow(instance, &root, Command::Unassign, options.into())
     }
 
     fn follow(
@@ -31,7 +41,7 @@ impl Lifecycle<'_> {
         instance: &Name,
         worktree: &Path,
         command: Command,
-        insist: Insist,
+        options: FollowOptions,
     ) -> Result<Record, LifecycleError> {
         let mut work = self.open(instance, command)?;
         if work.record.state == State::Stopped {
@@ -40,7 +50,7 @@ impl Lifecycle<'_> {
         let remote = self.remote_of(&work.record)?;
         work.go_to(worktree);
         work.tell_taking_over();
-        work.bring_up(worktree, &remote, Updates::Together, insist)?;
+        work.bring_up(worktree, &remote, Updates::Together, options)?;
         Ok(work.into_parts().0)
     }
 }

@@ -15,12 +15,11 @@ use crate::event::LifecycleEvent;
 use crate::lifecycle::error::failure_of;
 use crate::lifecycle::gap::{Followed, GapState};
 use crate::lifecycle::work::{Ending, Work};
-use crate::lifecycle::{Insist, LifecycleError};
+use crate::lifecycle::{FollowOptions, Insist, LifecycleError};
 use crate::listing::Listing;
 use crate::record::{Following, LastTransfer, Record, State, Step, now};
-use crate::records::{RecordError, Records};
 use crate::stale::Stale;
-use coast_tree::{LockExt, LockResultExt};
+use coast_tree::LockExt;
 
 /// When replaced files move into place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,15 +37,15 @@ impl Work<'_> {
         worktree: &Path,
         remote: &Remote,
         updates: Updates,
-        insist: Insist,
+        options: FollowOptions,
     ) -> Result<(), LifecycleError> {
         let coastfile = &self.lifecycle.project.project()?.coastfile;
-        if insist == Insist::OnContinuous && coastfile.workspace_sync == Strategy::Bulk {
+        if options.insist == Insist::OnContinuous && coastfile.workspace_sync == Strategy::Bulk {
             return Err(LifecycleError::BulkOnly);
         }
         let rules = bulk::rules(coastfile)?;
         self.refuse_an_emptied_worktree(worktree, &rules)?;
-        let ended = self.transfer_and_follow(worktree, remote, &rules, updates, insist);
+        let ended = self.transfer_and_follow(worktree, remote, &rules, updates, options);
         self.tell_unended();
         ended
     }
@@ -57,24 +56,24 @@ impl Work<'_> {
         remote: &Remote,
         rules: &RuleList,
         updates: Updates,
-        insist: Insist,
+        options: FollowOptions,
     ) -> Result<(), LifecycleError> {
-        let project = self.lifecycle.project.project()?;
-        let strategy = project.coastfile.workspace_sync;
-        self.end_old_session()?;
-
-        self.record.worktree = worktree.into();
-        self.record.wanted = None;
-        // The project may have been moved since the last command.
-        self.record.root = project.root.as_path().into();
-        self.record.following = match strategy {
-            Strategy::Bulk => Following::BulkOnly,
-            Strategy::Continuous => Following::Off,
-        };
-        self.begin(Step::Transfer)?;
-        let (listing, access) = match self.transfer(worktree, remote, rules, updates) {
+        let strategy = self.lifecycle.project.project()?.coastfile.workspace_sync;
+        self.check_reach(options.force)?;
+        if !self.record.claimed {
+            // A `run` that is killed now has nothing on the remote but an empty directory.
+            self.begin(Step::Transfer)?;
+        }
+        let mut handover = Handover { worktree, force: options.force, ended: None };
+        let (listing, access) = match self.transfer(&mut handover, remote, rules, updates) {
             Ok(transferred) => transferred,
-            Err(error) => return Err(self.give_up_following(error)),
+            Err(error) => {
+                return Err(match handover.ended {
+                    Some(Ok(())) => self.give_up_following(error),
+                    Some(Err(error)) => error,
+                    None => self.unchanged(error),
+                });
+            }
         };
 
         if strategy == Strategy::Bulk {
@@ -88,7 +87,7 @@ impl Work<'_> {
                 self.record.following = Following::Yes;
                 self.finish(State::Running)
             }
-            Followed::No(failure) => self.rest_without_following(failure, insist),
+            Followed::No(failure) => self.rest_without_following(failure, options.insist),
         }
     }
 
@@ -143,13 +142,65 @@ impl Work<'_> {
         LifecycleError::Unfollowed { instance, worktree, error: Box::new(error) }
     }
 
-    /// Ends the session of the old worktree before the new one is transferred.
-    fn end_old_session(&mut self) -> Result<(), LifecycleError> {
+    /// Checks, before the remote is connected to, that the layer can be reached in which the old session may run. With `force`
+    /// nothing is checked.
+    fn check_reach(&mut self, force: bool) -> Result<(), LifecycleError> {
+        if force || !self.may_have_session() {
+            return Ok(());
+        }
+        match self.lifecycle.continuous.reach(self.lifecycle.cancel) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.old_session(failure_of(error, self.step())?)),
+        }
+    }
+
+    /// Called once the remote is ready, before anything changes in the workspace: ends the session of the old worktree, and records
+    /// that the workspace belongs to this instance and becomes `worktree`. If the session may go on after that, the record is put
+    /// back as it was, and an error returned; with `force` the record names the session, and `tell_unended` warns.
+    fn take_over_workspace(&mut self, worktree: &Path, force: bool) -> Result<(), LifecycleError> {
+        let before = self.record.clone();
         if let Ending::Incomplete(_) = self.end_following(Extent::Session)? {
-            // Removing the runner ends the session, too. If that also fails, the record names the session, and `tell_unended` warns.
-            let _ending = self.end_following(Extent::Everything)?;
+            // Removing the runner ends the session, too.
+            let ending = self.end_following(Extent::Everything)?;
+            if let (Ending::Incomplete(failure), Some(_), false) = (ending, &self.record.unended, force) {
+                self.record = before;
+                self.lifecycle.records.save(&self.record)?;
+                return Err(self.old_session(failure));
+            }
+        }
+        let project = self.lifecycle.project.project()?;
+        self.record.worktree = worktree.into();
+        self.record.wanted = None;
+        // The project may have been moved since the last command.
+        self.record.root = project.root.as_path().into();
+        self.record.following = match project.coastfile.workspace_sync {
+            Strategy::Bulk => Following::BulkOnly,
+            Strategy::Continuous => Following::Off,
+        };
+        self.begin(Step::Transfer)?;
+        if !self.record.claimed {
+            let claimed = Record { claimed: true, ..self.record.clone() };
+            self.lifecycle.records.save(&claimed)?;
+            self.record.claimed = true;
         }
         Ok(())
+    }
+
+    fn old_session(&self, failure: Failure) -> LifecycleError {
+        let unended = self.record.unended.as_ref();
+        LifecycleError::OldSession {
+            worktree: unended.map_or(&self.record.worktree, |unended| &unended.worktree).clone(),
+            runner: self.record.runner.clone().unwrap_or_default(),
+            failure,
+        }
+    }
+
+    /// The error of a transfer that failed before the old session was ended.
+    fn unchanged(&self, error: LifecycleError) -> LifecycleError {
+        if !self.may_have_session() || matches!(error, LifecycleError::Interrupted { .. }) {
+            return error;
+        }
+        LifecycleError::Unchanged { worktree: self.record.worktree.clone(), error: Box::new(error) }
     }
 
     /// Ends the session and removes as much more as `extent` says. The observer is told of a runner that is left. `stop` and `rm` try
@@ -163,16 +214,17 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Transfers the worktree of `handover`, which takes place as soon as the remote is ready.
     fn transfer(
         &mut self,
-        worktree: &Path,
+        handover: &mut Handover<'_>,
         remote: &Remote,
         rules: &RuleList,
         updates: Updates,
     ) -> Result<(Option<Listing>, Access), LifecycleError> {
         let lifecycle = self.lifecycle;
-        let coastfile = &lifecycle.project.project()?.coastfile;
-        let listing = match coastfile.workspace_sync {
+        let worktree = handover.worktree;
+        let listing = match lifecycle.project.project()?.coastfile.workspace_sync {
             Strategy::Continuous => {
                 Some(Listing::of(worktree, rules).map_err(|error| unreadable(worktree, error))?)
             }
@@ -184,28 +236,25 @@ impl Work<'_> {
             move || transfer_cancel.cancel()
         });
         let claim = if self.record.claimed || self.adopts { Claim::Workspace } else { Claim::NewWorkspace };
-        let claimed = Record { claimed: true, ..self.record.clone() };
-        let monitor = ClaimAndListing {
-            inner: lifecycle.observer,
-            listing: listing.as_ref(),
-            records: &lifecycle.records,
-            claimed: &claimed,
-            saved: Mutex::new(Ok(self.record.claimed)),
-            cancel: transfer_cancel,
-        };
+        let remote_path = self.record.remote_path.clone();
         let transfer = Transfer {
             worktree,
             remote,
-            remote_path: &self.record.remote_path,
+            remote_path: &remote_path,
             rules,
-            own: coastfile.own,
+            own: lifecycle.project.project()?.coastfile.own,
             only: None,
             delay_updates: updates == Updates::Together,
             claim,
         };
+        let monitor = HandoverAndListing {
+            inner: lifecycle.observer,
+            listing: listing.as_ref(),
+            handover: Mutex::new((self, handover)),
+            cancel: transfer_cancel,
+        };
         let transferred = lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, &monitor.cancel);
-        let saved = monitor.saved;
-        self.record.claimed = saved.into_inner().even_poisoned()?;
+        drop(monitor);
         let Transferred { report, access } = transferred.map_err(|error| match error {
             error if claim == Claim::NewWorkspace && error.is_refused() => self.occupied(error),
             error => self.bulk_error(format!("the transfer to {} failed", self.place()), error),
@@ -267,7 +316,7 @@ impl Work<'_> {
             worktree,
             remote,
             rules,
-            own: coastfile.own,
+            own: lifecycle.project.project()?.coastfile.own,
             listing,
             first: started.status,
         })?;
@@ -297,21 +346,26 @@ fn counts(report: &SyncReport) -> LastTransfer {
     }
 }
 
-/// Passes every event on. Adds new entries to the listing, and records that the workspace belongs to the
-/// instance as soon as the remote has accepted the claim.
-struct ClaimAndListing<'a> {
+/// The change of a workspace from what it was to a copy of `worktree`.
+struct Handover<'a> {
+    worktree: &'a Path,
+    /// Whether it takes place although the old session may go on.
+    force: bool,
+    /// The outcome; `None` while the remote is not ready.
+    ended: Option<Result<(), LifecycleError>>,
+}
+
+/// Passes every event on. Adds new entries to the listing, and has the handover take place as soon as the remote is ready.
+struct HandoverAndListing<'a, 'l, 'h> {
     inner: &'a dyn Monitor,
     listing: Option<&'a Listing>,
-    records: &'a Records,
-    /// The record in which the workspace is claimed.
-    claimed: &'a Record,
-    /// Whether that record is on the disk.
-    saved: Mutex<Result<bool, RecordError>>,
-    /// Ends the transfer if that record cannot be written.
+    /// Guards the instance and its handover.
+    handover: Mutex<(&'a mut Work<'l>, &'a mut Handover<'h>)>,
+    /// Ends the transfer if the handover fails.
     cancel: Cancel,
 }
 
-impl Monitor for ClaimAndListing<'_> {
+impl Monitor for HandoverAndListing<'_, '_, '_> {
     fn event(&self, event: &Event<'_>) {
         if let (Event::Changed { path, change }, Some(listing)) = (event, self.listing)
             && change.new
@@ -328,13 +382,14 @@ impl Monitor for ClaimAndListing<'_> {
     }
 
     fn ready(&self, ready: &Ready) {
-        let mut saved = self.saved.enter();
-        if matches!(*saved, Ok(false)) {
-            *saved = self.records.save(self.claimed).map(|()| true);
-            if saved.is_err() {
-                self.cancel.cancel();
-            }
+        let mut guard = self.handover.enter();
+        let (work, handover) = &mut *guard;
+        let ended = work.take_over_workspace(handover.worktree, handover.force);
+        if ended.is_err() {
+            self.cancel.cancel();
         }
+        handover.ended = Some(ended);
+        drop(guard);
         self.inner.ready(ready);
     }
 }

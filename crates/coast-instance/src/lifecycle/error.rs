@@ -80,6 +80,12 @@ pub enum LifecycleError {
     /// The transfer failed after the old session had ended.
     #[error("{error}\nedits do not follow now; after mending that, transfer and follow {} with: coast start {instance}", worktree.display())]
     Unfollowed { instance: Name, worktree: StoredPath, error: Box<LifecycleError> },
+    /// The transfer failed before anything was changed, and a session exists.
+    #[error("{error}\nnothing was changed: the session of {} was not ended; if it has lost the remote, it goes on by itself as soon as it reaches the remote again", worktree.display())]
+    Unchanged { worktree: StoredPath, error: Box<LifecycleError> },
+    /// The old session may run and cannot be ended.
+    #[error("the session of {} may still run in the {runner}, and cannot be ended: {failure}\nnothing was changed, because that session could bring files of its worktree back; mend that and repeat this command, or go on all the same with --force", worktree.display())]
+    OldSession { worktree: StoredPath, runner: String, failure: Failure },
     /// Some entries of the workspace could not be removed.
     #[error("{count} entries of {place} could not be removed{}; remove what is in their way and try again, or leave them with: coast rm --keep-workspace {instance}", named(kept, *count))]
     Kept { instance: Name, place: String, count: u64, kept: Vec<KeptEntry> },
@@ -174,7 +180,7 @@ impl LifecycleError {
     /// | 1 | the Coastfile or the file of remotes is wrong |
     /// | 3 | the instance, worktree or remote cannot be used: it does not exist, exists already, or is stopped |
     /// | 11 | a record, a lock or another file of coast on this machine cannot be read or written |
-    /// | 12 | edits are not carried and the caller insisted on that, or a part of the continuous layer cannot be removed |
+    /// | 12 | edits are not carried and the caller insisted on that, or a part of the continuous layer cannot be removed or ended |
     /// | 20 | cancelled |
     /// | 23 | some entries of a workspace could not be removed |
     ///
@@ -191,8 +197,8 @@ impl LifecycleError {
             Self::Lock(LockError::Interrupted) | Self::Interrupted { .. } => 20,
             Self::Lock(_) => 11,
             Self::Bulk { error, .. } => error.exit_code(),
-            Self::Unfollowed { error, .. } => error.exit_code(),
-            Self::Continuous { .. } | Self::NotFollowing { .. } => 12,
+            Self::Unfollowed { error, .. } | Self::Unchanged { error, .. } => error.exit_code(),
+            Self::OldSession { .. } | Self::Continuous { .. } | Self::NotFollowing { .. } => 12,
             Self::Kept { .. } => 23,
             _ => 3,
         }

@@ -46,6 +46,21 @@ pub enum Insist {
     OnContinuous,
 }
 
+/// The options of `assign`, `unassign` and `start`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FollowOptions {
+    /// Whether it is an error if edits cannot be carried.
+    pub insist: Insist,
+    /// Whether to go on if the old session may still run and cannot be ended. It may then transfer files of its worktree again.
+    pub force: bool,
+}
+
+impl From<Insist> for FollowOptions {
+    fn from(insist: Insist) -> Self {
+        Self { insist, ..Self::default() }
+    }
+}
+
 /// The commands on the instances of one project.
 pub struct Lifecycle<'a> {
     places: &'a Places,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::lifecycle::bring_up::Updates;
-use crate::lifecycle::{Insist, Lifecycle, LifecycleError, Unfinished};
+use crate::lifecycle::{FollowOptions, Lifecycle, LifecycleError, Unfinished};
 use crate::lock::FileLock;
 use crate::record::{Command, Record};
 use crate::remotes::RemotesEditor;
@@ -21,8 +21,8 @@ pub struct RunOptions {
     /// Whether to take over an existing directory that no known instance has made. Entries that the worktree does not have are deleted
     /// in it.
     pub adopt: bool,
-    /// Whether it is an error if edits cannot be carried.
-    pub insist: Insist,
+    /// Whether it is an error if edits cannot be carried, and whether to go on if the session of an earlier `run` cannot be ended.
+    pub follow: FollowOptions,
 }
 
 impl Lifecycle<'_> {
@@ -74,7 +74,7 @@ impl Lifecycle<'_> {
         if !fresh {
             work.tell_taking_over();
         }
-        match work.bring_up(&worktree, &remote, Updates::AsTheyCome, options.insist) {
+        match work.bring_up(&worktree, &remote, Updates::AsTheyCome, options.follow) {
             Ok(()) => Ok(work.into_parts().0),
             Err(error) => {
                 if !work.record.claimed && !matches!(error, LifecycleError::Interrupted { .. }) {

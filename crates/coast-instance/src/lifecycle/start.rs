@@ -2,7 +2,7 @@
 
 use crate::Name;
 use crate::lifecycle::bring_up::Updates;
-use crate::lifecycle::{Insist, Lifecycle, LifecycleError};
+use crate::lifecycle::{FollowOptions, Lifecycle, LifecycleError};
 use crate::record::{Command, Record};
 
 impl Lifecycle<'_> {
@@ -11,7 +11,11 @@ impl Lifecycle<'_> {
     ///
     /// # Errors
     /// When there is no such instance, its worktree is gone, or the transfer failed.
-    pub fn start(&self, instance: &Name, insist: Insist) -> Result<Record, LifecycleError> {
+    pub fn start(
+        &self,
+        instance: &Name,
+        options: impl Into<FollowOptions>,
+    ) -> Result<Record, LifecycleError> {
         self.project.project()?;
         let mut work = self.open(instance, Command::Start)?;
         let worktree = work.record.worktree.to_path_buf();
@@ -23,7 +27,7 @@ impl Lifecycle<'_> {
         }
         let remote = self.remote_of(&work.record)?;
         work.tell_taking_over();
-        work.bring_up(&worktree, &remote, Updates::Together, insist)?;
+        work.bring_up(&worktree, &remote, Updates::Together, options.into())?;
         Ok(work.into_parts().0)
     }
 }

@@ -105,6 +105,11 @@ impl<'l> Work<'l> {
         Ok(self.lifecycle.records.save(&self.record)?)
     }
 
+    /// Whether a session of the instance may run.
+    pub(super) fn may_have_session(&self) -> bool {
+        self.may_have_session && self.record.runner.is_some()
+    }
+
     /// Whether only the workspace of the instance can exist yet.
     pub(super) fn is_new(&self) -> bool {
         self.command == Command::Run && self.record.runner.is_none()

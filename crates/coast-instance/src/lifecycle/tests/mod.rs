@@ -6,14 +6,18 @@ mod stage;
 use std::fs;
 use std::path::Path;
 
-use stage::{Stage, dev_1, files};
+use stage::{Stage, TransferFails, dev_1, files};
 
-use crate::lifecycle::{Insist, Lifecycle, LifecycleError, RmOptions, RunOptions};
+use crate::lifecycle::{FollowOptions, Insist, Lifecycle, LifecycleError, RmOptions, RunOptions};
 use crate::record::{Command, Following, Record, State, Step};
 use crate::{Name, Places, Project, Scope};
 
 fn insisting() -> RunOptions {
-    RunOptions { insist: Insist::OnContinuous, ..RunOptions::default() }
+    RunOptions { follow: Insist::OnContinuous.into(), ..RunOptions::default() }
+}
+
+fn forced() -> FollowOptions {
+    FollowOptions { force: true, ..FollowOptions::default() }
 }
 
 /// An instance that runs.
@@ -245,8 +249,8 @@ fn runner_of_another_owner_is_reported_and_forgotten() {
 #[test]
 fn earlier_session_that_may_still_run_is_reported_and_recorded_until_it_has_ended() {
     for (command, follows) in [
-        ((|coast, _| coast.start(&dev_1(), Insist::No)) as Again, true),
-        (|coast, feature| coast.assign(&dev_1(), feature, Insist::No), true),
+        ((|coast, _| coast.start(&dev_1(), forced())) as Again, true),
+        (|coast, feature| coast.assign(&dev_1(), feature, forced()), true),
         (|coast, _| coast.stop(&dev_1()), false),
     ] {
         let stage = running();
@@ -254,7 +258,7 @@ fn earlier_session_that_may_still_run_is_reported_and_recorded_until_it_has_ende
         *stage.fake.fail_at.lock().unwrap() = Some(Step::Runner);
         // The second time it is still that of the root.
         for _ in 0..2 {
-            let record = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+            let record = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), forced())).unwrap();
             position(&stage.log(), "told Unended");
             let unended = record.unended.as_ref().unwrap();
             assert_eq!((&*unended.worktree, &*record.worktree), (&*stage.root(), &*stage.feature()));
@@ -263,7 +267,8 @@ fn earlier_session_that_may_still_run_is_reported_and_recorded_until_it_has_ende
                 ("runner of shop/dev-1", Some(&record))
             );
         }
-        let error = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::OnContinuous));
+        let insisting = FollowOptions { insist: Insist::OnContinuous, ..forced() };
+        let error = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), insisting));
         assert_eq!(error.unwrap_err().exit_code(), 12);
         position(&stage.log(), "told Unended");
 
@@ -279,12 +284,66 @@ fn earlier_session_that_may_still_run_is_reported_and_recorded_until_it_has_ende
 /// A command that follows one that left something.
 type Again = fn(&Lifecycle<'_>, &Path) -> Result<Record, LifecycleError>;
 
+/// The commands that end the old session, transfer a worktree and start a new session.
+const FOLLOW: [Again; 3] = [
+    |coast, _| coast.start(&dev_1(), Insist::No),
+    |coast, feature| coast.assign(&dev_1(), feature, Insist::No),
+    |coast, _| coast.unassign(&dev_1(), Insist::No),
+];
+
 #[test]
-fn an_assign_whose_transfer_fails_leaves_no_key_and_says_that_edits_do_not_follow() {
+fn nothing_ends_before_the_remote_has_answered() {
+    for follow in FOLLOW {
+        let stage = running();
+        let before = stage.record();
+        *stage.transfer_fails.lock().unwrap() = Some(TransferFails::ToConnect);
+        let error = stage.command(|coast| follow(coast, &stage.feature())).unwrap_err();
+        assert_eq!(error.exit_code(), 12, "that of the connection: {error}");
+        assert!(error.to_string().contains("\nnothing was changed: the session of "), "{error}");
+        assert!(!stage.log().iter().any(|line| line.starts_with("end ")), "{:?}", stage.log());
+        assert_eq!(stage.record(), before);
+        stage.assert_follows(&stage.root());
+    }
+    // Without a session there is none to speak of.
     let stage = running();
-    let missing = stage.feature().join("gone");
-    let error = stage.command(|coast| coast.assign(&dev_1(), &missing, Insist::No)).unwrap_err();
-    assert_eq!(error.exit_code(), 3, "{error}");
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    *stage.transfer_fails.lock().unwrap() = Some(TransferFails::ToConnect);
+    let error = stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap_err();
+    assert!(!error.to_string().contains("session"), "{error}");
+}
+
+#[test]
+fn an_old_session_that_cannot_be_ended_keeps_its_workspace_unless_forced() {
+    for reachable in [false, true] {
+        for follow in FOLLOW {
+            let stage = running();
+            let before = (stage.record(), files(&stage.workspace()));
+            if reachable {
+                *stage.fake.stop_fails.lock().unwrap() = true;
+            } else {
+                *stage.fake.unreachable.lock().unwrap() = true;
+            }
+            let error = stage.command(|coast| follow(coast, &stage.feature())).unwrap_err();
+            assert!(matches!(error, LifecycleError::OldSession { .. }) && error.exit_code() == 12, "{error}");
+            for said in [&*stage.root().display().to_string(), "the runner of shop/dev-1", "--force"] {
+                assert!(error.to_string().contains(said), "{error}");
+            }
+            assert!(!stage.log().iter().any(|line| line.starts_with("transfer")), "{:?}", stage.log());
+            assert_eq!((stage.record(), files(&stage.workspace())), before);
+
+            *stage.fake.fail_at.lock().unwrap() = Some(Step::Runner);
+            let record = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), forced())).unwrap();
+            assert_eq!(record.unended.map(|unended| unended.worktree.to_path_buf()), Some(stage.root()));
+            assert_eq!(files(&stage.workspace()), files(&stage.feature()));
+        }
+    }
+}
+
+#[test]
+fn an_assign_whose_transfer_breaks_leaves_no_key_and_says_that_edits_do_not_follow() {
+    let stage = running();
+    *stage.transfer_fails.lock().unwrap() = Some(TransferFails::OnceReady);
+    let error = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("edits do not follow now") && text.ends_with("coast start dev-1"), "{text}");
     stage.assert_quiet();
@@ -293,14 +352,27 @@ fn an_assign_whose_transfer_fails_leaves_no_key_and_says_that_edits_do_not_follo
     assert_eq!(step, "transferring the worktree to the remote");
     assert_eq!((record.access, record.unfinished()), (false, Some((Command::Assign, Step::Transfer))));
 
+    *stage.transfer_fails.lock().unwrap() = None;
     stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
     stage.assert_follows(&stage.feature());
 
     // The old session may run on: that is said as well.
     *stage.fake.stop_fails.lock().unwrap() = true;
-    stage.command(|coast| coast.assign(&dev_1(), &missing, Insist::No)).unwrap_err();
+    *stage.transfer_fails.lock().unwrap() = Some(TransferFails::OnceReady);
+    stage.command(|coast| coast.unassign(&dev_1(), forced())).unwrap_err();
     position(&stage.log(), "told Unended");
     assert_eq!(*stage.record().unwrap().unended.unwrap().worktree, *stage.feature());
+}
+
+#[test]
+fn a_worktree_that_does_not_exist_changes_nothing() {
+    let stage = running();
+    let before = stage.record();
+    let missing = stage.feature().join("gone");
+    let error = stage.command(|coast| coast.assign(&dev_1(), &missing, Insist::No)).unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
+    assert_eq!(stage.record(), before);
+    stage.assert_follows(&stage.root());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The surroundings of a lifecycle test: a project with two worktrees, a local directory in the remote's place, and a second
 //! implementation of [`Continuous`]. That layer copies files one way, as mutagen's mode one-way-safe does, and can be told to fail.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -8,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use coast_sync::{
-    CachePlace, Cancel, Destination, Event, IdentityUsed, Monitor, ProblemKind, Prompt, SyncError, Zeroizing,
+    CachePlace, Cancel, Destination, EngineError, Event, IdentityUsed, Monitor, ProblemKind, Prompt, Ready,
+    SyncError, Zeroizing,
 };
 
 use crate::bulk::{Bulk, Removed, Transfer, Transferred, request};
@@ -37,8 +39,19 @@ pub(super) struct Stage {
     log: Log,
     /// The step at which the next command is killed.
     kill_at: Mutex<Option<Step>>,
+    /// How the next transfers fail.
+    pub(super) transfer_fails: Mutex<Option<TransferFails>>,
     /// Paths that no transfer can write on the remote.
     pub(super) unwritable: Mutex<Vec<&'static str>>,
+}
+
+/// When a transfer fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TransferFails {
+    /// The remote does not answer.
+    ToConnect,
+    /// The connection breaks when the remote has just become ready.
+    OnceReady,
 }
 
 /// The state of the continuous layer, and the failures that it shall have.
@@ -47,6 +60,8 @@ pub(super) struct Fake {
     state: Mutex<FakeState>,
     /// Fails after this step was begun.
     pub(super) fail_at: Mutex<Option<Step>>,
+    /// Cannot be reached.
+    pub(super) unreachable: Mutex<bool>,
     /// Fails to end anything.
     pub(super) stop_fails: Mutex<bool>,
     /// Another owner's runner has the name.
@@ -117,6 +132,7 @@ impl Stage {
             fake: Fake::default(),
             log: Log::default(),
             kill_at: Mutex::default(),
+            transfer_fails: Mutex::default(),
             unwritable: Mutex::default(),
         }
     }
@@ -243,10 +259,27 @@ impl Bulk for Stage {
             },
         );
         let together = if transfer.delay_updates { " together" } else { "" };
-        self.note(format!("transfer {paths}{together}"));
+        let transfer_fails = *self.transfer_fails.enter();
+        if transfer_fails == Some(TransferFails::ToConnect) {
+            return Err(EngineError::Disconnected.into());
+        }
+        let monitor = Staged {
+            stage: self,
+            inner: monitor,
+            transfers: format!("transfer {paths}{together}"),
+            cancel,
+            panic: Mutex::default(),
+            breaks: transfer_fails.is_some(),
+        };
         let destination = Destination::local(self.on_remote(transfer.remote_path));
-        let mut report =
-            request(transfer, destination)?.cache(CachePlace::Nowhere).run(monitor, prompt, cancel)?;
+        let ran = request(transfer, destination)?.cache(CachePlace::Nowhere).run(&monitor, prompt, cancel);
+        if let Some(panic) = monitor.panic.enter().take() {
+            resume_unwind(panic);
+        }
+        let mut report = match ran {
+            Err(_) if monitor.breaks => return Err(EngineError::Disconnected.into()),
+            ran => ran?,
+        };
         let is_sent = |path: &str| {
             transfer.worktree.join(path).exists()
                 && transfer.only.is_none_or(|only| only.iter().any(|only| only == path.as_bytes()))
@@ -278,6 +311,41 @@ impl Bulk for Stage {
             fs::remove_dir_all(workspace).unwrap();
         }
         Ok(Removed { existed, ..Removed::default() })
+    }
+}
+
+/// Passes every call on. A command that is killed while the remote becomes ready is killed after the run has ended, because a panic
+/// would leave the threads of the run waiting for each other.
+struct Staged<'a> {
+    stage: &'a Stage,
+    inner: &'a dyn Monitor,
+    /// Noted when the remote is ready.
+    transfers: String,
+    cancel: &'a Cancel,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Whether the connection breaks then.
+    breaks: bool,
+}
+
+impl Monitor for Staged<'_> {
+    fn event(&self, event: &Event<'_>) {
+        self.inner.event(event);
+    }
+
+    fn ready(&self, ready: &Ready) {
+        let workspace = self.stage.workspace();
+        let before = files(&workspace);
+        let returned = catch_unwind(AssertUnwindSafe(|| self.inner.ready(ready)));
+        assert_eq!(files(&workspace), before, "nothing changes before it returns");
+        if let Err(panic) = returned {
+            *self.panic.enter() = Some(panic);
+            self.cancel.cancel();
+        } else if !self.cancel.is_cancelled() {
+            self.stage.note(self.transfers.clone());
+        }
+        if self.breaks {
+            self.cancel.cancel();
+        }
     }
 }
 
@@ -328,9 +396,19 @@ fn failure(step: Step) -> Failure {
     }
 }
 
+fn unreachable() -> ContinuousError {
+    let text = |text: &str| text.to_owned();
+    Failure { step: text("layer"), doing: text("reaching the layer"), said: text("it does not answer") }
+        .into()
+}
+
 impl Continuous for Stage {
     fn runner(&self, id: &InstanceId) -> String {
         format!("runner of {id}")
+    }
+
+    fn reach(&self, _: &Cancel) -> Result<(), ContinuousError> {
+        if *self.fake.unreachable.enter() { Err(unreachable()) } else { Ok(()) }
     }
 
     fn start(
@@ -378,6 +456,9 @@ impl Continuous for Stage {
         _: &Cancel,
     ) -> Result<Remains, ContinuousError> {
         self.note(format!("end {extent:?}"));
+        if *self.fake.unreachable.enter() {
+            return Err(unreachable());
+        }
         if *self.fake.stop_fails.enter() {
             return Err(failure(Step::EndSession).into());
         }
