@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
@@ -384,13 +385,13 @@ fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
     });
     let failed = json!({ "is": "failed", "step": "reaching Docker", "said": "no", "at": 1 });
     remember_assigned(scratch.path(), json!({ "following": failed, "unended": unended }));
-    let status = succeeds(&coast(scratch.path(), &["status", "q"]));
+    let status = refuses(&coast(scratch.path(), &["status", "q"]), 12);
     let warning = "warning     the session of /wt/old may still run in the container shop-coasts-q-shell: it would bring the files of \
                    /wt/old back; end it as soon as that answers, with: coast assign q --worktree /wt/feature, or: coast stop q \
                    (cannot reach Docker)";
     assert!(status.contains(warning), "{status}");
     let json: Value =
-        serde_json::from_str(&succeeds(&coast(scratch.path(), &["status", "q", "--json"]))).unwrap();
+        serde_json::from_str(&refuses(&coast(scratch.path(), &["status", "q", "--json"]), 12)).unwrap();
     assert_eq!(json["unended"], unended);
     assert!(succeeds(&coast(scratch.path(), &["ls"])).contains("may follow"));
 
@@ -412,4 +413,59 @@ fn a_session_of_before_that_may_still_run_is_shown_with_what_ends_it() {
         json!({ "state": "stopped", "following": { "is": "off" }, "access": false }),
     );
     assert!(succeeds(&coast(scratch.path(), &["status", "q"])).contains("state       stopped\n"));
+}
+
+#[test]
+fn a_docker_that_hangs_does_not_hang_ls() {
+    let scratch = project();
+    // It accepts connections and never answers.
+    let socket = scratch.path().join("docker.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    for instance in ["dev-1", "dev-2", "dev-3"] {
+        remember(scratch.path(), instance, json!({ "following": { "is": "yes" }, "runner": "container x" }));
+    }
+    remember(scratch.path(), "bulk", json!({ "following": { "is": "bulk_only" } }));
+    let ls = |arguments: &[&str]| {
+        let host = format!("unix://{}", socket.display());
+        succeeds(&command(scratch.path(), arguments).env("DOCKER_HOST", host).output().unwrap())
+    };
+    let listed = ls(&["ls"]);
+    for instance in ["dev-1", "dev-2", "dev-3"] {
+        let said = format!("{instance}: cannot ask the session: no answer within 2 s");
+        assert!(listed.contains(&said), "{listed}");
+    }
+    assert!(listed.contains("bulk only") && !listed.contains("bulk: "), "{listed}");
+    let listed: Value = serde_json::from_str(&ls(&["ls", "--json"])).unwrap();
+    let bulk = &listed["instances"][0];
+    assert_eq!((&bulk["edits"], &bulk["worktree_is"]), (&"need_not_follow".into(), &"there".into()));
+    let other = &listed["instances"][1];
+    assert_eq!(
+        (&other["edits"], &other["continuous"]["error"]),
+        (&"do_not_follow".into(), &"no answer within 2 s".into())
+    );
+}
+
+#[test]
+fn a_worktree_that_is_gone_is_shown_with_what_to_do() {
+    let scratch = project();
+    remember_assigned(
+        scratch.path(),
+        json!({ "state": "stopped", "following": { "is": "off" }, "access": false }),
+    );
+    let status = succeeds(&coast(scratch.path(), &["status", "q"]));
+    let said = "worktree    /wt/feature is gone: mount its disk if that is not mounted, or assign another worktree with: \
+                coast assign q --worktree NAME_OR_PATH";
+    assert!(status.contains(said), "{status}");
+    assert!(succeeds(&coast(scratch.path(), &["ls"])).contains("/wt/feature (gone)"));
+    let said = refuses(&coast(scratch.path(), &["start", "q"]), 3);
+    assert!(said.contains("the worktree /wt/feature is gone; mount its disk"), "{said}");
+    // Docker does not answer, so the session cannot be paused.
+    remember_assigned(scratch.path(), json!({}));
+    let status = refuses(&coast(scratch.path(), &["status", "q"]), 12);
+    assert!(status.contains("do not follow: the worktree is gone or replaced"), "{status}");
+    let warning = "warning     the session could not be paused: reaching the Docker engine: ";
+    assert!(status.contains(warning), "{status}");
+    let json: Value =
+        serde_json::from_str(&refuses(&coast(scratch.path(), &["status", "q", "--json"]), 12)).unwrap();
+    assert_eq!((&json["worktree_is"], &json["edits"]), (&"gone".into(), &"do_not_follow".into()));
 }

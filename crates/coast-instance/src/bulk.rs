@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coast_sync::{
-    Cancel, Claim, Itemize, KeptEntry, Monitor, Options, Own, Ownership, Prompt, RemoteHelper, RemoveRequest,
-    RuleList, SyncError, SyncReport, SyncRequest, profile,
+    Cancel, Claim, Itemize, KeptEntry, Monitor, Options, Own, Ownership, ProbeRequest, Prompt, RemoteHelper,
+    RemoveRequest, RuleList, SyncError, SyncReport, SyncRequest, profile,
 };
 
 use crate::continuous::Access;
@@ -20,6 +20,9 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The interval between two attempts.
 const BUSY_AGAIN: Duration = Duration::from_millis(200);
+
+/// The time for connecting to a remote that is only looked at.
+const CHECK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Transfers worktrees to workspaces, and removes workspaces.
 pub trait Bulk: Sync {
@@ -35,6 +38,18 @@ pub trait Bulk: Sync {
         prompt: &dyn Prompt,
         cancel: &Cancel,
     ) -> Result<Transferred, SyncError>;
+
+    /// Connects to a remote, logs in there and looks for a workspace. Changes nothing there, but may upload the helper.
+    ///
+    /// # Errors
+    /// When the remote cannot be asked.
+    fn check(
+        &self,
+        remote: &Remote,
+        path: &str,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<Checked, SyncError>;
 
     /// Removes a workspace with everything in it, and the state directory beside it.
     ///
@@ -79,6 +94,15 @@ pub struct Transferred {
     pub access: Access,
 }
 
+/// What a remote answered about a workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The user who logged in, and the name or address of the remote: `dev@box.example`.
+    pub login: String,
+    /// Whether the workspace is there.
+    pub workspace: bool,
+}
+
 /// The result of a removal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Removed {
@@ -118,6 +142,19 @@ impl Bulk for RemoteBulk {
         let connection = report.connection.as_ref();
         let access = Access::from(connection.expect("a run to another machine reports its connection"));
         Ok(Transferred { report, access })
+    }
+
+    fn check(
+        &self,
+        remote: &Remote,
+        path: &str,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<Checked, SyncError> {
+        let destination = remote.quick_destination(path, self.helper.clone(), CHECK_PATIENCE);
+        let report = ProbeRequest::new(destination).run(prompt, cancel)?;
+        let peer = report.connection.peer;
+        Ok(Checked { login: format!("{}@{}", peer.user, peer.host_name), workspace: report.exists })
     }
 
     fn remove(

@@ -62,13 +62,19 @@ pub trait Continuous: Sync {
         cancel: &Cancel,
     ) -> Result<Remains, ContinuousError>;
 
+    /// Has the session carry nothing more, until the next start replaces it. No session is no error.
+    ///
+    /// # Errors
+    /// When a session may go on.
+    fn pause(&self, id: &InstanceId, cancel: &Cancel) -> Result<(), ContinuousError>;
+
     /// Waits until every change that was made before the call has arrived. Returns the status after that.
     ///
     /// # Errors
     /// When the session cannot carry them.
     fn flush(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError>;
 
-    /// The status of the session at this moment.
+    /// The status of the session at this moment. Asking starts nothing.
     ///
     /// # Errors
     /// When the runner does not answer.
@@ -173,6 +179,8 @@ pub enum Remains {
 /// The status of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ContinuousStatus {
+    /// Whether the runner runs.
+    pub runner: RunnerState,
     /// The activity of the session.
     pub activity: Activity,
     /// The layer's own word for the activity.
@@ -181,6 +189,9 @@ pub struct ContinuousStatus {
     pub files: u64,
     /// The number of directories in the worktree.
     pub directories: u64,
+    /// The number of files on the remote that the session knows, if it has looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_files: Option<u64>,
     /// The paths that the session does not carry, because something there on the remote was not put there by it.
     pub conflicts: Vec<Conflict>,
     /// The number of conflicts beyond those listed.
@@ -192,6 +203,19 @@ pub struct ContinuousStatus {
     /// An error of the session as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+}
+
+/// The state of a runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunnerState {
+    /// It does not exist, or belongs to another owner.
+    #[default]
+    Absent,
+    /// It exists and does not run.
+    Stopped,
+    /// It runs.
+    Running,
 }
 
 /// The activity of a session.

@@ -27,18 +27,19 @@ mod scope;
 mod stale;
 mod stored_path;
 mod words;
+mod worktree;
 
-pub use bulk::{Bulk, RemoteBulk, Removed, Transfer, Transferred};
+pub use bulk::{Bulk, Checked, RemoteBulk, Removed, Transfer, Transferred};
 pub use coastfile::Coastfile;
 pub use continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
-    Extent, Failure, InstanceId, Problem, Remains, RunnerChange, Side, Started,
+    Extent, Failure, InstanceId, Problem, Remains, RunnerChange, RunnerState, Side, Started,
 };
 pub use event::{LifecycleEvent, Observer};
 pub use file_error::FileError;
 pub use lifecycle::{
-    FollowOptions, Insist, InstanceStatus, Lifecycle, LifecycleError, Listed, RmOptions, RunOptions,
-    Unfinished, list,
+    Check, Edits, FollowOptions, Insist, InstanceStatus, Lifecycle, LifecycleError, Listed, Questions,
+    RmOptions, RunOptions, Unfinished, list,
 };
 pub use lock::Holder;
 pub use mutagen_layer::MutagenLayer;
@@ -52,3 +53,4 @@ pub use remotes::{Remotes, RemotesEditor, RemotesError};
 pub use scope::Scope;
 pub use stale::{Stale, StalePath};
 pub use stored_path::StoredPath;
+pub use worktree::{WorktreeIdentity, WorktreeState};

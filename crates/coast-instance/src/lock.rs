@@ -92,6 +92,14 @@ impl FileLock {
         }
     }
 
+    /// Acquires the lock for `command` if nobody holds it and its file can be used.
+    pub(crate) fn at_once(path: &Path, command: &str) -> Option<Self> {
+        match Self::attempt(path, command) {
+            Ok(Attempt::Acquired(lock)) => Some(lock),
+            Ok(Attempt::Held(_)) | Err(_) => None,
+        }
+    }
+
     /// Tries once to acquire the lock.
     fn attempt(path: &Path, command: &str) -> io::Result<Attempt<Self, Holder>> {
         let mut file = Self::open(path)?;

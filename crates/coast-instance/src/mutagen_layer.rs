@@ -12,7 +12,7 @@ use coast_sync::{Cancel, CancelHook, IdentityUsed};
 
 use crate::continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
-    Extent, Failure, InstanceId, Problem, Remains, RunnerChange, Side, Started,
+    Extent, Failure, InstanceId, Problem, Remains, RunnerChange, RunnerState, Side, Started,
 };
 use crate::record::Step;
 use crate::records::Records;
@@ -54,7 +54,7 @@ impl MutagenLayer {
             let interrupt = interrupt.clone();
             move || interrupt.interrupt()
         });
-        Ok((Docker::connect(&self.environment)?.interrupted_by(&interrupt), hook))
+        Ok((Docker::connect_until(&self.environment, &interrupt)?, hook))
     }
 
     /// The image for an instance: that of `coast run --image`, or else the Coastfile's.
@@ -167,6 +167,15 @@ impl Continuous for MutagenLayer {
         Err(ContinuousError::Left { failure, session, access })
     }
 
+    fn pause(&self, id: &InstanceId, cancel: &Cancel) -> Result<(), ContinuousError> {
+        let (docker, _hook) = self.docker(cancel)?;
+        match FoundShell::of(docker.find_shell(&container_name(id), &labels(id)))? {
+            // A stopped container keeps its session, which goes on when the container is started: Docker says that it does not run.
+            FoundShell::Own(shell) => Ok(shell.pause(id.project.as_str(), id.instance.as_str())?),
+            FoundShell::Absent | FoundShell::Foreign { .. } => Ok(()),
+        }
+    }
+
     fn flush(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
         let (docker, _hook) = self.docker(cancel)?;
         match running_shell(&docker, id)? {
@@ -182,8 +191,11 @@ impl Continuous for MutagenLayer {
 
     fn status(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
         let (docker, _hook) = self.docker(cancel)?;
-        match running_shell(&docker, id)? {
-            FoundShell::Own(shell) => status_of(&shell, id),
+        match FoundShell::of(docker.find_shell(&container_name(id), &labels(id)))? {
+            FoundShell::Own(shell) if shell.is_running() => status_of(&shell, id),
+            FoundShell::Own(_) => {
+                Ok(ContinuousStatus { runner: RunnerState::Stopped, ..ContinuousStatus::default() })
+            }
             FoundShell::Absent => Ok(ContinuousStatus::default()),
             FoundShell::Foreign { said } => Ok(foreign_status(said)),
         }
@@ -262,7 +274,8 @@ fn flushed(shell: &Shell, id: &InstanceId) -> Result<ContinuousStatus, Continuou
 
 fn status_of(shell: &Shell, id: &InstanceId) -> Result<ContinuousStatus, ContinuousError> {
     let sessions = shell.sessions(id.project.as_str(), id.instance.as_str())?;
-    Ok(sessions.last().map_or_else(ContinuousStatus::default, status))
+    let none = || ContinuousStatus { runner: RunnerState::Running, ..ContinuousStatus::default() };
+    Ok(sessions.last().map_or_else(none, status))
 }
 
 /// The credentials for the container. An error if the container could not use them.
@@ -343,10 +356,13 @@ fn status(session: &SessionState) -> ContinuousStatus {
         }));
     }
     ContinuousStatus {
+        runner: RunnerState::Running,
         activity,
         word: if session.paused { "paused".to_owned() } else { session.status.as_str().to_owned() },
         files: session.alpha.files,
         directories: session.alpha.directories,
+        // Every scan counts the root.
+        remote_files: (session.beta.directories > 0).then_some(session.beta.files),
         conflicts: session.conflicts().map(|path| Conflict { path: path.as_bytes().to_vec() }).collect(),
         more_conflicts: session.excluded_conflicts,
         problems,

@@ -11,6 +11,7 @@ use crate::Name;
 use crate::stale::Stale;
 use crate::stored_path::StoredPath;
 use crate::words::shell_word;
+use crate::worktree::WorktreeIdentity;
 
 /// The version of the file's format. A file of another version is refused.
 pub(crate) const VERSION: u32 = 1;
@@ -35,6 +36,9 @@ pub struct Record {
     /// The worktree that an `assign` or `unassign` goes to, from its begin until the transfer of that worktree begins.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub wanted: Option<StoredPath>,
+    /// The identity of that worktree. Older records lack it.
+    #[serde(rename = "worktree_identity", skip_serializing_if = "Option::is_none", default)]
+    pub identity: Option<WorktreeIdentity>,
     /// The name of the remote.
     pub remote: Name,
     /// The absolute path of the workspace on the remote.
@@ -287,6 +291,7 @@ impl Record {
             root: root.into(),
             worktree: worktree.into(),
             wanted: None,
+            identity: None,
             remote,
             remote_path,
             claimed: false,

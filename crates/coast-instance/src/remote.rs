@@ -1,6 +1,7 @@
 //! A remote: a machine that instances can live on, with its address, its key and the directory of its workspaces.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use coast_sync::{ConnectOptions, RemoteDestination, RemoteHelper, Target};
 use serde::{Deserialize, Serialize};
@@ -88,9 +89,28 @@ impl Remote {
 
     /// A directory on the remote, as the destination of a transfer.
     pub fn destination(&self, path: &str, helper: RemoteHelper) -> RemoteDestination {
+        self.destination_within(path, helper, None)
+    }
+
+    /// Like [`Remote::destination`], with a limit for the time of connecting.
+    pub(crate) fn quick_destination(
+        &self,
+        path: &str,
+        helper: RemoteHelper,
+        limit: Duration,
+    ) -> RemoteDestination {
+        self.destination_within(path, helper, Some(limit))
+    }
+
+    fn destination_within(
+        &self,
+        path: &str,
+        helper: RemoteHelper,
+        connect_timeout: Option<Duration>,
+    ) -> RemoteDestination {
         let target = Target { user: self.user.clone(), host: self.host.clone(), port: self.port };
-        let connect =
-            ConnectOptions { identities: self.key.iter().cloned().collect(), ..ConnectOptions::default() };
+        let identities = self.key.iter().cloned().collect();
+        let connect = ConnectOptions { identities, connect_timeout, ..ConnectOptions::default() };
         RemoteDestination::new(target, path).connect(connect).helper(helper)
     }
 

@@ -157,6 +157,26 @@ impl Repository {
     }
 }
 
+/// The git directory of the nearest checkout at or above a directory, without symlinks: the directory `.git` of a main checkout, or
+/// the directory that the file `.git` of another checkout names.
+pub(crate) fn git_dir_above(directory: &Path) -> io::Result<Option<PathBuf>> {
+    for ancestor in directory.ancestors() {
+        let dot_git = ancestor.join(".git");
+        match fs::metadata(&dot_git) {
+            Ok(metadata) if metadata.is_dir() => return fs::canonicalize(dot_git).map(Some),
+            Ok(_) => {
+                if let Some(git_dir) = read_small(&dot_git)?.strip_prefix(b"gitdir: ") {
+                    let git_dir = ancestor.join(as_path(git_dir));
+                    return Ok(Some(fs::canonicalize(&git_dir).unwrap_or(git_dir)));
+                }
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
 /// Whether the repository's configuration says `core.bare = true`.
 fn is_bare(common: &Path) -> bool {
     let config = read_small(&common.join("config")).unwrap_or_default();

@@ -38,6 +38,17 @@ impl Docker {
     /// [`MutagenError::DockerAddress`] if the environment names no usable address, [`MutagenError::NoDocker`] if no engine answers
     /// there.
     pub fn connect(environment: &DockerEnvironment) -> Result<Docker, MutagenError> {
+        Self::connect_until(environment, &Interrupt::new())
+    }
+
+    /// Like [`Docker::connect`]; `interrupt` ends the attempt, and later calls of the result.
+    ///
+    /// # Errors
+    /// As [`Docker::connect`], and [`MutagenError::Interrupted`].
+    pub fn connect_until(
+        environment: &DockerEnvironment,
+        interrupt: &Interrupt,
+    ) -> Result<Docker, MutagenError> {
         let address = environment.address()?;
         let text = address.to_string();
         let no_docker = |answer: String| MutagenError::NoDocker { address: text.clone(), answer };
@@ -58,14 +69,26 @@ impl Docker {
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build().map_err(MutagenError::Runtime)?;
         let negotiation = api.negotiate_version();
-        let api = block_on(&runtime, async {
-            match tokio::time::timeout(GREETING_PATIENCE, negotiation).await {
-                Ok(api) => api.map_err(|error| no_docker(described(&error))),
-                Err(_) => Err(no_docker(format!("no answer within {} s", GREETING_PATIENCE.as_secs()))),
+        let negotiated = block_on(&runtime, async {
+            tokio::select! {
+                biased;
+                () = interrupt.wait() => Err(MutagenError::Interrupted { step: Step::Docker }),
+                negotiated = tokio::time::timeout(GREETING_PATIENCE, negotiation) => match negotiated {
+                    Ok(api) => api.map_err(|error| no_docker(described(&error))),
+                    Err(_) => Err(no_docker(format!("no answer within {} s", GREETING_PATIENCE.as_secs()))),
+                },
             }
-        })?;
+        });
+        let api = match negotiated {
+            Ok(api) => api,
+            Err(error) => {
+                // A lookup of the engine's name may still wait in a thread of the runtime.
+                runtime.shutdown_background();
+                return Err(error);
+            }
+        };
         let engine = Engine { api, address: text, runtime: Some(runtime) };
-        Ok(Docker { engine: Arc::new(engine), interrupt: Interrupt::new() })
+        Ok(Docker { engine: Arc::new(engine), interrupt: interrupt.clone() })
     }
 
     /// The same engine; `interrupt` ends calls of the result.

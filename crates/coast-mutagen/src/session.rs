@@ -131,6 +131,14 @@ impl Shell {
         self.sync("flush", project, instance, patience)
     }
 
+    /// Pauses the sessions of an instance, if there are any.
+    ///
+    /// # Errors
+    /// When mutagen cannot pause them, or the container does not run.
+    pub fn pause(&self, project: &str, instance: &str) -> Result<(), MutagenError> {
+        self.sync("pause", project, instance, TERMINATE_PATIENCE)
+    }
+
     /// Terminates the sessions of an instance, if there are any.
     ///
     /// # Errors

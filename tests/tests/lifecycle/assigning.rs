@@ -93,8 +93,8 @@ fn a_session_that_could_not_be_ended_is_told_until_it_was() {
     // The second edit arrives.
     fs::write(project.root().join("late"), "in main").expect("it is ours");
     project.follows_with("dev-1", "late", b"in main");
-    project.coast(["status", "dev-1"]).run().assert_code(0).assert_says(&warning);
-    project.coast(["status", "dev-1", "--json"]).run().assert_code(0).assert_says("\"unended\"");
+    project.coast(["status", "dev-1"]).run().assert_code(12).assert_says(&warning);
+    project.coast(["status", "dev-1", "--json"]).run().assert_code(12).assert_says("\"unended\"");
 
     assign().run().assert_code(0).assert_does_not_say("warning");
     project.coast(["status", "dev-1"]).run().assert_code(0).assert_does_not_say("warning");

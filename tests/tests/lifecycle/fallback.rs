@@ -22,7 +22,7 @@ fn assert_falls_back(project: &Project, said: &[&str], with: impl Fn(Program) ->
     check(outcome.assert_code(0).assert_says("warning"));
     outcome.assert_says("assign").assert_says("start");
     assert_eq!(fs::read(project.workspace("dev-1").join("src/main.rs")).expect("it was brought"), b"1");
-    check(with(project.coast(["status", "dev-1"])).run().assert_code(0));
+    check(with(project.coast(["status", "dev-1"])).run().assert_code(12));
 
     let feature = project.worktree("feature");
     fs::write(feature.join("src/main.rs"), "2").expect("it is ours");

@@ -50,7 +50,7 @@ fn a_container_of_somebody_else_is_left_as_it_is_by_every_command() {
     project.coast(["run", "dev-1"]).run().assert_code(0);
     project.engine().run(["rm", "--force", &name]);
     occupy(&project, &name);
-    project.coast(["status", "dev-1"]).run().assert_code(0).assert_says("does not belong to this instance");
+    project.coast(["status", "dev-1"]).run().assert_code(12).assert_says("does not belong to this instance");
     project.coast(["stop", "dev-1"]).run().assert_code(0).assert_says("does not belong to this instance");
     untouched("stop");
     project.engine().run(["rm", "--force", &name]);

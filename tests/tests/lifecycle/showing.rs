@@ -85,11 +85,119 @@ fn an_emptied_worktree_halts_and_start_mends_it() {
         fs::rename(away.join(name), project.root().join(name)).expect("it is ours");
     }
     let status = project.coast(["status", "dev-1"]).run();
-    status.assert_code(0).assert_says("halted").assert_says("start");
+    status.assert_code(12).assert_says("halted").assert_says("start");
     assert!(project.workspace("dev-1").join("src/main.rs").exists(), "nothing was deleted");
     project.coast(["start", "dev-1"]).run().assert_code(0);
     fs::write(project.root().join("src/main.rs"), "2").expect("the repository is ours");
     project.follows_with("dev-1", "src/main.rs", b"2");
+}
+
+#[test]
+fn edits_follow_only_while_the_container_and_the_session_run() {
+    let project = running();
+    let container = project.container("dev-1");
+    project.exec("dev-1", &["mutagen", "sync", "pause", "--all"]);
+    project
+        .coast(["status", "dev-1"])
+        .run()
+        .assert_code(12)
+        .assert_says("do not follow")
+        .assert_says("coast start");
+    project.coast(["ls"]).run().assert_code(0).assert_says("halted");
+    project.exec("dev-1", &["mutagen", "sync", "terminate", "--all"]);
+    project.coast(["status", "dev-1"]).run().assert_code(12).assert_says("the session is gone");
+    project.engine().run(["stop", "--time=0", &container]);
+    project
+        .coast(["status", "dev-1"])
+        .run()
+        .assert_code(12)
+        .assert_says(&format!("{container} does not run"));
+    project.coast(["ls"]).run().assert_code(0).assert_says("runner stopped");
+    project.engine().run(["rm", "--force", &container]);
+    project.coast(["status", "dev-1"]).run().assert_code(12).assert_says(&format!("{container} is gone"));
+    let without =
+        |program: coast_tests::Program| program.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let status = without(project.coast(["status", "dev-1"])).run();
+    status.assert_code(12).assert_says("nobody can tell: ").assert_says("cannot reach Docker");
+    without(project.coast(["ls"])).run().assert_code(0).assert_says("dev-1: cannot ask the session: ");
+    project.coast(["start", "dev-1"]).run().assert_code(0);
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_says("edits       follow: watching");
+}
+
+#[test]
+fn a_check_looks_at_the_remote() {
+    let project = running();
+    project.coast(["status", "dev-1", "--check"]).run().assert_code(0).assert_says("the workspace is there");
+    project.coast(["ls", "--check"]).run().assert_code(0).assert_says("box, reached");
+    let known_hosts = project.remote().path("home/.ssh/known_hosts");
+    let known = fs::read_to_string(&known_hosts).expect("the host was recorded");
+    let other = fs::read_to_string(project.remote().path("key.pub")).expect("the key was made");
+    fs::write(&known_hosts, format!("[127.0.0.1]:{} {other}", project.remote().sshd().port()))
+        .expect("it is ours");
+    project.coast(["status", "dev-1"]).run().assert_code(0);
+    project.coast(["status", "dev-1", "--check"]).run().assert_code(12).assert_says("cannot be reached: ");
+    project.coast(["ls", "--check"]).run().assert_code(0).assert_says("dev-1: cannot ask the remote: ");
+    fs::write(&known_hosts, known).expect("it is ours");
+    project.coast(["stop", "dev-1"]).run().assert_code(0);
+    fs::remove_dir_all(project.workspace("dev-1")).expect("root may");
+    project.coast(["status", "dev-1"]).run().assert_code(0);
+    project.coast(["status", "dev-1", "--check"]).run().assert_code(12).assert_says("the workspace is gone");
+    project.coast(["start", "dev-1"]).run().assert_code(0);
+    assert!(project.workspace("dev-1").join("src/main.rs").exists());
+}
+
+#[test]
+fn a_worktree_that_goes_away_pauses_its_session_and_deletes_nothing() {
+    let project = running();
+    let feature = project.worktree("feature");
+    project.coast(["assign", "dev-1", "-w", "feature"]).run().assert_code(0);
+    let workspace = project.workspace("dev-1");
+    let away = project.remote().path("away");
+    fs::rename(&feature, &away).expect("it is ours");
+    let status = project.coast(["status", "dev-1"]).run();
+    status.assert_code(12).assert_says("is gone: mount its disk").assert_says("the session was paused");
+    assert_eq!(project.sessions("dev-1")[0]["paused"], true);
+    project.coast(["ls"]).run().assert_code(0).assert_says("feature (gone)");
+    project.coast(["flush", "dev-1"]).run().assert_code(12).assert_says("the session was paused");
+    project
+        .coast(["start", "dev-1"])
+        .run()
+        .assert_code(3)
+        .assert_says("is gone")
+        .assert_says("--worktree NAME_OR_PATH");
+
+    // The mount point of a disk that is not mounted.
+    Tree::new().file("Coastfile", "").build(&feature);
+    let assign = format!("coast assign dev-1 --worktree {}", feature.display());
+    project
+        .coast(["status", "dev-1"])
+        .run()
+        .assert_code(12)
+        .assert_says("is another directory")
+        .assert_says(&assign);
+    let start = project.coast(["start", "dev-1"]).run();
+    start.assert_code(3).assert_says("another directory").assert_says(&assign).assert_says("mount the disk");
+    assert_eq!(fs::read(workspace.join("src/main.rs")).expect("nothing was deleted"), b"1");
+
+    fs::remove_dir_all(&feature).expect("it is ours");
+    fs::rename(&away, &feature).expect("it is ours");
+    project.coast(["start", "dev-1"]).run().assert_code(0);
+    fs::write(feature.join("src/main.rs"), "2").expect("it is ours");
+    project.follows_with("dev-1", "src/main.rs", b"2");
+
+    // A worktree that git makes again is another one, and is taken when it is named.
+    project.commit(&feature);
+    project.git(
+        &project.root(),
+        ["worktree", "move", "feature", away.to_str().expect("paths of tests are text")],
+    );
+    project.git(
+        &project.root(),
+        ["worktree", "add", "--quiet", "--force", "--detach", feature.to_str().expect("text")],
+    );
+    project.coast(["start", "dev-1"]).run().assert_code(3).assert_says("another directory");
+    project.coast(["assign", "dev-1", "--worktree"]).arg(&feature).run().assert_code(0);
+    project.coast(["status", "dev-1"]).run().assert_code(0);
 }
 
 #[test]

@@ -100,16 +100,33 @@ Removes an instance: its session, its shell container with the key in it, and it
 including files that exist only there. Your worktree is not touched.";
 
 pub(super) const STATUS_ABOUT: &str = "\
-Shows the state of an instance, in both layers: its worktree and its workspace, the last transfer, the entries that could not be \
-transferred, the state of the session, the number of watched files, and each conflict and problem with its path. It changes \
-nothing and does not wait for other commands.";
+Shows the state of an instance as it is at this moment: whether its worktree is there, its shell container runs and its session \
+carries edits, the last transfer, the entries that could not be transferred, and each conflict and problem with its path. It says \
+that edits follow only if an edit that is made now would arrive. With --check it also connects to the remote and looks for the \
+workspace.
+
+It does not wait for other commands, starts nothing, and changes nothing, with one exception: if the worktree is gone, or another \
+directory stands at its path, the session is paused, because it would carry that as deletions. `coast ls`, `flush` and `start` \
+do the same.";
 
 pub(super) const STATUS_AFTER: &str = "\
+EXIT CODES
+  0   edits follow; or they need not, because the project is bulk only or the instance is stopped; or --watch was ended
+  3   there is no such instance
+  12  edits should follow and do not, or nobody can tell; with --check also a remote that cannot be reached or has no workspace
+
 JSON
-  One object. \"state\" is \"running\", \"stopped\" or \"working\" (with \"command\" and \"step\"). \"following\" is the result of the \
+  One object. \"edits\" is \"follow\", \"need_not_follow\" or \"do_not_follow\". \"worktree_is\" is \"there\", \"gone\", \"another\" or \
+\"unknown\". \"state\" is \"running\", \"stopped\" or \"working\" (with \"command\" and \"step\"). \"following\" is the result of the \
 last command: \"is\" is \"yes\", \"off\", \"bulk_only\" or \"failed\" (with \"step\" and \"said\"). \"continuous\" is the session's present \
-state, with \"activity\", \"word\", \"files\", \"conflicts\" and \"problems\", or an \"error\". \"stale\" has the \"count\" and the first \
+state, with \"runner\" (\"running\", \"stopped\" or \"absent\"), \"activity\", \"word\", \"files\", \"conflicts\" and \"problems\", or an \
+\"error\". \"check\" has the \"login\" and whether the \"workspace\" is there, or an \"error\". \"stale\" has the \"count\" and the first \
 \"paths\" of the entries that could not be transferred. With --watch one object per line is printed after each change.";
+
+pub(super) const LS_ABOUT: &str = "\
+Lists the instances of this project, or of all projects. All of them are asked at once for what is true at this moment, for 2 s at \
+most: whether the worktree is there, and whether edits follow. A `?` marks what could not be asked, and a line below the table says \
+why. With --check each remote is connected to as well, which may take 10 s.";
 
 /// The output of a command that changes an instance.
 #[derive(Debug, Clone, Args)]
@@ -301,6 +318,10 @@ pub(crate) struct LsArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "all")]
     pub(crate) project: Option<Name>,
 
+    /// Connect to the remotes as well, and look for the workspaces
+    #[arg(long)]
+    pub(crate) check: bool,
+
     /// Print one JSON object instead of text
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
@@ -314,6 +335,10 @@ pub(crate) struct StatusArgs {
 
     #[command(flatten)]
     pub(crate) project: ProjectArg,
+
+    /// Connect to the remote as well, and look for the workspace
+    #[arg(long)]
+    pub(crate) check: bool,
 
     /// Go on until interrupted, and print the status again after each change
     #[arg(long)]

@@ -102,6 +102,7 @@ pub(crate) enum Command {
     #[command(long_about = lifecycle::RM_ABOUT)]
     Rm(lifecycle::RmArgs),
     /// List instances
+    #[command(long_about = lifecycle::LS_ABOUT)]
     Ls(lifecycle::LsArgs),
     /// Show the state of an instance
     #[command(long_about = lifecycle::STATUS_ABOUT, after_long_help = lifecycle::STATUS_AFTER)]

@@ -5,19 +5,29 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use coast_instance::{InstanceStatus, LifecycleError, Listed, Name, Places, Scope, list};
-use coast_sync::{Monitor, NoPrompt, Prompt, Zeroizing};
+use coast_instance::{
+    Bulk, Check, Coastfile, InstanceStatus, LifecycleError, Listed, MutagenLayer, Name, Places, Questions,
+    RemoteBulk, Scope, list,
+};
+use coast_sync::{Cancel, Monitor, NoPrompt, Prompt, Zeroizing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Chosen, Scene, here, println_json, refuse};
+use super::{Chosen, Scene, here, println_json, refuse, remote_helper};
 use crate::args::lifecycle::{LsArgs, StatusArgs};
 use crate::output::{InstanceObject, Lines, complain, instance_lines, listed_lines, listed_objects};
+use crate::signals::cancel_on_signals;
 
 /// The interval between two looks of `--watch`.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The interval between two checks whether `--watch` shall end.
 const NOTICE: Duration = Duration::from_millis(100);
+
+/// The time for the questions of `ls`.
+const LIST_WITHIN: Duration = Duration::from_secs(2);
+
+/// The time for the questions of `ls --check`, which connects to other machines.
+const CHECK_WITHIN: Duration = Duration::from_secs(10);
 
 /// The control sequence that clears a terminal.
 const CLEAR: &str = "\x1b[2J\x1b[H";
@@ -26,33 +36,37 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 pub(crate) fn ls(args: &LsArgs) -> anyhow::Result<u8> {
     let places = Places::from_process()?;
     let projects = match (&args.project, args.all) {
-        (_, true) => return Ok(ls_of(&places, None, args.json)),
-        (Some(project), _) => vec![project.clone()],
+        (_, true) => None,
+        (Some(project), _) => Some(vec![project.clone()]),
         (None, _) => match here()
             .map_err(LifecycleError::from)
             .and_then(|here| Scope::of_directory(&places, &here, None))
         {
             Ok(scope) => {
                 warn_without_settings(&scope);
-                scope.names(&places)
+                Some(scope.names(&places))
             }
             Err(error) => return Ok(refuse(&error, args.json)),
         },
     };
-    Ok(ls_of(&places, Some(&projects), args.json))
+    let cancel = Cancel::new();
+    cancel_on_signals(&cancel)?;
+    // The settings of a project do not matter for questions.
+    let continuous = MutagenLayer::from_process(&places, &Coastfile::default());
+    let bulk = RemoteBulk::new(remote_helper(None)?);
+    let questions = Questions {
+        continuous: &continuous,
+        remotes: args.check.then_some(&bulk as &dyn Bulk),
+        prompt: &NoPrompt,
+        limit: if args.check { CHECK_WITHIN } else { LIST_WITHIN },
+        cancel: &cancel,
+    };
+    Ok(ls_of(&places, projects.as_deref(), &questions, args.json))
 }
 
 /// Lists the instances of these projects, or of all projects.
-fn ls_of(places: &Places, projects: Option<&[Name]>, json: bool) -> u8 {
-    let listed = match projects {
-        None => list(places, None),
-        Some(projects) => projects
-            .iter()
-            .map(|project| list(places, Some(project)))
-            .collect::<Result<Vec<_>, _>>()
-            .map(|listed| listed.into_iter().flatten().collect()),
-    };
-    let listed = match listed {
+fn ls_of(places: &Places, projects: Option<&[Name]>, questions: &Questions<'_>, json: bool) -> u8 {
+    let listed = match list(places, projects, questions) {
         Ok(listed) => listed,
         Err(error) => return refuse(&LifecycleError::from(error), json),
     };
@@ -97,9 +111,10 @@ fn warn_without_settings(scope: &Scope) {
 
 fn show(scene: &Scene, args: &StatusArgs) -> anyhow::Result<u8> {
     let lifecycle = scene.lifecycle(&Silent);
+    let check = if args.check { Check::Remote } else { Check::No };
     let mut shown = None;
     loop {
-        let status = match lifecycle.status(&args.instance) {
+        let status = match lifecycle.status(&args.instance, check) {
             Ok(status) => status,
             // The user has ended `--watch`.
             Err(LifecycleError::Interrupted { .. }) if args.watch => return Ok(0),
@@ -116,7 +131,7 @@ fn show(scene: &Scene, args: &StatusArgs) -> anyhow::Result<u8> {
             shown = Some(text);
         }
         if !args.watch {
-            return Ok(0);
+            return Ok(status.exit_code());
         }
         let looked = Instant::now();
         while looked.elapsed() < LOOK_AGAIN {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use coast_instance::{
-    Activity, ContinuousStatus, Following, Holder, InstanceStatus, LastTransfer, Listed, Record, Side, Stale,
-    State, Unended,
+    Activity, Checked, ContinuousStatus, Edits, Following, Holder, InstanceStatus, LastTransfer, Listed,
+    Record, RunnerState, Side, Stale, State, Unended, WorktreeState,
 };
 use serde::Serialize;
 
@@ -25,6 +25,27 @@ pub(crate) struct InstanceObject<'a> {
     holder: Option<HolderObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     continuous: Option<SessionObject<'a>>,
+    /// The state of the worktree's directory, in one word.
+    worktree_is: &'static str,
+    /// The reason why the worktree's directory could not be examined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worktree_error: Option<&'a str>,
+    /// The reason why the session could not be paused although the worktree is lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_paused: Option<&'a str>,
+    /// The answer of the remote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<CheckObject<'a>>,
+    /// Whether an edit would arrive, in one word.
+    edits: &'static str,
+}
+
+/// The answer of a remote, or the reason why there is none.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum CheckObject<'a> {
+    Answer { login: &'a str, workspace: bool },
+    Error { error: &'a str },
 }
 
 /// The status of the session, or the reason why it cannot be told.
@@ -58,6 +79,26 @@ impl<'a> InstanceObject<'a> {
                 Ok(status) => SessionObject::Status(status),
                 Err(error) => SessionObject::Error { error },
             }),
+            worktree_is: match &status.worktree {
+                WorktreeState::There => "there",
+                WorktreeState::Gone => "gone",
+                WorktreeState::Another => "another",
+                WorktreeState::Unknown(_) => "unknown",
+            },
+            worktree_error: match &status.worktree {
+                WorktreeState::Unknown(error) => Some(error),
+                _ => None,
+            },
+            not_paused: status.not_held.as_deref(),
+            check: status.remote.as_ref().map(|remote| match remote {
+                Ok(checked) => CheckObject::Answer { login: &checked.login, workspace: checked.workspace },
+                Err(error) => CheckObject::Error { error },
+            }),
+            edits: match status.edits() {
+                Edits::Follow => "follow",
+                Edits::NeedNotFollow => "need_not_follow",
+                Edits::DoNotFollow => "do_not_follow",
+            },
         }
     }
 }
@@ -76,8 +117,24 @@ pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
     let mut line = |name: &str, text: String| lines.push(format!("{name:<11} {text}"));
     line("instance", format!("{} (project {})", record.instance, record.project));
     line("state", state_words(record, status.holder.as_ref()));
-    line("worktree", Shown(record.worktree.as_os_str().as_encoded_bytes()).to_string());
+    line("worktree", worktree_words(status));
     line("workspace", format!("{}:{}", record.remote, record.remote_path));
+    if let Some(remote) = &status.remote {
+        line(
+            "remote",
+            match remote {
+                Ok(checked) if checked.workspace => {
+                    format!("reached as {}; the workspace is there", shown(&checked.login))
+                }
+                Ok(checked) => format!(
+                    "reached as {}; the workspace is gone: bring it back with: coast start {}",
+                    shown(&checked.login),
+                    record.instance
+                ),
+                Err(error) => format!("cannot be reached: {}", shown(error)),
+            },
+        );
+    }
     line("transfer", record.last_transfer.as_ref().map_or_else(|| "none yet".to_owned(), transfer_words));
     if let Some(stale) = &record.stale {
         line("stale", stale_words(record, stale));
@@ -86,6 +143,9 @@ pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
         line("runner", runner.clone());
     }
     line("edits", following_words(status));
+    if let Some(reason) = &status.not_held {
+        line("warning", format!("{}; it may delete files on the remote", shown(reason)));
+    }
     if let (Some(unended), false) = (&record.unended, record.is_half_stopped()) {
         line("warning", unended_words(record, unended));
     }
@@ -120,6 +180,27 @@ fn state_words(record: &Record, holder: Option<&Holder>) -> String {
             }
             None => "stopped".to_owned(),
         },
+    }
+}
+
+fn has_no_workspace(remote: &Result<Checked, String>) -> bool {
+    remote.as_ref().is_ok_and(|checked| !checked.workspace)
+}
+
+/// The path of the worktree, and what to do if it is not there.
+fn worktree_words(status: &InstanceStatus) -> String {
+    let record = &status.record;
+    let path = Shown(record.worktree.as_os_str().as_encoded_bytes()).to_string();
+    let instance = &record.instance;
+    match &status.worktree {
+        WorktreeState::There => path,
+        WorktreeState::Gone => format!(
+            "{path} is gone: mount its disk if that is not mounted, or assign another worktree with: coast assign {instance} --worktree NAME_OR_PATH"
+        ),
+        WorktreeState::Another => format!(
+            "{path} is another directory than before: mount the disk of the worktree if that is not mounted, or follow this directory with: coast assign {instance} --worktree {path}"
+        ),
+        WorktreeState::Unknown(error) => format!("{path} cannot be examined: {}", shown(error)),
     }
 }
 
@@ -159,8 +240,21 @@ fn following_words(status: &InstanceStatus) -> String {
             ago(*at),
             shown(said)
         ),
-        (Following::Yes, None) => "follow".to_owned(),
-        (Following::Yes, Some(Err(error))) => format!("cannot tell: {}", shown(error)),
+        (Following::Yes, _) if status.worktree.is_lost() => {
+            "do not follow: the worktree is gone or replaced".to_owned()
+        }
+        (Following::Yes, _) if matches!(status.remote, Some(Err(_))) => {
+            "do not follow: the remote cannot be reached; they will when it can be reached again".to_owned()
+        }
+        (Following::Yes, _) if status.remote.as_ref().is_some_and(has_no_workspace) => {
+            "do not follow: the workspace is gone".to_owned()
+        }
+        (Following::Yes, None) => "nobody can tell: the session was not asked".to_owned(),
+        (Following::Yes, Some(Err(error))) => format!(
+            "nobody can tell: {}; as soon as that is mended: coast status {}",
+            shown(error),
+            record.instance
+        ),
         (Following::Yes, Some(Ok(continuous))) => continuous_words(continuous, record),
     }
 }
@@ -218,9 +312,19 @@ fn continuous_words(status: &ContinuousStatus, record: &Record) -> String {
     };
     let word = shown(&status.word);
     match status.activity {
-        Activity::Absent => format!("do not follow: the session is gone; {mend}"),
+        Activity::Absent => {
+            let runner = record.runner.as_deref().unwrap_or("runner");
+            match status.runner {
+                RunnerState::Absent => format!("do not follow: the {runner} is gone; {mend}"),
+                RunnerState::Stopped => format!("do not follow: the {runner} does not run; {mend}"),
+                RunnerState::Running => format!("do not follow: the session is gone; {mend}"),
+            }
+        }
         Activity::Halted => format!("do not follow: {word}; {mend}"),
-        Activity::Connecting => format!("wait for a connection: {word}"),
+        Activity::Connecting => format!(
+            "do not follow: the session waits for a connection ({word}) and goes on by itself; look at the remote with: coast status --check {}",
+            record.instance
+        ),
         Activity::Watching => format!("follow: {word} {}", counts()),
         Activity::Carrying => format!("are on their way: {word} ({})", counts()),
     }
@@ -275,9 +379,7 @@ fn ago(at: u64) -> String {
 #[derive(Serialize)]
 struct ListedObject<'a> {
     #[serde(flatten)]
-    record: Option<&'a Record>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    holder: Option<HolderObject<'a>>,
+    instance: Option<InstanceObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<UnreadableObject<'a>>,
 }
@@ -297,9 +399,8 @@ pub(crate) fn listed_objects(listed: &[Listed]) -> impl Serialize + '_ {
         instances: Vec<ListedObject<'a>>,
     }
     let instances = listed.iter().map(|listed| ListedObject {
-        record: listed.record.as_ref().ok(),
-        holder: listed.holder.as_ref().map(HolderObject::of),
-        unreadable: listed.record.as_ref().err().map(|error| UnreadableObject {
+        instance: listed.status.as_ref().ok().map(InstanceObject::of),
+        unreadable: listed.status.as_ref().err().map(|error| UnreadableObject {
             project: listed.project.as_str(),
             instance: listed.instance.as_str(),
             error: error.to_string(),
@@ -308,41 +409,102 @@ pub(crate) fn listed_objects(listed: &[Listed]) -> impl Serialize + '_ {
     Objects { instances: instances.collect() }
 }
 
-/// All instances as a table.
+/// All instances as a table, and a line for each that could not be asked.
 pub(crate) fn listed_lines(listed: &[Listed], with_project: bool) -> Vec<String> {
     let mut rows = vec![["INSTANCE", "STATE", "EDITS", "REMOTE", "WORKTREE"].map(str::to_owned)];
+    let mut unanswered = Vec::new();
     for listed in listed {
         let name = if with_project {
             format!("{}/{}", listed.project, listed.instance)
         } else {
             listed.instance.to_string()
         };
-        rows.push(match &listed.record {
-            Err(error) => [name, "unreadable".to_owned(), "?".to_owned(), "?".to_owned(), error.to_string()],
-            Ok(record) => [
-                name,
-                match (record.state, &listed.holder) {
-                    (State::Running, _) if record.stale.is_some() => "running, stale".to_owned(),
-                    (State::Running, _) => "running".to_owned(),
-                    (State::Stopped, _) if record.is_half_stopped() => "stop unfinished".to_owned(),
-                    (State::Stopped, _) => "stopped".to_owned(),
-                    (State::Working { command, .. }, Some(_)) => format!("{} at work", command.as_str()),
-                    (State::Working { command, .. }, None) => format!("{} unfinished", command.as_str()),
+        let status = match &listed.status {
+            Ok(status) => status,
+            Err(error) => {
+                rows.push([name, "unreadable".to_owned(), "?".to_owned(), "?".to_owned(), error.to_string()]);
+                continue;
+            }
+        };
+        let answers = [
+            (
+                "the worktree",
+                match &status.worktree {
+                    WorktreeState::Unknown(error) => Some(error),
+                    _ => None,
                 },
-                match &record.following {
-                    _ if record.unended.is_some() => "may follow",
-                    Following::Yes => "follow",
-                    Following::BulkOnly => "bulk only",
-                    Following::Off => "off",
-                    Following::Failed { .. } => "do not follow",
-                }
-                .to_owned(),
-                record.remote.to_string(),
-                Shown(record.worktree.as_os_str().as_encoded_bytes()).to_string(),
-            ],
-        });
+            ),
+            ("the session", status.continuous.as_ref().and_then(|session| session.as_ref().err())),
+            ("the remote", status.remote.as_ref().and_then(|remote| remote.as_ref().err())),
+        ];
+        for (what, error) in answers {
+            unanswered.extend(error.map(|error| format!("{name}: cannot ask {what}: {}", shown(error))));
+        }
+        unanswered.extend(status.not_held.as_ref().map(|reason| format!("{name}: {}", shown(reason))));
+        rows.push([
+            name,
+            listed_state(status),
+            listed_edits(status).to_owned(),
+            listed_remote(status),
+            listed_worktree(status),
+        ]);
     }
-    table(&rows)
+    let mut lines = table(&rows);
+    lines.extend(unanswered);
+    lines
+}
+
+fn listed_state(status: &InstanceStatus) -> String {
+    let record = &status.record;
+    match (record.state, &status.holder) {
+        (State::Running, _) if record.stale.is_some() => "running, stale".to_owned(),
+        (State::Running, _) => "running".to_owned(),
+        (State::Stopped, _) if record.is_half_stopped() => "stop unfinished".to_owned(),
+        (State::Stopped, _) => "stopped".to_owned(),
+        (State::Working { command, .. }, Some(_)) => format!("{} at work", command.as_str()),
+        (State::Working { command, .. }, None) => format!("{} unfinished", command.as_str()),
+    }
+}
+
+fn listed_edits(status: &InstanceStatus) -> &'static str {
+    match &status.record.following {
+        _ if status.record.unended.is_some() => "may follow",
+        Following::BulkOnly => "bulk only",
+        Following::Off => "off",
+        Following::Failed { .. } => "do not follow",
+        Following::Yes => match &status.continuous {
+            _ if status.edits() == Edits::Follow => "follow",
+            Some(Ok(session)) => match (session.activity, session.runner) {
+                (Activity::Connecting, _) => "wait for connection",
+                (Activity::Halted, _) => "halted",
+                (Activity::Absent, RunnerState::Running) => "no session",
+                (Activity::Absent, RunnerState::Stopped) => "runner stopped",
+                (Activity::Absent, RunnerState::Absent) => "no runner",
+                (Activity::Watching | Activity::Carrying, _) => "do not follow",
+            },
+            Some(Err(_)) | None => "?",
+        },
+    }
+}
+
+fn listed_remote(status: &InstanceStatus) -> String {
+    let name = &status.record.remote;
+    match &status.remote {
+        None => name.to_string(),
+        Some(Ok(checked)) if checked.workspace => format!("{name}, reached"),
+        Some(Ok(_)) => format!("{name}, no workspace"),
+        Some(Err(_)) => format!("{name}, not reached"),
+    }
+}
+
+fn listed_worktree(status: &InstanceStatus) -> String {
+    let path = Shown(status.record.worktree.as_os_str().as_encoded_bytes());
+    match &status.worktree {
+        WorktreeState::There => path.to_string(),
+        WorktreeState::Gone => format!("{path} (gone)"),
+        WorktreeState::Another => format!("{path} (another directory)"),
+        WorktreeState::Unknown(_) => format!("{path} (?)"),
+    }
 }
 
 /// Formats a table. Each column but the last is padded to its widest cell.

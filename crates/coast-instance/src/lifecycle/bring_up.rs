@@ -19,6 +19,7 @@ use crate::lifecycle::{FollowOptions, Insist, LifecycleError};
 use crate::listing::Listing;
 use crate::record::{Following, LastTransfer, Record, State, Step, now};
 use crate::stale::Stale;
+use crate::worktree::WorktreeIdentity;
 use coast_tree::LockExt;
 
 /// When replaced files move into place.
@@ -171,6 +172,8 @@ impl Work<'_> {
         let project = self.lifecycle.project.project()?;
         self.record.worktree = worktree.into();
         self.record.wanted = None;
+        // The transfer reports a worktree that cannot be examined.
+        self.record.identity = WorktreeIdentity::of(worktree).ok().flatten();
         // The project may have been moved since the last command.
         self.record.root = project.root.as_path().into();
         self.record.following = match project.coastfile.workspace_sync {

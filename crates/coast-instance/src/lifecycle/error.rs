@@ -9,7 +9,7 @@ use crate::continuous::{ContinuousError, Failure};
 use crate::lock::LockError;
 use crate::record::{Command, Record, Step};
 use crate::records::Records;
-use crate::words::did_you_mean;
+use crate::words::{did_you_mean, shell_word};
 use crate::{Name, ProjectError, RecordError, RemotesError, StoredPath};
 
 /// The error of a command.
@@ -53,9 +53,12 @@ pub enum LifecycleError {
     /// The worktree is empty, and the last transfer had files.
     #[error("the worktree {} is empty: everything in the workspace would be deleted; mount the disk of the worktree if it is not mounted, or remove the instance with: coast rm {instance}", path.display())]
     EmptyWorktree { instance: Name, path: PathBuf },
-    /// The directory of the worktree does not exist any more.
-    #[error("the worktree {} is gone; assign another one with: coast assign {instance} --worktree NAME_OR_PATH", path.display())]
-    WorktreeGone { instance: Name, path: StoredPath },
+    /// The directory of the worktree does not exist any more. `paused` says what happened to the session.
+    #[error("the worktree {} is gone{paused}; mount its disk if that is not mounted, or assign another worktree with: coast assign {instance} --worktree NAME_OR_PATH", path.display())]
+    WorktreeGone { instance: Name, path: StoredPath, paused: String },
+    /// Another directory stands at the path of the worktree. `paused` says what happened to the session.
+    #[error("another directory than the worktree of {instance} stands at {}{paused}; mount the disk of the worktree if that is not mounted, or follow the directory that is there now with: coast assign {instance} --worktree {}", path.display(), shell_word(path))]
+    OtherWorktree { instance: Name, path: StoredPath, paused: String },
     /// The project or the worktree cannot be used.
     #[error(transparent)]
     Project(#[from] ProjectError),

@@ -1,7 +1,7 @@
 //! `ls`: the instances of one project, or of all projects.
 
-use crate::lock::{FileLock, Holder};
-use crate::record::Record;
+use crate::lifecycle::asking::{InstanceStatus, Questions};
+use crate::lock::FileLock;
 use crate::records::{RecordError, Records};
 use crate::{Name, Places};
 
@@ -12,34 +12,40 @@ pub struct Listed {
     pub project: Name,
     /// The name of the instance.
     pub instance: Name,
-    /// The record, or the error of reading it.
-    pub record: Result<Record, RecordError>,
-    /// The command that holds the lock.
-    pub holder: Option<Holder>,
+    /// Its status, or the error of reading its record.
+    pub status: Result<InstanceStatus, RecordError>,
 }
 
-/// The instances of `project`, or of all projects, sorted by name.
+/// The instances of these projects, or of all projects, sorted by name. All of them are asked at once.
 ///
 /// # Errors
 /// When a directory cannot be read. An unreadable record is an error in its entry alone.
-pub fn list(places: &Places, project: Option<&Name>) -> Result<Vec<Listed>, RecordError> {
+pub fn list(
+    places: &Places,
+    projects: Option<&[Name]>,
+    questions: &Questions<'_>,
+) -> Result<Vec<Listed>, RecordError> {
     let records = Records::new(places.clone());
-    let projects = match project {
-        Some(project) => vec![project.clone()],
+    let projects = match projects {
+        Some(projects) => projects.to_vec(),
         None => records.projects()?,
     };
-    let mut listed = Vec::new();
+    let (mut found, mut asked) = (Vec::new(), Vec::new());
     for project in projects {
         for instance in records.instances(&project)? {
-            let record = match records.load(&project, &instance) {
-                Ok(Some(record)) => Ok(record),
-                // The instance was removed meanwhile.
-                Ok(None) => continue,
-                Err(error) => Err(error),
-            };
-            let holder = FileLock::holder(&records.lock_file(&project, &instance));
-            listed.push(Listed { project: project.clone(), instance, record, holder });
+            // Without a record the instance was removed meanwhile.
+            let Some(record) = records.load(&project, &instance).transpose() else { continue };
+            let read = record.map(|record| {
+                let holder = FileLock::holder(&records.lock_file(&project, &instance));
+                asked.push((record, holder));
+            });
+            found.push((project.clone(), instance, read));
         }
     }
-    Ok(listed)
+    let mut statuses = questions.ask(places, asked).into_iter();
+    let listed = found.into_iter().map(|(project, instance, read)| {
+        let status = read.map(|()| statuses.next().expect("there is a status for each record"));
+        Listed { project, instance, status }
+    });
+    Ok(listed.collect())
 }

@@ -7,11 +7,13 @@
 //! that did not finish is finished first, by any command. A removal that did not finish is finished by `rm` and by `run`, which then
 //! begins anew; every other command restores the instance, so that only `rm` and `run` delete a workspace.
 
+mod asking;
 mod assign;
 mod bring_up;
 mod error;
 mod flush;
 mod gap;
+mod hold;
 mod list;
 mod rm;
 mod run;
@@ -30,11 +32,12 @@ use crate::record::{Command, Record};
 use crate::records::Records;
 use crate::{Name, Places, Remote, Remotes, Scope};
 
+pub use asking::{Edits, InstanceStatus, Questions};
 pub use error::{LifecycleError, Unfinished};
 pub use list::{Listed, list};
 pub use rm::RmOptions;
 pub use run::RunOptions;
-pub use status::InstanceStatus;
+pub use status::Check;
 
 /// Whether it is an error if edits cannot be carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

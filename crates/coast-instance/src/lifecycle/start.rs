@@ -2,8 +2,11 @@
 
 use crate::Name;
 use crate::lifecycle::bring_up::Updates;
+use crate::lifecycle::hold::hold;
+use crate::lifecycle::work::Work;
 use crate::lifecycle::{FollowOptions, Lifecycle, LifecycleError};
-use crate::record::{Command, Record};
+use crate::record::{Command, Following, Record};
+use crate::worktree::WorktreeState;
 
 impl Lifecycle<'_> {
     /// Transfers the changes since the last command and has the edits of the worktree carried again. Entries that could not be
@@ -19,15 +22,38 @@ impl Lifecycle<'_> {
         self.project.project()?;
         let mut work = self.open(instance, Command::Start)?;
         let worktree = work.record.worktree.to_path_buf();
-        if !worktree.is_dir() {
-            return Err(LifecycleError::WorktreeGone {
-                instance: instance.clone(),
-                path: work.record.worktree,
-            });
-        }
+        work.check_worktree()?;
         let remote = self.remote_of(&work.record)?;
         work.tell_taking_over();
         work.bring_up(&worktree, &remote, Updates::Together, options.into())?;
         Ok(work.into_parts().0)
+    }
+}
+
+impl Work<'_> {
+    /// Refuses a worktree that is lost, after its session was paused. A worktree that cannot be examined is left to the transfer.
+    fn check_worktree(&mut self) -> Result<(), LifecycleError> {
+        let state = WorktreeState::of(&self.record.worktree, self.record.identity.as_ref());
+        if !state.is_lost() {
+            return Ok(());
+        }
+        let lifecycle = self.lifecycle;
+        let paused = if self.record.following == Following::Yes {
+            let session = lifecycle.continuous.status(&self.id, lifecycle.cancel).ok();
+            let (continuous, record) = (lifecycle.continuous, &mut self.record);
+            match hold(continuous, &lifecycle.records, record, &state, session.as_ref(), lifecycle.cancel) {
+                Ok(()) => {
+                    "; its session was paused, so that nothing more is deleted on the remote".to_owned()
+                }
+                Err(reason) => format!("; {reason}"),
+            }
+        } else {
+            String::new()
+        };
+        let (instance, path) = (self.id.instance.clone(), self.record.worktree.clone());
+        Err(match state {
+            WorktreeState::Another => LifecycleError::OtherWorktree { instance, path, paused },
+            _ => LifecycleError::WorktreeGone { instance, path, paused },
+        })
     }
 }

@@ -1,38 +1,45 @@
-//! `status`: the record of an instance, and the status of its session at this moment.
+//! `status`: the record of an instance, and what its layers answer at this moment.
+
+use std::time::Duration;
 
 use crate::Name;
-use crate::continuous::{ContinuousError, ContinuousStatus};
+use crate::lifecycle::asking::{InstanceStatus, Questions};
 use crate::lifecycle::{Lifecycle, LifecycleError};
-use crate::lock::{FileLock, Holder};
-use crate::record::{Following, Record};
+use crate::lock::FileLock;
 
-/// An instance at one moment.
-#[derive(Debug)]
-pub struct InstanceStatus {
-    /// The record.
-    pub record: Record,
-    /// The command that holds the lock.
-    pub holder: Option<Holder>,
-    /// The status of the session, or the reason why it cannot be told. `None` if the record says that no session runs.
-    pub continuous: Option<Result<ContinuousStatus, String>>,
+/// The time for the questions about one instance.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Whether the remote is asked, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Check {
+    /// Only this machine is asked.
+    #[default]
+    No,
+    /// The remote is connected to.
+    Remote,
 }
 
 impl Lifecycle<'_> {
-    /// The state of an instance. Changes nothing and does not wait for the lock.
+    /// The state of an instance. Does not wait for the lock. Changes nothing, with one exception: a session whose worktree is lost is
+    /// paused, unless a command works on the instance.
     ///
     /// # Errors
     /// When there is no such instance.
-    pub fn status(&self, instance: &Name) -> Result<InstanceStatus, LifecycleError> {
+    pub fn status(&self, instance: &Name, check: Check) -> Result<InstanceStatus, LifecycleError> {
         let record = self.record(instance)?;
         let holder = FileLock::holder(&self.records.lock_file(&self.project.name, instance));
-        let continuous = match record.following {
-            Following::Yes => match self.continuous.status(&self.id(instance), self.cancel) {
-                Ok(status) => Some(Ok(status)),
-                Err(ContinuousError::Interrupted) => return Err(LifecycleError::Interrupted { at: None }),
-                Err(error) => Some(Err(error.to_string())),
-            },
-            Following::BulkOnly | Following::Off | Following::Failed { .. } => None,
+        let questions = Questions {
+            continuous: self.continuous,
+            remotes: (check == Check::Remote).then_some(self.bulk),
+            prompt: self.observer,
+            limit: LIMIT,
+            cancel: self.cancel,
         };
-        Ok(InstanceStatus { record, holder, continuous })
+        let status = questions.ask(self.places, vec![(record, holder)]).pop();
+        if self.cancel.is_cancelled() {
+            return Err(LifecycleError::Interrupted { at: None });
+        }
+        Ok(status.expect("there is a status for each record"))
     }
 }

@@ -1,6 +1,7 @@
 //! The lifecycle on one machine: a directory in the remote's place, and a continuous layer that can be told to fail.
 
 mod killed;
+mod showing;
 mod stage;
 
 use std::fs;
@@ -8,9 +9,9 @@ use std::path::Path;
 
 use stage::{Stage, TransferFails, dev_1, files};
 
-use crate::lifecycle::{FollowOptions, Insist, Lifecycle, LifecycleError, RmOptions, RunOptions};
+use crate::lifecycle::{Check, FollowOptions, Insist, Lifecycle, LifecycleError, RmOptions, RunOptions};
 use crate::record::{Command, Following, Record, State, Step};
-use crate::{Name, Places, Project, Scope};
+use crate::{Name, Project, Scope};
 
 fn insisting() -> RunOptions {
     RunOptions { follow: Insist::OnContinuous.into(), ..RunOptions::default() }
@@ -479,28 +480,6 @@ fn an_emptied_worktree_deletes_nothing_in_the_gap() {
 }
 
 #[test]
-fn status_says_what_the_record_and_the_layer_say() {
-    let stage = running();
-    let status = stage.command(|coast| coast.status(&dev_1())).unwrap();
-    assert_eq!(status.continuous.unwrap().unwrap().files, 4);
-    assert!(status.holder.is_none());
-    stage.command(|coast| coast.stop(&dev_1())).unwrap();
-    let status = stage.command(|coast| coast.status(&dev_1())).unwrap();
-    assert!(status.continuous.is_none() && status.record.state == State::Stopped);
-}
-
-#[test]
-fn instances_of_all_projects_are_listed() {
-    let stage = running();
-    let listed = crate::list(&stage.places, None).unwrap();
-    let names: Vec<String> =
-        listed.iter().map(|listed| format!("{}/{}", listed.project, listed.instance)).collect();
-    assert_eq!(names, ["shop/dev-1"]);
-    let nowhere = Places::below(Path::new("/nonexistent"));
-    assert!(crate::list(&nowhere, None).unwrap().is_empty());
-}
-
-#[test]
 fn an_emptied_worktree_empties_no_workspace() {
     let stage = running();
     fs::write(stage.workspace().join("by-a-service"), "z").unwrap();
@@ -535,7 +514,7 @@ fn an_instance_of_another_project_with_this_name_is_left_alone_by_every_command(
         stage.command_of(&other, |coast| coast.stop(&dev_1()).map(drop)),
         stage.command_of(&other, |coast| coast.start(&dev_1(), Insist::No).map(drop)),
         stage.command_of(&other, |coast| coast.run(&dev_1(), RunOptions::default()).map(drop)),
-        stage.command_of(&other, |coast| coast.status(&dev_1()).map(drop)),
+        stage.command_of(&other, |coast| coast.status(&dev_1(), Check::No).map(drop)),
         stage.command_of(&other, |coast| coast.flush(&dev_1()).map(drop)),
     ] {
         let error = ended.unwrap_err();

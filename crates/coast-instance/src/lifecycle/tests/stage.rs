@@ -13,10 +13,10 @@ use coast_sync::{
     SyncError, Zeroizing,
 };
 
-use crate::bulk::{Bulk, Removed, Transfer, Transferred, request};
+use crate::bulk::{Bulk, Checked, Removed, Transfer, Transferred, request};
 use crate::continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
-    Extent, Failure, InstanceId, Remains, RunnerChange, Started,
+    Extent, Failure, InstanceId, Remains, RunnerChange, RunnerState, Started,
 };
 use crate::event::{LifecycleEvent, Observer};
 use crate::lifecycle::Lifecycle;
@@ -41,6 +41,8 @@ pub(super) struct Stage {
     kill_at: Mutex<Option<Step>>,
     /// How the next transfers fail.
     pub(super) transfer_fails: Mutex<Option<TransferFails>>,
+    /// A remote does not answer a check.
+    pub(super) remote_is_down: Mutex<bool>,
     /// Paths that no transfer can write on the remote.
     pub(super) unwritable: Mutex<Vec<&'static str>>,
 }
@@ -62,6 +64,12 @@ pub(super) struct Fake {
     pub(super) fail_at: Mutex<Option<Step>>,
     /// Cannot be reached.
     pub(super) unreachable: Mutex<bool>,
+    /// What the session says of itself, in place of watching.
+    pub(super) activity: Mutex<Option<Activity>>,
+    /// Carries nothing, until a new session starts.
+    pub(super) frozen: Mutex<bool>,
+    /// Does not answer before it is cancelled.
+    pub(super) hangs: Mutex<bool>,
     /// Fails to end anything.
     pub(super) stop_fails: Mutex<bool>,
     /// Another owner's runner has the name.
@@ -76,6 +84,8 @@ pub(super) struct Fake {
 struct FakeState {
     /// The worktree that the runner was made for.
     runner: Option<PathBuf>,
+    /// The container was stopped by somebody else.
+    stopped: bool,
     access: bool,
     session: Option<Session>,
 }
@@ -85,6 +95,7 @@ struct Session {
     workspace: PathBuf,
     /// The paths that were equal on both sides at a scan, or that the session copied.
     known: BTreeSet<PathBuf>,
+    paused: bool,
 }
 
 /// All files of a tree with their content, version control left out.
@@ -133,6 +144,7 @@ impl Stage {
             log: Log::default(),
             kill_at: Mutex::default(),
             transfer_fails: Mutex::default(),
+            remote_is_down: Mutex::default(),
             unwritable: Mutex::default(),
         }
     }
@@ -303,6 +315,13 @@ impl Bulk for Stage {
         Ok(Transferred { report, access })
     }
 
+    fn check(&self, _: &Remote, path: &str, _: &dyn Prompt, _: &Cancel) -> Result<Checked, SyncError> {
+        if *self.remote_is_down.enter() {
+            return Err(EngineError::Disconnected.into());
+        }
+        Ok(Checked { login: "dev@box.example".to_owned(), workspace: self.on_remote(path).exists() })
+    }
+
     fn remove(&self, _: &Remote, path: &str, _: &dyn Prompt, _: &Cancel) -> Result<Removed, SyncError> {
         self.note("remove workspace");
         let workspace = self.on_remote(path);
@@ -356,7 +375,23 @@ impl Fake {
             before();
         }
         let mut state = self.state.enter();
-        let Some(session) = &mut state.session else { return ContinuousStatus::default() };
+        let runner = match (&state.runner, state.stopped) {
+            (None, _) => RunnerState::Absent,
+            (Some(_), true) => RunnerState::Stopped,
+            (Some(_), false) => RunnerState::Running,
+        };
+        let session = state.session.as_mut().filter(|_| runner == RunnerState::Running);
+        let Some(session) = session else {
+            return ContinuousStatus { runner, ..ContinuousStatus::default() };
+        };
+        if session.paused {
+            return ContinuousStatus { runner, activity: Activity::Halted, ..ContinuousStatus::default() };
+        }
+        let activity = self.activity.enter().unwrap_or(Activity::Watching);
+        if *self.frozen.enter() {
+            let remote_files = Some(files(&session.workspace).len() as u64);
+            return ContinuousStatus { runner, activity, remote_files, ..ContinuousStatus::default() };
+        }
         let (here, there) = (files(&session.worktree), files(&session.workspace));
         let mut conflicts = Vec::new();
         for (path, content) in &here {
@@ -379,8 +414,19 @@ impl Fake {
                 session.known.remove(&path);
             }
         }
+        let remote_files = Some(files(&session.workspace).len() as u64);
         let files = here.len() as u64;
-        ContinuousStatus { activity: Activity::Watching, files, conflicts, ..ContinuousStatus::default() }
+        ContinuousStatus { runner, activity, files, remote_files, conflicts, ..ContinuousStatus::default() }
+    }
+
+    /// Stops the runner with everything in it.
+    pub(super) fn stop_runner(&self) {
+        self.state.enter().stopped = true;
+    }
+
+    /// Removes the session and leaves the runner.
+    pub(super) fn lose_session(&self) {
+        self.state.enter().session = None;
     }
 
     fn check(&self, step: Step) -> Result<(), Failure> {
@@ -423,6 +469,8 @@ impl Continuous for Stage {
             return Err(failure(Step::Runner).into());
         }
         let before = self.fake.state.enter().runner.replace(start.worktree.to_owned());
+        self.fake.state.enter().stopped = false;
+        *self.fake.frozen.enter() = false;
         let runner = match before {
             None => RunnerChange::Created,
             Some(worktree) if worktree == start.worktree => RunnerChange::Reused,
@@ -444,6 +492,7 @@ impl Continuous for Stage {
             worktree: start.worktree.to_owned(),
             workspace: self.on_remote(start.remote_path),
             known: BTreeSet::new(),
+            paused: false,
         });
         Ok(Started { runner, status: self.fake.look() })
     }
@@ -488,7 +537,29 @@ impl Continuous for Stage {
         Ok(self.fake.look())
     }
 
-    fn status(&self, _: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
+    fn pause(&self, _: &InstanceId, _: &Cancel) -> Result<(), ContinuousError> {
+        self.note("pause");
+        if *self.fake.stop_fails.enter() {
+            return Err(failure(Step::EndSession).into());
+        }
+        if let Some(session) = &mut self.fake.state.enter().session {
+            session.paused = true;
+        }
+        Ok(())
+    }
+
+    fn status(&self, _: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
+        if *self.fake.hangs.enter() {
+            let (hangs_up, hung_up) = std::sync::mpsc::channel();
+            let _hook = cancel.on_cancel(move || {
+                let _ = hangs_up.send(());
+            });
+            hung_up.recv().unwrap();
+            return Err(ContinuousError::Interrupted);
+        }
+        if *self.fake.unreachable.enter() {
+            return Err(unreachable());
+        }
         Ok(self.fake.look())
     }
 }
