@@ -120,7 +120,11 @@ fn keeps_inodes(path: &Path) -> io::Result<bool> {
         0x786f_4256,
         0x794c_7630,
     ];
-    // The numbers have 32 bits. The field is signed, and wider on some machines.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the numbers have 32 bits; the field is signed, and wider on some machines"
+    )]
     let kind = rustix::fs::statfs(path)?.f_type as u32;
     Ok(!GIVES_NEW.contains(&kind))
 }

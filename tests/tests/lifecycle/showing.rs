@@ -96,7 +96,7 @@ fn an_emptied_worktree_halts_and_start_mends_it() {
 fn edits_follow_only_while_the_container_and_the_session_run() {
     let project = running();
     let container = project.container("dev-1");
-    project.exec("dev-1", &["mutagen", "sync", "pause", "--all"]);
+    assert!(project.exec("dev-1", &["mutagen", "sync", "pause", "--all"]).status.success());
     project
         .coast(["status", "dev-1"])
         .run()
@@ -104,7 +104,7 @@ fn edits_follow_only_while_the_container_and_the_session_run() {
         .assert_says("do not follow")
         .assert_says("coast start");
     project.coast(["ls"]).run().assert_code(0).assert_says("halted");
-    project.exec("dev-1", &["mutagen", "sync", "terminate", "--all"]);
+    assert!(project.exec("dev-1", &["mutagen", "sync", "terminate", "--all"]).status.success());
     project.coast(["status", "dev-1"]).run().assert_code(12).assert_says("the session is gone");
     project.engine().run(["stop", "--time=0", &container]);
     project

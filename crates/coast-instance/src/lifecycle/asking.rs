@@ -252,8 +252,15 @@ impl Asking<'_> {
     fn lock(&self, asked: &Asked) -> Option<FileLock> {
         let record = asked.record.enter();
         let lock = FileLock::at_once(&self.records.lock_file(&record.project, &record.instance), "status")?;
-        let now = self.records.load(&record.project, &record.instance).ok().flatten();
-        (now.as_ref() == Some(&*record)).then_some(lock)
+        match self.records.load(&record.project, &record.instance) {
+            Ok(Some(now)) if now == *record => Some(lock),
+            Ok(None) => {
+                // Locking has created the lock file of an instance that was removed meanwhile.
+                lock.remove();
+                None
+            }
+            Ok(Some(_)) | Err(_) => None,
+        }
     }
 
     fn ask_remote(&self, asked: &Asked) {
