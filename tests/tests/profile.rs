@@ -358,6 +358,19 @@ fn a_small_run_is_never_held_up() {
     }
 }
 
+#[test]
+fn a_source_that_cannot_be_read_is_said_once_to_delete_nothing() {
+    let place = Sandbox::new();
+    Tree::new().file("a", "1").dir("secret").mode(0o700).owner(65534, 65534).build(place.path("src"));
+    Tree::new().file("left", "1").build(place.path("dst"));
+    // Root may read everything, unless a capability is taken away.
+    let denied = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"];
+    let push = place.coast(["push", "src", "dst"]).by(denied).run();
+    push.assert_code(23);
+    assert_eq!(push.text().matches("deleted, because the source").count(), 1, "{push}");
+    assert!(place.path("dst/left").exists());
+}
+
 // The demo.
 
 #[test]

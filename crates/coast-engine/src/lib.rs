@@ -45,7 +45,7 @@ pub use cancel::{Cancel, CancelHook};
 pub use error::EngineError;
 pub use monitor::{Monitor, Progress, VoidMonitor};
 pub use receiver::{Claim, DestinationIs, LoginUser, Receiver, ReceiverConfig, refuse};
-pub use sender::{RunReport, SenderConfig, Source, send};
+pub use sender::{NothingSent, RunReport, SenderConfig, Source, send};
 
 use std::num::NonZeroUsize;
 

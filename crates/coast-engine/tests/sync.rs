@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use coast_engine::{
-    Cancel, EngineError, Monitor, Receiver, ReceiverConfig, RunReport, SenderConfig, Source, VoidMonitor,
-    send,
+    Cancel, EngineError, Monitor, NothingSent, Receiver, ReceiverConfig, RunReport, SenderConfig, Source,
+    VoidMonitor, send,
 };
 use coast_filter::NoMergeFiles;
 use coast_testkit::{Snapshot, noise};
@@ -408,14 +408,16 @@ fn nothing_to_send_is_known_before_anything_is_made() {
     pair.write("source/dir/a", "a");
     let entry = || Source::Entry { parent: pair.source(), name: coast_tree::Name::new(b"dir").unwrap() };
     let mut config = pair.config();
-    assert!(!config.sends_nothing().unwrap());
+    assert_eq!(config.sends_nothing().unwrap(), None);
     config.source = entry();
-    assert!(!config.sends_nothing().unwrap());
+    assert_eq!(config.sends_nothing().unwrap(), None);
+    config.options.recursive = false;
+    assert_eq!(config.sends_nothing().unwrap(), Some(NothingSent::NotRecursive));
     config.rules.exclude(b"dir").unwrap();
-    assert!(config.sends_nothing().unwrap());
+    assert_eq!(config.sends_nothing().unwrap(), Some(NothingSent::Excluded));
     let mut config = pair.config();
     config.options.recursive = false;
-    assert!(config.sends_nothing().unwrap());
+    assert_eq!(config.sends_nothing().unwrap(), Some(NothingSent::NotRecursive));
 }
 
 #[test]

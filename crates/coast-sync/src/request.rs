@@ -6,7 +6,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use coast_engine::{Cancel, Claim, DestinationIs, EngineError, Monitor, RunReport, SenderConfig};
+use coast_engine::{
+    Cancel, Claim, DestinationIs, EngineError, Monitor, NothingSent, RunReport, SenderConfig,
+};
 use coast_filter::{RuleError, RuleList};
 use coast_ssh::Prompt;
 use coast_wire::{Event, Options};
@@ -269,10 +271,15 @@ impl SyncRequest {
         };
         // As in rsync, a run with nothing to send creates the destination only if a slash says that it is a directory.
         let named_directory = self.destination.path().as_os_str().as_encoded_bytes().ends_with(b"/");
-        if !named_directory && sender.sends_nothing()? {
+        if !named_directory && let Some(why) = sender.sends_nothing()? {
             self.destination.check()?;
             monitor.event(&Event::Notice {
-                text: "nothing to send: the rules or the options leave out the whole source",
+                text: match why {
+                    NothingSent::NotRecursive => {
+                        "nothing to send: the source is a directory; add -r to send it with everything in it"
+                    }
+                    NothingSent::Excluded => "nothing to send: the rules exclude the source",
+                },
             });
             return Ok((RunReport::nothing(), None));
         }

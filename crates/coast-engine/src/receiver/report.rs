@@ -44,10 +44,6 @@ impl<'a> Report<'a> {
         let _ = self.outbox.push(&ToSender::Event(event));
     }
 
-    pub(super) fn notice(&self, text: &str) {
-        self.event(Event::Notice { text });
-    }
-
     fn count(&self, update: impl FnOnce(&mut ReceiverStats)) {
         update(&mut self.stats.enter());
     }

@@ -71,26 +71,38 @@ impl SenderConfig {
         Ok(!listed.iter().any(sent))
     }
 
-    /// Whether the options and rules leave nothing to send at all. Then rsync does not even make the destination.
+    /// Why the options and rules leave nothing to send at all, if they do. Then rsync does not even make the destination.
     ///
     /// # Errors
     /// When the source cannot be looked at, or a rule is wrong.
-    pub fn sends_nothing(&self) -> Result<bool, EngineError> {
+    pub fn sends_nothing(&self) -> Result<Option<NothingSent>, EngineError> {
         let located = self.source.locate()?;
         let filter = compile(&self.rules, &located)?;
+        let not_recursive = (!self.options.recursive).then_some(NothingSent::NotRecursive);
         Ok(match &located.selection {
-            Selection::All => !self.options.recursive,
+            Selection::All => not_recursive,
             Selection::Only(name) => {
                 let stat = located.root.handle().stat(name);
-                let Ok(Some(stat)) = stat else { return Ok(false) };
+                let Ok(Some(stat)) = stat else { return Ok(None) };
                 let directory = stat.kind == Kind::Directory;
                 let rules =
                     filter.root(&NoMergeFiles).map_err(|error| EngineError::Rule(error.to_string()))?;
-                (directory && !self.options.recursive)
-                    || rules.excludes(name.as_bytes(), filter_kind(stat.kind))
+                if rules.excludes(name.as_bytes(), filter_kind(stat.kind)) {
+                    return Ok(Some(NothingSent::Excluded));
+                }
+                not_recursive.filter(|_| directory)
             }
         })
     }
+}
+
+/// Why a run sends nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NothingSent {
+    /// The source is a directory, and the run is not recursive.
+    NotRecursive,
+    /// The rules exclude the source.
+    Excluded,
 }
 
 pub(super) fn compile(rules: &RuleList, located: &Located) -> Result<Filter, EngineError> {

@@ -37,7 +37,7 @@ use crate::stop::{Stop, Stopped};
 use crate::{Cancel, threads};
 
 use answer::{HandedOver, Job, SignatureBytes};
-pub use config::SenderConfig;
+pub use config::{NothingSent, SenderConfig};
 use offer::Offers;
 pub use report::RunReport;
 use source::Selection;

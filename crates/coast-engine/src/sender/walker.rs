@@ -25,6 +25,9 @@ use crate::{filter_kind, wire_time};
 /// Bytes of names and targets at which a part is closed, far below what a frame may hold.
 const PART_BYTES: usize = 1 << 20;
 
+/// Said of a directory that a run without recursion does not enter.
+const NOT_RECURSIVE: &str = "skipping the directory; add -r to send it with everything in it";
+
 pub(super) struct Walker<'a> {
     run: &'a Run<'a>,
     filter: Filter,
@@ -77,7 +80,7 @@ impl<'a> Walker<'a> {
             }
         }
         if matches!(self.selection, Selection::All) && !self.run.options.recursive {
-            self.skipped(b".", "skipping the directory: -r is not given");
+            self.skipped(b".", NOT_RECURSIVE);
         } else {
             self.offer_root()?;
             // The directory around a single named entry is no part of the transfer, and its rule files do not count.
@@ -219,7 +222,7 @@ impl<'a> Walker<'a> {
                 continue;
             }
             if kind == Kind::Directory && !self.run.options.recursive {
-                self.skipped(name.as_bytes(), "skipping the directory: -r is not given");
+                self.skipped(name.as_bytes(), NOT_RECURSIVE);
                 continue;
             }
             match self.look(dir, name.clone(), records.as_ref()) {

@@ -105,11 +105,10 @@ impl<'a> Deletion<'a> {
         }
     }
 
-    /// Tells that nothing is deleted: an entry that could not be read at the source looks extraneous here.
+    /// Reports that nothing is deleted: an entry that could not be read at the source looks extraneous here.
     pub(super) fn skip(&self) -> Result<(), EngineError> {
         if self.filter.is_some() {
             self.report.deletion_skipped();
-            self.report.notice("nothing is deleted, because the source was not read without errors");
         }
         self.remember_all(&self.making_way)?;
         self.remember_all(&self.extraneous)
