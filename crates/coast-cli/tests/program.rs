@@ -85,6 +85,33 @@ fn itemized_changes_are_those_of_rsync() {
 }
 
 #[test]
+fn a_directory_that_is_not_sent_without_recursion_names_the_option() {
+    let scratch = scratch();
+    for (source, destination) in [("src", "dst"), ("src/", "dst"), ("src/", "dst/"), ("src", "dst/")] {
+        let output = run(scratch.path(), &["sync", "-v", source, destination]);
+        assert!(output.status.success(), "{source} {destination}");
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(said.contains("add -r"), "{source} {destination}: {said}");
+    }
+    let output = run(scratch.path(), &["sync", "-rv", "--exclude=src", "src", "dst"]);
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(said.contains("the rules exclude the source") && !said.contains("-r "), "{said}");
+}
+
+#[test]
+fn what_is_untouched_and_all_there_is_are_counted_in_the_same_entries() {
+    let scratch = scratch();
+    assert!(run(scratch.path(), &["push", "src", "dst"]).status.success());
+    let summary = text(&run(scratch.path(), &["push", "src", "dst"]).stdout);
+    // Two files, a symlink and a directory. The source itself is not counted.
+    assert!(
+        summary.contains(" 4 entries untouched")
+            && summary.contains("\n4 entries in all, of them 2 files (9 B); "),
+        "{summary}"
+    );
+}
+
+#[test]
 fn sync_is_silent_unless_asked_and_push_sums_up() {
     let scratch = scratch();
     let output = run(scratch.path(), &["sync", "-rl", "src/", "dst"]);

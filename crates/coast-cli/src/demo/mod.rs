@@ -16,7 +16,7 @@ use coast_sync::{
 use coast_testkit::{Aspects, EmbeddedOptions, EmbeddedServer, Snapshot, Tree};
 
 use crate::args::demo::DemoArgs;
-use crate::output::{Lines, Seconds, Shown, Size, complain};
+use crate::output::{Lines, Seconds, Shown, Size, complain, counted};
 use crate::plan::helper_store;
 use crate::signals::cancel_on_signals;
 use verdict::{Verdict, entries};
@@ -132,21 +132,21 @@ impl<'a> Stage<'a> {
         };
         self.say(&format!("   helper     {helper}"));
         self.say(&format!(
-            "   sent       {} of {} files ({}), {} over the wire",
+            "   sent       {} of {} ({}), {} over the wire",
             receiver.transferred_files,
-            sender.files,
+            counted(sender.files, "file", "files"),
             Size(receiver.transferred_bytes),
             Size(run.wire_sent_bytes)
         ));
         self.say(&format!(
-            "   reused     {} files of the destination ({}), and {} of changed files",
-            receiver.cloned_files,
+            "   reused     {} of the destination ({}), and {} of changed files",
+            counted(receiver.cloned_files, "file", "files"),
             Size(receiver.cloned_bytes),
             Size(receiver.matched_bytes)
         ));
-        self.say(&format!("   untouched  {} entries", receiver.untouched));
-        self.say(&format!("   protected  {} entries", receiver.protected));
-        self.say(&format!("   deleted    {} entries", receiver.deleted));
+        self.say(&format!("   untouched  {}", counted(receiver.untouched, "entry", "entries")));
+        self.say(&format!("   protected  {}", counted(receiver.protected, "entry", "entries")));
+        self.say(&format!("   deleted    {}", counted(receiver.deleted, "entry", "entries")));
         self.say(&format!("   in         {}", Seconds(report.elapsed)));
     }
 
@@ -159,14 +159,14 @@ impl<'a> Stage<'a> {
             shown.collect::<Vec<_>>().join(", ")
         };
         self.say(&format!(
-            "   {} of {} entries here are equal on both sides in kind, content, link target and executability.",
+            "   equal on both sides in kind, content, link target and executability: {} of {}",
             verdict.equal,
-            entries(&source).count()
+            counted_entries(entries(&source).count())
         ));
-        self.say(&format!("   {} entries here are excluded and were not sent.", verdict.not_sent));
+        self.say(&format!("   excluded here, and not sent: {}", counted_entries(verdict.not_sent)));
         self.say(&format!(
-            "   {} entries are on the remote only, and the default rules keep them: {}.",
-            verdict.kept.len(),
+            "   on the remote only, and kept by the default rules: {} ({})",
+            counted_entries(verdict.kept.len()),
             listed(&verdict.kept)
         ));
         if !verdict.is_right() {
@@ -199,6 +199,10 @@ impl<'a> Stage<'a> {
         drop(self.server);
         self.scratch.close().context("removing the temporary directory")
     }
+}
+
+fn counted_entries(count: usize) -> String {
+    counted(u64::try_from(count).unwrap_or(u64::MAX), "entry", "entries")
 }
 
 /// Shows problems of a run, and notices of its connection.

@@ -82,14 +82,16 @@ pub(crate) fn summary(report: &SyncReport, dry_run: bool) -> [String; 2] {
     };
     also(receiver.cloned_files, "moved or copied there");
     also(receiver.attributes, "changed in attributes");
-    done.push(format!("{} untouched", Grouped(receiver.untouched)));
+    done.push(format!("{} untouched", counted(receiver.untouched, "entry", "entries")));
     done.push(format!("{} protected", Grouped(receiver.protected)));
     done.push(format!("{} deleted", Grouped(receiver.deleted)));
     let prefix = if dry_run { "would be: " } else { "" };
     [
         format!("{prefix}{}", done.join(", ")),
+        // The same kinds as those that are untouched: files, directories and others.
         format!(
-            "{} in all ({}); {} sent and {} received over the wire in {}",
+            "{} in all, of them {} ({}); {} sent and {} received over the wire in {}",
+            counted(sender.files + sender.directories + sender.others, "entry", "entries"),
             counted(sender.files, "file", "files"),
             Size(sender.total_bytes),
             Size(run.wire_sent_bytes),
