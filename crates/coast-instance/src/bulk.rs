@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coast_sync::{
-    Cancel, Claim, Itemize, KeptEntry, Monitor, Options, Own, Ownership, ProbeRequest, Prompt, RemoteHelper,
-    RemoveRequest, RuleList, SyncError, SyncReport, SyncRequest, profile,
+    Cancel, Claim, Delete, Itemize, KeptEntry, Monitor, Options, Own, Ownership, ProbeRequest, Prompt,
+    RemoteHelper, RemoveRequest, RuleList, SyncError, SyncReport, SyncRequest, profile,
 };
 
 use crate::continuous::Access;
@@ -79,10 +79,31 @@ pub struct Transfer<'a> {
     pub own: Own,
     /// The paths to transfer. Other paths are neither sent nor deleted. `None` means the whole worktree.
     pub only: Option<&'a [Vec<u8>]>,
+    /// Which extraneous entries are deleted.
+    pub deletes: Deletes<'a>,
     /// Whether replaced files move into place together at the end.
     pub delay_updates: bool,
     /// Whether the workspace must be new.
     pub claim: Claim,
+}
+
+/// Which extraneous entries a transfer deletes.
+#[derive(Debug, Clone, Copy)]
+pub struct Deletes<'a> {
+    /// Only those that a transfer or the continuous layer has put there. Otherwise all of them.
+    pub only_placed: bool,
+    /// The paths that the continuous layer may have put there since the last transfer.
+    pub carried: &'a [Vec<u8>],
+    /// Whether entries that were made or changed on the remote move to the trash there.
+    pub trash: bool,
+    /// Whether a transfer is refused that would delete most of what was put there.
+    pub no_mass_deletion: bool,
+}
+
+impl Deletes<'_> {
+    /// Those of a transfer that only repairs a workspace.
+    pub(crate) const REPAIR: Self =
+        Self { only_placed: true, carried: &[], trash: true, no_mass_deletion: false };
 }
 
 /// The result of a transfer.
@@ -203,7 +224,9 @@ pub(crate) fn request(
     transfer: &Transfer<'_>,
     destination: impl Into<coast_sync::Destination>,
 ) -> Result<SyncRequest, SyncError> {
+    let Deletes { only_placed, carried, trash, no_mass_deletion } = transfer.deletes;
     let options = Options {
+        delete: Some(Delete { only_placed, placed: carried.to_vec(), trash, no_mass_deletion, max: None }),
         delay_updates: transfer.delay_updates,
         ownership: Ownership::LoginUser { own: transfer.own },
         // The lifecycle needs the new entries: they may vanish from the worktree before the continuous layer's first scan.

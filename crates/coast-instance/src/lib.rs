@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bulk;
+mod carried;
 mod coastfile;
 mod continuous;
 mod durable;
@@ -29,7 +30,7 @@ mod stored_path;
 mod words;
 mod worktree;
 
-pub use bulk::{Bulk, Checked, RemoteBulk, Removed, Transfer, Transferred};
+pub use bulk::{Bulk, Checked, Deletes, RemoteBulk, Removed, Transfer, Transferred};
 pub use coastfile::Coastfile;
 pub use continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,

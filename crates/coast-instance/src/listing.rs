@@ -52,6 +52,26 @@ impl Listing {
         }
     }
 
+    /// Hands every listed path to `take`. A path may come twice.
+    pub(crate) fn for_each(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut file = self.file.enter();
+        let writer = file.as_mut().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+        writer.flush()?;
+        let mut file = writer.get_ref();
+        file.rewind()?;
+        // Reading to the end puts the position where the next path is written.
+        let mut reader = BufReader::new(file);
+        let mut path = Vec::new();
+        loop {
+            path.clear();
+            if reader.read_until(0, &mut path)? == 0 {
+                return Ok(());
+            }
+            path.pop();
+            take(&path);
+        }
+    }
+
     /// The listed paths that are no longer in the worktree.
     pub(crate) fn vanished(self, worktree: &Path) -> io::Result<Vanished> {
         let filter = self.filter;

@@ -123,6 +123,11 @@ impl Command {
         }
     }
 
+    /// Whether the command leaves the workspace a copy of the worktree that it was.
+    pub(crate) fn repairs(self) -> bool {
+        matches!(self, Self::Start | Self::Stop)
+    }
+
     /// Whether the command removes the instance.
     pub fn removes(self) -> bool {
         matches!(self, Self::Rm | Self::RmKeepingWorkspace)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::carried::Carried;
 use crate::file_error::{Doing, FileError, if_found};
 use crate::record::{Record, VERSION};
 use crate::{Name, Places, durable};
@@ -103,6 +104,7 @@ impl Records {
     /// When the file cannot be removed.
     pub fn remove(&self, project: &Name, instance: &Name) -> Result<(), RecordError> {
         let file = self.file(project, instance);
+        Carried::beside(&file).remove().doing("remove the files beside the record", &file)?;
         Ok(durable::remove(&file).doing("remove the record", &file)?)
     }
 

@@ -168,6 +168,14 @@ pub(crate) struct ForceArg {
     pub(crate) force: bool,
 }
 
+/// What becomes of deleted entries that were made on the remote.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TrashArg {
+    /// Delete for good what was made or changed on the remote, instead of moving it to the trash there
+    #[arg(long)]
+    pub(crate) no_trash: bool,
+}
+
 /// The worktree to follow may be any directory.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AnyDirectoryArg {
@@ -209,6 +217,9 @@ pub(crate) struct RunArgs {
     pub(crate) force: ForceArg,
 
     #[command(flatten)]
+    pub(crate) trash: TrashArg,
+
+    #[command(flatten)]
     pub(crate) helper: HelperArgs,
 
     #[command(flatten)]
@@ -238,13 +249,27 @@ pub(crate) struct AssignArgs {
     pub(crate) force: ForceArg,
 
     #[command(flatten)]
+    pub(crate) trash: TrashArg,
+
+    #[command(flatten)]
     pub(crate) helper: HelperArgs,
 
     #[command(flatten)]
     pub(crate) telling: TellingArgs,
 }
 
-/// Arguments of `coast unassign` and `coast start`.
+/// Arguments of `coast start`.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    #[command(flatten)]
+    pub(crate) follow: FollowArgs,
+
+    /// Delete on the remote even if that is most of what earlier transfers have put there
+    #[arg(long)]
+    pub(crate) allow_mass_deletion: bool,
+}
+
+/// Arguments of `coast unassign`, and most of those of `coast start`.
 #[derive(Debug, Args)]
 pub(crate) struct FollowArgs {
     /// The instance
@@ -258,6 +283,9 @@ pub(crate) struct FollowArgs {
 
     #[command(flatten)]
     pub(crate) force: ForceArg,
+
+    #[command(flatten)]
+    pub(crate) trash: TrashArg,
 
     #[command(flatten)]
     pub(crate) helper: HelperArgs,

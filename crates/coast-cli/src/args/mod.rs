@@ -97,7 +97,7 @@ pub(crate) enum Command {
     Stop(lifecycle::StopArgs),
     /// Start a stopped instance, or repair an instance that does not follow
     #[command(long_about = lifecycle::START_ABOUT)]
-    Start(lifecycle::FollowArgs),
+    Start(lifecycle::StartArgs),
     /// Remove an instance and its workspace
     #[command(long_about = lifecycle::RM_ABOUT)]
     Rm(lifecycle::RmArgs),

@@ -9,8 +9,8 @@ use coast_instance::{
 use super::{Chosen, Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{
-    AnyDirectoryArg, AssignArgs, FlushArgs, FollowArgs, ForceArg, InsistArg, RmArgs, RunArgs, StopArgs,
-    TellingArgs,
+    AnyDirectoryArg, AssignArgs, FlushArgs, FollowArgs, ForceArg, InsistArg, RmArgs, RunArgs, StartArgs,
+    StopArgs, TellingArgs, TrashArg,
 };
 use crate::output::{Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, ask, narrator};
 
@@ -26,8 +26,13 @@ impl From<&InsistArg> for Insist {
     }
 }
 
-fn follow_options(insist: &InsistArg, force: &ForceArg) -> FollowOptions {
-    FollowOptions { insist: Insist::from(insist), force: force.force }
+fn follow_options(insist: &InsistArg, force: &ForceArg, trash: &TrashArg) -> FollowOptions {
+    FollowOptions {
+        insist: Insist::from(insist),
+        force: force.force,
+        no_trash: trash.no_trash,
+        allow_mass_deletion: false,
+    }
 }
 
 impl From<&AnyDirectoryArg> for Directories {
@@ -100,7 +105,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
             remote: args.remote.clone(),
             image: args.image.clone(),
             adopt: args.adopt,
-            follow: follow_options(&args.insist, &args.force),
+            follow: follow_options(&args.insist, &args.force, &args.trash),
         };
         scene.lifecycle(narrator).run(&args.instance, options)
     })
@@ -111,7 +116,11 @@ pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
     let chosen = Chosen::by(&args.project, &args.instance);
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
         let worktree = scene.worktree(&args.worktree, Directories::from(&args.any_directory), narrator)?;
-        scene.lifecycle(narrator).assign(&args.instance, &worktree, follow_options(&args.insist, &args.force))
+        scene.lifecycle(narrator).assign(
+            &args.instance,
+            &worktree,
+            follow_options(&args.insist, &args.force, &args.trash),
+        )
     })
 }
 
@@ -119,15 +128,20 @@ pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
 pub(crate) fn unassign(args: FollowArgs) -> anyhow::Result<u8> {
     let chosen = Chosen::by(&args.project, &args.instance);
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
-        scene.lifecycle(narrator).unassign(&args.instance, follow_options(&args.insist, &args.force))
+        scene
+            .lifecycle(narrator)
+            .unassign(&args.instance, follow_options(&args.insist, &args.force, &args.trash))
     })
 }
 
 /// `coast start`
-pub(crate) fn start(args: FollowArgs) -> anyhow::Result<u8> {
+pub(crate) fn start(args: StartArgs) -> anyhow::Result<u8> {
+    let StartArgs { follow: args, allow_mass_deletion } = args;
     let chosen = Chosen::by(&args.project, &args.instance);
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
-        scene.lifecycle(narrator).start(&args.instance, follow_options(&args.insist, &args.force))
+        let options = follow_options(&args.insist, &args.force, &args.trash);
+        let options = FollowOptions { allow_mass_deletion, ..options };
+        scene.lifecycle(narrator).start(&args.instance, options)
     })
 }
 

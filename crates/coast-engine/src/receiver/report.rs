@@ -44,6 +44,11 @@ impl<'a> Report<'a> {
         let _ = self.outbox.push(&ToSender::Event(event));
     }
 
+    /// Tells both sides something about the run.
+    pub(super) fn notice(&self, text: &str) {
+        self.event(Event::Notice { text });
+    }
+
     fn count(&self, update: impl FnOnce(&mut ReceiverStats)) {
         update(&mut self.stats.enter());
     }

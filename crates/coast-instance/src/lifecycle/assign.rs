@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::Name;
-use crate::lifecycle::bring_up::Updates;
+use crate::lifecycle::bring_up::Purpose;
 use crate::lifecycle::{FollowOptions, Lifecycle, LifecycleError};
 use crate::record::{Command, Record, State};
 
@@ -50,7 +50,7 @@ impl Lifecycle<'_> {
         let remote = self.remote_of(&work.record)?;
         work.go_to(worktree);
         work.tell_taking_over();
-        work.bring_up(worktree, &remote, Updates::Together, options)?;
+        work.bring_up(worktree, &remote, Purpose::Switch, options)?;
         Ok(work.into_parts().0)
     }
 }

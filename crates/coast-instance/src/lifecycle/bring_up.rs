@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use coast_sync::{Cancel, Claim, Event, Monitor, Progress, Ready, RuleList, SyncReport};
 
 use crate::Remote;
-use crate::bulk::{self, Transfer, Transferred};
+use crate::bulk::{self, Deletes, Transfer, Transferred};
 use crate::coastfile::Strategy;
 use crate::continuous::{Access, ContinuousStart, Extent, Failure};
 use crate::event::LifecycleEvent;
@@ -22,13 +22,16 @@ use crate::stale::Stale;
 use crate::worktree::WorktreeIdentity;
 use coast_tree::LockExt;
 
-/// When replaced files move into place.
+/// What a transfer of the whole worktree is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Updates {
-    /// Each as soon as it has arrived.
-    AsTheyCome,
-    /// All at the end of the transfer.
-    Together,
+pub(super) enum Purpose {
+    /// A new workspace. Each replaced file moves into place as soon as it has arrived.
+    New,
+    /// Another worktree was asked for. Replaced files move into place together at the end.
+    Switch,
+    /// The workspace is brought up to date. Replaced files move into place together at the end, and entries that were made on the
+    /// remote stay.
+    Repair,
 }
 
 impl Work<'_> {
@@ -37,7 +40,7 @@ impl Work<'_> {
         &mut self,
         worktree: &Path,
         remote: &Remote,
-        updates: Updates,
+        purpose: Purpose,
         options: FollowOptions,
     ) -> Result<(), LifecycleError> {
         let coastfile = &self.lifecycle.project.project()?.coastfile;
@@ -46,7 +49,7 @@ impl Work<'_> {
         }
         let rules = bulk::rules(coastfile)?;
         self.refuse_an_emptied_worktree(worktree, &rules)?;
-        let ended = self.transfer_and_follow(worktree, remote, &rules, updates, options);
+        let ended = self.transfer_and_follow(worktree, remote, &rules, purpose, options);
         self.tell_unended();
         ended
     }
@@ -56,7 +59,7 @@ impl Work<'_> {
         worktree: &Path,
         remote: &Remote,
         rules: &RuleList,
-        updates: Updates,
+        purpose: Purpose,
         options: FollowOptions,
     ) -> Result<(), LifecycleError> {
         let strategy = self.lifecycle.project.project()?.coastfile.workspace_sync;
@@ -65,8 +68,9 @@ impl Work<'_> {
             // A `run` that is killed now has nothing on the remote but an empty directory.
             self.begin(Step::Transfer)?;
         }
+        self.note_carried(rules);
         let mut handover = Handover { worktree, force: options.force, ended: None };
-        let (listing, access) = match self.transfer(&mut handover, remote, rules, updates) {
+        let (listing, access) = match self.transfer(&mut handover, remote, rules, (purpose, options)) {
             Ok(transferred) => transferred,
             Err(error) => {
                 return Err(match handover.ended {
@@ -165,6 +169,9 @@ impl Work<'_> {
             let ending = self.end_following(Extent::Everything)?;
             if let (Ending::Incomplete(failure), Some(_), false) = (ending, &self.record.unended, force) {
                 self.record = before;
+                if self.record.unfinished().is_none() {
+                    self.record.wanted = None;
+                }
                 self.lifecycle.records.save(&self.record)?;
                 return Err(self.old_session(failure));
             }
@@ -223,7 +230,7 @@ impl Work<'_> {
         handover: &mut Handover<'_>,
         remote: &Remote,
         rules: &RuleList,
-        updates: Updates,
+        (purpose, options): (Purpose, FollowOptions),
     ) -> Result<(Option<Listing>, Access), LifecycleError> {
         let lifecycle = self.lifecycle;
         let worktree = handover.worktree;
@@ -240,6 +247,17 @@ impl Work<'_> {
         });
         let claim = if self.record.claimed || self.adopts { Claim::Workspace } else { Claim::NewWorkspace };
         let remote_path = self.record.remote_path.clone();
+        let carried = self.carried();
+        let paths = carried.paths().unwrap_or_default();
+        let repairs = purpose == Purpose::Repair;
+        // What an interrupted switch has put there goes when the switch is finished or undone.
+        let switching = self.record.unfinished().is_some_and(|(command, _)| !command.repairs());
+        let deletes = Deletes {
+            only_placed: repairs,
+            carried: &paths,
+            trash: !options.no_trash,
+            no_mass_deletion: repairs && !switching && !options.allow_mass_deletion,
+        };
         let transfer = Transfer {
             worktree,
             remote,
@@ -247,7 +265,8 @@ impl Work<'_> {
             rules,
             own: lifecycle.project.project()?.coastfile.own,
             only: None,
-            delay_updates: updates == Updates::Together,
+            deletes,
+            delay_updates: purpose != Purpose::New,
             claim,
         };
         let monitor = HandoverAndListing {
@@ -260,10 +279,15 @@ impl Work<'_> {
         drop(monitor);
         let Transferred { report, access } = transferred.map_err(|error| match error {
             error if claim == Claim::NewWorkspace && error.is_refused() => self.occupied(error),
+            error if error.is_mass_deletion() => {
+                LifecycleError::MassDeletion { instance: self.id.instance.clone(), error }
+            }
             error => self.bulk_error(format!("the transfer to {} failed", self.place()), error),
         })?;
         self.tell(&LifecycleEvent::Transferred { report: &report });
         self.record.transferred(counts(&report), Stale::of(&report));
+        // The remote knows these paths now.
+        self.tell_uncarried(carried.forget());
         Ok((listing, access))
     }
 
@@ -309,6 +333,9 @@ impl Work<'_> {
                 return Ok(Followed::No(failure));
             }
         };
+        if let Some(listing) = &listing {
+            self.tell_uncarried(self.carried().begin(listing));
+        }
         // Starting a session ends every other session of the instance.
         self.record.unended = None;
         if let Some(runner) = &self.record.runner {

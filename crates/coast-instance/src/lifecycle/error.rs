@@ -50,6 +50,11 @@ pub enum LifecycleError {
     /// The instance belongs to a project of the same name in another directory.
     #[error("the instance {instance:?} belongs to the project at {}, this one is at {}; give one of them another name with [coast] name in its Coastfile", theirs.display(), ours.display())]
     OtherProject { instance: Name, theirs: PathBuf, ours: PathBuf },
+    /// A repair would delete most of what was put on the remote.
+    #[error(
+        "{error}; if the worktree is as it should be, repeat it with: coast start --allow-mass-deletion {instance}"
+    )]
+    MassDeletion { instance: Name, error: SyncError },
     /// The worktree is empty, and the last transfer had files.
     #[error("the worktree {} is empty: everything in the workspace would be deleted; mount the disk of the worktree if it is not mounted, or remove the instance with: coast rm {instance}", path.display())]
     EmptyWorktree { instance: Name, path: PathBuf },
@@ -186,6 +191,7 @@ impl LifecycleError {
     /// | 12 | edits are not carried and the caller insisted on that, or a part of the continuous layer cannot be removed or ended |
     /// | 20 | cancelled |
     /// | 23 | some entries of a workspace could not be removed |
+    /// | 25 | `start` would delete most of what was put on the remote |
     ///
     /// A failed transfer keeps the code of [`SyncError::exit_code`].
     pub fn exit_code(&self) -> u8 {
@@ -203,6 +209,7 @@ impl LifecycleError {
             Self::Unfollowed { error, .. } | Self::Unchanged { error, .. } => error.exit_code(),
             Self::OldSession { .. } | Self::Continuous { .. } | Self::NotFollowing { .. } => 12,
             Self::Kept { .. } => 23,
+            Self::MassDeletion { .. } => 25,
             _ => 3,
         }
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use coast_sync::{Claim, Event, Monitor, Own, RuleList, SyncError};
 
 use crate::Remote;
-use crate::bulk::{Transfer, Transferred};
+use crate::bulk::{Deletes, Transfer, Transferred};
 use crate::continuous::{ContinuousStatus, Failure};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::LifecycleError;
@@ -130,6 +130,7 @@ impl Work<'_> {
             rules,
             own,
             only,
+            deletes: Deletes::REPAIR,
             delay_updates: false,
             claim: Claim::Workspace,
         };

@@ -56,6 +56,10 @@ pub struct FollowOptions {
     pub insist: Insist,
     /// Whether to go on if the old session may still run and cannot be ended. It may then transfer files of its worktree again.
     pub force: bool,
+    /// Whether deleted entries that were made or changed on the remote are gone, instead of moving to the trash there.
+    pub no_trash: bool,
+    /// Whether `start` may delete most of what earlier transfers have put on the remote.
+    pub allow_mass_deletion: bool,
 }
 
 impl From<Insist> for FollowOptions {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::lifecycle::bring_up::Updates;
+use crate::lifecycle::bring_up::Purpose;
 use crate::lifecycle::{FollowOptions, Lifecycle, LifecycleError, Unfinished};
 use crate::lock::FileLock;
 use crate::record::{Command, Record};
@@ -74,7 +74,7 @@ impl Lifecycle<'_> {
         if !fresh {
             work.tell_taking_over();
         }
-        match work.bring_up(&worktree, &remote, Updates::AsTheyCome, options.follow) {
+        match work.bring_up(&worktree, &remote, Purpose::New, options.follow) {
             Ok(()) => Ok(work.into_parts().0),
             Err(error) => {
                 if !work.record.claimed && !matches!(error, LifecycleError::Interrupted { .. }) {

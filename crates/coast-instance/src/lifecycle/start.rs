@@ -1,7 +1,7 @@
 //! `start`: a stopped instance follows its worktree again. On a running instance it replaces whatever part does not work.
 
 use crate::Name;
-use crate::lifecycle::bring_up::Updates;
+use crate::lifecycle::bring_up::Purpose;
 use crate::lifecycle::hold::hold;
 use crate::lifecycle::work::Work;
 use crate::lifecycle::{FollowOptions, Lifecycle, LifecycleError};
@@ -25,7 +25,7 @@ impl Lifecycle<'_> {
         work.check_worktree()?;
         let remote = self.remote_of(&work.record)?;
         work.tell_taking_over();
-        work.bring_up(&worktree, &remote, Updates::Together, options.into())?;
+        work.bring_up(&worktree, &remote, Purpose::Repair, options.into())?;
         Ok(work.into_parts().0)
     }
 }

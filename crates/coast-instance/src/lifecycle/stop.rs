@@ -1,6 +1,7 @@
 //! `stop`: the session ends, and the runner loses its access to the remote. The workspace stays.
 
 use crate::Name;
+use crate::bulk;
 use crate::continuous::Extent;
 use crate::event::LifecycleEvent;
 use crate::lifecycle::work::{Ending, Work};
@@ -36,6 +37,10 @@ impl Work<'_> {
     pub(super) fn stop(&mut self) -> Result<Ending, LifecycleError> {
         if self.record.runner.is_some() {
             self.begin(Step::EndSession)?;
+        }
+        // Without the settings it is not known which files the session carries.
+        if let Ok(project) = self.lifecycle.project.project() {
+            self.note_carried(&bulk::rules(&project.coastfile)?);
         }
         let ended = self.end_following(Extent::Access)?;
         self.record.following = match self.record.following {

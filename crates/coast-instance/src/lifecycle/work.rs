@@ -1,8 +1,12 @@
 //! An instance while a command works on it. The command holds the lock, and the record names each step before the step begins.
 
+use std::io;
 use std::path::Path;
 
+use coast_sync::{Prompt, RuleList};
+
 use crate::StoredPath;
+use crate::carried::Carried;
 use crate::continuous::{ContinuousError, Extent, Failure, InstanceId, Remains};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::error::failure_of;
@@ -186,6 +190,37 @@ impl<'l> Work<'l> {
             said: failure.to_string(),
             at: now(),
         });
+    }
+
+    /// The paths that sessions may have carried.
+    pub(super) fn carried(&self) -> Carried {
+        let Record { project, instance, .. } = &self.record;
+        Carried::beside(&self.lifecycle.records.file(project, instance))
+    }
+
+    /// Notes what the session may have carried, before it is ended. Entries that are not noted count as made on the remote.
+    pub(super) fn note_carried(&self, rules: &RuleList) {
+        if !self.may_have_session {
+            return;
+        }
+        let unended = self.record.unended.as_ref();
+        let worktree = unended.map_or(&self.record.worktree, |unended| &unended.worktree);
+        // A worktree that is gone tells nothing.
+        if worktree.is_dir() {
+            self.tell_uncarried(self.carried().note(worktree, rules));
+        }
+    }
+
+    pub(super) fn tell_uncarried(&self, noted: io::Result<()>) {
+        if let Err(error) = noted {
+            let observer = self.lifecycle.observer;
+            Prompt::notice(
+                observer,
+                &format!(
+                    "cannot note which files the session has carried, so they count as made on the remote: {error}"
+                ),
+            );
+        }
     }
 
     /// Tells the observer that the runner is left, if there is one.

@@ -1,0 +1,161 @@
+//! What was made on the remote: `start` and the closing of gaps leave it, and a switch moves it to the trash.
+
+use std::fs;
+use std::path::Path;
+
+use super::stage::{Stage, dev_1, files};
+use super::{position, running};
+use crate::lifecycle::{FollowOptions, Insist, RunOptions};
+use crate::record::Step;
+
+fn write(path: &Path, content: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// Makes what a service makes in the workspace.
+fn make(stage: &Stage) {
+    for file in [".env", "dev.sqlite", "uploads/1", "src/generated"] {
+        write(&stage.workspace().join(file), "made there");
+    }
+}
+
+#[track_caller]
+fn assert_made_things_are_there(stage: &Stage) {
+    let there = files(&stage.workspace());
+    for file in [".env", "dev.sqlite", "uploads/1", "src/generated"] {
+        assert_eq!(there.get(Path::new(file)).map(String::as_str), Some("made there"), "{file}: {there:?}");
+    }
+}
+
+/// The files in the trash, without the directories of the runs.
+fn trash(stage: &Stage) -> Vec<String> {
+    let trash = stage.workspace().with_file_name(".dev-1.coast").join("trash");
+    let mut all: Vec<String> = files(&trash)
+        .keys()
+        .map(|path| path.to_str().unwrap().split_once('/').unwrap().1.to_owned())
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn start_leaves_it_and_deletes_what_was_deleted_here() {
+    for settings in ["workspace_sync = \"mutagen\"\n", ""] {
+        let stage = Stage::new(&format!("[remote]\n{settings}"));
+        stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+        make(&stage);
+        stage.command(|coast| coast.stop(&dev_1())).unwrap();
+        fs::remove_file(stage.root().join("only-main")).unwrap();
+        fs::remove_dir_all(stage.root().join("src/deep")).unwrap();
+        for _ in 0..2 {
+            stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+            assert_made_things_are_there(&stage);
+            let there = files(&stage.workspace());
+            assert!(
+                !there.contains_key(Path::new("only-main")) && !there.contains_key(Path::new("src/deep/b"))
+            );
+        }
+        assert_eq!(trash(&stage), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn start_deletes_what_a_session_carried_and_was_deleted_while_none_ran() {
+    let stage = running();
+    write(&stage.root().join("carried/deep/file"), "x");
+    write(&stage.root().join("carried/kept"), "x");
+    stage.command(|coast| coast.flush(&dev_1())).unwrap();
+    make(&stage);
+    write(&stage.workspace().join("carried/made"), "made there");
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    fs::remove_dir_all(stage.root().join("carried/deep")).unwrap();
+    stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    assert_made_things_are_there(&stage);
+    let carried = files(&stage.workspace().join("carried"));
+    assert_eq!(carried.keys().map(|path| path.to_str().unwrap()).collect::<Vec<_>>(), ["kept", "made"]);
+
+    // A session that is replaced, not stopped, is asked as well.
+    write(&stage.root().join("later"), "x");
+    stage.command(|coast| coast.flush(&dev_1())).unwrap();
+    stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+    assert!(!trash(&stage).contains(&"later".to_owned()), "it was not made there: {:?}", trash(&stage));
+    assert!(trash(&stage).contains(&"carried/made".to_owned()));
+    stage.assert_follows(&stage.feature());
+}
+
+#[test]
+fn a_switch_moves_it_to_the_trash_unless_there_shall_be_none() {
+    let stage = running();
+    make(&stage);
+    stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+    assert_eq!(trash(&stage), [".env", "dev.sqlite", "src/generated", "uploads/1"]);
+    stage.assert_follows(&stage.feature());
+    make(&stage);
+    let options = FollowOptions { no_trash: true, ..FollowOptions::default() };
+    stage.command(|coast| coast.unassign(&dev_1(), options)).unwrap();
+    assert_eq!(trash(&stage).len(), 4);
+    stage.assert_follows(&stage.root());
+}
+
+#[test]
+fn closing_the_gap_leaves_it() {
+    let stage = Stage::following();
+    let (root, workspace) = (stage.root(), stage.workspace());
+    *stage.fake.in_the_gap.lock().unwrap() = Some(Box::new(move || {
+        fs::remove_dir_all(root.join("src")).unwrap();
+        write(&workspace.join("src/generated"), "made there");
+    }));
+    stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    let there = files(&stage.workspace().join("src"));
+    assert_eq!(there.keys().map(|path| path.to_str().unwrap()).collect::<Vec<_>>(), ["generated"]);
+}
+
+#[test]
+fn a_start_that_would_delete_most_of_what_was_placed_is_refused() {
+    let stage = running();
+    for number in 0..150 {
+        write(&stage.root().join(format!("many/{number}")), "x");
+    }
+    stage.command(|coast| coast.assign(&dev_1(), &stage.root(), Insist::No)).unwrap();
+    let before = files(&stage.workspace());
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    fs::remove_dir_all(stage.root().join("many")).unwrap();
+    let error = stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap_err();
+    assert_eq!(error.exit_code(), 25);
+    let text = error.to_string();
+    assert!(text.contains("many/") && text.contains("coast start --allow-mass-deletion dev-1"), "{text}");
+    assert_eq!(files(&stage.workspace()), before);
+    stage.assert_quiet();
+    let options = FollowOptions { allow_mass_deletion: true, ..FollowOptions::default() };
+    stage.command(|coast| coast.start(&dev_1(), options)).unwrap();
+    stage.assert_follows(&stage.root());
+    // A switch is what was asked for.
+    for number in 0..150 {
+        write(&stage.feature().join(format!("many/{number}")), "x");
+    }
+    stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+    stage.command(|coast| coast.unassign(&dev_1(), Insist::No)).unwrap();
+    stage.assert_follows(&stage.root());
+}
+
+#[test]
+fn start_undoes_or_finishes_a_switch_and_leaves_it() {
+    let stage = running();
+    for number in 0..150 {
+        write(&stage.feature().join(format!("many/{number}")), "x");
+    }
+    make(&stage);
+    stage.kill_at(Step::Runner, |coast| coast.assign(&dev_1(), &stage.feature(), Insist::No));
+    make(&stage);
+    fs::remove_dir_all(stage.feature().join("many")).unwrap();
+    stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    position(&stage.log(), "transfer all");
+    assert_made_things_are_there(&stage);
+    for file in files(&stage.workspace()).keys() {
+        assert!(
+            stage.feature().join(file).exists()
+                || fs::read(stage.workspace().join(file)).unwrap() == b"made there"
+        );
+    }
+}
