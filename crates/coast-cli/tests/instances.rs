@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use coast_instance::{Record, State};
+use coast_instance::{Following, Record, State};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -150,6 +150,7 @@ fn remember(scratch: &Path, instance: &str, fields: Value) {
     let remote_path = format!("/data/workspaces/shop/{instance}");
     let mut record = Record::begun(name("shop"), name(instance), &root, &root, name("box"), remote_path);
     record.state = State::Running;
+    record.following = Following::BulkOnly;
     let mut record = serde_json::to_value(&record).unwrap();
     let Value::Object(fields) = fields else { panic!("{fields}") };
     record.as_object_mut().unwrap().extend(fields);
@@ -361,19 +362,19 @@ fn an_assign_that_was_killed_at_its_first_step_has_two_ways_on() {
     let begun =
         json!({ "state": "working", "command": "assign", "step": "end_session", "wanted": "/wt/the new" });
     remember_assigned(scratch.path(), begun);
-    let status = succeeds(&coast(scratch.path(), &["status", "q"]));
+    let status = refuses(&coast(scratch.path(), &["status", "q"]), 12);
     let ways_on = "unfinished: assign did not finish (step end_session); go on to /wt/the new with: coast assign q --worktree \
                    '/wt/the new', or go back to /wt/feature with: coast start q\n";
     assert!(status.contains(ways_on), "{status}");
     let json: Value =
-        serde_json::from_str(&succeeds(&coast(scratch.path(), &["status", "q", "--json"]))).unwrap();
+        serde_json::from_str(&refuses(&coast(scratch.path(), &["status", "q", "--json"]), 12)).unwrap();
     assert_eq!(json["wanted"], "/wt/the new");
     // An older program did not write down where it goes.
     remember_assigned(
         scratch.path(),
         json!({ "state": "working", "command": "assign", "step": "end_session" }),
     );
-    let status = succeeds(&coast(scratch.path(), &["status", "q"]));
+    let status = refuses(&coast(scratch.path(), &["status", "q"]), 12);
     assert!(status.contains("finish it with: coast start q\n"), "{status}");
 }
 

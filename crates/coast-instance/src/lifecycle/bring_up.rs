@@ -163,7 +163,9 @@ impl Work<'_> {
     /// that the workspace belongs to this instance and becomes `worktree`. If the session may go on after that, the record is put
     /// back as it was, and an error returned; with `force` the record names the session, and `tell_unended` warns.
     fn take_over_workspace(&mut self, worktree: &Path, force: bool) -> Result<(), LifecycleError> {
-        let before = self.record.clone();
+        // This command may have noted in its own copy where it goes.
+        let on_disk = self.lifecycle.records.load(&self.id.project, &self.id.instance)?;
+        let before = on_disk.unwrap_or_else(|| self.record.clone());
         if let Ending::Incomplete(_) = self.end_following(Extent::Session)? {
             // Removing the runner ends the session, too.
             let ending = self.end_following(Extent::Everything)?;
