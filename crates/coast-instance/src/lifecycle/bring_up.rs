@@ -171,9 +171,6 @@ impl Work<'_> {
             let ending = self.end_following(Extent::Everything)?;
             if let (Ending::Incomplete(failure), Some(_), false) = (ending, &self.record.unended, force) {
                 self.record = before;
-                if self.record.unfinished().is_none() {
-                    self.record.wanted = None;
-                }
                 self.lifecycle.records.save(&self.record)?;
                 return Err(self.old_session(failure));
             }
