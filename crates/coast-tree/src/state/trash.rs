@@ -6,6 +6,7 @@
 //!
 //! Other users may own what is in a batch, so every step goes through open directories and follows no symlink.
 
+use std::cmp::Reverse;
 use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -61,7 +62,7 @@ impl Trash {
     /// The batches, the latest first.
     pub fn batches(&self) -> io::Result<Vec<BatchEntry>> {
         let mut batches: Vec<BatchEntry> = self.dir.list()?.iter().filter_map(BatchEntry::of).collect();
-        batches.sort_by(|a, b| b.at.cmp(&a.at));
+        batches.sort_by_key(|batch| Reverse(batch.at));
         Ok(batches)
     }
 
