@@ -241,6 +241,9 @@ pub struct Conflict {
     /// Relative to the workspace; the workspace itself is the empty path.
     #[serde(flatten, serialize_with = "path_fields")]
     pub path: Vec<u8>,
+    /// The paths below it that were made on the remote, as far as the layer knows.
+    #[serde(skip)]
+    pub made_there: Vec<Vec<u8>>,
 }
 
 /// A path that could not be read or written.
@@ -322,7 +325,7 @@ mod tests {
             serde_json::to_string(&problem).unwrap(),
             "{\"side\":\"remote\",\"path\":\"a\u{fffd}\",\"path_bytes\":\"61e9\",\"text\":\"denied\"}"
         );
-        let conflict = Conflict { path: b"a/b".to_vec() };
+        let conflict = Conflict { path: b"a/b".to_vec(), made_there: Vec::new() };
         assert_eq!(serde_json::to_string(&conflict).unwrap(), "{\"path\":\"a/b\"}");
     }
 }

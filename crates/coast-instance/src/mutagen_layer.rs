@@ -363,7 +363,10 @@ fn status(session: &SessionState) -> ContinuousStatus {
         directories: session.alpha.directories,
         // Every scan counts the root.
         remote_files: (session.beta.directories > 0).then_some(session.beta.files),
-        conflicts: session.conflicts().map(|path| Conflict { path: path.as_bytes().to_vec() }).collect(),
+        conflicts: session
+            .conflicts()
+            .map(|path| Conflict { path: path.as_bytes().to_vec(), made_there: Vec::new() })
+            .collect(),
         more_conflicts: session.excluded_conflicts,
         problems,
         more_problems: session.alpha.excluded_problems() + session.beta.excluded_problems(),
@@ -423,7 +426,7 @@ mod tests {
         );
         assert!(watching.conflicts.is_empty() && watching.problems.is_empty());
         let conflict = recorded("conflict");
-        assert_eq!(conflict.conflicts, [Conflict { path: b"conf.txt".to_vec() }]);
+        assert_eq!(conflict.conflicts, [Conflict { path: b"conf.txt".to_vec(), made_there: Vec::new() }]);
         assert_eq!(
             conflict.problems,
             [Problem {

@@ -65,7 +65,7 @@ impl Only {
 }
 
 /// Returns the anchored pattern that matches only this path.
-fn literal(path: &RelPath) -> Vec<u8> {
+pub(crate) fn literal(path: &RelPath) -> Vec<u8> {
     // A backslash is an escape only in a pattern with a wildcard; in other patterns it stands for itself.
     if path.as_bytes().iter().any(|byte| b"*?[".contains(byte)) {
         escaped(path)
@@ -75,7 +75,7 @@ fn literal(path: &RelPath) -> Vec<u8> {
 }
 
 /// Returns the path escaped as the start of an anchored pattern with a wildcard.
-fn escaped(path: &RelPath) -> Vec<u8> {
+pub(crate) fn escaped(path: &RelPath) -> Vec<u8> {
     let mut pattern = vec![b'/'];
     for &byte in path.as_bytes() {
         if b"*?[\\".contains(&byte) {

@@ -2,7 +2,10 @@
 //! package managers and builds make are not sent.
 
 use coast_filter::{RuleError, RuleList};
+use coast_tree::RelPath;
 use coast_wire::{Delete, Options, Own, Ownership};
+
+use crate::only;
 
 /// Patterns of entries that are never deleted at the destination, even if the source does not have them.
 pub const PROTECTED: [&str; 4] =
@@ -69,6 +72,17 @@ pub fn add_default_rules(rules: &mut RuleList) -> Result<(), RuleError> {
         rules.exclude(pattern.as_bytes())?;
     }
     Ok(())
+}
+
+/// Adds rules that protect the entry at a path, relative to the transfer root, and everything below it. A path that no entry can
+/// have adds none.
+///
+/// # Errors
+/// When the list would grow beyond [`coast_filter::MAX_RULES`].
+pub fn protect_path(rules: &mut RuleList, path: &[u8]) -> Result<(), RuleError> {
+    let Ok(path) = RelPath::new(path) else { return Ok(()) };
+    rules.protect(&only::literal(&path))?;
+    rules.protect(&[only::escaped(&path), b"/***".to_vec()].concat())
 }
 
 #[cfg(test)]

@@ -527,7 +527,9 @@ mod tests {
     #[test]
     fn conflicts_and_problems_are_named_up_to_a_number() {
         let status = ContinuousStatus {
-            conflicts: (0..25).map(|number| Conflict { path: format!("c{number}").into_bytes() }).collect(),
+            conflicts: (0..25)
+                .map(|number| Conflict { path: format!("c{number}").into_bytes(), made_there: Vec::new() })
+                .collect(),
             more_conflicts: 3,
             problems: vec![Problem { side: Side::Remote, path: b"a\nb".to_vec(), text: "denied".to_owned() }],
             ..ContinuousStatus::default()

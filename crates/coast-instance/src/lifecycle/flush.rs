@@ -1,23 +1,26 @@
-//! `flush`: waits until every edit has arrived.
+//! `flush`: waits until every edit has arrived, and mends conflicts.
 
 use crate::Name;
+use crate::bulk;
 use crate::continuous::{Activity, ContinuousStatus, Failure};
 use crate::lifecycle::error::failure_of;
+use crate::lifecycle::gap::{Followed, GapState};
 use crate::lifecycle::hold::hold;
+use crate::lifecycle::work::Work;
 use crate::lifecycle::{Lifecycle, LifecycleError, Unfinished};
-use crate::record::{Following, State};
+use crate::record::{Command, Following, State};
 use crate::worktree::WorktreeState;
 
 impl Lifecycle<'_> {
-    /// Waits until every edit that was made before the call has arrived. Returns the status after that. Waits first for a command that
-    /// holds the lock.
+    /// Waits until every edit that was made before the call has arrived, and mends conflicts. Returns the status after that. Waits first
+    /// for a command that holds the lock.
     ///
     /// # Errors
     /// When there is no such instance, or its edits are not carried.
     pub fn flush(&self, instance: &Name) -> Result<ContinuousStatus, LifecycleError> {
         // Locking would create a lock file, even for an instance that does not exist.
         self.record(instance)?;
-        let _lock = self.lock(instance, "flush")?;
+        let lock = self.lock(instance, "flush")?;
         let mut record = self.record(instance)?;
         if let Some(unfinished) = Unfinished::of(&record) {
             return Err(LifecycleError::Unfinished { instance: instance.clone(), unfinished });
@@ -42,9 +45,35 @@ impl Lifecycle<'_> {
         }
         match self.continuous.flush(&self.id(instance), self.cancel) {
             Ok(status) if status.activity == Activity::Absent => Err(not_following(no_session())),
+            Ok(status) if !status.conflicts.is_empty() => {
+                match self.mend(Work::new(self, record, lock, Command::Start), status)? {
+                    Followed::Yes(status) => Ok(status),
+                    Followed::No(failure) => Err(not_following(failure)),
+                }
+            }
             Ok(status) => Ok(status),
             Err(error) => Err(not_following(failure_of(error, None)?)),
         }
+    }
+
+    /// Mends the conflicts of a session by transfers of their paths. Without the settings of the project nothing is known of its rules,
+    /// and the conflicts stay.
+    fn mend(&self, mut work: Work<'_>, status: ContinuousStatus) -> Result<Followed, LifecycleError> {
+        let Ok(project) = self.project.project() else { return Ok(Followed::Yes(status)) };
+        let worktree = work.record.worktree.to_path_buf();
+        let remote = self.remote_of(&work.record)?;
+        let rules = bulk::rules(&project.coastfile)?;
+        let state = GapState {
+            worktree: &worktree,
+            remote: &remote,
+            rules: &rules,
+            own: project.coastfile.own,
+            listing: None,
+            first: status,
+        };
+        let followed = work.close_gap(state)?;
+        self.records.save(&work.record)?;
+        Ok(followed)
     }
 }
 

@@ -9,11 +9,12 @@ use std::path::Path;
 use coast_sync::{Claim, Event, Monitor, Own, RuleList, SyncError};
 
 use crate::Remote;
-use crate::bulk::{Deletes, Transfer, Transferred};
+use crate::bulk::{Transfer, Transferred};
 use crate::continuous::{ContinuousStatus, Failure};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::LifecycleError;
 use crate::lifecycle::error::failure_of;
+use crate::lifecycle::mend::{Mending, mendings};
 use crate::lifecycle::work::Work;
 use crate::listing::{Listing, Vanished};
 use crate::stale::Stale;
@@ -21,9 +22,6 @@ use crate::stale::Stale;
 /// How many transfers in a row may leave as many paths in conflict as before: a file that is saved all the time has a conflict after
 /// each scan.
 const MAX_VAIN_ROUNDS: usize = 5;
-
-/// The number of paths in one transfer. Each path is several filter rules, and a run has a limit on rules.
-const MAX_PATHS_A_RUN: usize = 10_000;
 
 /// The state of both sides when the gap is to be closed.
 pub(super) struct GapState<'a> {
@@ -70,8 +68,8 @@ impl Work<'_> {
             }
             self.tell(&LifecycleEvent::Gap { changed: &changed, vanished: &vanished });
             let paths: Vec<Vec<u8>> = changed.into_iter().chain(vanished.iter().cloned()).collect();
-            for some in paths.chunks(MAX_PATHS_A_RUN) {
-                match self.transfer_again(worktree, remote, rules, own, some) {
+            for mending in mendings(worktree, rules, &status.conflicts, &paths)? {
+                match self.transfer_again(worktree, remote, own, &mending) {
                     Ok(()) => {}
                     Err(SyncError::Interrupted) => {
                         return Err(LifecycleError::Interrupted { at: self.step() });
@@ -118,10 +116,11 @@ impl Work<'_> {
         &mut self,
         worktree: &Path,
         remote: &Remote,
-        rules: &RuleList,
         own: Own,
-        paths: &[Vec<u8>],
+        mending: &Mending,
     ) -> Result<(), SyncError> {
+        let Mending { paths, rules, deletes } = mending;
+        let paths = paths.as_slice();
         let only = Some(paths).filter(|paths| paths.iter().all(|path| !path.is_empty()));
         let transfer = Transfer {
             worktree,
@@ -130,7 +129,7 @@ impl Work<'_> {
             rules,
             own,
             only,
-            deletes: Deletes::REPAIR,
+            deletes: *deletes,
             delay_updates: false,
             claim: Claim::Workspace,
         };

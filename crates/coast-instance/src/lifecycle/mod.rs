@@ -15,6 +15,7 @@ mod flush;
 mod gap;
 mod hold;
 mod list;
+mod mend;
 mod rm;
 mod run;
 mod start;

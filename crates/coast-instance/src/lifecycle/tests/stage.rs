@@ -398,7 +398,7 @@ impl Fake {
             let equal = there.get(path).map(|there| there == content);
             if equal == Some(false) && !session.known.contains(path) {
                 let path = path.to_str().unwrap().as_bytes().to_vec();
-                conflicts.push(Conflict { path });
+                conflicts.push(Conflict { path, made_there: Vec::new() });
                 continue;
             }
             if equal != Some(true) {
