@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coast_testkit::{require, require_root};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::binaries::target_directory;
 
@@ -23,6 +24,8 @@ const USUAL_SOCKET: &str = "unix:///var/run/docker.sock";
 /// An engine that answers.
 pub struct DockerEngine {
     host: String,
+    /// The directory of the engine's data; `None` if the system started the engine.
+    directory: Option<PathBuf>,
     /// Held while the process runs an engine, so that no other process starts an engine with the same data.
     _turn: Option<File>,
 }
@@ -37,9 +40,18 @@ impl DockerEngine {
         static ENGINE: OnceLock<DockerEngine> = OnceLock::new();
         ENGINE.get_or_init(|| {
             let host = env::var("DOCKER_HOST").unwrap_or_else(|_| USUAL_SOCKET.into());
-            let usual = Self { host, _turn: None };
-            if usual.answers() { usual } else { Self::start() }
+            let usual = Self { host, directory: None, _turn: None };
+            if usual.answers() { usual } else { Self::start(target_directory().join("docker")) }
         })
+    }
+
+    /// An engine that no other test uses, so that it may be restarted. It runs until this process ends.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn of_its_own() -> &'static Self {
+        Box::leak(Box::new(Self::start(target_directory().join("docker/restarted"))))
     }
 
     /// The address of the engine, as `DOCKER_HOST` takes it.
@@ -94,47 +106,66 @@ impl DockerEngine {
         output.expect("docker starts").status.success()
     }
 
-    /// Starts an engine with its data in `target/docker`. It needs neither bridges nor packet filters, since every container
-    /// of a test is on the host's network.
-    fn start() -> Self {
+    /// Starts an engine with its data in a directory.
+    fn start(directory: PathBuf) -> Self {
         require_root();
-        let dockerd = require("dockerd", "docker.io");
-        let directory = target_directory().join("docker");
         fs::create_dir_all(&directory).expect("the target directory can be written");
         let turn = File::create(directory.join("lock")).expect("the target directory can be written");
         turn.lock().expect("a file can be locked");
         let run = run_directory(&directory);
         fs::create_dir_all(&run).expect("the temporary directory can be written");
-        let pid = directory.join("pid");
-        wait_for_the_last(&pid);
+        wait_for_the_last(&directory.join("pid"));
         let host = format!("unix://{}/docker.sock", run.display());
+        let engine = Self { host, directory: Some(directory), _turn: Some(turn) };
+        engine.launch();
+        // Containers of a killed test would still hold their names.
+        engine.run(["container", "prune", "--force"]);
+        engine
+    }
+
+    /// Ends the engine and starts it again.
+    ///
+    /// # Panics
+    /// When the engine was not started by this process, or does not end or start.
+    pub fn restart(&self) {
+        let directory = self.directory.as_ref().expect("only an engine of one's own may be restarted");
+        let pid = directory.join("pid");
+        let text = fs::read_to_string(&pid).expect("the engine runs");
+        let process =
+            Pid::from_raw(text.trim().parse().expect("a pid is a number")).expect("no process is 0");
+        kill_process(process, Signal::TERM).expect("the engine runs");
+        wait_for_the_last(&pid);
+        self.launch();
+    }
+
+    /// Starts the engine's process. It needs neither bridges nor packet filters, since every container of a test is on the
+    /// host's network.
+    fn launch(&self) {
+        let directory = self.directory.as_ref().expect("the engine has its data somewhere");
         let log = directory.join("log");
         // The engine ends with this process, even when the process is killed: it gets a SIGTERM when the thread that started
         // it ends.
         let mut command = Command::new(require("setpriv", "util-linux"));
-        command.args(["--pdeathsig", "TERM", "--"]).arg(dockerd);
+        command.args(["--pdeathsig", "TERM", "--"]).arg(require("dockerd", "docker.io"));
         command.args(["--bridge=none", "--iptables=false", "--host-gateway-ip=127.0.0.1"]);
-        command.arg("--data-root").arg(directory.join("data")).arg("--exec-root").arg(run.join("exec"));
-        command.arg("--pidfile").arg(pid).args(["--host", &host]).stdin(Stdio::null());
+        command.arg("--data-root").arg(directory.join("data"));
+        command.arg("--exec-root").arg(run_directory(directory).join("exec"));
+        command.arg("--pidfile").arg(directory.join("pid")).args(["--host", &self.host]).stdin(Stdio::null());
         let file = File::create(&log).expect("the target directory can be written");
         command.stdout(file.try_clone().expect("a file can be shared")).stderr(file);
         thread::spawn(move || {
             let mut engine = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-            // `start` waits for an answer and reports an engine that has ended, with its log.
+            // The thread that waits for an answer reports an engine that has ended, with its log.
             let _ = engine.wait();
             loop {
                 thread::park();
             }
         });
-        let engine = Self { host, _turn: Some(turn) };
         let until = Instant::now() + PATIENCE;
-        while !engine.answers() {
+        while !self.answers() {
             assert!(Instant::now() < until, "dockerd does not answer:\n{}", last_lines(&log));
             thread::sleep(Duration::from_millis(100));
         }
-        // Containers of a killed test would still hold their names.
-        engine.run(["container", "prune", "--force"]);
-        engine
     }
 }
 

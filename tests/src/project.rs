@@ -177,14 +177,21 @@ impl Project {
         self.engine.containers(&format!("coast.project={}", self.name))
     }
 
-    /// The mutagen sessions in an instance's shell container. Without a container the list is empty.
+    /// Whether an instance's shell container runs.
+    #[must_use]
+    pub fn runs(&self, instance: &str) -> bool {
+        let inspect = ["inspect", "--format", "{{.State.Running}}", &self.container(instance)];
+        self.engine.command(inspect).output().expect("docker starts").stdout == b"true\n"
+    }
+
+    /// The mutagen sessions in an instance's shell container. Without a container that runs the list is empty.
     ///
     /// # Panics
     /// When mutagen prints anything but JSON.
     #[must_use]
     #[track_caller]
     pub fn sessions(&self, instance: &str) -> Vec<Value> {
-        if !self.containers().contains(&self.container(instance)) {
+        if !self.runs(instance) {
             return Vec::new();
         }
         let output = self.exec(instance, &["mutagen", "sync", "list", "--template", "{{json .}}"]);
@@ -208,6 +215,12 @@ impl Project {
         let places = ["/root", "/home", "/tmp", "/run", "/etc", "/var", "/dev/shm", "/opt", "/srv"];
         let search =
             ["grep", "--recursive", "--files-with-matches", "--devices=skip", "--fixed-strings", "--", line];
+        if !self.runs(instance) {
+            let mut export = self.engine.command(["export", &self.container(instance)]);
+            let output = export.output().expect("docker starts");
+            assert!(output.status.success() && !output.stdout.is_empty(), "{export:?} failed");
+            return output.stdout.windows(line.len()).any(|window| window == line.as_bytes());
+        }
         let there = self.exec(instance, &["cat", "/etc/passwd"]);
         assert!(there.status.success(), "nothing can be looked for in the container of {instance}");
         let output = self.exec(instance, &[&search[..], &places].concat());

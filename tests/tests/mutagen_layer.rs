@@ -2,7 +2,7 @@
 //! one).
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -28,8 +28,11 @@ struct Place {
 
 impl Place {
     fn new(image: ShellImage) -> Self {
+        Self::on(DockerEngine::shared(), image)
+    }
+
+    fn on(engine: &'static DockerEngine, image: ShellImage) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let engine = DockerEngine::shared();
         let image = image.build(engine);
         let remote = Remote::with(&coast_tests::Shell::Bash, Sudo::Never);
         Tree::new().file("src/main.rs", "1").file("README", "read").build(remote.path("worktree"));
@@ -189,13 +192,71 @@ fn sessions_outlive_their_container_stopping() {
     place.session(&shell).expect("a session can be created");
     place.flush(&shell);
     place.engine.run(["restart", "--time=0", shell.name()]);
-    let (shell, _) = place.docker.ensure_shell(&place.spec()).expect("it is there");
-    shell.start_daemon().expect("mutagen is there");
     fs::write(place.remote.path("worktree/src/main.rs"), "2").expect("it is ours");
     let workspace = place.workspace();
     let watch = Watch::below(&workspace).within(Duration::from_secs(15));
     watch.until("the edit", || fs::read(workspace.join("src/main.rs")).is_ok_and(|found| found == b"2"));
     assert_eq!(shell.sessions(&place.project, "dev-1").expect("it can be listed").len(), 1);
+}
+
+#[test]
+fn a_daemon_that_was_killed_comes_back_with_its_session() {
+    let place = Place::new(ShellImage::Whole);
+    let shell = place.shell();
+    place.session(&shell).expect("a session can be created");
+    place.flush(&shell);
+    let init = place.engine.run(["inspect", "--format", "{{.State.Pid}}", shell.name()]);
+    let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children")).expect("it is running");
+    let daemon = children.split_whitespace().next().expect("the daemon is the init's first child");
+    let daemon = Pid::from_raw(daemon.parse().expect("the kernel writes numbers")).expect("no process is 0");
+    kill_process(daemon, Signal::KILL).expect("it is running");
+    fs::write(place.remote.path("worktree/src/main.rs"), "2").expect("it is ours");
+    let workspace = place.workspace();
+    let watch = Watch::below(&workspace).within(Duration::from_secs(15));
+    watch.until("the edit", || fs::read(workspace.join("src/main.rs")).is_ok_and(|found| found == b"2"));
+    assert_eq!(shell.sessions(&place.project, "dev-1").expect("it can be listed").len(), 1);
+}
+
+#[test]
+fn docker_brings_a_session_back_and_leaves_a_stopped_container_stopped() {
+    let engine = DockerEngine::of_its_own();
+    let place = Place::on(engine, ShellImage::Whole);
+    let shell = place.shell();
+    place.session(&shell).expect("a session can be created");
+    place.flush(&shell);
+    engine.restart();
+    fs::write(place.remote.path("worktree/src/main.rs"), "2").expect("it is ours");
+    let workspace = place.workspace();
+    let watch = Watch::below(&workspace).within(Duration::from_secs(15));
+    watch.until("the edit", || fs::read(workspace.join("src/main.rs")).is_ok_and(|found| found == b"2"));
+
+    let ShellSpec { name, labels, .. } = place.spec();
+    place.docker.stop_shell(&name, &labels).expect("it can be stopped");
+    engine.restart();
+    let stopped = place.docker.find_shell(&name, &labels).expect("it can be looked for");
+    assert!(!stopped.expect("it is there").is_running());
+    place.shell();
+    assert_eq!(shell.sessions(&place.project, "dev-1").expect("it can be listed").len(), 1);
+}
+
+#[test]
+fn a_program_in_the_container_reads_the_worktree_and_can_change_nothing_in_it() {
+    let place = Place::new(ShellImage::Whole);
+    let private = place.remote.path("worktree/private");
+    fs::write(&private, "mine").expect("it is ours");
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    place.remote.account().own(&private);
+    let shell = place.shell();
+    let exec = |words: &[&str]| place.engine.exec(shell.name(), words);
+    assert_eq!(exec(&["cat", "/workspace/private"]).stdout, b"mine");
+    let written = exec(&["touch", "/workspace/README"]);
+    let said = String::from_utf8_lossy(&written.stderr);
+    assert!(!written.status.success() && said.contains("Read-only file system"), "{said}");
+    let status = String::from_utf8(exec(&["cat", "/proc/self/status"]).stdout).expect("it is text");
+    // CAP_DAC_OVERRIDE is the capability with the number 1.
+    for line in ["CapEff:\t0000000000000002", "CapBnd:\t0000000000000002", "NoNewPrivs:\t1"] {
+        assert!(status.contains(line), "{line} is missing from {status}");
+    }
 }
 
 #[test]
@@ -232,7 +293,7 @@ fn what_is_missing_is_told_by_its_step() {
     place.fails_at(Step::Ssh, "host.docker.internal");
     let mut place = Place::new(ShellImage::Whole);
     place.image = "coast-tests-no-such-image:1".to_owned();
-    place.fails_at(Step::Image, "coast-tests-no-such-image:1");
+    place.fails_at(Step::Image, "docker pull coast-tests-no-such-image:1");
     let place = Place::new(ShellImage::Whole);
     fs::remove_file(place.remote.account().home().join(".ssh/authorized_keys")).expect("it was authorized");
     place.fails_at(Step::Ssh, "Permission denied");

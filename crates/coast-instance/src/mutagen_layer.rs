@@ -133,7 +133,8 @@ impl Continuous for MutagenLayer {
             FoundShell::Absent => return Ok(Remains::Nothing),
             FoundShell::Foreign { said } => return Ok(Remains::Foreign { said }),
         };
-        let is_running = shell.is_running();
+        // In a container of an earlier version no daemon runs by itself, and `start` would replace the container anyway.
+        let is_running = shell.is_running() && shell.is_current();
         let mut session_error = None;
         if is_running {
             begin(Step::EndSession)?;
@@ -141,15 +142,21 @@ impl Continuous for MutagenLayer {
         }
         let mut access_error = None;
         match extent {
-            Extent::Session => return session_error.map_or(Ok(Remains::Runner), |error| Err(error.into())),
+            Extent::Session if shell.is_current() => {
+                return session_error.map_or(Ok(Remains::Runner), |error| Err(error.into()));
+            }
             Extent::Access if is_running => {
                 begin(Step::RemoveAccess)?;
                 access_error = uninterrupted(shell.remove_access())?;
-                if session_error.is_none() && access_error.is_none() {
+                if session_error.is_none()
+                    && access_error.is_none()
+                    // A container that goes on would also start again with Docker and with this machine.
+                    && uninterrupted(docker.stop_shell(&name, &labels(id)))?.is_none()
+                {
                     return Ok(Remains::Runner);
                 }
             }
-            Extent::Access | Extent::Everything => {}
+            Extent::Session | Extent::Access | Extent::Everything => {}
         }
         // Removing the container also removes its session and its key, even where ending them failed or the container was not running.
         begin(Step::RemoveRunner)?;
@@ -193,9 +200,7 @@ impl Continuous for MutagenLayer {
         let (docker, _hook) = self.docker(cancel)?;
         match FoundShell::of(docker.find_shell(&container_name(id), &labels(id)))? {
             FoundShell::Own(shell) if shell.is_running() => status_of(&shell, id),
-            FoundShell::Own(_) => {
-                Ok(ContinuousStatus { runner: RunnerState::Stopped, ..ContinuousStatus::default() })
-            }
+            FoundShell::Own(shell) => Ok(stopped_status(&shell)),
             FoundShell::Absent => Ok(ContinuousStatus::default()),
             FoundShell::Foreign { said } => Ok(foreign_status(said)),
         }
@@ -233,6 +238,16 @@ fn running_shell(docker: &Docker, id: &InstanceId) -> Result<FoundShell, Continu
     }
 }
 
+fn stopped_status(shell: &Shell) -> ContinuousStatus {
+    let said = format!(
+        "the container {} is not running, and still holds the key of the remote; `coast start` starts it, and `coast stop` removes \
+         it with the key",
+        shell.name()
+    );
+    let last_error = shell.is_stopped_with_key().then_some(said);
+    ContinuousStatus { runner: RunnerState::Stopped, last_error, ..ContinuousStatus::default() }
+}
+
 fn foreign_status(said: String) -> ContinuousStatus {
     ContinuousStatus { last_error: Some(said), ..ContinuousStatus::default() }
 }
@@ -258,7 +273,7 @@ fn uninterrupted<T>(done: Result<T, MutagenError>) -> Result<Option<MutagenError
 /// Terminates the sessions in a container that runs. Returns the error if some may be left.
 fn end_session(shell: &Shell, id: &InstanceId) -> Result<Option<MutagenError>, ContinuousError> {
     let (project, instance) = (id.project.as_str(), id.instance.as_str());
-    let ended = shell.unpause().and_then(|()| shell.start_daemon());
+    let ended = shell.unpause().and_then(|()| shell.await_daemon());
     match ended.and_then(|()| shell.terminate(project, instance)) {
         // No session runs in an image without mutagen.
         Err(MutagenError::NoProgram { .. }) => Ok(None),
@@ -321,7 +336,7 @@ fn remote_access(access: &Access) -> Result<RemoteAccess, Failure> {
 
 fn no_image() -> Failure {
     let said = "no image is named; name an image that has mutagen and an ssh client with [remote] shell_image in the Coastfile, or with --image";
-    failure("image", "getting the image of the shell container", said.to_owned())
+    failure("image", "finding the image of the shell container", said.to_owned())
 }
 
 fn failure(step: &str, doing: &str, said: String) -> Failure {

@@ -7,7 +7,7 @@ mod support;
 use std::path::Path;
 
 use coast_instance::{
-    Coastfile, Continuous, ContinuousError, Extent, InstanceId, MutagenLayer, Places, Remains, Step,
+    Coastfile, Continuous, ContinuousError, Extent, InstanceId, MutagenLayer, Places, Remains, RunnerState, Step,
 };
 use coast_mutagen::{DockerEnvironment, ShellSpec};
 use coast_sync::Cancel;
@@ -33,16 +33,21 @@ fn with_shell(programs: impl Fn(&[&str]) -> Run + Send + 'static) -> (Engine, te
         }
     });
     engine.requests();
+    engine.runs();
     (engine, worktree)
+}
+
+fn layer(engine: &Engine) -> MutagenLayer {
+    MutagenLayer::new(
+        DockerEnvironment::isolated(engine.address()),
+        &Places::below(Path::new("/nonexistent")),
+        &Coastfile::default(),
+    )
 }
 
 /// Stops the layer. Returns the outcome and the steps.
 fn stop(engine: &Engine, extent: Extent) -> (Result<Remains, ContinuousError>, Vec<Step>) {
-    let layer = MutagenLayer::new(
-        DockerEnvironment::isolated(engine.address()),
-        &Places::below(Path::new("/nonexistent")),
-        &Coastfile::default(),
-    );
+    let layer = layer(engine);
     let mut steps = Vec::new();
     let mut begin = |step| {
         steps.push(step);
@@ -53,16 +58,22 @@ fn stop(engine: &Engine, extent: Extent) -> (Result<Remains, ContinuousError>, V
 }
 
 fn mutagen_fails(arguments: &[&str]) -> Run {
-    if arguments[0] == "mutagen" { ends(1, "", "Error: broken\n") } else { ends(0, "", "") }
+    if arguments.starts_with(&["mutagen", "sync", "terminate"]) {
+        ends(1, "", "Error: broken\n")
+    } else {
+        ends(0, "", "")
+    }
 }
 
 #[test]
-fn what_ends_as_it_should_leaves_the_container() {
+fn what_ends_as_it_should_leaves_the_container_without_key_and_stopped() {
     let (engine, _worktree) = with_shell(|_| ends(0, "", ""));
     let (stopped, steps) = stop(&engine, Extent::Access);
     assert_eq!((stopped.unwrap(), steps), (Remains::Runner, vec![Step::EndSession, Step::RemoveAccess]));
     assert!(engine.runs().contains(&"rm -rf -- /root/.ssh/coast".to_owned()));
-    assert!(engine.container().is_some());
+    let container = engine.container().unwrap();
+    assert_eq!(container["State"]["Running"], false);
+    assert_eq!(container["HostConfig"]["RestartPolicy"]["Name"], "no");
     let (engine, _worktree) =
         with_shell(|arguments| if arguments[0] == "mutagen" { Run::Missing } else { ends(0, "", "") });
     assert_eq!(stop(&engine, Extent::Access).0.unwrap(), Remains::Runner);
@@ -92,7 +103,7 @@ fn what_is_left_is_told_one_by_one() {
     let said = error.to_string();
     assert!(said.contains("remove the container p-coasts-dev-1-shell: device or resource busy"), "{said}");
     assert!(
-        said.contains("the session could not be removed from it either: mutagen daemon start failed"),
+        said.contains("the session could not be removed from it either: mutagen sync terminate failed"),
         "{said}"
     );
     assert!(!said.contains("the key"), "{said}");
@@ -106,9 +117,38 @@ fn a_paused_container_goes_on_to_be_stopped_or_is_removed() {
     assert_eq!(engine.container().unwrap()["State"]["Paused"], false);
     assert!(engine.runs().contains(&"rm -rf -- /root/.ssh/coast".to_owned()));
 
+    let (engine, _worktree) = with_shell(|_| ends(0, "", ""));
     engine.change("/State/Paused", json!(true));
     assert_eq!(stop(&engine, Extent::Session).0.unwrap(), Remains::Runner);
     assert_eq!(stop(&engine, Extent::Everything).0.unwrap(), Remains::Nothing);
+}
+
+#[test]
+fn the_container_of_another_version_of_coast_is_removed_with_its_session_and_key() {
+    for extent in [Extent::Session, Extent::Access, Extent::Everything] {
+        let (engine, _worktree) = with_shell(|_| ends(0, "", ""));
+        engine.change("/Config/Labels/coast.make", json!("1"));
+        let (stopped, steps) = stop(&engine, extent);
+        assert_eq!((stopped.unwrap(), steps), (Remains::Nothing, vec![Step::RemoveRunner]));
+        assert_eq!((engine.container(), engine.runs()), (None, Vec::new()));
+    }
+}
+
+#[test]
+fn the_status_starts_nothing_and_names_a_container_that_holds_a_key_and_does_not_run() {
+    let (engine, _worktree) = with_shell(|_| ends(0, "[]\n", ""));
+    let layer = layer(&engine);
+    engine.change("/State/Running", json!(false));
+    let status = layer.status(&id(), &Cancel::new()).unwrap();
+    assert_eq!(status.runner, RunnerState::Stopped);
+    let error = status.last_error.unwrap();
+    assert!(error.contains("p-coasts-dev-1-shell is not running, and still holds the key"), "{error}");
+    assert_eq!((engine.requests(), engine.runs()), (Vec::new(), Vec::new()));
+
+    engine.change("/State/Running", json!(true));
+    assert_eq!(stop(&engine, Extent::Access).0.unwrap(), Remains::Runner);
+    let status = layer.status(&id(), &Cancel::new()).unwrap();
+    assert_eq!((status.runner, status.last_error), (RunnerState::Stopped, None));
 }
 
 #[test]

@@ -5,8 +5,13 @@ use crate::docker::{Docker, is_conflict, is_not_found};
 use crate::error::{MutagenError, Step};
 use crate::inspection::{WORKSPACE, is_paused, is_running, workspace_mount};
 use crate::shell::Shell;
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, Mount, MountType};
-use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerUpdateBody, HostConfig, Mount, MountType,
+    RestartPolicy, RestartPolicyNameEnum,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,7 +20,9 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 /// How long to wait for such a request when it is unknown whether there is one.
 const MAY_BE_ON_ITS_WAY: Duration = Duration::from_secs(3);
 /// The interval between two looks at the container.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long mutagen's daemon may take to end before Docker kills it, in seconds.
+const STOP_PATIENCE_SECONDS: i32 = 5;
 
 /// The host name of this machine inside the container.
 pub(crate) const HOST_GATEWAY: &str = "host.docker.internal";
@@ -23,6 +30,10 @@ pub(crate) const HOST_GATEWAY: &str = "host.docker.internal";
 const PROJECT_CONTAINER_LABEL: &str = "coast.project";
 /// The container label that holds the name of the instance.
 const INSTANCE_CONTAINER_LABEL: &str = "coast.instance";
+/// The container label that holds [`MAKE`].
+const MAKE_LABEL: &str = "coast.make";
+/// The version of everything in [`created`] that [`fits`] does not compare. A container of another version is recreated.
+const MAKE: &str = "2";
 
 /// The parameters of a shell container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,16 +101,17 @@ pub enum Ensured {
     Created,
     /// The container existed with the wanted parameters; if it was stopped or paused, it was started.
     Reused,
-    /// The container existed with another worktree, network or image, and was recreated.
+    /// The container existed with another worktree, network or image, or was made by another version of coast, and was recreated.
     Recreated,
 }
 
 impl Docker {
-    /// Makes the shell container run with the parameters of `spec`. A missing image is pulled.
+    /// Makes the shell container run with the parameters of `spec`, and waits until mutagen's daemon answers in it. No image is
+    /// ever pulled.
     ///
     /// # Errors
-    /// [`MutagenError::NoImage`] if the image cannot be pulled, [`MutagenError::ForeignContainer`] if another owner's container has
-    /// the name, and Docker's own errors.
+    /// [`MutagenError::NoImage`] if Docker does not have the image, [`MutagenError::ForeignContainer`] if another owner's container
+    /// has the name, [`MutagenError::NoProgram`] if the image has no mutagen, and Docker's own errors.
     pub fn ensure_shell(&self, spec: &ShellSpec) -> Result<(Shell, Ensured), MutagenError> {
         check_name(&spec.name)?;
         let worktree = worktree_path(&spec.worktree)?;
@@ -119,16 +131,19 @@ impl Docker {
             if !is_running(&found) {
                 // Docker mounts the worktree again at each start, so that the mount is the current directory.
                 if self.start(&spec.name).is_ok() {
-                    return Ok((Shell::new(self, found), Ensured::Reused));
+                    let shell = Shell::new(self, found);
+                    if shell.has_daemon()? {
+                        return Ok((shell, Ensured::Reused));
+                    }
                 }
             } else if !is_paused(&found) || self.unpause(&spec.name).is_ok() {
                 let shell = Shell::new(self, found);
-                if shell.mounts_current(&spec.worktree)? {
+                if shell.has_daemon()? && shell.mounts_current(&spec.worktree)? {
                     return Ok((shell, Ensured::Reused));
                 }
             }
         }
-        // The image is pulled first: if that fails, the old container stays.
+        // The image is looked for first: if there is none, the old container stays.
         self.image(&spec.image)?;
         self.remove_shell(&spec.name, &spec.labels)?;
         Ok((self.create(spec, worktree)?, Ensured::Recreated))
@@ -229,6 +244,40 @@ impl Docker {
         }
     }
 
+    /// Stops the container with this name and these labels, and leaves it so when Docker or this machine starts again. A missing
+    /// container is no error.
+    ///
+    /// # Errors
+    /// [`MutagenError::ForeignContainer`] if the container of that name lacks a label; it is left alone. Docker's own errors, too.
+    pub fn stop_shell(&self, name: &str, labels: &[(String, String)]) -> Result<(), MutagenError> {
+        check_name(name)?;
+        let Some(found) = self.inspect(name)? else { return Ok(()) };
+        check_labels(name, &found, labels)?;
+        let id = found.id.as_deref().unwrap_or(name);
+        self.restart(id, RestartPolicyNameEnum::NO)?;
+        let options = StopContainerOptionsBuilder::new().t(STOP_PATIENCE_SECONDS).build();
+        self.call(Step::Container, async {
+            match self.api().stop_container(id, Some(options)).await {
+                Err(error) if !is_not_found(&error) => {
+                    Err(self.refused(Step::Container, format!("stop the container {name}"), &error))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// Sets whether Docker starts the container again after it ended.
+    fn restart(&self, name: &str, policy: RestartPolicyNameEnum) -> Result<(), MutagenError> {
+        let restart_policy = Some(RestartPolicy { name: Some(policy), maximum_retry_count: None });
+        let update = ContainerUpdateBody { restart_policy, ..ContainerUpdateBody::default() };
+        self.call(Step::Container, async {
+            let updated = self.api().update_container(name, update).await;
+            updated.map_err(|error| {
+                self.refused(Step::Container, format!("set when the container {name} restarts"), &error)
+            })
+        })
+    }
+
     pub(crate) fn inspect(&self, name: &str) -> Result<Option<ContainerInspectResponse>, MutagenError> {
         self.call(Step::Container, async {
             match self.api().inspect_container(name, None).await {
@@ -244,14 +293,18 @@ impl Docker {
     fn create(&self, spec: &ShellSpec, worktree: &str) -> Result<Shell, MutagenError> {
         self.image(&spec.image)?;
         self.create_container(&spec.name, created(spec, worktree))?;
-        if let Err(error) = self.start(&spec.name) {
-            // A container that cannot start is of no use. The error of the start is the one to report.
+        let started = self.start(&spec.name).and_then(|()| self.inspect(&spec.name)).and_then(|found| {
+            let found = found.ok_or_else(|| MutagenError::NotRunning { name: spec.name.clone() })?;
+            let shell = Shell::new(self, found);
+            shell.await_daemon()?;
+            Ok(shell)
+        });
+        if started.is_err() {
+            // A container that cannot start is of no use, and Docker would start it again and again. The error of the start is
+            // the one to report.
             drop(self.remove_shell(&spec.name, &spec.labels));
-            return Err(error);
         }
-        let found = self.inspect(&spec.name)?;
-        let found = found.ok_or_else(|| MutagenError::NotRunning { name: spec.name.clone() })?;
-        Ok(Shell::new(self, found))
+        started
     }
 
     fn create_container(&self, name: &str, body: ContainerCreateBody) -> Result<(), MutagenError> {
@@ -268,6 +321,7 @@ impl Docker {
     }
 
     fn start(&self, name: &str) -> Result<(), MutagenError> {
+        self.restart(name, RestartPolicyNameEnum::ALWAYS)?;
         self.call(Step::Container, async {
             let started = self.api().start_container(name, None).await;
             started
@@ -294,22 +348,39 @@ impl Docker {
     }
 }
 
-/// The container runs `sleep infinity` under an init, which reaps orphaned processes of mutagen and ssh. The worktree is a mount
-/// and not a bind: for a bind, Docker would create a missing worktree as an empty directory.
+/// The container's program is mutagen's daemon, under an init that reaps orphaned processes of mutagen and ssh. When the daemon
+/// ends, and when Docker or this machine starts again, Docker starts the container again and the daemon goes on with its sessions.
+/// The restart policy is not `unless-stopped`: a container that ran when the engine was killed counts as stopped by the user, and
+/// would not be started.
+///
+/// Mutagen only reads the worktree, so the mount is read-only. The only capability lets root read the files of the worktree's
+/// owner; `CAP_DAC_READ_SEARCH` would be less on the mount, but lets a process open any file of this machine by its handle. The
+/// worktree is a mount and not a bind: for a bind, Docker would create a missing worktree as an empty directory.
 fn created(spec: &ShellSpec, worktree: &str) -> ContainerCreateBody {
+    let make = (MAKE_LABEL.to_owned(), MAKE.to_owned());
     ContainerCreateBody {
         image: Some(spec.image.clone()),
-        entrypoint: Some(vec!["sleep".to_owned()]),
-        cmd: Some(vec!["infinity".to_owned()]),
+        entrypoint: Some(vec!["mutagen".to_owned()]),
+        cmd: Some(vec!["daemon".to_owned(), "run".to_owned()]),
         // Programs could not be started in the worktree after it was removed.
         working_dir: Some("/".to_owned()),
-        labels: Some(spec.labels.iter().cloned().collect()),
+        // The image may name another signal for its own program.
+        stop_signal: Some("SIGTERM".to_owned()),
+        labels: Some(spec.labels.iter().cloned().chain([make]).collect()),
         host_config: Some(HostConfig {
             init: Some(true),
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::ALWAYS),
+                maximum_retry_count: None,
+            }),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            cap_add: Some(vec!["DAC_OVERRIDE".to_owned()]),
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
             mounts: Some(vec![Mount {
                 typ: Some(MountType::BIND),
                 source: Some(worktree.to_owned()),
                 target: Some(WORKSPACE.to_owned()),
+                read_only: Some(true),
                 ..Mount::default()
             }]),
             network_mode: Some(spec.network.clone()),
@@ -323,7 +394,7 @@ fn created(spec: &ShellSpec, worktree: &str) -> ContainerCreateBody {
 /// A container without an image that is never started. The labels let a later command remove it, should it be left.
 fn name_only(labels: &[(String, String)]) -> ContainerCreateBody {
     ContainerCreateBody {
-        entrypoint: Some(vec!["sleep".to_owned()]),
+        entrypoint: Some(vec!["mutagen".to_owned()]),
         labels: Some(labels.iter().cloned().collect()),
         ..ContainerCreateBody::default()
     }
@@ -345,7 +416,13 @@ fn check_labels(
     Err(MutagenError::ForeignContainer { name: name.to_owned(), owner })
 }
 
-/// Whether the container has the worktree, the network and the image name of `spec`.
+/// Whether this version of coast made the container. The container of an earlier version has another program.
+pub(crate) fn is_current_make(found: &ContainerInspectResponse) -> bool {
+    let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+    labels.and_then(|labels| labels.get(MAKE_LABEL)).is_some_and(|make| make == MAKE)
+}
+
+/// Whether this version of coast made the container, with the worktree, the network and the image name of `spec`.
 fn fits(found: &ContainerInspectResponse, spec: &ShellSpec, worktree: &str) -> bool {
     let network = found.host_config.as_ref().and_then(|config| config.network_mode.as_deref());
     let image = found.config.as_ref().and_then(|config| config.image.as_deref());
@@ -354,6 +431,7 @@ fn fits(found: &ContainerInspectResponse, spec: &ShellSpec, worktree: &str) -> b
         mount.typ.as_deref() == Some("bind") && mount.source.as_deref() == Some(worktree)
     }) && same_network(network, &spec.network)
         && image == Some(spec.image.as_str())
+        && is_current_make(found)
 }
 
 /// Compares two networks. Docker reports `default` for a container that named none, which is `bridge` on Linux.

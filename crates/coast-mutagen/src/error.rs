@@ -12,7 +12,7 @@ use std::time::Duration;
 pub enum Step {
     /// Reaching the Docker engine.
     Docker,
-    /// Finding or pulling the image of the shell container.
+    /// Finding or building the image of the shell container.
     Image,
     /// Creating the shell container and running programs in it.
     Container,
@@ -49,7 +49,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Step::Docker => "reaching the Docker engine",
-            Step::Image => "getting the image of the shell container",
+            Step::Image => "finding the image of the shell container",
             Step::Container => "preparing the shell container",
             Step::Key => "giving the shell container access to the remote",
             Step::Mutagen => "starting mutagen",
@@ -80,11 +80,12 @@ pub enum MutagenError {
     #[error("Docker could not {doing}: {answer}")]
     Refused { step: Step, doing: String, answer: String },
 
-    /// The engine does not have the image and cannot pull it.
+    /// The engine does not have the image.
     #[error(
-        "Docker has no image {image}, and pulling it failed: {answer}; build or load it, or name another image"
+        "Docker has no image {image}, and coast pulls none by itself; get it with: docker pull {image}, or build or \
+         load it, or name another image"
     )]
-    NoImage { image: String, answer: String },
+    NoImage { image: String },
 
     /// The name of an image, container or network, or the path of a worktree, cannot be used.
     #[error("{what} {value:?} {problem}")]

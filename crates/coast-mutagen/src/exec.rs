@@ -22,6 +22,10 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(10);
 /// The time limit of a program unless the caller sets another.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Keeps mutagen's command line from starting a daemon. The daemon is the program of the container; a second daemon would hide that
+/// the first has ended.
+const NO_AUTOSTART: &str = "MUTAGEN_DISABLE_AUTOSTART=1";
+
 /// The exit code and output of a program in the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exec {
@@ -119,6 +123,7 @@ impl Docker {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             cmd: Some(command.arguments.to_vec()),
+            env: Some(vec![NO_AUTOSTART]),
             ..CreateExecOptions::default()
         };
         let exec = self.api().create_exec(command.container, options).await.map_err(refused)?;

@@ -1,41 +1,14 @@
-//! The image of the shell container, pulled if the engine does not have it.
+//! Looking for the image of the shell container.
 
-use crate::docker::{Docker, described, is_not_found};
+use crate::docker::{Docker, is_not_found};
 use crate::error::{MutagenError, Step};
-use bollard::query_parameters::CreateImageOptionsBuilder;
-use futures_util::StreamExt;
-use std::time::Duration;
-
-/// How long Docker may take to pull an image.
-const PULL_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 impl Docker {
-    /// The id of an image. A missing image is pulled.
+    /// The id of an image. A missing image is not pulled: its name may come from a project that nobody has read yet, and its
+    /// programs get the key of the remote.
     pub(crate) fn image(&self, image: &str) -> Result<String, MutagenError> {
         check_image(image)?;
-        if let Some(id) = self.find_image(image)? {
-            return Ok(id);
-        }
-        let missing = |answer: String| MutagenError::NoImage { image: image.to_owned(), answer };
-        let (name, tag) = pulled_reference(image);
-        let mut options = CreateImageOptionsBuilder::new().from_image(name);
-        if let Some(tag) = tag {
-            options = options.tag(tag);
-        }
-        let mut progress = self.api().create_image(Some(options.build()), None, None);
-        self.call(Step::Image, async {
-            let pulled = tokio::time::timeout(PULL_PATIENCE, async {
-                while let Some(line) = progress.next().await {
-                    line.map_err(|error| missing(described(&error)))?;
-                }
-                Ok(())
-            });
-            pulled.await.unwrap_or_else(|_| {
-                Err(missing(format!("it did not end within {} s", PULL_PATIENCE.as_secs())))
-            })
-        })?;
-        self.find_image(image)?
-            .ok_or_else(|| missing("Docker reported success, but the image does not exist".to_owned()))
+        self.find_image(image)?.ok_or_else(|| MutagenError::NoImage { image: image.to_owned() })
     }
 
     /// The id of an image; `None` if the engine does not have it.
@@ -64,35 +37,9 @@ fn check_image(image: &str) -> Result<(), MutagenError> {
     Err(MutagenError::Unusable { step: Step::Image, what: "the image", value: image.to_owned(), problem })
 }
 
-/// The name and the tag to pull. Without a tag and a digest Docker would pull every tag.
-fn pulled_reference(image: &str) -> (&str, Option<&str>) {
-    if image.contains('@') {
-        return (image, None);
-    }
-    match image.rsplit_once(':') {
-        // A colon before a slash precedes the port of a registry.
-        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
-        _ => (image, Some("latest")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_tag_is_pulled_and_never_all() {
-        assert_eq!(pulled_reference("debian"), ("debian", Some("latest")));
-        assert_eq!(
-            pulled_reference("registry.example:5000/shell"),
-            ("registry.example:5000/shell", Some("latest"))
-        );
-        assert_eq!(
-            pulled_reference("registry.example:5000/shell:2"),
-            ("registry.example:5000/shell", Some("2"))
-        );
-        assert_eq!(pulled_reference("shell@sha256:00ff"), ("shell@sha256:00ff", None));
-    }
 
     #[test]
     fn what_would_leave_its_place_in_a_request_is_no_image() {

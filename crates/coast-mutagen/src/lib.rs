@@ -36,8 +36,8 @@
 //! ```
 //!
 //! # Requirements on the image
-//! The image must hold `mutagen` with `mutagen-agents.tar.gz` beside it, `ssh` and `scp`, and the usual `sleep`, `id`, `cat`, `ls`,
-//! `rm` and `stat`. Its user must be listed in `/etc/passwd` with a home directory.
+//! The image must hold `mutagen` with `mutagen-agents.tar.gz` beside it, `ssh` and `scp`, and the usual `id`, `cat`, `ls`, `rm`
+//! and `stat`. Its user must be listed in `/etc/passwd` with a home directory.
 //!
 //! # Latency
 //! On Linux, mutagen watches recently changed files and scans the others every 10 s. An edit to another file arrives within 4 to
@@ -49,6 +49,7 @@
 mod access;
 mod address;
 mod container;
+mod daemon;
 mod docker;
 mod error;
 mod exec;

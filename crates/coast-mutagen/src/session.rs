@@ -80,14 +80,6 @@ fn csv_field(value: &str) -> String {
 }
 
 impl Shell {
-    /// Starts mutagen's daemon unless it already runs.
-    ///
-    /// # Errors
-    /// [`MutagenError::NoProgram`] if the image has no mutagen.
-    pub fn start_daemon(&self) -> Result<(), MutagenError> {
-        self.must(&self.command(Step::Mutagen, &["mutagen", "daemon", "start"])).map(drop)
-    }
-
     /// The sessions that have the labels of an instance.
     ///
     /// # Errors
@@ -106,7 +98,6 @@ impl Shell {
     pub fn create_session(&self, spec: &SessionSpec) -> Result<SessionState, MutagenError> {
         spec.check()?;
         self.stop_abandoned_create()?;
-        self.start_daemon()?;
         self.terminate_stale(spec)?;
         let arguments = spec.arguments();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -195,7 +186,7 @@ impl Shell {
     }
 
     /// Restarts the container if a `mutagen sync create` of a killed command still runs in it. That program would create a second
-    /// session later, and Docker cannot end a single program of a container.
+    /// session later, and Docker cannot end a single program of a container. On return mutagen's daemon answers.
     fn stop_abandoned_create(&self) -> Result<(), MutagenError> {
         let not_running = || MutagenError::NotRunning { name: self.name().to_owned() };
         let found = self.docker().inspect(self.name())?.filter(is_running).ok_or_else(not_running)?;
@@ -225,7 +216,8 @@ impl Shell {
                     &error,
                 )
             })
-        })
+        })?;
+        self.await_daemon()
     }
 
     /// Finds out at which step creating a session failed, by an `ssh` to the same remote: its exit code is reliable, while

@@ -1,9 +1,10 @@
 //! A shell container: running programs and reading and writing files in it.
 
+use crate::container::is_current_make;
 use crate::docker::{Docker, is_not_found};
 use crate::error::{MutagenError, Step};
 use crate::exec::{Command, Exec};
-use crate::inspection::{WORKSPACE, is_paused, is_running};
+use crate::inspection::{WORKSPACE, is_paused, is_running, restarts};
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder};
 use bytes::Bytes;
@@ -22,6 +23,8 @@ pub struct Shell {
     image: String,
     running: bool,
     paused: bool,
+    current: bool,
+    restarts: bool,
 }
 
 /// The user that programs in a container run as.
@@ -48,13 +51,16 @@ pub(crate) enum Found {
 
 impl Shell {
     pub(crate) fn new(docker: &Docker, found: ContainerInspectResponse) -> Shell {
-        let (running, paused) = (is_running(&found), is_paused(&found));
+        let (running, paused, current) = (is_running(&found), is_paused(&found), is_current_make(&found));
+        let restarts = restarts(&found);
         Shell {
             docker: docker.clone(),
             name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
             image: found.config.and_then(|config| config.image).unwrap_or_default(),
             running,
             paused,
+            current,
+            restarts,
         }
     }
 
@@ -68,12 +74,32 @@ impl Shell {
         self.running
     }
 
+    /// Whether this version of coast made the container. Mutagen's daemon does not run by itself in the container of an earlier
+    /// version.
+    pub fn is_current(&self) -> bool {
+        self.current
+    }
+
+    /// Whether the container may hold the key of a remote although it does not run: somebody else than [`Docker::stop_shell`] has
+    /// stopped it.
+    pub fn is_stopped_with_key(&self) -> bool {
+        !self.running && (self.restarts || !self.current)
+    }
+
     /// Unpauses the container if it was paused when Docker described it.
     ///
     /// # Errors
     /// When Docker cannot unpause it.
     pub fn unpause(&self) -> Result<(), MutagenError> {
         if self.paused { self.docker.unpause(&self.name) } else { Ok(()) }
+    }
+
+    pub(crate) fn no_mutagen(&self) -> MutagenError {
+        MutagenError::NoProgram {
+            step: Step::Mutagen,
+            program: "mutagen".to_owned(),
+            image: self.image.clone(),
+        }
     }
 
     pub(crate) fn docker(&self) -> &Docker {

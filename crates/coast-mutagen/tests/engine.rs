@@ -28,6 +28,7 @@ fn with_shell() -> (Engine, tempfile::TempDir, Shell) {
     let worktree = tempfile::tempdir().unwrap();
     let (shell, _) = engine.connect().ensure_shell(&spec(worktree.path())).unwrap();
     engine.requests();
+    engine.runs();
     (engine, worktree, shell)
 }
 
@@ -54,38 +55,30 @@ fn a_container_that_is_missing_is_created_as_documented() {
     assert_eq!(ensured, Ensured::Created);
     assert_eq!((shell.name(), shell.is_running()), ("p-coasts-dev-1-shell", true));
     let config = &engine.container().unwrap()["Config"];
-    assert_eq!((&config["Entrypoint"], &config["Cmd"]), (&json!(["sleep"]), &json!(["infinity"])));
-    assert_eq!(config["Labels"], json!({ "coast.project": "p", "coast.instance": "dev-1" }));
+    assert_eq!((&config["Entrypoint"], &config["Cmd"]), (&json!(["mutagen"]), &json!(["daemon", "run"])));
+    let labels = json!({ "coast.project": "p", "coast.instance": "dev-1", "coast.make": "2" });
+    assert_eq!((&config["Labels"], &config["StopSignal"]), (&labels, &json!("SIGTERM")));
     let host = &config["HostConfig"];
     assert_eq!((&host["Init"], &host["NetworkMode"]), (&json!(true), &json!("bridge")));
+    assert_eq!((&host["CapDrop"], &host["CapAdd"]), (&json!(["ALL"]), &json!(["DAC_OVERRIDE"])));
+    assert_eq!(host["SecurityOpt"], json!(["no-new-privileges"]));
     assert_eq!(host["ExtraHosts"], json!(["host.docker.internal:host-gateway"]));
-    let mount = json!([{ "Type": "bind", "Source": worktree.path(), "Target": "/workspace" }]);
+    let mount =
+        json!([{ "Type": "bind", "Source": worktree.path(), "Target": "/workspace", "ReadOnly": true }]);
     assert_eq!(host["Mounts"], mount);
+    let found = engine.container().unwrap();
+    assert_eq!(found["HostConfig"]["RestartPolicy"]["Name"], "always");
 }
 
 #[test]
-fn an_image_that_is_missing_is_pulled_by_one_tag() {
-    let engine = Engine::start().pulling(Ok("sha256:2"));
+fn an_image_that_is_missing_is_an_error_that_says_how_to_get_it_and_is_not_pulled() {
+    let engine = Engine::start();
     let worktree = tempfile::tempdir().unwrap();
-    let spec = ShellSpec { image: "registry.example:5000/team/shell:2".to_owned(), ..spec(worktree.path()) };
-    engine.connect().ensure_shell(&spec).unwrap();
-    assert_eq!(engine.container().unwrap()["Image"], "sha256:2");
-}
-
-#[test]
-fn an_image_that_cannot_be_pulled_is_an_error_that_says_why() {
-    let worktree = tempfile::tempdir().unwrap();
-    for (engine, reason) in [
-        (Engine::start().pulling(Err("manifest unknown")), "manifest unknown"),
-        (Engine::start(), "no such host"),
-    ] {
-        let error = engine.connect().ensure_shell(&spec(worktree.path())).unwrap_err();
-        let expected = format!(
-            "Docker has no image shell:1, and pulling it failed: {reason}; build or load it, or name another image"
-        );
-        assert_eq!((error.to_string(), error.step()), (expected, Step::Image));
-        assert_eq!(engine.container(), None);
-    }
+    let error = engine.connect().ensure_shell(&spec(worktree.path())).unwrap_err();
+    let expected = "Docker has no image shell:1, and coast pulls none by itself; get it with: docker pull shell:1, or build or \
+                    load it, or name another image";
+    assert_eq!((error.to_string().as_str(), error.step()), (expected, Step::Image));
+    assert_eq!((engine.container(), engine.requests()), (None, Vec::new()));
 }
 
 #[test]
@@ -98,10 +91,42 @@ fn a_container_that_is_right_is_left_alone() {
 
     engine.change("/State/Running", json!(false));
     let (_, ensured) = engine.connect().ensure_shell(&spec(worktree.path())).unwrap();
+    let requests = ["update", "start"].map(|request| format!("POST /containers/{NAME}/{request}"));
+    assert_eq!((ensured, engine.requests()), (Ensured::Reused, requests.to_vec()));
+}
+
+#[test]
+fn a_container_of_another_version_of_coast_is_made_anew() {
+    for label in [json!("1"), json!("3")] {
+        let (engine, worktree, _) = with_shell();
+        engine.change("/Config/Labels/coast.make", label);
+        let (_, ensured) = engine.connect().ensure_shell(&spec(worktree.path())).unwrap();
+        assert_eq!(ensured, Ensured::Recreated);
+    }
+}
+
+#[test]
+fn a_container_that_is_stopped_stays_stopped_until_it_is_wanted_again() {
+    let (engine, worktree, shell) = with_shell();
+    let docker = engine.connect();
+    docker.stop_shell(NAME, &labels()).unwrap();
+    let state = |pointer: &str| engine.container().unwrap().pointer(pointer).unwrap().clone();
     assert_eq!(
-        (ensured, engine.requests()),
-        (Ensured::Reused, vec![format!("POST /containers/{NAME}/start")])
+        (state("/HostConfig/RestartPolicy/Name"), state("/State/Running")),
+        (json!("no"), json!(false))
     );
+    let stopped = docker.find_shell(NAME, &labels()).unwrap().unwrap();
+    assert!(!stopped.is_stopped_with_key());
+    docker.ensure_shell(&spec(worktree.path())).unwrap();
+    assert_eq!(
+        (state("/HostConfig/RestartPolicy/Name"), state("/State/Running")),
+        (json!("always"), json!(true))
+    );
+    assert!(!shell.is_stopped_with_key());
+    engine.change("/State/Running", json!(false));
+    assert!(docker.find_shell(NAME, &labels()).unwrap().unwrap().is_stopped_with_key());
+    docker.remove_shell(NAME, &labels()).unwrap();
+    docker.stop_shell(NAME, &labels()).expect("nothing there is fine");
 }
 
 #[test]
@@ -241,16 +266,47 @@ fn the_standard_error_of_a_program_is_kept_apart_from_its_output() {
 fn a_program_that_the_image_lacks_is_named() {
     let (engine, _worktree, shell) = with_shell();
     engine.programs(|_| Run::Missing);
-    let error = shell.start_daemon().unwrap_err();
+    let error = shell.await_daemon().unwrap_err();
     let expected = "the image shell:1 has no mutagen; use an image that has mutagen and an ssh client";
     assert_eq!((error.to_string().as_str(), error.step()), (expected, Step::Mutagen));
+
+    // The init of the container has not found it.
+    engine.change("/State/Restarting", json!(true));
+    engine.change("/State/ExitCode", json!(127));
+    let error = shell.await_daemon().unwrap_err();
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_container_without_mutagen_does_not_stay() {
+    let engine = Engine::start().image("shell:1", "sha256:1");
+    engine.programs(|_| Run::Missing);
+    let worktree = tempfile::tempdir().unwrap();
+    let error = engine.connect().ensure_shell(&spec(worktree.path())).unwrap_err();
+    assert!(matches!(error, MutagenError::NoProgram { .. }), "{error}");
+    assert_eq!(engine.container(), None);
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_yet_is_waited_for() {
+    let (engine, _worktree, shell) = with_shell();
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    engine.programs(move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0..3 => {
+            ends(1, "", "Error: unable to connect to daemon: connection timed out (is the daemon running?)\n")
+        }
+        _ => ends(0, "[]\n", ""),
+    });
+    engine.runs();
+    shell.await_daemon().unwrap();
+    assert_eq!(engine.runs().len(), 4);
 }
 
 #[test]
 fn a_container_that_does_not_run_is_told() {
     let (engine, _worktree, shell) = with_shell();
     engine.change("/State/Running", json!(false));
-    let error = shell.start_daemon().unwrap_err();
+    let error = shell.await_daemon().unwrap_err();
     assert!(matches!(error, MutagenError::NotRunning { .. }), "{error}");
 }
 
@@ -270,7 +326,7 @@ fn an_interruption_ends_the_call_that_waits_and_those_that_follow() {
     let docker = engine.connect().interrupted_by(&interrupt);
     let interrupted = docker.find_shell(NAME, &labels()).unwrap().unwrap();
     let begin = Instant::now();
-    let waiting = std::thread::spawn(move || (interrupted.start_daemon(), interrupted));
+    let waiting = std::thread::spawn(move || (interrupted.await_daemon(), interrupted));
     while engine.runs().is_empty() {
         std::thread::yield_now();
     }

@@ -15,6 +15,7 @@ fn with_shell() -> (Engine, tempfile::TempDir, Shell) {
     let worktree = tempfile::tempdir().unwrap();
     let spec = ShellSpec::new("p", "dev-1", "shell:1", worktree.path(), "bridge");
     let (shell, _) = engine.connect().ensure_shell(&spec).unwrap();
+    engine.runs();
     (engine, worktree, shell)
 }
 
@@ -124,7 +125,6 @@ fn a_session_is_created_after_what_is_stale_has_ended() {
     let state = shell.create_session(&spec(endpoint)).unwrap();
     assert_eq!((state.status, state.alpha.files), (Status::Watching, 798));
     let expected = [
-        "mutagen daemon start",
         "mutagen sync list --template {{json .}}",
         "mutagen sync terminate sync_yAwXU60rLUUuUFsCUD9TgtTHdWqVJIeq8UipzbjXJK2",
         "mutagen sync create --name coast-p-dev-1 --label coast-project=p --label coast-instance=dev-1 \

@@ -87,8 +87,8 @@ them was taken. A directory that is no worktree of this project's repository is 
 that it lacks would be deleted; with --any-directory it is taken all the same.";
 
 pub(super) const STOP_ABOUT: &str = "\
-Stops an instance: the session ends, and the key is removed from the shell container. The workspace on the remote stays as it \
-is. `coast start` makes edits follow again.";
+Stops an instance: the session ends, and the key is removed from the shell container, which is stopped. The workspace on the \
+remote stays as it is. `coast start` makes edits follow again.";
 
 pub(super) const START_ABOUT: &str = "\
 Starts a stopped instance: transfers the changes made meanwhile, and makes edits follow again. On an instance that runs it \

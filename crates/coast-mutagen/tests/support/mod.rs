@@ -30,8 +30,6 @@ type Programs = Box<dyn Fn(&[String]) -> Run + Send>;
 struct State {
     /// Image names and their ids.
     images: BTreeMap<String, String>,
-    /// The id that pulling an image gives it, or the reason why it fails.
-    registry: Option<Result<String, String>>,
     container: Option<Value>,
     /// The number of looks at which the container is not visible yet: a killed command had asked for it.
     looks_until_shown: usize,
@@ -86,11 +84,6 @@ impl Engine {
 
     pub(crate) fn image(self, name: &str, id: &str) -> Engine {
         self.lock().images.insert(name.to_owned(), id.to_owned());
-        self
-    }
-
-    pub(crate) fn pulling(self, outcome: Result<&str, &str>) -> Engine {
-        self.lock().registry = Some(outcome.map(str::to_owned).map_err(str::to_owned));
         self
     }
 
@@ -225,22 +218,6 @@ fn reply(state: &mut State, method: &str, parts: &[&str], query: &str, body: &[u
             Some(id) => json(200, json!({ "Id": id })),
             None => said(404, "no such image"),
         },
-        ("POST", ["images", "create"]) => match &state.registry {
-            Some(Ok(id)) => {
-                let value = |key: &str| {
-                    let pair = query.split('&').find_map(|pair| pair.strip_prefix(key)).unwrap_or_default();
-                    pair.replace("%2F", "/").replace("%3A", ":")
-                };
-                let name = format!("{}:{}", value("fromImage="), value("tag="));
-                state.images.insert(name, id.clone());
-                (200, b"{\"status\":\"Pulling\"}\r\n{\"status\":\"Done\"}\r\n".to_vec())
-            }
-            Some(Err(reason)) => {
-                let line = json!({ "errorDetail": { "message": reason }, "error": reason });
-                (200, format!("{line}\r\n").into_bytes())
-            }
-            None => said(500, "no such host"),
-        },
         ("POST", ["containers", "create"]) if state.container.is_some() => said(409, "The name is in use"),
         ("POST", ["containers", "create"]) => {
             let body: Value = serde_json::from_slice(body).unwrap();
@@ -253,7 +230,7 @@ fn reply(state: &mut State, method: &str, parts: &[&str], query: &str, body: &[u
                 "Config": body,
                 "HostConfig": body["HostConfig"],
                 "Mounts": [{ "Type": "bind", "Source": mount["Source"], "Destination": mount["Target"] }],
-                "State": { "Running": false, "Paused": false },
+                "State": { "Running": false, "Paused": false, "Restarting": false, "ExitCode": 0 },
                 "ExecIDs": null,
             }));
             json(201, json!({ "Id": "c1", "Warnings": [] }))
@@ -309,17 +286,41 @@ fn reply(state: &mut State, method: &str, parts: &[&str], query: &str, body: &[u
                     found["ExecIDs"] = json!(null);
                     (204, Vec::new())
                 }
+                ("POST", ["stop"]) => {
+                    found["State"]["Running"] = json!(false);
+                    (204, Vec::new())
+                }
+                ("POST", ["update"]) => {
+                    let body: Value = serde_json::from_slice(body).unwrap();
+                    found["HostConfig"]["RestartPolicy"] = body["RestartPolicy"].clone();
+                    json(200, json!({ "Warnings": null }))
+                }
+                ("GET", ["logs"]) => {
+                    let text = "Error: no space left on device\n";
+                    let mut frame = vec![2, 0, 0, 0];
+                    frame.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
+                    frame.extend(text.bytes());
+                    (200, frame)
+                }
                 ("PUT", ["archive"]) => {
                     state.uploads.push(body.to_vec());
                     (200, Vec::new())
                 }
                 ("POST", ["exec"]) if found["State"]["Paused"] == true => said(409, "Container c1 is paused"),
+                ("POST", ["exec"]) if found["State"]["Restarting"] == true => {
+                    said(409, "Container c1 is restarting, wait until the container is running")
+                }
                 ("POST", ["exec"]) if found["State"]["Running"] == false => {
                     said(409, "Container c1 is not running")
                 }
                 ("POST", ["exec"]) => {
                     let body: Value = serde_json::from_slice(body).unwrap();
                     let arguments = serde_json::from_value(body["Cmd"].clone()).unwrap();
+                    assert_eq!(
+                        body["Env"],
+                        json!(["MUTAGEN_DISABLE_AUTOSTART=1"]),
+                        "no daemon may be started"
+                    );
                     state.execs.push((arguments, None));
                     json(201, json!({ "Id": (state.execs.len() - 1).to_string() }))
                 }
