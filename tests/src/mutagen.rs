@@ -5,7 +5,10 @@ use std::env;
 use std::fs;
 use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
+
+use coast_testkit::require;
 
 use crate::binaries;
 
@@ -54,6 +57,23 @@ impl Mutagen {
     #[must_use]
     pub fn is_real(&self) -> bool {
         self.real
+    }
+
+    /// Makes an archive like that of a release in a directory, and returns its path.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn release(&self, directory: &Path) -> PathBuf {
+        let content = directory.join("mutagen-release");
+        fs::create_dir(&content).expect("the test's directory can be written");
+        self.put_into(&content);
+        let archive = directory.join("mutagen_linux_amd64_v0.18.1.tar.gz");
+        let mut tar = Command::new(require("tar", "tar"));
+        tar.arg("--create").arg("--gzip").arg("--file").arg(&archive).arg("--directory").arg(&content);
+        let output = tar.args(["mutagen", AGENTS]).output().expect("tar starts");
+        assert!(output.status.success(), "{tar:?}: {}", String::from_utf8_lossy(&output.stderr));
+        archive
     }
 
     /// Puts the program and its agents into a directory.

@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         Command::Status(args) => lifecycle::status(&args),
         Command::Flush(args) => lifecycle::flush(args),
         Command::Remote(command) => lifecycle::remote(command),
+        Command::Image(command) => lifecycle::image(command),
         Command::Push(args) => plan::push(args).and_then(run::run),
         Command::Sync(args) => plan::sync(&args).and_then(run::run),
         #[cfg(feature = "demo")]

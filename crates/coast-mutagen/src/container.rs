@@ -130,7 +130,8 @@ impl Docker {
         if fits(&found, spec, worktree) && self.has_image_of(&found, &spec.image)? {
             if !is_running(&found) {
                 // Docker mounts the worktree again at each start, so that the mount is the current directory.
-                if self.start(&spec.name).is_ok() {
+                let restarts = self.restart(&spec.name, RestartPolicyNameEnum::ALWAYS);
+                if restarts.and_then(|()| self.start(&spec.name)).is_ok() {
                     let shell = Shell::new(self, found);
                     if shell.has_daemon()? {
                         return Ok((shell, Ensured::Reused));
@@ -321,7 +322,6 @@ impl Docker {
     }
 
     fn start(&self, name: &str) -> Result<(), MutagenError> {
-        self.restart(name, RestartPolicyNameEnum::ALWAYS)?;
         self.call(Step::Container, async {
             let started = self.api().start_container(name, None).await;
             started

@@ -82,10 +82,21 @@ pub enum MutagenError {
 
     /// The engine does not have the image.
     #[error(
-        "Docker has no image {image}, and coast pulls none by itself; get it with: docker pull {image}, or build or \
-         load it, or name another image"
+        "Docker has no image {image}, and coast pulls none by itself; get it with: docker pull {image}, or make one with: \
+         coast image build --tag {image}, or name another image"
     )]
     NoImage { image: String },
+
+    /// The engine does not have the image to build on.
+    #[error(
+        "Docker has no image {image} to build on, and coast pulls none by itself; get it with: docker pull {image}, or build on \
+         an archive of a root file system with --rootfs"
+    )]
+    NoBase { image: String },
+
+    /// A step of an image's recipe failed.
+    #[error("Docker could not build the image {tag}: {answer}; {}", mend(answer))]
+    NotBuilt { tag: String, answer: String },
 
     /// The name of an image, container or network, or the path of a worktree, cannot be used.
     #[error("{what} {value:?} {problem}")]
@@ -151,7 +162,7 @@ impl MutagenError {
     pub fn step(&self) -> Step {
         match self {
             Self::DockerAddress { .. } | Self::NoDocker { .. } | Self::Runtime(_) => Step::Docker,
-            Self::NoImage { .. } => Step::Image,
+            Self::NoImage { .. } | Self::NoBase { .. } | Self::NotBuilt { .. } => Step::Image,
             Self::ForeignContainer { .. } | Self::TakenName { .. } | Self::NotRunning { .. } => {
                 Step::Container
             }
@@ -180,6 +191,18 @@ fn owned_by(owner: Option<&(String, String)>) -> String {
             "it belongs to the instance {instance:?} of the project {project:?}; give one of the two another name"
         ),
         None => "remove or rename it".to_owned(),
+    }
+}
+
+/// The remedy for a step of an image's recipe that failed.
+fn mend(answer: &str) -> &'static str {
+    if answer.contains("/bin/sh") {
+        "the base needs a shell, and either ssh and scp, or apt-get, apk or dnf and a network to install them over (--network)"
+    } else if answer.contains("mutagen") {
+        "--mutagen takes the archive of a release of mutagen for this engine's processor, such as \
+         mutagen_linux_amd64_v0.18.1.tar.gz, which holds mutagen and mutagen-agents.tar.gz"
+    } else {
+        "the output of the steps says more; --quiet and --json leave it out"
     }
 }
 

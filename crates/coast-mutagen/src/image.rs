@@ -24,7 +24,7 @@ impl Docker {
 }
 
 /// Checks that a name stays inside its part of a request's path. Docker checks the rest.
-fn check_image(image: &str) -> Result<(), MutagenError> {
+pub(crate) fn check_image(image: &str) -> Result<(), MutagenError> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
     let problem = if image.is_empty() {
         "is empty"

@@ -37,7 +37,7 @@
 //!
 //! # Requirements on the image
 //! The image must hold `mutagen` with `mutagen-agents.tar.gz` beside it, `ssh` and `scp`, and the usual `id`, `cat`, `ls`, `rm`
-//! and `stat`. Its user must be listed in `/etc/passwd` with a home directory.
+//! and `stat`. [`Docker::build_image`] makes one. Its user must be listed in `/etc/passwd` with a home directory.
 //!
 //! # Latency
 //! On Linux, mutagen watches recently changed files and scans the others every 10 s. An edit to another file arrives within 4 to
@@ -48,6 +48,7 @@
 
 mod access;
 mod address;
+mod build;
 mod container;
 mod daemon;
 mod docker;
@@ -63,6 +64,7 @@ mod state;
 
 pub use crate::access::{Endpoint, RemoteAccess};
 pub use crate::address::DockerEnvironment;
+pub use crate::build::{ImageBase, ImageSpec};
 pub use crate::container::{Ensured, ShellSpec, shell_labels, shell_name};
 pub use crate::docker::Docker;
 pub use crate::error::{MutagenError, Step};

@@ -8,6 +8,7 @@ mod fallback;
 mod following;
 mod foreign;
 mod gap;
+mod images;
 mod killed;
 mod remotes;
 mod showing;

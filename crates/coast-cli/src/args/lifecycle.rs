@@ -50,8 +50,8 @@ COASTFILE (in the project's root; every setting is optional)
   # of the entries that are not sent, the user who logs in gets
   # those of root; or \"all\", \"none\"
   own = \"root\"
-  # an image with mutagen, its agents and ssh
-  shell_image = \"shop-shell\"
+  # an image with mutagen, its agents and ssh; see `coast image`
+  shell_image = \"coast-shell\"
   # or \"host\", or the name of a Docker network
   shell_network = \"bridge\"
 

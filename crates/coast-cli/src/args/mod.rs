@@ -5,6 +5,7 @@ pub(crate) mod connection;
 pub(crate) mod demo;
 #[cfg(test)]
 mod help_layout;
+pub(crate) mod image;
 pub(crate) mod lifecycle;
 pub(crate) mod push;
 pub(crate) mod remote;
@@ -112,6 +113,9 @@ pub(crate) enum Command {
     /// Manage the machines that instances live on
     #[command(subcommand, long_about = remote::ABOUT, after_long_help = remote::AFTER)]
     Remote(remote::RemoteCommand),
+    /// Make images for the shell containers of instances
+    #[command(subcommand, long_about = image::ABOUT, after_long_help = image::AFTER)]
+    Image(image::ImageCommand),
     /// Push a workspace to another machine
     #[command(long_about = push::ABOUT, after_long_help = push::AFTER)]
     Push(push::PushArgs),

@@ -1,6 +1,7 @@
 //! The commands on instances and remotes. Each turns its arguments into a call of `coast-instance`, and prints the outcome.
 
 mod change;
+mod image;
 mod remotes;
 mod show;
 
@@ -21,6 +22,7 @@ use crate::plan::helper_store;
 use crate::signals::cancel_on_signals;
 
 pub(crate) use change::{assign, flush, rm, run, start, stop, unassign};
+pub(crate) use image::image;
 pub(crate) use remotes::remote;
 pub(crate) use show::{ls, status};
 
