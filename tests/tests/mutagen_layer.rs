@@ -69,7 +69,10 @@ impl Place {
         remote_path.push('/');
         let ignores = vec!["node_modules".to_owned(), "a,b".to_owned(), ".git".to_owned()];
         let (project, instance) = (self.project.clone(), "dev-1".to_owned());
-        shell.create_session(&SessionSpec { project, instance, endpoint, remote_path, ignores })
+        let private = vec!["private*".to_owned()];
+        let spec =
+            SessionSpec { project, instance, endpoint, remote_path, ignores, private, file_mode: 0o644 };
+        shell.create_session(&spec)
     }
 
     fn workspace(&self) -> PathBuf {
@@ -121,14 +124,16 @@ fn a_session_follows_until_it_is_ended() {
     let (worktree, workspace) = (place.remote.path("worktree"), place.workspace());
     Snapshot::of(&worktree).assert_same_content(&Snapshot::of(&workspace));
 
-    Tree::new().file("node_modules/x", "1").file("a,b/x", "1").file(".git", "gitdir").build(&worktree);
+    let tree = Tree::new().file("node_modules/x", "1").file("a,b/x", "1").file(".git", "gitdir");
+    tree.file("private*", "1").file("private-not", "1").build(&worktree);
     fs::write(worktree.join("src/main.rs"), "2").expect("it is ours");
     let watch = Watch::below(&workspace).within(Duration::from_secs(10));
     watch.until("the edit", || fs::read(workspace.join("src/main.rs")).is_ok_and(|found| found == b"2"));
     place.flush(&shell);
-    for ignored in ["node_modules", "a,b", ".git"] {
+    for ignored in ["node_modules", "a,b", ".git", "private*"] {
         assert!(!workspace.join(ignored).exists(), "{ignored} does not travel");
     }
+    assert!(workspace.join("private-not").exists(), "another name than that of a private file travels");
     let states = shell.sessions(&place.project, "dev-1").expect("it can be listed");
     assert!(states.len() == 1 && states[0].status == Status::Watching, "{states:?}");
     assert!(states[0].last_error.is_none() && states[0].conflicts().next().is_none(), "{states:?}");
@@ -312,6 +317,8 @@ fn another_host_key_than_the_one_verified_is_refused() {
         endpoint,
         remote_path: place.workspace().display().to_string(),
         ignores: Vec::new(),
+        private: Vec::new(),
+        file_mode: 0o644,
     });
     let error = created.expect_err("that is another host");
     assert_eq!(error.step(), Step::Ssh, "{error}");

@@ -211,9 +211,19 @@ impl Bulk for RemoteBulk {
 /// # Errors
 /// When the Coastfile has more patterns than a run may have rules.
 pub(crate) fn rules(coastfile: &Coastfile) -> Result<RuleList, coast_sync::RuleError> {
-    let mut exclude = VERSION_CONTROL.map(str::to_owned).to_vec();
-    exclude.extend(coastfile.exclude.iter().cloned());
-    profile::rules(&exclude, &coastfile.protect, coastfile.use_default_rules)
+    profile::rules(&with_version_control(&coastfile.exclude), &coastfile.protect, coastfile.use_default_rules)
+}
+
+/// The filter rules for the entries that both layers exclude.
+///
+/// # Errors
+/// When there are more patterns than a run may have rules.
+pub(crate) fn exclusions(excludes: &[String], defaults: bool) -> Result<RuleList, coast_sync::RuleError> {
+    profile::rules(&with_version_control(excludes), &[] as &[&[u8]], defaults)
+}
+
+fn with_version_control(excludes: &[String]) -> Vec<String> {
+    VERSION_CONTROL.map(str::to_owned).into_iter().chain(excludes.iter().cloned()).collect()
 }
 
 /// The request that carries out a transfer to a destination.

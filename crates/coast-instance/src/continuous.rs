@@ -200,6 +200,9 @@ pub struct ContinuousStatus {
     pub problems: Vec<Problem>,
     /// The number of problems beyond those listed.
     pub more_problems: u64,
+    /// The files that the session leaves to transfers, because it would let others read them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub private: Vec<PrivateFile>,
     /// An error of the session as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
@@ -244,6 +247,14 @@ pub struct Conflict {
     /// The paths below it that were made on the remote, as far as the layer knows.
     #[serde(skip)]
     pub made_there: Vec<Vec<u8>>,
+}
+
+/// A file that others may not read, and that only transfers carry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PrivateFile {
+    /// Relative to the workspace.
+    #[serde(flatten, serialize_with = "path_fields")]
+    pub path: Vec<u8>,
 }
 
 /// A path that could not be read or written.

@@ -18,6 +18,7 @@ mod lock;
 mod mutagen_layer;
 mod name;
 mod places;
+mod private;
 mod project;
 mod record;
 mod records;
@@ -34,7 +35,7 @@ pub use bulk::{Bulk, Checked, Deletes, RemoteBulk, Removed, Transfer, Transferre
 pub use coastfile::Coastfile;
 pub use continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
-    Extent, Failure, InstanceId, Problem, Remains, RunnerChange, RunnerState, Side, Started,
+    Extent, Failure, InstanceId, PrivateFile, Problem, Remains, RunnerChange, RunnerState, Side, Started,
 };
 pub use event::{LifecycleEvent, Observer};
 pub use file_error::FileError;

@@ -130,14 +130,14 @@ fn has_entries(worktree: &Path, filter: &DirFilter) -> io::Result<bool> {
     Ok(listed.iter().any(sent))
 }
 
-fn root_filter(rules: &RuleList) -> io::Result<DirFilter> {
+pub(crate) fn root_filter(rules: &RuleList) -> io::Result<DirFilter> {
     let invalid =
         |error: &dyn std::error::Error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
     let filter = Filter::compile(rules, Side::Sender).map_err(|error| invalid(&error))?;
     filter.root(&NoMergeFiles).map_err(|error| invalid(&error))
 }
 
-fn entry_kind(kind: Kind) -> EntryKind {
+pub(crate) fn entry_kind(kind: Kind) -> EntryKind {
     if kind == Kind::Directory { EntryKind::Directory } else { EntryKind::Other }
 }
 

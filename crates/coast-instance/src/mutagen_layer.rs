@@ -12,14 +12,18 @@ use coast_sync::{Cancel, CancelHook, IdentityUsed};
 
 use crate::continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
-    Extent, Failure, InstanceId, Problem, Remains, RunnerChange, RunnerState, Side, Started,
+    Extent, Failure, InstanceId, PrivateFile, Problem, Remains, RunnerChange, RunnerState, Side, Started,
 };
+use crate::private::Private;
 use crate::record::Step;
 use crate::records::Records;
-use crate::{Coastfile, Places, ignores};
+use crate::{Coastfile, Places, bulk, ignores};
 
 /// The time limit of a flush, the first scan included: mutagen reads every file of both sides once.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// The greatest number of private files that a session leaves out. Mutagen compares every path with every pattern.
+const MAX_PRIVATE: usize = 1000;
 
 /// Carries edits with mutagen. Each call connects to the Docker engine, which may start and end at any time.
 #[derive(Debug, Clone)]
@@ -91,6 +95,7 @@ impl Continuous for MutagenLayer {
                     format!("{pattern:?}: {why}"),
                 )
             })?;
+        let private = private(start)?;
         let (docker, _hook) = self.docker(cancel)?;
 
         let (project, instance) = (start.id.project.as_str(), start.id.instance.as_str());
@@ -107,6 +112,8 @@ impl Continuous for MutagenLayer {
             // Mutagen takes a path with a slash at its end for a directory.
             remote_path: format!("{}/", start.remote_path.trim_end_matches('/')),
             ignores,
+            private: private.paths,
+            file_mode: private.file_mode,
         })?;
         // Only after its first scan can mutagen tell which paths differ from the bulk transfer.
         let status = flushed(&shell, start.id)?;
@@ -293,6 +300,25 @@ fn status_of(shell: &Shell, id: &InstanceId) -> Result<ContinuousStatus, Continu
     Ok(sessions.last().map_or_else(none, status))
 }
 
+/// The files that the session would open to others. An error if they are too many to leave out.
+fn private(start: &ContinuousStart<'_>) -> Result<Private, Failure> {
+    let unable = |said: String| failure("session", "looking for files that others may not read", said);
+    let rules = bulk::exclusions(start.excludes, start.default_rules);
+    let rules = rules.map_err(|error| unable(error.to_string()))?;
+    let private = Private::of(start.worktree, &rules)
+        .map_err(|error| unable(format!("{}: {error}", start.worktree.display())))?;
+    if private.paths.len() > MAX_PRIVATE {
+        return Err(unable(format!(
+            "{} files, such as {:?}, may not be read by others, and mutagen would let them (mode {:04o}); exclude these files in the \
+             Coastfile, or let others read them with chmod",
+            private.paths.len(),
+            private.paths[0],
+            private.file_mode
+        )));
+    }
+    Ok(private)
+}
+
 /// The credentials for the container. An error if the container could not use them.
 fn remote_access(access: &Access) -> Result<RemoteAccess, Failure> {
     let unable = |said: String| failure("key", "giving the shell container access to the remote", said);
@@ -385,6 +411,7 @@ fn status(session: &SessionState) -> ContinuousStatus {
         more_conflicts: session.excluded_conflicts,
         problems,
         more_problems: session.alpha.excluded_problems() + session.beta.excluded_problems(),
+        private: session.private().map(|path| PrivateFile { path: path.into_bytes() }).collect(),
         last_error: session.last_error.clone(),
     }
 }

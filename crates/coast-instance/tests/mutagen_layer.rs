@@ -7,7 +7,8 @@ mod support;
 use std::path::Path;
 
 use coast_instance::{
-    Coastfile, Continuous, ContinuousError, Extent, InstanceId, MutagenLayer, Places, Remains, RunnerState, Step,
+    Coastfile, Continuous, ContinuousError, Extent, InstanceId, MutagenLayer, Places, Remains, RunnerState,
+    Step,
 };
 use coast_mutagen::{DockerEnvironment, ShellSpec};
 use coast_sync::Cancel;

@@ -25,6 +25,8 @@
 //!     endpoint,
 //!     remote_path: "/data/workspaces/shop/dev-1/".to_owned(),
 //!     ignores: vec!["node_modules".to_owned()],
+//!     private: vec![".env".to_owned()],
+//!     file_mode: 0o644,
 //! })?;
 //! shell.flush("shop", "dev-1", Duration::from_secs(60))?;
 //! println!("{} files, {}", session.alpha.files, session.status.as_str());
@@ -58,6 +60,7 @@ mod image;
 mod inspection;
 mod interrupt;
 mod name;
+mod pattern;
 mod session;
 mod shell;
 mod state;

@@ -7,6 +7,8 @@ use data_encoding::HEXLOWER;
 pub(crate) const PROJECT_LABEL: &str = "coast-project";
 /// The session label that holds the name of the instance.
 pub(crate) const INSTANCE_LABEL: &str = "coast-instance";
+/// The session label that holds the number of private files. Their patterns are the session's last ones.
+pub(crate) const PRIVATE_LABEL: &str = "coast-private";
 
 /// The name of the session of an instance: `coast-{project}-{instance}` where mutagen allows that and no other pair has it.
 ///

@@ -4,7 +4,8 @@ use crate::access::Endpoint;
 use crate::error::{MutagenError, Step};
 use crate::exec::Exec;
 use crate::inspection::{WORKSPACE, is_running};
-use crate::name::{INSTANCE_LABEL, PROJECT_LABEL, is_label_value, selector, session_name};
+use crate::name::{INSTANCE_LABEL, PRIVATE_LABEL, PROJECT_LABEL, is_label_value, selector, session_name};
+use crate::pattern::literal_pattern;
 use crate::shell::Shell;
 use crate::state::{SessionState, parse};
 use bollard::query_parameters::RestartContainerOptionsBuilder;
@@ -28,6 +29,10 @@ pub struct SessionSpec {
     pub remote_path: String,
     /// Mutagen's ignore patterns, in order. Mutagen adds the directories of version control systems.
     pub ignores: Vec<String>,
+    /// Files that the session leaves out because they are private: their paths, relative to the worktree.
+    pub private: Vec<String>,
+    /// The mode of every file that mutagen writes on the remote, without execute bits. Mutagen adds these for executable files.
+    pub file_mode: u32,
 }
 
 impl SessionSpec {
@@ -38,14 +43,22 @@ impl SessionSpec {
         option("--name", session_name(&self.project, &self.instance));
         option("--label", format!("{PROJECT_LABEL}={}", self.project));
         option("--label", format!("{INSTANCE_LABEL}={}", self.instance));
+        if !self.private.is_empty() {
+            option("--label", format!("{PRIVATE_LABEL}={}", self.private.len()));
+        }
         option("--sync-mode", "one-way-safe".to_owned());
         // The bulk layer sends symlinks unchanged. Mutagen's default mode would report each absolute symlink as a problem.
         option("--symlink-mode", "posix-raw".to_owned());
-        // Services run as other users than the SSH user, who could not read files with mutagen's defaults of 0600 and 0700.
-        option("--default-file-mode-beta", "0644".to_owned());
-        option("--default-directory-mode-beta", "0755".to_owned());
+        // Who may read a directory may enter it.
+        let directory_mode = self.file_mode | (self.file_mode & 0o444) >> 2;
+        option("--default-file-mode-beta", format!("{:04o}", self.file_mode));
+        option("--default-directory-mode-beta", format!("{directory_mode:04o}"));
         for ignore in &self.ignores {
             option("--ignore", csv_field(ignore));
+        }
+        // These are the last patterns, so that no other pattern takes one back, and so that `SessionState::private` finds them.
+        for path in &self.private {
+            option("--ignore", csv_field(&literal_pattern(path)));
         }
         arguments.push("--ignore-vcs".to_owned());
         arguments.push(format!("{WORKSPACE}/"));

@@ -2,6 +2,8 @@
 //! documented at <https://pkg.go.dev/github.com/mutagen-io/mutagen/pkg/api/models/synchronization>. Fields that this crate does
 //! not use, and fields that a later version adds, are ignored.
 
+use crate::name::PRIVATE_LABEL;
+use crate::pattern::literal_path;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
@@ -25,6 +27,8 @@ pub struct SessionState {
     /// The remote side: the workspace.
     pub beta: EndpointState,
     #[serde(default, deserialize_with = "or_default")]
+    ignore: Ignore,
+    #[serde(default, deserialize_with = "or_default")]
     conflicts: Vec<Conflict>,
     /// The number of conflicts that mutagen did not list.
     #[serde(default)]
@@ -40,6 +44,20 @@ impl SessionState {
     pub fn conflicts(&self) -> impl Iterator<Item = &str> {
         self.conflicts.iter().map(|conflict| conflict.root.as_str())
     }
+
+    /// The files that the session leaves out because they are private. Their paths are relative to the worktree.
+    pub fn private(&self) -> impl Iterator<Item = String> {
+        let count = self.labels.get(PRIVATE_LABEL).and_then(|count| count.parse().ok()).unwrap_or(0);
+        let patterns = &self.ignore.paths;
+        patterns[patterns.len().saturating_sub(count)..].iter().map(|pattern| literal_path(pattern))
+    }
+}
+
+/// The ignore patterns of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+struct Ignore {
+    #[serde(default, deserialize_with = "or_default")]
+    paths: Vec<String>,
 }
 
 /// One side of a session.
@@ -234,6 +252,15 @@ mod tests {
         assert_eq!(session.status, Status::Other("pondering".to_owned()));
         assert_eq!(session.status.as_str(), "pondering");
         assert_eq!(session.last_error.as_deref(), Some("no"));
+    }
+
+    #[test]
+    fn the_private_files_are_those_of_the_last_patterns() {
+        let text = r#"[{"identifier":"sync_x","labels":{"coast-private":"2"},"ignore":{"paths":["*.log","/a/.env","/b\\*c"],"vcs":true},
+            "alpha":{},"beta":{},"paused":false,"status":"watching"}]"#;
+        let session = parse(text.as_bytes()).unwrap().remove(0);
+        assert_eq!(session.private().collect::<Vec<_>>(), ["a/.env", "b*c"]);
+        assert_eq!(recording("watching.json").private().count(), 0);
     }
 
     #[test]

@@ -54,6 +54,8 @@ fn spec(endpoint: Endpoint) -> SessionSpec {
         endpoint,
         remote_path: "/data/workspaces/p/dev-1/".to_owned(),
         ignores: ["node_modules", "a,b\"c"].map(str::to_owned).into(),
+        private: Vec::new(),
+        file_mode: 0o644,
     }
 }
 
@@ -134,6 +136,24 @@ fn a_session_is_created_after_what_is_stale_has_ended() {
         "mutagen sync list --label-selector coast-project=p,coast-instance=dev-1 --template {{json .}}",
     ];
     assert_eq!(engine.runs(), expected);
+}
+
+#[test]
+fn private_files_are_left_out_last_and_counted() {
+    let (engine, _worktree, shell) = with_shell();
+    let endpoint = endpoint(&engine, &shell);
+    engine.programs(|arguments| if arguments[2] == "list" { ends(0, WATCHING, "") } else { ends(0, "", "") });
+    let private = ["sub/.env", "a{1}"].map(str::to_owned).into();
+    shell.create_session(&SessionSpec { private, file_mode: 0o640, ..spec(endpoint) }).unwrap();
+    let runs = engine.runs();
+    let create = runs.iter().find(|run| run.contains("create")).unwrap();
+    for part in [
+        "--label coast-private=2 ",
+        "--default-file-mode-beta 0640 --default-directory-mode-beta 0750 ",
+        "--ignore /sub/.env --ignore /a\\{1\\} --ignore-vcs ",
+    ] {
+        assert!(create.contains(part), "{part} is missing from {create}");
+    }
 }
 
 #[test]

@@ -199,3 +199,25 @@ fn an_image_whose_user_is_not_root_follows_too() {
     project.coast(["stop", "dev-1"]).run().assert_code(0);
     assert!(!project.holds_key("dev-1"));
 }
+
+#[test]
+fn a_file_that_others_may_not_read_keeps_its_mode_and_is_named() {
+    let project = Project::of(&Tree::new().file("src/main.rs", "1").file("conf/.env", "secret 1"));
+    let private = project.root().join("conf/.env");
+    fs::set_permissions(&private, Permissions::from_mode(0o600)).expect("the repository is ours");
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    let there = project.workspace("dev-1").join("conf/.env");
+    let mode = || fs::metadata(&there).expect("it was transferred").mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+
+    fs::write(&private, "secret 2").expect("the repository is ours");
+    fs::write(project.root().join("src/main.rs"), "2").expect("the repository is ours");
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+    project.follows_with("dev-1", "src/main.rs", b"2");
+    let says = "private     conf/.env: others may not read it";
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_says(says);
+    assert_eq!((mode(), fs::read(&there).expect("it is there")), (0o600, b"secret 1".to_vec()));
+
+    project.coast(["start", "dev-1"]).run().assert_code(0);
+    assert_eq!((mode(), fs::read(&there).expect("it is there")), (0o600, b"secret 2".to_vec()));
+}

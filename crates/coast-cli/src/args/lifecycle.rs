@@ -119,7 +119,7 @@ JSON
   One object. \"edits\" is \"follow\", \"need_not_follow\" or \"do_not_follow\". \"worktree_is\" is \"there\", \"gone\", \"another\" or \
 \"unknown\". \"state\" is \"running\", \"stopped\" or \"working\" (with \"command\" and \"step\"). \"following\" is the result of the \
 last command: \"is\" is \"yes\", \"off\", \"bulk_only\" or \"failed\" (with \"step\" and \"said\"). \"continuous\" is the session's present \
-state, with \"runner\" (\"running\", \"stopped\" or \"absent\"), \"activity\", \"word\", \"files\", \"conflicts\" and \"problems\", or an \
+state, with \"runner\" (\"running\", \"stopped\" or \"absent\"), \"activity\", \"word\", \"files\", \"conflicts\", \"problems\" and \"private\", or an \
 \"error\". \"check\" has the \"login\" and whether the \"workspace\" is there, or an \"error\". \"stale\" has the \"count\" and the first \
 \"paths\" of the entries that could not be transferred. With --watch one object per line is printed after each change.";
 

@@ -357,6 +357,17 @@ pub(crate) fn trouble_lines(status: &ContinuousStatus) -> Vec<String> {
         0 => {}
         more => lines.push(format!("problem     and {more} more")),
     }
+    for private in status.private.iter().take(MAX_NAMED) {
+        lines.push(format!(
+            "private     {}: others may not read it, and mutagen would let them; its edits arrive with the next `coast assign` or \
+             `coast start`",
+            shown(&private.path)
+        ));
+    }
+    match more(status.private.len(), 0) {
+        0 => {}
+        more => lines.push(format!("private     and {more} more")),
+    }
     if let Some(error) = &status.last_error {
         lines.push(format!("error       {}", Shown(error.as_bytes())));
     }
