@@ -10,6 +10,7 @@
 mod answer;
 mod probe;
 mod removal;
+mod state;
 
 pub use answer::{decline, say, take_answer};
 pub use probe::ProbedDirectory;

@@ -16,21 +16,16 @@
 //! services that have the directory bind-mounted would go on writing in it; a mount in it would stay at a hidden path where
 //! nobody looks; and no transfer would know the directory that an interrupted removal leaves.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use coast_engine::{Cancel, EngineError, LoginUser};
-use coast_tree::state::{
-    LOCK, STATE_INSIDE, TriedLock, hidden_name, name, open_existing, try_lock_directory, try_lock_existing,
-};
-use coast_tree::{
-    DirHandle, EraseError, Erased, Eraser, Homes, Kind, Name, PathError, ResolvedParent, Stays,
-};
+use coast_tree::state::{LOCK, hidden_name, name};
+use coast_tree::{DirHandle, EraseError, Erased, Eraser, Homes, Kind, PathError, ResolvedParent, Stays};
 use coast_wire::limits::MAX_KEPT_NAMED;
 use coast_wire::{Event, ProblemKind, Removal, bounded_text};
-use rustix::fs::FlockOperation;
+
+use crate::state::{Look, Opening, Place, Purpose, State};
 
 /// How many directories deep a workspace lies at least. Directories nearer to the top belong to the system.
 const MIN_COMPONENTS: usize = 2;
@@ -45,22 +40,6 @@ pub struct DoomedWorkspace {
     /// None when only the state directory is left.
     directory: Option<DirHandle>,
     state: Option<State>,
-}
-
-/// The state directory of the workspace.
-#[derive(Debug)]
-struct State {
-    dir: DirHandle,
-    name: Name,
-    place: Place,
-    _lock: File,
-}
-
-/// Where a state directory lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Beside,
-    Inside,
 }
 
 /// The directories that a removal works in.
@@ -92,22 +71,19 @@ impl DoomedWorkspace {
     }
 
     fn look(resolved: ResolvedParent, login: Option<LoginUser>) -> Result<Look<Self>, EngineError> {
-        let refused = |reason: String| EngineError::Refused { path: resolved.path.clone(), reason };
+        let opening = Opening { path: &resolved.path, purpose: Purpose::Removal, login };
+        let refused = |reason: String| Purpose::Removal.refused(&resolved.path, reason);
         if let Some(reason) = Homes::load().objection(&resolved.path) {
             return Err(refused(reason));
         }
         // The lock comes first, so that no other removal takes away the directory that is opened after it.
-        let mut state = State::at(&resolved, &resolved.parent, Place::Beside, login)?;
+        let mut state = opening.state_beside(&resolved.parent, &resolved.name)?;
         let directory = open_directory(&resolved)?;
         if let Some(directory) = &directory {
-            // A run by another user has another state directory, and has locked the workspace itself.
-            let locked = try_lock_directory(directory, FlockOperation::NonBlockingLockExclusive);
-            if !locked.map_err(|error| failed(&resolved.path, error))? {
-                return Err(EngineError::Busy { path: resolved.path.clone() });
-            }
+            opening.lock_workspace(directory)?;
         }
         if let (Look::Nothing, Some(directory)) = (&state, &directory) {
-            state = State::at(&resolved, directory, Place::Inside, login)?;
+            state = opening.state_inside(directory)?;
         }
         let state = match state {
             Look::Found(state) => Some(state),
@@ -174,7 +150,7 @@ impl DoomedWorkspace {
         if let Some(state) =
             state.filter(|state| erased == Erased::Everything && state.place == Place::Beside)
         {
-            state.remove(&resolved, cancel)?;
+            remove_state(state, &resolved, cancel)?;
         }
         Ok(Removal { existed: true, removed_entries, kept_entries, confined })
     }
@@ -209,75 +185,35 @@ fn erase_failed(error: EraseError) -> EngineError {
     }
 }
 
-/// The result of looking for a directory.
-enum Look<T> {
-    Found(T),
-    Nothing,
-    /// Another removal took it away while this one locked it.
-    TakenAway,
-}
-
-impl State {
-    /// Opens the state directory in `parent` and locks it.
-    fn at(
-        resolved: &ResolvedParent,
-        parent: &DirHandle,
-        place: Place,
-        login: Option<LoginUser>,
-    ) -> Result<Look<Self>, EngineError> {
-        let name = match place {
-            Place::Beside => hidden_name(&resolved.name),
-            Place::Inside => name(STATE_INSIDE),
-        };
-        let path = state_path(resolved, &name, place);
-        let unusable = |error| failed(&path, error);
-        let dir = match open_existing(parent, &name, login.map(|login| login.uid)) {
-            Ok(Some(dir)) => dir,
-            Ok(None) => return Ok(Look::Nothing),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(EngineError::Refused { path, reason: error.to_string() });
-            }
-            Err(error) => return Err(unusable(error)),
-        };
-        match try_lock_existing(&dir).map_err(unusable)? {
-            TriedLock::Locked(lock) => Ok(Look::Found(Self { dir, name, place, _lock: lock })),
-            TriedLock::Held => Err(EngineError::Busy { path: resolved.path.clone() }),
-            TriedLock::Removed => Ok(Look::TakenAway),
-        }
+/// Removes the state directory beside a workspace, its lock last.
+fn remove_state(state: State, resolved: &ResolvedParent, cancel: &Cancel) -> Result<(), EngineError> {
+    let failed = |error| EngineError::Destination {
+        path: state.path.clone(),
+        doing: "removing the private state directory",
+        error,
+    };
+    let mut problem = None;
+    let mut tell = |_: &[u8], stays: &Stays| {
+        problem.get_or_insert_with(|| io::Error::other(stays.to_string()));
+    };
+    let cancelled = || cancel.is_cancelled();
+    Eraser::new(&cancelled, &mut tell).empty(&state.dir, &name(LOCK)).map_err(erase_failed)?;
+    if let Some(problem) = problem {
+        return Err(failed(problem));
     }
-
-    /// Removes the state directory beside a workspace, its lock last.
-    fn remove(self, resolved: &ResolvedParent, cancel: &Cancel) -> Result<(), EngineError> {
-        let failed = |error| EngineError::Destination {
-            path: state_path(resolved, &self.name, self.place),
-            doing: "removing the private state directory",
-            error,
-        };
-        let mut problem = None;
-        let mut tell = |_: &[u8], stays: &Stays| {
-            problem.get_or_insert_with(|| io::Error::other(stays.to_string()));
-        };
-        let cancelled = || cancel.is_cancelled();
-        Eraser::new(&cancelled, &mut tell).empty(&self.dir, &name(LOCK)).map_err(erase_failed)?;
-        if let Some(problem) = problem {
-            return Err(failed(problem));
+    state.dir.unlink(&name(LOCK)).map_err(failed)?;
+    match resolved.parent.rmdir(&state.name) {
+        // Without the lock another run may begin, and its entries stay.
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => {
+            Ok(())
         }
-        self.dir.unlink(&name(LOCK)).map_err(failed)?;
-        match resolved.parent.rmdir(&self.name) {
-            // Without the lock another run may begin, and its entries stay.
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) =>
-            {
-                Ok(())
-            }
-            removed => removed.map_err(failed),
-        }
+        removed => removed.map_err(failed),
     }
 }
 
 /// Opens the workspace's own directory; none when it does not exist.
 fn open_directory(resolved: &ResolvedParent) -> Result<Option<DirHandle>, EngineError> {
-    let refused = |reason| Err(EngineError::Refused { path: resolved.path.clone(), reason });
+    let refused = |reason| Err(Purpose::Removal.refused(&resolved.path, reason));
     let unusable = |error| failed(&resolved.path, error);
     match resolved.parent.stat(&resolved.name).map_err(unusable)? {
         None => return Ok(None),
@@ -297,13 +233,5 @@ fn open_directory(resolved: &ResolvedParent) -> Result<Option<DirHandle>, Engine
 }
 
 fn failed(path: &Path, error: io::Error) -> EngineError {
-    EngineError::Destination { path: path.to_owned(), doing: "opening it to be removed", error }
-}
-
-fn state_path(resolved: &ResolvedParent, name: &Name, place: Place) -> PathBuf {
-    let name = std::ffi::OsStr::from_bytes(name.as_bytes());
-    match place {
-        Place::Beside => resolved.path.with_file_name(name),
-        Place::Inside => resolved.path.join(name),
-    }
+    Purpose::Removal.failed(path, error)
 }
