@@ -1,12 +1,12 @@
-//! The answers of a helper to questions that are no transfer: to look at a place, or to remove a workspace. The
-//! question itself is its command line; nothing is sent to it.
+//! The answers of a helper to questions that are no transfer: to look at a place, to remove a workspace, to list its trash or to
+//! restore from it. The question itself is its command line; nothing is sent to it.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, FailureKind};
+use crate::{EntryKind, Event, FailureKind};
 
-/// From a helper that was asked something. The last message is a [`Answer::Probe`], a [`Answer::Removal`] or a
-/// [`Answer::Failed`].
+/// From a helper that was asked something. The last message is a [`Answer::Probe`], a [`Answer::Removal`], a [`Answer::Trash`], a
+/// [`Answer::Restoration`] or a [`Answer::Failed`].
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Answer<'a> {
@@ -16,6 +16,12 @@ pub enum Answer<'a> {
     Event(#[serde(borrow)] Event<'a>),
     /// The end of a removal.
     Removal(Removal),
+    /// An entry in the trash.
+    Trashed(#[serde(borrow)] Trashed<'a>),
+    /// The end of a list of the trash.
+    Trash(TrashTotals),
+    /// The end of a restoration.
+    Restoration(Restoration),
     /// The helper gives up; nothing more comes.
     Failed {
         kind: FailureKind,
@@ -59,6 +65,45 @@ pub struct Removal {
     pub removed_entries: u64,
     /// Entries that could not be; the first of them are told as events.
     pub kept_entries: u64,
+    /// Whether the helper confined itself before.
+    pub confined: bool,
+}
+
+/// An entry in the trash that is no directory, or an empty directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trashed<'a> {
+    /// When the run that deleted it began, in seconds since the epoch.
+    pub at: u64,
+    /// Its path in the workspace.
+    #[serde(borrow, with = "serde_bytes")]
+    pub path: &'a [u8],
+    pub kind: EntryKind,
+    /// The size of a file, in bytes; 0 for other entries.
+    pub size: u64,
+}
+
+/// The counts of a trash.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrashTotals {
+    /// Entries that are no directories, and empty directories.
+    pub entries: u64,
+    /// The size of all files, in bytes.
+    pub bytes: u64,
+    /// Directories that could not be read; the first of them are told as events.
+    pub unreadable: u64,
+    /// Whether the helper confined itself before.
+    pub confined: bool,
+}
+
+/// The result of restoring entries from the trash.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restoration {
+    /// Entries that are back: those that are no directories, and empty directories.
+    pub restored_entries: u64,
+    /// The size of the files among them, in bytes.
+    pub restored_bytes: u64,
+    /// Entries that could not be restored, and paths that are not in the trash; the first of them are told as events.
+    pub left_entries: u64,
     /// Whether the helper confined itself before.
     pub confined: bool,
 }

@@ -36,7 +36,7 @@ mod options;
 mod pack;
 mod text;
 
-pub use answer::{Answer, Probe, Removal};
+pub use answer::{Answer, Probe, Removal, Restoration, TrashTotals, Trashed};
 pub use compress::{Bottleneck, Compressor, LevelControl};
 pub use frame::{Class, Frame, FrameReader, Messages, messages};
 pub use greeting::{GREETING, GREETING_PREFIX, PROTOCOL_VERSION};

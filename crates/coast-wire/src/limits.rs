@@ -67,5 +67,11 @@ pub const MAX_OWNER_NAMES: usize = 64 << 10;
 /// Entries that one answer names as left behind; more are only counted.
 pub const MAX_KEPT_NAMED: usize = 100;
 
+/// Entries of a trash that one answer names; more are only counted.
+pub const MAX_TRASHED_NAMED: usize = 4000;
+
+/// Bytes of the paths of these entries. With what surrounds each path they fit into [`MAX_ANSWER_BYTES`].
+pub const MAX_TRASHED_PATH_BYTES: usize = 2 << 20;
+
 /// Bytes that answers to one question may have in all.
 pub const MAX_ANSWER_BYTES: u64 = 4 << 20;

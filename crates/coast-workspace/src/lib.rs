@@ -2,7 +2,8 @@
 //!
 //! - [`ProbedDirectory`] tells what there is where a workspace is, or shall be.
 //! - [`DoomedWorkspace`] removes a workspace.
-//! - [`say`], [`decline`] and [`take_answer`] carry the answers of both from the helper to the client.
+//! - [`TrashedWorkspace`] lists the trash of a workspace and restores entries from it.
+//! - [`say`], [`decline`] and [`take_answer`] carry the answers of all from the helper to the client.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -11,7 +12,9 @@ mod answer;
 mod probe;
 mod removal;
 mod state;
+mod trash;
 
 pub use answer::{decline, say, take_answer};
 pub use probe::ProbedDirectory;
 pub use removal::{DoomedWorkspace, RemovalReach};
+pub use trash::TrashedWorkspace;

@@ -25,13 +25,10 @@ use coast_tree::{DirHandle, EraseError, Erased, Eraser, Homes, Kind, PathError, 
 use coast_wire::limits::MAX_KEPT_NAMED;
 use coast_wire::{Event, ProblemKind, Removal, bounded_text};
 
-use crate::state::{Look, Opening, Place, Purpose, State};
+use crate::state::{Look, MAX_LOOKS, Opening, Place, Purpose, State};
 
 /// How many directories deep a workspace lies at least. Directories nearer to the top belong to the system.
 const MIN_COMPONENTS: usize = 2;
-
-/// How often a workspace is looked for again when another removal took it away in the meantime.
-const MAX_LOOKS: u32 = 8;
 
 /// A workspace that is open and ready to be removed, its lock held.
 #[derive(Debug)]

@@ -17,7 +17,12 @@ use rustix::fs::FlockOperation;
 pub(crate) enum Purpose {
     /// To be removed.
     Removal,
+    /// To list its trash or to restore from it.
+    Restoration,
 }
+
+/// How often a workspace is looked for again when a removal took it away in the meantime.
+pub(crate) const MAX_LOOKS: u32 = 8;
 
 impl Purpose {
     /// The error for a directory that this operation never touches.
@@ -25,6 +30,7 @@ impl Purpose {
         let path = path.to_owned();
         match self {
             Self::Removal => EngineError::Refused { path, reason },
+            Self::Restoration => EngineError::NoWorkspace { path, reason },
         }
     }
 
@@ -32,6 +38,7 @@ impl Purpose {
     pub(crate) fn failed(self, path: &Path, error: io::Error) -> EngineError {
         let doing = match self {
             Self::Removal => "opening it to be removed",
+            Self::Restoration => "opening it to look into its trash",
         };
         EngineError::Destination { path: path.to_owned(), doing, error }
     }

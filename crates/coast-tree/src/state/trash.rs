@@ -6,7 +6,6 @@
 //!
 //! Other users may own what is in a batch, so every step goes through open directories and follows no symlink.
 
-use std::cmp::Reverse;
 use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -23,6 +22,9 @@ const MAX_BYTES: u64 = 1 << 30;
 
 /// How often another name is tried for a batch.
 const MAX_NAMES: u64 = 1000;
+
+/// The name of a directory in the trash that is on its way to the workspace. It is no name of a batch.
+const MAKING: &str = "making";
 
 /// The trash of a workspace.
 #[derive(Debug)]
@@ -62,7 +64,7 @@ impl Trash {
     /// The batches, the latest first.
     pub fn batches(&self) -> io::Result<Vec<BatchEntry>> {
         let mut batches: Vec<BatchEntry> = self.dir.list()?.iter().filter_map(BatchEntry::of).collect();
-        batches.sort_by_key(|batch| Reverse(batch.at));
+        batches.sort_by_key(|batch| std::cmp::Reverse(batch.at));
         Ok(batches)
     }
 
@@ -95,9 +97,38 @@ impl Trash {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Removes a batch that is empty. Answers whether it was.
-    pub fn remove_empty(&self, batch: &BatchEntry) -> bool {
-        self.dir.rmdir(&batch.name).is_ok()
+    /// Makes the directory `name` in `to` with the owner and the mode of `model`, a directory of a batch. It gets them in the trash,
+    /// before it moves: in `to`, others could put another directory in its place first.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] when the name is taken, and [`io::ErrorKind::CrossesDevices`] when `to` lies on another mount.
+    pub fn put_like(&self, model: &DirHandle, to: &DirHandle, name: &Name) -> io::Result<()> {
+        let making = super::names::name(MAKING);
+        // A killed process left it.
+        remove_entry(&self.dir, &making)?;
+        self.dir.mkdir(&making, 0o700)?;
+        let made = self.dir.child(&making)?;
+        let moved = make_like(&made, &model.stat_self()?)
+            .and_then(|()| self.dir.rename_to(&making, to, name, Replace::Never));
+        if moved.is_err() {
+            let _ = self.dir.rmdir(&making);
+        }
+        moved
+    }
+
+    /// Records that `bytes` of the files of a batch are no longer in it. A batch that is empty is removed.
+    pub fn shrink(&self, batch: &BatchEntry, bytes: u64) -> io::Result<()> {
+        match self.dir.rmdir(&batch.name) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            removed => return removed,
+        }
+        match batch.bytes {
+            Some(before) if bytes > 0 && before > 0 => {
+                let left = batch_name(batch.at, Some(before.saturating_sub(bytes)));
+                self.dir.rename_to(&batch.name, &self.dir, &left, Replace::Never)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes the batches that are too old at the time `now`, and the oldest ones while all together are too large.
@@ -130,6 +161,13 @@ impl BatchEntry {
 fn batch_name(at: u64, bytes: Option<u64>) -> Name {
     let text = bytes.map_or_else(|| at.to_string(), |bytes| format!("{at}.{bytes}"));
     Name::new(text.as_bytes()).expect("digits and a dot")
+}
+
+/// Gives a new directory the owner and the mode of another one. Its owner may read and write it in any case.
+fn make_like(dir: &DirHandle, stat: &Stat) -> io::Result<()> {
+    // A user without rights keeps the directory, which is theirs.
+    let _ = dir.chown_self(Some(stat.uid), Some(stat.gid));
+    dir.chmod_self(stat.mode | 0o700)
 }
 
 /// A batch that a run fills.
@@ -183,10 +221,7 @@ impl Batch {
                 made => {
                     made?;
                     here = here.child(&name)?;
-                    let stat = there.stat_self()?;
-                    // A user without rights keeps the directory, which is theirs.
-                    let _ = here.chown_self(Some(stat.uid), Some(stat.gid));
-                    here.chmod_self(stat.mode | 0o700)?;
+                    make_like(&here, &there.stat_self()?)?;
                 }
             }
         }
@@ -236,6 +271,37 @@ mod tests {
         assert_eq!(fs::read(scratch.path("state/trash/1000.7/a/b/c")).unwrap(), b"content");
         let mode = fs::metadata(scratch.path("state/trash/1000.7/a/b")).unwrap();
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o750);
+    }
+
+    #[test]
+    fn a_batch_that_loses_entries_counts_less_and_goes_with_the_last_one() {
+        let scratch = Scratch::new().file("a/b", "content").file("a/c", "more").dir("state").dir("back");
+        let state = scratch.root().handle().child(&name("state")).unwrap();
+        let trash = Trash::make(&state).unwrap();
+        put(&trash, &scratch, 1000, "a/b");
+        let only = || trash.batches().unwrap().remove(0);
+        trash.shrink(&only(), 3).unwrap();
+        assert_eq!((only().at, only().bytes), (1000, Some(4)));
+        trash.shrink(&only(), 9).unwrap();
+        assert_eq!(only().bytes, Some(0));
+        fs::remove_dir_all(scratch.path("state/trash/1000.0/a")).unwrap();
+        trash.shrink(&only(), 0).unwrap();
+        assert_eq!(trash.batches().unwrap(), []);
+    }
+
+    #[test]
+    fn a_directory_on_the_way_back_is_like_the_one_in_the_trash() {
+        let scratch = Scratch::new().file("a/b", "content").dir("state").dir("back");
+        let at = |path| scratch.root().dir(&rel(path)).unwrap();
+        let trash = Trash::make(&at("state")).unwrap();
+        // A process that was killed left it.
+        fs::create_dir_all(scratch.path("state/trash/making/left")).unwrap();
+        at("").chmod(&name("a"), 0o2750).unwrap();
+        trash.put_like(&at("a"), &at("back"), &name("new")).unwrap();
+        assert_eq!(at("back/new").stat_self().unwrap().mode, 0o2750);
+        let again = trash.put_like(&at("a"), &at("back"), &name("new")).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_dir(scratch.path("state/trash")).unwrap().count(), 0);
     }
 
     #[test]
