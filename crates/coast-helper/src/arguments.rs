@@ -1,10 +1,12 @@
 //! The helper's command line. It holds everything that the helper must know before it listens to its peer.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use coast_engine::{Claim, DestinationIs, ReceiverConfig};
+use coast_tree::{BadPath, RelPath};
 
 use crate::input::PATIENCE;
 
@@ -18,21 +20,25 @@ pub(crate) enum Command {
     Probe(PathBuf),
     /// Remove a workspace.
     Remove(PathBuf),
+    /// List the trash of a workspace.
+    Trash(PathBuf),
+    /// Restore these paths from the trash of a workspace.
+    Restore(PathBuf, Vec<RelPath>),
 }
 
-/// Whether these words call the helper, in a program that contains the helper. People may type `probe` and `remove` as commands
-/// of that program, but without `--root`.
+/// Whether these words call the helper, in a program that contains the helper. People may type the other words as commands of that
+/// program, but without `--root` after them.
 pub(crate) fn is_call(words: &[OsString]) -> bool {
     match words.first().and_then(|first| first.to_str()) {
         Some("receive") => true,
-        Some("probe" | "remove") => words.iter().any(|word| word == "--root"),
+        Some("probe" | "remove" | "trash" | "restore") => words.get(1).is_some_and(|word| word == "--root"),
         _ => false,
     }
 }
 
 const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] [--claim=workspace|new-workspace] [--timeout=SECONDS] \
                      [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, coast-helper probe --root PATH, coast-helper remove --root PATH, \
-                     or coast-helper --version";
+                     coast-helper trash --root PATH, coast-helper restore --root PATH -- PATH..., or coast-helper --version";
 
 /// Reads the command line. The error is a line of text for the user.
 pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command, String> {
@@ -41,6 +47,8 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
         Some("receive") => receive(words),
         Some("probe") => root_only(words).map(Command::Probe),
         Some("remove") => root_only(words).map(Command::Remove),
+        Some("trash") => root_only(words).map(Command::Trash),
+        Some("restore") => restored_paths(&mut words).map(|(root, paths)| Command::Restore(root, paths)),
         Some(other) => Err(format!("there is no command {other:?}; {USAGE}")),
         None => Err(USAGE.to_owned()),
     }
@@ -87,6 +95,21 @@ fn root_only(mut words: impl Iterator<Item = OsString>) -> Result<PathBuf, Strin
     root.ok_or_else(no_root)
 }
 
+/// The workspace and the paths to restore. The path `.` is the whole workspace.
+fn restored_paths(words: &mut impl Iterator<Item = OsString>) -> Result<(PathBuf, Vec<RelPath>), String> {
+    let root = root_only(words.by_ref().take_while(|word| word != "--"))?;
+    let paths = words.map(|word| {
+        let path = match word.as_bytes() {
+            b"." => Ok(RelPath::root()),
+            b"" => Err(BadPath::Empty),
+            bytes => RelPath::new(bytes),
+        };
+        path.map_err(|error| format!("{word:?} is no path in a workspace: {error}; {USAGE}"))
+    });
+    let paths = paths.collect::<Result<Vec<_>, _>>()?;
+    if paths.is_empty() { Err(format!("there is no path to restore; {USAGE}")) } else { Ok((root, paths)) }
+}
+
 fn path(words: &mut impl Iterator<Item = OsString>) -> Result<PathBuf, String> {
     words.next().map(PathBuf::from).ok_or_else(|| format!("--root needs a path; {USAGE}"))
 }
@@ -127,11 +150,31 @@ mod tests {
     }
 
     #[test]
+    fn the_paths_to_restore_are_checked() {
+        let words = ["restore", "--root", "/data/w", "--", "--root", "a/b", "."];
+        let Ok(Command::Restore(root, paths)) = parse_words(&words) else { panic!("not parsed") };
+        assert_eq!(root, PathBuf::from("/data/w"));
+        let shown: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["--root", "a/b", "."]);
+        let odd = [OsString::from("restore"), "--root".into(), "/".into(), "--".into()]
+            .into_iter()
+            .chain([std::os::unix::ffi::OsStringExt::from_vec(b"\xff".to_vec())]);
+        let Ok(Command::Restore(_, paths)) = parse(odd) else { panic!("not parsed") };
+        assert_eq!(paths[0].as_bytes(), b"\xff");
+        for path in ["../x", "a/../b", "/etc", "a//b", "a/", "", "..", "./a"] {
+            let error = parse_words(&["restore", "--root", "/data/w", "--", path]).unwrap_err();
+            assert!(error.contains("no path in a workspace"), "{path}: {error}");
+        }
+    }
+
+    #[test]
     fn a_call_is_told_from_what_people_type() {
         let is_call = |words: &[&str]| is_call(&words.iter().map(OsString::from).collect::<Vec<_>>());
         assert!(
             is_call(&["probe", "--root", "/data"]) && is_call(&["receive", "--dry-run", "--root", "/data"])
         );
+        assert!(is_call(&["trash", "--root", "/"]) && is_call(&["restore", "--root", "/", "--", "x"]));
+        assert!(!is_call(&["restore", "dev-1", "--", "--root"]), "a file may have that name");
         assert!(!is_call(&["probe", "dev-1"]) && !is_call(&["push", "--root"]) && !is_call(&[]));
     }
 
@@ -145,6 +188,10 @@ mod tests {
             (&["probe", "--dry-run", "--root", "/data"], "--dry-run"),
             (&["probe"], "--root is missing"),
             (&["remove", "--root"], "--root needs a path"),
+            (&["trash"], "--root is missing"),
+            (&["restore", "--", "x"], "--root is missing"),
+            (&["restore", "--root", "/"], "no path to restore"),
+            (&["restore", "--root", "/", "x"], "\"x\""),
             (&["send"], "send"),
             (&[], "usage"),
         ] {

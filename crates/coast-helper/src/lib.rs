@@ -1,10 +1,12 @@
-//! The remote program. It greets with [`GREETING`] and does one of three things:
+//! The remote program. It greets with [`GREETING`] and does one of these things:
 //!
 //! | call | task |
 //! |---|---|
 //! | `coast-helper receive --root PATH` | receives a tree, with the protocol of `coast-wire` on standard input and output |
 //! | `coast-helper probe --root PATH` | tells what there is at PATH |
 //! | `coast-helper remove --root PATH` | removes the workspace PATH |
+//! | `coast-helper trash --root PATH` | lists the trash of the workspace PATH |
+//! | `coast-helper restore --root PATH -- PATH...` | restores paths of the workspace from its trash |
 //!
 //! The path comes on the command line because the process confines itself to that path before it reads a byte from the peer.
 //! The exit code is never 1: 1 is the exit code of a `sudo` that refuses.
@@ -26,8 +28,9 @@ use std::thread;
 use std::time::Duration;
 
 use coast_engine::{Cancel, EngineError, Receiver, VoidMonitor, refuse};
+use coast_tree::RelPath;
 use coast_wire::{Answer, GREETING, PROTOCOL_VERSION, Removal};
-use coast_workspace::{DoomedWorkspace, ProbedDirectory, decline, say};
+use coast_workspace::{DoomedWorkspace, ProbedDirectory, TrashedWorkspace, decline, say};
 
 use arguments::Command;
 use input::Input;
@@ -52,6 +55,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Receive(config, patience) => receive(*config, patience),
         Command::Probe(path) => answering(|_, output| probe(&path, output)),
         Command::Remove(path) => answering(|input, output| remove(&path, input, output)),
+        Command::Trash(path) => answering(|input, output| trash(&path, input, output)),
+        Command::Restore(path, paths) => answering(|input, output| restore(&path, &paths, input, output)),
     }
 }
 
@@ -112,20 +117,12 @@ fn probe(path: &Path, output: &mut File) -> Result<(), EngineError> {
 }
 
 /// Removes a workspace. The removal stops when the client is gone.
-fn remove(path: &Path, mut input: File, output: &mut File) -> Result<(), EngineError> {
+fn remove(path: &Path, input: File, output: &mut File) -> Result<(), EngineError> {
     let removal = match DoomedWorkspace::open(path, login_user())? {
         Some(workspace) => {
             let reach = workspace.reach();
             let confined = confine::to(&reach.directories, Some(&reach.parent));
-            let cancel = Cancel::new();
-            thread::spawn({
-                let cancel = cancel.clone();
-                move || {
-                    // The client sends nothing, so this ends when the client does.
-                    let _ = io::copy(&mut input, &mut io::sink());
-                    cancel.cancel();
-                }
-            });
+            let cancel = cancel_at_end_of(input);
             workspace.remove(confined, &cancel, &mut |event| {
                 // The thread above notices when the client is gone.
                 let _ = say(&Answer::Event(event), &mut *output);
@@ -134,6 +131,38 @@ fn remove(path: &Path, mut input: File, output: &mut File) -> Result<(), EngineE
         None => Removal { existed: false, removed_entries: 0, kept_entries: 0, confined: false },
     };
     say(&Answer::Removal(removal), output)
+}
+
+/// Lists the trash of a workspace.
+fn trash(path: &Path, input: File, output: &mut File) -> Result<(), EngineError> {
+    let workspace = TrashedWorkspace::open(path, login_user())?;
+    let confined = confine::to(&workspace.reach(), None);
+    let cancel = cancel_at_end_of(input);
+    let totals = workspace.list(confined, &cancel, &mut |answer| say(&answer, &mut *output))?;
+    say(&Answer::Trash(totals), output)
+}
+
+/// Restores entries of a workspace. It stops when the client is gone.
+fn restore(path: &Path, paths: &[RelPath], input: File, output: &mut File) -> Result<(), EngineError> {
+    let workspace = TrashedWorkspace::open(path, login_user())?;
+    let confined = confine::to(&workspace.reach(), None);
+    let cancel = cancel_at_end_of(input);
+    let restored = workspace.restore(paths, confined, &cancel, &mut |answer| say(&answer, &mut *output))?;
+    say(&Answer::Restoration(restored), output)
+}
+
+/// Cancels when the client is gone: it sends nothing, so its stream ends only then. The process must be confined before, since
+/// this starts a thread.
+fn cancel_at_end_of(mut input: File) -> Cancel {
+    let cancel = Cancel::new();
+    thread::spawn({
+        let cancel = cancel.clone();
+        move || {
+            let _ = io::copy(&mut input, &mut io::sink());
+            cancel.cancel();
+        }
+    });
+    cancel
 }
 
 /// The SSH user, when sudo made the helper root.

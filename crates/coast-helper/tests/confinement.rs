@@ -13,15 +13,16 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use coast_engine::{Cancel, EngineError, SenderConfig, Source, VoidMonitor, send};
-use coast_wire::{Answer, GREETING};
+use coast_wire::{Answer, Delete, GREETING};
 use coast_workspace::take_answer;
 
 /// A helper that has greeted, and its two streams.
-fn start(command: &str, root: &Path) -> (Child, UnixStream) {
+fn start(command: &str, root: &Path, paths: &[&str]) -> (Child, UnixStream) {
     let (near, far) = UnixStream::pair().unwrap();
     let helper = Command::new(env!("CARGO_BIN_EXE_coast-helper"))
         .args([command, "--root"])
         .arg(root)
+        .args(paths)
         .stdin(Stdio::from(OwnedFd::from(far.try_clone().unwrap())))
         .stdout(Stdio::from(OwnedFd::from(far)))
         .spawn()
@@ -38,9 +39,10 @@ fn end(mut helper: Child, stream: &UnixStream) {
 }
 
 fn push(source: &Path, root: &Path) -> bool {
-    let (helper, stream) = start("receive", root);
+    let (helper, stream) = start("receive", root, &[]);
     let mut config = SenderConfig::new(Source::Contents(source.to_owned()));
     config.options.recursive = true;
+    config.options.delete = Some(Delete { trash: true, ..Delete::default() });
     let (reader, writer) = (stream.try_clone().unwrap(), stream.try_clone().unwrap());
     let report = send(config, reader, writer, &VoidMonitor, &Cancel::new()).unwrap();
     end(helper, &stream);
@@ -48,13 +50,25 @@ fn push(source: &Path, root: &Path) -> bool {
 }
 
 /// Whether the helper that answers was confined, as it says itself.
-fn ask(command: &str, root: &Path) -> bool {
-    let (helper, stream) = start(command, root);
+fn ask(command: &str, root: &Path, paths: &[&str]) -> bool {
+    let (helper, stream) = start(command, root, paths);
     let confined = take_answer(&stream, |answer| match answer {
         Answer::Probe(probe) => Ok(ControlFlow::Break(probe.confined)),
         Answer::Removal(removal) => {
             assert!(removal.existed && removal.kept_entries == 0, "{removal:?}");
             Ok(ControlFlow::Break(removal.confined))
+        }
+        Answer::Trashed(entry) => {
+            assert_eq!(entry.path, b"sub/made");
+            Ok(ControlFlow::Continue(()))
+        }
+        Answer::Trash(totals) => {
+            assert_eq!((totals.entries, totals.bytes), (1, 4));
+            Ok(ControlFlow::Break(totals.confined))
+        }
+        Answer::Restoration(restored) => {
+            assert_eq!((restored.restored_entries, restored.left_entries), (1, 0));
+            Ok(ControlFlow::Break(restored.confined))
         }
         _ => Err(EngineError::Protocol("it answered something else")),
     });
@@ -70,9 +84,14 @@ fn a_helper_is_confined_in_all_that_it_does_and_does_it_all_the_same() {
     fs::write(source.join("sub/file"), "content").unwrap();
     fs::create_dir_all(root.parent().unwrap()).unwrap();
 
-    assert!(ask("probe", &root), "needs a kernel with landlock, from Linux 5.19");
+    assert!(ask("probe", &root, &[]), "needs a kernel with landlock, from Linux 5.19");
     assert!(push(&source, &root));
     assert_eq!(fs::read_to_string(root.join("sub/file")).unwrap(), "content");
-    assert!(ask("remove", &root));
+    fs::write(root.join("sub/made"), "made").unwrap();
+    assert!(push(&source, &root));
+    assert!(ask("trash", &root, &[]));
+    assert!(ask("restore", &root, &["--", "sub/made"]));
+    assert_eq!(fs::read_to_string(root.join("sub/made")).unwrap(), "made");
+    assert!(ask("remove", &root, &[]));
     assert_eq!(fs::read_dir(root.parent().unwrap()).unwrap().count(), 0);
 }

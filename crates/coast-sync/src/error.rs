@@ -34,6 +34,12 @@ pub enum SyncError {
     /// A path given to [`SyncRequest::only`](crate::SyncRequest::only) is not a relative path.
     #[error("{}: a path that restricts a run must be relative to the source: {error}", path.escape_ascii())]
     OnlyPath { path: Vec<u8>, error: BadPath },
+    /// A path given to [`RestoreRequest::new`](crate::RestoreRequest::new) is not a path of the workspace.
+    #[error(
+        "{}: a path to restore must be relative to the workspace, without \"..\": {error}; `.` is the whole workspace",
+        path.escape_ascii()
+    )]
+    RestorePath { path: Vec<u8>, error: BadPath },
     /// A run that is restricted to some paths has rules that include. The first match decides, so such rules would let through
     /// entries outside of the paths.
     #[error("a run that is restricted to some paths takes only rules that exclude or protect")]
@@ -58,7 +64,7 @@ impl SyncError {
         self.failure_kind() == Some(FailureKind::Busy)
     }
 
-    /// Whether the other machine refused to remove the directory, or to use it as a workspace. The message says why.
+    /// Whether removing the directory, or using it as a workspace, was refused. The message says why.
     pub fn is_refused(&self) -> bool {
         self.failure_kind() == Some(FailureKind::Refused)
     }
@@ -66,13 +72,13 @@ impl SyncError {
     /// Whether the run was refused because it would have deleted most of what runs have put there; see
     /// [`Delete::no_mass_deletion`](crate::Delete::no_mass_deletion).
     pub fn is_mass_deletion(&self) -> bool {
-        matches!(self, Self::Engine(error) if error.failure_kind() == FailureKind::MassDeletion)
+        self.failure_kind() == Some(FailureKind::MassDeletion)
     }
 
-    /// The kind of failure that the other machine reported.
+    /// The kind of the receiver's failure.
     fn failure_kind(&self) -> Option<FailureKind> {
         match self {
-            Self::Engine(EngineError::Remote { kind, .. }) => Some(*kind),
+            Self::Engine(error) => Some(error.failure_kind()),
             _ => None,
         }
     }
@@ -94,7 +100,7 @@ impl SyncError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Ssh(error) => ssh_exit_code(error),
-            Self::OnlyPath { .. } | Self::OnlyRules => 1,
+            Self::OnlyPath { .. } | Self::OnlyRules | Self::RestorePath { .. } => 1,
             Self::NoReceiver { .. } => 2,
             Self::Start { .. } | Self::ReceiverDied { .. } | Self::ConnectionLost { .. } => 12,
             Self::Engine(error) => error.exit_code(),

@@ -29,7 +29,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`ProbeRequest`] asks about another machine, and a [`RemoveRequest`] removes a workspace.
+//! A [`ProbeRequest`] asks about another machine, and a [`RemoveRequest`] removes a workspace. A [`TrashRequest`] lists what runs
+//! deleted that no run had put there, and a [`RestoreRequest`] brings it back.
 //!
 //! # Two promises
 //! An entry with the right content, kind and mode is not touched: it keeps its inode and its modification time, and no file
@@ -59,6 +60,7 @@ mod removal;
 mod report;
 mod request;
 mod source;
+mod trash;
 mod watchdog;
 
 pub use cache_place::CachePlace;
@@ -73,6 +75,7 @@ pub use removal::{KeptEntry, RemoveReport, RemoveRequest};
 pub use report::SyncReport;
 pub use request::SyncRequest;
 pub use source::transfer_root;
+pub use trash::{RestoreReport, RestoreRequest, TrashReport, TrashRequest, TrashedEntry};
 
 pub use coast_engine::{Cancel, CancelHook, Claim, EngineError, Monitor, Progress, RunReport, VoidMonitor};
 pub use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles, NoMergeFiles, RuleError, RuleList};

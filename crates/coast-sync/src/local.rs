@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -14,7 +15,8 @@ use std::thread;
 use coast_engine::{
     Cancel, CancelHook, EngineError, Monitor, Receiver, RunReport, SenderConfig, VoidMonitor, refuse,
 };
-use coast_wire::GREETING;
+use coast_wire::{Answer, GREETING};
+use coast_workspace::take_answer;
 
 use crate::SyncError;
 use crate::receiver_arguments::ReceiverArguments;
@@ -55,55 +57,90 @@ pub(crate) fn in_process(
     })
 }
 
+/// A helper that can be started as a child process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChildProgram<'a> {
+    pub(crate) program: &'a Path,
+    /// They come before the helper's own words.
+    pub(crate) arguments: &'a [OsString],
+}
+
 /// Runs a transfer into a helper that is started as a child process.
 pub(crate) fn child(
     sender: SenderConfig,
     destination: &ReceiverArguments,
-    program: &Path,
-    arguments: &[OsString],
+    helper: ChildProgram<'_>,
     monitor: &dyn Monitor,
     cancel: &Cancel,
 ) -> Result<RunReport, SyncError> {
-    let start_error = |error| SyncError::Start { program: program.to_owned(), error };
-    let (near, far) = UnixStream::pair().map_err(stream_error)?;
-    let far_output = far.try_clone().map_err(stream_error)?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .args(destination.to_words())
-        .stdin(Stdio::from(OwnedFd::from(far)))
-        .stdout(Stdio::from(OwnedFd::from(far_output)))
-        .stderr(Stdio::piped())
-        // A signal to the group, as a terminal and `timeout` send it, must not end the receiver before it has put everything
-        // back. The receiver ends with its stream.
-        .process_group(0)
-        .spawn()
-        .map_err(start_error)?;
-    let stderr = child.stderr.take();
-    let reading_stderr = thread::spawn(move || stderr.map_or_else(String::new, read_text));
-
-    let _hook = shut_down_on_cancel(cancel, &near)?;
-    let greeted = read_greeting(&near);
-    let sent = match greeted {
-        Ok(true) => near.try_clone().map_err(stream_error).and_then(|reader| {
-            Ok(coast_engine::send(sender, reader, WriteHalf::of(&near)?, monitor, cancel)?)
-        }),
-        Ok(false) if !cancel.is_cancelled() => {
-            Err(SyncError::NoReceiver { program: program.to_owned(), stderr: String::new() })
-        }
-        Ok(false) => Err(SyncError::Interrupted),
-        Err(error) => Err(stream_error(error)),
-    };
-    // The child sees the end of its input in every state, and cleans up.
-    let _ = near.shutdown(Shutdown::Both);
-    let status = end_of(&mut child).map_err(start_error)?;
-    let stderr = reading_stderr.join().unwrap_or_default();
-    sent.map_err(|error| match error {
-        SyncError::NoReceiver { program, .. } => SyncError::NoReceiver { program, stderr },
-        SyncError::Engine(EngineError::Disconnected | EngineError::Wire(_)) => {
-            SyncError::ReceiverDied { status, stderr }
-        }
-        other => other,
+    helper.talk(destination.to_words(), cancel, |near| {
+        let reader = near.try_clone().map_err(stream_error)?;
+        Ok(coast_engine::send(sender, reader, WriteHalf::of(near)?, monitor, cancel)?)
     })
+}
+
+/// Asks a helper that is started as a child process the question `words`. `take` gets the messages of the answer until it breaks
+/// with a result.
+pub(crate) fn ask<T>(
+    helper: ChildProgram<'_>,
+    words: Vec<OsString>,
+    cancel: &Cancel,
+    take: impl FnMut(Answer<'_>) -> Result<ControlFlow<T>, EngineError>,
+) -> Result<T, SyncError> {
+    match helper.talk(words, cancel, |near| Ok(take_answer(near, take)?)) {
+        // Closing the stream causes various errors, but the reason is the cancellation.
+        Err(_) if cancel.is_cancelled() => Err(SyncError::Interrupted),
+        answered => answered,
+    }
+}
+
+impl ChildProgram<'_> {
+    /// Starts the helper with `words`, and has `talk` use its stream once it has greeted.
+    fn talk<T>(
+        self,
+        words: Vec<OsString>,
+        cancel: &Cancel,
+        talk: impl FnOnce(&UnixStream) -> Result<T, SyncError>,
+    ) -> Result<T, SyncError> {
+        let Self { program, arguments } = self;
+        let start_error = |error| SyncError::Start { program: program.to_owned(), error };
+        let (near, far) = UnixStream::pair().map_err(stream_error)?;
+        let far_output = far.try_clone().map_err(stream_error)?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .args(words)
+            .stdin(Stdio::from(OwnedFd::from(far)))
+            .stdout(Stdio::from(OwnedFd::from(far_output)))
+            .stderr(Stdio::piped())
+            // A signal to the group, as a terminal and `timeout` send it, must not end the receiver before it has put everything
+            // back. The receiver ends with its stream.
+            .process_group(0)
+            .spawn()
+            .map_err(start_error)?;
+        let stderr = child.stderr.take();
+        let reading_stderr = thread::spawn(move || stderr.map_or_else(String::new, read_text));
+
+        let _hook = shut_down_on_cancel(cancel, &near)?;
+        let talked = match read_greeting(&near) {
+            Ok(true) => talk(&near),
+            Ok(false) if !cancel.is_cancelled() => {
+                Err(SyncError::NoReceiver { program: program.to_owned(), stderr: String::new() })
+            }
+            Ok(false) => Err(SyncError::Interrupted),
+            Err(error) => Err(stream_error(error)),
+        };
+        // The child sees the end of its input in every state, and cleans up.
+        let _ = near.shutdown(Shutdown::Both);
+        let status = end_of(&mut child).map_err(start_error)?;
+        let stderr = reading_stderr.join().unwrap_or_default();
+        talked.map_err(|error| match error {
+            SyncError::NoReceiver { program, .. } => SyncError::NoReceiver { program, stderr },
+            SyncError::Engine(EngineError::Disconnected | EngineError::Wire(_)) => {
+                SyncError::ReceiverDied { status, stderr }
+            }
+            other => other,
+        })
+    }
 }
 
 /// Waits for a child whose streams are closed, and returns its exit status in words.

@@ -13,6 +13,7 @@ use coast_wire::{Answer, Probe};
 
 use crate::SyncError;
 use crate::destination::RemoteDestination;
+use crate::receiver_arguments::question_words;
 use crate::remote::{self, ConnectionReport};
 
 /// A question to another machine: connects, verifies the host, deploys the helper if it is missing and has it look at the
@@ -64,7 +65,8 @@ impl ProbeRequest {
     /// # Errors
     /// When there is no answer. A directory that cannot be written is no error: see [`ProbeReport::writable`].
     pub fn run(self, prompt: &dyn Prompt, cancel: &Cancel) -> Result<ProbeReport, SyncError> {
-        remote::ask(&self.remote, "probe", prompt, cancel, |answer, connection| match answer {
+        let words = question_words("probe", &self.remote.path);
+        remote::ask(&self.remote, words, prompt, cancel, |answer, connection| match answer {
             Answer::Probe(probe) => ProbeReport::new(probe, connection).map(ControlFlow::Break),
             _ => Err(EngineError::Protocol("it answered something that was not asked")),
         })

@@ -63,10 +63,15 @@ impl ReceiverArguments {
 }
 
 /// Returns the words that name the directory in which a helper works.
-pub(crate) fn root_words(root: &Path) -> [OsString; 2] {
+fn root_words(root: &Path) -> [OsString; 2] {
     // An empty path means the working directory: the user's home directory on a remote.
     let root = if root.as_os_str().is_empty() { OsStr::new(".") } else { root.as_os_str() };
     ["--root".into(), root.into()]
+}
+
+/// Returns the words that ask a helper the question `command` about the directory `root`.
+pub(crate) fn question_words(command: &str, root: &Path) -> Vec<OsString> {
+    std::iter::once(OsString::from(command)).chain(root_words(root)).collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use coast_workspace::take_answer;
 
 use crate::SyncError;
 use crate::destination::{RemoteDestination, RemoteHelper};
-use crate::receiver_arguments::{ReceiverArguments, root_words};
+use crate::receiver_arguments::ReceiverArguments;
 
 /// How the other machine was reached.
 #[derive(Debug, Clone)]
@@ -124,16 +124,14 @@ impl Monitor for WallWatch<'_> {
     }
 }
 
-/// Asks a helper on another machine a question. `take` gets the messages of the answer until it breaks with a result.
+/// Asks a helper on another machine the question `words`. `take` gets the messages of the answer until it breaks with a result.
 pub(crate) fn ask<T>(
     remote: &RemoteDestination,
-    command: &str,
+    words: Vec<OsString>,
     prompt: &dyn Prompt,
     cancel: &Cancel,
     mut take: impl FnMut(Answer<'_>, &ConnectionReport) -> Result<ControlFlow<T>, EngineError>,
 ) -> Result<T, SyncError> {
-    let mut words = vec![OsString::from(command)];
-    words.extend(root_words(&remote.path));
     // The writer stays open until the answer has arrived: its end would tell the helper that nobody waits for the answer.
     let answered = reach(remote, words, prompt, cancel).and_then(|reached| {
         let Reached { report, reader, writer, status, hook: _hook } = reached;

@@ -10,6 +10,7 @@ use coast_wire::{Answer, Event};
 
 use crate::SyncError;
 use crate::destination::RemoteDestination;
+use crate::receiver_arguments::question_words;
 use crate::remote::{self, ConnectionReport};
 
 /// Removes a workspace on another machine: the directory, and the private state directory beside it.
@@ -41,7 +42,7 @@ pub struct RemoveReport {
     pub confined: bool,
 }
 
-/// An entry that a removal left.
+/// An entry that a removal or a restoration left where it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeptEntry {
@@ -66,7 +67,8 @@ impl RemoveRequest {
     /// [`RemoveReport::is_complete`].
     pub fn run(self, prompt: &dyn Prompt, cancel: &Cancel) -> Result<RemoveReport, SyncError> {
         let mut kept = Vec::new();
-        remote::ask(&self.remote, "remove", prompt, cancel, |answer, connection| match answer {
+        let words = question_words("remove", &self.remote.path);
+        remote::ask(&self.remote, words, prompt, cancel, |answer, connection| match answer {
             Answer::Event(Event::Problem { path, text, .. }) => {
                 if path.len() > MAX_PATH_BYTES || text.len() > MAX_TEXT_BYTES || kept.len() >= MAX_KEPT_NAMED
                 {

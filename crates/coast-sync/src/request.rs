@@ -292,7 +292,8 @@ impl SyncRequest {
                 let run = match local.receiver() {
                     LocalReceiver::InProcess => local::in_process(sender, &receiver, monitor, cancel)?,
                     LocalReceiver::Program { program, arguments } => {
-                        local::child(sender, &receiver, program, arguments, monitor, cancel)?
+                        let helper = local::ChildProgram { program, arguments };
+                        local::child(sender, &receiver, helper, monitor, cancel)?
                     }
                 };
                 Ok((run, None))

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use coast_sync::{
-    CachePlace, Cancel, Delete, Destination, NoPrompt, RuleList, SyncError, SyncReport, SyncRequest,
-    VoidMonitor, profile,
+    CachePlace, Cancel, Delete, Destination, NoPrompt, RestoreReport, RestoreRequest, RuleList, SyncError,
+    SyncReport, SyncRequest, TrashRequest, VoidMonitor, profile,
 };
 
 /// A source and a destination, and the state directory beside that.
@@ -55,6 +55,11 @@ impl Place {
 
     fn push(&self, delete: Delete) -> SyncReport {
         run(self.request(delete)).unwrap()
+    }
+
+    fn restore(&self, paths: &[&str]) -> RestoreReport {
+        let request = RestoreRequest::new(Destination::local(self.path("destination")), paths).unwrap();
+        request.run(&NoPrompt, &Cancel::new()).unwrap()
     }
 
     fn repair(&self) -> SyncReport {
@@ -222,6 +227,35 @@ fn entries_that_others_made_or_changed_move_to_the_trash() {
     assert!(names(&deletions.made_there.first).contains(&"changed".to_owned()));
     assert_eq!(report.run.receiver.deleted_made_there, 7);
     assert_eq!(report.run.receiver.trashed, 8);
+}
+
+#[test]
+fn what_a_run_moved_to_the_trash_is_listed_and_comes_back() {
+    let place = Place::pushed(&["kept", "dir/changed"]);
+    place.make("destination", &[".env", "uploads/1", "uploads/2", "dir/made"]);
+    fs::write(place.path("destination/dir/changed"), "by hand").unwrap();
+    place.remove_from_source(&["dir"]);
+    place.push(with_trash());
+    let list = || {
+        let request = TrashRequest::new(Destination::local(place.path("destination")));
+        request.run(&NoPrompt, &Cancel::new()).unwrap()
+    };
+    let report = list();
+    let listed: Vec<_> = report.first.iter().map(|entry| String::from_utf8_lossy(&entry.path)).collect();
+    assert_eq!(listed, [".env", "dir/changed", "dir/made", "uploads/1", "uploads/2"]);
+    assert_eq!((report.entries, report.bytes), (5, 4 + 7 + 8 + 9 + 9));
+    let restored = place.restore(&["uploads", "uploads/1", "./dir/changed"]);
+    assert_eq!((restored.restored_entries, restored.exit_code()), (3, 0), "{restored:?}");
+    assert_eq!(fs::read_to_string(place.path("destination/dir/changed")).unwrap(), "by hand");
+    assert_eq!(place.files("destination"), ["dir/changed", "kept", "uploads/1", "uploads/2"]);
+    assert_eq!(place.restore(&["nothing"]).exit_code(), 23);
+    // A restored entry counts as made there: a repair leaves it, and the next run that deletes moves it to the trash again.
+    assert_eq!(place.repair().run.receiver.deleted, 0);
+    place.push(with_trash());
+    assert_eq!(place.files("destination"), ["kept"]);
+    let again = list();
+    assert_eq!(again.entries, 5);
+    assert!(again.first[0].at >= again.first[4].at);
 }
 
 #[test]

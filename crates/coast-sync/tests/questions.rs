@@ -9,11 +9,14 @@ use std::sync::Mutex;
 
 use coast_sync::{
     CachePlace, Cancel, ConnectOptions, Environment, NoPrompt, ProbeReport, ProbeRequest, Prompt,
-    RemoteDestination, RemoteHelper, RemoveReport, RemoveRequest, Sudo, SyncError, SyncRequest, Target,
-    VoidMonitor, Zeroizing,
+    RemoteDestination, RemoteHelper, RemoveReport, RemoveRequest, RestoreReport, RestoreRequest, Sudo,
+    SyncError, SyncRequest, Target, TrashReport, TrashRequest, VoidMonitor, Zeroizing,
 };
 use coast_testkit::{EmbeddedOptions, EmbeddedServer};
-use coast_wire::{Answer, Class, Event, FailureKind, Pack, Probe, ProblemKind, Ready, Removal, ToSender};
+use coast_wire::{
+    Answer, Class, EntryKind, Event, FailureKind, Pack, Probe, ProblemKind, Ready, Removal, Restoration,
+    ToSender, TrashTotals, Trashed,
+};
 use coast_workspace::say;
 
 const PROBE: Probe<'static> = Probe {
@@ -79,6 +82,16 @@ fn probe(said: &[u8], exit: u8) -> Result<ProbeReport, SyncError> {
 fn remove(answers: &[Answer<'_>]) -> Result<RemoveReport, SyncError> {
     let machine = Machine::saying(&said(answers), 0);
     RemoveRequest::new(machine.destination()).run(&NoPrompt, &Cancel::new())
+}
+
+fn trash(answers: &[Answer<'_>]) -> Result<TrashReport, SyncError> {
+    let machine = Machine::saying(&said(answers), 0);
+    TrashRequest::new(machine.destination()).run(&NoPrompt, &Cancel::new())
+}
+
+fn restore(answers: &[Answer<'_>]) -> Result<RestoreReport, SyncError> {
+    let machine = Machine::saying(&said(answers), 0);
+    RestoreRequest::new(machine.destination(), ["x"]).unwrap().run(&NoPrompt, &Cancel::new())
 }
 
 fn said(answers: &[Answer<'_>]) -> Vec<u8> {
@@ -155,6 +168,43 @@ fn why_nothing_is_removed_is_told_apart() {
     assert_eq!([&busy, &refused, &other].map(|error| error.is_busy()), [true, false, false]);
     assert_eq!([&busy, &refused, &other].map(|error| error.is_refused()), [false, true, false]);
     assert_eq!([busy, refused, other].map(|error| error.exit_code()), [3, 3, 3]);
+}
+
+#[test]
+fn a_trash_is_reported_within_bounds() {
+    let entry = |path| Answer::Trashed(Trashed { at: 5, path, kind: EntryKind::File, size: 7 });
+    let unreadable =
+        || Answer::Event(Event::Problem { path: b"d", kind: ProblemKind::Destination, text: "no" });
+    let totals = || Answer::Trash(TrashTotals { entries: 9, bytes: 70, unreadable: 1, confined: true });
+    let report = trash(&[entry(b"\xff"), unreadable(), totals()]).unwrap();
+    assert_eq!((report.first[0].path.as_slice(), report.first[0].at), (&b"\xff"[..], 5));
+    assert_eq!((report.entries, report.bytes, report.unreadable.len()), (9, 70, 1));
+
+    let mut endless: Vec<Answer<'_>> = (0..4001).map(|_| entry(b"x")).collect();
+    endless.push(totals());
+    assert_eq!(trash(&endless).unwrap_err().exit_code(), 2);
+    let restored = Answer::Restoration(Restoration::default());
+    for answer in [entry(&[b'd'; 17 << 10]), Answer::Removal(REMOVAL), restored] {
+        assert_eq!(trash(&[answer]).unwrap_err().exit_code(), 2);
+    }
+}
+
+#[test]
+fn a_restoration_is_reported_within_bounds() {
+    let stays = || Answer::Event(Event::Problem { path: b"x", kind: ProblemKind::Destination, text: "no" });
+    let restored = || Answer::Restoration(Restoration { left_entries: 1, ..Restoration::default() });
+    let report = restore(&[Answer::Event(Event::Notice { text: "more" }), stays(), restored()]).unwrap();
+    assert_eq!((report.left.len(), report.exit_code()), (1, 23));
+
+    let mut endless: Vec<Answer<'_>> = (0..101).map(|_| stays()).collect();
+    endless.push(restored());
+    assert_eq!(restore(&endless).unwrap_err().exit_code(), 2);
+    let long = "x".repeat(5000);
+    for answer in [Answer::Event(Event::Notice { text: &long }), Answer::Trash(TrashTotals::default())] {
+        assert_eq!(restore(&[answer]).unwrap_err().exit_code(), 2);
+    }
+    let busy = restore(&[Answer::Failed { kind: FailureKind::Busy, text: "a run" }]).unwrap_err();
+    assert!(busy.is_busy(), "{busy}");
 }
 
 /// Keeps what a person would be told.

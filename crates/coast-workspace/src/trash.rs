@@ -31,7 +31,7 @@ pub struct TrashedWorkspace {
 }
 
 /// Gets each message of an answer but the last one.
-type Tell<'a> = dyn FnMut(&Answer<'_>) -> Result<(), EngineError> + 'a;
+type Tell<'a> = dyn FnMut(Answer<'_>) -> Result<(), EngineError> + 'a;
 
 /// Gets the path of an entry, and its kind and size or the reason why the directory cannot be read.
 type Visit<'a> = dyn FnMut(&RelPath, io::Result<(EntryKind, u64)>) -> Result<(), EngineError> + 'a;
@@ -116,7 +116,7 @@ impl TrashedWorkspace {
                     if named > MAX_TRASHED_NAMED || path_bytes > MAX_TRASHED_PATH_BYTES {
                         return Ok(());
                     }
-                    tell(&Answer::Trashed(Trashed { at: batch.at, path: path.as_bytes(), kind, size }))
+                    tell(Answer::Trashed(Trashed { at: batch.at, path: path.as_bytes(), kind, size }))
                 }
                 Err(error) => {
                     totals.unreadable += 1;
@@ -209,7 +209,7 @@ impl Restorer<'_, '_> {
             let text = format!(
                 "{path}: an earlier run deleted something there too; restore it again to get that back"
             );
-            (self.tell)(&Answer::Event(Event::Notice { text: &bounded_text(&text) }))?;
+            (self.tell)(Answer::Event(Event::Notice { text: &bounded_text(&text) }))?;
         }
         Ok(())
     }
@@ -352,7 +352,7 @@ impl Restorer<'_, '_> {
 /// Tells why one entry could not be handled.
 fn tell_problem(tell: &mut Tell<'_>, path: &RelPath, reason: &str) -> Result<(), EngineError> {
     let (path, text) = (path.as_bytes(), &bounded_text(reason));
-    tell(&Answer::Event(Event::Problem { path, kind: ProblemKind::Destination, text }))
+    tell(Answer::Event(Event::Problem { path, kind: ProblemKind::Destination, text }))
 }
 
 fn unreadable(error: io::Error) -> EngineError {

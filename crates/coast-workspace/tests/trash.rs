@@ -89,9 +89,9 @@ impl Place {
         let restored = self.open().unwrap().restore(paths, false, &Cancel::new(), &mut |answer| {
             match answer {
                 Answer::Event(Event::Problem { path, text, .. }) => {
-                    told.push((String::from_utf8_lossy(path).into_owned(), (*text).to_owned()));
+                    told.push((String::from_utf8_lossy(path).into_owned(), text.to_owned()));
                 }
-                Answer::Event(Event::Notice { text }) => told.push(("notice".to_owned(), (*text).to_owned())),
+                Answer::Event(Event::Notice { text }) => told.push(("notice".to_owned(), text.to_owned())),
                 answer => panic!("{answer:?}"),
             }
             Ok(())
@@ -385,7 +385,7 @@ fn what_is_no_workspace_is_named() {
     assert_eq!(totals, TrashTotals::default());
     let mut told = 0;
     let path = [RelPath::new(b"file").unwrap()];
-    let count = |_: &Answer<'_>| {
+    let count = |_: Answer<'_>| {
         told += 1;
         Ok(())
     };
