@@ -1,4 +1,4 @@
-//! The bulk layer: it transfers a worktree to a workspace, and removes a workspace. It is a trait, so that a test can put a local
+//! The bulk layer: it transfers a worktree to a workspace, restores what transfers moved to the trash, and removes a workspace. It is a trait, so that a test can put a local
 //! directory in the remote's place.
 
 use std::path::Path;
@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use coast_sync::{
     Cancel, Claim, Delete, Itemize, KeptEntry, Monitor, Options, Own, Ownership, ProbeRequest, Prompt,
-    RemoteHelper, RemoveRequest, RuleList, SyncError, SyncReport, SyncRequest, profile,
+    RemoteHelper, RemoveRequest, RestoreReport, RestoreRequest, RuleList, SyncError, SyncReport, SyncRequest,
+    TrashReport, TrashRequest, profile,
 };
 
 use crate::continuous::Access;
 use crate::ignores::VERSION_CONTROL;
 use crate::{Coastfile, Remote};
 
-/// How long a removal waits for a run that holds the workspace's lock. The helper of a killed command holds it until it notices the
+/// How long a removal and a question about the trash wait for a run that holds the workspace's lock. The helper of a killed command holds it until it notices the
 /// end of the connection.
 const BUSY_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -50,6 +51,31 @@ pub trait Bulk: Sync {
         prompt: &dyn Prompt,
         cancel: &Cancel,
     ) -> Result<Checked, SyncError>;
+
+    /// Lists the trash of a workspace.
+    ///
+    /// # Errors
+    /// When the trash cannot be read.
+    fn trash(
+        &self,
+        remote: &Remote,
+        path: &str,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<TrashReport, SyncError>;
+
+    /// Restores `entries`, paths of the workspace, from its trash.
+    ///
+    /// # Errors
+    /// When a path is invalid, or when it ended early. Entries that stay in the trash are counted in the report.
+    fn restore(
+        &self,
+        remote: &Remote,
+        path: &str,
+        entries: &[Vec<u8>],
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<RestoreReport, SyncError>;
 
     /// Removes a workspace with everything in it, and the state directory beside it.
     ///
@@ -178,6 +204,29 @@ impl Bulk for RemoteBulk {
         Ok(Checked { login: format!("{}@{}", peer.user, peer.host_name), workspace: report.exists })
     }
 
+    fn trash(
+        &self,
+        remote: &Remote,
+        path: &str,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<TrashReport, SyncError> {
+        let request = TrashRequest::new(remote.destination(path, self.helper.clone()));
+        when_free(cancel, || request.clone().run(prompt, cancel))
+    }
+
+    fn restore(
+        &self,
+        remote: &Remote,
+        path: &str,
+        entries: &[Vec<u8>],
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<RestoreReport, SyncError> {
+        let request = RestoreRequest::new(remote.destination(path, self.helper.clone()), entries)?;
+        when_free(cancel, || request.clone().run(prompt, cancel))
+    }
+
     fn remove(
         &self,
         remote: &Remote,
@@ -186,23 +235,26 @@ impl Bulk for RemoteBulk {
         cancel: &Cancel,
     ) -> Result<Removed, SyncError> {
         let request = RemoveRequest::new(remote.destination(path, self.helper.clone()));
-        let asked = Instant::now();
-        let report = loop {
-            match request.clone().run(prompt, cancel) {
-                Err(error)
-                    if error.is_busy() && asked.elapsed() < BUSY_PATIENCE && !cancel.is_cancelled() =>
-                {
-                    thread::sleep(BUSY_AGAIN);
-                }
-                ended => break ended?,
-            }
-        };
+        let report = when_free(cancel, || request.clone().run(prompt, cancel))?;
         Ok(Removed {
             entries: report.removed_entries,
             existed: report.existed,
             kept_entries: report.kept_entries,
             kept: report.kept,
         })
+    }
+}
+
+/// Repeats a request for some time while a run holds the workspace's lock.
+fn when_free<T>(cancel: &Cancel, request: impl Fn() -> Result<T, SyncError>) -> Result<T, SyncError> {
+    let asked = Instant::now();
+    loop {
+        match request() {
+            Err(error) if error.is_busy() && asked.elapsed() < BUSY_PATIENCE && !cancel.is_cancelled() => {
+                thread::sleep(BUSY_AGAIN);
+            }
+            ended => return ended,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod gap;
 mod hold;
 mod list;
 mod mend;
+mod restore;
 mod rm;
 mod run;
 mod start;

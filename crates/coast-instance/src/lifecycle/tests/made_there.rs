@@ -159,3 +159,29 @@ fn start_undoes_or_finishes_a_switch_and_leaves_it() {
         );
     }
 }
+
+#[test]
+fn what_a_switch_moved_to_the_trash_is_restored_also_while_the_instance_is_stopped() {
+    let stage = running();
+    make(&stage);
+    let feature = stage.feature();
+    stage.command(|coast| coast.assign(&dev_1(), &feature, Insist::No)).unwrap();
+    assert_eq!(trash(&stage), [".env", "dev.sqlite", "src/generated", "uploads/1"]);
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    let before = stage.record();
+    let report = stage.command(|coast| coast.trash(&dev_1())).unwrap();
+    let listed: Vec<&[u8]> = report.first.iter().map(|entry| &*entry.path).collect();
+    assert_eq!(listed, [&b".env"[..], b"dev.sqlite", b"src/generated", b"uploads/1"]);
+    let all = [b".".to_vec()];
+    let report = stage.command(|coast| coast.restore(&dev_1(), &all)).unwrap();
+    assert_eq!((report.restored_entries, report.exit_code()), (4, 0), "{report:?}");
+    assert_made_things_are_there(&stage);
+    assert_eq!(stage.record(), before);
+    let again = stage.command(|coast| coast.restore(&dev_1(), &[b".env".to_vec()])).unwrap();
+    assert_eq!(again.exit_code(), 23);
+    let wrong = stage.command(|coast| coast.restore(&dev_1(), &[b"../x".to_vec()])).unwrap_err();
+    assert_eq!(wrong.exit_code(), 1, "{wrong}");
+    let unknown = "unknown".parse().unwrap();
+    let none = stage.command(|coast| coast.restore(&unknown, &all)).unwrap_err();
+    assert_eq!(none.exit_code(), 3, "{none}");
+}

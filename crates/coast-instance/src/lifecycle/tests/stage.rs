@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use coast_sync::{
     CachePlace, Cancel, Destination, EngineError, Event, IdentityUsed, Monitor, ProblemKind, Prompt, Ready,
-    SyncError, Zeroizing,
+    RestoreReport, RestoreRequest, SyncError, TrashReport, TrashRequest, Zeroizing,
 };
 
 use crate::bulk::{Bulk, Checked, Removed, Transfer, Transferred, request};
@@ -320,6 +320,27 @@ impl Bulk for Stage {
             return Err(EngineError::Disconnected.into());
         }
         Ok(Checked { login: "dev@box.example".to_owned(), workspace: self.on_remote(path).exists() })
+    }
+
+    fn trash(
+        &self,
+        _: &Remote,
+        path: &str,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<TrashReport, SyncError> {
+        TrashRequest::new(Destination::local(self.on_remote(path))).run(prompt, cancel)
+    }
+
+    fn restore(
+        &self,
+        _: &Remote,
+        path: &str,
+        entries: &[Vec<u8>],
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<RestoreReport, SyncError> {
+        RestoreRequest::new(Destination::local(self.on_remote(path)), entries)?.run(prompt, cancel)
     }
 
     fn remove(&self, _: &Remote, path: &str, _: &dyn Prompt, _: &Cancel) -> Result<Removed, SyncError> {
