@@ -26,6 +26,7 @@ mod project;
 mod remote;
 mod sandbox;
 mod shell_image;
+mod terminal;
 mod watch;
 
 pub use binaries::coast;
@@ -41,4 +42,5 @@ pub use project::Project;
 pub use remote::Remote;
 pub use sandbox::Sandbox;
 pub use shell_image::ShellImage;
+pub use terminal::{InTerminal, TerminalSettings};
 pub use watch::Watch;

@@ -122,7 +122,7 @@ impl Program {
         words.join(" ")
     }
 
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut words: Vec<OsString> = Vec::new();
         if let Some(umask) = self.umask {
             words.extend([
@@ -136,7 +136,6 @@ impl Program {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).current_dir(&self.directory).env_clear();
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         command
     }
 
@@ -147,8 +146,9 @@ impl Program {
     #[must_use]
     pub fn start(&self) -> Running {
         let started = Instant::now();
-        let mut child =
-            self.command().spawn().unwrap_or_else(|error| panic!("{}: {error}", self.command_line()));
+        let mut command = self.command();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.command_line()));
         let pid = Pid::from_child(&child);
         let stdout = read_all(child.stdout.take().expect("stdout is piped"));
         let stderr = read_all(child.stderr.take().expect("stderr is piped"));

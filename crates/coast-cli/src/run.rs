@@ -11,7 +11,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<u8> {
     let cancel = Cancel::new();
     cancel_on_signals(&cancel)?;
     let manner = plan.output.manner;
-    let output = output::open(plan.output);
+    let output = output::open(plan.output, &cancel);
     let ended = plan.request.run(&*output, &*output, &cancel);
     let exit_code = match &ended {
         Ok(report) if manner == Manner::Push => report.workspace_exit_code(),

@@ -55,6 +55,8 @@ pub use crate::error::{
 };
 pub use crate::helper::{HelperProcess, HelperProgram, HelperSource, HelperSpec, RunsAs, Sudo, quote};
 pub use crate::link::ExitStatus;
-pub use crate::login::{HostKey, IdentityUsed, NoPrompt, Peer, Prompt};
+pub use crate::login::{
+    AcceptedKey, HostAnswer, HostKey, IdentityUsed, NoPrompt, Peer, PresentedKey, Prompt,
+};
 pub use crate::session::{Channel, ChannelReader, ChannelStatus, ChannelWriter, Closer, Session};
 pub use zeroize::Zeroizing;

@@ -4,8 +4,8 @@
 mod support;
 
 use coast_ssh::{
-    ConnectOptions, ExitStatus, HostKeyChange, IdentityUsed, KeyOutcome, NoPrompt, Session, SshError, Stage,
-    Target, quote,
+    AcceptedKey, ConnectOptions, ExitStatus, HostAnswer, HostKeyChange, IdentityUsed, KeyOutcome, NoPrompt,
+    Session, SshError, Stage, Target, quote,
 };
 use coast_testkit::{EmbeddedOptions, EmbeddedServer, HostKeyKind, noise};
 use std::io::{ErrorKind, Read, Write};
@@ -250,18 +250,29 @@ fn a_new_host_key_is_accepted_said_recorded_and_known_from_then_on() {
     let fixture = Fixture::new();
     let prompt = Script::default();
     Session::connect(&fixture.target(), &fixture.options(&[]), &prompt).unwrap();
-    let notices = prompt.notices();
-    assert_eq!(notices.len(), 1, "{notices:?}");
-    assert!(notices[0].contains("accepted the new host key of [127.0.0.1]:"), "{notices:?}");
-    assert!(notices[0].contains("SHA256:") && notices[0].contains(".ssh/known_hosts"), "{notices:?}");
     let port = fixture.server.addr().port();
+    let accepted = prompt.accepted.lock().unwrap().clone();
+    assert_eq!(accepted.len(), 1, "{accepted:?}");
+    let AcceptedKey { presented, recorded, .. } = &accepted[0];
+    assert_eq!(presented.host, format!("[127.0.0.1]:{port}"));
+    assert!(presented.fingerprint.starts_with("SHA256:"), "{presented:?}");
+    let known_hosts = fixture.home.path().join(".ssh/known_hosts");
+    assert_eq!(recorded, &Some((known_hosts.clone(), Ok(()))));
+    assert_eq!(
+        accepted[0].to_string(),
+        format!(
+            "accepted the new host key of [127.0.0.1]:{port}, ssh-ed25519 {}, and recorded it in {}",
+            presented.fingerprint,
+            known_hosts.display()
+        )
+    );
     let line = format!("[127.0.0.1]:{port} {}\n", fixture.server.host_keys()[0].trim());
     assert_eq!(fixture.known_hosts(), line);
 
     let prompt = Script::default();
     let strict = fixture.options(&[("StrictHostKeyChecking", "yes")]);
     Session::connect(&fixture.target(), &strict, &prompt).unwrap();
-    assert_eq!(prompt.notices(), Vec::<String>::new());
+    assert_eq!(*prompt.accepted.lock().unwrap(), []);
 }
 
 #[test]
@@ -293,11 +304,15 @@ fn an_unknown_host_is_refused_or_asked_about_when_the_configuration_says_so() {
     let error = connect_error(&fixture.target(), &with("yes"), &prompt);
     assert!(matches!(error, SshError::HostKeyUnknown { .. }), "{error:?}");
     let error = connect_error(&fixture.target(), &with("ask"), &prompt);
-    assert!(matches!(error, SshError::HostKeyUnknown { .. }), "{error:?}");
+    let SshError::HostKeyUnknown { fingerprint, reason, .. } = &error else { panic!("{error:?}") };
+    assert!(fingerprint.starts_with("SHA256:") && reason.contains("no terminal to ask on"), "{error}");
+    let refusing = Script { answer: HostAnswer::Refuse, ..Script::default() };
+    let error = connect_error(&fixture.target(), &with("ask"), &refusing);
+    assert!(error.to_string().ends_with("and the user did not confirm it"), "{error}");
     assert_eq!(prompt.asked_about.lock().unwrap().len(), 1);
     assert_eq!(fixture.known_hosts(), "");
 
-    let prompt = Script { trusting: true, ..Script::default() };
+    let prompt = Script { answer: HostAnswer::Trust, ..Script::default() };
     Session::connect(&fixture.target(), &with("ask"), &prompt).unwrap();
     assert!(fixture.known_hosts().contains("ssh-ed25519"));
 }
@@ -518,7 +533,13 @@ fn the_way_leads_through_jump_hosts() {
 
     let prompt = Script::default();
     let session = Session::connect(&Target::host("inner"), &options, &prompt).unwrap();
-    assert_eq!(prompt.notices().len(), 2, "both host keys are new: {:?}", prompt.notices());
+    let accepted =
+        prompt.accepted.lock().unwrap().iter().map(|key| key.presented.host.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        accepted,
+        [gate_port, inner_port].map(|port| format!("[127.0.0.1]:{port}")),
+        "both keys are new"
+    );
     let sent = noise(1, 8 << 20);
     let (mut reader, mut writer, _status) = session.exec(b"cat").unwrap().split();
     let received = thread::scope(|scope| {

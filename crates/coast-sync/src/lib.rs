@@ -80,8 +80,8 @@ pub use trash::{RestoreReport, RestoreRequest, TrashReport, TrashRequest, Trashe
 pub use coast_engine::{Cancel, CancelHook, Claim, EngineError, Monitor, Progress, RunReport, VoidMonitor};
 pub use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles, NoMergeFiles, RuleError, RuleList};
 pub use coast_ssh::{
-    ConnectOptions, Environment, HostKey, IdentityUsed, NoPrompt, Peer, Prompt, RunsAs, SshError, Sudo,
-    SudoRefusal, Target, Zeroizing,
+    AcceptedKey, ConnectOptions, Environment, HostAnswer, HostKey, IdentityUsed, NoPrompt, Peer,
+    PresentedKey, Prompt, RunsAs, SshError, Sudo, SudoRefusal, Target, Zeroizing,
 };
 pub use coast_wire::{
     Change, Delete, EntryKind, Event, Itemize, Options, Origin, Own, Ownership, ProblemKind, Ready,

@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use coast_sync::{
-    CachePlace, Cancel, ConnectOptions, Environment, NoPrompt, ProbeReport, ProbeRequest, Prompt,
-    RemoteDestination, RemoteHelper, RemoveReport, RemoveRequest, RestoreReport, RestoreRequest, Sudo,
-    SyncError, SyncRequest, Target, TrashReport, TrashRequest, VoidMonitor, Zeroizing,
+    CachePlace, Cancel, ConnectOptions, Environment, NoPrompt, ProbeReport, ProbeRequest, Prompt, RemoteDestination, RemoteHelper, RemoveReport, RemoveRequest, RestoreReport, RestoreRequest, Sudo, SyncError, SyncRequest, Target, TrashReport, TrashRequest, VoidMonitor, Zeroizing, AcceptedKey, HostAnswer, PresentedKey,
 };
 use coast_testkit::{EmbeddedOptions, EmbeddedServer};
 use coast_wire::{
@@ -216,9 +214,11 @@ impl Prompt for Notices {
         None
     }
 
-    fn confirm_host(&self, _host: &str, _fingerprint: &str) -> bool {
-        false
+    fn confirm_host(&self, _presented: &PresentedKey) -> HostAnswer {
+        HostAnswer::NobodyToAsk
     }
+
+    fn host_key_accepted(&self, _accepted: &AcceptedKey) {}
 
     fn notice(&self, text: &str) {
         self.0.lock().unwrap().push(text.to_owned());

@@ -52,7 +52,7 @@ EXAMPLES
       Print one JSON object per line, for programs.
 
 JSON
-  Each line is an object with the field \"event\": \"notice\", \"problem\" or \"progress\", with -v also \"changed\" and \
+  Each line is an object with the field \"event\": \"notice\", \"host_key\" (a key that was not known before), \"problem\" or \"progress\", with -v also \"changed\" and \
 \"deleted\", and at the end \"done\" or \"failed\". The last object has the \"exit_code\". The object \"done\" also has all \
 counts, and in \"failures\" the number of entries that could not be brought up to date and the first of them. A \"path\" that \
 is not valid UTF-8 comes with its bytes in hexadecimal as \"path_bytes\".";

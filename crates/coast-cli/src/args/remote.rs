@@ -23,7 +23,7 @@ EXAMPLES
       Forget the machine. This is refused while instances live on it.";
 
 const TEST_ABOUT: &str = "\
-Connects in the same way as `coast run`, and prints one line for each check: the connection, the host key, the accepted key, \
+Connects in the same way as `coast run`, and prints one line for each check: the connection, the host key (and whether it was new, and accepted just now), the accepted key, \
 whether sudo works without a password, whether the helper can be uploaded and answers, whether the service home has space and \
 can be written to, and the architecture. A check that fails says what to do, and the exit code is then not 0. Nothing on the \
 remote is changed, except that the helper is uploaded to its user's cache directory.";

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use coast_sync::{
-    CachePlace, Cancel, ConnectOptions, Environment, Event, Monitor, ProblemKind, Prompt, RemoteDestination,
-    RemoteHelper, Sudo, SyncReport, SyncRequest, Target, Zeroizing,
+    AcceptedKey, CachePlace, Cancel, ConnectOptions, Environment, Event, HostAnswer, Monitor, PresentedKey,
+    ProblemKind, Prompt, RemoteDestination, RemoteHelper, Sudo, SyncReport, SyncRequest, Target, Zeroizing,
 };
 use coast_testkit::{Aspects, EmbeddedOptions, EmbeddedServer, Snapshot, Tree};
 
@@ -226,8 +226,12 @@ impl Prompt for Audience<'_> {
         None
     }
 
-    fn confirm_host(&self, _host: &str, _fingerprint: &str) -> bool {
-        false
+    fn confirm_host(&self, _presented: &PresentedKey) -> HostAnswer {
+        HostAnswer::NobodyToAsk
+    }
+
+    fn host_key_accepted(&self, accepted: &AcceptedKey) {
+        self.notice(&accepted.to_string());
     }
 
     fn notice(&self, text: &str) {

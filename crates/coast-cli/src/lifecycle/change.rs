@@ -1,18 +1,17 @@
 //! The commands that change an instance, and `coast flush`.
 
-use std::path::Path;
-
 use coast_instance::{
     Directories, FollowOptions, Insist, LifecycleError, LifecycleEvent, Name, Record, RmOptions, RunOptions,
 };
-
 use super::{Chosen, Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{
     AnyDirectoryArg, AssignArgs, FlushArgs, FollowArgs, ForceArg, InsistArg, RmArgs, RunArgs, StartArgs,
     StopArgs, TellingArgs, TrashArg,
 };
-use crate::output::{Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, ask, narrator};
+use crate::output::{
+    Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, Terminal, narrator,
+};
 
 /// The exit code when the removal was not confirmed.
 const NOT_CONFIRMED: u8 = 1;
@@ -41,8 +40,8 @@ impl From<&AnyDirectoryArg> for Directories {
     }
 }
 
-fn narrator_for(telling: &TellingArgs, worktree: &Path) -> Box<dyn Narrator> {
-    narrator(OutputOptions {
+fn narrator_for(telling: &TellingArgs, scene: &Scene) -> Box<dyn Narrator> {
+    let options = OutputOptions {
         manner: Manner::Push,
         form: if telling.json { Form::Json } else { Form::Text },
         detail: match telling.verbose {
@@ -60,9 +59,10 @@ fn narrator_for(telling: &TellingArgs, worktree: &Path) -> Box<dyn Narrator> {
             (false, false) => ProgressWish::OnTerminal,
         },
         itemizer: Itemizer { remote: true, checksum: false },
-        transfer_root: worktree.to_owned(),
+        transfer_root: scene.root().to_owned(),
         restorable: None,
-    })
+    };
+    narrator(options, &scene.cancel)
 }
 
 /// Warns if the settings of the project cannot be used. The command needs only the record.
@@ -80,7 +80,7 @@ fn carry_out(
     command: impl FnOnce(&Scene, &dyn Narrator) -> Result<Record, LifecycleError>,
 ) -> anyhow::Result<u8> {
     Scene::with(chosen, helper, telling.json, |scene| {
-        let narrator = narrator_for(telling, scene.root());
+        let narrator = narrator_for(telling, scene);
         Ok(match command(scene, &*narrator) {
             Ok(record) => {
                 narrator.done(Some(&record));
@@ -162,7 +162,7 @@ pub(crate) fn rm(args: RmArgs) -> anyhow::Result<u8> {
 
 fn rm_in(scene: &Scene, args: &RmArgs) -> u8 {
     let json = args.telling.json;
-    let narrator = narrator_for(&args.telling, scene.root());
+    let narrator = narrator_for(&args.telling, scene);
     tell_without_settings(scene, &*narrator);
     let lifecycle = scene.lifecycle(&*narrator);
     if !args.yes && !args.keep_workspace {
@@ -170,7 +170,7 @@ fn rm_in(scene: &Scene, args: &RmArgs) -> u8 {
             Ok(record) => record,
             Err(error) => return refuse(&error, json),
         };
-        match confirmed(&record, &args.instance, json) {
+        match confirmed(scene, &record, &args.instance, json) {
             Some(true) => {}
             Some(false) => return refuse_with("nothing was removed", NOT_CONFIRMED, json),
             None => {
@@ -197,7 +197,7 @@ fn rm_in(scene: &Scene, args: &RmArgs) -> u8 {
 }
 
 /// Whether the user confirms the removal; `None` if nobody can be asked.
-fn confirmed(record: &Record, instance: &Name, json: bool) -> Option<bool> {
+fn confirmed(scene: &Scene, record: &Record, instance: &Name, json: bool) -> Option<bool> {
     if json {
         return None;
     }
@@ -205,14 +205,14 @@ fn confirmed(record: &Record, instance: &Name, json: bool) -> Option<bool> {
         "Remove {instance} with everything in {}:{}, including files that exist only there (yes/no)? ",
         record.remote, record.remote_path
     );
-    ask(&question).map(|answer| matches!(answer.trim(), "yes" | "y"))
+    Terminal::new(&scene.cancel).ask(&question).map(|answer| matches!(answer.trim(), "yes" | "y"))
 }
 
 /// `coast flush`
 pub(crate) fn flush(args: FlushArgs) -> anyhow::Result<u8> {
     let chosen = Chosen::by(&args.project, &args.instance);
     Scene::with(&chosen, None, args.telling.json, |scene| {
-        let narrator = narrator_for(&args.telling, scene.root());
+        let narrator = narrator_for(&args.telling, scene);
         tell_without_settings(scene, &*narrator);
         Ok(match scene.lifecycle(&*narrator).flush(&args.instance) {
             Ok(status) => {

@@ -1,12 +1,17 @@
 //! `coast remote add|ls|rm|test`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::Context;
 use coast_instance::{LifecycleError, Name, Places, Records, Remote, Remotes, RemotesEditor, RemotesError};
 use coast_ssh::SshError;
-use coast_sync::{Cancel, IdentityUsed, ProbeReport, ProbeRequest, RunsAs, SyncError};
+use coast_sync::{
+    AcceptedKey, Cancel, HostAnswer, IdentityUsed, PresentedKey, ProbeReport, ProbeRequest, Prompt, RunsAs,
+    SyncError, Zeroizing,
+};
+use coast_tree::LockExt;
 use serde::Serialize;
 
 use super::{absolute, println_json, refuse, refuse_with, remote_helper};
@@ -164,7 +169,7 @@ fn test(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
     };
     let cancel = Cancel::new();
     cancel_on_signals(&cancel)?;
-    let prompt = narrator(OutputOptions {
+    let options = OutputOptions {
         manner: Manner::Push,
         form: if args.json { Form::Json } else { Form::Text },
         detail: Detail::Problems,
@@ -176,16 +181,23 @@ fn test(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
         itemizer: Itemizer { remote: true, checksum: false },
         transfer_root: std::env::current_dir().context("cannot find the current directory")?,
         restorable: None,
-    });
+    };
+    let narrator = narrator(options, &cancel);
+    let prompt = NewKeys { inner: &*narrator, accepted: Mutex::default() };
     let destination = remote.destination(&remote.service_home, remote_helper(Some(&args.helper))?);
     let asked = Instant::now();
-    let (findings, exit_code) = match ProbeRequest::new(destination).run(&*prompt, &cancel) {
+    let (findings, exit_code) = match ProbeRequest::new(destination).run(&prompt, &cancel) {
         Ok(report) => {
-            let findings = found(&report, asked);
+            let findings = found(&report, &prompt.accepted.enter(), asked);
             let failed = findings.iter().any(|finding| finding.verdict == Verdict::Failed);
             (findings, if failed { UNUSABLE } else { 0 })
         }
-        Err(error) => (vec![failure(&error, &remote.address())], error.exit_code()),
+        Err(error) => {
+            // A key may have been accepted before the connection failed.
+            let mut findings: Vec<_> = prompt.accepted.enter().iter().map(new_key).collect();
+            findings.push(failure(&error, &remote.address()));
+            (findings, error.exit_code())
+        }
     };
     if args.json {
         println_json(&serde_json::json!({ "remote": name, "exit_code": exit_code, "findings": findings }));
@@ -197,8 +209,42 @@ fn test(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
     Ok(exit_code)
 }
 
-/// The findings in the answer of a remote.
-fn found(report: &ProbeReport, asked: Instant) -> Vec<Finding> {
+/// A prompt that keeps the accepted host keys for the findings, and passes on everything else.
+struct NewKeys<'a> {
+    inner: &'a dyn Prompt,
+    accepted: Mutex<Vec<AcceptedKey>>,
+}
+
+impl Prompt for NewKeys<'_> {
+    fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>> {
+        self.inner.passphrase(key)
+    }
+
+    fn confirm_host(&self, presented: &PresentedKey) -> HostAnswer {
+        self.inner.confirm_host(presented)
+    }
+
+    fn host_key_accepted(&self, accepted: &AcceptedKey) {
+        self.accepted.enter().push(accepted.clone());
+    }
+
+    fn notice(&self, text: &str) {
+        self.inner.notice(text);
+    }
+}
+
+/// The finding for a host key that was not known before. A jump host has one, too.
+fn new_key(accepted: &AcceptedKey) -> Finding {
+    Finding {
+        what: "host key",
+        verdict: Verdict::Ok,
+        found: format!("new: {accepted}"),
+        todo: Some("compare it with the host's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there"),
+    }
+}
+
+/// The findings in the answer of a remote. `accepted` are the host keys that were new.
+fn found(report: &ProbeReport, accepted: &[AcceptedKey], asked: Instant) -> Vec<Finding> {
     let connection = &report.connection;
     let ok = |what, found| Finding { what, verdict: Verdict::Ok, found, todo: None };
     let warning = |what, found, todo| Finding { what, verdict: Verdict::Warning, found, todo: Some(todo) };
@@ -212,10 +258,13 @@ fn found(report: &ProbeReport, asked: Instant) -> Vec<Finding> {
             Seconds(asked.elapsed())
         ),
     )];
-    findings.push(ok(
-        "host key",
-        format!("{} {}", connection.peer.host_key.algorithm, connection.peer.host_key.fingerprint),
-    ));
+    findings.extend(accepted.iter().map(new_key));
+    let host_key = &connection.peer.host_key;
+    // The destination is connected to after the jump hosts.
+    if accepted.last().is_none_or(|last| last.presented.fingerprint != host_key.fingerprint) {
+        findings
+            .push(ok("host key", format!("{} {}, known before", host_key.algorithm, host_key.fingerprint)));
+    }
     let key = connection.peer.identity.to_string();
     findings.push(match &connection.peer.identity {
         IdentityUsed::File { encrypted: false, .. } if connection.peer.jumps.is_empty() => ok("key", key),

@@ -9,7 +9,7 @@ use coast_instance::{
     Bulk, Check, Coastfile, InstanceStatus, LifecycleError, Listed, MutagenLayer, Name, Places, Questions,
     RemoteBulk, Scope, list,
 };
-use coast_sync::{Cancel, Monitor, NoPrompt, Prompt, Zeroizing};
+use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Chosen, Scene, here, println_json, refuse, remote_helper};
@@ -173,9 +173,11 @@ impl Prompt for Silent {
         NoPrompt.passphrase(key)
     }
 
-    fn confirm_host(&self, host: &str, fingerprint: &str) -> bool {
-        NoPrompt.confirm_host(host, fingerprint)
+    fn confirm_host(&self, presented: &PresentedKey) -> HostAnswer {
+        NoPrompt.confirm_host(presented)
     }
+
+    fn host_key_accepted(&self, _accepted: &AcceptedKey) {}
 
     fn notice(&self, _text: &str) {}
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +11,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coast_sync::{
-    Change, Deletions, EntryKind, Event, Monitor, ProblemKind, Progress, Prompt, SyncError, SyncReport,
-    Update, Zeroizing,
+    AcceptedKey, Cancel, Change, Deletions, EntryKind, Event, HostAnswer, Monitor, PresentedKey, ProblemKind,
+    Progress, Prompt, SyncError, SyncReport, Update, Zeroizing,
 };
 use indicatif::ProgressBar;
 
 use super::itemize::DELETING;
 use super::lines::{Lines, complain};
 use super::progress::{Moment, Ticker, bar, draw};
+use super::terminal::Terminal;
 use super::{Detail, Manner, Output, OutputOptions, ProgressWish, Shown, stats};
 use coast_tree::LockExt;
 
@@ -29,6 +30,7 @@ const MAX_REMEMBERED_PROBLEMS: usize = 10_000;
 pub(crate) struct Human {
     options: OutputOptions,
     lines: Lines,
+    terminal: Terminal,
     bar: ProgressBar,
     /// The thread that draws the bar, while a run is under way.
     ticker: Mutex<Option<Ticker>>,
@@ -39,10 +41,11 @@ pub(crate) struct Human {
 }
 
 impl Human {
-    pub(crate) fn new(options: OutputOptions) -> Self {
+    pub(crate) fn new(options: OutputOptions, cancel: &Cancel) -> Self {
         Self {
             options,
             lines: Lines::new(),
+            terminal: Terminal::new(cancel),
             bar: bar(),
             ticker: Mutex::new(None),
             told: Mutex::new(HashSet::new()),
@@ -202,18 +205,17 @@ impl Prompt for Human {
     fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>> {
         self.lines.flush();
         let question = format!("Passphrase for {}: ", Shown(key.as_os_str().as_bytes()));
-        // `rpassword` asks on the terminal, even if standard input is something else, and fails without a terminal.
-        rpassword::prompt_password(question).ok().filter(|answer| !answer.is_empty()).map(Zeroizing::new)
+        self.terminal.ask_hidden(&question).filter(|answer| !answer.is_empty())
     }
 
-    fn confirm_host(&self, host: &str, fingerprint: &str) -> bool {
+    fn confirm_host(&self, presented: &PresentedKey) -> HostAnswer {
         self.lines.flush();
-        let question = format!(
-            "The host {} is not known. Its key is {}.\nConnect, and remember the key (yes/no)? ",
-            Shown(host.as_bytes()),
-            Shown(fingerprint.as_bytes())
-        );
-        ask_on_terminal(&question).is_ok_and(|answer| answer.trim() == "yes")
+        self.terminal.confirm_host(presented)
+    }
+
+    /// Told with `-q` too: the user of `rsync -q` over `ssh` sees ssh's warning of a new key, too.
+    fn host_key_accepted(&self, accepted: &AcceptedKey) {
+        self.complain(&accepted.to_string());
     }
 
     fn notice(&self, text: &str) {
@@ -221,14 +223,6 @@ impl Prompt for Human {
             self.complain(text);
         }
     }
-}
-
-pub(super) fn ask_on_terminal(question: &str) -> io::Result<String> {
-    let mut terminal = fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-    terminal.write_all(question.as_bytes())?;
-    let mut answer = String::new();
-    io::BufReader::new(terminal).read_line(&mut answer)?;
-    Ok(answer)
 }
 
 impl Output for Human {

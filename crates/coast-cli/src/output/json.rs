@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coast_sync::{
-    EntryKind, Event, Failure, Failures, Monitor, Origin, ProblemKind, Progress, Prompt, SyncError,
-    SyncReport, Update, Zeroizing,
+    AcceptedKey, EntryKind, Event, Failure, Failures, HostAnswer, Monitor, Origin, PresentedKey, ProblemKind,
+    Progress, Prompt, SyncError, SyncReport, Update, Zeroizing,
 };
 use data_encoding::HEXLOWER;
 use serde::Serialize;
@@ -80,6 +80,15 @@ enum Record<'a> {
     },
     Notice {
         text: &'a str,
+    },
+    /// A host key was accepted.
+    HostKey {
+        host: &'a str,
+        algorithm: &'a str,
+        fingerprint: &'a str,
+        /// Whether `known_hosts` did not have the key before. Nothing is printed for other keys.
+        new: bool,
+        text: String,
     },
     Progress {
         entries: u64,
@@ -256,8 +265,13 @@ impl Prompt for Json {
         None
     }
 
-    fn confirm_host(&self, _host: &str, _fingerprint: &str) -> bool {
-        false
+    fn confirm_host(&self, _presented: &PresentedKey) -> HostAnswer {
+        HostAnswer::NobodyToAsk
+    }
+
+    fn host_key_accepted(&self, accepted: &AcceptedKey) {
+        let PresentedKey { host, algorithm, fingerprint, .. } = &accepted.presented;
+        self.print(&Record::HostKey { host, algorithm, fingerprint, new: true, text: accepted.to_string() });
     }
 
     fn notice(&self, text: &str) {

@@ -12,10 +12,11 @@ mod narrator;
 mod progress;
 mod remote;
 mod stats;
+mod terminal;
 
 use std::path::PathBuf;
 
-use coast_sync::{Monitor, Prompt, SyncError, SyncReport};
+use coast_sync::{Cancel, Monitor, Prompt, SyncError, SyncReport};
 
 pub(crate) use figures::{Seconds, Size, counted};
 pub(crate) use instance::{InstanceObject, instance_lines, listed_lines, listed_objects, table};
@@ -24,6 +25,7 @@ pub(crate) use lines::{Lines, complain};
 pub(crate) use name::Shown;
 pub(crate) use narrator::{Narrator, narrator};
 pub(crate) use remote::{Finding, Verdict, finding_lines};
+pub(crate) use terminal::Terminal;
 
 /// Prints the events of a run, and its end.
 pub(crate) trait Output: Monitor + Prompt {
@@ -87,15 +89,10 @@ pub(crate) enum ProgressWish {
     Always,
 }
 
-/// Asks a question on the terminal, even if standard input is something else. Returns `None` without a terminal.
-pub(crate) fn ask(question: &str) -> Option<String> {
-    human::ask_on_terminal(question).ok()
-}
-
-/// Returns the output that the options ask for.
-pub(crate) fn open(options: OutputOptions) -> Box<dyn Output> {
+/// Returns the output that the options ask for. Its questions to the user end when `cancel` is cancelled.
+pub(crate) fn open(options: OutputOptions, cancel: &Cancel) -> Box<dyn Output> {
     match options.form {
-        Form::Text => Box::new(human::Human::new(options)),
+        Form::Text => Box::new(human::Human::new(options, cancel)),
         Form::Json => Box::new(json::Json::new(options)),
     }
 }

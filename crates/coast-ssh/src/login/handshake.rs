@@ -6,7 +6,7 @@ use crate::error::{HostKeyChange, SshError};
 use crate::link::Lost;
 use crate::login::known_hosts::{self, HostName, KnownKeys, Verdict, fingerprint};
 use crate::login::peer::HostKey;
-use crate::login::prompt::Prompts;
+use crate::login::prompt::{AcceptedKey, HostAnswer, PresentedKey, Prompts};
 use russh::client::{self, DisconnectReason};
 use russh::keys::{Algorithm, HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Preferred, cipher, compression};
@@ -123,50 +123,48 @@ impl HostVerifier {
             }
             Verdict::New if matches!(self.any_port.check(key), Verdict::Known) => Ok(()),
             Verdict::New => {
-                let unknown = |reason: &str| {
-                    Err(SshError::HostKeyUnknown {
-                        host: host.to_owned(),
-                        algorithm: algorithm.clone(),
-                        fingerprint: presented.clone(),
-                        reason: reason.to_owned(),
-                    })
-                };
-                match self.policy {
-                    HostKeyPolicy::Strict => {
-                        return unknown(
-                            "StrictHostKeyChecking is yes; add the key to known_hosts, or set accept-new",
-                        );
-                    }
-                    HostKeyPolicy::Ask if self.batch => {
-                        return unknown(
-                            "BatchMode forbids asking; connect once without it, or set accept-new",
-                        );
-                    }
-                    HostKeyPolicy::Ask => {
-                        if !self.prompts.confirm_host(host, &format!("{algorithm} {presented}")).await {
-                            return unknown("the user did not confirm it");
-                        }
-                    }
-                    HostKeyPolicy::AcceptNew | HostKeyPolicy::Lax => {}
-                }
-                self.record(key, &algorithm, &presented);
+                let presented = PresentedKey { host: host.to_owned(), algorithm, fingerprint: presented };
+                self.decide(&presented).await?;
+                self.accept(key, presented);
                 Ok(())
             }
         }
     }
 
+    /// Decides about the key of a host that has none on record.
+    ///
+    /// # Errors
+    /// When neither the configuration nor the user accepts the key.
+    async fn decide(&self, presented: &PresentedKey) -> Result<(), SshError> {
+        let reason = match self.policy {
+            HostKeyPolicy::AcceptNew | HostKeyPolicy::Lax => return Ok(()),
+            HostKeyPolicy::Strict => {
+                "StrictHostKeyChecking is yes; add the key to known_hosts, or set accept-new"
+            }
+            HostKeyPolicy::Ask if self.batch => {
+                "BatchMode forbids asking; connect once without it, or set StrictHostKeyChecking=accept-new"
+            }
+            HostKeyPolicy::Ask => match self.prompts.confirm_host(presented).await {
+                HostAnswer::Trust => return Ok(()),
+                HostAnswer::Refuse => "the user did not confirm it",
+                HostAnswer::NobodyToAsk => {
+                    "StrictHostKeyChecking is ask, but there is no terminal to ask on; connect once in a terminal, or \
+                     compare the fingerprint with that of the host and set StrictHostKeyChecking=accept-new"
+                }
+            },
+        };
+        let PresentedKey { host, algorithm, fingerprint } = presented.clone();
+        Err(SshError::HostKeyUnknown { host, algorithm, fingerprint, reason: reason.to_owned() })
+    }
+
     /// Records a new key and tells the user. A key that cannot be recorded is still accepted: only the next connection
     /// to the host finds it unknown again.
-    fn record(&self, key: &PublicKey, algorithm: &str, fingerprint: &str) {
-        let host = self.name.as_str();
-        let accepted = format!("accepted the new host key of {host}, {algorithm} {fingerprint}");
-        self.prompts.notice(match &self.record {
-            None => accepted,
-            Some(file) => match known_hosts::record(file, &self.name, key, self.hashed) {
-                Ok(()) => format!("{accepted}, and recorded it in {}", file.display()),
-                Err(error) => format!("{accepted}; it could not be recorded in {}: {error}", file.display()),
-            },
+    fn accept(&self, key: &PublicKey, presented: PresentedKey) {
+        let recorded = self.record.clone().map(|file| {
+            let recorded = known_hosts::record(&file, &self.name, key, self.hashed);
+            (file, recorded.map_err(|error| error.to_string()))
         });
+        self.prompts.host_key_accepted(AcceptedKey { presented, recorded });
     }
 }
 

@@ -16,5 +16,5 @@ pub(crate) use self::handshake::Client;
 pub(crate) use self::hop::{Established, establish};
 pub use self::identity::IdentityUsed;
 pub use self::peer::{HostKey, Peer};
-pub use self::prompt::{NoPrompt, Prompt};
+pub use self::prompt::{AcceptedKey, HostAnswer, NoPrompt, PresentedKey, Prompt};
 pub(crate) use self::prompt::{PromptCall, Prompts};

@@ -2,6 +2,7 @@
 //! which answers them. So a [`Prompt`] may borrow local values and may block as long as the user takes.
 
 use coast_tree::LockExt;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
@@ -15,12 +16,62 @@ pub trait Prompt: Send + Sync {
     /// asked for again, up to three times in all.
     fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>>;
 
-    /// Returns whether to trust `host`, which is not in `known_hosts` and presents the key with `fingerprint` (algorithm
-    /// and hash, as `ssh-ed25519 SHA256:...`). Asked only when `StrictHostKeyChecking` is `ask`.
-    fn confirm_host(&self, host: &str, fingerprint: &str) -> bool;
+    /// Asks whether to trust a host that is not in `known_hosts`. Called only when `StrictHostKeyChecking` is `ask`.
+    fn confirm_host(&self, presented: &PresentedKey) -> HostAnswer;
 
-    /// Tells the user something in one sentence, such as that a new host key was accepted and where it was recorded.
+    /// Tells the user that the key of a host that was not in `known_hosts` was accepted. The key decides whom the user's
+    /// files are sent to, so a prompt that has a user should show this even where it shows no other notices.
+    fn host_key_accepted(&self, accepted: &AcceptedKey);
+
+    /// Tells the user something in one sentence.
     fn notice(&self, text: &str);
+}
+
+/// The key of a host that is not in `known_hosts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PresentedKey {
+    /// The host as `known_hosts` names it: `host`, or `[host]:port` when the port is not 22.
+    pub host: String,
+    /// The algorithm of the key, such as `ssh-ed25519`.
+    pub algorithm: String,
+    /// The fingerprint as `ssh-keygen -l` shows it: `SHA256:...`.
+    pub fingerprint: String,
+}
+
+/// The user's answer about a host that is not in `known_hosts`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostAnswer {
+    /// The user trusts the key.
+    Trust,
+    /// The user does not trust the key.
+    Refuse,
+    /// There is no terminal, or no user, to ask.
+    NobodyToAsk,
+}
+
+/// A host key that was not in `known_hosts`, and was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AcceptedKey {
+    /// The key.
+    pub presented: PresentedKey,
+    /// The file in which the key was recorded, and the reason if that failed. `None` if the configuration names no file.
+    pub recorded: Option<(PathBuf, Result<(), String>)>,
+}
+
+impl fmt::Display for AcceptedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PresentedKey { host, algorithm, fingerprint } = &self.presented;
+        write!(f, "accepted the new host key of {host}, {algorithm} {fingerprint}")?;
+        match &self.recorded {
+            None => Ok(()),
+            Some((file, Ok(()))) => write!(f, ", and recorded it in {}", file.display()),
+            Some((file, Err(reason))) => {
+                write!(f, "; it could not be recorded in {}: {reason}", file.display())
+            }
+        }
+    }
 }
 
 /// A prompt without a user: it gives no passphrase, trusts no unknown host and drops all notices.
@@ -32,9 +83,11 @@ impl Prompt for NoPrompt {
         None
     }
 
-    fn confirm_host(&self, _host: &str, _fingerprint: &str) -> bool {
-        false
+    fn confirm_host(&self, _presented: &PresentedKey) -> HostAnswer {
+        HostAnswer::NobodyToAsk
     }
+
+    fn host_key_accepted(&self, _accepted: &AcceptedKey) {}
 
     fn notice(&self, _text: &str) {}
 }
@@ -46,10 +99,10 @@ pub(crate) enum PromptCall {
         reply: oneshot::Sender<Option<Zeroizing<String>>>,
     },
     ConfirmHost {
-        host: String,
-        fingerprint: String,
-        reply: oneshot::Sender<bool>,
+        presented: PresentedKey,
+        reply: oneshot::Sender<HostAnswer>,
     },
+    HostKeyAccepted(AcceptedKey),
     Notice(String),
     /// No call follows this one.
     End,
@@ -62,9 +115,10 @@ impl PromptCall {
             PromptCall::Passphrase { key, reply } => {
                 let _ = reply.send(prompt.passphrase(&key));
             }
-            PromptCall::ConfirmHost { host, fingerprint, reply } => {
-                let _ = reply.send(prompt.confirm_host(&host, &fingerprint));
+            PromptCall::ConfirmHost { presented, reply } => {
+                let _ = reply.send(prompt.confirm_host(&presented));
             }
+            PromptCall::HostKeyAccepted(accepted) => prompt.host_key_accepted(&accepted),
             PromptCall::Notice(text) => prompt.notice(&text),
             PromptCall::End => {}
         }
@@ -97,9 +151,15 @@ impl Prompts {
         self.ask(|reply| PromptCall::Passphrase { key, reply }).await.flatten()
     }
 
-    pub(crate) async fn confirm_host(&self, host: &str, fingerprint: &str) -> bool {
-        let (host, fingerprint) = (host.to_owned(), fingerprint.to_owned());
-        self.ask(|reply| PromptCall::ConfirmHost { host, fingerprint, reply }).await.unwrap_or(false)
+    pub(crate) async fn confirm_host(&self, presented: &PresentedKey) -> HostAnswer {
+        let presented = presented.clone();
+        let answer = self.ask(|reply| PromptCall::ConfirmHost { presented, reply }).await;
+        answer.unwrap_or(HostAnswer::NobodyToAsk)
+    }
+
+    pub(crate) fn host_key_accepted(&self, accepted: AcceptedKey) {
+        // As with a notice.
+        let _ = self.calls.send(PromptCall::HostKeyAccepted(accepted));
     }
 
     async fn ask<T>(&self, call: impl FnOnce(oneshot::Sender<T>) -> PromptCall) -> Option<T> {

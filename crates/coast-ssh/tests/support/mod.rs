@@ -2,19 +2,33 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use coast_ssh::{
-    ConnectOptions, Environment, HelperProgram, HelperSource, HelperSpec, Prompt, Target, Zeroizing,
+    AcceptedKey, ConnectOptions, Environment, HelperProgram, HelperSource, HelperSpec, HostAnswer,
+    PresentedKey, Prompt, Target, Zeroizing,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// A prompt that gives scripted answers and records the questions.
-#[derive(Default)]
 pub(crate) struct Script {
     pub(crate) passphrases: Mutex<Vec<&'static str>>,
-    pub(crate) trusting: bool,
+    pub(crate) answer: HostAnswer,
+    pub(crate) accepted: Mutex<Vec<AcceptedKey>>,
     pub(crate) notices: Mutex<Vec<String>>,
     pub(crate) asked_for: Mutex<Vec<PathBuf>>,
-    pub(crate) asked_about: Mutex<Vec<(String, String)>>,
+    pub(crate) asked_about: Mutex<Vec<PresentedKey>>,
+}
+
+impl Default for Script {
+    fn default() -> Script {
+        Script {
+            passphrases: Mutex::default(),
+            answer: HostAnswer::NobodyToAsk,
+            accepted: Mutex::default(),
+            notices: Mutex::default(),
+            asked_for: Mutex::default(),
+            asked_about: Mutex::default(),
+        }
+    }
 }
 
 impl Script {
@@ -36,9 +50,13 @@ impl Prompt for Script {
         self.passphrases.lock().unwrap().pop().map(|passphrase| Zeroizing::new(passphrase.to_owned()))
     }
 
-    fn confirm_host(&self, host: &str, fingerprint: &str) -> bool {
-        self.asked_about.lock().unwrap().push((host.to_owned(), fingerprint.to_owned()));
-        self.trusting
+    fn confirm_host(&self, presented: &PresentedKey) -> HostAnswer {
+        self.asked_about.lock().unwrap().push(presented.clone());
+        self.answer
+    }
+
+    fn host_key_accepted(&self, accepted: &AcceptedKey) {
+        self.accepted.lock().unwrap().push(accepted.clone());
     }
 
     fn notice(&self, text: &str) {

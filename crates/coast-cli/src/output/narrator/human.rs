@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use coast_instance::{
     ContinuousStatus, Following, LifecycleEvent, Observer, Record, RunnerChange, State, Step,
 };
-use coast_sync::{Deletions, Event, Failures, Monitor, Progress, Prompt, Zeroizing};
+use coast_sync::{
+    AcceptedKey, Cancel, Deletions, Event, Failures, HostAnswer, Monitor, PresentedKey, Progress, Prompt,
+    Zeroizing,
+};
 use coast_tree::LockExt;
 
 use super::{Narrator, ambiguous_words, failure_words, step_words, taking_over_words};
@@ -29,10 +32,10 @@ pub(super) struct HumanNarrator {
 }
 
 impl HumanNarrator {
-    pub(super) fn new(options: OutputOptions) -> Self {
+    pub(super) fn new(options: OutputOptions, cancel: &Cancel) -> Self {
         Self {
             quiet: options.quiet,
-            human: Human::new(options),
+            human: Human::new(options, cancel),
             last_step: Mutex::new(None),
             deletions: Mutex::default(),
             left_behind: Mutex::new(None),
@@ -99,8 +102,12 @@ impl Prompt for HumanNarrator {
         self.human.passphrase(key)
     }
 
-    fn confirm_host(&self, host: &str, fingerprint: &str) -> bool {
-        self.human.confirm_host(host, fingerprint)
+    fn confirm_host(&self, presented: &PresentedKey) -> HostAnswer {
+        self.human.confirm_host(presented)
+    }
+
+    fn host_key_accepted(&self, accepted: &AcceptedKey) {
+        self.human.host_key_accepted(accepted);
     }
 
     fn notice(&self, text: &str) {

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use coast_instance::{
     Conflict, ContinuousStatus, LifecycleEvent, Observer, Record, RunnerChange, Step, Unended,
 };
-use coast_sync::{Event, Monitor, Progress, Prompt, ReceiverStats, SenderStats, Zeroizing};
+use coast_sync::{
+    AcceptedKey, Event, HostAnswer, Monitor, PresentedKey, Progress, Prompt, ReceiverStats, SenderStats,
+    Zeroizing,
+};
 use serde::Serialize;
 
 use super::{Narrator, ambiguous_words, step_words, taking_over_words};
@@ -137,8 +140,12 @@ impl Prompt for JsonNarrator {
         self.json.passphrase(key)
     }
 
-    fn confirm_host(&self, host: &str, fingerprint: &str) -> bool {
-        self.json.confirm_host(host, fingerprint)
+    fn confirm_host(&self, presented: &PresentedKey) -> HostAnswer {
+        self.json.confirm_host(presented)
+    }
+
+    fn host_key_accepted(&self, accepted: &AcceptedKey) {
+        self.json.host_key_accepted(accepted);
     }
 
     fn notice(&self, text: &str) {

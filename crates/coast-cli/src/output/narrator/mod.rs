@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use coast_instance::{Command, ContinuousStatus, Failure, Observer, Record, Step};
+use coast_sync::Cancel;
 
 use super::{Form, OutputOptions, Shown};
 
@@ -23,10 +24,10 @@ pub(crate) trait Narrator: Observer {
     fn failed(&self, text: &str, exit_code: u8);
 }
 
-/// The narrator for the form that the options name.
-pub(crate) fn narrator(options: OutputOptions) -> Box<dyn Narrator> {
+/// The narrator for the form that the options name. Its questions to the user end when `cancel` is cancelled.
+pub(crate) fn narrator(options: OutputOptions, cancel: &Cancel) -> Box<dyn Narrator> {
     match options.form {
-        Form::Text => Box::new(human::HumanNarrator::new(options)),
+        Form::Text => Box::new(human::HumanNarrator::new(options, cancel)),
         Form::Json => Box::new(json::JsonNarrator::new(options)),
     }
 }

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use coast_sync::{
-    CachePlace, Cancel, Destination, EngineError, Event, IdentityUsed, Monitor, ProblemKind, Prompt, Ready,
-    RestoreReport, RestoreRequest, SyncError, TrashReport, TrashRequest, Zeroizing,
+    CachePlace, Cancel, Destination, EngineError, Event, IdentityUsed, Monitor, ProblemKind, Prompt, Ready, RestoreReport, RestoreRequest, SyncError, TrashReport, TrashRequest, Zeroizing, AcceptedKey, HostAnswer, PresentedKey,
 };
 
 use crate::bulk::{Bulk, Checked, Removed, Transfer, Transferred, request};
@@ -617,9 +616,11 @@ impl Prompt for Stage {
         None
     }
 
-    fn confirm_host(&self, _host: &str, _fingerprint: &str) -> bool {
-        false
+    fn confirm_host(&self, _presented: &PresentedKey) -> HostAnswer {
+        HostAnswer::NobodyToAsk
     }
+
+    fn host_key_accepted(&self, _accepted: &AcceptedKey) {}
 
     fn notice(&self, _text: &str) {}
 }
