@@ -28,7 +28,8 @@ fn coast(scratch: &Path, arguments: &[&str]) -> Output {
 fn command(scratch: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coast"));
     command.current_dir(scratch.join("shop")).env("HOME", scratch.join("home")).stdin(Stdio::null());
-    for variable in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "SSH_AUTH_SOCK"] {
+    for variable in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "SSH_AUTH_SOCK"]
+    {
         command.env_remove(variable);
     }
     command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock").args(arguments);

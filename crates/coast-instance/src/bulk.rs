@@ -6,9 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coast_sync::{
-    Cancel, Claim, Delete, Itemize, KeptEntry, Monitor, Options, Own, Ownership, ProbeRequest, Prompt,
-    RemoteHelper, RemoveRequest, RestoreReport, RestoreRequest, RuleList, SyncError, SyncReport, SyncRequest,
-    TrashReport, TrashRequest, profile,
+    Cancel, Claim, Delete, Itemize, KeptEntry, Monitor, Options, Own, Ownership, ProbeRequest, Prompt, RemoteHelper, RemoveRequest, RestoreReport, RestoreRequest, RuleList, SyncError, SyncReport, SyncRequest, TrashReport, TrashRequest, profile, IdentityUsed,
 };
 
 use crate::continuous::Access;
@@ -137,7 +135,8 @@ impl Deletes<'_> {
 pub struct Transferred {
     /// The counts of the transfer.
     pub report: SyncReport,
-    /// The address and the key with which the remote was reached.
+    /// The address with which the remote was reached, and the key for a session: the remote's session key, or else the key that
+    /// logged in.
     pub access: Access,
 }
 
@@ -187,7 +186,10 @@ impl Bulk for RemoteBulk {
         let destination = transfer.remote.destination(transfer.remote_path, self.helper.clone());
         let report = request(transfer, destination)?.run(monitor, prompt, cancel)?;
         let connection = report.connection.as_ref();
-        let access = Access::from(connection.expect("a run to another machine reports its connection"));
+        let mut access = Access::from(connection.expect("a run to another machine reports its connection"));
+        if let Some(path) = transfer.remote.session_key.clone() {
+            access.identity = IdentityUsed::File { path, encrypted: false };
+        }
         Ok(Transferred { report, access })
     }
 

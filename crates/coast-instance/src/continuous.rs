@@ -114,7 +114,7 @@ pub struct Access {
     pub jumps: Vec<String>,
     /// The host key that the connection verified: `ssh-ed25519 AAAA...`.
     pub host_key: String,
-    /// The key that the remote accepted.
+    /// The key for the session: the remote's session key, or else the key that logged in.
     pub identity: IdentityUsed,
 }
 

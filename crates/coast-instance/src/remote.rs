@@ -27,6 +27,9 @@ pub struct Remote {
     /// The private key that is tried first.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key: Option<PathBuf>,
+    /// The private key for the sessions of instances, which is copied into their runners. Without it that is the key that logs in.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub session_key: Option<PathBuf>,
     /// The absolute path of the directory that holds `workspaces/`.
     #[serde(default = "default_service_home")]
     pub service_home: String,
@@ -66,7 +69,14 @@ impl Remote {
         let service_home = checked_service_home(&service_home)
             .filter(|path| !path.contains(char::is_whitespace))
             .ok_or(RemotesError::ServiceHome(service_home))?;
-        let remote = Self { user: target.user, host: target.host, port: target.port, key, service_home };
+        let remote = Self {
+            user: target.user,
+            host: target.host,
+            port: target.port,
+            key,
+            session_key: None,
+            service_home,
+        };
         remote.check_address()?;
         Ok(remote)
     }

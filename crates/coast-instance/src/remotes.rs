@@ -43,6 +43,11 @@ pub enum RemotesError {
     /// Instances use the remote.
     #[error("the remote {name:?} is used by {}; remove them first with: coast rm INSTANCE", users.join(", "))]
     InUse { name: Name, users: Vec<String> },
+    /// The remote has a session key.
+    #[error(
+        "the remote {0:?} has a session key, which its account accepts; remove that first with: coast remote key {0} --remove"
+    )]
+    HasSessionKey(Name),
     /// Another user can change the file.
     #[error("{} is not used, because {why}; {todo}", file.display())]
     Unsafe { file: PathBuf, why: String, todo: String },
@@ -217,11 +222,24 @@ impl RemotesEditor {
         self.save()
     }
 
-    /// Replaces a remote, or adds it. The service home cannot change while `users` (`project/instance`) use the remote.
+    /// Replaces a remote, or adds it. The service home cannot change while `users` (`project/instance`) use the remote. The session
+    /// key stays; while the remote has one, its address cannot change, because another account does not accept that key.
     ///
     /// # Errors
-    /// When the service home differs and the remote is in use, or the file cannot be written.
-    pub fn replace(&mut self, name: Name, remote: Remote, users: Vec<String>) -> Result<(), RemotesError> {
+    /// When the service home differs and the remote is in use, the address differs and the remote has a session key, or the file
+    /// cannot be written.
+    pub fn replace(
+        &mut self,
+        name: Name,
+        mut remote: Remote,
+        users: Vec<String>,
+    ) -> Result<(), RemotesError> {
+        if let Some(old) = self.remotes.remotes.get(&name).filter(|old| old.session_key.is_some()) {
+            if old.address() != remote.address() {
+                return Err(RemotesError::HasSessionKey(name));
+            }
+            remote.session_key.clone_from(&old.session_key);
+        }
         let moves =
             self.remotes.remotes.get(&name).is_some_and(|old| old.service_home != remote.service_home);
         if moves && !users.is_empty() {
@@ -231,14 +249,26 @@ impl RemotesEditor {
         self.save()
     }
 
+    /// Writes what is recorded of a remote that exists.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn set(&mut self, name: Name, remote: Remote) -> Result<(), RemotesError> {
+        self.remotes.remotes.insert(name, remote);
+        self.save()
+    }
+
     /// Removes a remote, unless `users` (`project/instance`) use it.
     ///
     /// # Errors
-    /// When no remote has the name, the remote is in use, or the file cannot be written.
+    /// When no remote has the name, the remote is in use or has a session key, or the file cannot be written.
     pub fn remove(&mut self, name: &Name, users: Vec<String>) -> Result<(), RemotesError> {
         self.remotes.get(name)?;
         if !users.is_empty() {
             return Err(RemotesError::InUse { name: name.clone(), users });
+        }
+        if self.remotes.get(name)?.session_key.is_some() {
+            return Err(RemotesError::HasSessionKey(name.clone()));
         }
         self.remotes.remotes.remove(name);
         self.save()
@@ -395,6 +425,23 @@ mod tests {
         );
         editor.remove(&name("box"), Vec::new()).unwrap();
         assert!(matches!(editor.remove(&name("box"), Vec::new()), Err(RemotesError::Unknown { .. })));
+    }
+
+    #[test]
+    fn a_remote_with_a_session_key_keeps_it_and_its_address() {
+        let scratch = tempfile::tempdir().unwrap();
+        let places = Places::below(scratch.path());
+        let mut editor = RemotesEditor::open(&places).unwrap();
+        let with_key = Remote { session_key: Some("/k".into()), ..remote("dev@box") };
+        editor.add(name("box"), with_key.clone()).unwrap();
+        editor.replace(name("box"), remote("dev@box"), Vec::new()).unwrap();
+        assert_eq!(Remotes::load(&places).unwrap().get(&name("box")).unwrap(), &with_key);
+        for error in [
+            editor.replace(name("box"), remote("dev@other"), Vec::new()).unwrap_err(),
+            editor.remove(&name("box"), Vec::new()).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("coast remote key box --remove"), "{error}");
+        }
     }
 
     #[test]

@@ -40,8 +40,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // The rooms, each of which uses those to its left and never those to its right:
-// error <- config, link <- login <- session <- helper.
+// error <- config, link <- login <- session <- helper <- dedicated_key.
 mod config;
+mod dedicated_key;
 mod error;
 mod helper;
 mod link;
@@ -49,6 +50,7 @@ mod login;
 mod session;
 
 pub use crate::config::{ConnectOptions, Environment, Target};
+pub use crate::dedicated_key::{AuthorizedKeys, DedicatedKey};
 pub use crate::error::{
     DeployAttempt, DeployFailure, HostKeyChange, KeyAttempt, KeyOutcome, KeySource, SshError, Stage,
     SudoRefusal,

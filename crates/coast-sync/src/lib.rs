@@ -50,6 +50,7 @@ mod destination;
 mod error;
 mod failures;
 mod helper_store;
+mod key_request;
 mod local;
 mod only;
 mod probe;
@@ -69,6 +70,7 @@ pub use destination::{Destination, LocalDestination, LocalReceiver, RemoteDestin
 pub use error::SyncError;
 pub use failures::{Failure, Failures};
 pub use helper_store::{HelperStore, Platform};
+pub use key_request::KeyRequest;
 pub use probe::{ProbeReport, ProbeRequest};
 pub use remote::ConnectionReport;
 pub use removal::{KeptEntry, RemoveReport, RemoveRequest};
@@ -80,8 +82,9 @@ pub use trash::{RestoreReport, RestoreRequest, TrashReport, TrashRequest, Trashe
 pub use coast_engine::{Cancel, CancelHook, Claim, EngineError, Monitor, Progress, RunReport, VoidMonitor};
 pub use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles, NoMergeFiles, RuleError, RuleList};
 pub use coast_ssh::{
-    AcceptedKey, ConnectOptions, Environment, HostAnswer, HostKey, IdentityUsed, NoPrompt, Peer,
-    PresentedKey, Prompt, RunsAs, SshError, Sudo, SudoRefusal, Target, Zeroizing,
+    AcceptedKey, AuthorizedKeys, ConnectOptions, DedicatedKey, Environment, HostAnswer, HostKey,
+    IdentityUsed, NoPrompt, Peer, PresentedKey, Prompt, RunsAs, SshError, Sudo, SudoRefusal, Target,
+    Zeroizing,
 };
 pub use coast_wire::{
     Change, Delete, EntryKind, Event, Itemize, Options, Origin, Own, Ownership, ProblemKind, Ready,

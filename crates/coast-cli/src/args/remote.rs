@@ -19,6 +19,8 @@ EXAMPLES
     --key ~/.ssh/lab_key --service-home /srv/coast
   coast remote test box
       Connect, and check the host key, sudo, the helper, the free space and the architecture.
+  coast remote key box --create
+      Make a key that sessions use, so that your own key is not copied into a container.
   coast remote rm lab
       Forget the machine. This is refused while instances live on it.";
 
@@ -27,6 +29,13 @@ Connects in the same way as `coast run`, and prints one line for each check: the
 whether sudo works without a password, whether the helper can be uploaded and answers, whether the service home has space and \
 can be written to, and the architecture. A check that fails says what to do, and the exit code is then not 0. Nothing on the \
 remote is changed, except that the helper is uploaded to its user's cache directory.";
+
+const KEY_ABOUT: &str = "\
+Shows which keys are used at a machine. Transfers log in with your own key, which stays where it is. The session that makes edits \
+follow runs in a shell container, and a key is copied into that container. With --create this is a key that is made for the \
+purpose: an ed25519 key without a passphrase in $XDG_DATA_HOME/coast/keys (by default ~/.local/share/coast/keys). Its line in \
+~/.ssh/authorized_keys on the machine begins with `restrict`, so it can run commands there, but has no terminal and forwards \
+nothing. Without such a key, the key that logs in is copied, and it must be in a file without a passphrase.";
 
 /// Subcommands of `coast remote`.
 #[derive(Debug, Subcommand)]
@@ -40,6 +49,9 @@ pub(crate) enum RemoteCommand {
     /// Connect to a machine and check whether instances can live on it
     #[command(long_about = TEST_ABOUT)]
     Test(TestArgs),
+    /// Show, make or remove the key that sessions use at a machine
+    #[command(long_about = KEY_ABOUT)]
+    Key(KeyArgs),
 }
 
 /// Arguments of `coast remote add`.
@@ -99,6 +111,29 @@ pub(crate) struct TestArgs {
 
     #[command(flatten)]
     pub(crate) helper: HelperArgs,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `coast remote key`.
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// The machine
+    pub(crate) name: Name,
+
+    /// Make the key if it does not exist, let it log in at the machine, and use it for sessions
+    #[arg(long)]
+    pub(crate) create: bool,
+
+    /// Remove the key, here and at the machine
+    #[arg(long, conflicts_with = "create")]
+    pub(crate) remove: bool,
+
+    /// Remove the key here even if the machine cannot be reached
+    #[arg(long, requires = "remove")]
+    pub(crate) force: bool,
 
     /// Print one JSON object instead of text
     #[arg(long)]

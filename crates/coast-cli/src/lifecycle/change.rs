@@ -3,6 +3,7 @@
 use coast_instance::{
     Directories, FollowOptions, Insist, LifecycleError, LifecycleEvent, Name, Record, RmOptions, RunOptions,
 };
+
 use super::{Chosen, Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{

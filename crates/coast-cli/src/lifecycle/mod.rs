@@ -2,6 +2,7 @@
 
 mod change;
 mod image;
+mod remote_key;
 mod remotes;
 mod show;
 

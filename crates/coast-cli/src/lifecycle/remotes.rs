@@ -14,7 +14,7 @@ use coast_sync::{
 use coast_tree::LockExt;
 use serde::Serialize;
 
-use super::{absolute, println_json, refuse, refuse_with, remote_helper};
+use super::{absolute, println_json, refuse, refuse_with, remote_helper, remote_key};
 use crate::args::remote::{AddArgs, ListArgs, RemoteCommand, RemoveArgs, TestArgs};
 use crate::output::{
     Detail, Finding, Form, Itemizer, Lines, Manner, OutputOptions, ProgressWish, Seconds, Size, Verdict,
@@ -36,6 +36,7 @@ pub(crate) fn remote(command: RemoteCommand) -> anyhow::Result<u8> {
         RemoteCommand::Ls(args) => ls(&places, &args),
         RemoteCommand::Rm(args) => rm(&places, &args),
         RemoteCommand::Test(args) => test(&places, &args),
+        RemoteCommand::Key(args) => remote_key::key(&places, &args),
     }
 }
 
@@ -188,7 +189,7 @@ fn test(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
     let asked = Instant::now();
     let (findings, exit_code) = match ProbeRequest::new(destination).run(&prompt, &cancel) {
         Ok(report) => {
-            let findings = found(&report, &prompt.accepted.enter(), asked);
+            let findings = found(&report, remote.session_key.as_deref(), &prompt.accepted.enter(), asked);
             let failed = findings.iter().any(|finding| finding.verdict == Verdict::Failed);
             (findings, if failed { UNUSABLE } else { 0 })
         }
@@ -244,7 +245,12 @@ fn new_key(accepted: &AcceptedKey) -> Finding {
 }
 
 /// The findings in the answer of a remote. `accepted` are the host keys that were new.
-fn found(report: &ProbeReport, accepted: &[AcceptedKey], asked: Instant) -> Vec<Finding> {
+fn found(
+    report: &ProbeReport,
+    session_key: Option<&Path>,
+    accepted: &[AcceptedKey],
+    asked: Instant,
+) -> Vec<Finding> {
     let connection = &report.connection;
     let ok = |what, found| Finding { what, verdict: Verdict::Ok, found, todo: None };
     let warning = |what, found, todo| Finding { what, verdict: Verdict::Warning, found, todo: Some(todo) };
@@ -267,6 +273,11 @@ fn found(report: &ProbeReport, accepted: &[AcceptedKey], asked: Instant) -> Vec<
     }
     let key = connection.peer.identity.to_string();
     findings.push(match &connection.peer.identity {
+        IdentityUsed::File { .. } | IdentityUsed::Agent { .. }
+            if let (Some(session_key), true) = (session_key, connection.peer.jumps.is_empty()) =>
+        {
+            ok("key", format!("{key}; sessions use {}", session_key.display()))
+        }
         IdentityUsed::File { encrypted: false, .. } if connection.peer.jumps.is_empty() => ok("key", key),
         IdentityUsed::File { encrypted: false, .. } => warning(
             "key",
@@ -276,7 +287,7 @@ fn found(report: &ProbeReport, accepted: &[AcceptedKey], asked: Instant) -> Vec<
         _ => warning(
             "key",
             key,
-            "the shell container cannot use it, so edits will not follow: coast remote add --replace --key with a key that has no passphrase",
+            "the shell container cannot use it, so edits will not follow: coast remote key --create makes a key for this purpose",
         ),
     });
     findings.push(match &connection.runs_as {

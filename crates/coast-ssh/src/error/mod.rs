@@ -120,6 +120,22 @@ pub enum SshError {
     #[error("{host}: {path}: {problem}")]
     HelperPath { host: String, path: String, problem: String },
 
+    /// A key that is made for one purpose cannot be made or read. `name` is the file, or says which key.
+    #[error("cannot use the key {name}: {problem}")]
+    DedicatedKey { name: String, problem: String },
+
+    /// `~/.ssh/authorized_keys` on the host cannot be changed.
+    #[error("cannot change ~/.ssh/authorized_keys on {host}: {problem}")]
+    AuthorizedKeys { host: String, problem: String },
+
+    /// The host does not accept a key that is in `~/.ssh/authorized_keys`.
+    #[error(
+        "{host} does not accept the key {}, although it is in ~/.ssh/authorized_keys: {source}\nsee AuthorizedKeysFile and \
+         StrictModes in sshd_config(5) there",
+        key.display()
+    )]
+    KeyNotAccepted { host: String, key: PathBuf, source: Box<SshError> },
+
     /// The helper must run as root ([`Sudo::Always`](crate::Sudo::Always)), and `sudo` refuses.
     #[error("cannot start the helper as root on {host}: {refusal}")]
     Sudo { host: String, refusal: SudoRefusal },

@@ -10,6 +10,7 @@ mod spec;
 
 pub use self::process::{HelperProcess, RunsAs};
 pub use self::quote::quote;
+pub(crate) use self::script::script_line;
 pub use self::spec::{HelperProgram, HelperSource, HelperSpec, Sudo};
 
 use crate::error::SshError;

@@ -15,6 +15,7 @@ mod tcp;
 pub(crate) use self::handshake::Client;
 pub(crate) use self::hop::{Established, establish};
 pub use self::identity::IdentityUsed;
+pub(crate) use self::known_hosts::fingerprint;
 pub use self::peer::{HostKey, Peer};
 pub use self::prompt::{AcceptedKey, HostAnswer, NoPrompt, PresentedKey, Prompt};
 pub(crate) use self::prompt::{PromptCall, Prompts};
