@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use coast_tests::{InTerminal, Remote, Shell, Sudo, Tree, make_key, require};
+use coast_tests::{InTerminal, Program, Remote, Shell, Sudo, Tree, make_key, require};
 use rustix::process::Signal;
 
 /// The exit code of an interrupted run.
@@ -179,4 +179,30 @@ fn the_test_of_a_remote_tells_of_a_new_key_even_if_the_login_fails_then() {
     let outcome = remote.sandbox().coast(["remote", "test"]).run();
     outcome.assert_code(255).assert_says("host key     ok       new: accepted");
     assert!(fs::read_to_string(remote.path("home/.ssh/known_hosts")).is_ok());
+}
+
+#[test]
+fn messages_are_coloured_on_a_terminal_and_nowhere_else() {
+    const RED: &str = "\u{1b}[31m";
+    let remote = remote();
+    let failing = remote.sandbox().coast(["push", "src", "nowhere.invalid:x"]);
+    let shown = |program: &Program| InTerminal::start(program).wait().1;
+    assert!(shown(&failing).contains(RED));
+    assert!(!shown(&failing.clone().env("NO_COLOR", "1")).contains(RED));
+    assert!(!shown(&failing.clone().arg("--color=never")).contains(RED));
+    failing.clone().run().assert_does_not_say(RED);
+    failing.clone().arg("--color=always").run().assert_says(RED);
+    failing.args(["--color=always", "--json"]).run().assert_does_not_say("\u{1b}");
+}
+
+#[test]
+fn a_transfer_shows_its_rate_on_a_terminal_and_nothing_in_a_pipe() {
+    let remote = remote();
+    fs::write(remote.path("src/large"), coast_tests::noise(1, 48 << 20)).unwrap();
+    let push = remote.push(["--bwlimit=8m"], remote.path("src"), "space");
+    let (code, shown) = InTerminal::start(&push).wait();
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("/s, 0:0") && shown.contains(" left"), "{shown}");
+    fs::write(remote.path("src/large"), coast_tests::noise(2, 1 << 20)).unwrap();
+    push.run().assert_code(0).assert_does_not_say(" left");
 }

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if message.use_stderr() { USAGE } else { 0 });
         }
     };
+    cli.color.write_global();
     let ended = match cli.command {
         Command::Run(args) => lifecycle::run(args),
         Command::Assign(args) => lifecycle::assign(args),
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            output::complain(&format!("{error:#}"));
+            output::complain(output::Weight::Error, &format!("{error:#}"));
             // A rule file that cannot be read is not a mistake in the command line.
             let unreadable = error.chain().any(|cause| cause.is::<std::io::Error>());
             ExitCode::from(if unreadable { FILE_IO } else { USAGE })

@@ -40,6 +40,8 @@ pub struct Progress {
     pub walk_done: AtomicU64,
     /// Entries of settled parts so far.
     pub settled_entries: AtomicU64,
+    /// Size of the files of settled parts so far, in bytes.
+    pub settled_bytes: AtomicU64,
     /// Bytes of files read to be sent so far (before compression).
     pub sent_bytes: AtomicU64,
     /// Bytes written to the stream.

@@ -192,7 +192,7 @@ pub(crate) struct RunArgs {
     pub(crate) instance: Name,
 
     /// The git worktree to follow, by its directory's name, its branch or its path [default: the project's root]
-    #[arg(short, long, value_name = "NAME_OR_PATH", value_hint = ValueHint::DirPath)]
+    #[arg(short, long, value_name = "TREE", value_hint = ValueHint::DirPath)]
     pub(crate) worktree: Option<OsString>,
 
     #[command(flatten)]
@@ -236,7 +236,7 @@ pub(crate) struct AssignArgs {
     pub(crate) project: ProjectArg,
 
     /// The git worktree to follow from now on, by its directory's name, its branch or its path
-    #[arg(short, long, value_name = "NAME_OR_PATH", value_hint = ValueHint::DirPath)]
+    #[arg(short, long, value_name = "TREE", value_hint = ValueHint::DirPath)]
     pub(crate) worktree: OsString,
 
     #[command(flatten)]

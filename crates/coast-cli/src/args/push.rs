@@ -45,7 +45,7 @@ EXAMPLES
   coast push ./workspace dev@host:/data/workspaces/shop/1
   coast push -p 2222 -i ~/.ssh/dev_key . dev@host:/srv/app
   coast push -n -v . host:work
-      Show what would be done. `work` is below the user's home directory.
+      Show what would be done, and change nothing in `work`, which is below the user's home directory.
   coast push --protect 'uploads/***' \\
     --exclude '*.log' . host:/srv/app
   coast push --json . host:/srv/app
@@ -122,7 +122,7 @@ pub(crate) struct PushArgs {
     #[arg(long)]
     pub(crate) delay_updates: bool,
 
-    /// Change nothing, only show what would be done
+    /// Change nothing in the destination, only show what would be done. The helper is uploaded if it is missing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 

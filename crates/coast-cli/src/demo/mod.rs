@@ -16,7 +16,7 @@ use coast_sync::{
 use coast_testkit::{Aspects, EmbeddedOptions, EmbeddedServer, Snapshot, Tree};
 
 use crate::args::demo::DemoArgs;
-use crate::output::{Lines, Seconds, Shown, Size, complain, counted};
+use crate::output::{Lines, Seconds, Shown, Size, Weight, complain, counted};
 use crate::plan::helper_store;
 use crate::signals::cancel_on_signals;
 use verdict::{Verdict, entries};
@@ -216,7 +216,7 @@ impl Monitor for Audience<'_> {
             && *kind != ProblemKind::Skipped
         {
             self.lines.flush();
-            complain(&format!("{}: {text}", Shown(path)));
+            complain(Weight::Error, &format!("{}: {text}", Shown(path)));
         }
     }
 }

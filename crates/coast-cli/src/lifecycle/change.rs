@@ -215,6 +215,7 @@ pub(crate) fn flush(args: FlushArgs) -> anyhow::Result<u8> {
     Scene::with(&chosen, None, args.telling.json, |scene| {
         let narrator = narrator_for(&args.telling, scene);
         tell_without_settings(scene, &*narrator);
+        narrator.flushing();
         Ok(match scene.lifecycle(&*narrator).flush(&args.instance) {
             Ok(status) => {
                 let stuck = !status.conflicts.is_empty() || !status.problems.is_empty();

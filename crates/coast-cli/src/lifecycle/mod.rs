@@ -18,7 +18,7 @@ use coast_sync::{Cancel, RemoteHelper};
 
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::ProjectArg;
-use crate::output::complain;
+use crate::output::{Weight, complain};
 use crate::plan::helper_store;
 use crate::signals::cancel_on_signals;
 
@@ -133,7 +133,7 @@ fn refuse_with(text: &str, exit_code: u8, json: bool) -> u8 {
     if json {
         println_json(&serde_json::json!({ "event": "failed", "exit_code": exit_code, "text": text }));
     } else {
-        complain(&format!("{text} (code {exit_code})"));
+        complain(Weight::Error, &format!("{text} (code {exit_code})"));
     }
     exit_code
 }
@@ -144,7 +144,7 @@ fn println_json(object: &impl serde::Serialize) {
     match serde_json::to_string(object) {
         Ok(line) => lines.print(&line),
         // Serializing fails only for maps with keys that are no strings, and there are none.
-        Err(error) => complain(&error.to_string()),
+        Err(error) => complain(Weight::Error, &error.to_string()),
     }
     lines.flush();
 }

@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::{println_json, refuse, remote_helper};
 use crate::args::remote::KeyArgs;
 use crate::output::{
-    Detail, Form, Itemizer, Lines, Manner, Narrator, OutputOptions, ProgressWish, Shown, complain, narrator,
+    Detail, Form, Itemizer, Lines, Manner, Narrator, OutputOptions, ProgressWish, Shown, Weight, complain,
+    narrator,
 };
 use crate::signals::cancel_on_signals;
 
@@ -103,11 +104,14 @@ fn remove(places: &Places, args: &KeyArgs) -> anyhow::Result<Result<(), Lifecycl
         let (remotes, users) = (Remotes::load(places)?, Records::new(places.clone()).users_of(&args.name)?);
         let remote = remotes.get(&args.name)?;
         if let KeyRemoved::HereOnly(_, error) = &removed {
-            complain(&format!(
-                "warning: {} may still accept the key: {error}\nremove the line of `coast remote key {}` from \
+            complain(
+                Weight::Warning,
+                &format!(
+                    "{} may still accept the key: {error}\nremove the line of `coast remote key {}` from \
                  ~/.ssh/authorized_keys there",
-                args.name, args.name
-            ));
+                    args.name, args.name
+                ),
+            );
         }
         tell(&args.name, remote, None, users.clone(), args.json, |lines| match removed {
             KeyRemoved::Nothing => lines.print(&format!("{} has no session key", args.name)),

@@ -204,7 +204,7 @@ fn test(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
         println_json(&serde_json::json!({ "remote": name, "exit_code": exit_code, "findings": findings }));
     } else {
         let lines = Lines::new();
-        finding_lines(&findings).iter().for_each(|line| lines.print(line));
+        finding_lines(&findings, lines.are_coloured()).iter().for_each(|line| lines.print(line));
         lines.flush();
     }
     Ok(exit_code)

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Chosen, Scene, here, println_json, refuse, remote_helper};
 use crate::args::lifecycle::{LsArgs, StatusArgs};
-use crate::output::{InstanceObject, Lines, complain, instance_lines, listed_lines, listed_objects};
+use crate::output::{InstanceObject, Lines, Weight, complain, instance_lines, listed_lines, listed_objects};
 use crate::signals::cancel_on_signals;
 
 /// The interval between two looks of `--watch`.
@@ -105,7 +105,7 @@ pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<u8> {
 /// Warns on standard error if the settings of the project cannot be used. Standard output has one object with `--json`.
 fn warn_without_settings(scope: &Scope) {
     if let Some(why) = scope.warning() {
-        complain(&format!("warning: {why}"));
+        complain(Weight::Warning, &why);
     }
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coast_sync::{
     AcceptedKey, Cancel, Change, Deletions, EntryKind, Event, HostAnswer, Monitor, PresentedKey, ProblemKind,
@@ -17,8 +17,8 @@ use coast_sync::{
 use indicatif::ProgressBar;
 
 use super::itemize::DELETING;
-use super::lines::{Lines, complain};
-use super::progress::{Moment, Ticker, bar, draw};
+use super::lines::{Lines, Weight, complain};
+use super::progress::{DRAWN_EVERY, Moment, Pace, Ticker, bar, draw, spinner};
 use super::terminal::Terminal;
 use super::{Detail, Manner, Output, OutputOptions, ProgressWish, Shown, stats};
 use coast_tree::LockExt;
@@ -31,7 +31,8 @@ pub(crate) struct Human {
     options: OutputOptions,
     lines: Lines,
     terminal: Terminal,
-    bar: ProgressBar,
+    /// The bar that is drawn. A bar that was finished cannot be drawn again, so each run and each step has a new one.
+    bar: Mutex<ProgressBar>,
     /// The thread that draws the bar, while a run is under way.
     ticker: Mutex<Option<Ticker>>,
     /// The paths whose problem was printed.
@@ -46,7 +47,7 @@ impl Human {
             options,
             lines: Lines::new(),
             terminal: Terminal::new(cancel),
-            bar: bar(),
+            bar: Mutex::new(bar()),
             ticker: Mutex::new(None),
             told: Mutex::new(HashSet::new()),
             drawing: AtomicBool::new(false),
@@ -57,9 +58,9 @@ impl Human {
         self.beside_the_bar(|| self.lines.print(line));
     }
 
-    pub(super) fn complain(&self, text: &str) {
+    pub(super) fn complain(&self, weight: Weight, text: &str) {
         self.lines.flush();
-        self.beside_the_bar(|| complain(text));
+        self.beside_the_bar(|| complain(weight, text));
     }
 
     /// Writes the buffered lines.
@@ -69,7 +70,7 @@ impl Human {
 
     fn beside_the_bar(&self, print: impl FnOnce()) {
         // `suspend` would draw a bar that was never drawn.
-        if self.drawing.load(Ordering::Acquire) { self.bar.suspend(print) } else { print() }
+        if self.drawing.load(Ordering::Acquire) { self.bar.enter().suspend(print) } else { print() }
     }
 
     fn changed(&self, path: &[u8], change: &Change) {
@@ -108,18 +109,20 @@ impl Human {
                 return;
             }
         }
-        let prefix = match kind {
-            ProblemKind::Skipped | ProblemKind::Kept => "",
-            ProblemKind::SourceRead | ProblemKind::Changing | ProblemKind::Destination => "error: ",
-            _ => "warning: ",
+        let (weight, prefix) = match kind {
+            ProblemKind::Skipped | ProblemKind::Kept => (Weight::Note, ""),
+            ProblemKind::SourceRead | ProblemKind::Changing | ProblemKind::Destination => {
+                (Weight::Error, "error: ")
+            }
+            _ => (Weight::Warning, ""),
         };
-        self.complain(&format!("{prefix}{}: {}", Shown(path), Shown(text.as_bytes())));
+        self.complain(weight, &format!("{prefix}{}: {}", Shown(path), Shown(text.as_bytes())));
     }
 
     pub(super) fn stop_drawing(&self) {
         drop(self.ticker.enter().take());
         if self.drawing.swap(false, Ordering::AcqRel) {
-            self.bar.finish_and_clear();
+            self.bar.enter().finish_and_clear();
         }
     }
 
@@ -128,6 +131,19 @@ impl Human {
         for line in stats::deletion_lines(deletions, restorable, self.options.dry_run) {
             self.print(&line);
         }
+    }
+
+    /// Draws a step on the terminal, with the time since its beginning, until something else is drawn or [`Self::stop_drawing`] is
+    /// called. A step that is over soon is not drawn at all.
+    pub(super) fn draw_step(&self, words: &'static str) {
+        self.stop_drawing();
+        if self.options.progress == ProgressWish::Never || !io::stderr().is_terminal() {
+            return;
+        }
+        let spinner = spinner(words);
+        *self.bar.enter() = spinner.clone();
+        self.drawing.store(true, Ordering::Release);
+        *self.ticker.enter() = Some(Ticker::start(DRAWN_EVERY, move || spinner.tick()));
     }
 
     fn tell_end(&self, report: &SyncReport) {
@@ -185,15 +201,22 @@ impl Monitor for Human {
     }
 
     fn started(&self, progress: &Arc<Progress>) {
+        self.stop_drawing();
         let on_terminal = io::stderr().is_terminal();
         let ticker = match self.options.progress {
             ProgressWish::OnTerminal | ProgressWish::Always if on_terminal => {
                 self.drawing.store(true, Ordering::Release);
-                draw(&self.bar, progress)
+                let bar = bar();
+                *self.bar.enter() = bar.clone();
+                draw(bar, progress)
             }
             ProgressWish::Always => {
                 let progress = Arc::clone(progress);
-                Ticker::start(Duration::from_secs(1), move || complain(&Moment::of(&progress).line()))
+                let (started, mut pace) = (Instant::now(), Pace::new());
+                let period = Duration::from_secs(1);
+                Ticker::start(period, move || {
+                    complain(Weight::Note, &pace.line(started.elapsed(), Moment::of(&progress)))
+                })
             }
             ProgressWish::Never | ProgressWish::OnTerminal => return,
         };
@@ -215,12 +238,12 @@ impl Prompt for Human {
 
     /// Told with `-q` too: the user of `rsync -q` over `ssh` sees ssh's warning of a new key, too.
     fn host_key_accepted(&self, accepted: &AcceptedKey) {
-        self.complain(&accepted.to_string());
+        self.complain(Weight::Note, &accepted.to_string());
     }
 
     fn notice(&self, text: &str) {
         if !self.options.quiet {
-            self.complain(text);
+            self.complain(Weight::Note, text);
         }
     }
 }
@@ -233,12 +256,12 @@ impl Output for Human {
                 self.tell_end(report);
                 self.lines.flush();
                 for shortcoming in stats::shortcomings(report, exit_code) {
-                    complain(&shortcoming);
+                    complain(if exit_code == 0 { Weight::Note } else { Weight::Error }, &shortcoming);
                 }
             }
             Err(error) => {
                 self.lines.flush();
-                complain(&format!("{error} (code {exit_code})"));
+                complain(Weight::Error, &format!("{error} (code {exit_code})"));
             }
         }
     }

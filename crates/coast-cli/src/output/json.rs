@@ -12,7 +12,7 @@ use coast_sync::{
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 
-use super::lines::{Lines, complain};
+use super::lines::{Lines, Weight, complain};
 use super::progress::{Moment, Ticker};
 use super::{Detail, Output, OutputOptions, ProgressWish};
 use coast_tree::LockExt;
@@ -50,7 +50,7 @@ fn print(lines: &Lines, record: &impl Serialize) {
     match serde_json::to_string(record) {
         Ok(line) => lines.print(&line),
         // Serializing fails only for a map whose keys are not strings, and no record has such a map.
-        Err(error) => complain(&error.to_string()),
+        Err(error) => complain(Weight::Error, &error.to_string()),
     }
 }
 
@@ -95,6 +95,7 @@ enum Record<'a> {
         settled_entries: u64,
         walk_done: bool,
         total_bytes: u64,
+        settled_bytes: u64,
         sent_bytes: u64,
         wire_sent_bytes: u64,
         wire_received_bytes: u64,
@@ -248,6 +249,7 @@ impl Monitor for Json {
                     settled_entries: now.settled_entries,
                     walk_done: now.walk_done,
                     total_bytes: now.offered_bytes,
+                    settled_bytes: now.settled_bytes,
                     sent_bytes: now.sent_bytes,
                     wire_sent_bytes: now.wire_sent_bytes,
                     wire_received_bytes: now.wire_received_bytes,

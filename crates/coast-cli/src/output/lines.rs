@@ -3,6 +3,8 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::Mutex;
 
+use anstyle::{AnsiColor, Style};
+
 use super::Shown;
 use coast_tree::LockExt;
 
@@ -19,6 +21,11 @@ impl Lines {
         let stdout = io::stdout();
         let at_once = stdout.is_terminal();
         Self { out: Mutex::new(Some(BufWriter::new(stdout))), at_once }
+    }
+
+    /// Whether lines may have colours in them.
+    pub(crate) fn are_coloured(&self) -> bool {
+        anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
     }
 
     pub(crate) fn print(&self, line: &str) {
@@ -53,20 +60,55 @@ pub(crate) fn shown(text: &str) -> String {
     text.split('\n').map(|line| Shown(line.as_bytes()).to_string()).collect::<Vec<_>>().join("\n")
 }
 
-/// Prints a message to standard error. `text` may have several lines, and may quote a peer.
-pub(crate) fn complain(text: &str) {
-    let mut message = String::new();
-    for (index, line) in text.split('\n').enumerate() {
-        let prefix = if index == 0 { "coast: " } else { "" };
-        message.push_str(&format!("{prefix}{}\n", Shown(line.as_bytes())));
+/// The weight of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// Something to know. Not coloured.
+    Note,
+    /// Something to look at. Yellow, as with cargo and git.
+    Warning,
+    /// Something failed. Red.
+    Error,
+}
+
+impl Weight {
+    pub(crate) fn style(self) -> Style {
+        match self {
+            Self::Note => Style::new(),
+            Self::Warning => AnsiColor::Yellow.on_default().bold(),
+            Self::Error => AnsiColor::Red.on_default().bold(),
+        }
     }
-    // If standard error is closed, the error cannot be printed anywhere.
-    let _ = io::stderr().write_all(message.as_bytes());
+}
+
+/// Prints a message to standard error. `text` may have several lines, and may quote a peer.
+pub(crate) fn complain(weight: Weight, text: &str) {
+    // The stream leaves the colours out where `--color`, `NO_COLOR` or the lack of a terminal say so. If standard error is closed,
+    // the error cannot be printed anywhere.
+    let _ = anstream::stderr().write_all(message(weight, text).as_bytes());
+}
+
+/// The message with its prefix, which is coloured.
+fn message(weight: Weight, text: &str) -> String {
+    let style = weight.style();
+    let prefix = match weight {
+        Weight::Warning => format!("{style}coast: warning:{style:#} "),
+        Weight::Note | Weight::Error => format!("{style}coast:{style:#} "),
+    };
+    let lines: Vec<String> = text.split('\n').map(|line| Shown(line.as_bytes()).to_string()).collect();
+    format!("{prefix}{}\n", lines.join("\n"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::{Weight, message, shown};
+
+    #[test]
+    fn only_the_prefix_of_a_message_is_coloured_and_text_cannot_add_colours() {
+        assert_eq!(message(Weight::Note, "a\nb"), "coast: a\nb\n");
+        assert_eq!(message(Weight::Warning, "w"), "\x1b[1m\x1b[33mcoast: warning:\x1b[0m w\n");
+        assert_eq!(message(Weight::Error, "e\x1b[32m"), "\x1b[1m\x1b[31mcoast:\x1b[0m e\\#033[32m\n");
+    }
 
     #[test]
     fn what_others_say_cannot_steer_the_terminal() {

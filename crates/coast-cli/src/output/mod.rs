@@ -21,7 +21,7 @@ use coast_sync::{Cancel, Monitor, Prompt, SyncError, SyncReport};
 pub(crate) use figures::{Seconds, Size, counted};
 pub(crate) use instance::{InstanceObject, instance_lines, listed_lines, listed_objects, table};
 pub(crate) use itemize::Itemizer;
-pub(crate) use lines::{Lines, complain};
+pub(crate) use lines::{Lines, Weight, complain};
 pub(crate) use name::Shown;
 pub(crate) use narrator::{Narrator, narrator};
 pub(crate) use remote::{Finding, Verdict, finding_lines};

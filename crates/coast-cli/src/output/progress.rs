@@ -1,15 +1,19 @@
 //! The progress of a run: a bar on a terminal, or a line per period.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coast_sync::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::figures::{Grouped, Size};
+
+/// The time between two drawings.
+pub(crate) const DRAWN_EVERY: Duration = Duration::from_millis(250);
 
 /// A thread that calls a function periodically until the ticker is dropped.
 pub(crate) struct Ticker {
@@ -48,6 +52,7 @@ pub(crate) struct Moment {
     pub(crate) offered_bytes: u64,
     pub(crate) walk_done: bool,
     pub(crate) settled_entries: u64,
+    pub(crate) settled_bytes: u64,
     pub(crate) sent_bytes: u64,
     pub(crate) wire_sent_bytes: u64,
     pub(crate) wire_received_bytes: u64,
@@ -61,6 +66,7 @@ impl Moment {
             offered_bytes: read(&progress.offered_bytes),
             walk_done: read(&progress.walk_done) != 0,
             settled_entries: read(&progress.settled_entries),
+            settled_bytes: read(&progress.settled_bytes),
             sent_bytes: read(&progress.sent_bytes),
             wire_sent_bytes: read(&progress.wire_sent_bytes),
             wire_received_bytes: read(&progress.wire_received_bytes),
@@ -79,6 +85,12 @@ impl Moment {
         )
     }
 
+    /// The bytes that need no further work: those of settled entries, or those sent, whichever are more. A large file is settled
+    /// only at its end.
+    fn done_bytes(&self) -> u64 {
+        self.settled_bytes.max(self.sent_bytes).min(self.offered_bytes)
+    }
+
     /// Returns the progress in thousandths: of the entries or of the bytes, whichever is larger. The entries alone would stand
     /// still during a large file, the bytes alone while nothing is sent.
     fn permille(&self) -> u64 {
@@ -88,6 +100,60 @@ impl Moment {
         };
         part(self.settled_entries, self.offered_entries).max(part(self.sent_bytes, self.offered_bytes))
     }
+}
+
+/// The rate of a run over the last seconds, and the time that it will take at this rate.
+pub(crate) struct Pace {
+    /// The latest moments, the oldest first, each with the time since the start.
+    moments: VecDeque<(Duration, Moment)>,
+}
+
+impl Pace {
+    /// The time over which the rate is taken. A shorter time makes the figures jump.
+    const WINDOW: Duration = Duration::from_secs(5);
+
+    /// The least time after which a rate means something.
+    const LEAST: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new() -> Self {
+        Self { moments: VecDeque::new() }
+    }
+
+    /// Takes note of a moment, at `now` since the start of the run. Returns its line for people, with the rate and, once the whole
+    /// source was walked, the time left.
+    pub(crate) fn line(&mut self, now: Duration, moment: Moment) -> String {
+        self.moments.push_back((now, moment));
+        while self.moments.len() > 2 && self.moments.get(1).is_some_and(|(at, _)| now - *at >= Self::WINDOW) {
+            self.moments.pop_front();
+        }
+        let mut line = moment.line();
+        let Some((since, first)) = self.moments.front().map(|(at, first)| (now - *at, *first)) else {
+            return line;
+        };
+        if since < Self::LEAST {
+            return line;
+        }
+        // Files are read ahead of the wire, so only the wire tells the rate of the link.
+        let sent = per_second(moment.wire_sent_bytes.saturating_sub(first.wire_sent_bytes), since);
+        line.push_str(&format!(", {}/s", Size(sent)));
+        let done = per_second(moment.done_bytes().saturating_sub(first.done_bytes()), since);
+        let left = moment.offered_bytes - moment.done_bytes();
+        if moment.walk_done && left > 0 && done > 0 {
+            line.push_str(&format!(", {} left", clock(left.div_ceil(done))));
+        }
+        line
+    }
+}
+
+fn per_second(bytes: u64, time: Duration) -> u64 {
+    let rate = u128::from(bytes) * 1000 / time.as_millis().max(1);
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+/// A time as `0:09`, `12:34` or `1:02:03`.
+fn clock(seconds: u64) -> String {
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours == 0 { format!("{minutes}:{seconds:02}") } else { format!("{hours}:{minutes:02}:{seconds:02}") }
 }
 
 /// Returns a bar on standard error. It is hidden if standard error is not a terminal.
@@ -101,13 +167,25 @@ pub(crate) fn bar() -> ProgressBar {
     bar
 }
 
+/// Returns a spinner on standard error, for a step whose length is not known.
+pub(crate) fn spinner(words: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    // As above.
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed:>4}  {wide_msg}") {
+        spinner.set_style(style.tick_chars("|/-\\|"));
+    }
+    spinner.set_message(words);
+    spinner
+}
+
 /// Starts to draw `bar`, four times per second.
-pub(crate) fn draw(bar: &ProgressBar, progress: &Arc<Progress>) -> Ticker {
-    let (bar, progress) = (bar.clone(), Arc::clone(progress));
-    Ticker::start(Duration::from_millis(250), move || {
+pub(crate) fn draw(bar: ProgressBar, progress: &Arc<Progress>) -> Ticker {
+    let progress = Arc::clone(progress);
+    let (started, mut pace) = (Instant::now(), Pace::new());
+    Ticker::start(DRAWN_EVERY, move || {
         let moment = Moment::of(&progress);
         bar.set_position(moment.permille());
-        bar.set_message(moment.line());
+        bar.set_message(pace.line(started.elapsed(), moment));
         bar.tick();
     })
 }
@@ -130,6 +208,36 @@ mod tests {
         // A file that grew while it was read is sent beyond what was offered.
         progress.sent_bytes.store(2000, Ordering::Relaxed);
         assert_eq!(Moment::of(&progress).permille(), 1000);
+    }
+
+    #[test]
+    fn the_time_left_is_told_by_bytes_once_the_total_is_known() {
+        let moment = |walk_done, settled_bytes, sent_bytes| Moment {
+            offered_entries: 2,
+            offered_bytes: 100_000_000,
+            walk_done,
+            settled_entries: 1,
+            settled_bytes,
+            sent_bytes,
+            wire_sent_bytes: sent_bytes / 2,
+            wire_received_bytes: 0,
+        };
+        let mut pace = Pace::new();
+        let at = Duration::from_secs;
+        assert!(pace.line(at(0), moment(false, 0, 0)).ends_with("over the wire)"));
+        let line = pace.line(at(2), moment(false, 0, 4_000_000));
+        assert!(line.ends_with(", 1.0 MB/s"), "the total is not known: {line}");
+        let line = pace.line(at(4), moment(true, 0, 8_000_000));
+        assert!(line.ends_with(", 1.0 MB/s, 0:46 left"), "{line}");
+        // Files that need not be sent are settled faster, and only the last seconds count.
+        for second in 5..12 {
+            pace.line(at(second), moment(true, 8_000_000 + (second - 4) * 10_000_000, 8_000_000));
+        }
+        let line = pace.line(at(12), moment(true, 88_000_000, 8_000_000));
+        assert!(line.ends_with(", 0 B/s, 0:02 left"), "{line}");
+        let line = pace.line(at(13), moment(true, 100_000_000, 8_000_000));
+        assert!(line.ends_with(", 0 B/s"), "nothing is left: {line}");
+        assert_eq!([9, 754, 3723].map(clock), ["0:09", "12:34", "1:02:03"]);
     }
 
     #[test]

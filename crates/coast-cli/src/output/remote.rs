@@ -1,6 +1,7 @@
 //! The findings of `coast remote test`, one line each.
 
-use super::lines::shown;
+use super::lines::{Weight, shown};
+use anstyle::Style;
 use serde::Serialize;
 
 /// The result of one check of a remote.
@@ -27,16 +28,17 @@ pub(crate) enum Verdict {
 }
 
 /// Returns the findings as lines for people.
-pub(crate) fn finding_lines(findings: &[Finding]) -> Vec<String> {
+pub(crate) fn finding_lines(findings: &[Finding], coloured: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for Finding { what, verdict, found, todo } in findings {
-        let verdict = match verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warning => "warning",
-            Verdict::Failed => "FAILED",
+        let (verdict, weight) = match verdict {
+            Verdict::Ok => ("ok", Weight::Note),
+            Verdict::Warning => ("warning", Weight::Warning),
+            Verdict::Failed => ("FAILED", Weight::Error),
         };
+        let style = if coloured { weight.style() } else { Style::new() };
         lines.push(format!(
-            "{what:<12} {verdict:<7}  {}",
+            "{what:<12} {style}{verdict:<7}{style:#}  {}",
             shown(found).replace('\n', "\n                      ")
         ));
         if let Some(todo) = todo {

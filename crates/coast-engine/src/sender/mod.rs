@@ -278,6 +278,7 @@ impl Run<'_> {
                 let part = self.offers.settle(part)?;
                 self.window.release(part.weight());
                 add(&self.progress.settled_entries, part.entries.len() as u64);
+                add(&self.progress.settled_bytes, part.bytes());
                 self.cache.append(&part.path, part.records());
             }
             ToSender::Event(event) => self.monitor.event(&event),

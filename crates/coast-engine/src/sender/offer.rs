@@ -54,6 +54,11 @@ impl OfferedPart {
         self.entries.len() + 1
     }
 
+    /// The size of its files, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.entries.iter().filter_map(|entry| entry.file.as_ref()).map(|file| file.identity.size).sum()
+    }
+
     /// The records of its files for the cache.
     pub(super) fn records(&self) -> Vec<Record> {
         let record = |entry: &OfferedEntry| {

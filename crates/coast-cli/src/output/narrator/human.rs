@@ -15,7 +15,7 @@ use coast_tree::LockExt;
 use super::{Narrator, ambiguous_words, failure_words, step_words, taking_over_words};
 use crate::output::human::Human;
 use crate::output::instance::{stale_words, trouble_lines, unended_words};
-use crate::output::{Output, OutputOptions, Shown, counted};
+use crate::output::{Output, OutputOptions, Shown, Weight, counted};
 
 /// The number of paths that one message names.
 const MAX_NAMED: usize = 20;
@@ -49,7 +49,7 @@ impl HumanNarrator {
     }
 
     fn warn(&self, text: &str) {
-        self.human.complain(&format!("warning: {text}"));
+        self.human.complain(Weight::Warning, text);
     }
 
     /// Prints a warning unless it was the last one of its kind.
@@ -67,6 +67,7 @@ impl HumanNarrator {
         if last.replace(step) != Some(step) {
             self.say(step_words(step));
             self.human.flush();
+            self.human.draw_step(step_words(step));
         }
     }
 }
@@ -118,14 +119,18 @@ impl Prompt for HumanNarrator {
 impl Observer for HumanNarrator {
     fn lifecycle_event(&self, event: &LifecycleEvent<'_>) {
         match event {
-            LifecycleEvent::Ambiguous { wanted, taken, other } => self.human.complain(&ambiguous_words(wanted, taken, other)),
+            LifecycleEvent::Ambiguous { wanted, taken, other } => self.human.complain(Weight::Note, &ambiguous_words(wanted, taken, other)),
+            LifecycleEvent::Waiting { holder } => {
+                let text = format!(
+                    "waiting for `coast {}` (process {}), which works on this instance",
+                    holder.command, holder.pid
+                );
+                self.human.complain(Weight::Note, &text);
+                self.human.draw_step("waiting for another command");
+            }
             LifecycleEvent::WithoutSettings { why } => self.warn(why),
-            LifecycleEvent::Waiting { holder } => self.human.complain(&format!(
-                "waiting for `coast {}` (process {}), which works on this instance",
-                holder.command, holder.pid
-            )),
             LifecycleEvent::TakingOver { command, step, given_up } => {
-                self.human.complain(&taking_over_words(*command, *step, *given_up));
+                self.human.complain(Weight::Note, &taking_over_words(*command, *step, *given_up));
             }
             LifecycleEvent::Step { step } => self.step(*step),
             LifecycleEvent::Transferred { report } => {
@@ -167,7 +172,7 @@ impl Observer for HumanNarrator {
                     text.push_str(&named(vanished.iter().map(Vec::as_slice)));
                 }
                 if !self.quiet {
-                    self.human.complain(&text);
+                    self.human.complain(Weight::Note, &text);
                 }
             }
             LifecycleEvent::GapClosed { paths } => {
@@ -222,24 +227,32 @@ impl Narrator for HumanNarrator {
         self.say(&format!("{} at {}:{}: {follows}", record.instance, record.remote, record.remote_path));
         self.human.flush();
         if let (Some(stale), true) = (&record.stale, record.exit_code() > 0) {
-            self.human.complain(&format!("{} (code {})", stale_words(record, stale), record.exit_code()));
+            self.human.complain(
+                Weight::Error,
+                &format!("{} (code {})", stale_words(record, stale), record.exit_code()),
+            );
         }
     }
 
+    fn flushing(&self) {
+        self.human.draw_step("waiting until every edit has arrived");
+    }
+
     fn flushed(&self, status: &ContinuousStatus, exit_code: u8) {
+        self.human.stop_drawing();
         for line in trouble_lines(status) {
             self.warn(&line);
         }
         if exit_code == 0 {
             self.say("every edit has arrived");
         } else {
-            self.human.complain(&format!("not everything could arrive (code {exit_code})"));
+            self.human.complain(Weight::Error, &format!("not everything could arrive (code {exit_code})"));
         }
         self.human.flush();
     }
 
     fn failed(&self, text: &str, exit_code: u8) {
         self.human.stop_drawing();
-        self.human.complain(&format!("{text} (code {exit_code})"));
+        self.human.complain(Weight::Error, &format!("{text} (code {exit_code})"));
     }
 }

@@ -231,6 +231,8 @@ impl Narrator for JsonNarrator {
         self.json.rest();
     }
 
+    fn flushing(&self) {}
+
     fn flushed(&self, status: &ContinuousStatus, exit_code: u8) {
         self.json.print(&Line::Done { exit_code, instance: None, continuous: Some(status) });
         self.json.rest();

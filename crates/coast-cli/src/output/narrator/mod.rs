@@ -17,6 +17,9 @@ pub(crate) trait Narrator: Observer {
     /// The command is done. Without a record, the instance was removed.
     fn done(&self, record: Option<&Record>);
 
+    /// The command begins to wait until every edit has arrived.
+    fn flushing(&self);
+
     /// Every edit has arrived except those that `status` lists as conflicts and problems.
     fn flushed(&self, status: &ContinuousStatus, exit_code: u8);
 
