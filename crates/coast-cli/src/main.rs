@@ -72,9 +72,7 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "coast", &mut script);
             print_whole(&script)
         }
-        Command::Man { subcommand } => {
-            args::manual_page(subcommand.as_deref()).and_then(|page| print_whole(&page))
-        }
+        Command::Man { subcommand } => args::manual_page(&subcommand).and_then(|page| print_whole(&page)),
     };
     match ended {
         Ok(code) => ExitCode::from(code),

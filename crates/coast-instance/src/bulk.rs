@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coast_sync::{
-    Cancel, Claim, Delete, Itemize, KeptEntry, Monitor, Options, Own, Ownership, ProbeRequest, Prompt, RemoteHelper, RemoveRequest, RestoreReport, RestoreRequest, RuleList, SyncError, SyncReport, SyncRequest, TrashReport, TrashRequest, profile, IdentityUsed,
+    Cancel, Claim, Delete, IdentityUsed, Itemize, KeptEntry, Monitor, Options, Own, Ownership, ProbeRequest,
+    Prompt, RemoteHelper, RemoveRequest, RestoreReport, RestoreRequest, RuleList, SyncError, SyncReport,
+    SyncRequest, TrashReport, TrashRequest, profile,
 };
 
 use crate::continuous::Access;

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use coast_sync::{
-    CachePlace, Cancel, ConnectOptions, Environment, NoPrompt, ProbeReport, ProbeRequest, Prompt, RemoteDestination, RemoteHelper, RemoveReport, RemoveRequest, RestoreReport, RestoreRequest, Sudo, SyncError, SyncRequest, Target, TrashReport, TrashRequest, VoidMonitor, Zeroizing, AcceptedKey, HostAnswer, PresentedKey,
+    AcceptedKey, CachePlace, Cancel, ConnectOptions, Environment, HostAnswer, NoPrompt, PresentedKey,
+    ProbeReport, ProbeRequest, Prompt, RemoteDestination, RemoteHelper, RemoveReport, RemoveRequest,
+    RestoreReport, RestoreRequest, Sudo, SyncError, SyncRequest, Target, TrashReport, TrashRequest,
+    VoidMonitor, Zeroizing,
 };
 use coast_testkit::{EmbeddedOptions, EmbeddedServer};
 use coast_wire::{

@@ -160,8 +160,8 @@ pub(crate) enum Command {
     },
     /// Print the manual page, in roff (read it with `coast man push | man -l -`)
     Man {
-        /// The subcommand to describe [default: coast itself]
-        subcommand: Option<String>,
+        /// The subcommand to describe, such as `push` or `remote add` [default: coast itself]
+        subcommand: Vec<String>,
     },
 }
 
@@ -187,21 +187,21 @@ fn explain(error: clap::Error, command: &mut clap::Command) -> clap::Error {
     sync::explain(error, command)
 }
 
-/// Returns the manual page of the program, or of one subcommand, in roff.
-pub(crate) fn manual_page(subcommand: Option<&str>) -> anyhow::Result<Vec<u8>> {
+/// Returns the manual page of the program, or of one subcommand, named by its words, in roff.
+pub(crate) fn manual_page(subcommand: &[String]) -> anyhow::Result<Vec<u8>> {
     let mut command = Cli::command();
     // Gives the subcommands their full names, as in `coast push`.
     command.build();
-    let command = match subcommand {
-        None => command,
-        Some(name) => {
-            let found = command.get_subcommands().find(|subcommand| subcommand.get_name() == name);
-            found.cloned().with_context(|| format!("there is no subcommand {name:?}"))?
-        }
-    };
+    for name in subcommand {
+        let found = command.get_subcommands().find(|subcommand| subcommand.get_name() == name);
+        command =
+            found.cloned().with_context(|| format!("there is no subcommand {:?}", subcommand.join(" ")))?;
+    }
     let mut page = Vec::new();
     clap_mangen::Man::new(command).render(&mut page)?;
-    Ok(page)
+    let page = String::from_utf8(page).context("the manual page is not text")?;
+    // The library puts the text after the options below the heading EXTRA, which manual pages do not have.
+    Ok(page.replace("\n.SH EXTRA\n", "\n.SH NOTES\n").into_bytes())
 }
 
 #[cfg(test)]
@@ -225,9 +225,16 @@ mod tests {
 
     #[test]
     fn the_manual_page_and_the_completions_come_from_the_same_definitions() {
-        let page = |subcommand| String::from_utf8(manual_page(subcommand).unwrap()).unwrap();
-        assert!(page(None).contains("TWO PROMISES") && page(Some("push")).contains("no\\-default\\-rules"));
-        assert!(page(Some("sync")).contains("itemize\\-changes") && manual_page(Some("frobnicate")).is_err());
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let page = |text| String::from_utf8(manual_page(&words(text)).unwrap()).unwrap();
+        assert!(page("").contains("TWO PROMISES") && page("push").contains("no\\-default\\-rules"));
+        assert!(page("sync").contains("itemize\\-changes") && manual_page(&words("frobnicate")).is_err());
+        assert!(
+            page("remote key").contains("coast remote key")
+                || page("remote key").contains("coast\\-remote\\-key")
+        );
+        assert!(page("remote key").contains("authorized_keys") && !page("push").contains("EXTRA"));
+        assert!(manual_page(&words("remote frobnicate")).is_err());
         let mut script = Vec::new();
         clap_complete::generate(Shell::Bash, &mut Cli::command(), "coast", &mut script);
         assert!(String::from_utf8(script).unwrap().contains("--no-default-rules"));

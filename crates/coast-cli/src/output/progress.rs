@@ -73,10 +73,10 @@ impl Moment {
         }
     }
 
-    /// Returns the counters as one line for people.
-    pub(crate) fn line(&self) -> String {
+    /// Returns the counters as one line for people, with `pace` before what a narrow terminal may cut off.
+    fn line(&self, pace: &str) -> String {
         format!(
-            "{} of {}{} entries, {} sent ({} over the wire)",
+            "{} of {}{} entries, {} sent{pace} ({} over the wire)",
             Grouped(self.settled_entries),
             Grouped(self.offered_entries),
             if self.walk_done { "" } else { "+" },
@@ -126,22 +126,19 @@ impl Pace {
         while self.moments.len() > 2 && self.moments.get(1).is_some_and(|(at, _)| now - *at >= Self::WINDOW) {
             self.moments.pop_front();
         }
-        let mut line = moment.line();
-        let Some((since, first)) = self.moments.front().map(|(at, first)| (now - *at, *first)) else {
-            return line;
+        let oldest = self.moments.front().map(|(at, first)| (now - *at, *first));
+        let Some((since, first)) = oldest.filter(|(since, _)| *since >= Self::LEAST) else {
+            return moment.line("");
         };
-        if since < Self::LEAST {
-            return line;
-        }
         // Files are read ahead of the wire, so only the wire tells the rate of the link.
         let sent = per_second(moment.wire_sent_bytes.saturating_sub(first.wire_sent_bytes), since);
-        line.push_str(&format!(", {}/s", Size(sent)));
+        let mut pace = format!(", {}/s", Size(sent));
         let done = per_second(moment.done_bytes().saturating_sub(first.done_bytes()), since);
         let left = moment.offered_bytes - moment.done_bytes();
         if moment.walk_done && left > 0 && done > 0 {
-            line.push_str(&format!(", {} left", clock(left.div_ceil(done))));
+            pace.push_str(&format!(", {} left", clock(left.div_ceil(done))));
         }
-        line
+        moment.line(&pace)
     }
 }
 
@@ -224,19 +221,19 @@ mod tests {
         };
         let mut pace = Pace::new();
         let at = Duration::from_secs;
-        assert!(pace.line(at(0), moment(false, 0, 0)).ends_with("over the wire)"));
+        assert!(pace.line(at(0), moment(false, 0, 0)).ends_with(" 0 B sent (0 B over the wire)"));
         let line = pace.line(at(2), moment(false, 0, 4_000_000));
-        assert!(line.ends_with(", 1.0 MB/s"), "the total is not known: {line}");
+        assert!(line.contains(" sent, 1.0 MB/s (2.0"), "the total is not known: {line}");
         let line = pace.line(at(4), moment(true, 0, 8_000_000));
-        assert!(line.ends_with(", 1.0 MB/s, 0:46 left"), "{line}");
+        assert!(line.contains(" sent, 1.0 MB/s, 0:46 left ("), "{line}");
         // Files that need not be sent are settled faster, and only the last seconds count.
         for second in 5..12 {
             pace.line(at(second), moment(true, 8_000_000 + (second - 4) * 10_000_000, 8_000_000));
         }
         let line = pace.line(at(12), moment(true, 88_000_000, 8_000_000));
-        assert!(line.ends_with(", 0 B/s, 0:02 left"), "{line}");
+        assert!(line.contains(", 0 B/s, 0:02 left ("), "{line}");
         let line = pace.line(at(13), moment(true, 100_000_000, 8_000_000));
-        assert!(line.ends_with(", 0 B/s"), "nothing is left: {line}");
+        assert!(line.contains(", 0 B/s ("), "nothing is left: {line}");
         assert_eq!([9, 754, 3723].map(clock), ["0:09", "12:34", "1:02:03"]);
     }
 

@@ -168,7 +168,7 @@ impl<'a> Starting<'a> {
         }
         if let Some(path) = &self.spec.path {
             let problem = match (&exit, stderr.trim()) {
-                (ExitStatus::Code(126 | 127), said) if !said.is_empty() => said.to_owned(),
+                (ExitStatus::Code(code @ (126 | 127)), _) => cannot_start(*code, &stderr),
                 (exit, "") => format!("it ended without a greeting ({exit}), so it is not coast-helper"),
                 (exit, said) => format!("it ended without a greeting ({exit}): {said}"),
             };
@@ -194,5 +194,33 @@ impl<'a> Starting<'a> {
         }
         let stderr = String::from_utf8_lossy(&channel.status.stderr()).into_owned();
         preamble.sudo_refusal(&stderr).map_or(RunsAs::User, RunsAs::UserAfter)
+    }
+}
+
+/// The reason why the shell could not start a program, without the shell's own name and line number. The shell ends with 127 if
+/// the program is missing.
+fn cannot_start(code: u32, stderr: &str) -> String {
+    let reason = stderr.trim().rsplit(": ").next().filter(|reason| !reason.is_empty());
+    let (reason, todo) = match (code, reason) {
+        (127, _) => {
+            ("it does not exist there", "install the helper there, or leave --helper out to have it uploaded")
+        }
+        (_, Some(reason)) => (reason, "let the user who logs in read and start it"),
+        (_, None) => ("it cannot be started", "let the user who logs in read and start it"),
+    };
+    format!("{reason}; {todo}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cannot_start;
+
+    #[test]
+    fn a_program_that_cannot_be_started_is_told_without_the_words_of_the_shell() {
+        let missing = "coast: 1: /nonexist: not found\n";
+        assert!(cannot_start(127, missing).starts_with("it does not exist there; install the helper"));
+        let denied = "coast: line 1: /opt/helper: Permission denied\n";
+        assert!(cannot_start(126, denied).starts_with("Permission denied; let the user"));
+        assert!(cannot_start(126, "").starts_with("it cannot be started; "));
     }
 }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use coast_sync::{
-    CachePlace, Cancel, Destination, EngineError, Event, IdentityUsed, Monitor, ProblemKind, Prompt, Ready, RestoreReport, RestoreRequest, SyncError, TrashReport, TrashRequest, Zeroizing, AcceptedKey, HostAnswer, PresentedKey,
+    AcceptedKey, CachePlace, Cancel, Destination, EngineError, Event, HostAnswer, IdentityUsed, Monitor,
+    PresentedKey, ProblemKind, Prompt, Ready, RestoreReport, RestoreRequest, SyncError, TrashReport,
+    TrashRequest, Zeroizing,
 };
 
 use crate::bulk::{Bulk, Checked, Removed, Transfer, Transferred, request};
