@@ -227,6 +227,85 @@ fn a_wrong_coastfile_is_named_with_its_line() {
     }
 }
 
+#[test]
+fn the_mode_of_a_project_is_told_as_a_mode_and_what_changes_it() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    succeeds(&run(&["remote", "add", "box", "dev@127.0.0.1:1"]));
+    let said = refuses(&run(&["run", "dev-1", "--require-continuous"]), 12);
+    assert!(said.contains("bulk only") && said.contains("workspace_sync = \"mutagen\""), "{said}");
+    remember(scratch.path(), "dev-1", json!({ "following": { "is": "bulk_only" } }));
+    let said = refuses(&run(&["flush", "dev-1"]), 12);
+    assert!(said.contains("this project is bulk only"), "{said}");
+    let status = succeeds(&run(&["status", "dev-1"]));
+    assert!(status.contains("edits       bulk only: transferred by `coast start dev-1`"), "{status}");
+    assert!(!status.contains("do not follow"), "{status}");
+
+    fs::write(scratch.path().join("shop/Coastfile"), "[remote]\nworkspace_sync = \"mutagen\"\n").unwrap();
+    let status = succeeds(&run(&["status", "dev-1"]));
+    assert!(
+        status.contains("do not follow yet: the Coastfile asks for that")
+            && status.contains("coast start dev-1"),
+        "{status}"
+    );
+    assert!(refuses(&run(&["flush", "dev-1"]), 12).contains("begin with: coast start dev-1"));
+    let json: Value = serde_json::from_str(&succeeds(&run(&["status", "dev-1", "--json"]))).unwrap();
+    assert_eq!(json["begins_to_follow"], true);
+}
+
+#[test]
+fn a_failure_is_told_with_what_to_do_first() {
+    let scratch = project();
+    let failed = |part: &str| json!({ "following": { "is": "failed", "part": part, "step": "a step", "said": "no", "at": 1 } });
+    for (part, todo) in [
+        ("docker", "mend that first, and then: coast start dev-1"),
+        ("image", "or name another one with: coast start dev-1 --image IMAGE"),
+        ("session", "try again with: coast start dev-1"),
+    ] {
+        remember(scratch.path(), "dev-1", failed(part));
+        let status = refuses(&coast(scratch.path(), &["status", "dev-1"]), 12);
+        assert!(status.contains("do not follow: a step failed ") && status.contains(todo), "{status}");
+        assert!(refuses(&coast(scratch.path(), &["flush", "dev-1"]), 12).contains(todo), "{part}");
+    }
+    // A record of before has no word for the part.
+    remember(
+        scratch.path(),
+        "dev-1",
+        json!({ "following": { "is": "failed", "step": "a step", "said": "no", "at": 1 } }),
+    );
+    let status = refuses(&coast(scratch.path(), &["status", "dev-1"]), 12);
+    assert!(status.contains("\n            mend that first, and then: coast start dev-1"), "{status}");
+}
+
+#[test]
+fn stale_entries_stand_below_their_heading() {
+    let scratch = project();
+    let stale =
+        json!({ "code": 23, "count": 2, "paths": [{ "path": "a/b", "reason": "cannot write:\nread-only" }] });
+    remember(scratch.path(), "dev-1", json!({ "stale": stale }));
+    let status = succeeds(&coast(scratch.path(), &["status", "dev-1"]));
+    let lines = "stale       2 entries of box:/data/workspaces/shop/dev-1 could not be brought up to date:\n\
+                 \x20             a/b: cannot write:\n\
+                 \x20           read-only\n\
+                 \x20             and 1 more\n\
+                 \x20           after mending that, transfer them with: coast start dev-1\n";
+    assert!(status.contains(lines), "{status}");
+}
+
+#[test]
+fn a_remote_is_tested_by_its_name_where_there_are_several() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    for name in ["box", "lab"] {
+        succeeds(&run(&["remote", "add", name, "dev@127.0.0.1:1"]));
+    }
+    let said = refuses(&run(&["remote", "test"]), 3);
+    assert!(
+        said.contains("(box, lab)") && said.contains("coast remote test NAME") && !said.contains("--remote"),
+        "{said}"
+    );
+}
+
 /// The warning of a command that goes on although the Coastfile is wrong.
 #[track_caller]
 fn warns(output: &Output, of: &str) -> String {

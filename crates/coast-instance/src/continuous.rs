@@ -325,6 +325,28 @@ pub struct Failure {
     pub said: String,
 }
 
+impl Failure {
+    /// What to do about it, for a sentence about the instance: what to mend first, if anything, and the command after that.
+    pub fn ways_on(&self, instance: &Name) -> String {
+        remedy(&self.step, instance)
+    }
+}
+
+/// What to do about a part that failed.
+pub(crate) fn remedy(part: &str, instance: &Name) -> String {
+    match part {
+        // These are made anew each time.
+        "session" | "agent" | "mutagen" => format!("try again with: coast start {instance}"),
+        "image" => format!(
+            "build or load that image and then: coast start {instance}, or name another one with: coast start {instance} --image IMAGE"
+        ),
+        "worktree" => format!(
+            "bring the worktree back and then: coast start {instance}, or follow another one with: coast assign {instance} --worktree NAME_OR_PATH"
+        ),
+        _ => format!("mend that first, and then: coast start {instance}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

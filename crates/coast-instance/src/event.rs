@@ -5,9 +5,11 @@ use std::path::Path;
 
 use coast_sync::{Monitor, Prompt, SyncReport};
 
+use crate::Name;
 use crate::continuous::{Conflict, ContinuousStatus, Failure, RunnerChange};
 use crate::lock::Holder;
 use crate::record::{Command, Record, Step, Unended};
+use crate::stale::Stale;
 
 /// Receives the events of a command and of its transfers, and answers questions to the user.
 pub trait Observer: Monitor + Prompt {
@@ -37,8 +39,9 @@ pub enum LifecycleEvent<'a> {
     Transferred { report: &'a SyncReport },
     /// The runner exists.
     Runner { runner: &'a str, change: RunnerChange },
-    /// Edits are carried from now on. `status` is that after the first scan.
-    Following { status: &'a ContinuousStatus },
+    /// Edits are carried from now on. `status` is that after the first scan. `stale` has the entries that the transfers could not bring
+    /// up to date.
+    Following { status: &'a ContinuousStatus, stale: Option<&'a Stale> },
     /// These paths were edited or deleted between the transfer and the first scan; they are transferred now.
     Gap { changed: &'a [Vec<u8>], vanished: &'a [Vec<u8>] },
     /// The remote is up to date after the transfer of so many paths.
@@ -46,8 +49,8 @@ pub enum LifecycleEvent<'a> {
     /// The remote may still differ at the paths of `conflicts`, and at the paths `vanished`, which were deleted here and may still
     /// exist there. Both are empty where the paths are not known.
     GapOpen { conflicts: &'a [Conflict], vanished: &'a [Vec<u8>], reason: String },
-    /// Edits are not carried until the next `assign` or `start`.
-    NotFollowing { failure: &'a Failure },
+    /// Edits are not carried until the next `assign` or `start` that succeeds.
+    NotFollowing { instance: &'a Name, failure: &'a Failure },
     /// A session could not be ended and may still run. `record` is that of the instance.
     Unended { record: &'a Record, unended: &'a Unended },
     /// The runner could not be cleaned up.

@@ -61,6 +61,23 @@ impl MutagenLayer {
         Ok((Docker::connect_until(&self.environment, &interrupt)?, hook))
     }
 
+    /// The error of a session that could not be created. A server that listens on this machine's loopback address alone cannot be
+    /// reached from the network of a container.
+    fn explained(&self, error: MutagenError, remote: &RemoteAccess) -> ContinuousError {
+        let mut error = ContinuousError::from(error);
+        if let ContinuousError::Failed(failure) = &mut error
+            && matches!(failure.step.as_str(), "ssh" | "agent" | "session")
+            && self.network != "host"
+            && remote.is_this_machine()
+        {
+            failure.said.push_str(
+                "; the shell container reaches this machine through the gateway of its network, where an SSH server that listens on \
+                 127.0.0.1 alone does not answer: set [remote] shell_network = \"host\" in the Coastfile",
+            );
+        }
+        error
+    }
+
     /// The image for an instance: that of `coast run --image`, or else the Coastfile's.
     fn image(&self, id: &InstanceId) -> Result<String, ContinuousError> {
         let record = self.records.load(&id.project, &id.instance)?;
@@ -105,7 +122,7 @@ impl Continuous for MutagenLayer {
         begin(Step::Access)?;
         let endpoint: Endpoint = shell.install_access(&remote)?;
         begin(Step::Session)?;
-        shell.create_session(&SessionSpec {
+        let created = shell.create_session(&SessionSpec {
             project: project.to_owned(),
             instance: instance.to_owned(),
             endpoint,
@@ -114,7 +131,8 @@ impl Continuous for MutagenLayer {
             ignores,
             private: private.paths,
             file_mode: private.file_mode,
-        })?;
+        });
+        created.map_err(|error| self.explained(error, &remote))?;
         // Only after its first scan can mutagen tell which paths differ from the bulk transfer.
         let status = flushed(&shell, start.id)?;
         let runner = match ensured {
@@ -327,14 +345,14 @@ fn remote_access(access: &Access) -> Result<RemoteAccess, Failure> {
         IdentityUsed::File { path, encrypted: true } => {
             return Err(unable(format!(
                 "the key {} has a passphrase, which nobody can type in the container; give the remote a key without a passphrase \
-                 that opens only this remote: coast remote add --replace --key",
+                 that opens only this remote: coast remote add --replace NAME USER@HOST --key PATH",
                 path.display()
             )));
         }
         IdentityUsed::Agent { comment } => {
             return Err(unable(format!(
                 "the key that was accepted ({comment}) is only in the agent, which the container cannot reach; give the remote a \
-                 key in a file: coast remote add --replace --key"
+                 key in a file: coast remote add --replace NAME USER@HOST --key PATH"
             )));
         }
         other => {
@@ -346,7 +364,7 @@ fn remote_access(access: &Access) -> Result<RemoteAccess, Failure> {
     if let Some(jump) = access.jumps.first() {
         return Err(unable(format!(
             "the remote is reached through the jump host {jump}, and the container can only connect directly; give the remote's own \
-             address: coast remote add --replace"
+             address: coast remote add --replace NAME USER@HOST"
         )));
     }
     let private_key =
@@ -379,6 +397,23 @@ impl From<MutagenError> for ContinuousError {
     }
 }
 
+/// The text of a problem. Mutagen's own words for a file that changes while it is read name the parts of mutagen that noticed it.
+fn problem_words(text: &str) -> String {
+    let changed_here = text.starts_with("hashed size mismatch")
+        || text.starts_with("unable to set staged file permissions")
+            && text.ends_with("no such file or directory")
+        || text.contains("unable to locate staged file");
+    if changed_here {
+        return "it changes while it is copied, as a log does; it follows as soon as it rests, and can be left out with [remote] exclude \
+                in the Coastfile"
+            .to_owned();
+    }
+    if text.ends_with("modification detected") {
+        return "it was changed there after the last look, and is looked at again".to_owned();
+    }
+    text.to_owned()
+}
+
 /// The status of a mutagen session in the terms of the trait.
 fn status(session: &SessionState) -> ContinuousStatus {
     let activity = match &session.status {
@@ -393,7 +428,7 @@ fn status(session: &SessionState) -> ContinuousStatus {
         problems.extend(endpoint.problems().map(|(path, text)| Problem {
             side,
             path: path.as_bytes().to_vec(),
-            text: text.to_owned(),
+            text: problem_words(text),
         }));
     }
     ContinuousStatus {
@@ -450,6 +485,64 @@ mod tests {
             ..access(IdentityUsed::File { path: "/k".into(), encrypted: false })
         };
         assert!(remote_access(&jumping).unwrap_err().said.contains("through the jump host jump.example"));
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_copied_is_told_in_words_of_our_own() {
+        for text in [
+            "hashed size mismatch: 1203 != 1100",
+            "unable to set staged file permissions: unable to query file: no such file or directory",
+            "unable to locate staged file",
+        ] {
+            let words = problem_words(text);
+            assert!(
+                words.starts_with("it changes while it is copied") && words.contains("exclude"),
+                "{words}"
+            );
+        }
+        assert!(
+            problem_words("unable to validate existing file: modification detected")
+                .contains("changed there")
+        );
+        for text in ["unable to open file: permission denied", "unable to relocate staged file: file exists"]
+        {
+            assert_eq!(problem_words(text), text);
+        }
+    }
+
+    #[test]
+    fn a_remote_that_is_this_machine_needs_the_network_of_this_machine() {
+        let said = |network: &str, step, host: &str| {
+            let coastfile = Coastfile { shell_network: network.to_owned(), ..Coastfile::default() };
+            let places = Places::below("/none".as_ref());
+            let layer = MutagenLayer::new(DockerEnvironment::isolated("unix:///none"), &places, &coastfile);
+            let error = MutagenError::Failed {
+                step,
+                command: "ssh".to_owned(),
+                code: 255,
+                said: "Connection refused".to_owned(),
+            };
+            let remote = RemoteAccess {
+                user: "dev".to_owned(),
+                host: host.to_owned(),
+                port: 22,
+                private_key: Zeroizing::new(Vec::new()),
+                host_key: "ssh-ed25519 AAAA".to_owned(),
+            };
+            layer.explained(error, &remote).to_string()
+        };
+        let (ssh, key) = (coast_mutagen::Step::Ssh, coast_mutagen::Step::Key);
+        let text = said("bridge", ssh, "localhost");
+        assert!(
+            text.contains("Connection refused; the shell container reaches this machine through the gateway"),
+            "{text}"
+        );
+        assert!(text.contains("shell_network = \"host\""), "{text}");
+        for (network, step, host) in
+            [("host", ssh, "localhost"), ("bridge", ssh, "box"), ("bridge", key, "localhost")]
+        {
+            assert!(!said(network, step, host).contains("shell_network"), "{network} {host}");
+        }
     }
 
     /// A recorded list of sessions.

@@ -319,8 +319,12 @@ impl<'a> Worktrees<'a> {
         for (level, name) in names.into_iter().enumerate() {
             let named = self.linked.iter().filter(|worktree| name(worktree) == Some(wanted.as_bytes()));
             let mut named: Vec<&PathBuf> = named.map(|worktree| &worktree.path).collect();
-            // The main checkout is known by its branch alone.
-            named.extend(self.main_on(wanted).filter(|_| level == names.len() - 1));
+            // Git has no name of its own for the main checkout.
+            named.extend(match level {
+                0 => self.main_at(wanted),
+                1 => None,
+                _ => self.main_on(wanted),
+            });
             let is_there = |path: &PathBuf| {
                 self.repository.is_some_and(|repository| repository.has_checkout_at(path).unwrap_or(false))
             };
@@ -343,6 +347,12 @@ impl<'a> Worktrees<'a> {
             }
         }
         Ok(first)
+    }
+
+    /// The main checkout, if its directory has this name.
+    fn main_at(&self, directory: &OsStr) -> Option<&'a PathBuf> {
+        let main = self.repository?.main.as_ref()?;
+        (main.file_name() == Some(directory)).then_some(main)
     }
 
     /// The main checkout, if this branch is checked out in it.

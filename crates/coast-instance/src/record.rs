@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::Name;
+use crate::continuous::remedy;
 use crate::stale::Stale;
 use crate::stored_path::StoredPath;
 use crate::words::shell_word;
@@ -190,6 +191,9 @@ pub enum Following {
     Yes,
     /// No, because a step failed.
     Failed {
+        /// The part that failed, as one word for programs. Older records lack it.
+        #[serde(default)]
+        part: String,
         /// A participle phrase for the step, such as "starting mutagen".
         step: String,
         /// The output of the tool, or the answer of the system.
@@ -277,6 +281,14 @@ impl Record {
                 None => format!("finish it with: coast start {instance}"),
             },
         })
+    }
+
+    /// What to do so that edits are carried again after a step failed. `None` if none failed.
+    pub fn remedy(&self) -> Option<String> {
+        match &self.following {
+            Following::Failed { part, .. } => Some(remedy(part, &self.instance)),
+            Following::BulkOnly | Following::Off | Following::Yes => None,
+        }
     }
 
     /// The record for a `run` that begins.

@@ -221,8 +221,12 @@ mod tests {
         let records = Records::new(Places::below(scratch.path()));
         assert_eq!(records.load(&name("p"), &name("dev-1")).unwrap(), None);
         let mut record = record("p", "dev-1");
-        record.following =
-            Following::Failed { step: "the image".to_owned(), said: "no such image".to_owned(), at: 7 };
+        record.following = Following::Failed {
+            part: "image".to_owned(),
+            step: "the image".to_owned(),
+            said: "no such image".to_owned(),
+            at: 7,
+        };
         record.last_transfer = Some(LastTransfer {
             at: 1,
             milliseconds: 2,

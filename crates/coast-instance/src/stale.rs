@@ -50,6 +50,12 @@ impl Stale {
         Some(Self { code, count: report.failures.count.max(1), paths })
     }
 
+    /// Whether a path is one of the listed entries, or is above or below one.
+    pub fn concerns(&self, path: &[u8]) -> bool {
+        let path = Path::new(OsStr::from_bytes(path));
+        self.paths.iter().any(|stale| stale.path.starts_with(path) || path.starts_with(&*stale.path))
+    }
+
     /// The entries that are stale after a later transfer of the paths `only` alone, which left `failed`.
     pub(crate) fn after(before: Option<Self>, only: &[Vec<u8>], failed: Option<Self>) -> Option<Self> {
         let Some(mut stale) = before else { return failed };

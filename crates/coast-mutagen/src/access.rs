@@ -73,6 +73,12 @@ impl Endpoint {
 }
 
 impl RemoteAccess {
+    /// Whether the remote is this machine by a loopback name or address. A container that does not share the network of this machine
+    /// reaches it through the gateway of its own network.
+    pub fn is_this_machine(&self) -> bool {
+        is_this_machine(&self.host)
+    }
+
     /// The address of the remote inside the container, where `localhost` would mean the container.
     fn endpoint(&self) -> Result<Endpoint, MutagenError> {
         let unusable = |what, value: &str, problem| {

@@ -20,7 +20,7 @@ fn assert_falls_back(project: &Project, said: &[&str], with: impl Fn(Program) ->
     };
     let outcome = with(project.coast(["run", "dev-1"])).run();
     check(outcome.assert_code(0).assert_says("warning"));
-    outcome.assert_says("assign").assert_says("start");
+    outcome.assert_says("coast start dev-1");
     assert_eq!(fs::read(project.workspace("dev-1").join("src/main.rs")).expect("it was brought"), b"1");
     check(with(project.coast(["status", "dev-1"])).run().assert_code(12));
 

@@ -30,6 +30,8 @@ fn step(record: &Path) -> Option<String> {
 fn kill_at(project: &Project, command: &Program, worktree: &Path, wanted: &str) {
     static EDITS: AtomicU32 = AtomicU32::new(0);
     let record = project.record("dev-1");
+    // The directory goes with the last record, and a directory that does not exist cannot be watched.
+    fs::create_dir_all(project.states()).expect("the home is ours");
     let running = command.start();
     let until = |wanted: &str| {
         Watch::below(project.states()).until(wanted, || step(&record).is_some_and(|step| step == wanted));

@@ -62,7 +62,7 @@ way only: a file that is made on the remote is never copied back.
 
 EXIT CODES
   Those of `coast --help`. 3 also when the instance, worktree or remote cannot be used; 12 when edits do not follow and \
---require-continuous was given; 23 when entries could not be transferred: the instance runs all the same, and `coast status` \
+--require-continuous was given, also in a project that is bulk only; 23 when entries could not be transferred: the instance runs all the same, and `coast status` \
 names them until a later transfer has brought them up to date. Source files that vanished during the transfer (24) are a warning.";
 
 pub(super) const ASSIGN_ABOUT: &str = "\
@@ -118,9 +118,11 @@ EXIT CODES
 JSON
   One object. \"edits\" is \"follow\", \"need_not_follow\" or \"do_not_follow\". \"worktree_is\" is \"there\", \"gone\", \"another\" or \
 \"unknown\". \"state\" is \"running\", \"stopped\" or \"working\" (with \"command\" and \"step\"). \"following\" is the result of the \
-last command: \"is\" is \"yes\", \"off\", \"bulk_only\" or \"failed\" (with \"step\" and \"said\"). \"continuous\" is the session's present \
+last command: \"is\" is \"yes\", \"off\", \"bulk_only\" or \"failed\" (with \"part\", \"step\" and \"said\"). \"continuous\" is the session's present \
 state, with \"runner\" (\"running\", \"stopped\" or \"absent\"), \"activity\", \"word\", \"files\", \"conflicts\", \"problems\" and \"private\", or an \
-\"error\". \"check\" has the \"login\" and whether the \"workspace\" is there, or an \"error\". \"stale\" has the \"count\" and the first \
+\"error\". \"check\" has the \"login\" and whether the \"workspace\" is there, or an \"error\". \"begins_to_follow\" is true if the \
+Coastfile asks for edits to follow and did not at the last command. \"wanted\" is the worktree of an assign that did not finish \
+before its transfer. \"stale\" has the \"count\" and the first \
 \"paths\" of the entries that could not be transferred. With --watch one object per line is printed after each change.";
 
 pub(super) const LS_ABOUT: &str = "\
@@ -176,6 +178,14 @@ pub(crate) struct TrashArg {
     pub(crate) no_trash: bool,
 }
 
+/// The image of an instance.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ImageArg {
+    /// The image of the shell container, in place of the Coastfile's shell_image
+    #[arg(long)]
+    pub(crate) image: Option<String>,
+}
+
 /// The worktree to follow may be any directory.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AnyDirectoryArg {
@@ -202,9 +212,8 @@ pub(crate) struct RunArgs {
     #[arg(short, long)]
     pub(crate) remote: Option<Name>,
 
-    /// The image of the shell container, in place of the Coastfile's shell_image
-    #[arg(long)]
-    pub(crate) image: Option<String>,
+    #[command(flatten)]
+    pub(crate) image: ImageArg,
 
     /// Take over an existing directory on the remote, and delete everything in it that the worktree does not have
     #[arg(long)]
@@ -243,6 +252,9 @@ pub(crate) struct AssignArgs {
     pub(crate) any_directory: AnyDirectoryArg,
 
     #[command(flatten)]
+    pub(crate) image: ImageArg,
+
+    #[command(flatten)]
     pub(crate) insist: InsistArg,
 
     #[command(flatten)]
@@ -277,6 +289,9 @@ pub(crate) struct FollowArgs {
 
     #[command(flatten)]
     pub(crate) project: ProjectArg,
+
+    #[command(flatten)]
+    pub(crate) image: ImageArg,
 
     #[command(flatten)]
     pub(crate) insist: InsistArg,

@@ -65,7 +65,8 @@ source file vanished during the run; or an entry at the destination was left as 
 during the run or because a protected path is in the way.
 
   Commands on instances also exit with 3 when the instance, worktree or remote does not exist, exists already or is stopped; \
-with 12 when edits do not follow although --require-continuous was given; and with 23 when `coast flush` waited for edits that \
+with 12 when edits do not follow although --require-continuous was given or `coast flush` waits for them, also in a project \
+that is bulk only; and with 23 when `coast flush` waited for edits that \
 did not arrive.
 
 FILES

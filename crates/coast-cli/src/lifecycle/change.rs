@@ -7,8 +7,8 @@ use coast_instance::{
 use super::{Chosen, Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{
-    AnyDirectoryArg, AssignArgs, FlushArgs, FollowArgs, ForceArg, InsistArg, RmArgs, RunArgs, StartArgs,
-    StopArgs, TellingArgs, TrashArg,
+    AnyDirectoryArg, AssignArgs, FlushArgs, FollowArgs, ForceArg, ImageArg, InsistArg, RmArgs, RunArgs,
+    StartArgs, StopArgs, TellingArgs, TrashArg,
 };
 use crate::output::{
     Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, Terminal, narrator,
@@ -26,12 +26,13 @@ impl From<&InsistArg> for Insist {
     }
 }
 
-fn follow_options(insist: &InsistArg, force: &ForceArg, trash: &TrashArg) -> FollowOptions {
+fn follow_options(insist: &InsistArg, force: &ForceArg, trash: &TrashArg, image: &ImageArg) -> FollowOptions {
     FollowOptions {
         insist: Insist::from(insist),
         force: force.force,
         no_trash: trash.no_trash,
         allow_mass_deletion: false,
+        image: image.image.clone(),
     }
 }
 
@@ -104,9 +105,8 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
         let options = RunOptions {
             worktree,
             remote: args.remote.clone(),
-            image: args.image.clone(),
             adopt: args.adopt,
-            follow: follow_options(&args.insist, &args.force, &args.trash),
+            follow: follow_options(&args.insist, &args.force, &args.trash, &args.image),
         };
         scene.lifecycle(narrator).run(&args.instance, options)
     })
@@ -120,7 +120,7 @@ pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
         scene.lifecycle(narrator).assign(
             &args.instance,
             &worktree,
-            follow_options(&args.insist, &args.force, &args.trash),
+            follow_options(&args.insist, &args.force, &args.trash, &args.image),
         )
     })
 }
@@ -131,7 +131,7 @@ pub(crate) fn unassign(args: FollowArgs) -> anyhow::Result<u8> {
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
         scene
             .lifecycle(narrator)
-            .unassign(&args.instance, follow_options(&args.insist, &args.force, &args.trash))
+            .unassign(&args.instance, follow_options(&args.insist, &args.force, &args.trash, &args.image))
     })
 }
 
@@ -140,7 +140,7 @@ pub(crate) fn start(args: StartArgs) -> anyhow::Result<u8> {
     let StartArgs { follow: args, allow_mass_deletion } = args;
     let chosen = Chosen::by(&args.project, &args.instance);
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
-        let options = follow_options(&args.insist, &args.force, &args.trash);
+        let options = follow_options(&args.insist, &args.force, &args.trash, &args.image);
         let options = FollowOptions { allow_mass_deletion, ..options };
         scene.lifecycle(narrator).start(&args.instance, options)
     })

@@ -162,8 +162,19 @@ fn rm(places: &Places, args: &RemoveArgs) -> anyhow::Result<u8> {
 fn test(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
     let remotes = Remotes::load(places);
     let chosen = remotes.as_ref().map_err(ToString::to_string);
-    let chosen =
-        chosen.and_then(|remotes| remotes.choose(args.name.as_ref()).map_err(|error| error.to_string()));
+    let chosen = chosen.and_then(|remotes| {
+        remotes.choose(args.name.as_ref()).map_err(|error| match error {
+            // That message names an option of `coast run`.
+            RemotesError::Several { names } => {
+                let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+                format!(
+                    "there are several remotes ({}); name one of them: coast remote test NAME",
+                    names.join(", ")
+                )
+            }
+            error => error.to_string(),
+        })
+    });
     let (name, remote) = match chosen {
         Ok(chosen) => chosen,
         Err(text) => return Ok(refuse_with(&text, UNUSABLE, args.json)),
@@ -189,14 +200,16 @@ fn test(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
     let asked = Instant::now();
     let (findings, exit_code) = match ProbeRequest::new(destination).run(&prompt, &cancel) {
         Ok(report) => {
-            let findings = found(&report, remote.session_key.as_deref(), &prompt.accepted.enter(), asked);
+            let change = Change { name, remote };
+            let findings =
+                found(&report, remote.session_key.as_deref(), &prompt.accepted.enter(), asked, &change);
             let failed = findings.iter().any(|finding| finding.verdict == Verdict::Failed);
             (findings, if failed { UNUSABLE } else { 0 })
         }
         Err(error) => {
             // A key may have been accepted before the connection failed.
             let mut findings: Vec<_> = prompt.accepted.enter().iter().map(new_key).collect();
-            findings.push(failure(&error, &remote.address()));
+            findings.push(failure(&error, &Change { name, remote }));
             (findings, error.exit_code())
         }
     };
@@ -208,6 +221,34 @@ fn test(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
         lines.flush();
     }
     Ok(exit_code)
+}
+
+/// The commands that change how a remote is reached. Each keeps what it does not change.
+struct Change<'a> {
+    name: &'a Name,
+    remote: &'a Remote,
+}
+
+impl Change<'_> {
+    fn of_address(&self) -> String {
+        self.command("USER@HOST[:PORT]", self.key(), "")
+    }
+
+    fn of_key(&self) -> String {
+        self.command(&self.remote.address(), " --key PATH".to_owned(), "")
+    }
+
+    fn of_service_home(&self) -> String {
+        self.command(&self.remote.address(), self.key(), " --service-home DIR")
+    }
+
+    fn key(&self) -> String {
+        self.remote.key.as_ref().map(|key| format!(" --key {}", key.display())).unwrap_or_default()
+    }
+
+    fn command(&self, address: &str, key: String, home: &str) -> String {
+        format!("coast remote add --replace {} {address}{key}{home}", self.name)
+    }
 }
 
 /// A prompt that keeps the accepted host keys for the findings, and passes on everything else.
@@ -240,7 +281,10 @@ fn new_key(accepted: &AcceptedKey) -> Finding {
         what: "host key",
         verdict: Verdict::Ok,
         found: format!("new: {accepted}"),
-        todo: Some("compare it with the host's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there"),
+        todo: Some(
+            "compare it with the host's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there"
+                .to_owned(),
+        ),
     }
 }
 
@@ -250,10 +294,12 @@ fn found(
     session_key: Option<&Path>,
     accepted: &[AcceptedKey],
     asked: Instant,
+    change: &Change<'_>,
 ) -> Vec<Finding> {
     let connection = &report.connection;
     let ok = |what, found| Finding { what, verdict: Verdict::Ok, found, todo: None };
-    let warning = |what, found, todo| Finding { what, verdict: Verdict::Warning, found, todo: Some(todo) };
+    let warning =
+        |what, found, todo: String| Finding { what, verdict: Verdict::Warning, found, todo: Some(todo) };
     let mut findings = vec![ok(
         "connect",
         format!(
@@ -282,12 +328,18 @@ fn found(
         IdentityUsed::File { encrypted: false, .. } => warning(
             "key",
             format!("{key}, through {}", connection.peer.jumps.join(", ")),
-            "the shell container cannot go through a jump host, so edits will not follow: give the remote's direct address",
+            format!(
+                "the shell container cannot go through a jump host, so edits will not follow: give the remote's direct address with: {}",
+                change.of_address()
+            ),
         ),
         _ => warning(
             "key",
             key,
-            "the shell container cannot use it, so edits will not follow: coast remote key --create makes a key for this purpose",
+            format!(
+                "the shell container cannot use it, so edits will not follow: make a key for this purpose with: coast remote key {} --create",
+                change.name
+            ),
         ),
     });
     findings.push(match &connection.runs_as {
@@ -295,7 +347,8 @@ fn found(
         RunsAs::UserAfter(refusal) => warning(
             "sudo",
             format!("the helper runs as {}: {refusal}", connection.peer.user),
-            "files of services that run as other users cannot be replaced; allow the user `sudo -n` without a password",
+            "files of services that run as other users cannot be replaced; allow the user `sudo -n` without a password"
+                .to_owned(),
         ),
         _ => ok("sudo", format!("not asked for; the helper runs as {}", connection.peer.user)),
     });
@@ -310,10 +363,14 @@ fn found(
             what: "space",
             verdict: Verdict::Failed,
             found: format!("{room}, and nothing can be written there: {reason}"),
-            todo: Some("let the user use sudo without a password, or choose another place: coast remote add --service-home DIR"),
+            todo: Some(format!(
+                "let the user use sudo without a password, or choose another place with: {}",
+                change.of_service_home()
+            )),
         },
         None if report.free_bytes < LITTLE_ROOM_BYTES => {
-            warning("space", room, "make room there, or choose another place: coast remote add --service-home DIR")
+            let todo = format!("make room there, or choose another place with: {}", change.of_service_home());
+            warning("space", room, todo)
         }
         None => ok("space", room),
     });
@@ -322,22 +379,29 @@ fn found(
 }
 
 /// The finding for an error, with a remedy.
-fn failure(error: &SyncError, address: &str) -> Finding {
+fn failure(error: &SyncError, change: &Change<'_>) -> Finding {
     let (what, todo) = match error {
-        SyncError::Ssh(error) => ssh_failure(error),
+        SyncError::Ssh(error) => ssh_failure(error, change),
         SyncError::Interrupted => ("connect", None),
-        _ => ("helper", Some("try again; if it fails again, look at the remote's disk and its system log")),
+        _ => (
+            "helper",
+            Some("try again; if it fails again, look at the remote's disk and its system log".to_owned()),
+        ),
     };
-    Finding { what, verdict: Verdict::Failed, found: format!("{address}: {error}"), todo }
+    Finding { what, verdict: Verdict::Failed, found: format!("{}: {error}", change.remote.address()), todo }
 }
 
-fn ssh_failure(error: &SshError) -> (&'static str, Option<&'static str>) {
-    match error {
+/// The check that failed with this error, and the remedy.
+fn ssh_failure(error: &SshError, change: &Change<'_>) -> (&'static str, Option<String>) {
+    let (what, todo) = match error {
         SshError::Config { .. } | SshError::Option { .. } => {
             ("ssh config", Some("correct the ssh configuration that the message names"))
         }
         SshError::Resolve { .. } => {
-            ("connect", Some("check the host's name; coast remote rm and add change it"))
+            return (
+                "connect",
+                Some(format!("check the host's name; change it with: {}", change.of_address())),
+            );
         }
         SshError::NoRoute { .. } | SshError::TimedOut { .. } | SshError::Tcp { .. } => {
             ("connect", Some("check the network, a VPN, and the remote's firewall"))
@@ -348,24 +412,39 @@ fn ssh_failure(error: &SshError) -> (&'static str, Option<&'static str>) {
         SshError::HostKeyChanged(_) | SshError::HostKeyRevoked { .. } | SshError::HostKeyUnknown { .. } => {
             ("host key", Some("ask whoever runs the remote which key it has, before you change known_hosts"))
         }
-        SshError::NoAcceptableKey { .. } => (
-            "key",
-            Some(
-                "put your public key into ~/.ssh/authorized_keys there, or name another key: coast remote add --replace --key",
-            ),
-        ),
-        SshError::Jump { source, .. } => ssh_failure(source),
+        SshError::NoAcceptableKey { .. } => {
+            let todo = "put your public key into ~/.ssh/authorized_keys there, or name another key with";
+            return ("key", Some(format!("{todo}: {}", change.of_key())));
+        }
+        SshError::Jump { source, .. } => return ssh_failure(source, change),
         SshError::Sudo { .. } => ("sudo", Some("allow the user `sudo -n` without a password")),
         SshError::NoHelperFor { .. } => {
             ("architecture", Some("the remote must be Linux on x86_64 or aarch64"))
         }
         SshError::ConnectionLost { .. } | SshError::Unsupported { .. } => ("connect", None),
         _ => ("helper", Some("look at the room and the rights in the user's home directory there")),
-    }
+    };
+    (what, todo.map(str::to_owned))
 }
 
 fn println_line(line: &str) {
     let lines = Lines::new();
     lines.print(line);
     lines.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_changes_a_remote_keeps_the_rest_of_it() {
+        let name = "box".parse().unwrap();
+        let remote = Remote::parse("dev@host:2222", Some("/k".into()), Some("/srv".to_owned())).unwrap();
+        let change = Change { name: &name, remote: &remote };
+        let command = "coast remote add --replace box";
+        assert_eq!(change.of_service_home(), format!("{command} dev@host:2222 --key /k --service-home DIR"));
+        assert_eq!(change.of_key(), format!("{command} dev@host:2222 --key PATH"));
+        assert_eq!(change.of_address(), format!("{command} USER@HOST[:PORT] --key /k"));
+    }
 }

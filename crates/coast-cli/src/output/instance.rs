@@ -38,6 +38,8 @@ pub(crate) struct InstanceObject<'a> {
     check: Option<CheckObject<'a>>,
     /// Whether an edit would arrive, in one word.
     edits: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    begins_to_follow: bool,
 }
 
 /// The answer of a remote, or the reason why there is none.
@@ -99,6 +101,7 @@ impl<'a> InstanceObject<'a> {
                 Edits::NeedNotFollow => "need_not_follow",
                 Edits::DoNotFollow => "do_not_follow",
             },
+            begins_to_follow: status.begins_to_follow,
         }
     }
 }
@@ -137,7 +140,7 @@ pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
     }
     line("transfer", record.last_transfer.as_ref().map_or_else(|| "none yet".to_owned(), transfer_words));
     if let Some(stale) = &record.stale {
-        line("stale", stale_words(record, stale));
+        line("stale", indented(&stale_words(record, stale)));
     }
     if let Some(runner) = &record.runner {
         line("runner", runner.clone());
@@ -150,7 +153,7 @@ pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
         line("warning", unended_words(record, unended));
     }
     if let Some(Ok(continuous)) = &status.continuous {
-        lines.extend(trouble_lines(continuous));
+        lines.extend(trouble_lines(continuous, record.stale.as_ref()));
     }
     lines
 }
@@ -225,9 +228,14 @@ fn transfer_words(transfer: &LastTransfer) -> String {
 fn following_words(status: &InstanceStatus) -> String {
     let record = &status.record;
     match (&record.following, &status.continuous) {
-        (Following::BulkOnly, _) => {
-            "do not follow: the Coastfile does not say [remote] workspace_sync = \"mutagen\"".to_owned()
-        }
+        (Following::BulkOnly, _) if status.begins_to_follow => format!(
+            "do not follow yet: the Coastfile asks for that, and did not at the last command; begin with: coast start {}",
+            record.instance
+        ),
+        (Following::BulkOnly, _) => format!(
+            "bulk only: transferred by `coast start {}` and `coast assign` (the mode of a project without workspace_sync = \"mutagen\")",
+            record.instance
+        ),
         (Following::Off, _) if record.state == State::Stopped && record.unended.is_some() => {
             "may still follow, until `coast stop` could end the session".to_owned()
         }
@@ -235,11 +243,12 @@ fn following_words(status: &InstanceStatus) -> String {
             "do not follow while it is stopped".to_owned()
         }
         (Following::Off, _) => "do not follow yet".to_owned(),
-        (Following::Failed { step, said, at }, _) => format!(
-            "do not follow: {step} failed {}: {}\n            they will from the next `coast assign` or `coast start` on",
+        (Following::Failed { step, said, at, .. }, _) => indented(&format!(
+            "do not follow: {step} failed {}: {}\n{}",
             ago(*at),
-            shown(said)
-        ),
+            shown(said),
+            record.remedy().unwrap_or_default()
+        )),
         (Following::Yes, _) if status.worktree.is_lost() => {
             "do not follow: the worktree is gone or replaced".to_owned()
         }
@@ -257,6 +266,11 @@ fn following_words(status: &InstanceStatus) -> String {
         ),
         (Following::Yes, Some(Ok(continuous))) => continuous_words(continuous, record),
     }
+}
+
+/// Lines after the first begin below the text of the first, beside its name.
+fn indented(text: &str) -> String {
+    text.replace('\n', "\n            ")
 }
 
 /// A sentence that says which entries differ from the worktree, and what to do.
@@ -330,18 +344,21 @@ fn continuous_words(status: &ContinuousStatus, record: &Record) -> String {
     }
 }
 
-/// The conflicts, the problems and the error of a session.
-pub(crate) fn trouble_lines(status: &ContinuousStatus) -> Vec<String> {
+/// The conflicts, the problems and the error of a session. A conflict at an entry of `stale`, which is named with its own reason, is left
+/// out: the entry could not be written.
+pub(crate) fn trouble_lines(status: &ContinuousStatus, stale: Option<&Stale>) -> Vec<String> {
     let mut lines = Vec::new();
     let shown = |path: &[u8]| if path.is_empty() { "./".to_owned() } else { Shown(path).to_string() };
-    for conflict in status.conflicts.iter().take(MAX_NAMED) {
+    let is_stale = |path: &[u8]| stale.is_some_and(|stale| stale.concerns(path));
+    let conflicts: Vec<_> = status.conflicts.iter().filter(|conflict| !is_stale(&conflict.path)).collect();
+    for conflict in conflicts.iter().take(MAX_NAMED) {
         lines.push(format!(
             "conflict    {}: the remote has something of its own there (`coast start` replaces it)",
             shown(&conflict.path)
         ));
     }
     let more = |count: usize, excluded: u64| count.saturating_sub(MAX_NAMED) as u64 + excluded;
-    match more(status.conflicts.len(), status.more_conflicts) {
+    match more(conflicts.len(), status.more_conflicts) {
         0 => {}
         more => lines.push(format!("conflict    and {more} more")),
     }
@@ -545,7 +562,7 @@ mod tests {
             problems: vec![Problem { side: Side::Remote, path: b"a\nb".to_vec(), text: "denied".to_owned() }],
             ..ContinuousStatus::default()
         };
-        let lines = trouble_lines(&status);
+        let lines = trouble_lines(&status, None);
         assert_eq!(lines.len(), 22);
         assert!(lines[0].starts_with("conflict    c0: "), "{lines:?}");
         assert_eq!(lines[20..], ["conflict    and 8 more", "problem     remote a\\#012b: denied"]);

@@ -14,7 +14,7 @@ pub(crate) struct Finding {
     pub(crate) found: String,
     /// The remedy, for a problem that the user can solve.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) todo: Option<&'static str>,
+    pub(crate) todo: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -52,6 +52,10 @@ pub struct InstanceStatus {
     pub not_held: Option<String>,
     /// The answer of the remote, or the reason why there is none. `None` if it was not asked.
     pub remote: Option<Result<Checked, String>>,
+    /// Whether the Coastfile asks for edits to be carried, and did not at the last command. Only [`Lifecycle::status`] looks for that.
+    ///
+    /// [`Lifecycle::status`]: crate::Lifecycle::status
+    pub begins_to_follow: bool,
 }
 
 /// Whether an edit that is made now would arrive.
@@ -307,6 +311,7 @@ impl Asked {
             continuous: self.session.into_inner(),
             not_held: self.not_held.into_inner(),
             remote: self.remote.into_inner(),
+            begins_to_follow: false,
         }
     }
 }

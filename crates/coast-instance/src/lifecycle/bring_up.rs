@@ -41,8 +41,11 @@ impl Work<'_> {
         worktree: &Path,
         remote: &Remote,
         purpose: Purpose,
-        options: FollowOptions,
+        mut options: FollowOptions,
     ) -> Result<(), LifecycleError> {
+        if let Some(image) = options.image.take() {
+            self.record.image = Some(image);
+        }
         let coastfile = &self.lifecycle.project.project()?.coastfile;
         if options.insist == Insist::OnContinuous && coastfile.workspace_sync == Strategy::Bulk {
             return Err(LifecycleError::BulkOnly);
@@ -70,6 +73,7 @@ impl Work<'_> {
         }
         self.note_carried(rules);
         let mut handover = Handover { worktree, force: options.force, ended: None };
+        let insist = options.insist;
         let (listing, access) = match self.transfer(&mut handover, remote, rules, (purpose, options)) {
             Ok(transferred) => transferred,
             Err(error) => {
@@ -88,21 +92,21 @@ impl Work<'_> {
         }
         match self.follow(worktree, remote, rules, &access, listing)? {
             Followed::Yes(status) => {
-                self.tell(&LifecycleEvent::Following { status: &status });
+                self.tell(&LifecycleEvent::Following { status: &status, stale: self.record.stale.as_ref() });
                 self.record.following = Following::Yes;
                 self.finish(State::Running)
             }
-            Followed::No(failure) => self.rest_without_following(failure, options.insist),
+            Followed::No(failure) => self.rest_without_following(failure, insist),
         }
     }
 
     fn rest_without_following(&mut self, failure: Failure, insist: Insist) -> Result<(), LifecycleError> {
-        let Failure { doing, said, .. } = failure.clone();
-        self.record.following = Following::Failed { step: doing, said, at: now() };
+        let Failure { step: part, doing: step, said } = failure.clone();
+        self.record.following = Following::Failed { part, step, said, at: now() };
         self.finish(State::Running)?;
         match insist {
             Insist::No => {
-                self.tell(&LifecycleEvent::NotFollowing { failure: &failure });
+                self.tell(&LifecycleEvent::NotFollowing { instance: &self.id.instance, failure: &failure });
                 Ok(())
             }
             Insist::OnContinuous => {
@@ -137,8 +141,8 @@ impl Work<'_> {
         if self.end_or_tell(Extent::Access).is_err() {
             return error;
         }
-        let step = "transferring the worktree to the remote".to_owned();
-        self.record.following = Following::Failed { step, said: error.to_string(), at: now() };
+        let (part, step) = ("transfer".to_owned(), "transferring the worktree to the remote".to_owned());
+        self.record.following = Following::Failed { part, step, said: error.to_string(), at: now() };
         // The next command must take over from the transfer.
         if let Err(error) = self.finish(state) {
             return error;

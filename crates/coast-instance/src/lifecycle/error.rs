@@ -36,11 +36,16 @@ pub enum LifecycleError {
     Unfinished { instance: Name, unfinished: Unfinished },
     /// The project does not use the continuous layer.
     #[error(
-        "edits are not carried in this project; to change that, set in its Coastfile: [remote] workspace_sync = \"mutagen\""
+        "this project is bulk only: `coast start` and `coast assign` transfer edits, and edits do not follow by themselves; to change that, set in its Coastfile: [remote] workspace_sync = \"mutagen\""
     )]
     BulkOnly,
+    /// The Coastfile asks for the continuous layer, and did not when the last command began.
+    #[error(
+        "edits do not follow yet: the Coastfile asks for that, and did not at the last command; begin with: coast start {0}"
+    )]
+    NotBegun(Name),
     /// Edits should be carried and are not.
-    #[error("edits do not follow: {}; try again with: coast start {instance}", failure)]
+    #[error("edits do not follow: {failure}; {}", failure.ways_on(instance))]
     NotFollowing { instance: Name, failure: Failure },
     /// A `run` that did not finish on one remote was asked to finish on another.
     #[error(
@@ -188,7 +193,7 @@ impl LifecycleError {
     /// | 1 | the Coastfile or the file of remotes is wrong |
     /// | 3 | the instance, worktree or remote cannot be used: it does not exist, exists already, or is stopped |
     /// | 11 | a record, a lock or another file of coast on this machine cannot be read or written |
-    /// | 12 | edits are not carried and the caller insisted on that, or a part of the continuous layer cannot be removed or ended |
+    /// | 12 | edits are not carried and the caller insisted on that or waits for them, or a part of the continuous layer cannot be removed or ended |
     /// | 20 | cancelled |
     /// | 23 | some entries of a workspace could not be removed |
     /// | 25 | `start` would delete most of what was put on the remote |
@@ -208,6 +213,7 @@ impl LifecycleError {
             Self::Bulk { error, .. } => error.exit_code(),
             Self::Unfollowed { error, .. } | Self::Unchanged { error, .. } => error.exit_code(),
             Self::OldSession { .. } | Self::Continuous { .. } | Self::NotFollowing { .. } => 12,
+            Self::BulkOnly | Self::NotBegun(_) => 12,
             Self::Kept { .. } => 23,
             Self::MassDeletion { .. } => 25,
             _ => 3,

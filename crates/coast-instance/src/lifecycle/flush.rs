@@ -37,10 +37,13 @@ impl Lifecycle<'_> {
         }
         match record.following {
             Following::Yes => {}
+            Following::BulkOnly if self.begins_to_follow(&record) => {
+                return Err(LifecycleError::NotBegun(instance.clone()));
+            }
             Following::BulkOnly => return Err(LifecycleError::BulkOnly),
             Following::Off => return Err(not_following(no_session())),
-            Following::Failed { step, said, .. } => {
-                return Err(not_following(Failure { step: "session".to_owned(), doing: step, said }));
+            Following::Failed { part, step, said, .. } => {
+                return Err(not_following(Failure { step: part, doing: step, said }));
             }
         }
         match self.continuous.flush(&self.id(instance), self.cancel) {

@@ -49,11 +49,14 @@ impl Work<'_> {
     pub(super) fn close_gap(&mut self, state: GapState<'_>) -> Result<Followed, LifecycleError> {
         let GapState { worktree, remote, rules, own, listing, first: mut status } = state;
         let mut vanished = self.vanished(worktree, listing);
-        let mut transferred = BTreeSet::new();
+        // The paths that were transferred again, and those of them that the observer was told of.
+        let (mut transferred, mut told) = (BTreeSet::new(), 0);
         let (mut vain_rounds, mut fewest) = (0, usize::MAX);
         loop {
-            let changed: Vec<Vec<u8>> =
+            let mut changed: Vec<Vec<u8>> =
                 status.conflicts.iter().map(|conflict| exact(&conflict.path).to_owned()).collect();
+            // A path that cannot be written is tried once. The record names it, with the reason.
+            changed.retain(|path| !transferred.contains(path) || !self.is_stale(path));
             if changed.is_empty() && vanished.is_empty() {
                 break;
             }
@@ -62,11 +65,18 @@ impl Work<'_> {
             vain_rounds = if left < fewest { 0 } else { vain_rounds + 1 };
             fewest = fewest.min(left);
             if vain_rounds == MAX_VAIN_ROUNDS {
-                let reason = "they change faster than they can be transferred, or cannot be written there";
+                let reason = "they change, here or there, faster than they can be transferred";
+                status.conflicts.retain(|conflict| !self.is_stale(exact(&conflict.path)));
                 self.tell_gap_open(&status, &vanished, reason.to_owned());
                 return Ok(Followed::Yes(status));
             }
-            self.tell(&LifecycleEvent::Gap { changed: &changed, vanished: &vanished });
+            // A path that the transfer of the whole worktree could not write was not edited meanwhile.
+            let news = |path: &&Vec<u8>| !transferred.contains(*path) && !self.is_stale(path);
+            let edited: Vec<Vec<u8>> = changed.iter().filter(news).cloned().collect();
+            if !edited.is_empty() || !vanished.is_empty() {
+                told += edited.len() + vanished.len();
+                self.tell(&LifecycleEvent::Gap { changed: &edited, vanished: &vanished });
+            }
             let paths: Vec<Vec<u8>> = changed.into_iter().chain(vanished.iter().cloned()).collect();
             for mending in mendings(worktree, rules, &status.conflicts, &paths)? {
                 match self.transfer_again(worktree, remote, own, &mending) {
@@ -87,10 +97,15 @@ impl Work<'_> {
                 Err(error) => return Ok(Followed::No(failure_of(error, self.step())?)),
             };
         }
-        if !transferred.is_empty() {
-            self.tell(&LifecycleEvent::GapClosed { paths: transferred.len() });
+        if told > 0 && self.record.stale.is_none() {
+            self.tell(&LifecycleEvent::GapClosed { paths: told });
         }
         Ok(Followed::Yes(status))
+    }
+
+    /// Whether an earlier transfer could not bring a path up to date, or an entry above or below it.
+    fn is_stale(&self, path: &[u8]) -> bool {
+        self.record.stale.as_ref().is_some_and(|stale| stale.concerns(path))
     }
 
     fn tell_gap_open(&self, status: &ContinuousStatus, vanished: &[Vec<u8>], reason: String) {

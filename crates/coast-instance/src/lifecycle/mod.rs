@@ -51,8 +51,8 @@ pub enum Insist {
     OnContinuous,
 }
 
-/// The options of `assign`, `unassign` and `start`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The options of commands after which edits are carried.
+#[derive(Debug, Clone, Default)]
 pub struct FollowOptions {
     /// Whether it is an error if edits cannot be carried.
     pub insist: Insist,
@@ -62,6 +62,8 @@ pub struct FollowOptions {
     pub no_trash: bool,
     /// Whether `start` may delete most of what earlier transfers have put on the remote.
     pub allow_mass_deletion: bool,
+    /// The image for [`MutagenLayer`](crate::MutagenLayer), in place of the one in the record and of the Coastfile's. The record keeps it.
+    pub image: Option<String>,
 }
 
 impl From<Insist> for FollowOptions {

@@ -16,12 +16,10 @@ pub struct RunOptions {
     pub worktree: Option<PathBuf>,
     /// The remote of the instance; by default the only one.
     pub remote: Option<Name>,
-    /// The image for [`MutagenLayer`](crate::MutagenLayer), in place of the Coastfile's. The record keeps it.
-    pub image: Option<String>,
     /// Whether to take over an existing directory that no known instance has made. Entries that the worktree does not have are deleted
     /// in it.
     pub adopt: bool,
-    /// Whether it is an error if edits cannot be carried, and whether to go on if the session of an earlier `run` cannot be ended.
+    /// What to do if edits cannot be carried or the session of an earlier `run` cannot be ended, and the image.
     pub follow: FollowOptions,
 }
 
@@ -58,7 +56,7 @@ impl Lifecycle<'_> {
                 }
             },
         };
-        let (mut record, remote) =
+        let (record, remote) =
             match self.place(instance, (&project.root, &worktree), options.remote.as_ref(), begun) {
                 Ok(placed) => placed,
                 Err(error) => {
@@ -68,7 +66,6 @@ impl Lifecycle<'_> {
                     return Err(error);
                 }
             };
-        record.image = options.image.or(record.image);
         let mut work = self.work(record, lock, Command::Run);
         work.adopts = options.adopt;
         if !fresh {

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use crate::Name;
+use crate::coastfile::Strategy;
 use crate::lifecycle::asking::{InstanceStatus, Questions};
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::lock::FileLock;
+use crate::record::{Following, Record};
+use crate::{Name, Project};
 
 /// The time for the questions about one instance.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -40,6 +42,14 @@ impl Lifecycle<'_> {
         if self.cancel.is_cancelled() {
             return Err(LifecycleError::Interrupted { at: None });
         }
-        Ok(status.expect("there is a status for each record"))
+        let mut status = status.expect("there is a status for each record");
+        status.begins_to_follow = self.begins_to_follow(&status.record);
+        Ok(status)
+    }
+
+    /// Whether the next `start` has edits carried because the Coastfile asks for that since the last command.
+    pub(super) fn begins_to_follow(&self, record: &Record) -> bool {
+        let asks = |project: &Project| project.coastfile.workspace_sync == Strategy::Continuous;
+        record.following == Following::BulkOnly && self.project.project().is_ok_and(asks)
     }
 }

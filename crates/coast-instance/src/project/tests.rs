@@ -113,7 +113,7 @@ fn a_name_is_a_worktree_or_branch_before_it_is_a_directory() {
     link(&base, "aaa", "wt/aaa", "ref: refs/heads/zzz\n");
     link(&base, "zzz", "wt/zzz", "ref: refs/heads/qqq\n");
     link(&base, "qqq1", "other/moved", "ref: refs/heads/one\n");
-    for directory in ["shop/aaa", "shop/feature/x", "shop/main"] {
+    for directory in ["shop/aaa", "shop/feature/x", "shop/main", "shop/shop"] {
         fs::create_dir_all(base.join(directory)).unwrap();
     }
     let project = Project::find(&base.join("shop")).unwrap();
@@ -129,6 +129,9 @@ fn a_name_is_a_worktree_or_branch_before_it_is_a_directory() {
         // A worktree or branch, and a directory.
         ("aaa", "shop", "wt/aaa", Some("shop/aaa")),
         ("main", "shop", "shop", Some("shop/main")),
+        // The main checkout, by its directory, also where that holds a directory of the same name.
+        ("shop", "wt/one", "shop", None),
+        ("shop", "shop", "shop", Some("shop/shop")),
         ("feature/x", "shop", "wt/one", Some("shop/feature/x")),
         // Written as a path.
         ("../wt/aaa", "shop", "wt/aaa", None),

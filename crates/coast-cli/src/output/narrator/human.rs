@@ -119,7 +119,9 @@ impl Prompt for HumanNarrator {
 impl Observer for HumanNarrator {
     fn lifecycle_event(&self, event: &LifecycleEvent<'_>) {
         match event {
-            LifecycleEvent::Ambiguous { wanted, taken, other } => self.human.complain(Weight::Note, &ambiguous_words(wanted, taken, other)),
+            LifecycleEvent::Ambiguous { wanted, taken, other } => {
+                self.human.complain(Weight::Note, &ambiguous_words(wanted, taken, other))
+            }
             LifecycleEvent::Waiting { holder } => {
                 let text = format!(
                     "waiting for `coast {}` (process {}), which works on this instance",
@@ -149,13 +151,13 @@ impl Observer for HumanNarrator {
                 };
                 self.say(&format!("{runner}: {change}"));
             }
-            LifecycleEvent::Following { status } => {
+            LifecycleEvent::Following { status, stale } => {
                 self.say(&format!(
                     "edits follow: {} in {} watched",
                     counted(status.files, "file", "files"),
                     counted(status.directories, "directory", "directories")
                 ));
-                for line in trouble_lines(status) {
+                for line in trouble_lines(status, *stale) {
                     self.warn(&line);
                 }
             }
@@ -177,17 +179,23 @@ impl Observer for HumanNarrator {
             }
             LifecycleEvent::GapClosed { paths } => {
                 let paths = u64::try_from(*paths).unwrap_or(u64::MAX);
-                self.say(&format!("{} transferred; the remote is up to date", counted(paths, "path", "paths")));
+                self.say(&format!(
+                    "{} transferred; the remote is up to date",
+                    counted(paths, "path", "paths")
+                ));
             }
             LifecycleEvent::GapOpen { conflicts, vanished, reason } => {
                 let conflicts = conflicts.iter().map(|conflict| conflict.path.as_slice());
                 let paths: Vec<_> = conflicts.chain(vanished.iter().map(Vec::as_slice)).collect();
                 let paths = named(paths.into_iter());
-                self.warn(&format!("not all edits that were made while the session was created have arrived: {reason}{paths}"));
+                self.warn(&format!(
+                    "not all edits that were made while the session was created have arrived: {reason}{paths}"
+                ));
             }
-            LifecycleEvent::NotFollowing { failure } => self.warn(&format!(
-                "{}\nedits will not follow until the next `coast assign` or `coast start`; the workspace is as the transfer left it",
-                failure_words(failure)
+            LifecycleEvent::NotFollowing { instance, failure } => self.warn(&format!(
+                "{}\nedits do not follow, and the workspace is as the transfer left it; {}",
+                failure_words(failure),
+                failure.ways_on(instance)
             )),
             LifecycleEvent::LeftBehind { runner, failure } => {
                 self.warn_once(format!(
@@ -218,7 +226,9 @@ impl Narrator for HumanNarrator {
         let follows = match (&record.state, &record.following) {
             (State::Stopped, _) => &*format!("stopped; start it again with: coast start {}", record.instance),
             (_, Following::Yes) => "running; edits follow",
-            (_, Following::BulkOnly) => "running; bulk only, edits do not follow",
+            (_, Following::BulkOnly) => {
+                &*format!("running; bulk only: transfer later edits with: coast start {}", record.instance)
+            }
             _ => "running; edits do not follow",
         };
         if !self.quiet {
@@ -240,7 +250,7 @@ impl Narrator for HumanNarrator {
 
     fn flushed(&self, status: &ContinuousStatus, exit_code: u8) {
         self.human.stop_drawing();
-        for line in trouble_lines(status) {
+        for line in trouble_lines(status, None) {
             self.warn(&line);
         }
         if exit_code == 0 {

@@ -86,7 +86,7 @@ enum Line<'a> {
         step: &'a str,
         doing: &'a str,
         said: &'a str,
-        text: &'static str,
+        text: String,
     },
     LeftBehind {
         runner: &'a str,
@@ -188,7 +188,7 @@ impl Observer for JsonNarrator {
                     RunnerChange::Recreated => "recreated",
                 },
             },
-            LifecycleEvent::Following { status } => Line::Following { continuous: status },
+            LifecycleEvent::Following { status, .. } => Line::Following { continuous: status },
             LifecycleEvent::Gap { changed, vanished } => {
                 Line::Gap { changed: paths(changed), vanished: paths(vanished) }
             }
@@ -196,11 +196,11 @@ impl Observer for JsonNarrator {
             LifecycleEvent::GapOpen { conflicts, vanished, reason } => {
                 Line::GapOpen { conflicts, vanished: paths(vanished), reason }
             }
-            LifecycleEvent::NotFollowing { failure } => Line::NotFollowing {
+            LifecycleEvent::NotFollowing { instance, failure } => Line::NotFollowing {
                 step: &failure.step,
                 doing: &failure.doing,
                 said: &failure.said,
-                text: "edits will not follow until the next assign or start",
+                text: format!("edits do not follow; {}", failure.ways_on(instance)),
             },
             LifecycleEvent::LeftBehind { runner, failure } => {
                 Line::LeftBehind { runner, text: failure.to_string() }

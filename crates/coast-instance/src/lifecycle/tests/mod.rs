@@ -82,7 +82,8 @@ fn bulk_only_starts_no_runner() {
         stage.command(|coast| coast.flush(&dev_1()).map(drop)),
         stage.command(|coast| coast.start(&dev_1(), Insist::OnContinuous).map(drop)),
     ] {
-        assert!(matches!(ended, Err(LifecycleError::BulkOnly)), "{ended:?}");
+        let error = ended.unwrap_err();
+        assert!(matches!(error, LifecycleError::BulkOnly) && error.exit_code() == 12, "{error}");
     }
     stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap();
     stage.assert_gone();
@@ -456,9 +457,59 @@ fn gap_that_reopens_each_time_is_reported_and_given_up() {
     }));
     let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
     assert_eq!(record.following, Following::Yes);
-    position(&stage.log(), "told GapOpen");
+    let log = stage.log();
+    position(&log, "told GapOpen");
+    assert_eq!(log.iter().filter(|line| line.starts_with("told Gap {")).count(), 1, "{log:?}");
     *stage.fake.before_each_look.lock().unwrap() = None;
     stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    stage.assert_follows(&stage.root());
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_tried_once_in_the_gap_and_not_told_as_edited() {
+    let stage = Stage::following();
+    *stage.unwritable.lock().unwrap() = vec!["src/a"];
+    let (workspace, root) = (stage.workspace(), stage.root());
+    *stage.fake.in_the_gap.lock().unwrap() =
+        Some(Box::new(move || fs::write(root.join("src/deep/b"), "edited").unwrap()));
+    *stage.fake.before_each_look.lock().unwrap() =
+        Some(Box::new(move || fs::write(workspace.join("src/a"), "what is there").unwrap()));
+    let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    let log = stage.log();
+    let told: Vec<&String> = log.iter().filter(|line| line.starts_with("told Gap")).collect();
+    assert_eq!(told, [&format!("told Gap {{ changed: [{:?}], vanished: [] }}", b"src/deep/b")]);
+    let transfers = log.iter().filter(|line| line.starts_with("transfer ")).count();
+    assert_eq!((transfers, position(&log, "transfer src/a src/deep/b")), (2, position(&log, "flush") - 1));
+    let stale = record.stale.unwrap();
+    assert_eq!((stale.count, stale.paths[0].reason.as_str()), (1, "cannot write: read-only"));
+    assert!(stale.concerns(b"src/a") && stale.concerns(b"src") && !stale.concerns(b"src/ab"));
+}
+
+#[test]
+fn the_image_that_start_or_assign_names_is_kept() {
+    let stage = running();
+    let image = |image: &str| FollowOptions { image: Some(image.to_owned()), ..FollowOptions::default() };
+    let kept = |record: Record| record.image;
+    let started = stage.command(|coast| coast.start(&dev_1(), image("one"))).unwrap();
+    assert_eq!(kept(started).as_deref(), Some("one"));
+    let assigned = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), image("two"))).unwrap();
+    assert_eq!(kept(assigned).as_deref(), Some("two"));
+    let unassigned = stage.command(|coast| coast.unassign(&dev_1(), Insist::No)).unwrap();
+    assert_eq!(kept(unassigned).as_deref(), Some("two"));
+    assert_eq!(stage.record().and_then(kept).as_deref(), Some("two"));
+}
+
+#[test]
+fn a_project_that_asks_for_edits_to_follow_later_is_told_what_begins_it() {
+    let mut stage = Stage::new("");
+    stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
+    assert!(!stage.command(|coast| coast.status(&dev_1(), Check::No)).unwrap().begins_to_follow);
+    stage.rewrite_coastfile("[remote]\nworkspace_sync = \"mutagen\"\n");
+    assert!(stage.command(|coast| coast.status(&dev_1(), Check::No)).unwrap().begins_to_follow);
+    let error = stage.command(|coast| coast.flush(&dev_1())).unwrap_err();
+    assert!(matches!(error, LifecycleError::NotBegun(_)) && error.exit_code() == 12, "{error}");
+    stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    assert!(!stage.command(|coast| coast.status(&dev_1(), Check::No)).unwrap().begins_to_follow);
     stage.assert_follows(&stage.root());
 }
 
