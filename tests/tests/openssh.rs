@@ -1,7 +1,9 @@
 //! Pushes to a real OpenSSH server, as a user with `sudo`, compared with the documented rsync command line.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use coast_tests::{Aspects, Outcome, Remote, Seen, Shell, Snapshot, Sudo, Tree};
@@ -161,6 +163,61 @@ fn service_that_runs_as_a_user_of_its_own_keeps_its_files() {
     let group = workspace.snapshot().entry("generated/db/base").gid;
     assert_eq!(group, service.1);
     assert_eq!(push(&["--own=all"]), [user; 4]);
+}
+
+#[test]
+fn what_services_made_comes_back_from_the_trash_as_it_was() {
+    let workspace = Workspace::new();
+    workspace.push("main");
+    let odd = OsStr::from_bytes(b"it's \\ odd \xff");
+    let odd_file = Path::new("scripts").join(odd);
+    Tree::new()
+        .dir("uploads")
+        .mode(0o2750)
+        .owner(999, 998)
+        .file("uploads/1", "uploaded")
+        .mode(0o640)
+        .owner(999, 998)
+        .file(&odd_file, "odd")
+        .file(".env", "SECRET=1")
+        .mode(0o600)
+        .owner(0, 0)
+        .build(workspace.path());
+    // Nothing is restored through a symlink, although the helper is root.
+    Tree::new().file("private/file", "theirs").build(workspace.remote.path("elsewhere"));
+    let made = workspace.snapshot();
+    workspace.push("main");
+    let deleted = workspace.snapshot();
+    assert!(!deleted.holds("uploads") && !deleted.holds(&odd_file) && !deleted.holds(".env"));
+
+    let remote = &workspace.remote;
+    let restore = |paths: &[&OsStr]| {
+        let program = remote.sandbox().coast(["restore"]).args(remote.connection());
+        program.arg(remote.target(workspace.path())).args(paths).run()
+    };
+    let listed = restore(&[]);
+    listed.assert_code(0);
+    for listing in ["uploads/1", "it's \\ odd \\#377", ".env", "7 entries (29 B)", "coast restore"] {
+        assert!(listed.text().contains(listing), "{listing}: {listed}");
+    }
+    symlink(remote.path("elsewhere/private"), workspace.path().join("uploads")).unwrap();
+    let refused = restore(&[OsStr::new("uploads/1")]);
+    refused.assert_code(23);
+    assert_eq!(fs::read_dir(remote.path("elsewhere/private")).unwrap().count(), 1);
+    fs::remove_file(workspace.path().join("uploads")).unwrap();
+
+    restore(&[odd_file.as_os_str(), OsStr::new("uploads/1"), OsStr::new(".env")]).assert_code(0);
+    let back = workspace.snapshot();
+    back.assert_same(&made, Aspects::CONTENT.with_modes());
+    for path in [Path::new("uploads"), Path::new("uploads/1"), &odd_file, Path::new(".env")] {
+        let (was, is) = (made.entry(path), back.entry(path));
+        assert_eq!((is.uid, is.gid, is.mode), (was.uid, was.gid, was.mode), "{}", path.display());
+    }
+    // What the first push deleted is still there.
+    let left = restore(&[]);
+    left.assert_code(0);
+    assert!(left.text().contains("4 entries (10 B)") && !left.text().contains(".env"), "{left}");
+    restore(&[OsStr::new(".env")]).assert_code(23);
 }
 
 #[test]

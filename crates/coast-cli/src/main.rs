@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         Command::Ls(args) => lifecycle::ls(&args),
         Command::Status(args) => lifecycle::status(&args),
         Command::Flush(args) => lifecycle::flush(args),
+        Command::Restore(args) => lifecycle::restore(args),
         Command::Remote(command) => lifecycle::remote(command),
         Command::Image(command) => lifecycle::image(command),
         Command::Push(args) => plan::push(args).and_then(run::run),

@@ -303,3 +303,61 @@ fn a_push_that_was_meant_for_another_machine_is_refused() {
         assert!(scratch.path().join(destination).join("a").exists());
     }
 }
+
+#[test]
+fn what_a_push_moved_to_the_trash_is_listed_and_restored() {
+    let scratch = scratch();
+    let path = |below: &str| scratch.path().join(below);
+    run(scratch.path(), &["push", "src", "copy"]);
+    for (file, content) in [("made", "made there"), ("-odd\n", "odd")] {
+        fs::write(path("copy").join(file), content).unwrap();
+    }
+    fs::create_dir_all(path("copy/up/deep")).unwrap();
+    fs::write(path("copy/up/deep/1"), "upload").unwrap();
+    let pushed = run(scratch.path(), &["push", "src", "copy"]);
+    assert!(text(&pushed.stdout).contains("coast restore ./copy"), "{pushed:?}");
+
+    let listed = run(scratch.path(), &["restore", "./copy"]);
+    let lines: Vec<String> = text(&listed.stdout).lines().map(str::to_owned).collect();
+    assert_eq!(listed.status.code(), Some(0));
+    assert!(lines[0].starts_with("DELETED") && lines.len() == 5, "{lines:?}");
+    assert!(
+        lines[1].contains("less than a minute ago")
+            && lines[1].contains("  3 B ")
+            && lines[1].ends_with("  -odd\\#012"),
+        "{lines:?}"
+    );
+    assert!(lines[4].contains("3 entries (19 B)") && lines[4].ends_with("coast restore ./copy PATH..."));
+    let json = run(scratch.path(), &["restore", "./copy", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&json["event"], &json["entries"], &json["bytes"]), (&"trash".into(), &3.into(), &19.into()));
+    assert_eq!((&json["first"][2]["path"], &json["first"][2]["size"]), (&"up/deep/1".into(), &6.into()));
+
+    fs::write(path("copy/made"), "made again").unwrap();
+    let restored = run(scratch.path(), &["restore", "./copy", "up", "made", "nothing"]);
+    assert_eq!(
+        (restored.status.code(), text(&restored.stdout)),
+        (Some(23), "1 entry restored (6 B)\n".into())
+    );
+    let told = text(&restored.stderr);
+    assert!(
+        told.contains("made: it exists in the workspace") && told.contains("nothing: it is not in"),
+        "{told}"
+    );
+    assert_eq!(fs::read_to_string(path("copy/made")).unwrap(), "made again");
+    assert_eq!(fs::read_to_string(path("copy/up/deep/1")).unwrap(), "upload");
+    let restored = run(scratch.path(), &["restore", "./copy", "--json", "--", "-odd\n"]);
+    let json: serde_json::Value = serde_json::from_slice(&restored.stdout).unwrap();
+    assert_eq!((&json["entries"], &json["exit_code"]), (&1.into(), &0.into()));
+
+    for (operand, words) in [("./nothing", "no such directory"), ("./src/a", "not a directory")] {
+        let refused = run(scratch.path(), &["restore", operand]);
+        assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+        let told = text(&refused.stderr);
+        assert!(told.contains(words) && !told.contains("removed"), "{told}");
+    }
+    let empty = run(scratch.path(), &["restore", "src/"]);
+    assert_eq!(text(&empty.stdout), "the trash of src/ is empty\n");
+    let wrong = run(scratch.path(), &["restore", "./copy", "../x"]);
+    assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+}

@@ -9,6 +9,7 @@ pub(crate) mod image;
 pub(crate) mod lifecycle;
 pub(crate) mod push;
 pub(crate) mod remote;
+pub(crate) mod restore;
 pub(crate) mod rules;
 pub(crate) mod size;
 pub(crate) mod sync;
@@ -138,6 +139,9 @@ pub(crate) enum Command {
     Status(lifecycle::StatusArgs),
     /// Wait until every edit has arrived
     Flush(lifecycle::FlushArgs),
+    /// List what was deleted from a workspace, or bring it back
+    #[command(long_about = restore::ABOUT, after_long_help = restore::AFTER)]
+    Restore(restore::RestoreArgs),
     /// Manage the machines that instances live on
     #[command(subcommand, long_about = remote::ABOUT, after_long_help = remote::AFTER)]
     Remote(remote::RemoteCommand),

@@ -4,6 +4,7 @@ mod change;
 mod image;
 mod remote_key;
 mod remotes;
+mod restore;
 mod show;
 
 use std::ffi::OsStr;
@@ -25,6 +26,7 @@ use crate::signals::cancel_on_signals;
 pub(crate) use change::{assign, flush, rm, run, start, stop, unassign};
 pub(crate) use image::image;
 pub(crate) use remotes::remote;
+pub(crate) use restore::restore;
 pub(crate) use show::{ls, status};
 
 /// The project that a command is for.

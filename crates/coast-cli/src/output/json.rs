@@ -165,7 +165,7 @@ impl<'a> From<&'a Failures> for FailuresObject<'a> {
     }
 }
 
-fn kind_name(kind: EntryKind) -> &'static str {
+pub(super) fn kind_name(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::File => "file",
         EntryKind::Directory => "directory",

@@ -13,6 +13,7 @@ mod progress;
 mod remote;
 mod stats;
 mod terminal;
+mod trash;
 
 use std::path::PathBuf;
 
@@ -26,6 +27,7 @@ pub(crate) use name::Shown;
 pub(crate) use narrator::{Narrator, narrator};
 pub(crate) use remote::{Finding, Verdict, finding_lines};
 pub(crate) use terminal::Terminal;
+pub(crate) use trash::{RestoredObject, TrashObject, left_lines, restored_line, trash_lines};
 
 /// Prints the events of a run, and its end.
 pub(crate) trait Output: Monitor + Prompt {

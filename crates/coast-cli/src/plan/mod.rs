@@ -2,6 +2,7 @@
 
 mod merge_files;
 mod push;
+mod restore;
 mod rules;
 mod sync;
 
@@ -20,6 +21,7 @@ use crate::output::OutputOptions;
 use crate::remote_shell::SshOption;
 
 pub(crate) use push::plan as push;
+pub(crate) use restore::{Restorable, restorable};
 pub(crate) use sync::plan as sync;
 
 /// The hidden subcommand that makes this program a helper. The helper's arguments follow it.

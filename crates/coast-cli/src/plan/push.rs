@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use coast_sync::{Itemize, Ownership, SyncRequest, profile};
 
+use super::restore::operand;
 use super::{ConnectionOptions, Plan, local_destination, rules, timeout};
 use crate::args::push::PushArgs;
 use crate::endpoint::Endpoint;
@@ -117,6 +118,6 @@ fn output(args: &PushArgs) -> OutputOptions {
             checksum: false,
         },
         transfer_root: args.local.clone(),
-        restorable: (!args.no_trash).then(|| args.destination.to_string_lossy().into_owned()),
+        restorable: (!args.no_trash).then(|| operand(&args.destination)),
     }
 }

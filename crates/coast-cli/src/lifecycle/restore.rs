@@ -1,0 +1,109 @@
+//! `coast restore`.
+
+use std::os::unix::ffi::OsStrExt;
+
+use coast_instance::{LifecycleError, Name};
+use coast_sync::{
+    Cancel, Destination, Prompt, RestoreReport, RestoreRequest, SyncError, TrashReport, TrashRequest,
+};
+
+use super::{Chosen, Scene, println_json, refuse_with};
+use crate::args::restore::RestoreArgs;
+use crate::output::{
+    Detail, Form, Itemizer, Lines, Manner, Narrator, OutputOptions, ProgressWish, RestoredObject,
+    TrashObject, Weight, complain, left_lines, narrator, restored_line, trash_lines,
+};
+use crate::plan::{Restorable, restorable};
+use crate::signals::cancel_on_signals;
+
+/// `coast restore`
+pub(crate) fn restore(args: RestoreArgs) -> anyhow::Result<u8> {
+    match restorable(&args)? {
+        Restorable::Instance(instance) => of_instance(&args, &instance),
+        Restorable::Destination(destination) => of_destination(&args, *destination),
+    }
+}
+
+fn of_instance(args: &RestoreArgs, instance: &Name) -> anyhow::Result<u8> {
+    Scene::with(&Chosen::by(&args.project, instance), Some(&args.helper), args.json, |scene| {
+        let narrator = prompt(args, &scene.cancel);
+        let lifecycle = scene.lifecycle(&*narrator);
+        let failed = |error: LifecycleError| refuse_with(&error.to_string(), error.exit_code(), args.json);
+        Ok(if args.paths.is_empty() {
+            lifecycle.trash(instance).map_or_else(failed, |report| tell_trash(args, &report))
+        } else {
+            lifecycle
+                .restore(instance, &paths(args))
+                .map_or_else(failed, |report| tell_restored(args, &report))
+        })
+    })
+}
+
+fn of_destination(args: &RestoreArgs, destination: Destination) -> anyhow::Result<u8> {
+    let cancel = Cancel::new();
+    cancel_on_signals(&cancel)?;
+    let narrator = prompt(args, &cancel);
+    let prompt: &dyn Prompt = &*narrator;
+    let failed = |error: SyncError| refuse_with(&error.to_string(), error.exit_code(), args.json);
+    Ok(if args.paths.is_empty() {
+        let listed = TrashRequest::new(destination).run(prompt, &cancel);
+        listed.map_or_else(failed, |report| tell_trash(args, &report))
+    } else {
+        let restored =
+            RestoreRequest::new(destination, paths(args)).and_then(|request| request.run(prompt, &cancel));
+        restored.map_or_else(failed, |report| tell_restored(args, &report))
+    })
+}
+
+fn paths(args: &RestoreArgs) -> Vec<Vec<u8>> {
+    args.paths.iter().map(|path| path.as_bytes().to_vec()).collect()
+}
+
+/// Asks the questions of the connection, and prints its notices.
+fn prompt(args: &RestoreArgs, cancel: &Cancel) -> Box<dyn Narrator> {
+    let options = OutputOptions {
+        manner: Manner::Push,
+        form: if args.json { Form::Json } else { Form::Text },
+        detail: Detail::Problems,
+        quiet: args.quiet,
+        stats: false,
+        dry_run: false,
+        progress: ProgressWish::Never,
+        itemizer: Itemizer { remote: true, checksum: false },
+        transfer_root: std::path::PathBuf::new(),
+        restorable: None,
+    };
+    narrator(options, cancel)
+}
+
+fn tell_trash(args: &RestoreArgs, report: &TrashReport) -> u8 {
+    if args.json {
+        println_json(&TrashObject::from(report));
+        return 0;
+    }
+    let lines = Lines::new();
+    let operand = args.workspace.to_string_lossy();
+    trash_lines(report, &operand, !args.quiet).iter().for_each(|line| lines.print(line));
+    lines.flush();
+    let count = u64::try_from(report.unreadable.len()).unwrap_or(u64::MAX);
+    left_lines(&report.unreadable, count).iter().for_each(|line| complain(Weight::Warning, line));
+    0
+}
+
+fn tell_restored(args: &RestoreArgs, report: &RestoreReport) -> u8 {
+    let exit_code = report.exit_code();
+    if args.json {
+        println_json(&RestoredObject::from(report));
+        return exit_code;
+    }
+    if !args.quiet {
+        let lines = Lines::new();
+        lines.print(&restored_line(report));
+        lines.flush();
+    }
+    if report.left_entries > 0 {
+        let left = left_lines(&report.left, report.left_entries).join("\n  ");
+        complain(Weight::Error, &format!("not restored (code {exit_code}):\n  {left}"));
+    }
+    exit_code
+}
