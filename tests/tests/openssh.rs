@@ -200,11 +200,12 @@ fn what_services_made_comes_back_from_the_trash_as_it_was() {
     for listing in ["uploads/1", "it's \\ odd \\#377", ".env", "7 entries (29 B)", "coast restore"] {
         assert!(listed.text().contains(listing), "{listing}: {listed}");
     }
-    symlink(remote.path("elsewhere/private"), workspace.path().join("uploads")).unwrap();
+    symlink(remote.path("elsewhere/private"), workspace.path().join("uploads"))
+        .expect("a symlink can be made");
     let refused = restore(&[OsStr::new("uploads/1")]);
     refused.assert_code(23);
-    assert_eq!(fs::read_dir(remote.path("elsewhere/private")).unwrap().count(), 1);
-    fs::remove_file(workspace.path().join("uploads")).unwrap();
+    assert_eq!(fs::read_dir(remote.path("elsewhere/private")).expect("the directory is there").count(), 1);
+    fs::remove_file(workspace.path().join("uploads")).expect("the symlink is there");
 
     restore(&[odd_file.as_os_str(), OsStr::new("uploads/1"), OsStr::new(".env")]).assert_code(0);
     let back = workspace.snapshot();

@@ -1,14 +1,16 @@
 //! The continuous layer: it carries every edit between two bulk transfers. [`Continuous`] is the trait of such a layer. It knows a
 //! worktree, a directory on a remote, and a *runner*: the container or process on this machine that runs the session.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use coast_sync::{Cancel, ConnectionReport, IdentityUsed};
 use serde::{Serialize, Serializer};
 
-use crate::Name;
 use crate::record::Step;
 use crate::records::RecordError;
+use crate::{Name, StoredPath};
 
 /// An instance, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -247,6 +249,10 @@ pub struct Conflict {
     /// The paths below it that were made on the remote, as far as the layer knows.
     #[serde(skip)]
     pub made_there: Vec<Vec<u8>>,
+    /// Whether the path was deleted here, and only entries that the session ignores keep it on the remote. Such a conflict is left
+    /// when it is mended.
+    #[serde(skip)]
+    pub kept_by_ignored: bool,
 }
 
 /// A file that others may not read, and that only transfers carry.
@@ -255,6 +261,13 @@ pub struct PrivateFile {
     /// Relative to the workspace.
     #[serde(flatten, serialize_with = "path_fields")]
     pub path: Vec<u8>,
+}
+
+impl Conflict {
+    /// The path, as a record has it.
+    pub(crate) fn stored_path(&self) -> StoredPath {
+        Path::new(OsStr::from_bytes(&self.path)).into()
+    }
 }
 
 /// A path that could not be read or written.
@@ -358,7 +371,7 @@ mod tests {
             serde_json::to_string(&problem).unwrap(),
             "{\"side\":\"remote\",\"path\":\"a\u{fffd}\",\"path_bytes\":\"61e9\",\"text\":\"denied\"}"
         );
-        let conflict = Conflict { path: b"a/b".to_vec(), made_there: Vec::new() };
+        let conflict = Conflict { path: b"a/b".to_vec(), made_there: Vec::new(), kept_by_ignored: false };
         assert_eq!(serde_json::to_string(&conflict).unwrap(), "{\"path\":\"a/b\"}");
     }
 }

@@ -441,7 +441,11 @@ fn status(session: &SessionState) -> ContinuousStatus {
         remote_files: (session.beta.directories > 0).then_some(session.beta.files),
         conflicts: session
             .conflicts()
-            .map(|path| Conflict { path: path.as_bytes().to_vec(), made_there: Vec::new() })
+            .map(|conflict| Conflict {
+                path: conflict.root.as_bytes().to_vec(),
+                made_there: conflict.made_there().map(|path| path.as_bytes().to_vec()).collect(),
+                kept_by_ignored: conflict.is_kept_by_ignored(),
+            })
             .collect(),
         more_conflicts: session.excluded_conflicts,
         problems,
@@ -561,7 +565,14 @@ mod tests {
         );
         assert!(watching.conflicts.is_empty() && watching.problems.is_empty());
         let conflict = recorded("conflict");
-        assert_eq!(conflict.conflicts, [Conflict { path: b"conf.txt".to_vec(), made_there: Vec::new() }]);
+        assert_eq!(
+            conflict.conflicts,
+            [Conflict {
+                path: b"conf.txt".to_vec(),
+                made_there: vec![b"conf.txt".to_vec()],
+                kept_by_ignored: false
+            }]
+        );
         assert_eq!(
             conflict.problems,
             [Problem {

@@ -69,6 +69,10 @@ pub struct Record {
     /// The entries that the last transfers could not bring up to date.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stale: Option<Stale>,
+    /// The directories that were deleted here and are mended: on the remote, only entries that the session ignores are left in them. The
+    /// session has them in conflict until it ends.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub mended: Vec<StoredPath>,
     /// The start of `run`, in seconds since the epoch.
     pub created: u64,
 }
@@ -319,6 +323,7 @@ impl Record {
             unended: None,
             last_transfer: None,
             stale: None,
+            mended: Vec::new(),
             created: now(),
         }
     }
@@ -327,6 +332,7 @@ impl Record {
     pub(crate) fn transferred(&mut self, transfer: LastTransfer, stale: Option<Stale>) {
         self.last_transfer = Some(transfer);
         self.stale = stale;
+        self.mended.clear();
     }
 
     /// Records a later transfer, of the paths `only` or of the whole worktree, after which `stale` is not up to date.

@@ -40,9 +40,8 @@ pub struct SessionState {
 
 impl SessionState {
     /// The paths that mutagen does not carry over, because the remote side has a change there that this session did not make.
-    /// They are relative to the worktree; the worktree itself is the empty path.
-    pub fn conflicts(&self) -> impl Iterator<Item = &str> {
-        self.conflicts.iter().map(|conflict| conflict.root.as_str())
+    pub fn conflicts(&self) -> impl Iterator<Item = &Conflict> {
+        self.conflicts.iter()
     }
 
     /// The files that the session leaves out because they are private. Their paths are relative to the worktree.
@@ -94,9 +93,61 @@ impl EndpointState {
     }
 }
 
+/// A path that mutagen does not carry over.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct Conflict {
-    root: String,
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Conflict {
+    /// Relative to the worktree; the worktree itself is the empty path.
+    pub root: String,
+    #[serde(default, deserialize_with = "or_default")]
+    alpha_changes: Vec<Change>,
+    #[serde(default, deserialize_with = "or_default")]
+    beta_changes: Vec<Change>,
+}
+
+impl Conflict {
+    /// The paths that were made on the remote side. An entry that the session ignores is none of them.
+    pub fn made_there(&self) -> impl Iterator<Item = &str> {
+        let made =
+            self.beta_changes.iter().filter(|change| change.new_kind().is_some_and(|kind| kind != UNTRACKED));
+        made.map(|change| change.path.as_str())
+    }
+
+    /// Whether the path was deleted locally, and only entries that the session ignores keep it on the remote side.
+    pub fn is_kept_by_ignored(&self) -> bool {
+        let deleted =
+            self.alpha_changes.iter().all(|change| change.path == self.root && change.new_kind().is_none());
+        let ignored = |change: &Change| change.new_kind() == Some(UNTRACKED);
+        !self.alpha_changes.is_empty()
+            && deleted
+            && !self.beta_changes.is_empty()
+            && self.beta_changes.iter().all(ignored)
+    }
+}
+
+/// Mutagen's word for an entry that the session ignores.
+const UNTRACKED: &str = "untracked";
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Change {
+    #[serde(default)]
+    path: String,
+    #[serde(default)]
+    new: Option<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Entry {
+    #[serde(default)]
+    kind: String,
+}
+
+impl Change {
+    /// The kind of entry that there is now; none if it is gone.
+    fn new_kind(&self) -> Option<&str> {
+        self.new.as_ref().map(|entry| entry.kind.as_str())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -216,9 +267,31 @@ mod tests {
     #[test]
     fn a_conflict_and_a_problem_have_their_paths() {
         let session = recording("conflict.json");
-        assert_eq!(session.conflicts().collect::<Vec<_>>(), ["conf.txt"]);
+        let conflict = session.conflicts().next().unwrap();
+        assert_eq!((conflict.root.as_str(), session.conflicts().count()), ("conf.txt", 1));
+        assert_eq!(conflict.made_there().collect::<Vec<_>>(), ["conf.txt"]);
+        assert!(!conflict.is_kept_by_ignored());
         let problems: Vec<_> = session.beta.problems().map(|(path, _)| path).collect();
         assert_eq!(problems, ["perm"]);
+    }
+
+    #[test]
+    fn a_deleted_directory_is_kept_by_entries_that_are_ignored() {
+        let conflict = |beta: &str| -> Conflict {
+            let text = format!(
+                r#"{{"root":"pkg","alphaChanges":[{{"path":"pkg","old":{{"kind":"directory","contents":null}},"new":null}}],
+                "betaChanges":[{beta}]}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let ignored = r#"{"path":"pkg/node_modules","old":null,"new":{"kind":"untracked"}}"#;
+        let made = r#"{"path":"pkg/made","old":null,"new":{"kind":"file","digest":"00"}}"#;
+        assert!(conflict(ignored).is_kept_by_ignored());
+        assert_eq!(conflict(ignored).made_there().count(), 0);
+        let both = conflict(&format!("{ignored},{made}"));
+        assert!(!both.is_kept_by_ignored());
+        assert_eq!(both.made_there().collect::<Vec<_>>(), ["pkg/made"]);
+        assert!(!conflict("").is_kept_by_ignored());
     }
 
     #[test]

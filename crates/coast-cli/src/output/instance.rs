@@ -556,7 +556,11 @@ mod tests {
     fn conflicts_and_problems_are_named_up_to_a_number() {
         let status = ContinuousStatus {
             conflicts: (0..25)
-                .map(|number| Conflict { path: format!("c{number}").into_bytes(), made_there: Vec::new() })
+                .map(|number| Conflict {
+                    path: format!("c{number}").into_bytes(),
+                    made_there: Vec::new(),
+                    kept_by_ignored: false,
+                })
                 .collect(),
             more_conflicts: 3,
             problems: vec![Problem { side: Side::Remote, path: b"a\nb".to_vec(), text: "denied".to_owned() }],

@@ -232,7 +232,11 @@ impl Asking<'_> {
     fn ask_session(&self, asked: &Asked) {
         let id = id_of(&asked.record.enter());
         let session = match self.questions.continuous.status(&id, &self.cancel) {
-            Ok(status) => Ok(status),
+            Ok(mut status) => {
+                let record = asked.record.enter();
+                status.conflicts.retain(|conflict| !record.mended.contains(&conflict.stored_path()));
+                Ok(status)
+            }
             Err(ContinuousError::Interrupted) => Err(self.no_answer()),
             Err(error) => Err(error.to_string()),
         };

@@ -10,7 +10,7 @@ use coast_sync::{Claim, Event, Monitor, Own, RuleList, SyncError};
 
 use crate::Remote;
 use crate::bulk::{Transfer, Transferred};
-use crate::continuous::{ContinuousStatus, Failure};
+use crate::continuous::{Conflict, ContinuousStatus, Failure};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::LifecycleError;
 use crate::lifecycle::error::failure_of;
@@ -96,7 +96,15 @@ impl Work<'_> {
                 Ok(status) => status,
                 Err(error) => return Ok(Followed::No(failure_of(error, self.step())?)),
             };
+            // Such a conflict lasts as long as the ignored entries.
+            let is_mended =
+                |conflict: &mut Conflict| conflict.kept_by_ignored && transferred.contains(&conflict.path);
+            self.record
+                .mended
+                .extend(status.conflicts.extract_if(.., is_mended).map(|conflict| conflict.stored_path()));
         }
+        self.record.mended.sort();
+        self.record.mended.dedup();
         if told > 0 && self.record.stale.is_none() {
             self.tell(&LifecycleEvent::GapClosed { paths: told });
         }

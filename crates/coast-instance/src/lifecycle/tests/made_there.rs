@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::stage::{Stage, dev_1, files};
 use super::{position, running};
-use crate::lifecycle::{FollowOptions, Insist, RunOptions};
+use crate::continuous::Conflict;
+use crate::lifecycle::{Check, FollowOptions, Insist, RunOptions};
 use crate::record::Step;
 
 fn write(path: &Path, content: &str) {
@@ -184,4 +185,46 @@ fn what_a_switch_moved_to_the_trash_is_restored_also_while_the_instance_is_stopp
     let unknown = "unknown".parse().unwrap();
     let none = stage.command(|coast| coast.restore(&unknown, &all)).unwrap_err();
     assert_eq!(none.exit_code(), 3, "{none}");
+}
+
+/// An instance whose session carried `pkg/tracked`, after `pkg` was deleted here. On the remote it also holds `ignored`, and what was
+/// made there.
+fn with_a_deleted_directory(made_there: &[&str]) -> Stage {
+    let stage = running();
+    write(&stage.root().join("pkg/deep/tracked"), "x");
+    stage.command(|coast| coast.flush(&dev_1())).unwrap();
+    for file in ["pkg/node_modules/x", "pkg/deep/__pycache__/y"].iter().chain(made_there) {
+        write(&stage.workspace().join(file), "made there");
+    }
+    fs::remove_dir_all(stage.root().join("pkg")).unwrap();
+    let paths = |paths: &[&str]| paths.iter().map(|path| path.as_bytes().to_vec()).collect();
+    *stage.fake.left.lock().unwrap() = Some(Conflict {
+        path: b"pkg".to_vec(),
+        made_there: paths(made_there),
+        kept_by_ignored: made_there.is_empty(),
+    });
+    stage
+}
+
+fn left_in(stage: &Stage, directory: &str) -> Vec<String> {
+    files(&stage.workspace().join(directory)).keys().map(|path| path.to_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_directory_that_was_deleted_here_loses_all_but_what_is_ignored() {
+    let stage = with_a_deleted_directory(&[]);
+    let status = stage.command(|coast| coast.flush(&dev_1())).unwrap();
+    assert_eq!(left_in(&stage, "pkg"), ["deep/__pycache__/y", "node_modules/x"]);
+    assert_eq!(status.conflicts, [], "it is mended, although the session still has it");
+    let shown = stage.command(|coast| coast.status(&dev_1(), Check::No)).unwrap();
+    assert_eq!(shown.continuous.unwrap().unwrap().conflicts, []);
+    assert_eq!(trash(&stage), ["pkg/deep/tracked"]);
+}
+
+#[test]
+fn what_was_made_in_such_a_directory_stays_and_is_told() {
+    let stage = with_a_deleted_directory(&["pkg/made", "pkg/deep/made"]);
+    let status = stage.command(|coast| coast.flush(&dev_1())).unwrap();
+    assert_eq!(left_in(&stage, "pkg"), ["deep/__pycache__/y", "deep/made", "made", "node_modules/x"]);
+    assert_eq!(status.conflicts.len(), 1);
 }

@@ -3,7 +3,9 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -77,6 +79,8 @@ pub(super) struct Fake {
     pub(super) foreign: Mutex<bool>,
     /// Done once, between the transfer and the first look.
     pub(super) in_the_gap: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// A directory that was deleted here, which the session leaves on the remote because of what is in it there.
+    pub(super) left: Mutex<Option<Conflict>>,
     /// Done before every look.
     pub(super) before_each_look: Mutex<Option<Box<dyn FnMut() + Send>>>,
 }
@@ -416,11 +420,12 @@ impl Fake {
         }
         let (here, there) = (files(&session.worktree), files(&session.workspace));
         let mut conflicts = Vec::new();
+        let left = self.left.enter().clone();
         for (path, content) in &here {
             let equal = there.get(path).map(|there| there == content);
             if equal == Some(false) && !session.known.contains(path) {
                 let path = path.to_str().unwrap().as_bytes().to_vec();
-                conflicts.push(Conflict { path, made_there: Vec::new() });
+                conflicts.push(Conflict { path, made_there: Vec::new(), kept_by_ignored: false });
                 continue;
             }
             if equal != Some(true) {
@@ -431,12 +436,14 @@ impl Fake {
             session.known.insert(path.clone());
         }
         for path in session.known.clone() {
-            if !here.contains_key(&path) {
+            let is_left = |left: &Conflict| path.starts_with(OsStr::from_bytes(&left.path));
+            if !here.contains_key(&path) && !left.as_ref().is_some_and(is_left) {
                 fs::remove_file(session.workspace.join(&path)).unwrap_or_default();
                 session.known.remove(&path);
             }
         }
         let remote_files = Some(files(&session.workspace).len() as u64);
+        conflicts.extend(left);
         let files = here.len() as u64;
         ContinuousStatus { runner, activity, files, remote_files, conflicts, ..ContinuousStatus::default() }
     }
