@@ -106,6 +106,8 @@ impl Project {
     fn write_coastfile(&self) {
         let text = format!("[coast]\nname = \"{}\"\n\n[remote]\n{}\n", self.name, self.coastfile.join("\n"));
         fs::write(self.root().join("Coastfile"), text).expect("the repository is ours");
+        // The user trusts these settings. A wrong Coastfile cannot be trusted, and the command under test says why.
+        let _ = self.coast(["trust"]).run();
     }
 
     /// `coast remote add NAME`, for the machine of this project.

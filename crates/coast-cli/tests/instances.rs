@@ -417,6 +417,7 @@ fn help_teaches_each_command() {
         (&["start"], "a halted session"),
         (&["rm"], "files that exist only there"),
         (&["status"], "\"following\""),
+        (&["trust"], "shell_image"),
         (&["remote"], "remotes.toml"),
         (&["remote", "test"], "sudo"),
     ] {
@@ -424,6 +425,61 @@ fn help_teaches_each_command() {
         let help = succeeds(&coast(scratch.path(), &arguments));
         assert!(help.contains(taught), "{command:?}: {help}");
     }
+}
+
+#[test]
+fn settings_that_could_do_harm_are_used_only_when_they_are_trusted() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    let coastfile = |image: &str| {
+        let text = format!("[remote]\nworkspace_sync = \"mutagen\"\nshell_image = \"{image}\"\n");
+        fs::write(scratch.path().join("shop/Coastfile"), text).unwrap();
+    };
+    coastfile("theirs");
+    succeeds(&run(&["remote", "add", "box", "dev@127.0.0.1:1"]));
+    remember(scratch.path(), "dev-1", json!({ "following": { "is": "bulk_only" } }));
+    // With `--json` nobody is asked.
+    let commands =
+        [&["run", "dev-2"][..], &["start", "dev-1"], &["assign", "dev-1", "-w", "."], &["unassign", "dev-1"]];
+    for command in commands {
+        let said = refuses(&run(&[command, &["--json"]].concat()), 3);
+        assert!(
+            said.contains("[remote] shell_image = \\\"theirs\\\"") && said.contains("coast trust"),
+            "{said}"
+        );
+    }
+    // An image that the user names is the user's word. Nobody listens at the remote.
+    refuses(&run(&["run", "dev-2", "--image", "mine", "--json"]), 10);
+    refuses(&run(&["run", "dev-2", "--trust", "--json"]), 10);
+    for command in commands {
+        refuses(&run(&[command, &["--json"]].concat()), 10);
+    }
+    let directory = scratch.path().join("home/.local/state/coast/.trust");
+    let files: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1);
+    assert_eq!(fs::metadata(&files[0]).unwrap().permissions().mode() & 0o777, 0o600);
+
+    coastfile("another");
+    let said = refuses(&run(&["start", "dev-1", "--json"]), 3);
+    assert!(said.contains("+ [remote] shell_image = \\\"another\\\""), "{said}");
+    assert!(said.contains("- [remote] shell_image = \\\"theirs\\\""), "{said}");
+    // What needs no settings works.
+    succeeds(&run(&["ls"]));
+    succeeds(&run(&["stop", "dev-1"]));
+
+    let trusted = succeeds(&run(&["trust"]));
+    assert!(trusted.contains("+ [remote] shell_image = \"another\"\n"), "{trusted}");
+    refuses(&run(&["start", "dev-1", "--json"]), 10);
+    let list = succeeds(&run(&["trust", "--list"]));
+    assert!(list.ends_with("/shop\"\n  [remote] shell_image = \"another\"\n"), "{list}");
+    let list: Value = serde_json::from_str(&succeeds(&run(&["trust", "--list", "--json"]))).unwrap();
+    assert_eq!(list["projects"][0]["settings"][0]["setting"], "[remote] shell_image = \"another\"");
+    assert!(succeeds(&run(&["trust", "--revoke"])).contains("do not trust"));
+    refuses(&run(&["start", "dev-1", "--json"]), 3);
+    assert!(succeeds(&run(&["trust", "--list"])).contains("no settings"));
+    // The directory of answers is not taken for a project.
+    succeeds(&run(&["trust"]));
+    assert!(succeeds(&run(&["ls", "--all"])).contains("shop/dev-1"));
 }
 
 /// The instance `q`, which follows `/wt/feature`.

@@ -5,17 +5,23 @@ use std::path::Path;
 
 use coast_sync::{Monitor, Prompt, SyncReport};
 
-use crate::Name;
 use crate::continuous::{Conflict, ContinuousStatus, Failure, RunnerChange};
 use crate::lock::Holder;
 use crate::record::{Command, Record, Step, Unended};
 use crate::stale::Stale;
+use crate::{Name, TrustQuestion};
 
 /// Receives the events of a command and of its transfers, and answers questions to the user.
 pub trait Observer: Monitor + Prompt {
     /// Receives an event. By default it is ignored.
     fn lifecycle_event(&self, event: &LifecycleEvent<'_>) {
         let _ = event;
+    }
+
+    /// Asks the user whether settings of the project are to be trusted. Returns `None` if nobody can be asked; that is the default.
+    fn confirm_trust(&self, question: &TrustQuestion) -> Option<bool> {
+        let _ = question;
+        None
     }
 }
 
@@ -28,6 +34,8 @@ pub enum LifecycleEvent<'a> {
     Ambiguous { wanted: &'a OsStr, taken: &'a Path, other: &'a Path },
     /// The settings of the project cannot be used, and this command does not need them.
     WithoutSettings { why: String },
+    /// The user trusts these settings from now on, as an option of the command says.
+    Trusted { question: &'a TrustQuestion },
     /// Another command holds the lock of the instance; this command waits for it.
     Waiting { holder: &'a Holder },
     /// An earlier command did not finish; this command takes over from its `step`. `given_up` is the worktree to which that command

@@ -29,6 +29,7 @@ mod scope;
 mod session_key;
 mod stale;
 mod stored_path;
+mod trust;
 mod words;
 mod worktree;
 
@@ -42,7 +43,7 @@ pub use event::{LifecycleEvent, Observer};
 pub use file_error::FileError;
 pub use lifecycle::{
     Check, Edits, FollowOptions, Insist, InstanceStatus, Lifecycle, LifecycleError, Listed, Questions,
-    RmOptions, RunOptions, Unfinished, list,
+    RmOptions, RunOptions, Trust, Unfinished, list,
 };
 pub use lock::Holder;
 pub use mutagen_layer::MutagenLayer;
@@ -57,4 +58,5 @@ pub use scope::Scope;
 pub use session_key::{KeyRemoved, SessionKey};
 pub use stale::{Stale, StalePath};
 pub use stored_path::StoredPath;
+pub use trust::{Demand, TrustQuestion, TrustStore, Trusted};
 pub use worktree::{WorktreeIdentity, WorktreeState};

@@ -79,6 +79,11 @@ impl Places {
         &self.state
     }
 
+    /// The directory of the settings that the user trusts. No project has a name that begins with a dot.
+    pub(crate) fn trust(&self) -> PathBuf {
+        self.state.join(".trust")
+    }
+
     /// The directory of the records of a project's instances.
     pub fn instances(&self, project: &Name) -> PathBuf {
         self.state.join(project.as_str())

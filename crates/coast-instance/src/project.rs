@@ -269,6 +269,14 @@ impl Project {
         }
     }
 
+    /// Whether a file lies in the project's repository, or in its root if there is none.
+    pub(crate) fn holds(&self, file: &Path) -> bool {
+        let repository = self.repository.iter();
+        let mut tops = repository.flat_map(|repository| repository.main.iter().chain([&repository.checkout]));
+        let top = tops.find(|top| self.root.starts_with(top));
+        file.starts_with(top.unwrap_or(&self.root))
+    }
+
     /// Checks that new instances of the project can be made. A project whose name became invalid keeps its instances.
     ///
     /// # Errors

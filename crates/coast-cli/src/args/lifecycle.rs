@@ -21,7 +21,10 @@ transferred afterwards and named.
 
 When edits cannot follow (no Docker, no image, no mutagen in it, a key with a passphrase), the workspace is transferred all the \
 same. A warning says which step failed, `coast status` repeats it, and the exit code is 0 unless --require-continuous is given. \
-A `coast run` that was killed is finished by the same command, or undone by `coast rm`.";
+A `coast run` that was killed is finished by the same command, or undone by `coast rm`.
+
+Settings of the Coastfile that could do harm, such as shell_image, are shown first, and used only if you trust them: see \
+`coast trust --help`.";
 
 pub(super) const RUN_AFTER: &str = "\
 EXAMPLES
@@ -61,7 +64,7 @@ recently takes 4 to 9 s to arrive, an edit to a recently changed file 0.04 s (80
 way only: a file that is made on the remote is never copied back.
 
 EXIT CODES
-  Those of `coast --help`. 3 also when the instance, worktree or remote cannot be used; 12 when edits do not follow and \
+  Those of `coast --help`. 3 also when the instance, worktree or remote cannot be used, or the settings are not trusted; 12 when edits do not follow and \
 --require-continuous was given, also in a project that is bulk only; 23 when entries could not be transferred: the instance runs all the same, and `coast status` \
 names them until a later transfer has brought them up to date. Source files that vanished during the transfer (24) are a warning.";
 
@@ -186,6 +189,14 @@ pub(crate) struct ImageArg {
     pub(crate) image: Option<String>,
 }
 
+/// The settings of the Coastfile are trusted.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TrustArg {
+    /// Trust the settings of the Coastfile that could do harm, without a question; see `coast trust --help`
+    #[arg(long)]
+    pub(crate) trust: bool,
+}
+
 /// The worktree to follow may be any directory.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AnyDirectoryArg {
@@ -229,6 +240,9 @@ pub(crate) struct RunArgs {
     pub(crate) trash: TrashArg,
 
     #[command(flatten)]
+    pub(crate) trust: TrustArg,
+
+    #[command(flatten)]
     pub(crate) helper: HelperArgs,
 
     #[command(flatten)]
@@ -262,6 +276,9 @@ pub(crate) struct AssignArgs {
 
     #[command(flatten)]
     pub(crate) trash: TrashArg,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArg,
 
     #[command(flatten)]
     pub(crate) helper: HelperArgs,
@@ -301,6 +318,9 @@ pub(crate) struct FollowArgs {
 
     #[command(flatten)]
     pub(crate) trash: TrashArg,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArg,
 
     #[command(flatten)]
     pub(crate) helper: HelperArgs,

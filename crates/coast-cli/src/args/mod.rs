@@ -13,6 +13,7 @@ pub(crate) mod restore;
 pub(crate) mod rules;
 pub(crate) mod size;
 pub(crate) mod sync;
+pub(crate) mod trust;
 
 use anyhow::Context;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -65,7 +66,8 @@ EXIT CODES (those of rsync)
 source file vanished during the run; or an entry at the destination was left as it is, because another program changed it \
 during the run or because a protected path is in the way.
 
-  Commands on instances also exit with 3 when the instance, worktree or remote does not exist, exists already or is stopped; \
+  Commands on instances also exit with 3 when the instance, worktree or remote does not exist, exists already or is stopped, or when \
+the settings of the Coastfile are not trusted (`coast trust`); \
 with 12 when edits do not follow although --require-continuous was given or `coast flush` waits for them, also in a project \
 that is bulk only; and with 23 when `coast flush` waited for edits that \
 did not arrive.
@@ -142,6 +144,9 @@ pub(crate) enum Command {
     /// List what was deleted from a workspace, or bring it back
     #[command(long_about = restore::ABOUT, after_long_help = restore::AFTER)]
     Restore(restore::RestoreArgs),
+    /// Trust the settings of this project's Coastfile that could do harm
+    #[command(long_about = trust::ABOUT, after_long_help = trust::AFTER)]
+    Trust(trust::TrustArgs),
     /// Manage the machines that instances live on
     #[command(subcommand, long_about = remote::ABOUT, after_long_help = remote::AFTER)]
     Remote(remote::RemoteCommand),

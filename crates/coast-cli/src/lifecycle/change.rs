@@ -2,13 +2,14 @@
 
 use coast_instance::{
     Directories, FollowOptions, Insist, LifecycleError, LifecycleEvent, Name, Record, RmOptions, RunOptions,
+    Trust,
 };
 
 use super::{Chosen, Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{
     AnyDirectoryArg, AssignArgs, FlushArgs, FollowArgs, ForceArg, ImageArg, InsistArg, RmArgs, RunArgs,
-    StartArgs, StopArgs, TellingArgs, TrashArg,
+    StartArgs, StopArgs, TellingArgs, TrashArg, TrustArg,
 };
 use crate::output::{
     Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, Terminal, narrator,
@@ -26,13 +27,20 @@ impl From<&InsistArg> for Insist {
     }
 }
 
-fn follow_options(insist: &InsistArg, force: &ForceArg, trash: &TrashArg, image: &ImageArg) -> FollowOptions {
+fn follow_options(
+    insist: &InsistArg,
+    force: &ForceArg,
+    trash: &TrashArg,
+    image: &ImageArg,
+    trust: &TrustArg,
+) -> FollowOptions {
     FollowOptions {
         insist: Insist::from(insist),
         force: force.force,
         no_trash: trash.no_trash,
         allow_mass_deletion: false,
         image: image.image.clone(),
+        trust: if trust.trust { Trust::Given } else { Trust::Ask },
     }
 }
 
@@ -106,7 +114,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
             worktree,
             remote: args.remote.clone(),
             adopt: args.adopt,
-            follow: follow_options(&args.insist, &args.force, &args.trash, &args.image),
+            follow: follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust),
         };
         scene.lifecycle(narrator).run(&args.instance, options)
     })
@@ -120,7 +128,7 @@ pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
         scene.lifecycle(narrator).assign(
             &args.instance,
             &worktree,
-            follow_options(&args.insist, &args.force, &args.trash, &args.image),
+            follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust),
         )
     })
 }
@@ -129,9 +137,10 @@ pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
 pub(crate) fn unassign(args: FollowArgs) -> anyhow::Result<u8> {
     let chosen = Chosen::by(&args.project, &args.instance);
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
-        scene
-            .lifecycle(narrator)
-            .unassign(&args.instance, follow_options(&args.insist, &args.force, &args.trash, &args.image))
+        scene.lifecycle(narrator).unassign(
+            &args.instance,
+            follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust),
+        )
     })
 }
 
@@ -140,7 +149,7 @@ pub(crate) fn start(args: StartArgs) -> anyhow::Result<u8> {
     let StartArgs { follow: args, allow_mass_deletion } = args;
     let chosen = Chosen::by(&args.project, &args.instance);
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
-        let options = follow_options(&args.insist, &args.force, &args.trash, &args.image);
+        let options = follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust);
         let options = FollowOptions { allow_mass_deletion, ..options };
         scene.lifecycle(narrator).start(&args.instance, options)
     })

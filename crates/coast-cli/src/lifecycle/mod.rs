@@ -6,6 +6,7 @@ mod remote_key;
 mod remotes;
 mod restore;
 mod show;
+mod trust;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub(crate) use image::image;
 pub(crate) use remotes::remote;
 pub(crate) use restore::restore;
 pub(crate) use show::{ls, status};
+pub(crate) use trust::trust;
 
 /// The project that a command is for.
 enum Chosen<'a> {

@@ -54,6 +54,12 @@ impl Human {
         }
     }
 
+    /// Asks a question on the terminal; `None` without one.
+    pub(super) fn ask(&self, question: &str) -> Option<String> {
+        self.lines.flush();
+        self.terminal.ask(question)
+    }
+
     pub(super) fn print(&self, line: &str) {
         self.beside_the_bar(|| self.lines.print(line));
     }

@@ -34,7 +34,7 @@ const FILE_NAMES: [&str; 4] = ["Coastfile.remote.toml", "Coastfile.remote", "Coa
 const MAX_EXTENDS: usize = 16;
 
 /// The default network of a shell container.
-const DEFAULT_NETWORK: &str = "bridge";
+pub(crate) const DEFAULT_NETWORK: &str = "bridge";
 
 /// The layers that an instance uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,6 +65,8 @@ pub struct Coastfile {
     pub shell_image: Option<String>,
     /// `[remote] shell_network`
     pub shell_network: String,
+    /// The files that the settings come from, without symlinks: the Coastfile, and those that it extends.
+    pub files: Vec<PathBuf>,
 }
 
 impl Default for Coastfile {
@@ -79,6 +81,7 @@ impl Default for Coastfile {
             own: Own::default(),
             shell_image: None,
             shell_network: DEFAULT_NETWORK.to_owned(),
+            files: Vec::new(),
         }
     }
 }
@@ -136,7 +139,7 @@ impl Coastfile {
                 read => read?,
             });
         }
-        Ok(Self::merge(chain))
+        Ok(Self { files, ..Self::merge(chain) })
     }
 
     /// Joins a file with the files that it extends, in this order.

@@ -68,6 +68,7 @@ fn every_field_is_read_and_other_sections_are_left_alone() {
             own: Own::None,
             shell_image: Some("registry.example:5000/shell:1".to_owned()),
             shell_network: "host".to_owned(),
+            files: coastfile.files.clone(),
         }
     );
 }

@@ -10,7 +10,7 @@ use crate::lock::LockError;
 use crate::record::{Command, Record, Step};
 use crate::records::Records;
 use crate::words::{did_you_mean, shell_word};
-use crate::{Name, ProjectError, RecordError, RemotesError, StoredPath};
+use crate::{Name, ProjectError, RecordError, RemotesError, StoredPath, TrustQuestion};
 
 /// The error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,14 @@ pub enum LifecycleError {
     /// An earlier command on the instance did not finish.
     #[error("the instance {instance:?} is unfinished: {} did not finish (step {}); {}", unfinished.command.as_str(), unfinished.step.as_str(), unfinished.ways_on)]
     Unfinished { instance: Name, unfinished: Unfinished },
+    /// The user does not trust the settings of the project yet, and nobody can be asked.
+    #[error(
+        "{0}\nnothing was done; read the Coastfile, and if you trust these settings, say so in the project's directory with: coast trust\nor repeat this command with --trust"
+    )]
+    Untrusted(Box<TrustQuestion>),
+    /// The user was asked, and does not trust the settings of the project.
+    #[error("nothing was done, because you do not trust the settings of the Coastfile")]
+    Distrusted,
     /// The project does not use the continuous layer.
     #[error(
         "this project is bulk only: `coast start` and `coast assign` transfer edits, and edits do not follow by themselves; to change that, set in its Coastfile: [remote] workspace_sync = \"mutagen\""
@@ -191,7 +199,7 @@ impl LifecycleError {
     /// | code | cause |
     /// |---|---|
     /// | 1 | the Coastfile or the file of remotes is wrong |
-    /// | 3 | the instance, worktree or remote cannot be used: it does not exist, exists already, or is stopped |
+    /// | 3 | the instance, worktree or remote cannot be used: it does not exist, exists already, or is stopped; or the settings of the project are not trusted |
     /// | 11 | a record, a lock or another file of coast on this machine cannot be read or written |
     /// | 12 | edits are not carried and the caller insisted on that or waits for them, or a part of the continuous layer cannot be removed or ended |
     /// | 20 | cancelled |

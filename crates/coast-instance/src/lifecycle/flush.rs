@@ -1,5 +1,7 @@
 //! `flush`: waits until every edit has arrived, and mends conflicts.
 
+use coast_sync::Prompt;
+
 use crate::Name;
 use crate::bulk;
 use crate::continuous::{Activity, ContinuousStatus, Failure};
@@ -60,9 +62,14 @@ impl Lifecycle<'_> {
     }
 
     /// Mends the conflicts of a session by transfers of their paths. Without the settings of the project nothing is known of its rules,
-    /// and the conflicts stay.
+    /// and the conflicts stay. They also stay if the user does not trust the settings.
     fn mend(&self, mut work: Work<'_>, status: ContinuousStatus) -> Result<Followed, LifecycleError> {
         let Ok(project) = self.project.project() else { return Ok(Followed::Yes(status)) };
+        if self.trust_question(project, work.record.image.as_deref())?.is_some() {
+            let text = "conflicts are not mended, because you do not trust the settings of the Coastfile; see: coast trust --help";
+            Prompt::notice(self.observer, text);
+            return Ok(Followed::Yes(status));
+        }
         let worktree = work.record.worktree.to_path_buf();
         let remote = self.remote_of(&work.record)?;
         let rules = bulk::rules(&project.coastfile)?;

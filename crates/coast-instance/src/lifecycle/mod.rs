@@ -22,6 +22,7 @@ mod run;
 mod start;
 mod status;
 mod stop;
+mod trusting;
 mod work;
 
 use coast_sync::Cancel;
@@ -40,6 +41,7 @@ pub use list::{Listed, list};
 pub use rm::RmOptions;
 pub use run::RunOptions;
 pub use status::Check;
+pub use trusting::Trust;
 
 /// Whether it is an error if edits cannot be carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,6 +66,8 @@ pub struct FollowOptions {
     pub allow_mass_deletion: bool,
     /// The image for [`MutagenLayer`](crate::MutagenLayer), in place of the one in the record and of the Coastfile's. The record keeps it.
     pub image: Option<String>,
+    /// What happens if the user does not trust the settings of the project yet.
+    pub trust: Trust,
 }
 
 impl From<Insist> for FollowOptions {

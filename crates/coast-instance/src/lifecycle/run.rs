@@ -32,6 +32,10 @@ impl Lifecycle<'_> {
     pub fn run(&self, instance: &Name, options: RunOptions) -> Result<Record, LifecycleError> {
         let project = self.project.project()?;
         project.check_new()?;
+        let begun = self.load(instance)?;
+        let image =
+            options.follow.image.as_deref().or(begun.as_ref().and_then(|record| record.image.as_deref()));
+        self.check_trust(project, image, options.follow.trust)?;
         let lock = self.lock(instance, Command::Run.as_str())?;
         let (begun, lock) = self.load_after_finishing_stop(instance, lock)?;
         let (begun, lock) = self.removed(begun, lock)?;

@@ -19,13 +19,17 @@ impl Lifecycle<'_> {
         instance: &Name,
         options: impl Into<FollowOptions>,
     ) -> Result<Record, LifecycleError> {
-        self.project.project()?;
+        let options = options.into();
+        let project = self.project.project()?;
+        let recorded = self.record(instance)?.image;
+        let image = options.image.as_ref().or(recorded.as_ref());
+        self.check_trust(project, image.map(String::as_str), options.trust)?;
         let mut work = self.open(instance, Command::Start)?;
         let worktree = work.record.worktree.to_path_buf();
         work.check_worktree()?;
         let remote = self.remote_of(&work.record)?;
         work.tell_taking_over();
-        work.bring_up(&worktree, &remote, Purpose::Repair, options.into())?;
+        work.bring_up(&worktree, &remote, Purpose::Repair, options)?;
         Ok(work.into_parts().0)
     }
 }

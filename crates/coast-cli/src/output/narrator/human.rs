@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use coast_instance::{
-    ContinuousStatus, Following, LifecycleEvent, Observer, Record, RunnerChange, State, Step,
+    ContinuousStatus, Following, LifecycleEvent, Observer, Record, RunnerChange, State, Step, TrustQuestion,
 };
 use coast_sync::{
     AcceptedKey, Cancel, Deletions, Event, Failures, HostAnswer, Monitor, PresentedKey, Progress, Prompt,
@@ -15,7 +15,7 @@ use coast_tree::LockExt;
 use super::{Narrator, ambiguous_words, failure_words, step_words, taking_over_words};
 use crate::output::human::Human;
 use crate::output::instance::{stale_words, trouble_lines, unended_words};
-use crate::output::{Output, OutputOptions, Shown, Weight, counted};
+use crate::output::{Output, OutputOptions, Shown, Weight, counted, shown};
 
 /// The number of paths that one message names.
 const MAX_NAMED: usize = 20;
@@ -117,6 +117,11 @@ impl Prompt for HumanNarrator {
 }
 
 impl Observer for HumanNarrator {
+    fn confirm_trust(&self, question: &TrustQuestion) -> Option<bool> {
+        let text = shown(&format!("{question}\nDo you trust these settings (yes/no)? "));
+        self.human.ask(&text).map(|answer| answer.trim() == "yes")
+    }
+
     fn lifecycle_event(&self, event: &LifecycleEvent<'_>) {
         match event {
             LifecycleEvent::Ambiguous { wanted, taken, other } => {
@@ -131,6 +136,9 @@ impl Observer for HumanNarrator {
                 self.human.draw_step("waiting for another command");
             }
             LifecycleEvent::WithoutSettings { why } => self.warn(why),
+            LifecycleEvent::Trusted { question } => {
+                self.human.complain(Weight::Note, &format!("{question}\nyou trust these settings now"));
+            }
             LifecycleEvent::TakingOver { command, step, given_up } => {
                 self.human.complain(Weight::Note, &taking_over_words(*command, *step, *given_up));
             }

@@ -13,7 +13,7 @@ use coast_sync::{
 };
 use serde::Serialize;
 
-use super::{Narrator, ambiguous_words, step_words, taking_over_words};
+use super::{Narrator, ambiguous_words, demand_object, step_words, taking_over_words};
 use crate::output::OutputOptions;
 use crate::output::instance::unended_words;
 use crate::output::json::{Json, PathFields};
@@ -40,6 +40,9 @@ enum Line<'a> {
     },
     WithoutSettings {
         text: &'a str,
+    },
+    Trusted {
+        settings: Vec<serde_json::Value>,
     },
     Waiting {
         pid: u32,
@@ -161,6 +164,9 @@ impl Observer for JsonNarrator {
                 text: ambiguous_words(wanted, taken, other),
             },
             LifecycleEvent::WithoutSettings { why } => Line::WithoutSettings { text: why },
+            LifecycleEvent::Trusted { question } => {
+                Line::Trusted { settings: question.demands.iter().map(demand_object).collect() }
+            }
             LifecycleEvent::Waiting { holder } => Line::Waiting { pid: holder.pid, command: &holder.command },
             LifecycleEvent::TakingOver { command, step, given_up } => Line::TakingOver {
                 command: command.as_str(),

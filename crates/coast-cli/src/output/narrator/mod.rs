@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use coast_instance::{Command, ContinuousStatus, Failure, Observer, Record, Step};
+use coast_instance::{Command, ContinuousStatus, Demand, Failure, Observer, Record, Step};
 use coast_sync::Cancel;
 
 use super::{Form, OutputOptions, Shown};
@@ -66,6 +66,11 @@ fn taking_over_words(command: Command, step: Step, given_up: Option<&Path>) -> S
 /// The reason why edits do not follow.
 fn failure_words(failure: &Failure) -> String {
     format!("{} failed: {}", failure.doing, failure.said)
+}
+
+/// A setting that needs trust: its name, its value, and what it allows.
+pub(crate) fn demand_object(demand: &Demand) -> serde_json::Value {
+    serde_json::json!({ "setting": demand.to_string(), "text": demand.consequence() })
 }
 
 /// A sentence that says which of two directories a name was taken for.

@@ -4,6 +4,7 @@ mod killed;
 mod made_there;
 mod showing;
 mod stage;
+mod trusting;
 
 use std::fs;
 use std::path::Path;

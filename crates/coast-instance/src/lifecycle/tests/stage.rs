@@ -26,7 +26,7 @@ use crate::lifecycle::Lifecycle;
 use crate::record::{Record, Step};
 use crate::records::Records;
 use crate::remotes::RemotesEditor;
-use crate::{Name, Places, Project, Remote, Scope};
+use crate::{Name, Places, Project, Remote, Scope, TrustQuestion};
 use coast_tree::LockExt;
 
 /// The calls of both layers, the steps and the other events of a command, in order.
@@ -46,6 +46,8 @@ pub(super) struct Stage {
     pub(super) transfer_fails: Mutex<Option<TransferFails>>,
     /// A remote does not answer a check.
     pub(super) remote_is_down: Mutex<bool>,
+    /// The answer to questions about trust; `None` if nobody can be asked.
+    pub(super) trusts: Mutex<Option<bool>>,
     /// Paths that no transfer can write on the remote.
     pub(super) unwritable: Mutex<Vec<&'static str>>,
 }
@@ -150,6 +152,7 @@ impl Stage {
             kill_at: Mutex::default(),
             transfer_fails: Mutex::default(),
             remote_is_down: Mutex::default(),
+            trusts: Mutex::default(),
             unwritable: Mutex::default(),
         }
     }
@@ -594,6 +597,11 @@ impl Continuous for Stage {
 }
 
 impl Observer for Stage {
+    fn confirm_trust(&self, question: &TrustQuestion) -> Option<bool> {
+        self.note(format!("asked {question}"));
+        *self.trusts.enter()
+    }
+
     fn lifecycle_event(&self, event: &LifecycleEvent<'_>) {
         let LifecycleEvent::Step { step } = event else {
             return self.note(format!("told {event:?}"));

@@ -1,0 +1,50 @@
+//! The settings that a command uses are those that the user trusts. Every command that needs the settings asks before it locks or
+//! changes anything.
+
+use crate::event::LifecycleEvent;
+use crate::lifecycle::{Lifecycle, LifecycleError};
+use crate::trust::{TrustQuestion, TrustStore};
+use crate::{Project, RecordError};
+
+/// What happens if the user does not trust the settings of the project yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Trust {
+    /// The user is asked. It is an error if nobody can be asked, or the answer is no.
+    #[default]
+    Ask,
+    /// The user has said yes on the command line.
+    Given,
+}
+
+impl Lifecycle<'_> {
+    /// Checks that the user trusts the settings of the project. `named_image` is the image that the user has named.
+    pub(super) fn check_trust(
+        &self,
+        project: &Project,
+        named_image: Option<&str>,
+        trust: Trust,
+    ) -> Result<(), LifecycleError> {
+        let Some(question) = self.trust_question(project, named_image)? else { return Ok(()) };
+        match trust {
+            Trust::Given => self.observer.lifecycle_event(&LifecycleEvent::Trusted { question: &question }),
+            Trust::Ask => match self.observer.confirm_trust(&question) {
+                Some(true) => {}
+                Some(false) => return Err(LifecycleError::Distrusted),
+                None => return Err(LifecycleError::Untrusted(Box::new(question))),
+            },
+        }
+        let store = TrustStore::new(self.places);
+        store.record(&project.root, question.demands).map_err(RecordError::from)?;
+        Ok(())
+    }
+
+    /// The question about the settings of the project; `None` if the user trusts them.
+    pub(super) fn trust_question(
+        &self,
+        project: &Project,
+        named_image: Option<&str>,
+    ) -> Result<Option<TrustQuestion>, LifecycleError> {
+        let question = TrustStore::new(self.places).question(project, named_image);
+        Ok(question.map_err(RecordError::from)?)
+    }
+}
