@@ -62,6 +62,7 @@ fn main() -> ExitCode {
         Command::Status(args) => lifecycle::status(&args),
         Command::Flush(args) => lifecycle::flush(args),
         Command::Restore(args) => lifecycle::restore(args),
+        Command::Init(args) => lifecycle::init(&args),
         Command::Trust(args) => lifecycle::trust(&args),
         Command::Remote(command) => lifecycle::remote(command),
         Command::Image(command) => lifecycle::image(command),

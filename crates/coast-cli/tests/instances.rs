@@ -418,6 +418,7 @@ fn help_teaches_each_command() {
         (&["rm"], "files that exist only there"),
         (&["status"], "\"following\""),
         (&["trust"], "shell_image"),
+        (&["init"], "never overwritten"),
         (&["remote"], "remotes.toml"),
         (&["remote", "test"], "sudo"),
     ] {
@@ -480,6 +481,26 @@ fn settings_that_could_do_harm_are_used_only_when_they_are_trusted() {
     // The directory of answers is not taken for a project.
     succeeds(&run(&["trust"]));
     assert!(succeeds(&run(&["ls", "--all"])).contains("shop/dev-1"));
+}
+
+#[test]
+fn init_writes_a_coastfile_once() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    fs::write(scratch.path().join("shop/.gitignore"), "*.log\nfile?\n").unwrap();
+    let printed = succeeds(&run(&["init", "--print"]));
+    let file = scratch.path().join("shop/Coastfile");
+    assert!(!file.exists());
+    assert!(succeeds(&run(&["init"])).contains("/shop/Coastfile is written"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), printed);
+    for part in ["name = \"shop\"\n", "workspace_sync = \"mutagen\"\n", "  '*.log',\n", "#   file?\n"] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    fs::write(&file, "# mine\n").unwrap();
+    let said = refuses(&run(&["init"]), 3);
+    assert!(said.contains("has a Coastfile already") && said.contains("coast init --print"), "{said}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "# mine\n");
+    assert_eq!(succeeds(&run(&["init", "--print"])), printed);
 }
 
 /// The instance `q`, which follows `/wt/feature`.

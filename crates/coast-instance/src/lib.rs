@@ -8,6 +8,7 @@ mod bulk;
 mod carried;
 mod coastfile;
 mod continuous;
+mod draft;
 mod durable;
 mod event;
 mod file_error;
@@ -39,6 +40,7 @@ pub use continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
     Extent, Failure, InstanceId, PrivateFile, Problem, Remains, RunnerChange, RunnerState, Side, Started,
 };
+pub use draft::Draft;
 pub use event::{LifecycleEvent, Observer};
 pub use file_error::FileError;
 pub use lifecycle::{

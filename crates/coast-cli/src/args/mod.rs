@@ -6,6 +6,7 @@ pub(crate) mod demo;
 #[cfg(test)]
 mod help_layout;
 pub(crate) mod image;
+pub(crate) mod init;
 pub(crate) mod lifecycle;
 pub(crate) mod push;
 pub(crate) mod remote;
@@ -144,6 +145,9 @@ pub(crate) enum Command {
     /// List what was deleted from a workspace, or bring it back
     #[command(long_about = restore::ABOUT, after_long_help = restore::AFTER)]
     Restore(restore::RestoreArgs),
+    /// Write a first Coastfile for this project
+    #[command(long_about = init::ABOUT)]
+    Init(init::InitArgs),
     /// Trust the settings of this project's Coastfile that could do harm
     #[command(long_about = trust::ABOUT, after_long_help = trust::AFTER)]
     Trust(trust::TrustArgs),

@@ -2,6 +2,7 @@
 
 mod change;
 mod image;
+mod init;
 mod remote_key;
 mod remotes;
 mod restore;
@@ -26,6 +27,7 @@ use crate::signals::cancel_on_signals;
 
 pub(crate) use change::{assign, flush, rm, run, start, stop, unassign};
 pub(crate) use image::image;
+pub(crate) use init::init;
 pub(crate) use remotes::remote;
 pub(crate) use restore::restore;
 pub(crate) use show::{ls, status};

@@ -42,6 +42,9 @@ pub enum LifecycleError {
     /// The user was asked, and does not trust the settings of the project.
     #[error("nothing was done, because you do not trust the settings of the Coastfile")]
     Distrusted,
+    /// The project has a Coastfile already.
+    #[error("the project has a Coastfile already: {}; edit it, or compare it with: coast init --print", .0.display())]
+    CoastfileExists(PathBuf),
     /// The project does not use the continuous layer.
     #[error(
         "this project is bulk only: `coast start` and `coast assign` transfer edits, and edits do not follow by themselves; to change that, set in its Coastfile: [remote] workspace_sync = \"mutagen\""
