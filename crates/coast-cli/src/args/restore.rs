@@ -34,7 +34,8 @@ EXAMPLES
       Bring back all that the latest run moved to the trash.
   coast restore dev@host:/data/workspaces/shop/1
       List the trash of a destination of `coast push`.
-  coast restore -p 2222 -i ~/.ssh/dev_key dev@host:/srv/app a.db
+  coast restore -p 2222 -i ~/.ssh/dev_key \\
+    dev@host:/srv/app a.db
   coast restore ./copy a.db
       A directory on this machine needs a slash in its name.
 
@@ -59,7 +60,7 @@ pub(crate) struct RestoreArgs {
     #[arg(
         help = "An instance, or a destination of coast push: [USER@]HOST:PATH, ssh://[USER@]HOST[:PORT]/PATH, or a local directory"
     )]
-    #[arg(value_name = "INSTANCE|HOST:PATH", value_hint = ValueHint::Other)]
+    #[arg(value_name = "WORKSPACE", value_hint = ValueHint::Other)]
     pub(crate) workspace: OsString,
 
     /// The entries to bring back, relative to the workspace; `.` for all of the latest run [default: list the trash]
