@@ -190,7 +190,7 @@ fn messages_are_coloured_on_a_terminal_and_nowhere_else() {
     assert!(shown(&failing).contains(RED));
     assert!(!shown(&failing.clone().env("NO_COLOR", "1")).contains(RED));
     assert!(!shown(&failing.clone().arg("--color=never")).contains(RED));
-    failing.clone().run().assert_does_not_say(RED);
+    failing.run().assert_does_not_say(RED);
     failing.clone().arg("--color=always").run().assert_says(RED);
     failing.args(["--color=always", "--json"]).run().assert_does_not_say("\u{1b}");
 }

@@ -190,7 +190,7 @@ fn the_platform_chooses_the_helper() {
 fn a_helper_of_another_version_is_refused_in_one_sentence() {
     let error = Host::new().start_error(&helper_script("v", "echo coast-helper 7"));
     assert!(
-        error.to_string().contains("speaks protocol version 7, this program speaks 3; both must"),
+        error.to_string().contains("speaks protocol version 7, this program speaks 4; both must"),
         "{error}"
     );
     assert_eq!(error.to_string().lines().count(), 1);
