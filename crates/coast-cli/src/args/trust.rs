@@ -13,12 +13,16 @@ default ~/.local/state/coast/.trust/), which only you can read.";
 
 pub(super) const AFTER: &str = "\
 SETTINGS THAT NEED TRUST
-  shell_image, with workspace_sync = \"mutagen\": programs of the image can read the worktree, and get a key for the remote. An \
-image that you name with `coast run --image` needs no trust.
-  shell_network, other than \"bridge\": programs in the shell container reach services of this machine or other containers.
-  use_default_rules = false: generated code on the remote is not protected from deletion.
-  own = \"all\": files that services have made in the workspace change their owner.
-  extends, of a file outside of the repository.
+  shell_image, with workspace_sync = \"mutagen\"
+      Programs of the image can read the worktree, and get a key for the remote. An image that you name with --image needs no trust.
+  shell_network, other than \"bridge\"
+      Programs in the shell container reach services of this machine or other containers.
+  use_default_rules = false
+      Generated code on the remote is not protected from deletion.
+  own = \"all\"
+      Files that services have made in the workspace change their owner.
+  extends, of a file outside of the repository
+      The file may be any file of yours.
 
 EXAMPLES
   coast trust
