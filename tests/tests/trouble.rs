@@ -214,7 +214,7 @@ fn waiting_for_another_run_has_the_limit_that_was_asked_for() {
     slow_tree(2).build(remote.path("new"));
     fs::create_dir_all(remote.path("data/p")).expect("the sandbox is ours");
     let watch = Watch::below(remote.path("data/p"));
-    let running = slow_sync(&remote, "--timeout=1").start();
+    let running = slow_sync(&remote, "--timeout=60").start();
     watch.until("the transfer to be under way", || staged_bytes(&remote) > 0);
     slow_sync(&remote, "--timeout=1")
         .run()

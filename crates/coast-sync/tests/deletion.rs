@@ -313,12 +313,14 @@ fn most_of_what_was_placed_is_not_deleted_by_mistake() {
 
 #[test]
 fn a_dry_run_foretells_what_a_repair_leaves() {
-    let place = Place::pushed(&["kept", "gone"]);
+    let place = Place::pushed(&["kept", "gone", "changed"]);
     place.make("destination", &["made"]);
-    place.remove_from_source(&["gone"]);
+    fs::write(place.path("destination/changed"), "by hand").unwrap();
+    place.remove_from_source(&["gone", "changed"]);
     let options = coast_sync::Options { dry_run: true, delete: Some(repairing()), ..profile::options() };
     let report = run(place.request(repairing()).options(options)).unwrap();
     assert_eq!(names(&report.deletions.placed.first), ["gone"]);
-    assert_eq!((report.run.receiver.deleted, report.run.receiver.left_made_there), (1, 1));
-    assert_eq!(place.files("destination"), ["gone", "kept", "made"]);
+    assert_eq!(names(&report.deletions.made_there.first), ["changed"]);
+    assert_eq!((report.run.receiver.deleted, report.run.receiver.left_made_there), (2, 1));
+    assert_eq!(place.files("destination"), ["changed", "gone", "kept", "made"]);
 }

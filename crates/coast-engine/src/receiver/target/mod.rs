@@ -33,9 +33,10 @@ mod staging;
 use std::io;
 use std::sync::Mutex;
 
-use coast_tree::state::{STAGING_INSIDE, STATE_INSIDE, StateDirectory};
+use coast_tree::state::{CACHE, STAGING_INSIDE, STATE_INSIDE, StateDirectory, name};
 use coast_tree::{
-    DirHandle, DirRecords, LockExt, Name, OwnerNames, Record, RelPath, Root, Stat, Timestamp, Zeros,
+    CacheReader, DirHandle, DirRecords, LockExt, Name, OwnerNames, Record, RelPath, Root, Stat, Timestamp,
+    Zeros,
 };
 use coast_wire::{Options, Own, OwnerName, Ownership};
 
@@ -103,6 +104,7 @@ enum Tree {
     DryRun {
         root: Root,
         ledger: Option<Ledger>,
+        cache: CacheReader,
     },
     Live(Box<Live>),
 }
@@ -176,7 +178,10 @@ impl<'a> Target<'a> {
                 Tree::Live(Box::new(live))
             }
             (Some(root), None) => {
-                Tree::DryRun { root, ledger: peeked.map(|state| Ledger::read(&state, &placed)) }
+                let ledger = peeked.as_ref().map(|state| Ledger::read(state, &placed));
+                let open = |state: DirHandle| CacheReader::open(state.open_file(&name(CACHE)).ok()?.0).ok();
+                let cache = peeked.and_then(open).unwrap_or_else(CacheReader::empty);
+                Tree::DryRun { root, ledger, cache }
             }
             (None, _) => Tree::Absent,
         };
@@ -317,7 +322,11 @@ impl<'a> Target<'a> {
     /// What is known of the origin of the entries of a directory.
     pub(crate) fn origins_in(&self, directory: &RelPath) -> Origins {
         let placed = self.ledger().map(|ledger| ledger.names_in(directory)).unwrap_or_default();
-        let cached = if placed.is_empty() { None } else { self.known_in(directory) };
+        let cached = match &self.tree {
+            _ if placed.is_empty() => None,
+            Tree::DryRun { cache, .. } => cache.directory(directory).ok(),
+            Tree::Absent | Tree::Live(_) => self.known_in(directory),
+        };
         Origins::new(placed, cached)
     }
 
