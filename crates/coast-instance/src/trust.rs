@@ -140,7 +140,9 @@ impl fmt::Display for TrustQuestion {
     /// One line for the project, and two for each setting. After a change, `+` and `-` mark what is new and what is gone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the Coastfile of {:?} asks for", self.root)?;
-        let changed = !self.trusted.is_empty();
+        let changes =
+            self.demands.iter().any(|demand| self.is_new(demand)) || self.dropped().next().is_some();
+        let changed = !self.trusted.is_empty() && changes;
         if changed {
             f.write_str(" other settings than those that you trust")?;
         }
@@ -330,6 +332,8 @@ mod tests {
         fs::write(&coastfile, image("one")).unwrap();
         let question = store.question(&project(&scratch), None).unwrap().unwrap();
         assert!(question.trusted.is_empty());
+        let again = TrustQuestion { trusted: question.demands.clone(), ..question.clone() };
+        assert!(!again.to_string().contains("other settings"), "{again}");
         store.record(&question.root, question.demands.clone()).unwrap();
         assert_eq!(store.question(&project(&scratch), None).unwrap(), None);
         let file = store.file(&question.root);
@@ -337,6 +341,7 @@ mod tests {
 
         fs::write(&coastfile, image("two")).unwrap();
         let changed = store.question(&project(&scratch), None).unwrap().unwrap().to_string();
+        assert!(changed.contains("other settings"), "{changed}");
         assert!(changed.contains("\n+ [remote] shell_image = \"two\"\n"), "{changed}");
         assert!(changed.ends_with("\n- [remote] shell_image = \"one\""), "{changed}");
 

@@ -71,8 +71,28 @@ names them until a later transfer has brought them up to date. Source files that
 pub(super) const ASSIGN_ABOUT: &str = "\
 Makes an instance follow another worktree. The old session ends, only the differences are sent, the shell container gets the new \
 worktree, and a new session begins. Replaced files move into place together at the end, so that a dev server sees one short \
-burst. Protected and excluded paths of the workspace stay as they are. A worktree that does not exist, an instance that is \
+burst. Protected and excluded paths of the workspace stay as they are. Every other entry that the worktree does not have is \
+deleted; what was made or changed on the remote moves to the trash there (`coast restore`). A worktree that does not exist, an instance that is \
 stopped, a remote that cannot be reached, and an old session that cannot be ended are errors before anything is changed.";
+
+pub(super) const START_AFTER: &str = "\
+WHAT IS DELETED
+  Only entries that a transfer or a session has put on the remote and that the worktree does not have any more. If these are more \
+than 100, and more than half of all that was put there, nothing is deleted and the exit code is 25; --allow-mass-deletion allows it.
+
+EXIT CODES
+  Those of `coast run --help`, and 25 as above.";
+
+pub(super) const FLUSH_ABOUT: &str = "\
+Waits until every edit that was made before the call has arrived on the remote, and mends conflicts: paths that the session does \
+not carry, because something else than the session wrote there, are transferred again, which replaces what is there. Entries that \
+were made on the remote and are deleted for this move to the trash there. Without the settings of the project, or if they are not \
+trusted, the conflicts stay.";
+
+pub(super) const FLUSH_AFTER: &str = "\
+EXIT CODES
+  Those of `coast --help`. 3 when the instance does not exist, is stopped or is unfinished; 12 when edits do not follow, also in a \
+project that is bulk only; 23 when a conflict or a problem is left.";
 
 pub(super) const ASSIGN_AFTER: &str = "\
 EXAMPLES

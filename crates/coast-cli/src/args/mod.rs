@@ -59,7 +59,7 @@ EXIT CODES (those of rsync)
    20  interrupted
    23  some entries could not be transferred
    24  some source files vanished during the run
-   25  --max-delete stopped the deletion
+   25  --max-delete stopped the deletion, or `coast start` would delete most of what was sent
    30  nothing moved for --timeout seconds
   255  SSH failed: host key, no accepted key, sudo
 
@@ -129,7 +129,7 @@ pub(crate) enum Command {
     #[command(long_about = lifecycle::STOP_ABOUT)]
     Stop(lifecycle::StopArgs),
     /// Start a stopped instance, or repair an instance that does not follow
-    #[command(long_about = lifecycle::START_ABOUT)]
+    #[command(long_about = lifecycle::START_ABOUT, after_long_help = lifecycle::START_AFTER)]
     Start(lifecycle::StartArgs),
     /// Remove an instance and its workspace
     #[command(long_about = lifecycle::RM_ABOUT)]
@@ -140,7 +140,8 @@ pub(crate) enum Command {
     /// Show the state of an instance
     #[command(long_about = lifecycle::STATUS_ABOUT, after_long_help = lifecycle::STATUS_AFTER)]
     Status(lifecycle::StatusArgs),
-    /// Wait until every edit has arrived
+    /// Wait until every edit has arrived, and mend conflicts
+    #[command(long_about = lifecycle::FLUSH_ABOUT, after_long_help = lifecycle::FLUSH_AFTER)]
     Flush(lifecycle::FlushArgs),
     /// List what was deleted from a workspace, or bring it back
     #[command(long_about = restore::ABOUT, after_long_help = restore::AFTER)]

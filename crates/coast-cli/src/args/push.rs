@@ -37,8 +37,8 @@ with the right content, kind and mode keeps its inode and its modification time,
 appears at the destination during the run is not deleted.
 
 A deleted entry that no run had put there, or that was changed there since, moves to a trash in the private state directory of the \
-destination. It stays there for 7 days. When all in the trash is larger than 1 GiB, the oldest goes. `coast restore` lists the trash \
-and brings entries back. The last lines of the output name the first of them.";
+destination. It stays there for 7 days. While the trash is larger than 1 GiB, the entries of the oldest run go; those of the \
+latest run stay whatever their size. `coast restore` lists the trash and brings entries back. The last lines of the output name the first deleted entries.";
 
 pub(super) const AFTER: &str = "\
 EXAMPLES

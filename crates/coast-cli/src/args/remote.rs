@@ -67,7 +67,7 @@ pub(crate) struct AddArgs {
     #[arg(value_name = "USER@HOST[:PORT]", value_hint = ValueHint::Hostname)]
     pub(crate) address: String,
 
-    /// The private key to try first. Edits can follow only with a key that has no passphrase
+    /// The private key to try first. Without a session key (coast remote key --create), edits follow only if it has no passphrase
     #[arg(short, long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) key: Option<PathBuf>,
 

@@ -12,9 +12,10 @@ use crate::remote_shell::{SshOption, parse_port};
 pub(super) const ABOUT: &str = "\
 Lists the trash of a workspace, or brings entries back from it.
 
-When `coast push`, `assign`, `unassign` or `run --adopt` deletes an entry that no run had put there, or that was changed there \
-since, the entry moves to a trash in the private state directory of the workspace. It stays there for 7 days. When all in the trash is larger \
-than 1 GiB, the oldest goes.
+When `coast push`, `run --adopt`, `assign` or `unassign` deletes an entry that no run had put there, or that was changed there \
+since, the entry moves to a trash in the private state directory of the workspace. `start` and `flush` move only changed entries there, \
+and what is in directories that were deleted here. It stays there for 7 days. While the trash is larger than 1 GiB, the entries of \
+the oldest run go; those of the latest run stay whatever their size.
 
 Without a PATH, `coast restore` lists the trash: the latest run that deleted something comes first. With a PATH, it moves the entry \
 back, with everything below it, from the latest run that deleted something at that path. Content, owner, mode and times are \

@@ -1,8 +1,9 @@
 //! The transfers that mend conflicts: each of some paths alone.
 //!
-//! A repair deletes only what transfers have put on the remote. A directory that was deleted here while a session ran, and that holds
-//! something there that the session does not carry, is another case: nothing tells which files the session has carried into it. So all
-//! goes but what the rules exclude or protect, and what the layer knows to be made there.
+//! A repair deletes only what transfers have put on the remote. That is not enough for a directory that was deleted here while a session
+//! ran: the session may have carried files into it, and no list has their names. In such a directory everything is deleted except the
+//! paths that the rules exclude or protect and the paths that the session reports as made on the remote. Each run has a limit on
+//! rules, so at most [`MAX_PATHS_A_RUN`] of these paths are protected for a conflict; the others move to the trash.
 
 use std::ffi::OsStr;
 use std::fs;

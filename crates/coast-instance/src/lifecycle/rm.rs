@@ -27,7 +27,7 @@ impl Lifecycle<'_> {
         // Locking would create a lock file, even for an instance that does not exist.
         self.record(instance)?;
         let lock = self.lock(instance, command.as_str())?;
-        // `settled` would finish an earlier `stop` first. Here the options of this command decide.
+        // `load_after_finishing_stop` would finish an earlier `stop` first. Here the options of this command decide.
         let Some(record) = self.load(instance)? else {
             self.remove_lock(lock);
             return Err(self.no_instance(instance));

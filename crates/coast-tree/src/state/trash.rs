@@ -228,7 +228,7 @@ impl Batch {
         Ok(here)
     }
 
-    /// Ends the batch: records its size, and removes batches of earlier runs that are too old or too many.
+    /// Ends the batch: records its size, and removes batches of earlier runs that are too old, or together too large.
     pub fn finish(self) -> io::Result<()> {
         let bytes = self.filled.enter().bytes;
         let (filling, filled) = (batch_name(self.at, None), batch_name(self.at, Some(bytes)));

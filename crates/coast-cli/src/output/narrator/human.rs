@@ -170,7 +170,7 @@ impl Observer for HumanNarrator {
                 }
             }
             LifecycleEvent::Gap { changed, vanished } => {
-                let mut text = String::from("edited while the session was created, now transferred:");
+                let mut text = String::from("these paths differ from the worktree, and are transferred now:");
                 text.push_str(&named(changed.iter().map(Vec::as_slice)));
                 if !vanished.is_empty() {
                     if changed.is_empty() {
@@ -178,7 +178,7 @@ impl Observer for HumanNarrator {
                     } else {
                         text.push('\n');
                     }
-                    text.push_str("deleted while the session was created, now deleted on the remote, too:");
+                    text.push_str("these paths were deleted here, and are now deleted on the remote, too:");
                     text.push_str(&named(vanished.iter().map(Vec::as_slice)));
                 }
                 if !self.quiet {
@@ -197,7 +197,7 @@ impl Observer for HumanNarrator {
                 let paths: Vec<_> = conflicts.chain(vanished.iter().map(Vec::as_slice)).collect();
                 let paths = named(paths.into_iter());
                 self.warn(&format!(
-                    "not all edits that were made while the session was created have arrived: {reason}{paths}"
+                    "the remote may still differ from the worktree at these paths: {reason}{paths}"
                 ));
             }
             LifecycleEvent::NotFollowing { instance, failure } => self.warn(&format!(

@@ -40,7 +40,7 @@ impl Discards {
         put(batch)
     }
 
-    /// Ends the batch, and removes batches of earlier runs that are too old or too many.
+    /// Ends the batch, and removes batches of earlier runs that are too old, or together too large.
     pub(super) fn finish(&self) -> io::Result<()> {
         match self.batch.enter().take() {
             Some(batch) => batch.finish(),
