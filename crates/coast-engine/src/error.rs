@@ -25,7 +25,7 @@ pub enum EngineError {
     Refused { path: PathBuf, reason: String },
     /// Most of what runs have put there would be deleted.
     #[error(
-        "{going} of the {placed} entries that were put there would be deleted, such as {}; nothing was deleted",
+        "{going} of the {placed} entries that were put there would be deleted, such as {}; what the source has was transferred, and nothing was deleted",
         first.iter().map(|path| path.escape_ascii().to_string()).collect::<Vec<_>>().join(", ")
     )]
     MassDeletion { going: u64, placed: u64, first: Vec<Vec<u8>> },

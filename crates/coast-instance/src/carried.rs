@@ -20,6 +20,9 @@ use crate::listing::Listing;
 /// The number of paths that are kept. The paths beyond them count as made on the remote.
 const MAX_PATHS: usize = 16 * 1024;
 
+/// The size of these paths together, in bytes. They travel in one message.
+const MAX_BYTES: usize = 2 << 20;
+
 const HASH_BYTES: usize = 8;
 
 /// The files of one instance.
@@ -50,9 +53,11 @@ impl Carried {
         let (hashes, _) = hashes.as_chunks::<HASH_BYTES>();
         let brought: HashSet<&[u8; HASH_BYTES]> = hashes.iter().collect();
         let mut carried: BTreeSet<Vec<u8>> = self.paths()?.into_iter().collect();
+        let mut bytes: usize = carried.iter().map(Vec::len).sum();
         Listing::of(worktree, rules)?.for_each(|path| {
-            if carried.len() < MAX_PATHS && !brought.contains(&hash(path)) {
-                carried.insert(path.to_vec());
+            let fits = carried.len() < MAX_PATHS && bytes + path.len() <= MAX_BYTES;
+            if fits && !brought.contains(&hash(path)) && carried.insert(path.to_vec()) {
+                bytes += path.len();
             }
         })?;
         if carried.is_empty() {

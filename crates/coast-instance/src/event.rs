@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use coast_sync::{Monitor, Prompt, SyncReport};
+use coast_sync::{Deletions, Monitor, Prompt, SyncReport};
 
 use crate::continuous::{Conflict, ContinuousStatus, Failure, RunnerChange};
 use crate::lock::Holder;
@@ -50,8 +50,11 @@ pub enum LifecycleEvent<'a> {
     /// Edits are carried from now on. `status` is that after the first scan. `stale` has the entries that the transfers could not bring
     /// up to date.
     Following { status: &'a ContinuousStatus, stale: Option<&'a Stale> },
-    /// These paths were edited or deleted between the transfer and the first scan; they are transferred now.
+    /// The remote differs at these paths, or still has these deleted paths: they were edited or deleted between the transfer and the
+    /// first scan, or are in conflict. They are transferred now.
     Gap { changed: &'a [Vec<u8>], vanished: &'a [Vec<u8>] },
+    /// A transfer of some paths has deleted these entries.
+    MendDeleted { instance: &'a Name, deletions: &'a Deletions },
     /// The remote is up to date after the transfer of so many paths.
     GapClosed { paths: usize },
     /// The remote may still differ at the paths of `conflicts`, and at the paths `vanished`, which were deleted here and may still

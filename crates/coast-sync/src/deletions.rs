@@ -6,10 +6,14 @@ use coast_wire::Origin;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deletions {
-    /// Entries that no run had put there, or that were changed there since.
+    /// Entries that no run had put there.
     pub made_there: DeletedEntries,
+    /// Entries that an earlier run had put there, and that may have been changed since.
+    pub changed: DeletedEntries,
     /// Entries that an earlier run had put there.
     pub placed: DeletedEntries,
+    /// Whether entries of the first two kinds are in the trash, or would be.
+    pub to_trash: bool,
 }
 
 /// A number of deleted entries.
@@ -26,11 +30,17 @@ impl Deletions {
     /// The number of paths that are kept of each kind.
     pub const MAX_FIRST: usize = 20;
 
+    /// Whether nothing was deleted.
+    pub fn is_empty(&self) -> bool {
+        self.made_there.count + self.changed.count + self.placed.count == 0
+    }
+
     /// Adds an entry.
     pub(crate) fn add(&mut self, path: &[u8], directory: bool, origin: Origin) {
         let entries = match origin {
             Origin::Run => &mut self.placed,
-            Origin::Changed | Origin::Destination => &mut self.made_there,
+            Origin::Changed => &mut self.changed,
+            Origin::Destination => &mut self.made_there,
         };
         entries.count += 1;
         if entries.first.len() < Self::MAX_FIRST {

@@ -202,6 +202,7 @@ impl SyncRequest {
             move || run_cancel.cancel()
         });
         let timeout = self.timeout;
+        let to_trash = self.options.delete.as_ref().is_some_and(|delete| delete.trash);
         let gathering = Gathering::new(monitor);
         let watched = Watched::new(&gathering);
         let ended = thread::scope(|scope| {
@@ -217,7 +218,8 @@ impl SyncRequest {
         let expired = watched.expired();
         match (ended, timeout) {
             (Ok((run, connection)), _) => {
-                let (failures, deletions) = gathering.into_gathered();
+                let (failures, mut deletions) = gathering.into_gathered();
+                deletions.to_trash = to_trash;
                 Ok(SyncReport { run, connection, elapsed: started.elapsed(), failures, deletions })
             }
             (Err(_), Some(limit)) if expired => Err(SyncError::Timeout(limit)),

@@ -223,8 +223,8 @@ fn entries_that_others_made_or_changed_move_to_the_trash() {
     assert!(batch.join("empty").is_dir());
     let deletions = &report.deletions;
     assert_eq!(names(&deletions.placed.first), ["dir/gone", "dir/", "gone"]);
-    assert_eq!((deletions.placed.count, deletions.made_there.count), (3, 8));
-    assert!(names(&deletions.made_there.first).contains(&"changed".to_owned()));
+    assert_eq!((deletions.placed.count, deletions.made_there.count), (3, 7));
+    assert_eq!(names(&deletions.changed.first), ["changed"]);
     assert_eq!(report.run.receiver.deleted_made_there, 7);
     assert_eq!(report.run.receiver.trashed, 8);
 }
@@ -320,7 +320,48 @@ fn a_dry_run_foretells_what_a_repair_leaves() {
     let options = coast_sync::Options { dry_run: true, delete: Some(repairing()), ..profile::options() };
     let report = run(place.request(repairing()).options(options)).unwrap();
     assert_eq!(names(&report.deletions.placed.first), ["gone"]);
-    assert_eq!(names(&report.deletions.made_there.first), ["changed"]);
+    assert_eq!(names(&report.deletions.changed.first), ["changed"]);
     assert_eq!((report.run.receiver.deleted, report.run.receiver.left_made_there), (2, 1));
     assert_eq!(place.files("destination"), ["changed", "gone", "kept", "made"]);
+}
+
+/// The steps after which a placed entry is no longer known by the cache.
+#[test]
+fn what_cannot_be_told_from_a_changed_entry_goes_to_the_trash() {
+    let place = Place::pushed(&["kept", "edited", "remade/x", "was-directory/x"]);
+    std::os::unix::fs::symlink("here", place.path("source/link")).unwrap();
+    place.push(with_trash());
+    place.remove_from_source(&["edited", "remade", "was-directory", "link"]);
+    // A run that deletes nothing leaves these entries out of the cache.
+    let undeleting = coast_sync::Options { delete: None, ..profile::options() };
+    run(place.request(with_trash()).options(undeleting)).unwrap();
+    fs::write(place.path("destination/edited"), "by hand").unwrap();
+    fs::remove_file(place.path("destination/remade/x")).unwrap();
+    place.make("destination", &["remade/x"]);
+    fs::remove_dir_all(place.path("destination/was-directory")).unwrap();
+    place.make("destination", &["was-directory"]);
+    fs::remove_file(place.path("destination/link")).unwrap();
+    std::os::unix::fs::symlink("there", place.path("destination/link")).unwrap();
+    place.push(with_trash());
+    assert_eq!(place.files("destination"), ["kept"]);
+    assert_eq!(place.trash(), ["edited", "link", "remade/x", "was-directory"]);
+}
+
+#[test]
+fn two_failed_runs_forget_nothing() {
+    let place = Place::pushed(&["kept"]);
+    let old = fs::read(place.state("ledger")).unwrap();
+    place.make("source", &["new"]);
+    place.push(Delete::default());
+    // As if that run and the one after it had been killed.
+    fs::rename(place.state("ledger"), place.state("ledger.new")).unwrap();
+    fs::write(place.state("ledger"), old).unwrap();
+    let mut rules = RuleList::new();
+    fs::write(place.path("destination/.rules"), "+ [").unwrap();
+    rules.filter(b": .rules", &coast_sync::NoMergeFiles).unwrap();
+    let _ = run(place.request(repairing()).rules(rules));
+    fs::remove_file(place.path("destination/.rules")).unwrap();
+    place.remove_from_source(&["new"]);
+    place.repair();
+    assert_eq!(place.files("destination"), ["kept"]);
 }

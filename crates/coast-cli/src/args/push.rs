@@ -36,7 +36,7 @@ Two promises differ from rsync. An entry that is already right is not touched: c
 with the right content, kind and mode keeps its inode and its modification time, so no file watcher wakes up. An entry that \
 appears at the destination during the run is not deleted.
 
-A deleted entry that no run had put there, or that was changed there since, moves to a trash in the private state directory of the \
+A deleted entry that no run had put there, or that may have been changed there since, moves to a trash in the private state directory of the \
 destination. It stays there for 7 days. While the trash is larger than 1 GiB, the entries of the oldest run go; those of the \
 latest run stay whatever their size. `coast restore` lists the trash and brings entries back. The last lines of the output name the first deleted entries.";
 

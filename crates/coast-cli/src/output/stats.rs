@@ -107,22 +107,23 @@ const MAX_NAMED_DELETIONS: usize = 5;
 /// Returns the lines that name the first deleted entries: first those that were made at the destination. `restorable` is the operand
 /// of `coast restore` for them.
 pub(crate) fn deletion_lines(deletions: &Deletions, restorable: Option<&str>, dry_run: bool) -> Vec<String> {
-    let Deletions { made_there, placed, .. } = deletions;
+    let Deletions { made_there, changed, placed, to_trash, .. } = deletions;
     let would = if dry_run { "would be " } else { "" };
     let entries = |entries: &DeletedEntries| counted(entries.count, "entry", "entries");
     let mut lines = Vec::new();
-    if made_there.count > 0 {
-        let (what, names) = (entries(made_there), named_entries(made_there));
-        let made = "made or changed at the destination";
-        lines.push(match restorable {
-            Some(operand) => format!(
-                "{what} {made} {would}moved to the trash: {names}; to list or restore them: coast restore {operand}"
-            ),
-            None => format!("{what} {made} {would}deleted: {names}"),
-        });
+    let goes = if *to_trash { "moved to the trash" } else { "deleted" };
+    let kinds = [
+        (made_there, "made at the destination"),
+        (changed, "of earlier runs, which may have changed since,"),
+    ];
+    for (kind, what) in kinds.into_iter().filter(|(kind, _)| kind.count > 0) {
+        lines.push(format!("{} {what} {would}{goes}: {}", entries(kind), named_entries(kind)));
     }
     if placed.count > 0 {
         lines.push(format!("{} {would}deleted: {}", entries(placed), named_entries(placed)));
+    }
+    if let Some(operand) = restorable.filter(|_| *to_trash && made_there.count + changed.count > 0) {
+        lines.push(format!("to list or restore what is in the trash: coast restore {operand}"));
     }
     lines
 }

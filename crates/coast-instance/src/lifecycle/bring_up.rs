@@ -132,7 +132,9 @@ impl Work<'_> {
     /// After a failed transfer no session runs. So the key is removed until the next command, and the error says that edits are not
     /// carried.
     fn give_up_following(&mut self, error: LifecycleError) -> LifecycleError {
-        let LifecycleError::Bulk { .. } = &error else { return error };
+        let (LifecycleError::Bulk { .. } | LifecycleError::MassDeletion { .. }) = &error else {
+            return error;
+        };
         if self.record.following == Following::BulkOnly || self.is_new() {
             return error;
         }

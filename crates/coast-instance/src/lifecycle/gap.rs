@@ -161,13 +161,17 @@ impl Work<'_> {
         let Transferred { report, .. } =
             lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, lifecycle.cancel)?;
         self.record.transferred_again(only, Stale::of(&report));
+        if !report.deletions.is_empty() {
+            let instance = &self.id.instance;
+            self.tell(&LifecycleEvent::MendDeleted { instance, deletions: &report.deletions });
+        }
         Ok(())
     }
 }
 
 /// The part of a path before U+FFFD, which a layer that speaks in text writes for bytes that are no text. The directory that holds
 /// such a name is transferred in its place.
-fn exact(path: &[u8]) -> &[u8] {
+pub(super) fn exact(path: &[u8]) -> &[u8] {
     let replacement = "\u{fffd}".as_bytes();
     let Some(lossy) = path.windows(replacement.len()).position(|window| window == replacement) else {
         return path;

@@ -200,11 +200,6 @@ impl DirRecords {
             .map(|record| record.hash)
     }
 
-    /// Whether a file of this name is remembered, whatever its identity was.
-    pub fn has(&self, name: &Name) -> bool {
-        self.blocks.iter().any(|block| block.find(name).is_some())
-    }
-
     /// All records, sorted by name within each part that was appended.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         self.blocks.iter().flat_map(Block::records).filter_map(|record| record.to_record())

@@ -6,6 +6,7 @@
 //!
 //! Other users may own what is in a batch, so every step goes through open directories and follows no symlink.
 
+use std::cmp::Reverse;
 use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -64,7 +65,7 @@ impl Trash {
     /// The batches, the latest first.
     pub fn batches(&self) -> io::Result<Vec<BatchEntry>> {
         let mut batches: Vec<BatchEntry> = self.dir.list()?.iter().filter_map(BatchEntry::of).collect();
-        batches.sort_by_key(|batch| std::cmp::Reverse(batch.at));
+        batches.sort_by_key(|batch| Reverse(batch.at));
         Ok(batches)
     }
 
@@ -135,7 +136,10 @@ impl Trash {
     pub fn prune(&self, now: u64) -> io::Result<()> {
         let oldest = now.saturating_sub(MAX_AGE.as_secs());
         let mut bytes = 0_u64;
-        for (number, batch) in self.batches()?.iter().enumerate() {
+        let mut batches = self.batches()?;
+        // After a clock was set back, a batch lies in the future. It counts as the oldest.
+        batches.sort_by_key(|batch| (batch.at > now, Reverse(batch.at)));
+        for (number, batch) in batches.iter().enumerate() {
             // The size of a batch that a killed run left is not known, so it counts as nothing and goes by its age.
             bytes = bytes.saturating_add(batch.bytes.unwrap_or(0));
             if batch.at < oldest || (number > 0 && bytes > MAX_BYTES) {
@@ -324,8 +328,18 @@ mod tests {
         large("d");
         put(&trash, &scratch, 8 * DAY + 1, "d");
         assert_eq!(kept(), [8 * DAY + 2], "the oldest go while all are too large");
+        // A batch of a clock that was ahead is older than all others.
+        fs::write(scratch.path("e"), "x").unwrap();
+        put(&trash, &scratch, 100 * DAY, "e");
+        assert_eq!(kept(), [100 * DAY]);
+        large("f");
+        put(&trash, &scratch, 8 * DAY + 2, "f");
+        assert_eq!(kept(), [100 * DAY, 8 * DAY + 2]);
+        large("g");
+        put(&trash, &scratch, 8 * DAY + 2, "g");
+        assert_eq!(kept(), [8 * DAY + 3]);
         trash.prune(8 * DAY + 3).unwrap();
-        assert_eq!(kept(), [8 * DAY + 2]);
+        assert_eq!(kept(), [8 * DAY + 3]);
         trash.prune(16 * DAY).unwrap();
         assert_eq!(kept(), Vec::<u64>::new());
     }

@@ -185,6 +185,11 @@ impl Observer for HumanNarrator {
                     self.human.complain(Weight::Note, &text);
                 }
             }
+            LifecycleEvent::MendDeleted { instance, deletions } => {
+                if !self.quiet {
+                    self.human.tell_deletions(deletions, Some(instance.as_str()));
+                }
+            }
             LifecycleEvent::GapClosed { paths } => {
                 let paths = u64::try_from(*paths).unwrap_or(u64::MAX);
                 self.say(&format!(
@@ -271,6 +276,10 @@ impl Narrator for HumanNarrator {
 
     fn failed(&self, text: &str, exit_code: u8) {
         self.human.stop_drawing();
+        if !self.quiet {
+            // The instance is named by the error.
+            self.human.tell_deletions(&self.deletions.enter(), None);
+        }
         self.human.complain(Weight::Error, &format!("{text} (code {exit_code})"));
     }
 }

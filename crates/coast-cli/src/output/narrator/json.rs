@@ -80,6 +80,13 @@ enum Line<'a> {
     GapClosed {
         paths: usize,
     },
+    /// The first entries that a transfer of some paths deleted.
+    MendDeleted {
+        made_there: Vec<PathFields<'a>>,
+        changed: Vec<PathFields<'a>>,
+        placed: Vec<PathFields<'a>>,
+        to_trash: bool,
+    },
     GapOpen {
         conflicts: &'a [Conflict],
         vanished: Vec<PathFields<'a>>,
@@ -198,6 +205,12 @@ impl Observer for JsonNarrator {
             LifecycleEvent::Gap { changed, vanished } => {
                 Line::Gap { changed: paths(changed), vanished: paths(vanished) }
             }
+            LifecycleEvent::MendDeleted { deletions, .. } => Line::MendDeleted {
+                made_there: paths(&deletions.made_there.first),
+                changed: paths(&deletions.changed.first),
+                placed: paths(&deletions.placed.first),
+                to_trash: deletions.to_trash,
+            },
             LifecycleEvent::GapClosed { paths } => Line::GapClosed { paths: *paths },
             LifecycleEvent::GapOpen { conflicts, vanished, reason } => {
                 Line::GapOpen { conflicts, vanished: paths(vanished), reason }

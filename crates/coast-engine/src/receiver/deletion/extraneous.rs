@@ -48,6 +48,8 @@ pub(super) enum Fate {
     /// A directory that cannot be read. Its removal is tried, which only succeeds if it is empty.
     Unreadable,
     Kept,
+    /// It appeared or was changed during the run, and stays.
+    Appeared,
 }
 
 impl Extraneous {

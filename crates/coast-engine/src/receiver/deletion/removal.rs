@@ -89,7 +89,10 @@ impl Deletion<'_> {
                 self.tell_deleted(&item, &path, gone);
                 continue;
             }
-            self.remember_placed(&item, &path);
+            // What took the place of the entry was made there.
+            if !matches!(outcome, Ok(Outcome::Replaced)) {
+                self.remember_placed(&item, &path);
+            }
             match outcome {
                 Ok(Outcome::BeyondTrash) => {
                     let text = "no run has put it there, and it is on another file system than the trash, so it was not deleted";

@@ -76,10 +76,13 @@ impl Deletion<'_> {
             }
             let one = self.note(path, dir, &entry, filter, &origins, top)?;
             workspaces.learn(&entry.name, one);
-            if one == Fate::Kept {
-                fate = Fate::Kept;
-                staying.push(entry.name);
+            match one {
+                Fate::Kept => staying.push(entry.name),
+                // What is there now was made there.
+                Fate::Appeared => {}
+                Fate::Deleted | Fate::Unreadable => continue,
             }
+            fate = Fate::Kept;
         }
         // The ledger keeps what stays, and lacks what goes.
         self.target.note_placed(path, staying.iter().filter(|name| origins.has(name)));
@@ -117,7 +120,7 @@ impl Deletion<'_> {
                 let item = Extraneous { unreadable, ..Extraneous::new(&full, &existing, origin, top) };
                 Ok(self.push(item)?)
             }
-            Fate::Kept => Err(Failure::Blocked(Blocked::Stays)),
+            Fate::Kept | Fate::Appeared => Err(Failure::Blocked(Blocked::Stays)),
         }
     }
 
@@ -177,7 +180,7 @@ impl Deletion<'_> {
             let text = "it was not deleted: it appeared or was changed while the run went on";
             self.report.kept(full.as_bytes(), text);
             self.target.note_kept(&full)?;
-            return Ok(Fate::Kept);
+            return Ok(Fate::Appeared);
         }
         let unreadable = below == Fate::Unreadable;
         self.push(Extraneous { unreadable, ..Extraneous::new(&full, &stat, origin, top) })?;

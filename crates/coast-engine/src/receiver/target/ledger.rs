@@ -38,19 +38,24 @@ impl Ledger {
             return Self { known: Vec::new(), also: by_directory(also), new: None };
         }
         let mut ledger = Self::read(&state.dir, also);
+        let leftover = read_ledger(&state.dir, NEW_LEDGER);
         // The leftover stays open without its name.
         let _ = state.dir.unlink(&name(NEW_LEDGER));
         let file = state.dir.create_file(&name(NEW_LEDGER), 0o600).ok();
-        ledger.new =
-            file.map(|file| NewLedger { dir: state.dir.clone(), writer: LedgerWriter::create(file) });
+        ledger.new = file.and_then(|file| {
+            let writer = LedgerWriter::create(file);
+            // If this run fails, too, the entries of the other one are not forgotten.
+            leftover.map_or(Ok(()), |leftover| leftover.carry_over(&writer, |_| true)).ok()?;
+            writer.flush().ok()?;
+            Some(NewLedger { dir: state.dir.clone(), writer })
+        });
         ledger
     }
 
     /// Reads the ledger of a private state directory, for a run that changes nothing.
     pub(super) fn read(state: &DirHandle, also: &[RelPath]) -> Self {
-        let open = |file| LedgerReader::open(state.open_file(&name(file)).ok()?.0).ok();
         Self {
-            known: [LEDGER, NEW_LEDGER].into_iter().filter_map(open).collect(),
+            known: [LEDGER, NEW_LEDGER].into_iter().filter_map(|file| read_ledger(state, file)).collect(),
             also: by_directory(also),
             new: None,
         }
@@ -117,6 +122,10 @@ impl NewLedger {
     }
 }
 
+fn read_ledger(state: &DirHandle, file: &str) -> Option<LedgerReader> {
+    LedgerReader::open(state.open_file(&name(file)).ok()?.0).ok()
+}
+
 fn by_directory(paths: &[RelPath]) -> HashMap<RelPath, Vec<Name>> {
     let mut directories: HashMap<RelPath, Vec<Name>> = HashMap::new();
     for path in paths {
@@ -148,14 +157,17 @@ impl Origins {
         self.placed.iter()
     }
 
-    /// The origin of an entry with this status.
+    /// The origin of an entry with this status. Only the identity of a file in the cache tells that it was not changed.
     pub(crate) fn of(&self, name: &Name, stat: &Stat) -> Origin {
         if !self.has(name) {
             return Origin::Destination;
         }
-        let known = self.cached.as_ref().filter(|_| stat.kind == Kind::File);
-        let changed = known
-            .is_some_and(|known| known.has(name) && known.get(name, &FileIdentity::from(stat)).is_none());
-        if changed { Origin::Changed } else { Origin::Run }
+        let known = self.cached.as_ref();
+        let unchanged = match stat.kind {
+            Kind::Directory => true,
+            Kind::File => known.is_some_and(|known| known.get(name, &FileIdentity::from(stat)).is_some()),
+            _ => false,
+        };
+        if unchanged { Origin::Run } else { Origin::Changed }
     }
 }

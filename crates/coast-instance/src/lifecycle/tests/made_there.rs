@@ -80,8 +80,15 @@ fn start_deletes_what_a_session_carried_and_was_deleted_while_none_ran() {
     write(&stage.root().join("later"), "x");
     stage.command(|coast| coast.flush(&dev_1())).unwrap();
     stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
-    assert!(!trash(&stage).contains(&"later".to_owned()), "it was not made there: {:?}", trash(&stage));
-    assert!(trash(&stage).contains(&"carried/made".to_owned()));
+    let made: Vec<u8> = b"carried/made".to_vec();
+    let later = b"later".to_vec();
+    let deleted = stage.log().into_iter().find(|line| line.starts_with("told Transferred")).unwrap();
+    let (made_there, others) = deleted.split_once(", changed: ").unwrap();
+    assert!(
+        made_there.contains(&format!("{made:?}")) && !made_there.contains(&format!("{later:?}")),
+        "{deleted}"
+    );
+    assert!(others.contains(&format!("{later:?}")), "{deleted}");
     stage.assert_follows(&stage.feature());
 }
 

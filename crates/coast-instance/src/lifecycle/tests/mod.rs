@@ -436,7 +436,10 @@ fn edits_made_in_the_gap_are_transferred_afterwards() {
     *stage.fake.in_the_gap.lock().unwrap() = Some(Box::new(move || edit(&root)));
     stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
     let log = stage.log();
-    assert_eq!(position(&log, "transfer src/a only-main src/deep"), position(&log, "flush") - 1, "{log:?}");
+    let transferred = position(&log, "transfer src/a only-main src/deep");
+    // What the transfer deletes is told, too.
+    assert_eq!(position(&log, "told MendDeleted"), transferred + 1, "{log:?}");
+    assert_eq!(position(&log, "flush"), transferred + 2, "{log:?}");
     assert!(!stage.workspace().join("src/deep").exists());
     position(&log, "told GapClosed { paths: 3 }");
     stage.assert_follows(&stage.root());
