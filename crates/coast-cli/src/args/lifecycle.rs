@@ -423,6 +423,10 @@ pub(crate) struct StatusArgs {
     #[arg(long)]
     pub(crate) check: bool,
 
+    /// Mend conflicts first, as `coast flush` does
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) mend: bool,
+
     /// Go on until interrupted, and print the status again after each change
     #[arg(long)]
     pub(crate) watch: bool,

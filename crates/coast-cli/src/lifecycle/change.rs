@@ -1,8 +1,8 @@
 //! The commands that change an instance, and `coast flush`.
 
 use coast_instance::{
-    Directories, FollowOptions, Insist, LifecycleError, LifecycleEvent, Name, Record, RmOptions, RunOptions,
-    Trust,
+    ContinuousStatus, Directories, FollowOptions, Insist, LifecycleError, LifecycleEvent, Name, Record,
+    RmOptions, RunOptions, Trust,
 };
 
 use super::{Chosen, Scene, refuse, refuse_with};
@@ -50,7 +50,7 @@ impl From<&AnyDirectoryArg> for Directories {
     }
 }
 
-fn narrator_for(telling: &TellingArgs, scene: &Scene) -> Box<dyn Narrator> {
+pub(super) fn narrator_for(telling: &TellingArgs, scene: &Scene) -> Box<dyn Narrator> {
     let options = OutputOptions {
         manner: Manner::Push,
         form: if telling.json { Form::Json } else { Form::Text },
@@ -218,6 +218,11 @@ fn confirmed(scene: &Scene, record: &Record, instance: &Name, json: bool) -> Opt
     Terminal::new(&scene.cancel).ask(&question).map(|answer| matches!(answer.trim(), "yes" | "y"))
 }
 
+/// The exit code of a command that has waited until every edit has arrived.
+pub(super) fn carried_code(status: &ContinuousStatus) -> u8 {
+    if status.conflicts.is_empty() && status.problems.is_empty() { 0 } else { NOT_CARRIED }
+}
+
 /// `coast flush`
 pub(crate) fn flush(args: FlushArgs) -> anyhow::Result<u8> {
     let chosen = Chosen::by(&args.project, &args.instance);
@@ -227,8 +232,7 @@ pub(crate) fn flush(args: FlushArgs) -> anyhow::Result<u8> {
         narrator.flushing();
         Ok(match scene.lifecycle(&*narrator).flush(&args.instance) {
             Ok(status) => {
-                let stuck = !status.conflicts.is_empty() || !status.problems.is_empty();
-                let exit_code = if stuck { NOT_CARRIED } else { 0 };
+                let exit_code = carried_code(&status);
                 narrator.flushed(&status, exit_code);
                 exit_code
             }

@@ -12,8 +12,9 @@ use coast_instance::{
 use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::change::{carried_code, narrator_for};
 use super::{Chosen, Scene, here, println_json, refuse, remote_helper};
-use crate::args::lifecycle::{LsArgs, StatusArgs};
+use crate::args::lifecycle::{LsArgs, StatusArgs, TellingArgs};
 use crate::output::{InstanceObject, Lines, Weight, complain, instance_lines, listed_lines, listed_objects};
 use crate::signals::cancel_on_signals;
 
@@ -98,8 +99,27 @@ fn ls_of(places: &Places, projects: Option<&[Name]>, questions: &Questions<'_>, 
 pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<u8> {
     Scene::with(&Chosen::by(&args.project, &args.instance), None, args.json, |scene| {
         warn_without_settings(&scene.scope);
-        show(scene, args)
+        match if args.mend { mend(scene, args) } else { Ok(()) } {
+            Ok(()) => show(scene, args),
+            Err(error) => Ok(refuse(&error, args.json)),
+        }
     })
+}
+
+/// Mends the conflicts of a session. Where no edits follow, the status itself says so.
+fn mend(scene: &Scene, args: &StatusArgs) -> Result<(), LifecycleError> {
+    let telling = TellingArgs { verbose: 0, quiet: args.json, json: false };
+    let narrator = narrator_for(&telling, scene);
+    match scene.lifecycle(&*narrator).flush(&args.instance) {
+        Ok(status) => {
+            narrator.flushed(&status, carried_code(&status));
+            Ok(())
+        }
+        Err(LifecycleError::BulkOnly | LifecycleError::Stopped(_) | LifecycleError::NotFollowing { .. }) => {
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Warns on standard error if the settings of the project cannot be used. Standard output has one object with `--json`.
