@@ -43,8 +43,10 @@ fn a_conflict_is_shown_with_its_path() {
     project.coast(["status", "dev-1"]).run().assert_code(0).assert_says("both");
     assert!(json(&project, &["status", "dev-1", "--json"]).to_string().contains("both"));
     assert_eq!(fs::read(workspace.join("both")).expect("it stays"), b"made there");
-    // The next assign or start decides for the entry here.
-    project.coast(["start", "dev-1"]).run().assert_code(0);
+    // Mending decides for the entry here, and so do the next assign and start.
+    let mended = project.coast(["status", "dev-1", "--mend"]).run();
+    mended.assert_code(0).assert_says("edits");
+    mended.assert_does_not_say("conflict");
     assert_eq!(fs::read(workspace.join("both")).expect("it is there"), b"made here");
 }
 
