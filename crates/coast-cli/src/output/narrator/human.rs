@@ -185,10 +185,8 @@ impl Observer for HumanNarrator {
                     self.human.complain(Weight::Note, &text);
                 }
             }
-            LifecycleEvent::MendDeleted { instance, deletions } => {
-                if !self.quiet {
-                    self.human.tell_deletions(deletions, Some(instance.as_str()));
-                }
+            LifecycleEvent::MendDeleted { instance, deletions } if !self.quiet => {
+                self.human.tell_deletions(deletions, Some(instance.as_str()));
             }
             LifecycleEvent::GapClosed { paths } => {
                 let paths = u64::try_from(*paths).unwrap_or(u64::MAX);

@@ -101,12 +101,15 @@ enum Tree {
     /// A dry run would have made the transfer root.
     Absent,
     /// A dry run changes nothing in this tree.
-    DryRun {
-        root: Root,
-        ledger: Option<Ledger>,
-        cache: CacheReader,
-    },
+    DryRun(Box<DryRun>),
     Live(Box<Live>),
+}
+
+/// A tree that is only read.
+struct DryRun {
+    root: Root,
+    ledger: Option<Ledger>,
+    cache: CacheReader,
 }
 
 /// A tree that is changed.
@@ -181,7 +184,7 @@ impl<'a> Target<'a> {
                 let ledger = peeked.as_ref().map(|state| Ledger::read(state, &placed));
                 let open = |state: DirHandle| CacheReader::open(state.open_file(&name(CACHE)).ok()?.0).ok();
                 let cache = peeked.and_then(open).unwrap_or_else(CacheReader::empty);
-                Tree::DryRun { root, ledger, cache }
+                Tree::DryRun(Box::new(DryRun { root, ledger, cache }))
             }
             (None, _) => Tree::Absent,
         };
@@ -201,7 +204,7 @@ impl<'a> Target<'a> {
     pub(crate) fn root(&self) -> Option<&Root> {
         match &self.tree {
             Tree::Absent => None,
-            Tree::DryRun { root, .. } => Some(root),
+            Tree::DryRun(dry) => Some(&dry.root),
             Tree::Live(live) => Some(&live.root),
         }
     }
@@ -214,14 +217,14 @@ impl<'a> Target<'a> {
     fn live(&self) -> Option<&Live> {
         match &self.tree {
             Tree::Live(live) => Some(live),
-            Tree::Absent | Tree::DryRun { .. } => None,
+            Tree::Absent | Tree::DryRun(_) => None,
         }
     }
 
     fn ledger(&self) -> Option<&Ledger> {
         match &self.tree {
             Tree::Absent => None,
-            Tree::DryRun { ledger, .. } => ledger.as_ref(),
+            Tree::DryRun(dry) => dry.ledger.as_ref(),
             Tree::Live(live) => Some(&live.ledger),
         }
     }
@@ -324,7 +327,7 @@ impl<'a> Target<'a> {
         let placed = self.ledger().map(|ledger| ledger.names_in(directory)).unwrap_or_default();
         let cached = match &self.tree {
             _ if placed.is_empty() => None,
-            Tree::DryRun { cache, .. } => cache.directory(directory).ok(),
+            Tree::DryRun(dry) => dry.cache.directory(directory).ok(),
             Tree::Absent | Tree::Live(_) => self.known_in(directory),
         };
         Origins::new(placed, cached)
