@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use coast_sync::{
-    CachePlace, Cancel, Delete, Destination, NoPrompt, RestoreReport, RestoreRequest, RuleList, SyncError,
-    SyncReport, SyncRequest, TrashRequest, VoidMonitor, profile,
+    CachePlace, Cancel, Delete, Destination, Monitor, NoPrompt, Ready, RestoreReport, RestoreRequest,
+    RuleList, SyncError, SyncReport, SyncRequest, TrashRequest, VoidMonitor, profile,
 };
 
 /// A source and a destination, and the state directory beside that.
@@ -347,20 +347,28 @@ fn what_cannot_be_told_from_a_changed_entry_goes_to_the_trash() {
     assert_eq!(place.trash(), ["edited", "link", "remade/x", "was-directory"]);
 }
 
+/// Ends a run that has begun its ledger and was offered nothing.
+struct CancelAtReady<'a>(&'a Cancel);
+
+impl Monitor for CancelAtReady<'_> {
+    fn ready(&self, _: &Ready) {
+        self.0.cancel();
+    }
+}
+
 #[test]
 fn two_failed_runs_forget_nothing() {
     let place = Place::pushed(&["kept"]);
     let old = fs::read(place.state("ledger")).unwrap();
     place.make("source", &["new"]);
     place.push(Delete::default());
-    // As if that run and the one after it had been killed.
+    // As if that run had been killed before it put its ledger in the place of the old one.
     fs::rename(place.state("ledger"), place.state("ledger.new")).unwrap();
     fs::write(place.state("ledger"), old).unwrap();
-    let mut rules = RuleList::new();
-    fs::write(place.path("destination/.rules"), "+ [").unwrap();
-    rules.filter(b": .rules", &coast_sync::NoMergeFiles).unwrap();
-    let _ = run(place.request(repairing()).rules(rules));
-    fs::remove_file(place.path("destination/.rules")).unwrap();
+    let cancel = Cancel::new();
+    let request = place.request(repairing()).await_ready(true);
+    let error = request.run(&CancelAtReady(&cancel), &NoPrompt, &cancel).unwrap_err();
+    assert!(matches!(error, SyncError::Interrupted), "{error}");
     place.remove_from_source(&["new"]);
     place.repair();
     assert_eq!(place.files("destination"), ["kept"]);
