@@ -2,17 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use coast_instance::{KeyRemoved, LifecycleError, Name, Places, Records, Remote, Remotes, SessionKey};
 use coast_sync::{AuthorizedKeys, Cancel};
 use serde::Serialize;
 
 use super::{println_json, refuse, remote_helper};
 use crate::args::remote::KeyArgs;
-use crate::output::{
-    Detail, Form, Itemizer, Lines, Manner, Narrator, OutputOptions, ProgressWish, Shown, Weight, complain,
-    narrator,
-};
+use crate::output::{Lines, Narrator, OutputOptions, Shown, Weight, complain, narrator};
 use crate::signals::cancel_on_signals;
 
 /// The keys of a remote as an object.
@@ -168,17 +164,6 @@ fn shown(path: &Path) -> String {
 
 fn prompt(args: &KeyArgs, cancel: &Cancel) -> anyhow::Result<Box<dyn Narrator>> {
     cancel_on_signals(cancel)?;
-    let options = OutputOptions {
-        manner: Manner::Push,
-        form: if args.json { Form::Json } else { Form::Text },
-        detail: Detail::Problems,
-        quiet: false,
-        stats: false,
-        dry_run: false,
-        progress: ProgressWish::Never,
-        itemizer: Itemizer { remote: true, checksum: false },
-        transfer_root: std::env::current_dir().context("cannot find the current directory")?,
-        restorable: None,
-    };
+    let options = OutputOptions::for_questions(args.json, false);
     Ok(narrator(options, cancel))
 }

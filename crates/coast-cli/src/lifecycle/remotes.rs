@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use anyhow::Context;
 use coast_instance::{LifecycleError, Name, Places, Records, Remote, Remotes, RemotesEditor, RemotesError};
 use coast_ssh::SshError;
 use coast_sync::{
@@ -16,10 +15,7 @@ use serde::Serialize;
 
 use super::{absolute, println_json, refuse, refuse_with, remote_helper, remote_key};
 use crate::args::remote::{AddArgs, ListArgs, RemoteCommand, RemoveArgs, TestArgs};
-use crate::output::{
-    Detail, Finding, Form, Itemizer, Lines, Manner, OutputOptions, ProgressWish, Seconds, Size, Verdict,
-    finding_lines, narrator, table,
-};
+use crate::output::{Finding, Lines, OutputOptions, Seconds, Size, Verdict, finding_lines, narrator, table};
 use crate::signals::cancel_on_signals;
 
 /// The exit code for a key that is not there.
@@ -181,19 +177,8 @@ fn test(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
     };
     let cancel = Cancel::new();
     cancel_on_signals(&cancel)?;
-    let options = OutputOptions {
-        manner: Manner::Push,
-        form: if args.json { Form::Json } else { Form::Text },
-        detail: Detail::Problems,
-        // Told with the findings.
-        quiet: true,
-        stats: false,
-        dry_run: false,
-        progress: ProgressWish::Never,
-        itemizer: Itemizer { remote: true, checksum: false },
-        transfer_root: std::env::current_dir().context("cannot find the current directory")?,
-        restorable: None,
-    };
+    // The new host keys are told with the findings.
+    let options = OutputOptions::for_questions(args.json, true);
     let narrator = narrator(options, &cancel);
     let prompt = NewKeys { inner: &*narrator, accepted: Mutex::default() };
     let destination = remote.destination(&remote.service_home, remote_helper(Some(&args.helper))?);

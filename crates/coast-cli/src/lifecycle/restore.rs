@@ -10,8 +10,8 @@ use coast_sync::{
 use super::{Chosen, Scene, println_json, refuse_with};
 use crate::args::restore::RestoreArgs;
 use crate::output::{
-    Detail, Form, Itemizer, Lines, Manner, Narrator, OutputOptions, ProgressWish, RestoredObject,
-    TrashObject, Weight, complain, left_lines, narrator, restored_line, trash_lines,
+    Lines, Narrator, OutputOptions, RestoredObject, TrashObject, Weight, complain, left_lines, narrator,
+    restored_line, trash_lines,
 };
 use crate::plan::{Restorable, restorable};
 use crate::signals::cancel_on_signals;
@@ -61,18 +61,7 @@ fn paths(args: &RestoreArgs) -> Vec<Vec<u8>> {
 
 /// Asks the questions of the connection, and prints its notices.
 fn prompt(args: &RestoreArgs, cancel: &Cancel) -> Box<dyn Narrator> {
-    let options = OutputOptions {
-        manner: Manner::Push,
-        form: if args.json { Form::Json } else { Form::Text },
-        detail: Detail::Problems,
-        quiet: args.quiet,
-        stats: false,
-        dry_run: false,
-        progress: ProgressWish::Never,
-        itemizer: Itemizer { remote: true, checksum: false },
-        transfer_root: std::path::PathBuf::new(),
-        restorable: None,
-    };
+    let options = OutputOptions::for_questions(args.json, args.quiet);
     narrator(options, cancel)
 }
 

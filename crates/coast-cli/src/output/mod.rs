@@ -55,6 +55,24 @@ pub(crate) struct OutputOptions {
     pub(crate) restorable: Option<String>,
 }
 
+impl OutputOptions {
+    /// For a command without a transfer: questions, notices and problems.
+    pub(crate) fn for_questions(json: bool, quiet: bool) -> Self {
+        Self {
+            manner: Manner::Push,
+            form: if json { Form::Json } else { Form::Text },
+            detail: Detail::Problems,
+            quiet,
+            stats: false,
+            dry_run: false,
+            progress: ProgressWish::Never,
+            itemizer: Itemizer { remote: true, checksum: false },
+            transfer_root: PathBuf::new(),
+            restorable: None,
+        }
+    }
+}
+
 /// Whose conventions the output follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
