@@ -130,7 +130,7 @@ impl Docker {
         if fits(&found, spec, worktree) && self.has_image_of(&found, &spec.image)? {
             if !is_running(&found) {
                 // Docker mounts the worktree again at each start, so that the mount is the current directory.
-                let restarts = self.restart(&spec.name, RestartPolicyNameEnum::ALWAYS);
+                let restarts = self.set_restart_policy(&spec.name, RestartPolicyNameEnum::ALWAYS);
                 if restarts.and_then(|()| self.start(&spec.name)).is_ok() {
                     let shell = Shell::new(self, found);
                     if shell.has_daemon()? {
@@ -255,7 +255,7 @@ impl Docker {
         let Some(found) = self.inspect(name)? else { return Ok(()) };
         check_labels(name, &found, labels)?;
         let id = found.id.as_deref().unwrap_or(name);
-        self.restart(id, RestartPolicyNameEnum::NO)?;
+        self.set_restart_policy(id, RestartPolicyNameEnum::NO)?;
         let options = StopContainerOptionsBuilder::new().t(STOP_PATIENCE_SECONDS).build();
         self.call(Step::Container, async {
             match self.api().stop_container(id, Some(options)).await {
@@ -268,7 +268,7 @@ impl Docker {
     }
 
     /// Sets whether Docker starts the container again after it ended.
-    fn restart(&self, name: &str, policy: RestartPolicyNameEnum) -> Result<(), MutagenError> {
+    fn set_restart_policy(&self, name: &str, policy: RestartPolicyNameEnum) -> Result<(), MutagenError> {
         let restart_policy = Some(RestartPolicy { name: Some(policy), maximum_retry_count: None });
         let update = ContainerUpdateBody { restart_policy, ..ContainerUpdateBody::default() };
         self.call(Step::Container, async {
