@@ -43,9 +43,7 @@ impl Lifecycle<'_> {
         command: Command,
         options: FollowOptions,
     ) -> Result<Record, LifecycleError> {
-        let recorded = self.record(instance)?.image;
-        let image = options.image.as_ref().or(recorded.as_ref());
-        self.check_trust(self.project.project()?, image.map(String::as_str), options.trust)?;
+        self.check_trust(Some(&self.record(instance)?), &options)?;
         let mut work = self.open(instance, command)?;
         if work.record.state == State::Stopped {
             return Err(LifecycleError::Stopped(instance.clone()));

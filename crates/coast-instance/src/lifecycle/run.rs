@@ -33,9 +33,7 @@ impl Lifecycle<'_> {
         let project = self.project.project()?;
         project.check_new()?;
         let begun = self.load(instance)?;
-        let image =
-            options.follow.image.as_deref().or(begun.as_ref().and_then(|record| record.image.as_deref()));
-        self.check_trust(project, image, options.follow.trust)?;
+        self.check_trust(begun.as_ref(), &options.follow)?;
         let lock = self.lock(instance, Command::Run.as_str())?;
         let (begun, lock) = self.load_after_finishing_stop(instance, lock)?;
         let (begun, lock) = self.removed(begun, lock)?;

@@ -20,10 +20,9 @@ impl Lifecycle<'_> {
         options: impl Into<FollowOptions>,
     ) -> Result<Record, LifecycleError> {
         let options = options.into();
-        let project = self.project.project()?;
-        let recorded = self.record(instance)?.image;
-        let image = options.image.as_ref().or(recorded.as_ref());
-        self.check_trust(project, image.map(String::as_str), options.trust)?;
+        // A project without settings is told before an instance that does not exist.
+        self.project.project()?;
+        self.check_trust(Some(&self.record(instance)?), &options)?;
         let mut work = self.open(instance, Command::Start)?;
         let worktree = work.record.worktree.to_path_buf();
         work.check_worktree()?;

@@ -2,7 +2,8 @@
 //! changes anything.
 
 use crate::event::LifecycleEvent;
-use crate::lifecycle::{Lifecycle, LifecycleError};
+use crate::lifecycle::{FollowOptions, Lifecycle, LifecycleError};
+use crate::record::Record;
 use crate::trust::{TrustQuestion, TrustStore};
 use crate::{Project, RecordError};
 
@@ -17,15 +18,17 @@ pub enum Trust {
 }
 
 impl Lifecycle<'_> {
-    /// Checks that the user trusts the settings of the project. `named_image` is the image that the user has named.
+    /// Checks that the user trusts the settings of the project. An image that the user has named needs no trust: now, or in an earlier
+    /// command on `record`.
     pub(super) fn check_trust(
         &self,
-        project: &Project,
-        named_image: Option<&str>,
-        trust: Trust,
+        record: Option<&Record>,
+        options: &FollowOptions,
     ) -> Result<(), LifecycleError> {
+        let project = self.project.project()?;
+        let named_image = options.image.as_deref().or(record.and_then(|record| record.image.as_deref()));
         let Some(question) = self.trust_question(project, named_image)? else { return Ok(()) };
-        match trust {
+        match options.trust {
             Trust::Given => self.observer.lifecycle_event(&LifecycleEvent::Trusted { question: &question }),
             Trust::Ask => match self.observer.confirm_trust(&question) {
                 Some(true) => {}
