@@ -25,6 +25,15 @@ const MAX_BYTES: usize = 2 << 20;
 
 const HASH_BYTES: usize = 8;
 
+/// How many of the paths that a session may have carried were noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// Each of them.
+    All,
+    /// As many as are kept.
+    Some,
+}
+
 /// The files of one instance.
 #[derive(Debug)]
 pub(crate) struct Carried {
@@ -47,24 +56,42 @@ impl Carried {
         durable::replace(&self.brought, &hashes)
     }
 
-    /// Notes the paths of `worktree` that the session may have carried, before the session ends.
-    pub(crate) fn note(&self, worktree: &Path, rules: &RuleList) -> io::Result<()> {
-        let Some(hashes) = if_found(fs::read(&self.brought))? else { return Ok(()) };
+    /// Notes the paths of `worktree` that the session may have carried, before the session ends. `in_conflict` is asked only if there
+    /// are any: for the paths that the session did not carry because of what is there on the remote. Nothing at or below them is noted.
+    pub(crate) fn note(
+        &self,
+        worktree: &Path,
+        rules: &RuleList,
+        in_conflict: impl FnOnce() -> io::Result<Vec<Vec<u8>>>,
+    ) -> io::Result<Noted> {
+        let Some(hashes) = if_found(fs::read(&self.brought))? else { return Ok(Noted::All) };
         let (hashes, _) = hashes.as_chunks::<HASH_BYTES>();
         let brought: HashSet<&[u8; HASH_BYTES]> = hashes.iter().collect();
-        let mut carried: BTreeSet<Vec<u8>> = self.paths()?.into_iter().collect();
-        let mut bytes: usize = carried.iter().map(Vec::len).sum();
+        let earlier: BTreeSet<Vec<u8>> = self.paths()?.into_iter().collect();
+        let mut bytes: usize = earlier.iter().map(Vec::len).sum();
+        let mut news: BTreeSet<Vec<u8>> = BTreeSet::new();
+        let mut noted = Noted::All;
         Listing::of(worktree, rules)?.for_each(|path| {
-            let fits = carried.len() < MAX_PATHS && bytes + path.len() <= MAX_BYTES;
-            if fits && !brought.contains(&hash(path)) && carried.insert(path.to_vec()) {
+            if brought.contains(&hash(path)) || earlier.contains(path) || news.contains(path) {
+                return;
+            }
+            if earlier.len() + news.len() < MAX_PATHS && bytes + path.len() <= MAX_BYTES {
                 bytes += path.len();
+                news.insert(path.to_vec());
+            } else {
+                noted = Noted::Some;
             }
         })?;
-        if carried.is_empty() {
-            return self.forget();
+        if !news.is_empty() {
+            let in_conflict: BTreeSet<Vec<u8>> = in_conflict()?.into_iter().collect();
+            news.retain(|path| !is_within(&in_conflict, path));
         }
-        let text: Vec<u8> = carried.into_iter().flat_map(|path| [path, vec![0]].concat()).collect();
-        durable::replace(&self.carried, &text)
+        if !news.is_empty() {
+            news.extend(earlier);
+            let text: Vec<u8> = news.into_iter().flat_map(|path| [path, vec![0]].concat()).collect();
+            durable::replace(&self.carried, &text)?;
+        }
+        Ok(noted)
     }
 
     /// The paths that sessions may have carried since the last transfer.
@@ -86,6 +113,12 @@ impl Carried {
     }
 }
 
+/// Whether `paths` has the path or a directory above it. The empty path is above every other one.
+fn is_within(paths: &BTreeSet<Vec<u8>>, path: &[u8]) -> bool {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index);
+    [0, path.len()].into_iter().chain(slashes).any(|end| paths.contains(&path[..end]))
+}
+
 /// The first 8 bytes of the path's blake3 hash. Two paths with the same hash are taken for one, so that the second counts as made
 /// on the remote.
 fn hash(path: &[u8]) -> [u8; HASH_BYTES] {
@@ -97,6 +130,11 @@ fn hash(path: &[u8]) -> [u8; HASH_BYTES] {
 mod tests {
     use super::*;
 
+    /// No path is in conflict.
+    fn none() -> io::Result<Vec<Vec<u8>>> {
+        Ok(Vec::new())
+    }
+
     #[test]
     fn what_appeared_since_the_transfer_was_carried() {
         let scratch = tempfile::tempdir().unwrap();
@@ -105,24 +143,65 @@ mod tests {
         fs::write(worktree.join("src/brought"), "").unwrap();
         let rules = coast_sync::profile::rules(&["*.log"], &["kept"], true).unwrap();
         let carried = Carried::beside(&scratch.path().join("dev.1.json"));
-        carried.note(&worktree, &rules).unwrap();
+        carried.note(&worktree, &rules, none).unwrap();
         assert_eq!(carried.paths().unwrap(), Vec::<Vec<u8>>::new(), "no session has started");
 
         carried.begin(&Listing::of(&worktree, &rules).unwrap()).unwrap();
+        let unasked = || panic!("nothing was carried");
+        assert_eq!(carried.note(&worktree, &rules, unasked).unwrap(), Noted::All);
         fs::create_dir(worktree.join("new")).unwrap();
         for file in ["src/new", "new/a", "x.log"] {
             fs::write(worktree.join(file), "").unwrap();
         }
-        carried.note(&worktree, &rules).unwrap();
+        carried.note(&worktree, &rules, none).unwrap();
         fs::remove_file(worktree.join("src/new")).unwrap();
         // A second session, without a transfer in between.
         fs::write(worktree.join("later"), "").unwrap();
-        carried.note(&worktree, &rules).unwrap();
+        carried.note(&worktree, &rules, none).unwrap();
         assert_eq!(carried.paths().unwrap(), [&b"later"[..], b"new", b"new/a", b"src/new"]);
 
         carried.forget().unwrap();
         assert_eq!(carried.paths().unwrap(), Vec::<Vec<u8>>::new());
         carried.remove().unwrap();
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "only the worktree is left");
+    }
+
+    #[test]
+    fn what_is_in_conflict_was_not_carried() {
+        let noted = |in_conflict: &[&str]| {
+            let scratch = tempfile::tempdir().unwrap();
+            let worktree = scratch.path().join("worktree");
+            fs::create_dir(&worktree).unwrap();
+            let rules = RuleList::new();
+            let carried = Carried::beside(&scratch.path().join("dev.1.json"));
+            carried.begin(&Listing::of(&worktree, &rules).unwrap()).unwrap();
+            fs::create_dir_all(worktree.join("dir/deep")).unwrap();
+            for file in ["a", "ab", "dir/deep/x", "dir/y"] {
+                fs::write(worktree.join(file), "").unwrap();
+            }
+            let paths = in_conflict.iter().map(|path| path.as_bytes().to_vec()).collect();
+            carried.note(&worktree, &rules, || Ok(paths)).unwrap();
+            let paths = carried.paths().unwrap().into_iter().map(|path| String::from_utf8(path).unwrap());
+            paths.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(noted(&[]), "a ab dir dir/deep dir/deep/x dir/y");
+        assert_eq!(noted(&["a", "dir/deep"]), "ab dir dir/y");
+        assert_eq!(noted(&["ab", "dir"]), "a");
+        assert_eq!(noted(&[""]), "");
+    }
+
+    #[test]
+    fn paths_beyond_the_limit_are_told() {
+        let scratch = tempfile::tempdir().unwrap();
+        let worktree = scratch.path().join("worktree");
+        fs::create_dir(&worktree).unwrap();
+        let rules = RuleList::new();
+        let carried = Carried::beside(&scratch.path().join("dev.1.json"));
+        carried.begin(&Listing::of(&worktree, &rules).unwrap()).unwrap();
+        for file in 0..=MAX_PATHS {
+            fs::write(worktree.join(file.to_string()), "").unwrap();
+        }
+        assert_eq!(carried.note(&worktree, &rules, none).unwrap(), Noted::Some);
+        assert_eq!(carried.paths().unwrap().len(), MAX_PATHS);
     }
 }

@@ -6,14 +6,16 @@ use std::path::Path;
 use coast_sync::{Prompt, RuleList};
 
 use crate::StoredPath;
-use crate::carried::Carried;
+use crate::carried::{Carried, Noted};
 use crate::continuous::{ContinuousError, Extent, Failure, InstanceId, Remains};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::error::failure_of;
+use crate::lifecycle::gap::exact;
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::lock::FileLock;
 use crate::record::{Command, Record, State, Step, Unended, now};
 use crate::records::RecordError;
+use crate::worktree::WorktreeState;
 
 /// An instance that a command works on.
 pub(super) struct Work<'l> {
@@ -203,23 +205,38 @@ impl<'l> Work<'l> {
         if !self.may_have_session {
             return;
         }
-        let unended = self.record.unended.as_ref();
-        let worktree = unended.map_or(&self.record.worktree, |unended| &unended.worktree);
-        // A worktree that is gone tells nothing.
-        if worktree.is_dir() {
-            self.tell_uncarried(self.carried().note(worktree, rules));
+        let (worktree, identity) = match &self.record.unended {
+            Some(unended) => (&unended.worktree, None),
+            None => (&self.record.worktree, self.record.identity.as_ref()),
+        };
+        // A worktree that is lost tells nothing.
+        if WorktreeState::of(worktree, identity) != WorktreeState::There {
+            return;
         }
+        let noted = self.carried().note(worktree, rules, || self.in_conflict());
+        self.tell_uncarried(match noted {
+            Ok(Noted::All) => Ok(()),
+            Ok(Noted::Some) => Err(io::Error::other("they are too many")),
+            Err(error) => Err(error),
+        });
+    }
+
+    /// The paths that the session does not carry because of what is there on the remote.
+    fn in_conflict(&self) -> io::Result<Vec<Vec<u8>>> {
+        let status = self.lifecycle.continuous.status(&self.id, self.lifecycle.cancel);
+        let status = status.map_err(io::Error::other)?;
+        if status.more_conflicts > 0 {
+            return Err(io::Error::other("the session has more conflicts than it names"));
+        }
+        Ok(status.conflicts.iter().map(|conflict| exact(&conflict.path).to_owned()).collect())
     }
 
     pub(super) fn tell_uncarried(&self, noted: io::Result<()>) {
-        if let Err(error) = noted {
-            let observer = self.lifecycle.observer;
-            Prompt::notice(
-                observer,
-                &format!(
-                    "cannot note which files the session has carried, so they count as made on the remote: {error}"
-                ),
+        if let Err(why) = noted {
+            let text = format!(
+                "cannot note all files that the session has carried, so that some count as made on the remote: {why}"
             );
+            Prompt::notice(self.lifecycle.observer, &text);
         }
     }
 

@@ -92,6 +92,39 @@ fn start_deletes_what_a_session_carried_and_was_deleted_while_none_ran() {
     stage.assert_follows(&stage.feature());
 }
 
+/// The file at a path where a conflict keeps the session from carrying anything was made on the remote.
+#[test]
+fn start_leaves_what_a_conflict_kept_the_session_from_carrying() {
+    let stage = running();
+    write(&stage.workspace().join("both/file"), "made there");
+    write(&stage.root().join("both/file"), "made here");
+    write(&stage.root().join("carried"), "x");
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    for path in ["both", "carried"] {
+        let path = stage.root().join(path);
+        fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)).unwrap();
+    }
+    stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    assert_eq!(fs::read(stage.workspace().join("both/file")).unwrap(), b"made there");
+    assert!(!stage.workspace().join("carried").exists());
+}
+
+/// A directory that took the worktree's place was carried by nobody.
+#[test]
+fn start_leaves_what_only_a_directory_in_the_worktrees_place_had() {
+    let stage = running();
+    write(&stage.workspace().join("other"), "made there");
+    let root = stage.root();
+    let away = root.with_extension("away");
+    fs::rename(&root, &away).unwrap();
+    write(&root.join("other"), "made elsewhere");
+    stage.command(|coast| coast.stop(&dev_1())).unwrap();
+    fs::remove_dir_all(&root).unwrap();
+    fs::rename(&away, &root).unwrap();
+    stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    assert_eq!(fs::read(stage.workspace().join("other")).unwrap(), b"made there");
+}
+
 #[test]
 fn a_switch_moves_it_to_the_trash_unless_there_shall_be_none() {
     let stage = running();
