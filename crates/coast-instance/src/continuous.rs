@@ -40,7 +40,8 @@ pub trait Continuous: Sync {
     fn reach(&self, cancel: &Cancel) -> Result<(), ContinuousError>;
 
     /// Starts a session. Every other session of the instance has ended and the worktree was scanned once when this returns, and
-    /// every later edit is carried. `begin` is called before each step that leaves something behind, and must succeed first.
+    /// every later edit is carried. `begin` is called before each step that leaves something behind, and must succeed first. `watch` is
+    /// called while the first scan is waited for.
     ///
     /// # Errors
     /// When the session cannot be started. Parts of it may be left; [`Continuous::stop`] removes them.
@@ -48,6 +49,7 @@ pub trait Continuous: Sync {
         &self,
         start: &ContinuousStart<'_>,
         begin: &mut BeginStep<'_>,
+        watch: &WatchSession<'_>,
         cancel: &Cancel,
     ) -> Result<Started, ContinuousError>;
 
@@ -70,11 +72,16 @@ pub trait Continuous: Sync {
     /// When a session may go on.
     fn pause(&self, id: &InstanceId, cancel: &Cancel) -> Result<(), ContinuousError>;
 
-    /// Waits until every change that was made before the call has arrived. Returns the status after that.
+    /// Waits until every change that was made before the call has arrived, and calls `watch` meanwhile. Returns the status after that.
     ///
     /// # Errors
     /// When the session cannot carry them.
-    fn flush(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError>;
+    fn flush(
+        &self,
+        id: &InstanceId,
+        watch: &WatchSession<'_>,
+        cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError>;
 
     /// The status of the session at this moment. Asking starts nothing.
     ///
@@ -85,6 +92,9 @@ pub trait Continuous: Sync {
 
 /// Called before a step is begun. It writes the step into the record.
 pub type BeginStep<'a> = dyn FnMut(Step) -> Result<(), RecordError> + 'a;
+
+/// Called with the status of a session a few times each second, on another thread, while a call waits for the session.
+pub type WatchSession<'a> = dyn Fn(&ContinuousStatus) + Sync + 'a;
 
 /// The parameters of a session.
 #[derive(Debug, Clone)]
@@ -191,6 +201,9 @@ pub struct ContinuousStatus {
     pub files: u64,
     /// The number of directories in the worktree.
     pub directories: u64,
+    /// The files on their way to the remote, if some are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staging: Option<Staging>,
     /// The number of files on the remote that the session knows, if it has looked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_files: Option<u64>,
@@ -208,6 +221,19 @@ pub struct ContinuousStatus {
     /// An error of the session as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+}
+
+/// Files on their way to the remote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Staging {
+    /// The number of files that have arrived whole.
+    pub arrived_files: u64,
+    /// The number of files, those included.
+    pub files: u64,
+    /// The bytes that have arrived, of all files.
+    pub arrived_bytes: u64,
+    /// The bytes that are still to come of the file under way.
+    pub file_bytes_left: u64,
 }
 
 /// The state of a runner.

@@ -47,6 +47,8 @@ pub enum LifecycleEvent<'a> {
     Transferred { report: &'a SyncReport },
     /// The runner exists.
     Runner { runner: &'a str, change: RunnerChange },
+    /// A session that the command waits for is in this state.
+    Session { status: &'a ContinuousStatus },
     /// Edits are carried from now on. `status` is that after the first scan. `stale` has the entries that the transfers could not bring
     /// up to date.
     Following { status: &'a ContinuousStatus, stale: Option<&'a Stale> },

@@ -38,7 +38,8 @@ pub use bulk::{Bulk, Checked, Deletes, RemoteBulk, Removed, Transfer, Transferre
 pub use coastfile::Coastfile;
 pub use continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
-    Extent, Failure, InstanceId, PrivateFile, Problem, Remains, RunnerChange, RunnerState, Side, Started,
+    Extent, Failure, InstanceId, PrivateFile, Problem, Remains, RunnerChange, RunnerState, Side, Staging,
+    Started, WatchSession,
 };
 pub use draft::Draft;
 pub use event::{LifecycleEvent, Observer};

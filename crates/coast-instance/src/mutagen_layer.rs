@@ -2,6 +2,8 @@
 //! and an ssh client.
 
 use std::fs;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use coast_mutagen::{
@@ -12,7 +14,8 @@ use coast_sync::{Cancel, CancelHook, IdentityUsed};
 
 use crate::continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
-    Extent, Failure, InstanceId, PrivateFile, Problem, Remains, RunnerChange, RunnerState, Side, Started,
+    Extent, Failure, InstanceId, PrivateFile, Problem, Remains, RunnerChange, RunnerState, Side, Staging,
+    Started, WatchSession,
 };
 use crate::private::Private;
 use crate::record::Step;
@@ -21,6 +24,9 @@ use crate::{Coastfile, Places, bulk, ignores};
 
 /// The time limit of a flush, the first scan included: mutagen reads every file of both sides once.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// The time between two looks at a session that is waited for. A look is a program in the container.
+const WATCHED_EVERY: Duration = Duration::from_millis(500);
 
 /// The greatest number of private files that a session leaves out. Mutagen compares every path with every pattern.
 const MAX_PRIVATE: usize = 1000;
@@ -99,6 +105,7 @@ impl Continuous for MutagenLayer {
         &self,
         start: &ContinuousStart<'_>,
         begin: &mut BeginStep<'_>,
+        watch: &WatchSession<'_>,
         cancel: &Cancel,
     ) -> Result<Started, ContinuousError> {
         // Everything that can fail without Docker is checked first.
@@ -134,7 +141,7 @@ impl Continuous for MutagenLayer {
         });
         created.map_err(|error| self.explained(error, &remote))?;
         // Only after its first scan can mutagen tell which paths differ from the bulk transfer.
-        let status = flushed(&shell, start.id)?;
+        let status = flushed(&shell, start.id, watch)?;
         let runner = match ensured {
             Ensured::Created => RunnerChange::Created,
             Ensured::Reused => RunnerChange::Reused,
@@ -208,13 +215,18 @@ impl Continuous for MutagenLayer {
         }
     }
 
-    fn flush(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
+    fn flush(
+        &self,
+        id: &InstanceId,
+        watch: &WatchSession<'_>,
+        cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
         let (docker, _hook) = self.docker(cancel)?;
         match running_shell(&docker, id)? {
             FoundShell::Own(shell)
                 if !shell.sessions(id.project.as_str(), id.instance.as_str())?.is_empty() =>
             {
-                flushed(&shell, id)
+                flushed(&shell, id, watch)
             }
             FoundShell::Own(_) | FoundShell::Absent => Ok(ContinuousStatus::default()),
             FoundShell::Foreign { said } => Ok(foreign_status(said)),
@@ -306,9 +318,26 @@ fn end_session(shell: &Shell, id: &InstanceId) -> Result<Option<MutagenError>, C
     }
 }
 
-/// Flushes the sessions of an instance. Returns the status after that.
-fn flushed(shell: &Shell, id: &InstanceId) -> Result<ContinuousStatus, ContinuousError> {
-    shell.flush(id.project.as_str(), id.instance.as_str(), FLUSH_PATIENCE)?;
+/// Flushes the sessions of an instance, and calls `watch` while that takes. Returns the status after that.
+fn flushed(
+    shell: &Shell,
+    id: &InstanceId,
+    watch: &WatchSession<'_>,
+) -> Result<ContinuousStatus, ContinuousError> {
+    thread::scope(|scope| {
+        let (flushing, flushed) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            while flushed.recv_timeout(WATCHED_EVERY) == Err(RecvTimeoutError::Timeout) {
+                // The flush itself reports a container that does not answer.
+                if let Ok(status) = status_of(shell, id) {
+                    watch(&status);
+                }
+            }
+        });
+        let done = shell.flush(id.project.as_str(), id.instance.as_str(), FLUSH_PATIENCE);
+        drop(flushing);
+        done
+    })?;
     status_of(shell, id)
 }
 
@@ -437,6 +466,12 @@ fn status(session: &SessionState) -> ContinuousStatus {
         word: if session.paused { "paused".to_owned() } else { session.status.as_str().to_owned() },
         files: session.alpha.files,
         directories: session.alpha.directories,
+        staging: session.beta.staging_progress.as_ref().map(|staging| Staging {
+            arrived_files: staging.received_files,
+            files: staging.expected_files,
+            arrived_bytes: staging.total_received_size,
+            file_bytes_left: staging.expected_size.saturating_sub(staging.received_size),
+        }),
         // Every scan counts the root.
         remote_files: (session.beta.directories > 0).then_some(session.beta.files),
         conflicts: session
@@ -581,7 +616,10 @@ mod tests {
                 text: "unable to open directory: permission denied".to_owned()
             }]
         );
-        assert_eq!(recorded("just-created").activity, Activity::Carrying);
+        let created = recorded("just-created");
+        assert_eq!(created.activity, Activity::Carrying);
+        let staging = Staging { arrived_files: 97, files: 798, arrived_bytes: 314_512, file_bytes_left: 0 };
+        assert_eq!((created.staging, watching.staging), (Some(staging), None));
         let emptied = recorded("emptied");
         assert_eq!((emptied.activity, emptied.word.as_str()), (Activity::Halted, "halted-on-root-emptied"));
         assert_eq!(recorded("paused").activity, Activity::Halted);

@@ -70,6 +70,9 @@ pub struct EndpointState {
     /// The number of files at the last scan. Zero before the first scan.
     #[serde(default)]
     pub files: u64,
+    /// What this side is receiving, if it is.
+    #[serde(default)]
+    pub staging_progress: Option<StagingProgress>,
     #[serde(default, deserialize_with = "or_default")]
     scan_problems: Vec<Problem>,
     #[serde(default)]
@@ -91,6 +94,25 @@ impl EndpointState {
     pub fn excluded_problems(&self) -> u64 {
         self.excluded_scan_problems + self.excluded_transition_problems
     }
+}
+
+/// How far one side is with receiving files. Mutagen writes no zeros.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct StagingProgress {
+    /// The file under way, relative to the worktree.
+    pub path: String,
+    /// The bytes of that file that have arrived.
+    pub received_size: u64,
+    /// The size of that file.
+    pub expected_size: u64,
+    /// The number of files that have arrived whole.
+    pub received_files: u64,
+    /// The number of files to receive.
+    pub expected_files: u64,
+    /// The bytes that have arrived, of all files.
+    pub total_received_size: u64,
 }
 
 /// A path that mutagen does not carry over.
@@ -261,7 +283,18 @@ mod tests {
 
     #[test]
     fn a_session_at_its_first_transfer_is_staging() {
-        assert_eq!(recording("just-created.json").status, Status::StagingBeta);
+        let session = recording("just-created.json");
+        assert_eq!(session.status, Status::StagingBeta);
+        let expected = StagingProgress {
+            path: "BUILDING.md".to_owned(),
+            received_size: 2585,
+            expected_size: 2585,
+            received_files: 97,
+            expected_files: 798,
+            total_received_size: 314_512,
+        };
+        assert_eq!(session.beta.staging_progress, Some(expected));
+        assert_eq!(recording("watching.json").beta.staging_progress, None);
     }
 
     #[test]

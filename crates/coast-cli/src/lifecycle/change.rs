@@ -220,7 +220,8 @@ fn confirmed(scene: &Scene, record: &Record, instance: &Name, json: bool) -> Opt
 
 /// The exit code of a command that has waited until every edit has arrived.
 pub(super) fn carried_code(status: &ContinuousStatus) -> u8 {
-    if status.conflicts.is_empty() && status.problems.is_empty() { 0 } else { NOT_CARRIED }
+    let all_arrived = status.conflicts.is_empty() && status.problems.is_empty() && status.private.is_empty();
+    if all_arrived { 0 } else { NOT_CARRIED }
 }
 
 /// `coast flush`

@@ -152,6 +152,13 @@ impl Human {
         *self.ticker.enter() = Some(Ticker::start(DRAWN_EVERY, move || spinner.tick()));
     }
 
+    /// Adds `detail` to the step that is drawn, in place of an earlier detail.
+    pub(super) fn draw_detail(&self, words: &str, detail: &str) {
+        if self.drawing.load(Ordering::Acquire) {
+            self.bar.enter().set_message(format!("{words}: {detail}"));
+        }
+    }
+
     fn tell_end(&self, report: &SyncReport) {
         let options = &self.options;
         if options.quiet {
@@ -218,7 +225,7 @@ impl Monitor for Human {
             }
             ProgressWish::Always => {
                 let progress = Arc::clone(progress);
-                let (started, mut pace) = (Instant::now(), Pace::new());
+                let (started, mut pace) = (Instant::now(), Pace::default());
                 let period = Duration::from_secs(1);
                 Ticker::start(period, move || {
                     complain(Weight::Note, &pace.line(started.elapsed(), Moment::of(&progress)))

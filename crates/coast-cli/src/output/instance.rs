@@ -10,7 +10,7 @@ use coast_instance::{
 use serde::Serialize;
 
 use super::Shown;
-use super::figures::{Seconds, Size, counted};
+use super::figures::{Grouped, Seconds, Size, counted};
 use super::lines::shown;
 
 /// The number of conflicts, of problems and of stale entries that are named.
@@ -340,7 +340,17 @@ fn continuous_words(status: &ContinuousStatus, record: &Record) -> String {
             record.instance
         ),
         Activity::Watching => format!("follow: {word} {}", counts()),
-        Activity::Carrying => format!("are on their way: {word} ({})", counts()),
+        Activity::Carrying => {
+            let staging = status.staging.as_ref().map_or_else(String::new, |staging| {
+                let files = counted(staging.files, "file", "files");
+                format!(
+                    ", {} of {files} arrived, {}",
+                    Grouped(staging.arrived_files),
+                    Size(staging.arrived_bytes)
+                )
+            });
+            format!("are on their way: {word}{staging} ({})", counts())
+        }
     }
 }
 
@@ -376,8 +386,8 @@ pub(crate) fn trouble_lines(status: &ContinuousStatus, stale: Option<&Stale>) ->
     }
     for private in status.private.iter().take(MAX_NAMED) {
         lines.push(format!(
-            "private     {}: others may not read it, and mutagen would let them; its edits arrive with the next `coast assign` or \
-             `coast start`",
+            "private     {}: others may not read it, and mutagen would let them; its edits arrive with the next `coast flush`, \
+             `coast assign` or `coast start`",
             shown(&private.path)
         ));
     }

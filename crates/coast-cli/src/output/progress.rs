@@ -102,49 +102,63 @@ impl Moment {
     }
 }
 
-/// The rate of a run over the last seconds, and the time that it will take at this rate.
-pub(crate) struct Pace {
-    /// The latest moments, the oldest first, each with the time since the start.
-    moments: VecDeque<(Duration, Moment)>,
+/// The rate over the last seconds at which a number of bytes grows.
+#[derive(Default)]
+pub(crate) struct Rate {
+    /// The latest numbers, the oldest first, each with the time since the start.
+    moments: VecDeque<(Duration, u64)>,
 }
 
-impl Pace {
+impl Rate {
     /// The time over which the rate is taken. A shorter time makes the figures jump.
     const WINDOW: Duration = Duration::from_secs(5);
 
     /// The least time after which a rate means something.
     const LEAST: Duration = Duration::from_secs(1);
 
-    pub(crate) fn new() -> Self {
-        Self { moments: VecDeque::new() }
-    }
-
-    /// Takes note of a moment, at `now` since the start of the run. Returns its line for people, with the rate and, once the whole
-    /// source was walked, the time left.
-    pub(crate) fn line(&mut self, now: Duration, moment: Moment) -> String {
-        self.moments.push_back((now, moment));
+    /// Takes note of the number at `now` since the start. Returns the bytes per second, once they mean something.
+    pub(crate) fn of(&mut self, now: Duration, bytes: u64) -> Option<u64> {
+        self.moments.push_back((now, bytes));
         while self.moments.len() > 2 && self.moments.get(1).is_some_and(|(at, _)| now - *at >= Self::WINDOW) {
             self.moments.pop_front();
         }
-        let oldest = self.moments.front().map(|(at, first)| (now - *at, *first));
-        let Some((since, first)) = oldest.filter(|(since, _)| *since >= Self::LEAST) else {
-            return moment.line("");
-        };
-        // Files are read ahead of the wire, so only the wire tells the rate of the link.
-        let sent = per_second(moment.wire_sent_bytes.saturating_sub(first.wire_sent_bytes), since);
-        let mut pace = format!(", {}/s", Size(sent));
-        let done = per_second(moment.done_bytes().saturating_sub(first.done_bytes()), since);
-        let left = moment.offered_bytes - moment.done_bytes();
-        if moment.walk_done && left > 0 && done > 0 {
-            pace.push_str(&format!(", {} left", clock(left.div_ceil(done))));
-        }
-        moment.line(&pace)
+        let (since, first) = self.moments.front().map(|(at, first)| (now - *at, *first))?;
+        let rate = u128::from(bytes.saturating_sub(first)) * 1000 / since.as_millis().max(1);
+        (since >= Self::LEAST).then(|| u64::try_from(rate).unwrap_or(u64::MAX))
     }
 }
 
-fn per_second(bytes: u64, time: Duration) -> u64 {
-    let rate = u128::from(bytes) * 1000 / time.as_millis().max(1);
-    u64::try_from(rate).unwrap_or(u64::MAX)
+/// The rate of a run, and the time that it will take at this rate.
+#[derive(Default)]
+pub(crate) struct Pace {
+    /// The bytes on the wire. Files are read ahead of it, so only the wire tells the rate of the link.
+    wire: Rate,
+    /// The bytes that need no further work.
+    done: Rate,
+}
+
+impl Pace {
+    /// Takes note of a moment, at `now` since the start of the run. Returns its line for people, with the rate and, once the whole
+    /// source was walked, the time left.
+    pub(crate) fn line(&mut self, now: Duration, moment: Moment) -> String {
+        let wire = self.wire.of(now, moment.wire_sent_bytes);
+        let done = self.done.of(now, moment.done_bytes());
+        let left = moment.walk_done.then(|| moment.offered_bytes - moment.done_bytes());
+        moment.line(&format!("{}{}", rate_words(wire), left_words(left, done)))
+    }
+}
+
+/// `, 1.0 MB/s`, or nothing while the rate is not known.
+pub(crate) fn rate_words(rate: Option<u64>) -> String {
+    rate.map_or_else(String::new, |rate| format!(", {}/s", Size(rate)))
+}
+
+/// `, 0:46 left`, or nothing while the time for these bytes is not known.
+pub(crate) fn left_words(bytes: Option<u64>, rate: Option<u64>) -> String {
+    match bytes.zip(rate) {
+        Some((bytes, rate)) if bytes > 0 && rate > 0 => format!(", {} left", clock(bytes.div_ceil(rate))),
+        _ => String::new(),
+    }
 }
 
 /// A time as `0:09`, `12:34` or `1:02:03`.
@@ -165,20 +179,20 @@ pub(crate) fn bar() -> ProgressBar {
 }
 
 /// Returns a spinner on standard error, for a step whose length is not known.
-pub(crate) fn spinner(words: &'static str) -> ProgressBar {
+pub(crate) fn spinner(words: &str) -> ProgressBar {
     let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     // As above.
     if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed:>4}  {wide_msg}") {
         spinner.set_style(style.tick_chars("|/-\\|"));
     }
-    spinner.set_message(words);
+    spinner.set_message(words.to_owned());
     spinner
 }
 
 /// Starts to draw `bar`, four times per second.
 pub(crate) fn draw(bar: ProgressBar, progress: &Arc<Progress>) -> Ticker {
     let progress = Arc::clone(progress);
-    let (started, mut pace) = (Instant::now(), Pace::new());
+    let (started, mut pace) = (Instant::now(), Pace::default());
     Ticker::start(DRAWN_EVERY, move || {
         let moment = Moment::of(&progress);
         bar.set_position(moment.permille());
@@ -219,7 +233,7 @@ mod tests {
             wire_sent_bytes: sent_bytes / 2,
             wire_received_bytes: 0,
         };
-        let mut pace = Pace::new();
+        let mut pace = Pace::default();
         let at = Duration::from_secs;
         assert!(pace.line(at(0), moment(false, 0, 0)).ends_with(" 0 B sent (0 B over the wire)"));
         let line = pace.line(at(2), moment(false, 0, 4_000_000));

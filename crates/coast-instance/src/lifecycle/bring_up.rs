@@ -10,7 +10,7 @@ use coast_sync::{Cancel, Claim, Event, Monitor, Progress, Ready, RuleList, SyncR
 use crate::Remote;
 use crate::bulk::{self, Deletes, Transfer, Transferred};
 use crate::coastfile::Strategy;
-use crate::continuous::{Access, ContinuousStart, Extent, Failure};
+use crate::continuous::{Access, ContinuousStart, ContinuousStatus, Extent, Failure};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::error::failure_of;
 use crate::lifecycle::gap::{Followed, GapState};
@@ -328,9 +328,9 @@ impl Work<'_> {
             excludes: &coastfile.exclude,
             default_rules: coastfile.use_default_rules,
         };
-        let started =
-            lifecycle.continuous.start(&start, &mut |step| self.record_step(step), lifecycle.cancel);
-        let started = match started {
+        let watch = |status: &ContinuousStatus| lifecycle.tell_session(status);
+        let mut begin = |step| self.record_step(step);
+        let started = match lifecycle.continuous.start(&start, &mut begin, &watch, lifecycle.cancel) {
             Ok(started) => started,
             Err(error) => {
                 let failure = failure_of(error, self.step())?;

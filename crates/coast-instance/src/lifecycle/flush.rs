@@ -1,4 +1,4 @@
-//! `flush`: waits until every edit has arrived, and mends conflicts.
+//! `flush`: waits until every edit has arrived, transfers the private files that no session carries, and mends conflicts.
 
 use coast_sync::Prompt;
 
@@ -14,8 +14,8 @@ use crate::record::{Command, Following, State};
 use crate::worktree::WorktreeState;
 
 impl Lifecycle<'_> {
-    /// Waits until every edit that was made before the call has arrived, and mends conflicts. Returns the status after that. Waits first
-    /// for a command that holds the lock.
+    /// Waits until every edit that was made before the call has arrived, also those of private files, and mends conflicts. Returns the
+    /// status after that: private files in it could not be transferred. Waits first for a command that holds the lock.
     ///
     /// # Errors
     /// When there is no such instance, or its edits are not carried.
@@ -48,32 +48,31 @@ impl Lifecycle<'_> {
                 return Err(not_following(Failure { step: part, doing: step, said }));
             }
         }
-        match self.continuous.flush(&self.id(instance), self.cancel) {
+        let watch = |status: &ContinuousStatus| self.tell_session(status);
+        match self.continuous.flush(&self.id(instance), &watch, self.cancel) {
             Ok(status) if status.activity == Activity::Absent => Err(not_following(no_session())),
-            Ok(status) if !status.conflicts.is_empty() => {
-                match self.mend(Work::new(self, record, lock, Command::Start), status)? {
-                    Followed::Yes(status) => Ok(status),
-                    Followed::No(failure) => Err(not_following(failure)),
-                }
-            }
-            Ok(status) => Ok(status),
+            Ok(status) if status.conflicts.is_empty() && status.private.is_empty() => Ok(status),
+            Ok(status) => match self.mend(Work::new(self, record, lock, Command::Start), status)? {
+                Followed::Yes(status) => Ok(status),
+                Followed::No(failure) => Err(not_following(failure)),
+            },
             Err(error) => Err(not_following(failure_of(error, None)?)),
         }
     }
 
-    /// Mends the conflicts of a session by transfers of their paths. Without the settings of the project nothing is known of its rules,
-    /// and the conflicts stay. They also stay if the user does not trust the settings.
+    /// Transfers the private files, and mends the conflicts of a session by transfers of their paths. Without the settings of the project
+    /// nothing is known of its rules, and nothing is transferred. Nor is it if the user does not trust the settings.
     fn mend(&self, mut work: Work<'_>, status: ContinuousStatus) -> Result<Followed, LifecycleError> {
         let Ok(project) = self.project.project() else { return Ok(Followed::Yes(status)) };
         if self.trust_question(project, work.record.image.as_deref())?.is_some() {
-            let text = "conflicts are not mended, because you do not trust the settings of the Coastfile; see: coast trust --help";
+            let text = "conflicts are not mended and private files not transferred, because you do not trust the settings of the Coastfile; see: coast trust --help";
             Prompt::notice(self.observer, text);
             return Ok(Followed::Yes(status));
         }
         let worktree = work.record.worktree.to_path_buf();
         let remote = self.remote_of(&work.record)?;
         let rules = bulk::rules(&project.coastfile)?;
-        let state = GapState {
+        let mut state = GapState {
             worktree: &worktree,
             remote: &remote,
             rules: &rules,
@@ -81,8 +80,13 @@ impl Lifecycle<'_> {
             listing: None,
             first: status,
         };
-        let followed = work.close_gap(state)?;
+        let private = std::mem::take(&mut state.first.private);
+        let left = work.transfer_private(&state, private)?;
+        let mut followed = work.close_gap(state)?;
         self.records.save(&work.record)?;
+        if let Followed::Yes(status) = &mut followed {
+            status.private = left;
+        }
         Ok(followed)
     }
 }

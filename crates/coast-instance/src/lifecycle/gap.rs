@@ -10,7 +10,7 @@ use coast_sync::{Claim, Event, Monitor, Own, RuleList, SyncError};
 
 use crate::Remote;
 use crate::bulk::{Transfer, Transferred};
-use crate::continuous::{Conflict, ContinuousStatus, Failure};
+use crate::continuous::{Conflict, ContinuousStatus, Failure, PrivateFile};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::LifecycleError;
 use crate::lifecycle::error::failure_of;
@@ -92,7 +92,9 @@ impl Work<'_> {
             }
             vanished.clear();
             transferred.extend(paths);
-            status = match self.lifecycle.continuous.flush(&self.id, self.lifecycle.cancel) {
+            let lifecycle = self.lifecycle;
+            let watch = |status: &ContinuousStatus| lifecycle.tell_session(status);
+            status = match lifecycle.continuous.flush(&self.id, &watch, lifecycle.cancel) {
                 Ok(status) => status,
                 Err(error) => return Ok(Followed::No(failure_of(error, self.step())?)),
             };
@@ -109,6 +111,26 @@ impl Work<'_> {
             self.tell(&LifecycleEvent::GapClosed { paths: told });
         }
         Ok(Followed::Yes(status))
+    }
+
+    /// Transfers the files that the session leaves to transfers. Returns those that could not be transferred.
+    pub(super) fn transfer_private(
+        &mut self,
+        state: &GapState<'_>,
+        private: Vec<PrivateFile>,
+    ) -> Result<Vec<PrivateFile>, LifecycleError> {
+        let paths: Vec<Vec<u8>> = private.iter().map(|file| file.path.clone()).collect();
+        for mending in mendings(state.worktree, state.rules, &[], &paths)? {
+            match self.transfer_again(state.worktree, state.remote, state.own, &mending) {
+                Ok(()) => {}
+                Err(SyncError::Interrupted) => return Err(LifecycleError::Interrupted { at: self.step() }),
+                Err(error) => {
+                    self.tell_gap_open(&ContinuousStatus::default(), &paths, error.to_string());
+                    return Ok(private);
+                }
+            }
+        }
+        Ok(private.into_iter().filter(|file| self.is_stale(&file.path)).collect())
     }
 
     /// Whether an earlier transfer could not bring a path up to date, or an entry above or below it.

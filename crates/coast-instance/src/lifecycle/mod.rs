@@ -28,7 +28,7 @@ mod work;
 use coast_sync::Cancel;
 
 use crate::bulk::Bulk;
-use crate::continuous::{Continuous, InstanceId};
+use crate::continuous::{Continuous, ContinuousStatus, InstanceId};
 use crate::event::{LifecycleEvent, Observer};
 use crate::lock::FileLock;
 use crate::record::{Command, Record};
@@ -182,6 +182,11 @@ impl<'a> Lifecycle<'a> {
 
     fn work(&self, record: Record, lock: FileLock, command: Command) -> work::Work<'_> {
         work::Work::new(self, record, lock, command)
+    }
+
+    /// Tells the observer of a session that the command waits for.
+    fn tell_session(&self, status: &ContinuousStatus) {
+        self.observer.lifecycle_event(&LifecycleEvent::Session { status });
     }
 
     fn remote_of(&self, record: &Record) -> Result<Remote, LifecycleError> {

@@ -12,10 +12,14 @@ use coast_sync::{
 };
 use coast_tree::LockExt;
 
+use super::awaited::Awaited;
 use super::{Narrator, ambiguous_words, failure_words, step_words, taking_over_words};
 use crate::output::human::Human;
 use crate::output::instance::{stale_words, trouble_lines, unended_words};
 use crate::output::{Output, OutputOptions, Shown, Weight, counted, shown};
+
+/// The step of a command that only waits.
+const FLUSHING: &str = "waiting until every edit has arrived";
 
 /// The number of paths that one message names.
 const MAX_NAMED: usize = 20;
@@ -25,6 +29,8 @@ pub(super) struct HumanNarrator {
     human: Human,
     quiet: bool,
     last_step: Mutex<Option<Step>>,
+    /// The session that the command waits for.
+    awaited: Mutex<Awaited>,
     /// The entries that the transfer deleted.
     deletions: Mutex<Deletions>,
     /// The last warning of a runner that is left. More than one step may find it.
@@ -37,6 +43,7 @@ impl HumanNarrator {
             quiet: options.quiet,
             human: Human::new(options, cancel),
             last_step: Mutex::new(None),
+            awaited: Mutex::default(),
             deletions: Mutex::default(),
             left_behind: Mutex::new(None),
         }
@@ -143,6 +150,10 @@ impl Observer for HumanNarrator {
                 self.human.complain(Weight::Note, &taking_over_words(*command, *step, *given_up));
             }
             LifecycleEvent::Step { step } => self.step(*step),
+            LifecycleEvent::Session { status } => {
+                let step = self.last_step.enter().map_or(FLUSHING, step_words);
+                self.human.draw_detail(step, &self.awaited.enter().words(status));
+            }
             LifecycleEvent::Transferred { report } => {
                 // The command itself names the failed entries, in its last lines.
                 let mut report = (*report).clone();
@@ -256,7 +267,7 @@ impl Narrator for HumanNarrator {
     }
 
     fn flushing(&self) {
-        self.human.draw_step("waiting until every edit has arrived");
+        self.human.draw_step(FLUSHING);
     }
 
     fn flushed(&self, status: &ContinuousStatus, exit_code: u8) {

@@ -70,6 +70,10 @@ enum Line<'a> {
         runner: &'a str,
         change: &'static str,
     },
+    /// The session that the command waits for, at this moment.
+    Session {
+        continuous: &'a ContinuousStatus,
+    },
     Following {
         continuous: &'a ContinuousStatus,
     },
@@ -201,6 +205,7 @@ impl Observer for JsonNarrator {
                     RunnerChange::Recreated => "recreated",
                 },
             },
+            LifecycleEvent::Session { status } => Line::Session { continuous: status },
             LifecycleEvent::Following { status, .. } => Line::Following { continuous: status },
             LifecycleEvent::Gap { changed, vanished } => {
                 Line::Gap { changed: paths(changed), vanished: paths(vanished) }

@@ -1,5 +1,6 @@
 //! The events of a command on an instance, printed as text or as JSON.
 
+mod awaited;
 mod human;
 mod json;
 

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::position;
-use super::stage::{Stage, dev_1, files};
+use super::stage::{Stage, TransferFails, dev_1, files};
+use super::{position, running};
+use crate::continuous::PrivateFile;
 use crate::lifecycle::{Insist, RunOptions};
 use crate::record::{Following, Step};
 
@@ -114,4 +115,31 @@ fn an_entry_that_the_second_transfer_of_the_gap_brought_is_not_stale() {
     *stage.unwritable.lock().unwrap() = vec!["src/deep/b"];
     let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
     assert_eq!((record.stale.clone(), record.exit_code()), (None, 0), "deleted here and there");
+}
+
+#[test]
+fn flush_transfers_the_files_that_the_session_leaves_out() {
+    let stage = running();
+    let private = |path: &str| PrivateFile { path: path.as_bytes().to_vec() };
+    *stage.fake.private.lock().unwrap() = vec![private("src/a"), private("gone"), private("none")];
+    for path in ["src/a", "gone"] {
+        fs::write(stage.root().join(path), "private").unwrap();
+    }
+    let there = |path: &str| fs::read_to_string(stage.workspace().join(path)).ok();
+    let status = stage.command(|coast| coast.flush(&dev_1())).unwrap();
+    assert_eq!(status.private, []);
+    assert_eq!(["src/a", "gone"].map(there), [Some("private".to_owned()), Some("private".to_owned())]);
+    fs::remove_file(stage.root().join("gone")).unwrap();
+    stage.command(|coast| coast.flush(&dev_1())).unwrap();
+    assert_eq!(there("gone"), None);
+
+    *stage.unwritable.lock().unwrap() = vec!["src/a"];
+    fs::write(stage.root().join("src/a"), "edited").unwrap();
+    let status = stage.command(|coast| coast.flush(&dev_1())).unwrap();
+    assert_eq!(status.private, [private("src/a")]);
+    stage.unwritable.lock().unwrap().clear();
+    *stage.transfer_fails.lock().unwrap() = Some(TransferFails::ToConnect);
+    let status = stage.command(|coast| coast.flush(&dev_1())).unwrap();
+    assert_eq!(status.private.len(), 3);
+    assert!(stage.log().iter().any(|line| line.starts_with("told GapOpen")), "{:?}", stage.log());
 }

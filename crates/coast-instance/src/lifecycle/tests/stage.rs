@@ -19,7 +19,7 @@ use coast_sync::{
 use crate::bulk::{Bulk, Checked, Removed, Transfer, Transferred, request};
 use crate::continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
-    Extent, Failure, InstanceId, Remains, RunnerChange, RunnerState, Started,
+    Extent, Failure, InstanceId, PrivateFile, Remains, RunnerChange, RunnerState, Started, WatchSession,
 };
 use crate::event::{LifecycleEvent, Observer};
 use crate::lifecycle::Lifecycle;
@@ -69,6 +69,8 @@ pub(super) struct Fake {
     pub(super) fail_at: Mutex<Option<Step>>,
     /// Cannot be reached.
     pub(super) unreachable: Mutex<bool>,
+    /// The files that the session leaves to transfers.
+    pub(super) private: Mutex<Vec<PrivateFile>>,
     /// What the session says of itself, in place of watching.
     pub(super) activity: Mutex<Option<Activity>>,
     /// Carries nothing, until a new session starts.
@@ -424,7 +426,11 @@ impl Fake {
         let (here, there) = (files(&session.worktree), files(&session.workspace));
         let mut conflicts = Vec::new();
         let left = self.left.enter().clone();
+        let private = self.private.enter().clone();
         for (path, content) in &here {
+            if private.iter().any(|file| path.as_os_str().as_bytes() == file.path) {
+                continue;
+            }
             let equal = there.get(path).map(|there| there == content);
             if equal == Some(false) && !session.known.contains(path) {
                 let path = path.to_str().unwrap().as_bytes().to_vec();
@@ -448,7 +454,15 @@ impl Fake {
         let remote_files = Some(files(&session.workspace).len() as u64);
         conflicts.extend(left);
         let files = here.len() as u64;
-        ContinuousStatus { runner, activity, files, remote_files, conflicts, ..ContinuousStatus::default() }
+        ContinuousStatus {
+            runner,
+            activity,
+            files,
+            remote_files,
+            conflicts,
+            private,
+            ..ContinuousStatus::default()
+        }
     }
 
     /// Stops the runner with everything in it.
@@ -493,6 +507,7 @@ impl Continuous for Stage {
         &self,
         start: &ContinuousStart<'_>,
         begin: &mut BeginStep<'_>,
+        watch: &WatchSession<'_>,
         _: &Cancel,
     ) -> Result<Started, ContinuousError> {
         begin(Step::Runner)?;
@@ -526,6 +541,7 @@ impl Continuous for Stage {
             known: BTreeSet::new(),
             paused: false,
         });
+        watch(&ContinuousStatus { activity: Activity::Carrying, ..ContinuousStatus::default() });
         Ok(Started { runner, status: self.fake.look() })
     }
 
@@ -563,8 +579,14 @@ impl Continuous for Stage {
         Ok(Remains::Runner)
     }
 
-    fn flush(&self, _: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
+    fn flush(
+        &self,
+        _: &InstanceId,
+        watch: &WatchSession<'_>,
+        _: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
         self.note("flush");
+        watch(&ContinuousStatus { activity: Activity::Carrying, ..ContinuousStatus::default() });
         self.fake.check(Step::Gap).map_err(ContinuousError::Failed)?;
         Ok(self.fake.look())
     }
