@@ -373,20 +373,21 @@ fn remote_access(access: &Access) -> Result<RemoteAccess, Failure> {
         IdentityUsed::File { path, encrypted: false } => path,
         IdentityUsed::File { path, encrypted: true } => {
             return Err(unable(format!(
-                "the key {} has a passphrase, which nobody can type in the container; give the remote a key without a passphrase \
-                 that opens only this remote: coast remote add --replace NAME USER@HOST --key PATH",
+                "the key {} has a passphrase, which nobody can type in the container; make a key for sessions alone with: \
+                 coast remote key NAME --create",
                 path.display()
             )));
         }
         IdentityUsed::Agent { comment } => {
             return Err(unable(format!(
-                "the key that was accepted ({comment}) is only in the agent, which the container cannot reach; give the remote a \
-                 key in a file: coast remote add --replace NAME USER@HOST --key PATH"
+                "the key that was accepted ({comment}) is only in the agent, which the container cannot reach; make a key for \
+                 sessions alone with: coast remote key NAME --create"
             )));
         }
         other => {
             return Err(unable(format!(
-                "the key that was accepted ({other}) cannot be put into the container"
+                "the key that was accepted ({other}) cannot be put into the container; make a key for sessions alone with: \
+                 coast remote key NAME --create"
             )));
         }
     };

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::sync::mpsc;
 use std::thread;
 
-use coast_ssh::{HostAnswer, PresentedKey};
+use coast_sync::{HostAnswer, PresentedKey};
 use coast_sync::{Cancel, Zeroizing};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
