@@ -152,10 +152,10 @@ impl Human {
         *self.ticker.enter() = Some(Ticker::start(DRAWN_EVERY, move || spinner.tick()));
     }
 
-    /// Adds `detail` to the step that is drawn, in place of an earlier detail.
+    /// Puts `detail` before the words of the step that is drawn: a narrow terminal cuts off the end.
     pub(super) fn draw_detail(&self, words: &str, detail: &str) {
         if self.drawing.load(Ordering::Acquire) {
-            self.bar.enter().set_message(format!("{words}: {detail}"));
+            self.bar.enter().set_message(format!("{detail} ({words})"));
         }
     }
 
