@@ -324,14 +324,41 @@ fn executability_follows_the_source_and_nothing_else_does() {
     let pair = Pair::new();
     pair.write("source/script", "one");
     pair.write("destination/script", "other");
-    let mode = |path: PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    mode(pair.source().join("script"), 0o777);
-    mode(pair.destination().join("script"), 0o640);
+    set_mode(&pair.source().join("script"), 0o777);
+    set_mode(&pair.destination().join("script"), 0o640);
     let mut config = pair.config();
     config.options.executability = true;
     pair.run(config, &VoidMonitor).unwrap();
     let meta = fs::metadata(pair.destination().join("script")).unwrap();
     assert_eq!(meta.permissions().mode() & 0o7777, 0o750);
+}
+
+#[test]
+fn with_privacy_nobody_gets_what_the_source_keeps_from_them() {
+    for (content, source, before, after) in [
+        ("same", 0o600, 0o644, 0o600),
+        ("new", 0o600, 0o666, 0o600),
+        ("same", 0o640, 0o664, 0o660),
+        ("new", 0o604, 0o644, 0o604),
+        ("same", 0o644, 0o600, 0o600),
+        ("new", 0o644, 0o666, 0o666),
+        ("same", 0o700, 0o755, 0o700),
+    ] {
+        let pair = Pair::new();
+        pair.write("source/file", content);
+        pair.write("destination/file", "same");
+        set_mode(&pair.source().join("file"), source);
+        set_mode(&pair.destination().join("file"), before);
+        let mut config = pair.config();
+        config.options.privacy = true;
+        pair.run(config, &VoidMonitor).unwrap();
+        let meta = fs::metadata(pair.destination().join("file")).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o7777, after, "{content} {source:o} over {before:o}");
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 #[test]

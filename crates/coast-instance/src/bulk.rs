@@ -295,6 +295,8 @@ pub(crate) fn request(
         delete: Some(Delete { only_placed, placed: carried.to_vec(), trash, no_mass_deletion, max: None }),
         delay_updates: transfer.delay_updates,
         ownership: Ownership::LoginUser { own: transfer.own },
+        // A session may have carried a file before the user made it private.
+        privacy: true,
         // The lifecycle needs the new entries: they may vanish from the worktree before the continuous layer's first scan.
         itemize: Itemize::Changes,
         ..profile::options()

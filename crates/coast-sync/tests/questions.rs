@@ -49,7 +49,7 @@ impl Machine {
         let (said_at, helper) = (machine.home.path().join("said"), machine.helper());
         fs::write(&said_at, said).unwrap();
         let script = format!(
-            "#!/bin/sh\necho coast-helper 4\ncat '{}'\necho dying >&2\nexit {exit}\n",
+            "#!/bin/sh\necho coast-helper 5\ncat '{}'\necho dying >&2\nexit {exit}\n",
             said_at.display()
         );
         fs::write(&helper, script).unwrap();

@@ -19,6 +19,8 @@ pub struct Options {
     pub perms: bool,
     /// `-E`: files are executable where they are at the source.
     pub executability: bool,
+    /// The group, or all others, lose every permission for an existing file that the source's file does not let them read.
+    pub privacy: bool,
     /// `-t`: modification times are those of the source.
     pub times: bool,
     /// `-o`: owners are those of the source.

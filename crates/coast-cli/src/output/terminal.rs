@@ -6,8 +6,8 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::sync::mpsc;
 use std::thread;
 
-use coast_sync::{HostAnswer, PresentedKey};
 use coast_sync::{Cancel, Zeroizing};
+use coast_sync::{HostAnswer, PresentedKey};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::Shown;

@@ -54,6 +54,7 @@ pub(crate) fn same_time(one: Timestamp, other: Timestamp) -> bool {
 pub(super) struct Attributes {
     perms: bool,
     executability: bool,
+    privacy: bool,
     times: bool,
     owner: bool,
     group: bool,
@@ -94,6 +95,7 @@ impl Attributes {
         Ok(Self {
             perms: options.perms,
             executability: options.executability,
+            privacy: options.privacy,
             times: options.times,
             owner: options.owner && may_chown,
             group: options.group,
@@ -154,11 +156,21 @@ impl Attributes {
             return entry.mode & 0o777 & default_acl.map_or(!self.umask, Acl::permissions);
         };
         let mut mode = kept.mode;
-        if self.executability && matches!(entry.what, Offered::File { .. }) {
+        if !matches!(entry.what, Offered::File { .. }) {
+            return mode;
+        }
+        if self.executability {
             if entry.mode & 0o111 == 0 {
                 mode &= !0o111;
             } else if kept.mode & 0o111 == 0 {
                 mode |= (mode & 0o444) >> 2;
+            }
+        }
+        if self.privacy {
+            for (read, all) in [(0o040, 0o070), (0o004, 0o007)] {
+                if entry.mode & read == 0 {
+                    mode &= !all;
+                }
             }
         }
         mode
