@@ -8,7 +8,7 @@ use coast_wire::Origin;
 pub struct Deletions {
     /// Entries that no run had put there.
     pub made_there: DeletedEntries,
-    /// Entries that an earlier run had put there, and that may have been changed since.
+    /// Entries that were put there earlier, and that may have been changed since.
     pub changed: DeletedEntries,
     /// Entries that an earlier run had put there.
     pub placed: DeletedEntries,
@@ -24,6 +24,15 @@ pub struct DeletedEntries {
     pub count: u64,
     /// The paths of the first of them, at most [`Deletions::MAX_FIRST`]. Those of directories end in a slash.
     pub first: Vec<Vec<u8>>,
+}
+
+impl DeletedEntries {
+    /// Adds other entries.
+    pub fn append(&mut self, other: Self) {
+        self.count += other.count;
+        let free = Deletions::MAX_FIRST.saturating_sub(self.first.len());
+        self.first.extend(other.first.into_iter().take(free));
+    }
 }
 
 impl Deletions {

@@ -112,10 +112,8 @@ pub(crate) fn deletion_lines(deletions: &Deletions, restorable: Option<&str>, dr
     let entries = |entries: &DeletedEntries| counted(entries.count, "entry", "entries");
     let mut lines = Vec::new();
     let goes = if *to_trash { "moved to the trash" } else { "deleted" };
-    let kinds = [
-        (made_there, "made at the destination"),
-        (changed, "of earlier runs, which may have changed since,"),
-    ];
+    let kinds =
+        [(made_there, "made at the destination"), (changed, "put there earlier, and perhaps changed since,")];
     for (kind, what) in kinds.into_iter().filter(|(kind, _)| kind.count > 0) {
         lines.push(format!("{} {what} {would}{goes}: {}", entries(kind), named_entries(kind)));
     }

@@ -183,9 +183,14 @@ impl Work<'_> {
         let Transferred { report, .. } =
             lifecycle.bulk.transfer(&transfer, &monitor, lifecycle.observer, lifecycle.cancel)?;
         self.record.transferred_again(only, Stale::of(&report));
-        if !report.deletions.is_empty() {
+        let mut deletions = report.deletions;
+        if !deletes.only_placed {
+            // What was made there is protected; the rest came with a session.
+            deletions.changed.append(std::mem::take(&mut deletions.made_there));
+        }
+        if !deletions.is_empty() {
             let instance = &self.id.instance;
-            self.tell(&LifecycleEvent::MendDeleted { instance, deletions: &report.deletions });
+            self.tell(&LifecycleEvent::MendDeleted { instance, deletions: &deletions });
         }
         Ok(())
     }

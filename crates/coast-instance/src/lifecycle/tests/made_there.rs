@@ -255,6 +255,8 @@ fn a_directory_that_was_deleted_here_loses_all_but_what_is_ignored() {
     let stage = with_a_deleted_directory(&[]);
     let status = stage.command(|coast| coast.flush(&dev_1())).unwrap();
     assert_eq!(left_in(&stage, "pkg"), ["deep/__pycache__/y", "node_modules/x"]);
+    let told = stage.log().into_iter().find(|line| line.starts_with("told MendDeleted")).unwrap();
+    assert!(told.contains("made_there: DeletedEntries { count: 0"), "the session brought it: {told}");
     assert_eq!(status.conflicts, [], "it is mended, although the session still has it");
     let shown = stage.command(|coast| coast.status(&dev_1(), Check::No)).unwrap();
     assert_eq!(shown.continuous.unwrap().unwrap().conflicts, []);
