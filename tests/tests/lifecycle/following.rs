@@ -216,8 +216,16 @@ fn a_file_that_others_may_not_read_keeps_its_mode_and_is_named() {
     project.follows_with("dev-1", "src/main.rs", b"2");
     let says = "private     conf/.env: others may not read it";
     project.coast(["status", "dev-1"]).run().assert_code(0).assert_says(says);
-    assert_eq!((mode(), fs::read(&there).expect("it is there")), (0o600, b"secret 1".to_vec()));
-
-    project.coast(["start", "dev-1"]).run().assert_code(0);
     assert_eq!((mode(), fs::read(&there).expect("it is there")), (0o600, b"secret 2".to_vec()));
+
+    // The session carries a file that becomes private while it runs, and opens it.
+    let later = project.root().join("later");
+    fs::write(&later, "open").expect("the repository is ours");
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+    fs::write(&private, "secret 3").expect("the repository is ours");
+    fs::set_permissions(&later, Permissions::from_mode(0o600)).expect("the repository is ours");
+    project.coast(["start", "dev-1"]).run().assert_code(0);
+    assert_eq!((mode(), fs::read(&there).expect("it is there")), (0o600, b"secret 3".to_vec()));
+    let later = fs::metadata(project.workspace("dev-1").join("later")).expect("it was carried");
+    assert_eq!(later.mode() & 0o777, 0o600);
 }
