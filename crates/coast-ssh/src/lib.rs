@@ -55,7 +55,9 @@ pub use crate::error::{
     DeployAttempt, DeployFailure, HostKeyChange, KeyAttempt, KeyOutcome, KeySource, SshError, Stage,
     SudoRefusal,
 };
-pub use crate::helper::{HelperProcess, HelperProgram, HelperSource, HelperSpec, RunsAs, Sudo, quote};
+pub use crate::helper::{
+    Account, HelperProcess, HelperProgram, HelperSource, HelperSpec, RunsAs, ServerLimits, Sudo, quote,
+};
 pub use crate::link::ExitStatus;
 pub use crate::login::{
     AcceptedKey, HostAnswer, HostKey, IdentityUsed, NoPrompt, Peer, PresentedKey, Prompt,

@@ -44,6 +44,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod account;
 mod cache_place;
 mod deletions;
 mod destination;
@@ -64,6 +65,7 @@ mod source;
 mod trash;
 mod watchdog;
 
+pub use account::{AccountReport, AccountRequest};
 pub use cache_place::CachePlace;
 pub use deletions::{DeletedEntries, Deletions};
 pub use destination::{Destination, LocalDestination, LocalReceiver, RemoteDestination, RemoteHelper};
@@ -83,8 +85,8 @@ pub use coast_engine::{Cancel, CancelHook, Claim, EngineError, Monitor, Progress
 pub use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles, NoMergeFiles, RuleError, RuleList};
 pub use coast_ssh::{
     AcceptedKey, AuthorizedKeys, ConnectOptions, DedicatedKey, Environment, HostAnswer, HostKey,
-    IdentityUsed, NoPrompt, Peer, PresentedKey, Prompt, RunsAs, SshError, Sudo, SudoRefusal, Target,
-    Zeroizing,
+    IdentityUsed, NoPrompt, Peer, PresentedKey, Prompt, RunsAs, ServerLimits, SshError, Sudo, SudoRefusal,
+    Target, Zeroizing,
 };
 pub use coast_wire::{
     Change, Delete, EntryKind, Event, Itemize, Options, Origin, Own, Ownership, ProblemKind, Ready,

@@ -47,6 +47,12 @@ pub struct ProbeReport {
     pub total_bytes: u64,
     /// Free space for this user, in bytes.
     pub free_bytes: u64,
+    /// How many entries that file system can have; 0 where it has no limit.
+    pub total_inodes: u64,
+    /// How many more entries this user can make there.
+    pub free_inodes: u64,
+    /// How many files and directories each user of the remote may watch, where there is such a limit.
+    pub max_watches: Option<u64>,
     /// Whether the helper can make entries in the directory.
     pub writable: bool,
     /// The system's error when it cannot.
@@ -91,6 +97,9 @@ impl ProbeReport {
             exists: probe.exists,
             total_bytes: probe.total_bytes,
             free_bytes: probe.free_bytes,
+            total_inodes: probe.total_inodes,
+            free_inodes: probe.free_inodes,
+            max_watches: probe.max_watches,
             writable: probe.unwritable.is_none(),
             unwritable_because: probe.unwritable.map(str::to_owned),
         })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use coast_engine::{Cancel, CancelHook, EngineError, Monitor, Progress, RunReport, SenderConfig};
 use coast_ssh::{
     ChannelReader, ChannelStatus, ChannelWriter, ExitStatus, HelperProcess, HelperSpec, Peer, Prompt, RunsAs,
-    Session, SshError,
+    Session, SshError, Sudo,
 };
 
 use coast_wire::{Answer, Event, Ready};
@@ -59,7 +59,7 @@ pub(crate) fn reach(
     prompt: &dyn Prompt,
     cancel: &Cancel,
 ) -> Result<Reached, SyncError> {
-    let spec = helper_spec(remote, words)?;
+    let spec = helper_spec(remote, words, remote.sudo)?;
     let session = Session::connect(&remote.target, &remote.connect, prompt)?;
     if cancel.is_cancelled() {
         return Err(SyncError::Interrupted);
@@ -146,7 +146,12 @@ pub(crate) fn ask<T>(
     }
 }
 
-fn helper_spec(remote: &RemoteDestination, words: Vec<OsString>) -> Result<HelperSpec, SyncError> {
+/// The helper to start with the arguments `words`.
+pub(crate) fn helper_spec(
+    remote: &RemoteDestination,
+    words: Vec<OsString>,
+    sudo: Sudo,
+) -> Result<HelperSpec, SyncError> {
     let mut spec = match &remote.helper {
         RemoteHelper::Deployed(store) => {
             let programs = store.programs().map_err(|(path, source)| SshError::HelperSource {
@@ -162,7 +167,7 @@ fn helper_spec(remote: &RemoteDestination, words: Vec<OsString>) -> Result<Helpe
         }
     };
     spec.args = words.into_iter().map(OsStringExt::into_vec).collect();
-    spec.sudo = remote.sudo;
+    spec.sudo = sudo;
     Ok(spec)
 }
 

@@ -30,6 +30,9 @@ const PROBE: Probe<'static> = Probe {
     exists: false,
     total_bytes: 9,
     free_bytes: 8,
+    total_inodes: 6,
+    free_inodes: 5,
+    max_watches: Some(4),
     unwritable: Some("Read-only file system"),
 };
 

@@ -41,7 +41,6 @@ pub struct Account {
     home: PathBuf,
     uid: u32,
     gid: u32,
-    sudoers: Option<PathBuf>,
 }
 
 impl Account {
@@ -64,25 +63,34 @@ impl Account {
         useradd.args(["--no-log-init", "--create-home", "--password", "*", "--user-group", "--home-dir"]);
         run(useradd.arg(&home).arg("--shell").arg(shell).arg(&name));
         let owner = fs::metadata(&home).expect("useradd made the home");
-        let mut account = Self { name, home, uid: owner.uid(), gid: owner.gid(), sudoers: None };
+        let account = Self { name, home, uid: owner.uid(), gid: owner.gid() };
         account.remove_fallbacks();
         match sudo {
-            Sudo::WithoutPassword => account.allow_sudo("NOPASSWD: ALL"),
-            Sudo::WithPassword => account.allow_sudo("ALL"),
+            Sudo::WithoutPassword => {
+                account.set_sudoers(&format!("{} ALL=(ALL) NOPASSWD: ALL\n", account.name))
+            }
+            Sudo::WithPassword => account.set_sudoers(&format!("{} ALL=(ALL) ALL\n", account.name)),
             Sudo::Never => {}
         }
         account
     }
 
-    fn allow_sudo(&mut self, rights: &str) {
-        let path = Path::new("/etc/sudoers.d").join(&self.name);
+    /// Replaces the rules of sudo for this account. They are removed with the account.
+    ///
+    /// # Panics
+    /// When the process does not run as root.
+    pub fn set_sudoers(&self, rules: &str) {
+        let path = self.sudoers();
         // The sudo of another test may read the directory at the same time and must not find half a file. It skips files
         // with a dot in their name.
         let unfinished = path.with_extension("unfinished");
-        fs::write(&unfinished, format!("{} ALL=(ALL) {rights}\n", self.name)).expect("root writes sudoers");
+        fs::write(&unfinished, rules).expect("root writes sudoers");
         fs::set_permissions(&unfinished, Permissions::from_mode(0o440)).expect("root changes modes");
         fs::rename(&unfinished, &path).expect("root writes sudoers");
-        self.sudoers = Some(path);
+    }
+
+    fn sudoers(&self) -> PathBuf {
+        Path::new("/etc/sudoers.d").join(&self.name)
     }
 
     /// The login name.
@@ -145,9 +153,7 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         let _turn = turn();
-        if let Some(sudoers) = &self.sudoers {
-            let _ = fs::remove_file(sudoers);
-        }
+        let _ = fs::remove_file(self.sudoers());
         self.remove_fallbacks();
         // The home is removed with the caller's directory. A failure here must not hide the failure of a test.
         let _ = Command::new(require("userdel", "passwd")).args(["--force", &self.name]).output();

@@ -11,6 +11,10 @@ pub struct Space {
     pub total_bytes: u64,
     /// Bytes that a user without privileges may still write.
     pub free_bytes: u64,
+    /// How many files and directories the file system can have. 0 where it has no limit.
+    pub total_inodes: u64,
+    /// How many more of them a user without privileges may make.
+    pub free_inodes: u64,
 }
 
 impl DirHandle {
@@ -18,7 +22,12 @@ impl DirHandle {
     pub fn space(&self) -> io::Result<Space> {
         let status = rustix::fs::fstatvfs(self.as_fd())?;
         let bytes = |blocks: u64| blocks.saturating_mul(status.f_frsize);
-        Ok(Space { total_bytes: bytes(status.f_blocks), free_bytes: bytes(status.f_bavail) })
+        Ok(Space {
+            total_bytes: bytes(status.f_blocks),
+            free_bytes: bytes(status.f_bavail),
+            total_inodes: status.f_files,
+            free_inodes: status.f_favail,
+        })
     }
 
     /// Whether an entry can be made here, as an error if not. Leaves no trace, and no watcher sees it.
@@ -52,6 +61,7 @@ mod tests {
     fn a_file_system_has_no_more_free_than_in_all() {
         let space = Scratch::new().root().handle().space().unwrap();
         assert!(space.total_bytes > 0 && space.free_bytes <= space.total_bytes, "{space:?}");
+        assert!(space.free_inodes <= space.total_inodes, "{space:?}");
     }
 
     #[test]

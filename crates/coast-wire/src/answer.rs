@@ -52,6 +52,12 @@ pub struct Probe<'a> {
     pub total_bytes: u64,
     /// Bytes that a user without privileges may still write there.
     pub free_bytes: u64,
+    /// How many entries its file system can have; 0 where it has no limit.
+    pub total_inodes: u64,
+    /// How many more entries a user without privileges may make there.
+    pub free_inodes: u64,
+    /// How many files and directories a user of that system may watch, where the system has such a limit.
+    pub max_watches: Option<u64>,
     /// Why nothing can be written there, if so.
     pub unwritable: Option<&'a str>,
 }

@@ -13,7 +13,11 @@ pub struct ProbedDirectory {
     directory: PathBuf,
     exists: bool,
     handle: DirHandle,
+    max_watches: Option<u64>,
 }
+
+/// How many files and directories each user may watch.
+const MAX_WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
 
 impl ProbedDirectory {
     /// Opens `path`, or the nearest directory above it that exists. An empty path is the process' current directory.
@@ -35,6 +39,8 @@ impl ProbedDirectory {
             directory: resolved.directory_path(),
             exists: *resolved.end() == PathEnd::Directory,
             handle: resolved.directory().clone(),
+            // A confined process cannot read it.
+            max_watches: std::fs::read_to_string(MAX_WATCHES).ok().and_then(|text| text.trim().parse().ok()),
         })
     }
 
@@ -69,6 +75,9 @@ impl ProbedDirectory {
             exists: self.exists,
             total_bytes: space.total_bytes,
             free_bytes: space.free_bytes,
+            total_inodes: space.total_inodes,
+            free_inodes: space.free_inodes,
+            max_watches: self.max_watches,
             unwritable: unwritable.as_deref(),
         }))
     }
@@ -91,6 +100,7 @@ mod tests {
                 ("1.2.3", std::env::consts::OS, std::env::consts::ARCH)
             );
             assert!(probe.confined && probe.unwritable.is_none() && probe.total_bytes >= probe.free_bytes);
+            assert_eq!(probe.max_watches.is_some(), Path::new(MAX_WATCHES).exists());
             found = Some((PathBuf::from(std::ffi::OsStr::from_bytes(probe.directory)), probe.exists));
             Ok(())
         });

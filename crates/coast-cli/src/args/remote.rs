@@ -19,6 +19,10 @@ EXAMPLES
     --key ~/.ssh/lab_key --service-home /srv/coast
   coast remote test box
       Connect, and check the host key, sudo, the helper, the free space and the architecture.
+  coast remote setup box
+      Check more, and print the command that mends each fault.
+  coast remote sudoers box
+      Print what to put into /etc/sudoers.d there, so that transfers write as root.
   coast remote key box --create
       Make a key that sessions use, so that your own key is not copied into a container.
   coast remote rm lab
@@ -37,6 +41,19 @@ purpose: an ed25519 key without a passphrase in $XDG_DATA_HOME/coast/keys (by de
 ~/.ssh/authorized_keys on the machine begins with `restrict`, so it can run commands there, but has no terminal and forwards \
 nothing. Without such a key, the key that logs in is copied, and it must be in a file without a passphrase.";
 
+const SETUP_ABOUT: &str = "\
+Does all that `coast remote test` does, and looks further: whether the directory of workspaces can be written to, how many files and \
+directories its file system can still have, whether the kernel confines the helper (landlock), how many files a user may watch \
+(fs.inotify.max_user_watches), and whether the SSH server runs two commands on one connection. Where root can be reached with sudo, \
+the server's MaxSessions and MaxStartups are read with `sshd -T`. For each fault it prints the command that mends it, and runs none \
+of them. The exit code is 0 when all is well, 3 when anything is not, and that of the connection when there is none.";
+
+const SUDOERS_ABOUT: &str = "\
+Prints lines for a file in /etc/sudoers.d on the machine. They let the user who logs in run the helper as root without a password, \
+and nothing else: the file is checked by its hash, and its arguments must name the directory of workspaces. Comments in the output \
+say what is granted, and how to install the lines (visudo -f /etc/sudoers.d/coast). The helper is uploaded, since the lines name its \
+place. The hash changes with the version of coast.";
+
 /// Subcommands of `coast remote`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RemoteCommand {
@@ -49,6 +66,12 @@ pub(crate) enum RemoteCommand {
     /// Connect to a machine and check whether instances can live on it
     #[command(long_about = TEST_ABOUT)]
     Test(TestArgs),
+    /// Check everything that instances need on a machine, and print a command for each fault
+    #[command(long_about = SETUP_ABOUT)]
+    Setup(TestArgs),
+    /// Print the lines of sudoers that let the user run the helper as root
+    #[command(long_about = SUDOERS_ABOUT)]
+    Sudoers(TestArgs),
     /// Show, make or remove the key that sessions use at a machine
     #[command(long_about = KEY_ABOUT)]
     Key(KeyArgs),
@@ -103,7 +126,7 @@ pub(crate) struct RemoveArgs {
     pub(crate) json: bool,
 }
 
-/// Arguments of `coast remote test`.
+/// Arguments of `coast remote test`, `setup` and `sudoers`.
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
     /// The machine [default: the only one]

@@ -3,7 +3,9 @@
 mod change;
 mod image;
 mod init;
+mod remote_checks;
 mod remote_key;
+mod remote_sudoers;
 mod remotes;
 mod restore;
 mod show;

@@ -1,6 +1,7 @@
 //! The helper, the program at the other end of a session: uploading it where it is missing, starting it, and reading its
 //! greeting.
 
+mod account;
 mod deploy;
 mod greeting;
 mod process;
@@ -8,6 +9,7 @@ mod quote;
 mod script;
 mod spec;
 
+pub use self::account::{Account, ServerLimits};
 pub use self::process::{HelperProcess, RunsAs};
 pub use self::quote::quote;
 pub(crate) use self::script::script_line;

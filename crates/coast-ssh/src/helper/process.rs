@@ -4,7 +4,7 @@
 use crate::error::{SshError, SudoRefusal};
 use crate::helper::deploy::upload;
 use crate::helper::greeting::{Greeting, Preamble};
-use crate::helper::script::{OWN, RUN, START, START_PATH, script_line};
+use crate::helper::script::{FIND, OWN, RUN, START, START_PATH, script_line};
 use crate::helper::spec::{HelperProgram, HelperSpec, Sudo};
 use crate::link::ExitStatus;
 use crate::session::{Channel, ChannelReader, ChannelStatus, ChannelWriter, Session};
@@ -118,13 +118,7 @@ impl<'a> Starting<'a> {
             Sudo::Always => b"always",
             Sudo::Never => b"never",
         };
-        let names: Vec<String> = self
-            .spec
-            .programs
-            .iter()
-            .map(|program| format!("{}={}", program.platform.as_deref().unwrap_or("any"), program.name))
-            .collect();
-        let names = names.join(",");
+        let names = self.spec.names();
         let directories = self.spec.directories.join(" ");
         let mut args: Vec<&[u8]> = vec![mode];
         let script: &[&str] = match &self.spec.path {
@@ -135,7 +129,7 @@ impl<'a> Starting<'a> {
             None => {
                 args.push(names.as_bytes());
                 args.push(directories.as_bytes());
-                &[OWN, RUN, START]
+                &[OWN, FIND, RUN, START]
             }
         };
         args.extend(self.spec.args.iter().map(Vec::as_slice));

@@ -24,20 +24,28 @@ echo coast-sudo refused; else echo coast-sudo missing; fi; \
 fi; \
 \"$h\" \"$@\"; };";
 
-/// Looks for the helper in the directories `$3` and starts the first helper that can be started. `$1` is the use of sudo,
-/// `$2` names the helpers as `PLATFORM=NAME,...`, and the helper's arguments follow. Needs [`OWN`] and [`RUN`] before it.
+/// Defines `choose`: sets `$n` to the name of the helper for this platform. `$v` names the helpers as `,PLATFORM=NAME,...`. And
+/// defines `found`: whether the directory `$1` has this helper; `$h` is then its path. Needs [`OWN`] before it.
 ///
 /// The helper may run as root, so both its directory and its file must pass `own`: then only the user or root can have
 /// written the file. A file that does not pass counts as missing, and [`UPLOAD`] replaces it or reports why it cannot. An
 /// empty file, which a crash may leave, counts as missing too: a shell would run it as an empty script.
-pub(crate) const START: &str = "\
-m=$1; v=,$2; l=$3; shift 3; u=$(uname -sm); n=; \
-case $v in *\",$u=\"*) n=${v#*\",$u=\"};; *,any=*) n=${v#*,any=};; esac; n=${n%%,*}; \
-[ -n \"$n\" ] || { echo coast-platform $u; exit 127; }; \
-for d in $l; do \
+pub(crate) const FIND: &str = "\
+choose() { u=$(uname -sm); n=; \
+case $v in *\",$u=\"*) n=${v#*\",$u=\"};; *,any=*) n=${v#*,any=};; esac; n=${n%%,*}; [ -n \"$n\" ]; }; \
+found() { d=$1; \
 case $d in *-) d=$d$(id -u);; esac; \
-[ -s \"$d/helper-$n\" ] && [ -x \"$d/helper-$n\" ] && own d \"$d\" && own - \"$d/helper-$n\" || continue; \
-case $d in /*) h=$d/helper-$n;; *) h=$PWD/$d/helper-$n;; esac; \
+[ -s \"$d/helper-$n\" ] && [ -x \"$d/helper-$n\" ] && own d \"$d\" && own - \"$d/helper-$n\" || return 1; \
+case $d in /*) h=$d/helper-$n;; *) h=$PWD/$d/helper-$n;; esac; };";
+
+/// Looks for the helper in the directories `$3` and starts the first helper that can be started. `$1` is the use of sudo,
+/// `$2` names the helpers as `PLATFORM=NAME,...`, and the helper's arguments follow. Needs [`OWN`], [`FIND`] and [`RUN`]
+/// before it.
+pub(crate) const START: &str = "\
+m=$1; v=,$2; l=$3; shift 3; \
+choose || { echo coast-platform $u; exit 127; }; \
+for d in $l; do \
+found \"$d\" || continue; \
 run \"$@\"; r=$?; [ $r = 126 ] || exit $r; echo coast-again; \
 done; echo coast-missing $n; exit 127";
 
@@ -95,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_scripts_survive_single_quotes() {
-        for script in [OWN, RUN, START, START_PATH, UPLOAD] {
+        for script in [OWN, FIND, RUN, START, START_PATH, UPLOAD] {
             assert!(!script.contains(['\'', '\\', '\n', '!']), "{script}");
         }
     }

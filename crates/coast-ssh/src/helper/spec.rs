@@ -36,6 +36,14 @@ impl HelperSpec {
             directories: DIRECTORIES.map(str::to_owned).to_vec(),
         }
     }
+
+    /// The names of all programs in the form that the scripts read: `PLATFORM=NAME,...`.
+    pub(crate) fn names(&self) -> String {
+        let name = |program: &HelperProgram| {
+            format!("{}={}", program.platform.as_deref().unwrap_or("any"), program.name)
+        };
+        self.programs.iter().map(name).collect::<Vec<_>>().join(",")
+    }
 }
 
 /// Whether the helper runs as root.
@@ -73,7 +81,11 @@ pub enum HelperSource {
 }
 
 impl HelperSource {
-    pub(crate) fn read(&self) -> io::Result<Arc<[u8]>> {
+    /// Reads the bytes.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the function fails.
+    pub fn read(&self) -> io::Result<Arc<[u8]>> {
         match self {
             HelperSource::Path(path) => std::fs::read(path).map(Arc::from),
             HelperSource::Bytes(bytes) => Ok(Arc::clone(bytes)),
