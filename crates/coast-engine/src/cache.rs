@@ -1,5 +1,6 @@
 //! The content cache of one side for one run: the hashes that earlier runs found, and the hashes that this run finds.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::RwLock;
@@ -48,8 +49,11 @@ impl Cache {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             temporary.push(format!(".{}-{number}", std::process::id()));
             let temporary = PathBuf::from(temporary);
+            remove_abandoned(parent, path);
             let file =
                 File::options().read(true).write(true).create(true).truncate(true).open(&temporary).ok()?;
+            // While this run lives, no other run takes the file for one that a killed run has left.
+            let _ = file.try_lock();
             Some((CacheWriter::create(file).ok()?, Target::Path { temporary, path: path.to_owned() }))
         });
         Self { known: known.unwrap_or_else(CacheReader::empty), new: RwLock::new(new) }
@@ -113,6 +117,27 @@ impl Cache {
     }
 }
 
+/// Removes the new caches that killed runs have left in `directory`: those of `path`, and of every other source whose cache is named
+/// by a hash. A run that lives holds a lock on its file.
+fn remove_abandoned(directory: &Path, path: &Path) {
+    let own = path.file_name().and_then(OsStr::to_str);
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some((cache, run)) = name.to_str().and_then(|name| name.rsplit_once('.')) else { continue };
+        let is_new_cache = run.split_once('-').is_some_and(|(process, run)| number(process) && number(run));
+        if !is_new_cache || !(own == Some(cache) || is_hash(cache)) {
+            continue;
+        }
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            // Another run may have removed it already. A file that stays does no harm.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 impl Drop for Cache {
     /// A run that failed leaves no new cache.
     fn drop(&mut self) {
@@ -139,5 +164,39 @@ impl Target {
             Self::Path { temporary, .. } => fs::remove_file(temporary),
             Self::Entry { dir, temporary, .. } => dir.unlink(temporary),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_caches_of_killed_runs_go_and_those_of_living_runs_stay() {
+        let scratch = tempfile::tempdir().unwrap();
+        let hash = "ab".repeat(32);
+        let path = scratch.path().join("cache");
+        let file = |name: &str| File::create(scratch.path().join(name)).unwrap();
+        let kept = ["cache", "notes.1-2", &hash, &*format!("{hash}.1-x"), &*format!("{hash}.tmp")];
+        let gone = ["cache.1-0", &*format!("{hash}.4000000-12")];
+        for name in kept.iter().chain(&gone) {
+            file(name);
+        }
+        let living = file("cache.7-1");
+        living.lock().unwrap();
+        let cache = Cache::open(Some(&path), Remember::Everything);
+        let mut left: Vec<String> = fs::read_dir(scratch.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.starts_with(&format!("cache.{}-", std::process::id())))
+            .collect();
+        left.sort();
+        let mut wanted: Vec<&str> = kept.iter().copied().chain(["cache.7-1"]).collect();
+        wanted.sort_unstable();
+        assert_eq!(left, wanted);
+        // Another run of this process leaves the file of the first.
+        drop(Cache::open(Some(&path), Remember::Everything));
+        cache.save();
+        assert!(CacheReader::open(File::open(&path).unwrap()).is_ok());
     }
 }
