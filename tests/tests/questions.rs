@@ -35,7 +35,7 @@ fn probe(remote: &Remote, path: impl AsRef<Path>) -> Result<ProbeReport, SyncErr
 }
 
 fn remove(remote: &Remote, path: impl AsRef<Path>) -> Result<RemoveReport, SyncError> {
-    RemoveRequest::new(destination(remote, path)).run(&NoPrompt, &Cancel::new())
+    RemoveRequest::new(destination(remote, path)).run(&NoPrompt, &|_| {}, &Cancel::new())
 }
 
 /// The entries that stay, by path, with a word of each reason.

@@ -59,7 +59,7 @@ impl Machine {
     }
 
     fn remove(&self, path: impl AsRef<Path>) -> Result<RemoveReport, SyncError> {
-        RemoveRequest::new(self.destination(path)).run(&NoPrompt, &Cancel::new())
+        RemoveRequest::new(self.destination(path)).run(&NoPrompt, &|_| {}, &Cancel::new())
     }
 
     fn probe(&self, path: impl AsRef<Path>) -> Result<ProbeReport, SyncError> {
@@ -178,7 +178,7 @@ fn a_removal_stops_when_nobody_waits_for_it_and_is_finished_by_the_next() {
     let cancel = Cancel::new();
     std::thread::scope(|scope| {
         let request = RemoveRequest::new(machine.destination("data/w/p/i"));
-        let removing = scope.spawn(|| request.run(&NoPrompt, &cancel));
+        let removing = scope.spawn(|| request.run(&NoPrompt, &|_| {}, &cancel));
         while left() == before && !removing.is_finished() {
             std::thread::yield_now();
         }

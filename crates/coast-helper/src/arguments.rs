@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use coast_engine::{Claim, DestinationIs, ReceiverConfig};
 use coast_tree::{BadPath, RelPath};
+use coast_workspace::LeftoverPath;
 
 use crate::input::PATIENCE;
 
@@ -18,12 +19,21 @@ pub(crate) enum Command {
     Receive(Box<ReceiverConfig>, Duration),
     /// Look at the place where a workspace is or will be.
     Probe(PathBuf),
-    /// Remove a workspace.
-    Remove(PathBuf),
+    /// Remove a workspace, and with it the directory that holds it, if that is empty then.
+    Remove {
+        root: PathBuf,
+        with_empty_parent: bool,
+    },
     /// List the trash of a workspace.
     Trash(PathBuf),
     /// Restore these paths from the trash of a workspace.
     Restore(PathBuf, Vec<RelPath>),
+    /// List the workspaces in a directory.
+    Survey(PathBuf),
+    /// List what coast and mutagen have left in the account with this home directory.
+    Leftovers(PathBuf),
+    /// Remove these leftovers.
+    Sweep(PathBuf, Vec<LeftoverPath>),
 }
 
 /// Whether these words call the helper, in a program that contains the helper. People may type the other words as commands of that
@@ -31,14 +41,21 @@ pub(crate) enum Command {
 pub(crate) fn is_call(words: &[OsString]) -> bool {
     match words.first().and_then(|first| first.to_str()) {
         Some("receive") => true,
-        Some("probe" | "remove" | "trash" | "restore") => words.get(1).is_some_and(|word| word == "--root"),
+        Some("probe" | "trash" | "restore" | "survey" | "leftovers" | "sweep") => {
+            words.get(1).is_some_and(|word| word == "--root")
+        }
+        Some("remove") => words.get(1).is_some_and(|word| word == "--root" || word == WITH_EMPTY_PARENT),
         _ => false,
     }
 }
 
+/// The option of `remove` that also removes the directory around the workspace.
+const WITH_EMPTY_PARENT: &str = "--with-empty-parent";
+
 const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] [--claim=workspace|new-workspace] [--timeout=SECONDS] \
-                     [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, coast-helper probe --root PATH, coast-helper remove --root PATH, \
-                     coast-helper trash --root PATH, coast-helper restore --root PATH -- PATH..., or coast-helper --version";
+                     [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, coast-helper probe --root PATH, coast-helper remove [--with-empty-parent] --root PATH, \
+                     coast-helper trash --root PATH, coast-helper restore --root PATH -- PATH..., coast-helper survey --root PATH, coast-helper leftovers --root PATH, \
+                     coast-helper sweep --root PATH -- NAME..., or coast-helper --version";
 
 /// Reads the command line. The error is a line of text for the user.
 pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command, String> {
@@ -46,7 +63,10 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
         Some("--version") => Ok(Command::Version),
         Some("receive") => receive(words),
         Some("probe") => root_only(words).map(Command::Probe),
-        Some("remove") => root_only(words).map(Command::Remove),
+        Some("remove") => removal(words),
+        Some("survey") => root_only(words).map(Command::Survey),
+        Some("leftovers") => root_only(words).map(Command::Leftovers),
+        Some("sweep") => swept_paths(&mut words).map(|(root, paths)| Command::Sweep(root, paths)),
         Some("trash") => root_only(words).map(Command::Trash),
         Some("restore") => restored_paths(&mut words).map(|(root, paths)| Command::Restore(root, paths)),
         Some(other) => Err(format!("there is no command {other:?}; {USAGE}")),
@@ -93,6 +113,21 @@ fn root_only(mut words: impl Iterator<Item = OsString>) -> Result<PathBuf, Strin
         }
     }
     root.ok_or_else(no_root)
+}
+
+fn removal(words: impl Iterator<Item = OsString>) -> Result<Command, String> {
+    let mut words = words.peekable();
+    let with_empty_parent = words.next_if(|word| word == WITH_EMPTY_PARENT).is_some();
+    root_only(words).map(|root| Command::Remove { root, with_empty_parent })
+}
+
+/// The home directory and the leftovers in it.
+fn swept_paths(words: &mut impl Iterator<Item = OsString>) -> Result<(PathBuf, Vec<LeftoverPath>), String> {
+    let root = root_only(words.by_ref().take_while(|word| word != "--"))?;
+    let paths = words.map(|word| {
+        LeftoverPath::parse(&word).ok_or_else(|| format!("{word:?} is nothing that coast leaves; {USAGE}"))
+    });
+    Ok((root, paths.collect::<Result<_, _>>()?))
 }
 
 /// The workspace and the paths to restore. The path `.` is the whole workspace.
@@ -174,6 +209,9 @@ mod tests {
             is_call(&["probe", "--root", "/data"]) && is_call(&["receive", "--dry-run", "--root", "/data"])
         );
         assert!(is_call(&["trash", "--root", "/"]) && is_call(&["restore", "--root", "/", "--", "x"]));
+        assert!(
+            is_call(&["remove", WITH_EMPTY_PARENT, "--root", "/"]) && is_call(&["survey", "--root", "/"])
+        );
         assert!(!is_call(&["restore", "dev-1", "--", "--root"]), "a file may have that name");
         assert!(!is_call(&["probe", "dev-1"]) && !is_call(&["push", "--root"]) && !is_call(&[]));
     }
@@ -192,6 +230,8 @@ mod tests {
             (&["restore", "--", "x"], "--root is missing"),
             (&["restore", "--root", "/"], "no path to restore"),
             (&["restore", "--root", "/", "x"], "\"x\""),
+            (&["remove", "--root", "/x", "--with-empty-parent"], "--with-empty-parent"),
+            (&["sweep", "--root", ".", "--", ".ssh/authorized_keys"], ".ssh/authorized_keys"),
             (&["send"], "send"),
             (&[], "usage"),
         ] {

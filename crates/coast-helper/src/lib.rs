@@ -7,6 +7,9 @@
 //! | `coast-helper remove --root PATH` | removes the workspace PATH |
 //! | `coast-helper trash --root PATH` | lists the trash of the workspace PATH |
 //! | `coast-helper restore --root PATH -- PATH...` | restores paths of the workspace from its trash |
+//! | `coast-helper survey --root PATH` | lists the workspaces in the directory PATH |
+//! | `coast-helper leftovers --root PATH` | lists what coast and mutagen have left in the home directory PATH |
+//! | `coast-helper sweep --root PATH -- NAME...` | removes these leftovers |
 //!
 //! The path comes on the command line because the process confines itself to that path before it reads a byte from the peer.
 //! The exit code is never 1: 1 is the exit code of a `sudo` that refuses.
@@ -29,8 +32,14 @@ use std::time::Duration;
 
 use coast_engine::{Cancel, EngineError, Receiver, VoidMonitor, refuse};
 use coast_tree::RelPath;
-use coast_wire::{Answer, GREETING, PROTOCOL_VERSION, Removal};
-use coast_workspace::{DoomedWorkspace, ProbedDirectory, TrashedWorkspace, decline, say};
+use coast_wire::limits::MAX_KEPT_NAMED;
+use coast_wire::{
+    Answer, Event, GREETING, PROTOCOL_VERSION, ProblemKind, Removal, SurveyTotals, bounded_text,
+};
+use coast_workspace::{
+    AccountDirectories, DoomedWorkspace, LeftoverPath, ProbedDirectory, RemovalNews, TrashedWorkspace,
+    WorkspacesDirectory, decline, say,
+};
 
 use arguments::Command;
 use input::Input;
@@ -54,9 +63,14 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
         Command::Receive(config, patience) => receive(*config, patience),
         Command::Probe(path) => answering(|_, output| probe(&path, output)),
-        Command::Remove(path) => answering(|input, output| remove(&path, input, output)),
+        Command::Remove { root, with_empty_parent } => {
+            answering(|input, output| remove(&root, with_empty_parent, input, output))
+        }
         Command::Trash(path) => answering(|input, output| trash(&path, input, output)),
         Command::Restore(path, paths) => answering(|input, output| restore(&path, &paths, input, output)),
+        Command::Survey(path) => answering(|input, output| survey(&path, input, output)),
+        Command::Leftovers(home) => answering(|_, output| leftovers(&home, output)),
+        Command::Sweep(home, paths) => answering(|_, output| sweep(&home, &paths, output)),
     }
 }
 
@@ -117,15 +131,20 @@ fn probe(path: &Path, output: &mut File) -> Result<(), EngineError> {
 }
 
 /// Removes a workspace. The removal stops when the client is gone.
-fn remove(path: &Path, input: File, output: &mut File) -> Result<(), EngineError> {
+fn remove(path: &Path, with_empty_parent: bool, input: File, output: &mut File) -> Result<(), EngineError> {
     let removal = match DoomedWorkspace::open(path, login_user())? {
         Some(workspace) => {
+            let workspace = if with_empty_parent { workspace.with_empty_parent()? } else { workspace };
             let reach = workspace.reach();
             let confined = confine::to(&reach.directories, Some(&reach.parent));
             let cancel = cancel_at_end_of(input);
-            workspace.remove(confined, &cancel, &mut |event| {
+            workspace.remove(confined, &cancel, &mut |news| {
+                let answer = match news {
+                    RemovalNews::Stays(event) => Answer::Event(event),
+                    RemovalNews::Removed(removed_entries) => Answer::Removing { removed_entries },
+                };
                 // The thread above notices when the client is gone.
-                let _ = say(&Answer::Event(event), &mut *output);
+                let _ = say(&answer, &mut *output);
             })?
         }
         None => Removal { existed: false, removed_entries: 0, kept_entries: 0, confined: false },
@@ -149,6 +168,50 @@ fn restore(path: &Path, paths: &[RelPath], input: File, output: &mut File) -> Re
     let cancel = cancel_at_end_of(input);
     let restored = workspace.restore(paths, confined, &cancel, &mut |answer| say(&answer, &mut *output))?;
     say(&Answer::Restoration(restored), output)
+}
+
+/// Lists the workspaces in a directory. It stops when the client is gone.
+fn survey(path: &Path, input: File, output: &mut File) -> Result<(), EngineError> {
+    let totals = match WorkspacesDirectory::open(path, login_user())? {
+        Some(workspaces) => {
+            let confined = confine::to(&[workspaces.handle()], None);
+            let cancel = cancel_at_end_of(input);
+            workspaces.survey(confined, &cancel, &mut |answer| say(answer, &mut *output))?
+        }
+        None => SurveyTotals::default(),
+    };
+    say(&Answer::Survey(totals), output)
+}
+
+/// Lists what coast and mutagen have left in an account.
+fn leftovers(home: &Path, output: &mut File) -> Result<(), EngineError> {
+    let account = account(home)?;
+    account.list(&mut |answer| say(answer, &mut *output))?;
+    say(&Answer::Leftovers, output)
+}
+
+/// Removes what coast and mutagen have left in an account.
+fn sweep(home: &Path, paths: &[LeftoverPath], output: &mut File) -> Result<(), EngineError> {
+    let account = account(home)?;
+    let mut named = 0;
+    let removed = account.remove(paths, &mut |path, why| {
+        named += 1;
+        if named <= MAX_KEPT_NAMED {
+            let (path, kind) = (path.as_bytes(), ProblemKind::Destination);
+            // The client that is gone cannot be told.
+            let _ =
+                say(&Answer::Event(Event::Problem { path, kind, text: &bounded_text(why) }), &mut *output);
+        }
+    });
+    say(&Answer::Swept { removed }, output)
+}
+
+/// The directories of leftovers, to which the process is confined.
+fn account(home: &Path) -> Result<AccountDirectories, EngineError> {
+    let program = std::env::current_exe().ok();
+    let account = AccountDirectories::open(home, program.as_deref())?;
+    confine::to(&account.reach(), None);
+    Ok(account)
 }
 
 /// Cancels when the client is gone: it sends nothing, so its stream ends only then. The process must be confined before, since

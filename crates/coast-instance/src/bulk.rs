@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coast_sync::{
-    Cancel, Claim, Delete, IdentityUsed, Itemize, KeptEntry, Monitor, Options, Own, Ownership, ProbeRequest,
-    Prompt, RemoteHelper, RemoveRequest, RestoreReport, RestoreRequest, RuleList, SyncError, SyncReport,
-    SyncRequest, TrashReport, TrashRequest, profile,
+    Cancel, Claim, Delete, IdentityUsed, Itemize, KeptEntry, LeftoverRequest, Monitor, Options, Own,
+    Ownership, ProbeRequest, Prompt, RemoteHelper, RemoveRequest, RestoreReport, RestoreRequest, RuleList,
+    SyncError, SyncReport, SyncRequest, TrashReport, TrashRequest, profile,
 };
 
 use crate::continuous::Access;
@@ -77,7 +77,8 @@ pub trait Bulk: Sync {
         cancel: &Cancel,
     ) -> Result<RestoreReport, SyncError>;
 
-    /// Removes a workspace with everything in it, and the state directory beside it.
+    /// Removes a workspace with everything in it, the state directory beside it, and the directory of its project if that is empty
+    /// then. `progress` is called now and then with the number of removed entries.
     ///
     /// # Errors
     /// When the workspace could not be removed, or a part of it may be left.
@@ -86,8 +87,23 @@ pub trait Bulk: Sync {
         remote: &Remote,
         path: &str,
         prompt: &dyn Prompt,
+        progress: &dyn Fn(u64),
         cancel: &Cancel,
     ) -> Result<Removed, SyncError>;
+
+    /// Removes what ended sessions and this program have left in the account on a remote. `traces` are those of
+    /// [`Started`](crate::Started).
+    ///
+    /// # Errors
+    /// When something may be left. It does no harm there.
+    fn sweep(
+        &self,
+        remote: &Remote,
+        traces: &[String],
+        helpers: Helpers,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<(), SyncError>;
 }
 
 /// The parameters of a transfer.
@@ -130,6 +146,15 @@ impl Deletes<'_> {
     /// Those of a transfer that only repairs a workspace.
     pub(crate) const REPAIR: Self =
         Self { only_placed: true, carried: &[], trash: true, no_mass_deletion: false };
+}
+
+/// Whether the helper on a remote is of further use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Helpers {
+    /// Other instances use it.
+    Stay,
+    /// No instance known here uses it.
+    Go,
 }
 
 /// The result of a transfer.
@@ -236,16 +261,37 @@ impl Bulk for RemoteBulk {
         remote: &Remote,
         path: &str,
         prompt: &dyn Prompt,
+        progress: &dyn Fn(u64),
         cancel: &Cancel,
     ) -> Result<Removed, SyncError> {
-        let request = RemoveRequest::new(remote.destination(path, self.helper.clone()));
-        let report = when_free(cancel, || request.clone().run(prompt, cancel))?;
+        let request =
+            RemoveRequest::new(remote.destination(path, self.helper.clone())).with_empty_parent(true);
+        let report = when_free(cancel, || request.clone().run(prompt, progress, cancel))?;
         Ok(Removed {
             entries: report.removed_entries,
             existed: report.existed,
             kept_entries: report.kept_entries,
             kept: report.kept,
         })
+    }
+
+    fn sweep(
+        &self,
+        remote: &Remote,
+        traces: &[String],
+        helpers: Helpers,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<(), SyncError> {
+        let mut paths = traces.to_vec();
+        if let (Helpers::Go, RemoteHelper::Deployed(store)) = (helpers, &self.helper) {
+            paths.extend(store.file_names()?);
+        }
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let destination = remote.destination(&remote.service_home, self.helper.clone());
+        LeftoverRequest::new(destination).remove(&paths, prompt, cancel).map(drop)
     }
 }
 

@@ -150,6 +150,9 @@ pub struct Started {
     pub runner: RunnerChange,
     /// The status after the first scan.
     pub status: ContinuousStatus,
+    /// The files that the session has in the account on the remote, besides the workspace: paths relative to the home directory. They
+    /// are of no use once the session has ended.
+    pub traces: Vec<String>,
 }
 
 /// The change that starting a session made to the runner.

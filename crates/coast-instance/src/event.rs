@@ -70,6 +70,8 @@ pub enum LifecycleEvent<'a> {
     LeftBehind { runner: &'a str, failure: &'a Failure },
     /// Another owner's runner has the name; it was left alone. `said` tells how it was recognized.
     Foreign { runner: &'a str, said: &'a str },
+    /// So many entries of the directory on the remote have been removed until now.
+    RemovingWorkspace { entries: u64 },
     /// The directory on the remote was removed with so many entries, if it existed.
     WorkspaceRemoved { entries: u64, existed: bool },
     /// The instance already was in the wanted state. `what` follows "it is already".

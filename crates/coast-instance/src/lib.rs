@@ -21,6 +21,7 @@ mod name;
 mod places;
 mod private;
 mod project;
+mod prune;
 mod record;
 mod records;
 mod remote;
@@ -35,7 +36,7 @@ mod trust;
 mod words;
 mod worktree;
 
-pub use bulk::{Bulk, Checked, Deletes, RemoteBulk, Removed, Transfer, Transferred};
+pub use bulk::{Bulk, Checked, Deletes, Helpers, RemoteBulk, Removed, Transfer, Transferred};
 pub use coastfile::Coastfile;
 pub use continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
@@ -54,6 +55,7 @@ pub use mutagen_layer::MutagenLayer;
 pub use name::Name;
 pub use places::Places;
 pub use project::{Directories, Project, ProjectError, ResolvedWorktree};
+pub use prune::{LeftWorkspace, Leftovers, Pruning};
 pub use record::{Command, Following, LastTransfer, Record, State, Step, Unended};
 pub use records::{RecordError, Records};
 pub use remote::Remote;

@@ -141,13 +141,17 @@ impl Continuous for MutagenLayer {
         });
         created.map_err(|error| self.explained(error, &remote))?;
         // Only after its first scan can mutagen tell which paths differ from the bulk transfer.
-        let status = flushed(&shell, start.id, watch)?;
+        let sessions = flushed(&shell, start.id, watch)?;
         let runner = match ensured {
             Ensured::Created => RunnerChange::Created,
             Ensured::Reused => RunnerChange::Reused,
             Ensured::Recreated => RunnerChange::Recreated,
         };
-        Ok(Started { runner, status })
+        Ok(Started {
+            runner,
+            status: latest_status(&sessions),
+            traces: sessions.iter().flat_map(|session| traces(&session.identifier)).collect(),
+        })
     }
 
     fn stop(
@@ -226,7 +230,7 @@ impl Continuous for MutagenLayer {
             FoundShell::Own(shell)
                 if !shell.sessions(id.project.as_str(), id.instance.as_str())?.is_empty() =>
             {
-                flushed(&shell, id, watch)
+                Ok(latest_status(&flushed(&shell, id, watch)?))
             }
             FoundShell::Own(_) | FoundShell::Absent => Ok(ContinuousStatus::default()),
             FoundShell::Foreign { said } => Ok(foreign_status(said)),
@@ -318,12 +322,12 @@ fn end_session(shell: &Shell, id: &InstanceId) -> Result<Option<MutagenError>, C
     }
 }
 
-/// Flushes the sessions of an instance, and calls `watch` while that takes. Returns the status after that.
+/// Flushes the sessions of an instance, and calls `watch` while that takes. Returns the sessions after that.
 fn flushed(
     shell: &Shell,
     id: &InstanceId,
     watch: &WatchSession<'_>,
-) -> Result<ContinuousStatus, ContinuousError> {
+) -> Result<Vec<SessionState>, ContinuousError> {
     thread::scope(|scope| {
         let (flushing, flushed) = mpsc::channel::<()>();
         scope.spawn(move || {
@@ -338,13 +342,21 @@ fn flushed(
         drop(flushing);
         done
     })?;
-    status_of(shell, id)
+    Ok(shell.sessions(id.project.as_str(), id.instance.as_str())?)
 }
 
 fn status_of(shell: &Shell, id: &InstanceId) -> Result<ContinuousStatus, ContinuousError> {
-    let sessions = shell.sessions(id.project.as_str(), id.instance.as_str())?;
+    Ok(latest_status(&shell.sessions(id.project.as_str(), id.instance.as_str())?))
+}
+
+fn latest_status(sessions: &[SessionState]) -> ContinuousStatus {
     let none = || ContinuousStatus { runner: RunnerState::Running, ..ContinuousStatus::default() };
-    Ok(sessions.last().map_or_else(none, status))
+    sessions.last().map_or_else(none, status)
+}
+
+/// The files that a session has in mutagen's directory on the remote, which is its side "beta".
+fn traces(session: &str) -> [String; 2] {
+    [format!(".mutagen/caches/{session}_beta"), format!(".mutagen/staging/{session}-beta")]
 }
 
 /// The files that the session would open to others. An error if they are too many to leave out.

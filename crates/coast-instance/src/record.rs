@@ -17,6 +17,9 @@ use crate::worktree::WorktreeIdentity;
 /// The version of the file's format. A file of another version is refused.
 pub(crate) const VERSION: u32 = 1;
 
+/// Files of sessions on the remote that a record names: two for each of the last 100 sessions.
+const MAX_TRACES: usize = 200;
+
 /// The record of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -73,6 +76,10 @@ pub struct Record {
     /// session has them in conflict until it ends.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub mended: Vec<StoredPath>,
+    /// The files that sessions have left in the account on the remote: paths relative to the home directory. Those of the latest
+    /// sessions come last.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub traces: Vec<String>,
     /// The start of `run`, in seconds since the epoch.
     pub created: u64,
 }
@@ -324,8 +331,17 @@ impl Record {
             last_transfer: None,
             stale: None,
             mended: Vec::new(),
+            traces: Vec::new(),
             created: now(),
         }
+    }
+
+    /// Records the files that a session has in the account on the remote. Mutagen itself removes those of sessions that ended long ago,
+    /// so the earliest are forgotten when they are many.
+    pub(crate) fn note_traces(&mut self, traces: Vec<String>) {
+        self.traces.retain(|trace| !traces.contains(trace));
+        self.traces.extend(traces);
+        self.traces.drain(..self.traces.len().saturating_sub(MAX_TRACES));
     }
 
     /// Records a transfer of the whole worktree, after which `stale` is not up to date.

@@ -8,7 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coast_ssh::{HelperProgram, HelperSource};
+use coast_ssh::{HelperProgram, HelperSource, SshError};
+
+use crate::SyncError;
 
 /// A helper that was embedded when this crate was built.
 struct Embedded {
@@ -129,6 +131,23 @@ impl HelperStore {
         if !self.has(&platform) {
             self.helpers.push((platform, content));
         }
+    }
+
+    /// Returns the names that all helpers have as files on a remote.
+    ///
+    /// # Errors
+    /// When a helper cannot be read.
+    pub fn file_names(&self) -> Result<Vec<String>, SyncError> {
+        let unread = |(path, source): (PathBuf, io::Error)| SshError::HelperSource {
+            name: path.display().to_string(),
+            source,
+        };
+        Ok(self
+            .programs()
+            .map_err(unread)?
+            .iter()
+            .map(|program| format!("helper-{}", program.name))
+            .collect())
     }
 
     /// Returns all helpers, named by the hash of their content.

@@ -62,6 +62,7 @@ mod removal;
 mod report;
 mod request;
 mod source;
+mod survey;
 mod trash;
 mod watchdog;
 
@@ -79,6 +80,9 @@ pub use removal::{KeptEntry, RemoveReport, RemoveRequest};
 pub use report::SyncReport;
 pub use request::SyncRequest;
 pub use source::transfer_root;
+pub use survey::{
+    LeftoverFile, LeftoverRequest, SurveyReport, SurveyRequest, SurveyedWorkspace, SweepReport,
+};
 pub use trash::{RestoreReport, RestoreRequest, TrashReport, TrashRequest, TrashedEntry};
 
 pub use coast_engine::{Cancel, CancelHook, Claim, EngineError, Monitor, Progress, RunReport, VoidMonitor};

@@ -22,6 +22,7 @@ use crate::remote::{self, ConnectionReport};
 #[derive(Debug, Clone)]
 pub struct RemoveRequest {
     remote: RemoteDestination,
+    with_empty_parent: bool,
 }
 
 /// The result of removing a workspace.
@@ -55,19 +56,34 @@ pub struct KeptEntry {
 impl RemoveRequest {
     /// Removes the workspace at this destination.
     pub fn new(remote: RemoteDestination) -> Self {
-        Self { remote }
+        Self { remote, with_empty_parent: false }
+    }
+
+    /// Whether the directory that holds the workspace is removed too, if it is empty then.
+    #[must_use]
+    pub fn with_empty_parent(mut self, with: bool) -> Self {
+        self.with_empty_parent = with;
+        self
     }
 
     /// Removes the workspace. Blocks until the removal has ended, or `cancel` stopped it. Questions and notices of the connection
-    /// go to `prompt`.
+    /// go to `prompt`. `progress` is called now and then with the number of entries that have been removed.
     ///
     /// # Errors
     /// When the removal ended early. [`SyncError::is_busy`] is true when another run works on the workspace, and
     /// [`SyncError::is_refused`] when the destination is never removed. Single entries that stay are no error: see
     /// [`RemoveReport::is_complete`].
-    pub fn run(self, prompt: &dyn Prompt, cancel: &Cancel) -> Result<RemoveReport, SyncError> {
+    pub fn run(
+        self,
+        prompt: &dyn Prompt,
+        progress: &dyn Fn(u64),
+        cancel: &Cancel,
+    ) -> Result<RemoveReport, SyncError> {
         let mut kept = Vec::new();
-        let words = question_words("remove", &self.remote.path);
+        let mut words = question_words("remove", &self.remote.path);
+        if self.with_empty_parent {
+            words.insert(1, "--with-empty-parent".into());
+        }
         remote::ask(&self.remote, words, prompt, cancel, |answer, connection| match answer {
             Answer::Event(Event::Problem { path, text, .. }) => {
                 if path.len() > MAX_PATH_BYTES || text.len() > MAX_TEXT_BYTES || kept.len() >= MAX_KEPT_NAMED
@@ -75,6 +91,10 @@ impl RemoveRequest {
                     return Err(EngineError::Protocol("its answer is longer than any"));
                 }
                 kept.push(KeptEntry { path: path.to_owned(), reason: text.to_owned() });
+                Ok(ControlFlow::Continue(()))
+            }
+            Answer::Removing { removed_entries } => {
+                progress(removed_entries);
                 Ok(ControlFlow::Continue(()))
             }
             Answer::Removal(removal) => Ok(ControlFlow::Break(RemoveReport {

@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use coast_sync::{
-    AcceptedKey, CachePlace, Cancel, ConnectOptions, Environment, HostAnswer, NoPrompt, PresentedKey,
-    ProbeReport, ProbeRequest, Prompt, RemoteDestination, RemoteHelper, RemoveReport, RemoveRequest,
-    RestoreReport, RestoreRequest, Sudo, SyncError, SyncRequest, Target, TrashReport, TrashRequest,
-    VoidMonitor, Zeroizing,
+    AcceptedKey, CachePlace, Cancel, ConnectOptions, Environment, HostAnswer, LeftoverRequest, NoPrompt,
+    PresentedKey, ProbeReport, ProbeRequest, Prompt, RemoteDestination, RemoteHelper, RemoveReport,
+    RemoveRequest, RestoreReport, RestoreRequest, Sudo, SurveyRequest, SyncError, SyncRequest, Target,
+    TrashReport, TrashRequest, VoidMonitor, Zeroizing,
 };
 use coast_testkit::{EmbeddedOptions, EmbeddedServer};
 use coast_wire::{
-    Answer, Class, EntryKind, Event, FailureKind, Pack, Probe, ProblemKind, Ready, Removal, Restoration,
-    ToSender, TrashTotals, Trashed,
+    Answer, Class, EntryKind, Event, FailureKind, Leftover, Pack, Probe, ProblemKind, Ready, Removal,
+    Restoration, SurveyTotals, Surveyed, ToSender, TrashTotals, Trashed,
 };
 use coast_workspace::say;
 
@@ -52,7 +52,7 @@ impl Machine {
         let (said_at, helper) = (machine.home.path().join("said"), machine.helper());
         fs::write(&said_at, said).unwrap();
         let script = format!(
-            "#!/bin/sh\necho coast-helper 5\ncat '{}'\necho dying >&2\nexit {exit}\n",
+            "#!/bin/sh\necho coast-helper 6\ncat '{}'\necho dying >&2\nexit {exit}\n",
             said_at.display()
         );
         fs::write(&helper, script).unwrap();
@@ -85,7 +85,7 @@ fn probe(said: &[u8], exit: u8) -> Result<ProbeReport, SyncError> {
 
 fn remove(answers: &[Answer<'_>]) -> Result<RemoveReport, SyncError> {
     let machine = Machine::saying(&said(answers), 0);
-    RemoveRequest::new(machine.destination()).run(&NoPrompt, &Cancel::new())
+    RemoveRequest::new(machine.destination()).run(&NoPrompt, &|_| {}, &Cancel::new())
 }
 
 fn trash(answers: &[Answer<'_>]) -> Result<TrashReport, SyncError> {
@@ -151,7 +151,8 @@ fn answers_that_were_not_asked_for_or_have_no_bounds_are_refused() {
 #[test]
 fn what_stays_of_a_workspace_is_reported() {
     let kept = || Answer::Event(Event::Problem { path: b"mnt", kind: ProblemKind::Kept, text: "mounted" });
-    let report = remove(&[kept(), Answer::Removal(REMOVAL)]).unwrap();
+    let report =
+        remove(&[kept(), Answer::Removing { removed_entries: 5 }, Answer::Removal(REMOVAL)]).unwrap();
     assert_eq!((report.existed, report.removed_entries, report.kept_entries), (true, 7, 1));
     assert_eq!((report.kept[0].path.as_slice(), report.kept[0].reason.as_str()), (&b"mnt"[..], "mounted"));
     assert!(report.confined && !report.is_complete());
@@ -162,6 +163,46 @@ fn what_stays_of_a_workspace_is_reported() {
     let mut endless: Vec<Answer<'_>> = (0..101).map(|_| kept()).collect();
     endless.push(Answer::Removal(REMOVAL));
     assert_eq!(remove(&endless).unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn the_count_of_a_removal_is_told_meanwhile() {
+    let answers = [5, 6].map(|removed_entries| Answer::Removing { removed_entries });
+    let [first, second] = answers;
+    let machine = Machine::saying(&said(&[first, second, Answer::Removal(REMOVAL)]), 0);
+    let told = Mutex::new(Vec::new());
+    let progress = |entries| told.lock().unwrap().push(entries);
+    RemoveRequest::new(machine.destination()).run(&NoPrompt, &progress, &Cancel::new()).unwrap();
+    assert_eq!(*told.lock().unwrap(), [5, 6]);
+}
+
+#[test]
+fn leftovers_and_workspaces_have_bounds() {
+    let survey = |answers: &[Answer<'_>]| {
+        SurveyRequest::new(Machine::saying(&said(answers), 0).destination()).run(&NoPrompt, &Cancel::new())
+    };
+    let workspace =
+        |instance| Answer::Surveyed(Surveyed { project: "shop", instance, bytes: 7, ..Surveyed::default() });
+    let totals = || Answer::Survey(SurveyTotals { workspaces: 5000, confined: true });
+    let report = survey(&[workspace("dev-1"), totals()]).unwrap();
+    assert_eq!(
+        (report.workspaces[0].instance.as_str(), report.workspaces[0].bytes, report.count),
+        ("dev-1", 7, 5000)
+    );
+    let mut endless: Vec<Answer<'_>> = (0..4001).map(|_| workspace("x")).collect();
+    endless.push(totals());
+    let long = "x".repeat(5000);
+    for answers in [&endless[..], &[workspace(&long), totals()], &[Answer::Leftovers]] {
+        assert_eq!(survey(answers).unwrap_err().exit_code(), 2);
+    }
+
+    let leftovers = |answers: &[Answer<'_>]| {
+        LeftoverRequest::new(Machine::saying(&said(answers), 0).destination()).list(&NoPrompt, &Cancel::new())
+    };
+    let leftover = |path| Answer::Leftover(Leftover { path, bytes: 7, used_at: 5, in_use: true });
+    let files = leftovers(&[leftover("helper-ab"), Answer::Leftovers]).unwrap();
+    assert_eq!((files[0].path.as_str(), files[0].bytes, files[0].in_use), ("helper-ab", 7, true));
+    assert_eq!(leftovers(&[leftover(&long), Answer::Leftovers]).unwrap_err().exit_code(), 2);
 }
 
 #[test]

@@ -19,7 +19,7 @@ const MAX_NAMES: u32 = 1000;
 
 /// Removes trees, and counts the entries that go and stay.
 pub struct Eraser<'a> {
-    cancelled: &'a dyn Fn() -> bool,
+    cancelled: &'a dyn Fn(u64) -> bool,
     tell: &'a mut dyn FnMut(&[u8], &Stays),
     /// The user of this process, unless that is root, who needs no permission.
     user: Option<u32>,
@@ -95,8 +95,9 @@ enum Left {
 
 impl<'a> Eraser<'a> {
     /// An eraser that asks `cancelled` before each entry whether it has to end, and calls `tell` for each entry that stays,
-    /// with the path relative to the tree (empty for the tree's own directory).
-    pub fn new(cancelled: &'a dyn Fn() -> bool, tell: &'a mut dyn FnMut(&[u8], &Stays)) -> Self {
+    /// with the path relative to the tree (empty for the tree's own directory). `cancelled` is given the number of entries that
+    /// were removed until then.
+    pub fn new(cancelled: &'a dyn Fn(u64) -> bool, tell: &'a mut dyn FnMut(&[u8], &Stays)) -> Self {
         let user = rustix::process::geteuid();
         let user = (!user.is_root()).then(|| user.as_raw());
         Self { cancelled, tell, user, removed_entries: 0, kept_entries: 0 }
@@ -130,7 +131,7 @@ impl<'a> Eraser<'a> {
         let mut levels = vec![self.enter(name.clone(), dir).map_err(unreadable)?];
         put_last(&mut levels, last);
         while let Some(level) = levels.last_mut() {
-            if (self.cancelled)() {
+            if (self.cancelled)(self.removed_entries) {
                 return Err(EraseError::Cancelled);
             }
             match level.entries.pop() {
@@ -349,7 +350,7 @@ pub fn remove_entry(parent: &DirHandle, name: &Name) -> io::Result<()> {
     let mut tell = |_: &[u8], stays: &Stays| {
         first.get_or_insert_with(|| io::Error::other(format!("{name} stays: {stays}")));
     };
-    Eraser::new(&|| false, &mut tell)
+    Eraser::new(&|_| false, &mut tell)
         .erase_entry(parent, &entry, parent.mount()?)
         .map_err(io::Error::other)?;
     first.map_or(Ok(()), Err)
@@ -383,7 +384,7 @@ mod tests {
         let name = Name::new(b"filling").unwrap();
         parent.mkdir(&name, 0o755).unwrap();
         let mut tell = |_: &[u8], stays: &Stays| panic!("{stays}");
-        let mut eraser = Eraser::new(&|| false, &mut tell);
+        let mut eraser = Eraser::new(&|_| false, &mut tell);
         let mut levels = vec![eraser.enter(name.clone(), parent.child(&name).unwrap()).unwrap()];
         for round in 0..MAX_ROUNDS {
             fs::write(scratch.path().join(format!("filling/{round}")), "").unwrap();

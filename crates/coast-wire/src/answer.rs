@@ -1,12 +1,12 @@
 //! The answers of a helper to questions that are no transfer: to look at a place, to remove a workspace, to list its trash or to
-//! restore from it. The question itself is its command line; nothing is sent to it.
+//! restore from it, to list workspaces, and to list or remove the leftovers in an account. The question itself is its command line; nothing is sent to it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{EntryKind, Event, FailureKind};
 
 /// From a helper that was asked something. The last message is a [`Answer::Probe`], a [`Answer::Removal`], a [`Answer::Trash`], a
-/// [`Answer::Restoration`] or a [`Answer::Failed`].
+/// [`Answer::Restoration`], a [`Answer::Survey`], [`Answer::Leftovers`], [`Answer::Swept`] or a [`Answer::Failed`].
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Answer<'a> {
@@ -14,6 +14,8 @@ pub enum Answer<'a> {
     Probe(#[serde(borrow)] Probe<'a>),
     /// Something to tell the user meanwhile. Paths are relative to the workspace.
     Event(#[serde(borrow)] Event<'a>),
+    /// How many entries a removal has removed until now.
+    Removing { removed_entries: u64 },
     /// The end of a removal.
     Removal(Removal),
     /// An entry in the trash.
@@ -22,6 +24,16 @@ pub enum Answer<'a> {
     Trash(TrashTotals),
     /// The end of a restoration.
     Restoration(Restoration),
+    /// A workspace that was recognized.
+    Surveyed(#[serde(borrow)] Surveyed<'a>),
+    /// The end of a list of workspaces.
+    Survey(SurveyTotals),
+    /// A file or directory that coast or mutagen has left in the account.
+    Leftover(#[serde(borrow)] Leftover<'a>),
+    /// The end of a list of leftovers.
+    Leftovers,
+    /// The end of a removal of leftovers.
+    Swept { removed: u64 },
     /// The helper gives up; nothing more comes.
     Failed {
         kind: FailureKind,
@@ -112,4 +124,47 @@ pub struct Restoration {
     pub left_entries: u64,
     /// Whether the helper confined itself before.
     pub confined: bool,
+}
+
+/// A workspace, recognized by the private state directory beside it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Surveyed<'a> {
+    /// The name of the directory that holds it.
+    pub project: &'a str,
+    /// Its own name. Empty for a directory of a project that has nothing in it.
+    pub instance: &'a str,
+    /// Whether the workspace exists, and not only its state directory.
+    pub exists: bool,
+    /// The entries in it.
+    pub entries: u64,
+    /// The size of its files, in bytes.
+    pub bytes: u64,
+    /// When a run last worked on it, in seconds since the epoch.
+    pub used_at: u64,
+    /// The size of its trash, in bytes, unless that is empty.
+    pub trash_bytes: Option<u64>,
+    /// Whether a run holds its lock.
+    pub is_busy: bool,
+}
+
+/// The count of workspaces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SurveyTotals {
+    /// All workspaces, also those that were not told.
+    pub workspaces: u64,
+    /// Whether the helper confined itself before.
+    pub confined: bool,
+}
+
+/// A file or directory that coast or mutagen has left in the account that logs in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover<'a> {
+    /// `helper-HASH` in the directory of helpers, or a path below `.mutagen` in the home directory.
+    pub path: &'a str,
+    /// Its size, in bytes.
+    pub bytes: u64,
+    /// When it was last changed, in seconds since the epoch.
+    pub used_at: u64,
+    /// Whether a process of the account may use it.
+    pub in_use: bool,
 }

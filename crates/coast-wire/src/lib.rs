@@ -36,7 +36,9 @@ mod options;
 mod pack;
 mod text;
 
-pub use answer::{Answer, Probe, Removal, Restoration, TrashTotals, Trashed};
+pub use answer::{
+    Answer, Leftover, Probe, Removal, Restoration, SurveyTotals, Surveyed, TrashTotals, Trashed,
+};
 pub use compress::{Bottleneck, Compressor, LevelControl};
 pub use frame::{Class, Frame, FrameReader, Messages, messages};
 pub use greeting::{GREETING, GREETING_PREFIX, PROTOCOL_VERSION};

@@ -73,5 +73,8 @@ pub const MAX_TRASHED_NAMED: usize = 4000;
 /// Bytes of the paths of these entries. With what surrounds each path they fit into [`MAX_ANSWER_BYTES`].
 pub const MAX_TRASHED_PATH_BYTES: usize = 2 << 20;
 
+/// Workspaces, and leftovers of an account, that one answer names; more are only counted.
+pub const MAX_SURVEYED: u64 = 4000;
+
 /// Bytes that answers to one question may have in all.
 pub const MAX_ANSWER_BYTES: u64 = 4 << 20;

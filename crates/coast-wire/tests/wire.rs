@@ -5,9 +5,9 @@
 use coast_wire::limits::{MAX_FRAME_BYTES, MAX_WHOLE_BYTES};
 use coast_wire::{
     Answer, Bottleneck, Change, Class, Compressor, Delete, Entry, EntryKind, Event, FailureKind, FileId,
-    FrameReader, Gone, Itemize, LevelControl, Need, Options, Origin, OwnerName, Ownership, Pack, Part, Piece,
-    Probe, ProblemKind, Range, Ready, ReceiverStats, Removal, Time, TimeChange, ToReceiver, ToSender, Update,
-    Want, What, WholeError, WireError, messages,
+    FrameReader, Gone, Itemize, Leftover, LevelControl, Need, Options, Origin, OwnerName, Ownership, Pack,
+    Part, Piece, Probe, ProblemKind, Range, Ready, ReceiverStats, Removal, SurveyTotals, Surveyed, Time,
+    TimeChange, ToReceiver, ToSender, Update, Want, What, WholeError, WireError, messages,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -148,6 +148,21 @@ fn answers() -> Vec<Answer<'static>> {
         }),
         Answer::Event(Event::Problem { path: b"a\nb", kind: ProblemKind::Kept, text: "mounted" }),
         Answer::Removal(Removal { existed: true, removed_entries: 9, kept_entries: 1, confined: false }),
+        Answer::Removing { removed_entries: 12 },
+        Answer::Surveyed(Surveyed {
+            project: "shop",
+            instance: "dev-1",
+            exists: true,
+            entries: 1,
+            bytes: 2,
+            used_at: 3,
+            trash_bytes: Some(4),
+            is_busy: true,
+        }),
+        Answer::Survey(SurveyTotals { workspaces: 1, confined: true }),
+        Answer::Leftover(Leftover { path: "helper-ab", bytes: 1, used_at: 2, in_use: true }),
+        Answer::Leftovers,
+        Answer::Swept { removed: 1 },
         Answer::Failed { kind: FailureKind::Busy, text: "another run" },
         Answer::Failed { kind: FailureKind::Refused, text: "never" },
     ]

@@ -16,12 +16,16 @@
 //! services that have the directory bind-mounted would go on writing in it; a mount in it would stay at a hidden path where
 //! nobody looks; and no transfer would know the directory that an interrupted removal leaves.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::{Component, Path};
+use std::time::{Duration, Instant};
 
 use coast_engine::{Cancel, EngineError, LoginUser};
 use coast_tree::state::{LOCK, hidden_name, name};
-use coast_tree::{DirHandle, EraseError, Erased, Eraser, Homes, Kind, PathError, ResolvedParent, Stays};
+use coast_tree::{
+    DirHandle, EraseError, Erased, Eraser, Homes, Kind, Name, PathError, ResolvedParent, Stays,
+};
 use coast_wire::limits::MAX_KEPT_NAMED;
 use coast_wire::{Event, ProblemKind, Removal, bounded_text};
 
@@ -30,6 +34,9 @@ use crate::state::{Look, MAX_LOOKS, Opening, Place, Purpose, State};
 /// How many directories deep a workspace lies at least. Directories nearer to the top belong to the system.
 const MIN_COMPONENTS: usize = 2;
 
+/// How often the count of removed entries is told.
+const TELL_COUNT: Duration = Duration::from_millis(250);
+
 /// A workspace that is open and ready to be removed, its lock held.
 #[derive(Debug)]
 pub struct DoomedWorkspace {
@@ -37,6 +44,17 @@ pub struct DoomedWorkspace {
     /// None when only the state directory is left.
     directory: Option<DirHandle>,
     state: Option<State>,
+    /// The directory that holds `resolved.parent`, and its name there, if it goes with its last workspace.
+    above: Option<(DirHandle, Name)>,
+}
+
+/// What a removal tells meanwhile.
+#[derive(Debug)]
+pub enum RemovalNews<'a> {
+    /// An entry stays. Its path is relative to the workspace, and empty for the workspace itself.
+    Stays(Event<'a>),
+    /// So many entries have been removed.
+    Removed(u64),
 }
 
 /// The directories that a removal works in.
@@ -44,7 +62,7 @@ pub struct DoomedWorkspace {
 pub struct RemovalReach {
     /// Directories in which everything may be removed.
     pub directories: Vec<DirHandle>,
-    /// The directory that holds the workspace. Only empty directories are removed from it.
+    /// The directory that holds the workspace, or the one above that. Only empty directories are removed from it.
     pub parent: DirHandle,
 }
 
@@ -100,7 +118,26 @@ impl DoomedWorkspace {
             }
             _ => {}
         }
-        Ok(Look::Found(Self { resolved, directory, state }))
+        Ok(Look::Found(Self { resolved, directory, state, above: None }))
+    }
+
+    /// Removes the directory that holds the workspace as well, if that is empty then.
+    ///
+    /// # Errors
+    /// [`EngineError::Destination`] when the directories above the workspace cannot be opened.
+    pub fn with_empty_parent(mut self) -> Result<Self, EngineError> {
+        let unusable = |error| failed(&self.resolved.path, error);
+        let path = self.resolved.path.parent().unwrap_or(&self.resolved.path);
+        let above = ResolvedParent::of(path).map_err(|error| unusable(error.into()))?;
+        let own = self.resolved.parent.stat_self().map_err(unusable)?;
+        self.above = match above {
+            Some(ResolvedParent { parent, name, .. }) => {
+                let stat = parent.stat(&name).map_err(unusable)?;
+                stat.is_some_and(|stat| (stat.dev, stat.ino) == (own.dev, own.ino)).then_some((parent, name))
+            }
+            None => None,
+        };
+        Ok(self)
     }
 
     /// The directories that [`DoomedWorkspace::remove`] works in, to which the process can be confined.
@@ -108,12 +145,12 @@ impl DoomedWorkspace {
         let state = self.state.as_ref().map(|state| state.dir.clone());
         RemovalReach {
             directories: self.directory.iter().cloned().chain(state).collect(),
-            parent: self.resolved.parent.clone(),
+            parent: self.above.as_ref().map_or(&self.resolved.parent, |(above, _)| above).clone(),
         }
     }
 
-    /// Removes the workspace. Calls `tell` for each entry that stays, with its path relative to the workspace (empty for the
-    /// workspace itself). The answer repeats `confined`.
+    /// Removes the workspace. Calls `tell` for each entry that stays, and now and then with the count of removed entries. The
+    /// answer repeats `confined`.
     ///
     /// # Errors
     /// When the removal ended early. The next removal continues it.
@@ -121,10 +158,18 @@ impl DoomedWorkspace {
         self,
         confined: bool,
         cancel: &Cancel,
-        tell: &mut dyn FnMut(Event<'_>),
+        tell: &mut dyn FnMut(RemovalNews<'_>),
     ) -> Result<Removal, EngineError> {
-        let Self { resolved, directory, state } = self;
-        let cancelled = || cancel.is_cancelled();
+        let Self { resolved, directory, state, above } = self;
+        let tell = RefCell::new(tell);
+        let told = Cell::new(Instant::now());
+        let cancelled = |removed_entries| {
+            if told.get().elapsed() >= TELL_COUNT {
+                told.set(Instant::now());
+                (tell.borrow_mut())(RemovalNews::Removed(removed_entries));
+            }
+            cancel.is_cancelled()
+        };
         let mut named = 0;
         let mut kept = |path: &[u8], stays: &Stays| {
             if named < MAX_KEPT_NAMED {
@@ -133,7 +178,8 @@ impl DoomedWorkspace {
                     Stays::Mount | Stays::FillsUp => ProblemKind::Kept,
                     Stays::Failed(..) => ProblemKind::Destination,
                 };
-                tell(Event::Problem { path, kind, text: &bounded_text(&stays.to_string()) });
+                let text = bounded_text(&stays.to_string());
+                (tell.borrow_mut())(RemovalNews::Stays(Event::Problem { path, kind, text: &text }));
             }
         };
         let mut eraser = Eraser::new(&cancelled, &mut kept);
@@ -148,6 +194,10 @@ impl DoomedWorkspace {
             state.filter(|state| erased == Erased::Everything && state.place == Place::Beside)
         {
             remove_state(state, &resolved, cancel)?;
+            if let Some((above, name)) = above {
+                // It holds other workspaces if this fails. Otherwise an empty directory does no harm.
+                let _ = above.rmdir(&name);
+            }
         }
         Ok(Removal { existed: true, removed_entries, kept_entries, confined })
     }
@@ -193,7 +243,7 @@ fn remove_state(state: State, resolved: &ResolvedParent, cancel: &Cancel) -> Res
     let mut tell = |_: &[u8], stays: &Stays| {
         problem.get_or_insert_with(|| io::Error::other(stays.to_string()));
     };
-    let cancelled = || cancel.is_cancelled();
+    let cancelled = |_| cancel.is_cancelled();
     Eraser::new(&cancelled, &mut tell).empty(&state.dir, &name(LOCK)).map_err(erase_failed)?;
     if let Some(problem) = problem {
         return Err(failed(problem));

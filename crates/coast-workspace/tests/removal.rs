@@ -15,7 +15,7 @@ use coast_engine::{
     Cancel, EngineError, LoginUser, Receiver, ReceiverConfig, SenderConfig, Source, VoidMonitor, send,
 };
 use coast_wire::{Event, Removal};
-use coast_workspace::DoomedWorkspace;
+use coast_workspace::{DoomedWorkspace, RemovalNews};
 use tempfile::TempDir;
 
 /// A directory for workspaces, and beside it something precious.
@@ -93,11 +93,12 @@ fn remove(path: &Path) -> Result<Removed, EngineError> {
 fn remove_until(path: &Path, cancel: &Cancel) -> Result<Removed, EngineError> {
     let Some(workspace) = DoomedWorkspace::open(path, None)? else { return Ok(None) };
     let mut kept = Vec::new();
-    let removal = workspace.remove(false, cancel, &mut |event| match event {
-        Event::Problem { path, text, .. } => {
+    let removal = workspace.remove(false, cancel, &mut |news| match news {
+        RemovalNews::Stays(Event::Problem { path, text, .. }) => {
             kept.push((String::from_utf8_lossy(path).into_owned(), text.to_owned()));
         }
-        event => panic!("{event:?}"),
+        RemovalNews::Removed(_) => {}
+        RemovalNews::Stays(event) => panic!("{event:?}"),
     })?;
     Ok(Some((removal, kept)))
 }
@@ -122,6 +123,24 @@ fn a_workspace_goes_with_its_state_and_a_second_removal_finds_nothing() {
     assert!(remove(&place.path("nowhere/p/i")).unwrap().is_none());
     place.push();
     assert!(place.workspace().join("src/deep/file").exists(), "it can be made again");
+}
+
+#[test]
+fn the_directory_of_a_project_goes_with_its_last_workspace() {
+    let place = Place::new();
+    let remove = || {
+        let workspace = DoomedWorkspace::open(&place.workspace(), None).unwrap().unwrap();
+        let workspace = workspace.with_empty_parent().unwrap();
+        workspace.remove(false, &Cancel::new(), &mut |news| panic!("{news:?}")).unwrap();
+    };
+    fs::create_dir(place.path("data/p/other")).unwrap();
+    remove();
+    assert_eq!(names(&place.path("data/p")), ["other"]);
+    fs::remove_dir(place.path("data/p/other")).unwrap();
+    place.push();
+    remove();
+    assert_eq!(names(&place.path("data")), [""; 0]);
+    place.assert_precious();
 }
 
 #[test]

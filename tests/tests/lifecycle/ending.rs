@@ -88,7 +88,26 @@ fn a_stop_that_could_not_end_the_session_is_told_and_finished_by_the_next() {
 #[test]
 fn rm_leaves_nothing() {
     let project = running();
-    project.coast(["rm", "-y", "dev-1"]).run().assert_code(0);
+    let home = project.remote().account().home();
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(project.record("dev-1")).expect("it runs"))
+            .expect("a record is JSON");
+    let traces = record["traces"].as_array().expect("a session leaves files");
+    let traces: Vec<_> = traces.iter().map(|trace| home.join(trace.as_str().expect("a path"))).collect();
+    assert_eq!(traces.len(), 2);
+    for trace in &traces {
+        // mutagen writes its cache a minute after it has started.
+        fs::create_dir_all(trace.parent().expect("it lies in mutagen's directory")).expect("root may");
+        project.remote().account().own(home.join(".mutagen"));
+        project.remote().account().own(trace.parent().expect("as above"));
+        fs::write(trace, "x").expect("root may");
+    }
+    project.coast(["rm", "-y", "dev-1"]).run().assert_code(0).assert_does_not_say("may be left");
+    assert!(traces.iter().all(|trace| !trace.exists()), "{traces:?}");
+    let service = fs::read_dir(project.remote().path("service/workspaces")).expect("the first run made it");
+    assert_eq!(service.count(), 0, "the directory of the project goes with its last instance");
+    let helpers = fs::read_dir(home.join(".cache/coast")).expect("the first run made it");
+    assert_eq!(helpers.count(), 0, "the helper goes with the last instance");
     assert!(!has_container(&project));
     let workspace = project.workspace("dev-1");
     assert!(!workspace.exists());

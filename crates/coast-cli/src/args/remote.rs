@@ -25,6 +25,8 @@ EXAMPLES
       Print what to put into /etc/sudoers.d there, so that transfers write as root.
   coast remote key box --create
       Make a key that sessions use, so that your own key is not copied into a container.
+  coast remote prune box --dry-run
+      List what instances that are gone have left there.
   coast remote rm lab
       Forget the machine. This is refused while instances live on it.";
 
@@ -54,6 +56,14 @@ and nothing else: the file is checked by its hash, and its arguments must name t
 say what is granted, and how to install the lines (visudo -f /etc/sudoers.d/coast). The helper is uploaded, since the lines name its \
 place. The hash changes with the version of coast.";
 
+const PRUNE_ABOUT: &str = "\
+Lists what is left on the machine and belongs to no instance of this machine, of any project: workspaces and state directories in \
+workspaces/ of the service home, empty directories of projects, helpers in the user's cache directory, and agents, caches and staged \
+files of mutagen in the user's home directory. Each is listed with its last use and its size, and with what its trash holds. Then it \
+asks, and removes all of it. The machine does not say who uses it: instances of other machines look the same, so look at the list \
+first. Only a directory project/instance with the private state directory of coast beside it counts as a workspace. What stays is \
+named: a workspace that a run works on, a path of an instance on another remote, and what a running session of mutagen may use.";
+
 /// Subcommands of `coast remote`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RemoteCommand {
@@ -72,6 +82,9 @@ pub(crate) enum RemoteCommand {
     /// Print the lines of sudoers that let the user run the helper as root
     #[command(long_about = SUDOERS_ABOUT)]
     Sudoers(TestArgs),
+    /// List and remove what no instance known here owns on a machine
+    #[command(long_about = PRUNE_ABOUT)]
+    Prune(PruneArgs),
     /// Show, make or remove the key that sessions use at a machine
     #[command(long_about = KEY_ABOUT)]
     Key(KeyArgs),
@@ -131,6 +144,28 @@ pub(crate) struct RemoveArgs {
 pub(crate) struct TestArgs {
     /// The machine [default: the only one]
     pub(crate) name: Option<Name>,
+
+    #[command(flatten)]
+    pub(crate) helper: HelperArgs,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `coast remote prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// The machine
+    pub(crate) name: Name,
+
+    /// Only list
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+
+    /// Do not ask before all that is listed is removed
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
 
     #[command(flatten)]
     pub(crate) helper: HelperArgs,

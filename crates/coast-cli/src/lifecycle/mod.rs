@@ -5,6 +5,7 @@ mod image;
 mod init;
 mod remote_checks;
 mod remote_key;
+mod remote_prune;
 mod remote_sudoers;
 mod remotes;
 mod restore;

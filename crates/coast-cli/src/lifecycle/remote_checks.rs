@@ -101,8 +101,11 @@ fn check(places: &Places, args: &TestArgs, depth: Depth) -> anyhow::Result<u8> {
         let mut findings =
             found(&report, remote.session_key.as_deref(), &prompt.accepted.enter(), asked, &change);
         if depth == Depth::Setup {
-            let account = AccountRequest::new(destination).run(&prompt, &cancel)?;
-            findings.extend(further(&report, &account, &path, &change));
+            match AccountRequest::new(destination).run(&prompt, &cancel) {
+                Ok(account) => findings.extend(further(&report, &account, &path, &change)),
+                Err(SyncError::Interrupted) => return Err(SyncError::Interrupted),
+                Err(error) => findings.push(failure(&error, &change)),
+            }
         }
         Ok(findings)
     });

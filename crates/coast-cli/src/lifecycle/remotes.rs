@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use coast_instance::{LifecycleError, Name, Places, Records, Remote, Remotes, RemotesEditor, RemotesError};
 use serde::Serialize;
 
-use super::{absolute, println_json, refuse, refuse_with, remote_checks, remote_key, remote_sudoers};
+use super::{
+    absolute, println_json, refuse, refuse_with, remote_checks, remote_key, remote_prune, remote_sudoers,
+};
 use crate::args::remote::{AddArgs, ListArgs, RemoteCommand, RemoveArgs};
 use crate::output::{Lines, table};
 
@@ -22,6 +24,7 @@ pub(crate) fn remote(command: RemoteCommand) -> anyhow::Result<u8> {
         RemoteCommand::Test(args) => remote_checks::test(&places, &args),
         RemoteCommand::Setup(args) => remote_checks::setup(&places, &args),
         RemoteCommand::Sudoers(args) => remote_sudoers::sudoers(&places, &args),
+        RemoteCommand::Prune(args) => remote_prune::prune(&places, &args),
         RemoteCommand::Key(args) => remote_key::key(&places, &args),
     }
 }

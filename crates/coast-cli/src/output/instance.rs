@@ -402,7 +402,7 @@ pub(crate) fn trouble_lines(status: &ContinuousStatus, stale: Option<&Stale>) ->
 }
 
 /// The time that has passed since `at`, in words. `at` is in seconds since the epoch.
-pub(super) fn ago(at: u64) -> String {
+pub(crate) fn ago(at: u64) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     match now.saturating_sub(at) {
         // Seconds would make `status --watch` print again all the time.

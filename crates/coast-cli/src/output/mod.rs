@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use coast_sync::{Cancel, Monitor, Prompt, SyncError, SyncReport};
 
 pub(crate) use figures::{Seconds, Size, counted};
-pub(crate) use instance::{InstanceObject, instance_lines, listed_lines, listed_objects, table};
+pub(crate) use instance::{InstanceObject, ago, instance_lines, listed_lines, listed_objects, table};
 pub(crate) use itemize::Itemizer;
 pub(crate) use lines::{Lines, Weight, complain, shown};
 pub(crate) use name::Shown;

@@ -341,6 +341,7 @@ impl Work<'_> {
         if let Some(listing) = &listing {
             self.tell_uncarried(self.carried().begin(listing));
         }
+        self.record.note_traces(started.traces);
         // Starting a session ends every other session of the instance.
         self.record.unended = None;
         if let Some(runner) = &self.record.runner {

@@ -1,12 +1,14 @@
 //! `rm`: removes an instance with its runner and, unless it shall stay, its directory on the remote.
 
-use crate::Name;
-use crate::bulk::Removed;
+use coast_sync::{Prompt, SyncError};
+
+use crate::bulk::{Helpers, Removed};
 use crate::continuous::Extent;
 use crate::event::LifecycleEvent;
 use crate::lifecycle::work::{Ending, Work};
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::record::{Command, Step};
+use crate::{Name, Remote};
 
 /// The options of `rm`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,7 +71,8 @@ impl Work<'_> {
         let remote = lifecycle.remote_of(&self.record)?;
         self.begin(Step::RemoveWorkspace)?;
         let path = &self.record.remote_path;
-        let removed = lifecycle.bulk.remove(&remote, path, lifecycle.observer, lifecycle.cancel);
+        let progress = |entries| self.tell(&LifecycleEvent::RemovingWorkspace { entries });
+        let removed = lifecycle.bulk.remove(&remote, path, lifecycle.observer, &progress, lifecycle.cancel);
         let removed = removed.map_err(|error| {
             let keep = format!("coast rm --keep-workspace {} leaves it there", self.id.instance);
             self.bulk_error(format!("cannot remove {} ({keep})", self.place()), error)
@@ -80,6 +83,28 @@ impl Work<'_> {
             return Err(LifecycleError::Kept { instance, place, count, kept });
         }
         self.tell(&LifecycleEvent::WorkspaceRemoved { entries: removed.entries, existed: removed.existed });
-        Ok(())
+        self.sweep(&remote)
+    }
+
+    /// Removes what the instance has left in the account on the remote. The helper goes with the last instance there.
+    fn sweep(&self, remote: &Remote) -> Result<(), LifecycleError> {
+        let lifecycle = self.lifecycle;
+        // Another instance whose record cannot be read may be there.
+        let users = lifecycle.records.users_of(&self.record.remote).ok();
+        let helpers = if users.is_some_and(|users| users.len() == 1) { Helpers::Go } else { Helpers::Stay };
+        let swept =
+            lifecycle.bulk.sweep(remote, &self.record.traces, helpers, lifecycle.observer, lifecycle.cancel);
+        match swept {
+            Err(error @ SyncError::Interrupted) => Err(self.bulk_error(String::new(), error)),
+            Err(error) => {
+                let name = &self.record.remote;
+                let text = format!(
+                    "files of coast may be left on {name}: {error}; see: coast remote prune {name} --dry-run"
+                );
+                Prompt::notice(lifecycle.observer, &text);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 }

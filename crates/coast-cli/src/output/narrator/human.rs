@@ -226,6 +226,10 @@ impl Observer for HumanNarrator {
             }
             LifecycleEvent::Unended { record, unended } => self.warn(&unended_words(record, unended)),
             LifecycleEvent::Foreign { said, .. } => self.warn_once(format!("{said} (it was left as it is)")),
+            LifecycleEvent::RemovingWorkspace { entries } => {
+                let count = counted(*entries, "entry removed", "entries removed");
+                self.human.draw_detail(step_words(Step::RemoveWorkspace), &count);
+            }
             LifecycleEvent::WorkspaceRemoved { entries, existed } => self.say(&if *existed {
                 format!("workspace removed: {}", counted(*entries, "entry", "entries"))
             } else {

@@ -14,6 +14,7 @@ use stage::{Stage, TransferFails, dev_1, files};
 
 use crate::lifecycle::{Check, FollowOptions, Insist, Lifecycle, LifecycleError, RmOptions, RunOptions};
 use crate::record::{Command, Following, Record, State, Step};
+use crate::records::Records;
 use crate::{Name, Project, Scope};
 
 fn insisting() -> RunOptions {
@@ -188,6 +189,27 @@ fn every_command_may_be_given_twice() {
     let error = stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap_err();
     assert!(matches!(error, LifecycleError::NoInstance { .. }), "{error}");
     stage.assert_gone();
+}
+
+#[test]
+fn rm_sweeps_what_sessions_left_and_the_helper_goes_with_the_last_instance() {
+    let stage = running();
+    stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap();
+    assert_eq!(stage.record().unwrap().traces, ["traces/of/a/session"], "each trace is noted once");
+    let other = Record {
+        instance: "dev-2".parse().unwrap(),
+        remote_path: stage.record().unwrap().remote_path.replace("dev-1", "dev-2"),
+        ..stage.record().unwrap()
+    };
+    Records::new(stage.places.clone()).save(&other).unwrap();
+    stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap();
+    let swept = position(&stage.log(), "sweep traces/of/a/session Stay");
+    let removing = position(&stage.log(), "told RemovingWorkspace { entries: 7 }");
+    assert!(position(&stage.log(), "remove workspace") < removing && removing < swept);
+
+    let stage = running();
+    stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap();
+    position(&stage.log(), "sweep traces/of/a/session Go");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use coast_sync::{
     TrashRequest, Zeroizing,
 };
 
-use crate::bulk::{Bulk, Checked, Removed, Transfer, Transferred, request};
+use crate::bulk::{Bulk, Checked, Helpers, Removed, Transfer, Transferred, request};
 use crate::continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
     Extent, Failure, InstanceId, PrivateFile, Remains, RunnerChange, RunnerState, Started, WatchSession,
@@ -353,14 +353,34 @@ impl Bulk for Stage {
         RestoreRequest::new(Destination::local(self.on_remote(path)), entries)?.run(prompt, cancel)
     }
 
-    fn remove(&self, _: &Remote, path: &str, _: &dyn Prompt, _: &Cancel) -> Result<Removed, SyncError> {
+    fn remove(
+        &self,
+        _: &Remote,
+        path: &str,
+        _: &dyn Prompt,
+        progress: &dyn Fn(u64),
+        _: &Cancel,
+    ) -> Result<Removed, SyncError> {
         self.note("remove workspace");
+        progress(7);
         let workspace = self.on_remote(path);
         let existed = workspace.exists();
         if existed {
             fs::remove_dir_all(workspace).unwrap();
         }
         Ok(Removed { existed, ..Removed::default() })
+    }
+
+    fn sweep(
+        &self,
+        _: &Remote,
+        traces: &[String],
+        helpers: Helpers,
+        _: &dyn Prompt,
+        _: &Cancel,
+    ) -> Result<(), SyncError> {
+        self.note(format!("sweep {} {helpers:?}", traces.join(" ")));
+        Ok(())
     }
 }
 
@@ -542,7 +562,7 @@ impl Continuous for Stage {
             paused: false,
         });
         watch(&ContinuousStatus { activity: Activity::Carrying, ..ContinuousStatus::default() });
-        Ok(Started { runner, status: self.fake.look() })
+        Ok(Started { runner, status: self.fake.look(), traces: vec!["traces/of/a/session".to_owned()] })
     }
 
     fn stop(

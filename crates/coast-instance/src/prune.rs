@@ -1,0 +1,176 @@
+//! What is left on a remote by instances that no record on this machine names: workspaces, helpers, and mutagen's files. Instances of
+//! other machines may be among them, because a remote does not say who uses it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coast_sync::{
+    Cancel, LeftoverFile, LeftoverRequest, Prompt, RemoteHelper, RemoveReport, RemoveRequest, SurveyRequest,
+    SurveyedWorkspace, SweepReport, SyncError,
+};
+
+use crate::records::Records;
+use crate::{LifecycleError, Name, Places, Remote};
+
+/// What no instance known here owns on a remote.
+#[derive(Debug)]
+pub struct Leftovers {
+    /// Workspaces and empty directories of projects that can be removed.
+    pub workspaces: Vec<LeftWorkspace>,
+    /// Helpers and files of mutagen that can be removed.
+    pub files: Vec<LeftoverFile>,
+    /// What stays, and why.
+    pub kept: Vec<(String, String)>,
+}
+
+/// A workspace that no record on this machine names, or the empty directory of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftWorkspace {
+    /// Its absolute path on the remote.
+    pub path: String,
+    /// What the remote tells of it.
+    pub found: SurveyedWorkspace,
+}
+
+/// A remote that is searched for leftovers.
+#[derive(Debug)]
+pub struct Pruning<'a> {
+    places: &'a Places,
+    name: &'a Name,
+    remote: &'a Remote,
+    helper: RemoteHelper,
+}
+
+impl<'a> Pruning<'a> {
+    /// The remote `name`, to which `helper` is deployed.
+    pub fn new(places: &'a Places, name: &'a Name, remote: &'a Remote, helper: RemoteHelper) -> Self {
+        Self { places, name, remote, helper }
+    }
+
+    /// Looks for leftovers. Changes nothing on the remote, but may upload the helper.
+    ///
+    /// # Errors
+    /// When a record cannot be read, since it may name a workspace, and when the remote cannot be asked.
+    pub fn look(&self, prompt: &dyn Prompt, cancel: &Cancel) -> Result<Leftovers, LifecycleError> {
+        let known = self.known()?;
+        let top = format!("{}/workspaces", self.remote.service_home);
+        let survey = SurveyRequest::new(self.remote.destination(&top, self.helper.clone()));
+        let doing = |what: &str| format!("cannot list the {what} on {}", self.name);
+        let survey = survey.run(prompt, cancel).map_err(|error| failed(doing("workspaces"), error))?;
+        let files = self.account().list(prompt, cancel).map_err(|error| failed(doing("leftovers"), error))?;
+        let has_instances = !Records::new(self.places.clone()).users_of(self.name)?.is_empty();
+        let own_helpers = self.own_helpers()?;
+        let mut left = Leftovers { workspaces: Vec::new(), files: Vec::new(), kept: Vec::new() };
+        if u64::try_from(survey.workspaces.len()).unwrap_or(u64::MAX) < survey.count {
+            left.kept.push((top.clone(), "not all workspaces are listed; repeat this command".to_owned()));
+        }
+        for found in survey.workspaces {
+            let Some(path) = self.path(&found) else {
+                let place = format!("{top}/{}/{}", found.project, found.instance);
+                left.kept.push((place, "it is not named like an instance".to_owned()));
+                continue;
+            };
+            match known.get(&path) {
+                Some(owner) if owner.0 == *self.name => {}
+                Some((remote, instance)) => {
+                    left.kept.push((
+                        path,
+                        format!(
+                            "{instance} on the remote {remote} has this path, and both may be one machine"
+                        ),
+                    ));
+                }
+                None if found.is_busy => {
+                    left.kept.push((path, "a run works on it at this moment".to_owned()))
+                }
+                None => left.workspaces.push(LeftWorkspace { path, found }),
+            }
+        }
+        for file in files {
+            if file.in_use {
+                left.kept.push((file.path, "a session may use it".to_owned()));
+            } else if !(has_instances && own_helpers.contains(&file.path)) {
+                left.files.push(file);
+            }
+        }
+        Ok(left)
+    }
+
+    /// Removes a workspace, unless a record names it by now. None if one does.
+    ///
+    /// # Errors
+    /// When the records cannot be read, and when the removal ended early.
+    pub fn remove_workspace(
+        &self,
+        workspace: &LeftWorkspace,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<Option<RemoveReport>, LifecycleError> {
+        if self.known()?.contains_key(&workspace.path) {
+            return Ok(None);
+        }
+        let request = RemoveRequest::new(self.remote.destination(&workspace.path, self.helper.clone()));
+        let request = request.with_empty_parent(!workspace.found.instance.is_empty());
+        let removed = request.run(prompt, &|_| {}, cancel);
+        removed.map(Some).map_err(|error| failed(format!("cannot remove {}", workspace.path), error))
+    }
+
+    /// Removes helpers and files of mutagen.
+    ///
+    /// # Errors
+    /// When the remote cannot be asked.
+    pub fn remove_files(
+        &self,
+        files: &[LeftoverFile],
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<SweepReport, LifecycleError> {
+        let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+        let removed = self.account().remove(&paths, prompt, cancel);
+        removed.map_err(|error| failed(format!("cannot remove leftovers on {}", self.name), error))
+    }
+
+    fn account(&self) -> LeftoverRequest {
+        LeftoverRequest::new(self.remote.destination(&self.remote.service_home, self.helper.clone()))
+    }
+
+    /// The path of a workspace. None if coast would not name it so.
+    fn path(&self, found: &SurveyedWorkspace) -> Option<String> {
+        let project: Name = found.project.parse().ok()?;
+        if found.instance.is_empty() {
+            return Some(format!("{}/workspaces/{project}", self.remote.service_home));
+        }
+        Some(self.remote.workspace(&project, &found.instance.parse().ok()?))
+    }
+
+    /// The workspaces that records name, on all remotes: one machine may have two names.
+    fn known(&self) -> Result<BTreeMap<String, (Name, String)>, LifecycleError> {
+        let records = Records::new(self.places.clone());
+        let mut known = BTreeMap::new();
+        for project in records.projects()? {
+            for instance in records.instances(&project)? {
+                if let Some(record) = records.load(&project, &instance)? {
+                    let owner = (record.remote, format!("{project}/{instance}"));
+                    // Of two records with one path, that of this remote counts.
+                    if owner.0 == *self.name || !known.contains_key(&record.remote_path) {
+                        known.insert(record.remote_path, owner);
+                    }
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// The names of the helpers that this program uses.
+    fn own_helpers(&self) -> Result<BTreeSet<String>, LifecycleError> {
+        let RemoteHelper::Deployed(store) = &self.helper else { return Ok(BTreeSet::new()) };
+        let names = store.file_names().map_err(|error| failed("reading the helpers".to_owned(), error))?;
+        Ok(names.into_iter().collect())
+    }
+}
+
+fn failed(doing: String, error: SyncError) -> LifecycleError {
+    match error {
+        SyncError::Interrupted => LifecycleError::Interrupted { at: None },
+        error => LifecycleError::Bulk { doing, error },
+    }
+}
