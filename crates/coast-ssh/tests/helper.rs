@@ -8,6 +8,7 @@ use coast_ssh::{
     SudoRefusal,
 };
 use coast_testkit::{EmbeddedOptions, EmbeddedServer};
+use coast_wire::PROTOCOL_VERSION;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -188,11 +189,9 @@ fn the_platform_chooses_the_helper() {
 
 #[test]
 fn a_helper_of_another_version_is_refused_in_one_sentence() {
-    let error = Host::new().start_error(&helper_script("v", "echo coast-helper 7"));
-    assert!(
-        error.to_string().contains("speaks protocol version 7, this program speaks 4; both must"),
-        "{error}"
-    );
+    let error = Host::new().start_error(&helper_script("v", "echo coast-helper 999"));
+    let wanted = format!("speaks protocol version 999, this program speaks {PROTOCOL_VERSION}; both must");
+    assert!(error.to_string().contains(&wanted), "{error}");
     assert_eq!(error.to_string().lines().count(), 1);
 }
 
