@@ -25,10 +25,18 @@ pub enum EngineError {
     Refused { path: PathBuf, reason: String },
     /// Most of what runs have put there would be deleted.
     #[error(
-        "{going} of the {placed} entries that were put there would be deleted, such as {}; what the source has was transferred, and nothing was deleted",
+        "{going} of the {placed} entries that were put there would be deleted, such as {}; {updates}, and nothing was deleted",
         first.iter().map(|path| path.escape_ascii().to_string()).collect::<Vec<_>>().join(", ")
     )]
-    MassDeletion { going: u64, placed: u64, first: Vec<Vec<u8>> },
+    MassDeletion {
+        /// How many entries would be deleted.
+        going: u64,
+        /// How many entries that earlier runs put there are there.
+        placed: u64,
+        /// The paths of the first files that would be deleted.
+        first: Vec<Vec<u8>>,
+        updates: Updates,
+    },
     /// This is no workspace, and what is in it would be lost.
     #[error("{} is not taken for a workspace: {reason}", path.display())]
     NoWorkspace {
@@ -69,6 +77,24 @@ pub enum EngineError {
     /// The other side gave up and said why.
     #[error("the receiving side gave up: {text}")]
     Remote { kind: FailureKind, text: String },
+}
+
+/// What became of the entries that the source has, in a run that was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Updates {
+    /// They are in place.
+    InPlace,
+    /// New ones are in place. Those that were to replace others at the end of the run are dropped.
+    Dropped,
+}
+
+impl std::fmt::Display for Updates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::InPlace => "what the source has was transferred",
+            Self::Dropped => "new entries were transferred, no existing file was replaced",
+        })
+    }
 }
 
 /// Says which source could not be read.

@@ -42,7 +42,7 @@ mod sender;
 mod stop;
 
 pub use cancel::{Cancel, CancelHook};
-pub use error::EngineError;
+pub use error::{EngineError, Updates};
 pub use monitor::{Monitor, Progress, VoidMonitor};
 pub use receiver::{Claim, DestinationIs, LoginUser, Receiver, ReceiverConfig, refuse};
 pub use sender::{NothingSent, RunReport, SenderConfig, Source, send};

@@ -10,13 +10,13 @@ use std::path::Path;
 use coast_engine::{
     Cancel, DestinationIs, EngineError, Receiver, ReceiverConfig, SenderConfig, Source, VoidMonitor, send,
 };
-use coast_tree::ContentHash;
+use coast_tree::{ContentHash, LedgerReader, RelPath};
 use coast_wire::limits::{
     CHUNK_BYTES, MAX_CHUNKS_AHEAD, MAX_DELTA_BYTES, MAX_HOLE_BYTES, MAX_OWNER_NAMES, MAX_PART_ENTRIES,
     MAX_SIGNATURE_BYTES, MAX_TARGET_BYTES, WINDOW_ENTRIES,
 };
 use coast_wire::{
-    Class, Entry, FileId, FrameReader, Need, Options, OwnerName, Pack, Part, Piece, Range, Ready, Time,
+    Class, Entry, FileId, FrameReader, Gone, Need, Options, OwnerName, Pack, Part, Piece, Range, Ready, Time,
     ToReceiver, ToSender, Want, What, messages,
 };
 use serde::Serialize;
@@ -378,6 +378,86 @@ fn stream_that_ends_early_deletes_nothing_and_leaves_no_staging() {
     assert_eq!(error.exit_code(), 12);
     assert_eq!(std::fs::read(destination.join("precious")).unwrap(), b"precious");
     assert!(!dir.path().join(".destination.coast/staging").exists());
+}
+
+/// Offers files to a receiver, waits until it asks for their content, gives these answers and closes the stream. Returns the names
+/// in the ledger that the run leaves, which is called `ledger`.
+fn ledger_after(
+    destination: &Path,
+    entries: Vec<Entry<'static>>,
+    answers: &[(Class, ToReceiver<'_>)],
+    ledger: &str,
+) -> Vec<String> {
+    let config = ReceiverConfig::new(destination.to_owned());
+    let (near, far) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let writer = WriteHalf(far.try_clone().unwrap());
+            Receiver::open(config)?.run(far, writer, false, &VoidMonitor, &Cancel::new())
+        });
+        (&near).write_all(&frame(Class::Control, &start())).unwrap();
+        (&near).write_all(&frame(Class::Control, &part(0, b"", entries))).unwrap();
+        let mut reader = FrameReader::new(near.try_clone().unwrap());
+        let mut read_until = |wanted: fn(&ToSender<'_>) -> bool| {
+            while let Ok(Some(next)) = reader.next_frame() {
+                let payload = next.decode().unwrap();
+                if messages(&payload).any(|message| wanted(&message.unwrap())) {
+                    break;
+                }
+            }
+        };
+        read_until(|message| matches!(message, ToSender::Needs { .. }));
+        for (class, answer) in answers {
+            (&near).write_all(&frame(*class, answer)).unwrap();
+        }
+        if answers.is_empty() {
+            near.shutdown(Shutdown::Write).unwrap();
+        }
+        read_until(|message| matches!(message, ToSender::Finished(_) | ToSender::Failed { .. }));
+        let _ = near.shutdown(Shutdown::Write);
+    });
+    let state = destination.parent().unwrap().join(".destination.coast");
+    let ledger = std::fs::File::open(state.join(ledger)).unwrap();
+    let names = LedgerReader::open(ledger).unwrap().directory(&RelPath::root()).unwrap();
+    let mut names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_was_offered_is_in_the_ledger_only_once_it_is_in_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let destination = dir.path().join("destination");
+    std::fs::create_dir(&destination).unwrap();
+    let write = |name: &str, content: &str| std::fs::write(destination.join(name), content).unwrap();
+    write("same", "same");
+    write("theirs", "made by a service");
+    let offered = || vec![file(b"new", 3), file(b"same", 4), file(b"theirs", 3)];
+    let finished = || (Class::Control, ToReceiver::WalkDone { source_errors: false });
+    let whole = |index, content| {
+        let (file, hash) = (FileId { part: 0, index }, *ContentHash::of(content).as_bytes());
+        (Class::Data, ToReceiver::Whole { file, content, hash, mtime: None })
+    };
+    let hash = |index, content: &[u8]| {
+        let (file, hash) = (FileId { part: 0, index }, *ContentHash::of(content).as_bytes());
+        (Class::Data, ToReceiver::Hash { file, hash })
+    };
+    let gone = |index| {
+        let file = FileId { part: 0, index };
+        (Class::Data, ToReceiver::Gone { file, reason: Gone::Vanished })
+    };
+    // The run is interrupted after the directory was examined.
+    let names = ledger_after(&destination, offered(), &[], "ledger.new");
+    assert!(!names.iter().any(|name| name == "new" || name == "theirs"), "{names:?}");
+    // One entry arrives, and the other one vanishes from the source.
+    let answers = [whole(0, b"new"), hash(1, b"same"), gone(2), finished()];
+    let names = ledger_after(&destination, offered(), &answers, "ledger");
+    assert_eq!(names, ["new", "same"]);
+    // A name that earlier runs have put there stays when its new content does not come.
+    write("new", "old");
+    std::fs::remove_file(destination.join("same")).unwrap();
+    let names = ledger_after(&destination, offered(), &[gone(0), gone(1), gone(2), finished()], "ledger");
+    assert_eq!(names, ["new"], "a name that is gone leaves the ledger");
 }
 
 #[test]

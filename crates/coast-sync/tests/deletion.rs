@@ -172,6 +172,18 @@ fn a_killed_run_leaves_a_ledger_that_counts() {
 }
 
 #[test]
+fn a_name_that_was_offered_and_not_placed_stays_the_remotes_own() {
+    let place = Place::pushed(&["kept"]);
+    std::os::unix::fs::symlink("here", place.path("source/link")).unwrap();
+    place.make("destination", &["link"]);
+    let without_links = coast_sync::Options { links: false, delete: None, ..profile::options() };
+    run(place.request(repairing()).options(without_links)).unwrap();
+    place.remove_from_source(&["link"]);
+    assert_eq!(place.repair().run.receiver.left_made_there, 1);
+    assert_eq!(place.files("destination"), ["kept", "link"]);
+}
+
+#[test]
 fn without_a_ledger_a_repair_deletes_nothing() {
     let place = Place::pushed(&["kept", "gone"]);
     fs::remove_file(place.state("ledger")).unwrap();
@@ -309,6 +321,34 @@ fn most_of_what_was_placed_is_not_deleted_by_mistake() {
     assert!(error.to_string().contains("124 of the 125 entries"), "the ledger is as it was: {error}");
     place.push(repairing());
     assert_eq!(place.files("destination"), ["249"]);
+}
+
+#[test]
+fn the_limit_counts_each_entry_once_and_only_what_is_there() {
+    let files: Vec<String> = (0..110).map(|number| format!("dir/{number}")).collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let place = Place::pushed(&[&files[..], &["changed"]].concat());
+    // An interrupted switch: its ledger names most of these once more, and hundreds that are gone again.
+    let old = fs::read(place.state("ledger")).unwrap();
+    let others: Vec<String> = (0..300).map(|number| format!("other/{number}")).collect();
+    place.make("source", &others.iter().map(String::as_str).collect::<Vec<_>>());
+    place.push(Delete::default());
+    fs::rename(place.state("ledger"), place.state("ledger.new")).unwrap();
+    fs::write(place.state("ledger"), old).unwrap();
+    fs::remove_dir_all(place.path("destination/other")).unwrap();
+    place.remove_from_source(&["other", "dir"]);
+    fs::write(place.path("source/changed"), "a new content").unwrap();
+    place.make("destination", &["carried"]);
+    let careful = Delete { no_mass_deletion: true, placed: vec![b"carried".to_vec()], ..repairing() };
+    let delayed =
+        coast_sync::Options { delete: Some(careful.clone()), delay_updates: true, ..profile::options() };
+    let error = run(place.request(careful).options(delayed)).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("112 of the 113 entries") && text.contains("no existing file was replaced"),
+        "{text}"
+    );
+    assert_eq!(fs::read_to_string(place.path("destination/changed")).unwrap(), "changed");
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //! | 4 | number of names |
 //! | per name: 1, n | length of the name, the name |
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
@@ -35,6 +35,9 @@ const MAX_BLOCKS: usize = 4 << 20;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
+/// How many single names are gathered into blocks. A writer that is killed loses no more of them.
+const MAX_GATHERED_NAMES: usize = 1024;
+
 /// A ledger that is being written, by several threads.
 #[derive(Debug)]
 pub struct LedgerWriter {
@@ -46,6 +49,9 @@ struct Output {
     writer: BufWriter<File>,
     /// The directories that names were added of, by [`path_hash`].
     directories: HashSet<u64>,
+    /// Single names that are not written yet, by directory, and their number.
+    gathered: HashMap<RelPath, Vec<Name>>,
+    gathered_names: usize,
     /// After an error it is not known what reached the file, so nothing may follow.
     broken: bool,
 }
@@ -54,25 +60,30 @@ impl LedgerWriter {
     /// Begins a ledger in an empty file.
     pub fn create(file: File) -> Self {
         let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
-        let output = Output { writer, directories: HashSet::new(), broken: false };
+        let output = Output {
+            writer,
+            directories: HashSet::new(),
+            gathered: HashMap::new(),
+            gathered_names: 0,
+            broken: false,
+        };
         Self { output: Mutex::new(output) }
     }
 
     /// Adds names of entries of `dir`. A directory may come in several parts.
     pub fn append<'n>(&self, dir: &RelPath, names: impl IntoIterator<Item = &'n Name>) -> io::Result<()> {
-        let mut names = names.into_iter().peekable();
-        let mut block = Vec::new();
-        // A directory without entries is written, too: the ledger speaks of it.
-        loop {
-            encode(dir, names.by_ref().take(MAX_BLOCK_NAMES), &mut block);
-            let mut output = self.output.enter();
-            output.write(&block)?;
-            output.directories.insert(path_hash(dir.as_bytes()));
-            drop(output);
-            if names.peek().is_none() {
-                return Ok(());
-            }
+        self.output.enter().append(dir, names)
+    }
+
+    /// Adds one name of an entry of `dir`. Single names are gathered, so that a directory takes few blocks.
+    pub fn add(&self, dir: &RelPath, name: &Name) -> io::Result<()> {
+        let mut output = self.output.enter();
+        match output.gathered.get_mut(dir) {
+            Some(names) => names.push(name.clone()),
+            None => drop(output.gathered.insert(dir.clone(), vec![name.clone()])),
         }
+        output.gathered_names += 1;
+        if output.gathered_names < MAX_GATHERED_NAMES { Ok(()) } else { output.flush() }
     }
 
     /// Whether names of this directory were added.
@@ -82,13 +93,34 @@ impl LedgerWriter {
 
     /// Hands everything to the system. Nothing is synced to the disk.
     pub fn flush(&self) -> io::Result<()> {
-        let mut output = self.output.enter();
-        output.check()?;
-        output.writer.flush()
+        self.output.enter().flush()
     }
 }
 
 impl Output {
+    fn append<'n>(&mut self, dir: &RelPath, names: impl IntoIterator<Item = &'n Name>) -> io::Result<()> {
+        let mut names = names.into_iter().peekable();
+        let mut block = Vec::new();
+        // A directory without entries is written, too: the ledger speaks of it.
+        loop {
+            encode(dir, names.by_ref().take(MAX_BLOCK_NAMES), &mut block);
+            self.write(&block)?;
+            self.directories.insert(path_hash(dir.as_bytes()));
+            if names.peek().is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.gathered_names = 0;
+        for (dir, names) in std::mem::take(&mut self.gathered) {
+            self.append(&dir, &names)?;
+        }
+        self.check()?;
+        self.writer.flush()
+    }
+
     fn write(&mut self, block: &[u8]) -> io::Result<()> {
         self.check()?;
         self.broken = true;
@@ -134,7 +166,6 @@ pub struct LedgerReader {
     file: Option<File>,
     /// Sorted by path hash, then by offset.
     index: Vec<Entry>,
-    names: u64,
 }
 
 /// Where a block is.
@@ -149,22 +180,16 @@ impl LedgerReader {
     pub fn open(mut file: File) -> io::Result<Self> {
         file.rewind()?;
         let mut index = Vec::new();
-        let (mut names, mut end) = (0, 0);
+        let mut end = 0;
         let mut reader = BufReader::with_capacity(BUFFER_BYTES, &file);
         while index.len() < MAX_BLOCKS
             && let Some((block, length)) = read_block(&mut reader)?
         {
             index.push(Entry { path_hash: path_hash(block.path()), offset: end });
-            names += u64::from(block.count);
             end += length;
         }
         index.sort_unstable();
-        Ok(Self { file: Some(file), index, names })
-    }
-
-    /// How many names the ledger has. A name that was written twice counts twice.
-    pub fn names(&self) -> u64 {
-        self.names
+        Ok(Self { file: Some(file), index })
     }
 
     /// The names in a directory that are in the ledger.
@@ -182,7 +207,8 @@ impl LedgerReader {
         Ok(names)
     }
 
-    /// Copies the directories that no names were added of to `writer`, and that are wanted.
+    /// Copies the directories that no names were added of to `writer`, and that are wanted. Names that `writer` gathers count only
+    /// when it is flushed.
     pub fn carry_over(&self, writer: &LedgerWriter, wanted: impl Fn(&RelPath) -> bool) -> io::Result<()> {
         for entry in self.index.iter().filter(|entry| !writer.speaks_of(entry.path_hash)) {
             let Some(block) = self.block(entry)? else { continue };
@@ -193,6 +219,22 @@ impl LedgerReader {
             }
         }
         Ok(())
+    }
+
+    /// Writes all that is in `ledgers` to `writer`, each directory once.
+    pub fn merge(ledgers: &[Self], writer: &LedgerWriter) -> io::Result<()> {
+        for ledger in ledgers {
+            for entry in ledger.index.iter().filter(|entry| !writer.speaks_of(entry.path_hash)) {
+                let Some(block) = ledger.block(entry)? else { continue };
+                let Ok(dir) = RelPath::new(block.path()) else { continue };
+                let mut names = HashSet::new();
+                for ledger in ledgers {
+                    names.extend(ledger.directory(&dir)?);
+                }
+                writer.append(&dir, &names)?;
+            }
+        }
+        writer.flush()
     }
 
     /// Reads one block; none when it was damaged meanwhile.
@@ -222,7 +264,6 @@ struct Block {
     /// With the header.
     bytes: Vec<u8>,
     path_end: usize,
-    count: u32,
 }
 
 /// Reads a block and answers its length in bytes. None at the end, and when what follows is no block.
@@ -269,7 +310,7 @@ impl Block {
             rest = remaining;
         }
         let whole = rest.is_empty();
-        whole.then_some(Self { bytes, path_end, count })
+        whole.then_some(Self { bytes, path_end })
     }
 
     /// The path of the directory, as bytes.
@@ -334,7 +375,6 @@ mod tests {
         assert_eq!(reader.directory(&rel(b"a")).unwrap(), set(&["x"]));
         assert_eq!(reader.directory(&rel(b"empty")).unwrap(), set(&[]));
         assert_eq!(reader.directory(&rel(b"unknown")).unwrap(), set(&[]));
-        assert_eq!(reader.names(), 4);
     }
 
     #[test]
@@ -346,6 +386,23 @@ mod tests {
         writer.flush().unwrap();
         let found = LedgerReader::open(file).unwrap().directory(&rel(b"d")).unwrap();
         assert!(found.len() == names.len() && names.iter().all(|name| found.contains(name)));
+    }
+
+    #[test]
+    fn single_names_are_gathered_and_a_killed_writer_loses_few() {
+        let file = tempfile::tempfile().unwrap();
+        let writer = LedgerWriter::create(file.try_clone().unwrap());
+        for number in 0..MAX_GATHERED_NAMES {
+            writer
+                .add(&rel(if number % 2 == 0 { b"even" } else { b"odd" }), &name(number.to_string()))
+                .unwrap();
+        }
+        writer.add(&rel(b"odd"), &name("lost")).unwrap();
+        let read = || LedgerReader::open(file.try_clone().unwrap()).unwrap();
+        assert_eq!(read().index.len(), 2);
+        assert_eq!(read().directory(&rel(b"odd")).unwrap().len(), MAX_GATHERED_NAMES / 2);
+        writer.flush().unwrap();
+        assert_eq!(read().directory(&rel(b"odd")).unwrap().len(), MAX_GATHERED_NAMES / 2 + 1);
     }
 
     #[test]
@@ -372,6 +429,21 @@ mod tests {
         assert_eq!(new.directory(&rel(b"a")).unwrap(), set(&["new"]));
         assert_eq!(new.directory(&rel(b"b")).unwrap(), set(&["1", "2"]));
         assert_eq!(new.directory(&rel(b"gone")).unwrap(), set(&[]));
+    }
+
+    #[test]
+    fn merged_ledgers_have_each_name_once() {
+        let ledgers = [
+            LedgerReader::open(ledger(&[("a", &["x", "y"]), ("a", &["z"])])).unwrap(),
+            LedgerReader::open(ledger(&[("a", &["y", "new"]), ("b", &["1"])])).unwrap(),
+        ];
+        let file = tempfile::tempfile().unwrap();
+        let writer = LedgerWriter::create(file.try_clone().unwrap());
+        LedgerReader::merge(&ledgers, &writer).unwrap();
+        let merged = LedgerReader::open(file).unwrap();
+        assert_eq!(merged.directory(&rel(b"a")).unwrap(), set(&["x", "y", "z", "new"]));
+        assert_eq!(merged.directory(&rel(b"b")).unwrap(), set(&["1"]));
+        assert_eq!(merged.index.len(), 2);
     }
 
     #[test]

@@ -92,8 +92,9 @@ pub struct Delete {
     /// Entries that something else than a run has put there for the source: they count as put there by a run. Paths are relative
     /// to the transfer root.
     pub placed: Vec<Vec<u8>>,
-    /// Nothing is deleted, and the run fails, if more than half of all entries that runs have put there would be deleted, and more
-    /// than [`MASS_DELETION`].
+    /// Nothing is deleted, and the run fails, if more than [`MASS_DELETION`] entries that runs have put there would be deleted, and more
+    /// than half of those that are there. Entries that `placed` names count as put there by a run. Entries in protected and excluded
+    /// directories are not counted.
     pub no_mass_deletion: bool,
 }
 

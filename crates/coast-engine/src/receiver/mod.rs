@@ -213,7 +213,8 @@ impl Receiver {
 }
 
 /// Ends a run whose every entry is settled: deletes, and finishes. A directory in the way of an entry is deleted with the
-/// extraneous entries, so that entry moves into place after them.
+/// extraneous entries, so that entry moves into place after them. A run that would delete too much is refused before that, and before
+/// entries that waited move into place.
 fn finish(
     target: &Target<'_>,
     deletion: &Deletion<'_>,
@@ -221,6 +222,9 @@ fn finish(
     source_errors: bool,
 ) -> Result<(), EngineError> {
     target.check_still_there()?;
+    if !source_errors {
+        deletion.check_amount()?;
+    }
     target.move_updates()?;
     if source_errors {
         deletion.skip()?;

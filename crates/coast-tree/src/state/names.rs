@@ -24,6 +24,9 @@ pub const LEDGER: &str = "ledger";
 /// The name of a ledger that is being written.
 pub const NEW_LEDGER: &str = "ledger.new";
 
+/// The name of a ledger into which those of earlier runs are being merged.
+pub const MERGED_LEDGER: &str = "ledger.merged";
+
 /// The name of the directory of deleted entries that can be brought back.
 pub(super) const TRASH: &str = "trash";
 

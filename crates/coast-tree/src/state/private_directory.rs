@@ -2,7 +2,9 @@
 
 use std::io;
 
-use super::names::{CACHE, CLOCK, LEDGER, LOCK, NEW_CACHE, NEW_LEDGER, PARTIAL, STAGING, TRASH, name};
+use super::names::{
+    CACHE, CLOCK, LEDGER, LOCK, MERGED_LEDGER, NEW_CACHE, NEW_LEDGER, PARTIAL, STAGING, TRASH, name,
+};
 use crate::{DirHandle, Kind, Name, file_stat, remove_entry};
 
 /// The mode bit of a state directory that has been taken over and is not empty yet. No run trusts anything in such a directory,
@@ -145,7 +147,7 @@ pub(super) fn take_over(dir: &DirHandle) -> io::Result<bool> {
     if stat.uid == me && stat.mode & UNTRUSTED == 0 {
         return Ok(false);
     }
-    let made = [LOCK, CACHE, NEW_CACHE, LEDGER, NEW_LEDGER, CLOCK, PARTIAL, STAGING, TRASH];
+    let made = [LOCK, CACHE, NEW_CACHE, LEDGER, NEW_LEDGER, MERGED_LEDGER, CLOCK, PARTIAL, STAGING, TRASH];
     let foreign = |listed: &crate::Listed| made.iter().all(|made| listed.name != name(made));
     let listed = dir.list()?;
     if let Some(listed) = listed.iter().find(|listed| foreign(listed)) {

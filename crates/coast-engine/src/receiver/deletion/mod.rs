@@ -23,7 +23,7 @@ use super::failure::Failure;
 use super::report::Report;
 use super::spill::Spill;
 use super::target::Target;
-use crate::error::EngineError;
+use crate::error::{EngineError, Updates};
 use extraneous::Extraneous;
 use filter::unreadable_rules;
 
@@ -41,10 +41,12 @@ pub(super) struct Deletion<'a> {
     only_placed: bool,
     /// Whether a deletion of most entries is refused.
     no_mass_deletion: bool,
+    /// What became of updates if the run is refused before they move into place.
+    updates_before_deletion: Updates,
     /// When the run began, by the clock of the destination's file system; none in a dry run.
     began: Option<Timestamp>,
-    /// The entries put there by runs that are going to be deleted. No other lock is taken while it is held.
-    going: Mutex<Going>,
+    /// The entries put there by runs. No other lock is taken while it is held.
+    placed: Mutex<Placed>,
     extraneous: Spill<Extraneous>,
     /// Directories that make way for entries of another kind, after everything in them.
     making_way: Spill<Extraneous>,
@@ -56,11 +58,14 @@ pub(super) struct Deletion<'a> {
 /// The number of entries that the error of a refused run names.
 const NAMED: usize = 3;
 
-/// Entries that are going to be deleted.
+/// The entries that earlier runs have put there and that this run has seen, each counted once. What the ledger names besides them is
+/// gone, or lies in a directory that stays whatever is in it.
 #[derive(Default)]
-struct Going {
-    count: u64,
-    /// The first of the files.
+struct Placed {
+    seen: u64,
+    /// How many of them are going to be deleted.
+    going: u64,
+    /// The first of the files among those.
     first: Vec<Vec<u8>>,
 }
 
@@ -89,8 +94,9 @@ impl<'a> Deletion<'a> {
             limit: delete.and_then(|delete| delete.max).unwrap_or(u64::MAX),
             only_placed: delete.is_some_and(|delete| delete.only_placed),
             no_mass_deletion: delete.is_some_and(|delete| delete.no_mass_deletion),
+            updates_before_deletion: if options.delay_updates { Updates::Dropped } else { Updates::InPlace },
             began: target.began(),
-            going: Mutex::default(),
+            placed: Mutex::default(),
             extraneous: list_for(target, "extraneous"),
             making_way: list_for(target, "making-way"),
             occupied: Mutex::default(),
@@ -123,15 +129,20 @@ impl<'a> Deletion<'a> {
         Ok(())
     }
 
+    /// Counts entries of one directory that earlier runs have put there and that this run has seen.
+    pub(super) fn count_placed(&self, entries: usize) {
+        self.placed.enter().seen += entries as u64;
+    }
+
     /// Counts an entry that is going to be deleted.
     fn count_going(&self, item: &Extraneous) {
         if item.origin == Origin::Destination || item.only_counted {
             return;
         }
-        let mut going = self.going.enter();
-        going.count += 1;
-        if going.first.len() < NAMED && !item.directory {
-            going.first.push(item.path.as_bytes().to_vec());
+        let mut placed = self.placed.enter();
+        placed.going += 1;
+        if placed.first.len() < NAMED && !item.directory {
+            placed.first.push(item.path.as_bytes().to_vec());
         }
     }
 

@@ -7,7 +7,7 @@ use coast_wire::{Event, MASS_DELETION, Origin};
 
 use super::extraneous::{EntryIdentity, Extraneous};
 use super::{Deletion, list_for};
-use crate::error::EngineError;
+use crate::error::{EngineError, Updates};
 use crate::receiver::spill::Spill;
 
 /// The outcome of deleting one entry.
@@ -24,6 +24,30 @@ enum Outcome {
 }
 
 impl Deletion<'_> {
+    /// Fails if most of what runs have put there would be deleted. Where rules of files in the tree have a say, that is known only
+    /// when the entries are judged.
+    pub(in crate::receiver) fn check_amount(&self) -> Result<(), EngineError> {
+        self.refuse_mass_deletion([&self.making_way, &self.extraneous], self.updates_before_deletion)
+    }
+
+    fn refuse_mass_deletion(
+        &self,
+        lists: [&Spill<Extraneous>; 2],
+        updates: Updates,
+    ) -> Result<(), EngineError> {
+        let (going, placed, first) = {
+            let placed = self.placed.enter();
+            (placed.going, placed.seen, placed.first.clone())
+        };
+        if !self.no_mass_deletion || going <= MASS_DELETION || going <= placed / 2 {
+            return Ok(());
+        }
+        for list in lists {
+            self.remember_all(list)?;
+        }
+        Err(EngineError::MassDeletion { going, placed, first, updates })
+    }
+
     /// Deletes the noted entries, those that make way first. Not called when the source could not be read without errors.
     pub(in crate::receiver) fn delete(&self) -> Result<(), EngineError> {
         let mut deleted = 0;
@@ -33,32 +57,17 @@ impl Deletion<'_> {
                 let extraneous = list_for(self.target, "judged");
                 self.judge(rules, &self.making_way, &making_way)?;
                 self.judge(rules, &self.extraneous, &extraneous)?;
-                self.delete_lists([&making_way, &extraneous], &mut deleted)?;
+                self.refuse_mass_deletion([&making_way, &extraneous], Updates::InPlace)?;
+                self.delete_all(&making_way, &mut deleted)?;
+                self.delete_all(&extraneous, &mut deleted)?;
             }
-            None => self.delete_lists([&self.making_way, &self.extraneous], &mut deleted)?,
+            None => {
+                self.delete_all(&self.making_way, &mut deleted)?;
+                self.delete_all(&self.extraneous, &mut deleted)?;
+            }
         }
         self.report.deleted(deleted);
         Ok(())
-    }
-
-    fn delete_lists(&self, lists: [&Spill<Extraneous>; 2], deleted: &mut u64) -> Result<(), EngineError> {
-        if let Some(refusal) = self.refuse_mass_deletion() {
-            for list in lists {
-                self.remember_all(list)?;
-            }
-            return Err(refusal);
-        }
-        for list in lists {
-            self.delete_all(list, deleted)?;
-        }
-        Ok(())
-    }
-
-    /// The refusal of a run that would delete most of what runs have put there.
-    fn refuse_mass_deletion(&self) -> Option<EngineError> {
-        let (going, placed) = (self.going.enter(), self.target.placed());
-        let refused = self.no_mass_deletion && going.count > MASS_DELETION && going.count > placed / 2;
-        refused.then(|| EngineError::MassDeletion { going: going.count, placed, first: going.first.clone() })
     }
 
     fn delete_all(&self, items: &Spill<Extraneous>, deleted: &mut u64) -> Result<(), EngineError> {

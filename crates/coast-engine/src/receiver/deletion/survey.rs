@@ -36,8 +36,9 @@ impl Deletion<'_> {
             }
             Rules::NoDeletion => {
                 let origins = self.target.origins_in(path);
-                let names = extraneous.iter().map(|entry| &entry.name);
-                self.target.note_placed(path, names.filter(|name| origins.has(name)));
+                let placed = || extraneous.iter().map(|entry| &entry.name).filter(|name| origins.has(name));
+                self.count_placed(placed().count());
+                self.target.note_placed(path, placed());
                 for entry in extraneous {
                     self.note_kept(path, &entry.name)?;
                 }
@@ -61,6 +62,7 @@ impl Deletion<'_> {
         let origins = self.target.origins_in(path);
         let mut staying = Vec::new();
         let mut workspaces = Workspaces::of(&entries);
+        self.count_placed(entries.iter().filter(|entry| origins.has(&entry.name)).count());
         for entry in states_last(entries) {
             let protected = filter
                 .is_some_and(|filter| DeletionFilter::protects(filter, &entry.name, entry.kind, within));

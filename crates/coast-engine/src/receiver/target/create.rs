@@ -31,6 +31,15 @@ impl DestinationEntry<'_> {
     }
 }
 
+/// What became of an entry without content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Brought {
+    /// It was there already; at most its attributes were changed.
+    Kept,
+    /// It is new, or will be: it may wait for its place until the end of the run.
+    Made,
+}
+
 /// Whether a file could be made from another file of the destination.
 pub(crate) enum Cloned {
     /// It is in place. The record is what the cache has to remember, if anything.
@@ -41,10 +50,11 @@ pub(crate) enum Cloned {
 
 impl Target<'_> {
     /// Brings a directory: makes it, or gives the existing one its attributes.
-    pub(crate) fn bring_directory(&self, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
+    pub(crate) fn bring_directory(&self, entry: &DestinationEntry<'_>) -> Result<Brought, Failure> {
         if let Some(existing) = entry.existing.filter(|existing| existing.kind == Kind::Directory) {
             let desired = self.attributes.desired(entry.offered, Some(&existing), None);
-            return self.fix_directory(entry, &existing, &desired);
+            self.fix_directory(entry, &existing, &desired)?;
+            return Ok(Brought::Kept);
         }
         if let Some(dir) = self.live_handle(entry) {
             let inheritance = entry.inheritance()?;
@@ -53,7 +63,7 @@ impl Target<'_> {
             self.make_directory(entry, dir, &desired)?;
         }
         self.report_created(entry, EntryKind::Directory, Update::Local);
-        Ok(())
+        Ok(Brought::Made)
     }
 
     fn make_directory(
@@ -69,6 +79,7 @@ impl Target<'_> {
         let mode = desired.mode.unwrap_or(0o755);
         // The owner needs all rights while entries are brought.
         self.change_in(path, dir, || dir.mkdir(name, mode | 0o700)).doing("cannot make the directory")?;
+        self.note_one_placed(path, name);
         self.set_new_directory(dir, name, desired).doing("cannot set its attributes")?;
         let path = StoredPath::of_entry(path, name);
         Ok(self.set_late(path, desired.late_mode(), desired.mtime)?)
@@ -108,14 +119,14 @@ impl Target<'_> {
         entry: &DestinationEntry<'_>,
         link_target: &[u8],
         make_way: impl FnOnce() -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Brought, Failure> {
         let existing = entry.existing.filter(|stat| stat.kind == Kind::Symlink);
         if let (Some(existing), Some(dir)) = (existing, entry.directory.handle()) {
             let present_target = dir.read_link(&entry.offered.name).doing("cannot read the symlink")?;
             if present_target == link_target {
                 let desired = self.attributes.desired(entry.offered, Some(&existing), None);
                 self.fix(entry, &existing, &desired)?;
-                return Ok(());
+                return Ok(Brought::Kept);
             }
         }
         make_way()?;
@@ -129,12 +140,12 @@ impl Target<'_> {
         kind: Kind,
         rdev: u64,
         make_way: impl FnOnce() -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Brought, Failure> {
         let same = |stat: &Stat| stat.kind == kind && (!kind.is_device() || stat.rdev == rdev);
         if let Some(existing) = entry.existing.filter(same) {
             let desired = self.attributes.desired(entry.offered, Some(&existing), None);
             self.fix(entry, &existing, &desired)?;
-            return Ok(());
+            return Ok(Brought::Kept);
         }
         make_way()?;
         let named = if kind.is_device() { EntryKind::Device } else { EntryKind::Special };
@@ -147,7 +158,7 @@ impl Target<'_> {
         entry: &DestinationEntry<'_>,
         kind: EntryKind,
         make: impl FnOnce(&DirHandle, &Name, u32) -> io::Result<()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Brought, Failure> {
         if let (Some(live), Some(dir)) = (self.live(), entry.directory.handle()) {
             let desired = self.desired_here(entry)?;
             let mode = desired.mode.unwrap_or(0o600);
@@ -160,7 +171,7 @@ impl Target<'_> {
             live.put_in_place(entry, dir, staged)?;
         }
         self.report_created(entry, kind, Update::Local);
-        Ok(())
+        Ok(Brought::Made)
     }
 
     /// Makes an empty staged file for an entry.

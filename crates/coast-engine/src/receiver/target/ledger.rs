@@ -1,13 +1,19 @@
 //! The ledger of the destination: which entries runs have put there. A repair deletes no other ones.
 //!
-//! A run writes a new ledger while it examines directories, and leaves out the entries that are going to be deleted. The new one
-//! takes the place of the old one when all is deleted. A run that is killed before leaves both, and an entry in either was put
-//! there: what an interrupted switch left is deleted by the next run.
+//! A run writes a new ledger. An entry gets into it
+//! - when its directory is examined: if the old ledger has it and it is there, or if it is right as it is;
+//! - otherwise when it is put into place, so that an entry of another program that the run did not come to replace is not taken
+//!   for one of ours. A run that is killed in between leaves an entry that counts as made at the destination.
+//!
+//! Entries that are going to be deleted are left out, and so are those that are gone. The new ledger takes the place of the old one
+//! when all is deleted. A run that fails or is killed before leaves both, and an entry in either was put there: what an interrupted
+//! switch left is deleted by the next run. That run first merges both into one.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io;
 
-use coast_tree::state::{LEDGER, NEW_LEDGER, StateDirectory, name};
+use coast_tree::state::{LEDGER, MERGED_LEDGER, NEW_LEDGER, StateDirectory, name};
 use coast_tree::{
     DirHandle, DirRecords, FileIdentity, Kind, LedgerReader, LedgerWriter, Name, RelPath, Replace, Root, Stat,
 };
@@ -37,18 +43,16 @@ impl Ledger {
         if !state.is_private() || state.is_transient() {
             return Self { known: Vec::new(), also: by_directory(also), new: None };
         }
-        let mut ledger = Self::read(&state.dir, also);
-        let leftover = read_ledger(&state.dir, NEW_LEDGER);
-        // The leftover stays open without its name.
-        let _ = state.dir.unlink(&name(NEW_LEDGER));
-        let file = state.dir.create_file(&name(NEW_LEDGER), 0o600).ok();
-        ledger.new = file.and_then(|file| {
-            let writer = LedgerWriter::create(file);
-            // If this run fails, too, the entries of the other one are not forgotten.
-            leftover.map_or(Ok(()), |leftover| leftover.carry_over(&writer, |_| true)).ok()?;
-            writer.flush().ok()?;
-            Some(NewLedger { dir: state.dir.clone(), writer })
-        });
+        let dir = &state.dir;
+        if exists(dir, NEW_LEDGER) {
+            // Where that fails, this run still knows both, and the next one does not if this one fails, too.
+            let _ = merge(dir);
+        }
+        let mut ledger = Self::read(dir, also);
+        // One that could not be merged stays open without its name.
+        ledger.new = create(dir, NEW_LEDGER)
+            .ok()
+            .map(|file| NewLedger { dir: dir.clone(), writer: LedgerWriter::create(file) });
         ledger
     }
 
@@ -61,11 +65,6 @@ impl Ledger {
         }
     }
 
-    /// The number of entries that runs have put there. Those that only an interrupted run put there are not counted.
-    pub(super) fn count(&self) -> u64 {
-        self.known.iter().map(LedgerReader::names).max().unwrap_or(0)
-    }
-
     /// The names in a directory that were put there. What cannot be read counts as made at the destination.
     pub(super) fn names_in(&self, directory: &RelPath) -> HashSet<Name> {
         let mut names: HashSet<Name> = HashSet::new();
@@ -76,11 +75,19 @@ impl Ledger {
         names
     }
 
-    /// Notes entries of a directory that this run puts or finds there. Without a name it notes that the directory was examined.
+    /// Notes entries that stay in a directory. Without a name it notes that the directory was examined.
     pub(super) fn note<'n>(&self, directory: &RelPath, names: impl IntoIterator<Item = &'n Name>) {
         if let Some(new) = &self.new {
             // After an error the writer refuses to be flushed, and `settle` tells that.
             let _ = new.writer.append(directory, names);
+        }
+    }
+
+    /// Notes an entry that has been put into place.
+    pub(super) fn placed(&self, directory: &RelPath, name: &Name) {
+        if let Some(new) = &self.new {
+            // As in `note`.
+            let _ = new.writer.add(directory, name);
         }
     }
 
@@ -90,6 +97,7 @@ impl Ledger {
         let Some(new) = &self.new else { return };
         let exists = |directory: &RelPath| root.dir(directory).is_ok();
         let settle = || -> io::Result<()> {
+            new.writer.flush()?;
             for known in &self.known {
                 known.carry_over(&new.writer, exists)?;
             }
@@ -122,6 +130,27 @@ impl NewLedger {
     }
 }
 
+fn exists(state: &DirHandle, file: &str) -> bool {
+    state.stat(&name(file)).is_ok_and(|stat| stat.is_some())
+}
+
+/// Makes an empty file in the place of another one.
+fn create(state: &DirHandle, file: &str) -> io::Result<File> {
+    if exists(state, file) {
+        state.unlink(&name(file))?;
+    }
+    state.create_file(&name(file), 0o600)
+}
+
+/// Merges the ledger that an interrupted run left into the one before it. A process that is killed meanwhile leaves both.
+fn merge(state: &DirHandle) -> io::Result<()> {
+    let known: Vec<LedgerReader> =
+        [LEDGER, NEW_LEDGER].into_iter().filter_map(|file| read_ledger(state, file)).collect();
+    LedgerReader::merge(&known, &LedgerWriter::create(create(state, MERGED_LEDGER)?))?;
+    state.rename_to(&name(MERGED_LEDGER), state, &name(LEDGER), Replace::Any)?;
+    state.unlink(&name(NEW_LEDGER))
+}
+
 fn read_ledger(state: &DirHandle, file: &str) -> Option<LedgerReader> {
     LedgerReader::open(state.open_file(&name(file)).ok()?.0).ok()
 }
@@ -150,11 +179,6 @@ impl Origins {
     /// Whether an entry was put there, whatever became of it since.
     pub(crate) fn has(&self, name: &Name) -> bool {
         self.placed.contains(name)
-    }
-
-    /// All names that were put there. Some may be gone.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
-        self.placed.iter()
     }
 
     /// The origin of an entry with this status. Only the identity of a file in the cache tells that it was not changed.

@@ -30,6 +30,7 @@ mod partials;
 mod placement;
 mod staging;
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Mutex;
 
@@ -57,7 +58,7 @@ use placement::DelayedMoves;
 
 pub(crate) use attributes::same_time;
 pub(crate) use basis::Basis;
-pub(crate) use create::{Cloned, StagedFile};
+pub(crate) use create::{Brought, Cloned, StagedFile};
 pub(crate) use directory::{DestinationDirectory, DestinationEntry};
 pub(crate) use ledger::Origins;
 
@@ -317,20 +318,27 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The number of entries that runs have put there.
-    pub(crate) fn placed(&self) -> u64 {
-        self.ledger().map_or(0, Ledger::count)
-    }
-
     /// What is known of the origin of the entries of a directory.
     pub(crate) fn origins_in(&self, directory: &RelPath) -> Origins {
-        let placed = self.ledger().map(|ledger| ledger.names_in(directory)).unwrap_or_default();
+        let placed = self.placed_in(directory);
         let cached = match &self.tree {
             _ if placed.is_empty() => None,
             Tree::DryRun(dry) => dry.cache.directory(directory).ok(),
             Tree::Absent | Tree::Live(_) => self.known_in(directory),
         };
         Origins::new(placed, cached)
+    }
+
+    /// The names in a directory that runs have put there. Some may be gone.
+    pub(crate) fn placed_in(&self, directory: &RelPath) -> HashSet<Name> {
+        self.ledger().map(|ledger| ledger.names_in(directory)).unwrap_or_default()
+    }
+
+    /// See [`Ledger::placed`].
+    pub(crate) fn note_one_placed(&self, directory: &RelPath, name: &Name) {
+        if let Some(live) = self.live() {
+            live.ledger.placed(directory, name);
+        }
     }
 
     /// See [`Ledger::note`].

@@ -131,16 +131,18 @@ impl Live {
         name: &Name,
         mut staged: Staged,
     ) -> io::Result<Moved> {
-        match self.late_directories.change_in(path, dir, || staged.move_into_place(dir, name)) {
+        let moved = match self.late_directories.change_in(path, dir, || staged.move_into_place(dir, name)) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 let area =
                     self.late_directories.change_in(path, dir, || self.areas.area_beside(path, dir))?;
                 let mut copy = area.copy(&staged)?;
                 self.late_directories.change_in(path, dir, || copy.move_into_place(dir, name))?;
-                Ok(Moved::Copy)
+                Moved::Copy
             }
-            moved => moved.map(|()| Moved::Itself),
-        }
+            moved => moved.map(|()| Moved::Itself)?,
+        };
+        self.ledger.placed(path, name);
+        Ok(moved)
     }
 
     /// Moves all replaced entries that waited into place, in one short burst.

@@ -45,7 +45,10 @@ fn compare(
                 ours => ours.doing("cannot read it to compare it")?,
             };
             if ours == Some(theirs) {
-                keep(transfer, file, entry, &existing, ours, &mut needs)?;
+                if keep(transfer, file, entry, &existing, ours, &mut needs)? == Kept::Right {
+                    transfer.target.note_one_placed(&file.part.path, &entry.offered.name);
+                    transfer.settle(&file.part)?;
+                }
                 return Ok(needs.send(transfer.report, &file.part)?);
             }
         }
@@ -61,7 +64,16 @@ fn compare(
     Ok(needs.send(transfer.report, &file.part)?)
 }
 
-/// Settles a file whose content is right: only attributes may differ. A file of another user whose attributes this user may not
+/// Whether a file whose content is right stays.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It stays. The caller notes that for the ledger, and then settles it.
+    Right,
+    /// It is going to be replaced all the same.
+    Replaced,
+}
+
+/// Keeps a file whose content is right: only attributes may differ. A file of another user whose attributes this user may not
 /// change is replaced if its time differs: rsync takes such a file for another one, while it leaves one of the same size and time.
 pub(super) fn keep(
     transfer: &Transfer<'_>,
@@ -70,13 +82,14 @@ pub(super) fn keep(
     existing: &Stat,
     ours: Option<ContentHash>,
     needs: &mut NeedBatch,
-) -> Result<(), Failure> {
+) -> Result<Kept, Failure> {
     let same_time = |mtime| same_time(mtime, existing.mtime);
     if transfer.target.may_not_fix(entry, existing) && !entry.offered.mtime.is_some_and(same_time) {
-        return ask_for_content(transfer, file, entry, needs);
+        ask_for_content(transfer, file, entry, needs)?;
+        return Ok(Kept::Replaced);
     }
     file.part.remember(transfer.target.keep_content(entry, existing, ours)?);
-    Ok(transfer.settle(&file.part)?)
+    Ok(Kept::Right)
 }
 
 /// Asks the sender for the content of a file: as a delta where there is a useful basis.

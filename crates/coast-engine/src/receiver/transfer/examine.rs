@@ -1,18 +1,19 @@
 //! Examines a directory of the destination, and settles every entry that can be settled at once.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use coast_tree::state::STAGING_INSIDE;
-use coast_tree::{ContentHash, DirRecords, FileIdentity, Kind, Listed, Stat};
+use coast_tree::{ContentHash, DirRecords, FileIdentity, Kind, Listed, Name, Stat};
 
 use super::Transfer;
-use super::compare;
+use super::compare::{self, Kept};
 use super::need_batch::NeedBatch;
 use super::part::{FileState, NameRange, Part, PartEntry};
 use super::work::Work;
 use crate::receiver::failure::Failure;
 use crate::receiver::offered::Offered;
-use crate::receiver::target::{DestinationDirectory, DestinationEntry, same_time};
+use crate::receiver::target::{Brought, DestinationDirectory, DestinationEntry, same_time};
 
 /// Examines the directory of a part, then lets the parts go on that waited for it.
 pub(super) fn examine(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), Failure> {
@@ -39,12 +40,17 @@ struct Examination<'a> {
     directory: &'a DestinationDirectory,
     cached: Option<DirRecords>,
     needs: NeedBatch,
+    /// The names that earlier runs have put there. Some may be gone.
+    placed: HashSet<Name>,
+    /// The entries that stay as they are for the ledger, by their numbers in the part, in order.
+    staying: Vec<u32>,
 }
 
 impl<'a> Examination<'a> {
     fn new(transfer: &'a Transfer<'a>, part: &'a Arc<Part>, directory: &'a DestinationDirectory) -> Self {
         let cached = transfer.target.known_in(&part.path);
-        Self { transfer, part, directory, cached, needs: NeedBatch::default() }
+        let placed = transfer.target.placed_in(&part.path);
+        Self { transfer, part, directory, cached, needs: NeedBatch::default(), placed, staying: Vec::new() }
     }
 
     /// Walks the offered entries and the listed ones side by side. An entry that is only listed is extraneous. Without a list
@@ -59,17 +65,25 @@ impl<'a> Examination<'a> {
         }
         let mut listed = listed.into_iter().peekable();
         let mut extraneous = Vec::new();
+        let mut placed = 0;
         for file in self.part.all_entries() {
             let offered = file.offered();
             while let Some(other) = listed.next_if(|other| other.name < offered.name) {
                 extraneous.push(other);
             }
             let found = listed.next_if(|other| other.name == offered.name).is_some() || !has_list;
-            let decided = self.directory.entry(offered, found).and_then(|entry| self.decide(&file, &entry));
+            let decided = self.directory.entry(offered, found).and_then(|entry| {
+                if entry.existing.is_some() && self.placed.contains(&offered.name) {
+                    self.staying.push(file.index);
+                    placed += 1;
+                }
+                self.decide(&file, &entry)
+            });
             self.transfer.settle_failed(&file, decided)?;
         }
         extraneous.extend(listed);
-        self.note_placed();
+        self.transfer.deletion.count_placed(placed);
+        self.note_placed(&extraneous);
         self.needs.send(self.transfer.report, self.part)?;
         let Some(dir) = self.directory.handle() else { return Ok(()) };
         if let NameRange::Names { after, up_to } = &self.part.range {
@@ -83,17 +97,22 @@ impl<'a> Examination<'a> {
         Ok(())
     }
 
-    /// Notes for the ledger that the entries of the part are put there. A part that speaks for its own names alone leaves the
-    /// others as they were.
-    fn note_placed(&self) {
-        let target = self.transfer.target;
-        let offered = self.part.entries.iter().map(|entry| &entry.name);
-        match self.part.range {
-            NameRange::Names { .. } => target.note_placed(&self.part.path, offered),
-            NameRange::Listed => {
-                let before = target.origins_in(&self.part.path);
-                target.note_placed(&self.part.path, offered.chain(before.names()));
-            }
+    /// Notes for the ledger the entries that were put there before or are right as they are. The others follow when they are in
+    /// place. A part that speaks for its own names alone leaves the `others` of the directory as they were.
+    fn note_placed(&self, others: &[Listed]) {
+        let names = self.staying.iter().map(|&index| &self.part.entries[index as usize].name);
+        let others = match self.part.range {
+            NameRange::Names { .. } => &[],
+            NameRange::Listed => others,
+        };
+        let others = others.iter().map(|other| &other.name).filter(|&name| self.placed.contains(name));
+        self.transfer.target.note_placed(&self.part.path, names.chain(others));
+    }
+
+    /// Notes that an entry is right as it is.
+    fn stays(&mut self, file: &PartEntry) {
+        if self.staying.last() != Some(&file.index) {
+            self.staying.push(file.index);
         }
     }
 
@@ -106,17 +125,22 @@ impl<'a> Examination<'a> {
             return Ok(self.transfer.settle(self.part)?);
         }
         let make_way = || deletion.note_in_the_way(entry);
-        match &entry.offered.what {
+        let brought = match &entry.offered.what {
             Offered::File { size, hash } => return self.decide_file(file, entry, *size, *hash),
-            Offered::Directory => target.bring_directory(entry)?,
+            Offered::Directory => Some(target.bring_directory(entry)?),
             Offered::Symlink(_) if !taken.links => {
                 report.skipped(&entry.path(), "skipping a symlink: -l is not given");
+                None
             }
-            Offered::Symlink(link_target) => target.bring_symlink(entry, link_target, make_way)?,
+            Offered::Symlink(link_target) => Some(target.bring_symlink(entry, link_target, make_way)?),
             Offered::Special(kind, _) if !taken.takes_special(*kind) => {
                 report.skipped(&entry.path(), "skipping a non-regular file");
+                None
             }
-            Offered::Special(kind, rdev) => target.bring_special(entry, *kind, *rdev, make_way)?,
+            Offered::Special(kind, rdev) => Some(target.bring_special(entry, *kind, *rdev, make_way)?),
+        };
+        if brought == Some(Brought::Kept) {
+            self.stays(file);
         }
         Ok(self.transfer.settle(self.part)?)
     }
@@ -176,7 +200,11 @@ impl<'a> Examination<'a> {
         existing: &Stat,
         ours: Option<ContentHash>,
     ) -> Result<(), Failure> {
-        compare::keep(self.transfer, file, entry, existing, ours, &mut self.needs)
+        if compare::keep(self.transfer, file, entry, existing, ours, &mut self.needs)? == Kept::Right {
+            self.stays(file);
+            self.transfer.settle(self.part)?;
+        }
+        Ok(())
     }
 
     fn ask_for_content(&mut self, file: &PartEntry, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
