@@ -42,7 +42,8 @@ fn push(source: &Path, root: &Path) -> bool {
     let (helper, stream) = start("receive", root, &[]);
     let mut config = SenderConfig::new(Source::Contents(source.to_owned()));
     config.options.recursive = true;
-    config.options.delete = Some(Delete { trash: true, ..Delete::default() });
+    config.options.delete = Some(Delete::default());
+    config.options.trash = true;
     let (reader, writer) = (stream.try_clone().unwrap(), stream.try_clone().unwrap());
     let report = send(config, reader, writer, &VoidMonitor, &Cancel::new()).unwrap();
     end(helper, &stream);

@@ -338,7 +338,8 @@ pub(crate) fn request(
 ) -> Result<SyncRequest, SyncError> {
     let Deletes { only_placed, carried, trash, no_mass_deletion } = transfer.deletes;
     let options = Options {
-        delete: Some(Delete { only_placed, placed: carried.to_vec(), trash, no_mass_deletion, max: None }),
+        delete: Some(Delete { only_placed, placed: carried.to_vec(), no_mass_deletion, max: None }),
+        trash,
         delay_updates: transfer.delay_updates,
         ownership: Ownership::LoginUser { own: transfer.own },
         // A session may have carried a file before the user made it private.

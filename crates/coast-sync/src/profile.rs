@@ -24,7 +24,8 @@ pub fn options() -> Options {
         specials: true,
         executability: true,
         partial: true,
-        delete: Some(Delete { trash: true, ..Delete::default() }),
+        delete: Some(Delete::default()),
+        trash: true,
         ownership: Ownership::LoginUser { own: Own::default() },
         ..Options::default()
     }

@@ -202,7 +202,7 @@ impl SyncRequest {
             move || run_cancel.cancel()
         });
         let timeout = self.timeout;
-        let to_trash = self.options.delete.as_ref().is_some_and(|delete| delete.trash);
+        let to_trash = self.options.trash;
         let gathering = Gathering::new(monitor);
         let watched = Watched::new(&gathering);
         let ended = thread::scope(|scope| {

@@ -44,8 +44,13 @@ impl Place {
         }
     }
 
+    /// A run with a trash if it is a repair, and without one otherwise.
     fn request(&self, delete: Delete) -> SyncRequest {
-        let options = coast_sync::Options { delete: Some(delete), ..profile::options() };
+        let trash = delete.only_placed;
+        self.request_with(coast_sync::Options { delete: Some(delete), trash, ..profile::options() })
+    }
+
+    fn request_with(&self, options: coast_sync::Options) -> SyncRequest {
         let destination = Destination::local(self.path("destination"));
         SyncRequest::push(self.path("source"), destination)
             .unwrap()
@@ -55,6 +60,10 @@ impl Place {
 
     fn push(&self, delete: Delete) -> SyncReport {
         run(self.request(delete)).unwrap()
+    }
+
+    fn push_with_trash(&self) -> SyncReport {
+        run(self.request_with(profile::options())).unwrap()
     }
 
     fn restore(&self, paths: &[&str]) -> RestoreReport {
@@ -99,10 +108,6 @@ fn collect(top: &Path, directory: &Path, files: &mut Vec<String>) {
 
 fn repairing() -> Delete {
     Delete { only_placed: true, ..Delete::default() }
-}
-
-fn with_trash() -> Delete {
-    Delete { trash: true, ..Delete::default() }
 }
 
 fn run(request: SyncRequest) -> Result<SyncReport, SyncError> {
@@ -226,7 +231,7 @@ fn entries_that_others_made_or_changed_move_to_the_trash() {
     std::os::unix::fs::symlink("target", place.path("destination/link")).unwrap();
     fs::write(place.path("destination/changed"), "by hand").unwrap();
     place.remove_from_source(&["gone", "changed", "dir"]);
-    let report = place.push(with_trash());
+    let report = place.push_with_trash();
     assert_eq!(place.files("destination"), ["kept"]);
     assert!(!place.path("destination/empty").exists());
     assert_eq!(place.trash(), [".env", "changed", "dir/made", "link", "uploads/deep/1"]);
@@ -247,7 +252,7 @@ fn what_a_run_moved_to_the_trash_is_listed_and_comes_back() {
     place.make("destination", &[".env", "uploads/1", "uploads/2", "dir/made"]);
     fs::write(place.path("destination/dir/changed"), "by hand").unwrap();
     place.remove_from_source(&["dir"]);
-    place.push(with_trash());
+    place.push_with_trash();
     let list = || {
         let request = TrashRequest::new(Destination::local(place.path("destination")));
         request.run(&NoPrompt, &Cancel::new()).unwrap()
@@ -263,7 +268,7 @@ fn what_a_run_moved_to_the_trash_is_listed_and_comes_back() {
     assert_eq!(place.restore(&["nothing"]).exit_code(), 23);
     // A restored entry counts as made there: a repair leaves it, and the next run that deletes moves it to the trash again.
     assert_eq!(place.repair().run.receiver.deleted, 0);
-    place.push(with_trash());
+    place.push_with_trash();
     assert_eq!(place.files("destination"), ["kept"]);
     let again = list();
     assert_eq!(again.entries, 5);
@@ -284,9 +289,92 @@ fn entries_that_make_way_move_to_the_trash_too() {
     let place = Place::pushed(&["kept"]);
     place.make("destination", &["was-directory/made", "was-file"]);
     place.make("source", &["was-directory", "was-file/new"]);
-    place.push(with_trash());
+    place.push_with_trash();
     assert_eq!(place.files("destination"), ["kept", "was-directory", "was-file/new"]);
     assert_eq!(place.trash(), ["was-directory/made", "was-file"]);
+}
+
+/// A tree in which entries of the remote's own are in the way of entries of another kind.
+fn in_the_way() -> Place {
+    let place = Place::pushed(&["kept", "placed"]);
+    place.make("destination", &["to-directory", "to-link", "full/made"]);
+    std::os::unix::fs::symlink("target", place.path("destination/to-file")).unwrap();
+    fs::create_dir(place.path("destination/empty")).unwrap();
+    place.remove_from_source(&["placed"]);
+    place.make("source", &["to-directory/new", "placed/new", "to-file", "empty", "full"]);
+    std::os::unix::fs::symlink("target", place.path("source/to-link")).unwrap();
+    place
+}
+
+#[test]
+fn entries_that_make_way_move_to_the_trash_also_without_deletion() {
+    for delay_updates in [false, true] {
+        let place = in_the_way();
+        let undeleting =
+            |dry_run| coast_sync::Options { delete: None, delay_updates, dry_run, ..profile::options() };
+        let foretold = run(place.request_with(undeleting(true))).unwrap();
+        let report = run(place.request_with(undeleting(false))).unwrap();
+        assert_eq!(
+            place.files("destination"),
+            ["empty", "full/made", "kept", "placed/new", "to-directory/new", "to-file", "to-link"]
+        );
+        assert_eq!(report.exit_code(), 23, "a directory that is not empty stays");
+        assert!(
+            place.path("destination/to-link").is_symlink() && place.path("destination/to-file").is_file()
+        );
+        assert_eq!(
+            place.trash(),
+            ["to-directory", "to-file", "to-link"],
+            "what a run has put there is not kept"
+        );
+        let mut made_there = names(&report.deletions.made_there.first);
+        made_there.sort();
+        assert_eq!(made_there, ["empty/", "to-directory", "to-file", "to-link"]);
+        let receiver = report.run.receiver;
+        assert_eq!((receiver.deleted, receiver.deleted_made_there, receiver.trashed), (3, 4, 4));
+        assert_eq!(foretold.deletions.made_there.count, 4);
+        assert!(report.deletions.to_trash);
+    }
+}
+
+#[test]
+fn without_a_trash_entries_that_make_way_are_gone() {
+    let place = in_the_way();
+    let undeleting = coast_sync::Options { delete: None, trash: false, ..profile::options() };
+    let report = run(place.request_with(undeleting)).unwrap();
+    assert!(!place.state("trash").exists() && report.deletions.is_empty());
+    assert!(place.path("destination/to-directory").is_dir());
+}
+
+#[test]
+fn a_repair_never_unlinks_what_it_cannot_claim() {
+    let place = Place::pushed(&["kept", "again", "dir/again"]);
+    // The continuous layer deletes the entries, and a service makes them anew.
+    for file in ["again", "dir/again"] {
+        place.remove_from_source(&[file]);
+        fs::remove_file(place.path("destination").join(file)).unwrap();
+    }
+    fs::write(place.path("destination/again"), "made anew").unwrap();
+    fs::write(place.path("destination/dir/again"), "made anew").unwrap();
+    let untrashed = coast_sync::Options { delete: Some(repairing()), trash: false, ..profile::options() };
+    let report = run(place.request_with(untrashed)).unwrap();
+    assert_eq!(place.files("destination"), ["again", "dir/again", "kept"]);
+    assert_eq!((report.run.receiver.deleted, report.run.receiver.left_made_there), (0, 2));
+    place.repair();
+    assert_eq!(place.files("destination"), ["kept"]);
+    assert_eq!(place.trash(), ["again", "dir/again"]);
+}
+
+#[test]
+fn a_name_that_a_run_saw_missing_is_no_longer_the_runs() {
+    let place = Place::pushed(&["kept", "again", "gone/again"]);
+    place.remove_from_source(&["again", "gone"]);
+    fs::remove_file(place.path("destination/again")).unwrap();
+    fs::remove_dir_all(place.path("destination/gone")).unwrap();
+    place.repair();
+    place.make("destination", &["again", "gone/again"]);
+    assert_eq!(place.repair().run.receiver.left_made_there, 2);
+    assert_eq!(place.files("destination"), ["again", "gone/again", "kept"]);
 }
 
 #[test]
@@ -294,8 +382,8 @@ fn the_trash_survives_further_runs_and_stays_out_of_the_tree() {
     let place = Place::pushed(&["kept"]);
     for round in ["one", "two"] {
         place.make("destination", &[round]);
-        place.push(with_trash());
-        place.push(with_trash());
+        place.push_with_trash();
+        place.push_with_trash();
     }
     assert_eq!(place.trash(), ["one", "two"]);
     assert_eq!(place.files("destination"), ["kept"]);
@@ -370,11 +458,11 @@ fn a_dry_run_foretells_what_a_repair_leaves() {
 fn what_cannot_be_told_from_a_changed_entry_goes_to_the_trash() {
     let place = Place::pushed(&["kept", "edited", "remade/x", "was-directory/x"]);
     std::os::unix::fs::symlink("here", place.path("source/link")).unwrap();
-    place.push(with_trash());
+    place.push_with_trash();
     place.remove_from_source(&["edited", "remade", "was-directory", "link"]);
     // A run that deletes nothing leaves these entries out of the cache.
     let undeleting = coast_sync::Options { delete: None, ..profile::options() };
-    run(place.request(with_trash()).options(undeleting)).unwrap();
+    run(place.request(Delete::default()).options(undeleting)).unwrap();
     fs::write(place.path("destination/edited"), "by hand").unwrap();
     fs::remove_file(place.path("destination/remade/x")).unwrap();
     place.make("destination", &["remade/x"]);
@@ -382,7 +470,7 @@ fn what_cannot_be_told_from_a_changed_entry_goes_to_the_trash() {
     place.make("destination", &["was-directory"]);
     fs::remove_file(place.path("destination/link")).unwrap();
     std::os::unix::fs::symlink("there", place.path("destination/link")).unwrap();
-    place.push(with_trash());
+    place.push_with_trash();
     assert_eq!(place.files("destination"), ["kept"]);
     assert_eq!(place.trash(), ["edited", "link", "remade/x", "was-directory"]);
 }

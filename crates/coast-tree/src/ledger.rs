@@ -394,7 +394,7 @@ mod tests {
         let writer = LedgerWriter::create(file.try_clone().unwrap());
         for number in 0..MAX_GATHERED_NAMES {
             writer
-                .add(&rel(if number % 2 == 0 { b"even" } else { b"odd" }), &name(number.to_string()))
+                .add(&rel(if number % 2 == 0 { &b"even"[..] } else { b"odd" }), &name(number.to_string()))
                 .unwrap();
         }
         writer.add(&rel(b"odd"), &name("lost")).unwrap();

@@ -445,7 +445,7 @@ pub struct ReceiverStats {
     pub deleted_made_there: u64,
     /// Those of them that are in the trash.
     pub trashed: u64,
-    /// Extraneous entries kept because no run had put them there. A directory counts once, with all that is in it.
+    /// Extraneous entries kept because no run had put them there, or because that is not certain and there is no trash. A directory counts once, with all that is in it.
     pub left_made_there: u64,
     /// Extraneous entries kept because a rule protects them.
     pub protected: u64,

@@ -33,6 +33,9 @@ pub struct Options {
     pub ownership: Ownership,
     /// Whether extraneous entries are deleted.
     pub delete: Option<Delete>,
+    /// An entry that is deleted, or that an entry of another kind replaces, moves to the trash of the destination if no run has put it
+    /// there or if it may have been changed there since. A run for a single entry has a trash only if it deletes.
+    pub trash: bool,
     /// `-n`: changes are told and not made.
     pub dry_run: bool,
     /// `--partial`: what arrived of a large file is kept (outside of the workspace) for the next run.
@@ -85,9 +88,7 @@ pub enum Own {
 pub struct Delete {
     /// `--max-delete=N`: no more than this many entries are deleted.
     pub max: Option<u64>,
-    /// An entry that no run has put there, or that was changed there since, moves to the trash of the destination.
-    pub trash: bool,
-    /// Entries that no run has put there stay.
+    /// Entries that no run has put there stay. Without a trash, entries that may have been changed or made anew there stay, too.
     pub only_placed: bool,
     /// Entries that something else than a run has put there for the source: they count as put there by a run. Paths are relative
     /// to the transfer root.

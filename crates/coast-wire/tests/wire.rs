@@ -42,12 +42,8 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
             user: Some(serde_bytes::ByteBuf::from(b"nobody".to_vec())),
             group: None,
         },
-        delete: Some(Delete {
-            max: Some(5),
-            trash: true,
-            placed: vec![b"a/b".to_vec()],
-            ..Delete::default()
-        }),
+        delete: Some(Delete { max: Some(5), placed: vec![b"a/b".to_vec()], ..Delete::default() }),
+        trash: true,
         itemize: Itemize::Changes,
         ..Options::default()
     };

@@ -27,9 +27,7 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
     if args.no_delete {
         options.delete = None;
     }
-    if let Some(delete) = &mut options.delete {
-        delete.trash = !args.no_trash;
-    }
+    options.trash = !args.no_trash;
     options.ownership = Ownership::LoginUser { own: args.own.into() };
     options.dry_run = args.dry_run;
     options.delay_updates = args.delay_updates;

@@ -235,8 +235,8 @@ fn finish(
         // The caller takes the reason from `stop`.
         return Ok(());
     }
-    target.settle_ledger();
     target.move_where_directories_were()?;
+    target.settle_ledger();
     target.give_away()?;
     target.save_cache();
     let stats = report.stats();

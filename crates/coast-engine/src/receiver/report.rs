@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Mutex;
 
 use coast_tree::LockExt;
-use coast_wire::{Change, Event, Itemize, Options, ProblemKind, ReceiverStats, ToSender, bounded_text};
+use coast_wire::{
+    Change, Event, Itemize, Options, Origin, ProblemKind, ReceiverStats, ToSender, bounded_text,
+};
 
 use crate::monitor::Monitor;
 use crate::outbox::Outbox;
@@ -96,22 +98,21 @@ impl<'a> Report<'a> {
         self.count(|stats| stats.protected += 1);
     }
 
-    /// Sets the number of entries that were deleted.
+    /// Counts entries that were deleted.
     pub(super) fn deleted(&self, entries: u64) {
-        self.count(|stats| stats.deleted = entries);
+        self.count(|stats| stats.deleted += entries);
     }
 
-    /// Counts an entry that was deleted although no run had put it there.
-    pub(super) fn deleted_made_there(&self) {
-        self.count(|stats| stats.deleted_made_there += 1);
+    /// Tells of an entry that is gone, and counts it as far as its origin and the trash go.
+    pub(super) fn gone(&self, path: &[u8], directory: bool, origin: Origin, trashed: bool) {
+        self.count(|stats| {
+            stats.deleted_made_there += u64::from(origin == Origin::Destination);
+            stats.trashed += u64::from(trashed);
+        });
+        self.event(Event::Deleted { path, directory, origin });
     }
 
-    /// Counts a deleted entry that is in the trash.
-    pub(super) fn trashed(&self) {
-        self.count(|stats| stats.trashed += 1);
-    }
-
-    /// Counts an extraneous entry that stays because no run had put it there.
+    /// Counts an extraneous entry that stays because no run had put it there, or because that is not certain and there is no trash.
     pub(super) fn left_made_there(&self) {
         self.count(|stats| stats.left_made_there += 1);
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use coast_tree::{DirHandle, LockExt, Name, RelPath, Stat};
-use coast_wire::{Event, MASS_DELETION, Origin};
+use coast_wire::{MASS_DELETION, Origin};
 
 use super::extraneous::{EntryIdentity, Extraneous};
 use super::{Deletion, list_for};
@@ -95,7 +95,7 @@ impl Deletion<'_> {
             let outcome = self.delete_one(&item, &path);
             if let Ok(gone @ (Outcome::Deleted | Outcome::Trashed)) = outcome {
                 *deleted += u64::from(counts);
-                self.tell_deleted(&item, &path, gone);
+                self.report.gone(path.as_bytes(), item.directory, item.origin, gone == Outcome::Trashed);
                 continue;
             }
             // What took the place of the entry was made there.
@@ -126,17 +126,6 @@ impl Deletion<'_> {
             }
         }
         Ok(())
-    }
-
-    fn tell_deleted(&self, item: &Extraneous, path: &RelPath, outcome: Outcome) {
-        if item.origin == Origin::Destination {
-            self.report.deleted_made_there();
-        }
-        if outcome == Outcome::Trashed {
-            self.report.trashed();
-        }
-        let Extraneous { directory, origin, .. } = *item;
-        self.report.event(Event::Deleted { path: path.as_bytes(), directory, origin });
     }
 
     /// Deletes one entry, if it is still the one that was seen.

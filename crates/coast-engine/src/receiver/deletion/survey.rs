@@ -110,7 +110,12 @@ impl Deletion<'_> {
                     Err(error) => {
                         self.report.problem(full.as_bytes(), "cannot read the directory in its way", &error)
                     }
-                    Ok(_) => {}
+                    Ok(_) => {
+                        let origin = self.target.origins_in(path).of(name, &existing);
+                        if origin != Origin::Run && self.target.has_trash() {
+                            self.push(Extraneous::new(&full, &existing, origin, top))?;
+                        }
+                    }
                 }
                 return Ok(());
             }
@@ -162,7 +167,7 @@ impl Deletion<'_> {
             }
         };
         let origin = origins.of(&entry.name, &stat);
-        if self.only_placed && origin == Origin::Destination {
+        if self.only_placed && !self.may_claim(origin) {
             self.report.left_made_there();
             self.target.note_kept(&full)?;
             return Ok(Fate::Kept);
@@ -187,6 +192,16 @@ impl Deletion<'_> {
         let unreadable = below == Fate::Unreadable;
         self.push(Extraneous { unreadable, ..Extraneous::new(&full, &stat, origin, top) })?;
         Ok(Fate::Deleted)
+    }
+
+    /// Whether a run that deletes only what runs have put there may delete an entry. One that cannot be told from an entry that
+    /// was changed, or made anew under the name of a deleted one, goes only where it can be brought back.
+    fn may_claim(&self, origin: Origin) -> bool {
+        match origin {
+            Origin::Run => true,
+            Origin::Changed => self.target.has_trash(),
+            Origin::Destination => false,
+        }
     }
 
     /// Removes the staging directory that an interrupted run left, which no rule is asked for.

@@ -8,7 +8,7 @@ use coast_tree::{
     ContentHash, DirHandle, Kind, Name, Record, RelPath, SparseWriter, Stat, Timestamp, clone_contents,
     hash_file,
 };
-use coast_wire::{EntryKind, Origin, Update};
+use coast_wire::{EntryKind, Update};
 
 use super::attributes::DesiredAttributes;
 use super::directory::DestinationEntry;
@@ -73,8 +73,8 @@ impl Target<'_> {
         desired: &DesiredAttributes,
     ) -> Result<(), Failure> {
         let (path, name) = (entry.directory.path(), &entry.offered.name);
-        if let Some(existing) = &entry.existing {
-            self.remove_in_the_way(path, dir, name, existing).doing("cannot remove what is in the way")?;
+        if entry.existing.is_some() {
+            self.remove_in_the_way(path, dir, name).doing("cannot remove what is in the way")?;
         }
         let mode = desired.mode.unwrap_or(0o755);
         // The owner needs all rights while entries are brought.
@@ -85,18 +85,15 @@ impl Target<'_> {
         Ok(self.set_late(path, desired.late_mode(), desired.mtime)?)
     }
 
-    /// Removes an entry that a directory replaces. One that no run has put there moves to the trash.
-    fn remove_in_the_way(
-        &self,
-        path: &RelPath,
-        dir: &DirHandle,
-        name: &Name,
-        existing: &Stat,
-    ) -> io::Result<()> {
-        if self.has_trash() && self.origins_in(path).of(name, existing) != Origin::Run {
-            return self.discard(path, dir, name, existing);
+    /// Removes an entry that a directory replaces: to the trash, or for good.
+    fn remove_in_the_way(&self, path: &RelPath, dir: &DirHandle, name: &Name) -> io::Result<()> {
+        if let Some(live) = self.live() {
+            live.discard_in_the_way(path, dir, name, self.report)?;
         }
-        self.change_in(path, dir, || dir.unlink(name))
+        match self.change_in(path, dir, || dir.unlink(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     fn set_new_directory(&self, dir: &DirHandle, name: &Name, desired: &DesiredAttributes) -> io::Result<()> {
@@ -168,7 +165,7 @@ impl Target<'_> {
             let staged = staged
                 .and_then(|staged| staged.set(&desired, acl.as_ref()).map(|()| staged))
                 .doing("cannot make it")?;
-            live.put_in_place(entry, dir, staged)?;
+            live.put_in_place(entry, dir, staged, self.report)?;
         }
         self.report_created(entry, kind, Update::Local);
         Ok(Brought::Made)
@@ -221,7 +218,7 @@ impl Target<'_> {
         let acl = desired.mode.and_then(|mode| entry.inheritance().ok()?.access_acl(mode));
         set_file(&file, &desired, acl.as_ref()).doing("cannot set its attributes")?;
         let (live, dir) = self.live_place(entry)?;
-        live.put_file_in_place(entry, dir, (staged, &file), hash)
+        live.put_file_in_place(entry, dir, (staged, &file), hash, self.report)
     }
 
     /// The tree and the directory for an entry. A dry run asks for no content, so content that comes then breaks the protocol.

@@ -3,7 +3,7 @@
 use std::io;
 
 use coast_tree::{ContentHash, DirHandle, Kind, LockExt, Record, RelPath, Stat, Timestamp};
-use coast_wire::{Change, EntryKind, TimeChange, Update};
+use coast_wire::{Change, EntryKind, Origin, TimeChange, Update};
 
 use super::attributes::{DesiredAttributes, same_time, with_inherited_group_bit};
 use super::directory::DestinationEntry;
@@ -17,8 +17,10 @@ impl Target<'_> {
     /// Counts and tells an entry that was made or replaced as a whole, or would be in a dry run.
     pub(crate) fn report_created(&self, entry: &DestinationEntry<'_>, kind: EntryKind, update: Update) {
         let existing = entry.existing.as_ref().filter(|existing| entry_kind(existing.kind) == kind);
-        if entry.existing.is_none() {
-            self.report.created();
+        match &entry.existing {
+            None => self.report.created(),
+            Some(existing) if self.is_dry_run() => self.foretell_discard(entry, existing),
+            Some(_) => {}
         }
         let desired = self.attributes.desired(entry.offered, entry.existing.as_ref(), None);
         let change = match existing {
@@ -33,6 +35,19 @@ impl Target<'_> {
             }
         };
         self.report.changed(|| entry.path(), change);
+    }
+
+    /// In a dry run, tells of an entry that would move to the trash for one of another kind.
+    fn foretell_discard(&self, entry: &DestinationEntry<'_>, existing: &Stat) {
+        let other_kind = existing.kind != entry.offered.kind() && existing.kind != Kind::Directory;
+        if !other_kind || !self.has_trash() {
+            return;
+        }
+        let origin = self.origins_in(entry.directory.path()).of(&entry.offered.name, existing);
+        if origin != Origin::Run {
+            self.report.deleted(1);
+            self.report.gone(&entry.path(), false, origin, false);
+        }
     }
 
     /// Whether a file of another user lacks attributes, which this user may not give it.

@@ -71,6 +71,8 @@ pub(crate) struct Target<'a> {
     itemized_owner: ItemizedOwner,
     /// Whether parts of interrupted files are kept, and used.
     partial: bool,
+    /// Whether entries that no run has put there move to a trash.
+    has_trash: bool,
     /// Whether runs of zeros become holes (`-S`).
     zeros: Zeros,
     report: &'a Report<'a>,
@@ -162,6 +164,9 @@ impl<'a> Target<'a> {
         let ownership = if given_away && !keeps_owners { &Ownership::Receiver } else { &options.ownership };
         let attributes = Attributes::new(options, ownership, config.umask, config.login, names)?;
         let placed = placed_by_others(options)?;
+        // The state directory of a single entry does not outlive the run, unless it holds a trash.
+        let outlives = state.as_ref().is_none_or(|state| !state.is_transient());
+        let has_trash = options.trash && (outlives || options.delete.is_some());
         let tree = match (root, state) {
             (Some(root), Some(state)) => {
                 let settings = LiveSettings {
@@ -171,7 +176,7 @@ impl<'a> Target<'a> {
                     exact_modes: attributes.keeps_modes(),
                     // A run for some paths leaves the others alone.
                     owner_of_kept: attributes.owner_of_kept(ownership).filter(|_| !config.some_paths),
-                    trash: options.delete.as_ref().is_some_and(|delete| delete.trash),
+                    trash: has_trash,
                     placed,
                 };
                 let live = Live::open(root, state, settings).map_err(|error| EngineError::Destination {
@@ -195,6 +200,7 @@ impl<'a> Target<'a> {
             created,
             itemized_owner: ItemizedOwner { user: options.owner, group: options.group },
             partial: options.partial,
+            has_trash,
             zeros: if options.sparse { Zeros::Holes } else { Zeros::Written },
             report,
             former_mode: Mutex::new(former_mode),
@@ -355,9 +361,9 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Whether deleted entries can be brought back, those that no run has put there.
+    /// Whether entries that no run has put there move to a trash when they go. A dry run answers for the real one.
     pub(crate) fn has_trash(&self) -> bool {
-        self.discards().is_some()
+        self.has_trash
     }
 
     /// Moves an entry of the directory at `parent` to the trash.

@@ -4,15 +4,17 @@ use std::fs::File;
 use std::io;
 
 use coast_tree::{ContentHash, DirHandle, Kind, Name, Record, RelPath, Stat, file_stat};
+use coast_wire::Origin;
 use serde::{Deserialize, Serialize};
 
 use super::Live;
 use super::directory::DestinationEntry;
+use super::ledger::Origins;
 use super::staging::Staged;
 use crate::error::EngineError;
 use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::report::Report;
-use crate::receiver::spill::{Spill, StoredPath};
+use crate::receiver::spill::{Spill, StoredPath, path_in};
 
 /// Staged entries that move into place at the end of the run.
 pub(super) struct DelayedMoves {
@@ -35,6 +37,8 @@ struct DelayedMove {
     staged: Vec<u8>,
     /// Of a regular file.
     hash: Option<[u8; 32]>,
+    /// Whether it replaces an entry of another kind.
+    other_kind: bool,
 }
 
 /// The entry that came into place.
@@ -71,22 +75,63 @@ impl DelayedMoves {
                 area: area.place().map(StoredPath::from),
                 staged: staged.as_bytes().to_vec(),
                 hash: hash.map(|hash| *hash.as_bytes()),
+                other_kind: replaces_other_kind(entry),
             })?;
         }
         Ok(None)
     }
 }
 
+/// Whether an entry that is no directory gives way to one of another kind. A directory in the way is deleted before.
+fn replaces_other_kind(entry: &DestinationEntry<'_>) -> bool {
+    let kind = entry.offered.kind();
+    entry.existing.is_some_and(|existing| existing.kind != kind && existing.kind != Kind::Directory)
+}
+
 impl Live {
+    /// Moves an entry that one of another kind replaces to the trash, if there is one, unless a run has put the entry there and
+    /// nobody has changed it since.
+    pub(super) fn discard_in_the_way(
+        &self,
+        parent: &RelPath,
+        dir: &DirHandle,
+        name: &Name,
+        report: &Report<'_>,
+    ) -> io::Result<()> {
+        let Some(discards) = &self.discards else { return Ok(()) };
+        // A directory that appeared meanwhile makes the move into place fail.
+        let Some(existing) = dir.stat(name)?.filter(|existing| existing.kind != Kind::Directory) else {
+            return Ok(());
+        };
+        let origins = Origins::new(self.ledger.names_in(parent), self.memory.known_in(parent));
+        let origin = origins.of(name, &existing);
+        if origin == Origin::Run {
+            return Ok(());
+        }
+        let discarded =
+            self.late_directories.change_in(parent, dir, || discards.put(parent, dir, name, &existing));
+        discarded.map_err(|error| match error.kind() {
+            io::ErrorKind::CrossesDevices => io::Error::new(
+                error.kind(),
+                "no run has put it there, and it is on another file system than the trash; move it away, and run it again",
+            ),
+            _ => error,
+        })?;
+        report.deleted(1);
+        report.gone(&path_in(parent, name), false, origin, true);
+        Ok(())
+    }
+
     /// Puts an entry without content into place: into the directory `dir` of the entry.
     pub(super) fn put_in_place(
         &self,
         entry: &DestinationEntry<'_>,
         dir: &DirHandle,
         staged: Staged,
+        report: &Report<'_>,
     ) -> Result<(), Failure> {
         match self.delayed_moves.take(entry, staged, None)? {
-            Some(staged) => self.move_now(entry, dir, staged).map(|_| ()),
+            Some(staged) => self.move_now(entry, dir, staged, report).map(|_| ()),
             None => Ok(()),
         }
     }
@@ -98,10 +143,11 @@ impl Live {
         dir: &DirHandle,
         (staged, file): (Staged, &File),
         hash: ContentHash,
+        report: &Report<'_>,
     ) -> Result<Option<Record>, Failure> {
         let Some(staged) = self.delayed_moves.take(entry, staged, Some(hash))? else { return Ok(None) };
         let before = file_stat(file).doing("cannot read its attributes")?;
-        match self.move_now(entry, dir, staged)? {
+        match self.move_now(entry, dir, staged, report)? {
             // The rename changed its ctime; only now it has the identity that the next run will see.
             Moved::Itself => {
                 let after = || file_stat(file).map(Some);
@@ -117,7 +163,12 @@ impl Live {
         entry: &DestinationEntry<'_>,
         dir: &DirHandle,
         staged: Staged,
+        report: &Report<'_>,
     ) -> Result<Moved, Failure> {
+        if replaces_other_kind(entry) {
+            self.discard_in_the_way(entry.directory.path(), dir, &entry.offered.name, report)
+                .doing("cannot remove what is in the way")?;
+        }
         self.move_into(entry.directory.path(), dir, &entry.offered.name, staged)
             .doing("cannot move it into place")
     }
@@ -166,7 +217,7 @@ impl Live {
     ) -> Result<(), EngineError> {
         for item in list.drain()? {
             let item = item?;
-            match self.move_delayed(&item, &make_way) {
+            match self.move_delayed(&item, &make_way, report) {
                 Ok(()) | Err(Failure::Stopped | Failure::Blocked(_)) => {}
                 Err(Failure::Entry { doing, error }) => report.problem(item.path.as_bytes(), doing, &error),
                 Err(Failure::Run(error)) => return Err(error),
@@ -179,6 +230,7 @@ impl Live {
         &self,
         item: &DelayedMove,
         make_way: impl Fn(&DirHandle, &Name) -> io::Result<()>,
+        report: &Report<'_>,
     ) -> Result<(), Failure> {
         let path = item.path.to_path()?;
         let area = item.area.as_ref().map(StoredPath::to_path).transpose()?;
@@ -192,6 +244,10 @@ impl Live {
         self.late_directories
             .change_in(&parent, &dir, || make_way(&dir, &name))
             .doing("cannot make way for it")?;
+        if item.other_kind {
+            self.discard_in_the_way(&parent, &dir, &name, report)
+                .doing("cannot remove what is in the way")?;
+        }
         let moved = self.move_into(&parent, &dir, &name, staged).doing("cannot move it into place")?;
         if let (Some(before), Some(hash), Moved::Itself) = (before, item.hash, moved) {
             self.remember_moved(&parent, &dir, &name, ContentHash::from_bytes(hash), &before);
