@@ -86,6 +86,44 @@ fn bind_mount_inside_the_destination_is_written_to() {
 }
 
 #[test]
+fn what_the_trash_cannot_take_stays_and_a_dry_run_says_so() {
+    let place = Sandbox::new();
+    Tree::new().file("kept", "kept").file("vol/taken", "a file").build(place.path("source"));
+    fs::create_dir_all(place.path("data/vol")).unwrap();
+    fs::create_dir(place.path("elsewhere")).unwrap();
+    let _mount = Mount::bind(place.path("elsewhere"), place.path("data/vol"));
+    Tree::new()
+        .file("vol/made", "made there")
+        .file("vol/deep/made", "made there")
+        .symlink("vol/taken", "made there")
+        .file("made", "made there")
+        .build(place.path("data"));
+    let push = |extra: &[&str]| {
+        let (source, destination) = (place.path("source"), place.path("data"));
+        let paths = [source.to_str().unwrap(), destination.to_str().unwrap()];
+        place.coast([&["push"], extra, &paths].concat()).run()
+    };
+    let lines = |outcome: &Outcome| {
+        let mut lines: Vec<String> = outcome
+            .text()
+            .lines()
+            .filter(|line| line.contains("the trash") && line.contains("vol/"))
+            .map(str::to_owned)
+            .collect();
+        lines.sort();
+        lines
+    };
+    let (foretold, done) = (push(&["-n"]), push(&[]));
+    done.assert_code(23);
+    assert!(lines(&done).len() >= 3, "{done}");
+    assert_eq!(lines(&foretold), lines(&done), "{foretold}");
+    for stays in ["vol/made", "vol/deep/made"] {
+        assert!(place.path("data").join(stays).exists(), "{stays}: {done}");
+    }
+    assert!(place.path("data/vol/taken").is_symlink() && !place.path("data/made").exists(), "{done}");
+}
+
+#[test]
 fn memory_file_system_inside_the_destination_is_written_to() {
     for options in [&[][..], &["--delay-updates"]] {
         let place = Sandbox::new();

@@ -158,10 +158,25 @@ impl From<FilterError> for EngineError {
     }
 }
 
+/// Adds to a refusal by the system for which user that was, and what to do.
+pub(crate) fn naming_user(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return error;
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    let users = coast_tree::users();
+    let name = users.iter().find(|user| user.uid == uid).map(|user| user.name.escape_ascii().to_string());
+    let user = name.map_or_else(|| format!("user {uid}"), |name| format!("user {name} ({uid})"));
+    let text = format!("{error}, for {user}; give that user the right to, or run it as another user");
+    io::Error::new(io::ErrorKind::PermissionDenied, text)
+}
+
 impl From<StateError> for EngineError {
     fn from(error: StateError) -> Self {
         match error {
-            StateError::Unusable { path, doing, error } => Self::Destination { path, doing, error },
+            StateError::Unusable { path, doing, error } => {
+                Self::Destination { path, doing, error: naming_user(error) }
+            }
             StateError::Stopped => Self::Interrupted,
         }
     }

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use coast_engine::{
     Cancel, DestinationIs, EngineError, LoginUser, Monitor, Receiver, ReceiverConfig, RunReport,
@@ -156,6 +156,21 @@ fn the_state_directory_of_another_users_run_is_neither_deleted_nor_sent() {
         assert!(!place.exists("destination/.coast-state/cache"));
         assert_eq!(place.exists("destination/deeper"), dry_run);
     }
+}
+
+#[test]
+fn the_trash_of_a_state_directory_inside_moves_to_the_one_beside() {
+    let place = Place::new();
+    place.sync();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    // Both have a batch of that time: from a run that could not write beside the destination, and from one that could.
+    place.write(&format!("destination/.coast-state/trash/{now}.6/inside"), "inside");
+    place.write(&format!(".destination.coast/trash/{now}.6/beside"), "beside");
+    let state = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(place.path("destination/.coast-state"), state).unwrap();
+    place.sync();
+    assert!(place.exists(&format!(".destination.coast/trash/{now}.6/beside")));
+    assert!(place.exists(&format!(".destination.coast/trash/{}.6/inside", now + 1)));
 }
 
 #[test]

@@ -48,6 +48,17 @@ fn without_privileges(test: &str, body: impl FnOnce(&Path)) {
     assert!(output.status.success() && text.contains("1 passed"), "{text}{output:?}");
 }
 
+#[test]
+fn a_destination_that_cannot_be_written_to_is_named_with_the_user() {
+    without_privileges("a_destination_that_cannot_be_written_to_is_named_with_the_user", |_| {
+        let destination = Path::new("/usr/share");
+        let error = Receiver::open(ReceiverConfig::new(destination.to_owned())).unwrap_err().to_string();
+        let uid = rustix::process::geteuid().as_raw();
+        assert!(error.starts_with("cannot use the destination /usr/share: writing to it: "), "{error}");
+        assert!(error.contains(&format!("({uid})")) || error.contains(&format!("user {uid}")), "{error}");
+    });
+}
+
 fn sync(source: Source, destination: &Path) -> RunReport {
     let receiver = ReceiverConfig::new(destination.to_owned());
     let mut config = SenderConfig::new(source);

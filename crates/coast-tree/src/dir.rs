@@ -80,6 +80,12 @@ impl DirHandle {
         accessat(self.as_fd(), name.as_bytes(), Access::READ_OK, AtFlags::EACCESS).is_ok()
     }
 
+    /// Whether this process may add entries to the directory and remove them.
+    pub fn may_change(&self) -> bool {
+        use rustix::fs::{Access, accessat};
+        accessat(self.as_fd(), c".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+    }
+
     /// Opens a subdirectory. A symlink is an error, whatever it points to.
     pub fn child(&self, name: &Name) -> io::Result<Self> {
         Ok(Self::from_fd(openat(self.as_fd(), name.as_bytes(), DIRECTORY_FLAGS, Mode::empty())?))

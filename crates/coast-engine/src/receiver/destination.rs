@@ -4,11 +4,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use coast_tree::state::StateDirectory;
+use coast_tree::state::{Peeked, StateDirectory};
 use coast_tree::{DirHandle, Kind, Name, PathEnd, PathError, Root, TrustedPath};
 
 use super::claim::Claim;
-use crate::error::EngineError;
+use crate::error::{EngineError, naming_user};
 
 /// How the destination's path is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub(super) struct Destination {
     pub(super) created: bool,
     /// None only in a dry run.
     pub(super) state: Option<StateDirectory>,
-    /// In a dry run, the private state directory if there is one, to be read.
-    pub(super) peeked: Option<DirHandle>,
+    /// In a dry run, what there is of the private state directory.
+    pub(super) peeked: Peeked,
     /// Gives the root its mode back, if its owner got all rights to it for the time of the run. Declared last, so dropped last:
     /// dropping the state directory removes an entry of the root, which needs the rights.
     pub(super) former_mode: FormerMode,
@@ -92,7 +92,9 @@ enum Found {
 
 impl Destination {
     pub(super) fn prepare(path: &Path, how: Preparation) -> Result<Self, EngineError> {
-        let failed = |doing| move |error| EngineError::Destination { path: path.to_owned(), doing, error };
+        let failed = |doing| {
+            move |error| EngineError::Destination { path: path.to_owned(), doing, error: naming_user(error) }
+        };
         let ends_in_slash = path.as_os_str().as_bytes().ends_with(b"/");
         let as_new_name = how.is != DestinationIs::Directory && !ends_in_slash;
         let (mut directory, rename) = match look(path).map_err(failed("opening it"))? {
@@ -129,7 +131,7 @@ impl Destination {
                 created: true,
                 former_mode: FormerMode::default(),
                 state: None,
-                peeked: None,
+                peeked: Peeked::default(),
             });
         }
         if missing > 1 && !how.make_parents {
@@ -150,7 +152,10 @@ impl Destination {
         }
         let (state, peeked) = match how.dry_run {
             true => (None, StateDirectory::peek(directory, &root)),
-            false => (Some(StateDirectory::open(directory, &root, rename.as_ref(), how.login_uid)?), None),
+            false => (
+                Some(StateDirectory::open(directory, &root, rename.as_ref(), how.login_uid)?),
+                Peeked::default(),
+            ),
         };
         Ok(Self { root: Some(root), absolute, rename, created: missing > 0, former_mode, state, peeked })
     }

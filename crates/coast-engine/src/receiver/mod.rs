@@ -87,7 +87,7 @@ impl Receiver {
     pub fn directories(&self) -> Vec<DirHandle> {
         let root = self.destination.root.as_ref().map(Root::handle);
         let state = self.destination.state.as_ref().map(|state| state.dir.clone());
-        root.into_iter().chain(state).chain(self.destination.peeked.clone()).collect()
+        root.into_iter().chain(state).chain(self.destination.peeked.dir.clone()).collect()
     }
 
     /// Receives the tree that the sender offers. The `Ready` message repeats `confined`. Dropping `writer` must end the stream for the other side, as it does for a pipe.

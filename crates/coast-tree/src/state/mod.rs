@@ -25,7 +25,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use crate::{
-    Attempt, DirHandle, Kind, LockWait, Name, Patience, Root, TrustedPath, WaitEnded, file_stat,
+    Attempt, DirHandle, Kind, LockWait, MountId, Name, Patience, Root, TrustedPath, WaitEnded, file_stat,
     remove_entry, try_flock,
 };
 
@@ -78,6 +78,15 @@ pub struct StateDirectory {
     lock: Option<File>,
 }
 
+/// The state directory of a workspace, for a run that changes nothing.
+#[derive(Debug, Default)]
+pub struct Peeked {
+    /// The directory, if it exists and is this user's.
+    pub dir: Option<DirHandle>,
+    /// The mount that the state directory of a run lies on. None if that cannot be told.
+    pub mount: Option<MountId>,
+}
+
 /// The notice for the user where [`StateDirectory::is_private`] is false.
 pub const SHARED_NOTICE: &str = "the destination's file system keeps no modes or owners, so nothing can be kept private \
                                  there; the run goes on, and remembers nothing for the next one";
@@ -121,7 +130,13 @@ impl StateDirectory {
                 Ok((opened, path)) => (opened, path, None),
                 Err(Beside::Unsafe(path, error)) => return Err(failed(&path, error)),
                 Err(Beside::Impossible) => {
-                    let (opened, path, _) = inside(name(STATE_INSIDE))?;
+                    let (opened, path, _) = inside(name(STATE_INSIDE)).map_err(|error| match error {
+                        // The user knows the workspace, and not the name of a directory that cannot be made in it.
+                        StateError::Unusable { error, .. } if is_not_writable(&error) => {
+                            StateError::Unusable { path: directory.clone(), doing: "writing to it", error }
+                        }
+                        error => error,
+                    })?;
                     (opened, path, None)
                 }
             }
@@ -129,9 +144,9 @@ impl StateDirectory {
         Ok(Self { dir, privacy, path, root, transient, login_uid, lock: None })
     }
 
-    /// The directory of an existing state directory of this user, to be read without a lock. `place` and `root` are those of
+    /// Looks for an existing state directory of this user, to be read without a lock. `place` and `root` are those of
     /// [`StateDirectory::open`]. Nothing is made or changed.
-    pub fn peek(place: TrustedPath, root: &Root) -> Option<DirHandle> {
+    pub fn peek(place: TrustedPath, root: &Root) -> Peeked {
         let own = |dir: &DirHandle| {
             dir.stat_self().is_ok_and(|stat| {
                 stat.uid == rustix::process::geteuid().as_raw()
@@ -139,10 +154,21 @@ impl StateDirectory {
             })
         };
         let existing = |parent: &DirHandle, name: &Name| open_existing(parent, name, None).ok().flatten();
-        let (parent, name_beside) = place.into_parent().ok()??;
-        existing(parent.directory(), &hidden_name(&name_beside))
-            .or_else(|| existing(&root.handle(), &name(STATE_INSIDE)))
-            .filter(own)
+        let root = root.handle();
+        let around = place.into_parent().ok().flatten();
+        let beside =
+            around.as_ref().and_then(|(parent, name)| existing(parent.directory(), &hidden_name(name)));
+        let would_be_beside = || {
+            let (parent, name) = around.as_ref()?;
+            let above = parent.directory();
+            let possible = name.as_bytes().len() <= MAX_HIDDEN_BYTES
+                && above.stat_self().ok()?.dev == root.stat_self().ok()?.dev
+                && above.may_change();
+            possible.then_some(above)
+        };
+        let mount = beside.as_ref().or_else(would_be_beside).unwrap_or(&root).mount().ok();
+        let dir = beside.or_else(|| existing(&root, &name(STATE_INSIDE))).filter(own);
+        Peeked { dir, mount }
     }
 
     /// Whether nobody else can read or write the state directory. Where others can, a cache in it must not be trusted. Files can
@@ -244,6 +270,25 @@ impl StateDirectory {
         }
     }
 
+    /// Moves the trash of an earlier state directory [`STATE_INSIDE`] the workspace to this one beside it, so that deleted entries are
+    /// found in one place, and go after their time. Called with the locks held: whoever else uses the other directory waits.
+    ///
+    /// # Errors
+    /// When the other state directory cannot be trusted or used. Its trash then stays.
+    pub fn take_in_trash_inside(&self) -> io::Result<()> {
+        let is_inside = self.path.file_name().is_some_and(|own| own.as_bytes() == STATE_INSIDE.as_bytes());
+        if is_inside || self.transient.is_some() {
+            return Ok(());
+        }
+        let Some(inside) = open_existing(&self.root, &name(STATE_INSIDE), self.login_uid)? else {
+            return Ok(());
+        };
+        match Trash::open(&inside)? {
+            Some(other) if !other.batches()?.is_empty() => Trash::make(&self.dir)?.take_in(&other),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes an empty directory for files that are being written.
     pub fn staging(&self) -> io::Result<DirHandle> {
         let staging = name(STAGING);
@@ -285,6 +330,10 @@ impl Drop for StateDirectory {
             let _ = self.root.rmdir(own);
         }
     }
+}
+
+fn is_not_writable(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Locks a directory for as long as it is open. False if somebody else has locked it. True, without a lock, where directories

@@ -39,7 +39,7 @@ pub struct BatchEntry {
     name: Name,
     /// The time of the run, in seconds since the epoch.
     pub at: u64,
-    /// The size of all files, in bytes. None if the run that filled it was killed.
+    /// The size of all files, in bytes. None if the run that filled it was killed and no run has measured it since.
     pub bytes: Option<u64>,
 }
 
@@ -132,21 +132,70 @@ impl Trash {
         }
     }
 
-    /// Removes the batches that are too old at the time `now`, and the oldest ones while all together are too large.
+    /// Removes the batches that are too old at the time `now`, and the oldest ones while all together are too large. No run may be
+    /// filling a batch. One that a killed run left is measured.
     pub fn prune(&self, now: u64) -> io::Result<()> {
         let oldest = now.saturating_sub(MAX_AGE.as_secs());
         let mut bytes = 0_u64;
         let mut batches = self.batches()?;
         // After a clock was set back, a batch lies in the future. It counts as the oldest.
         batches.sort_by_key(|batch| (batch.at > now, Reverse(batch.at)));
-        for (number, batch) in batches.iter().enumerate() {
-            // The size of a batch that a killed run left is not known, so it counts as nothing and goes by its age.
+        for (number, batch) in batches.iter_mut().enumerate() {
+            let too_old = batch.at < oldest;
+            if batch.bytes.is_none() && !too_old {
+                let measured = self.size_of(batch)?;
+                bytes = bytes.saturating_add(measured);
+                batch.name = self.give_size(batch, measured)?;
+            }
             bytes = bytes.saturating_add(batch.bytes.unwrap_or(0));
-            if batch.at < oldest || (number > 0 && bytes > MAX_BYTES) {
+            if too_old || (number > 0 && bytes > MAX_BYTES) {
                 remove_entry(&self.dir, &batch.name)?;
             }
         }
         Ok(())
+    }
+
+    /// Takes in the batches of another trash of the same workspace.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::CrossesDevices`] when the other trash lies on another mount. Then its batches are where they were.
+    pub fn take_in(&self, other: &Self) -> io::Result<()> {
+        for batch in other.batches()? {
+            let mut at = batch.at;
+            while self.batches()?.iter().any(|own| own.at == at) {
+                at = at.saturating_add(1);
+            }
+            other.dir.rename_to(&batch.name, &self.dir, &batch_name(at, batch.bytes), Replace::Never)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a batch of unknown size the name of one of `bytes` bytes.
+    fn give_size(&self, batch: &BatchEntry, bytes: u64) -> io::Result<Name> {
+        let measured = batch_name(batch.at, Some(bytes));
+        self.dir.rename_to(&batch.name, &self.dir, &measured, Replace::Never)?;
+        Ok(measured)
+    }
+
+    /// The size of all files in a batch, in bytes. A directory that cannot be read counts as empty.
+    fn size_of(&self, batch: &BatchEntry) -> io::Result<u64> {
+        let top = Root::from_dir(self.directory(batch)?);
+        let mut bytes = 0_u64;
+        let mut pending = vec![RelPath::root()];
+        while let Some(path) = pending.pop() {
+            let Ok((entries, dir)) = top.dir(&path).and_then(|dir| Ok((dir.list()?, dir))) else { continue };
+            for Listed { name, kind, .. } in entries {
+                match kind {
+                    Kind::Directory => pending.extend(path.join(&name)),
+                    Kind::File => {
+                        let size = dir.stat(&name).ok().flatten().map_or(0, |stat| stat.size);
+                        bytes = bytes.saturating_add(size);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(bytes)
     }
 }
 
@@ -306,6 +355,24 @@ mod tests {
         let again = trash.put_like(&at("a"), &at("back"), &name("new")).unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_dir(scratch.path("state/trash")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_measured() {
+        let scratch = Scratch::new().dir("state/trash/1000/a/b").file("target", "not in the trash");
+        let state = scratch.root().handle().child(&name("state")).unwrap();
+        let trash = Trash::open(&state).unwrap().unwrap();
+        let batch = scratch.path("state/trash/1000");
+        fs::write(batch.join("a/b/c"), "content").unwrap();
+        fs::File::create(batch.join("large")).unwrap().set_len(MAX_BYTES).unwrap();
+        std::os::unix::fs::symlink(scratch.path("target"), batch.join("link")).unwrap();
+        trash.prune(2000).unwrap();
+        let kept = || trash.batches().unwrap();
+        assert_eq!(kept()[0].bytes, Some(MAX_BYTES + 7));
+        // It makes room for the next one.
+        fs::write(scratch.path("e"), "x").unwrap();
+        put(&trash, &scratch, 3000, "e");
+        assert_eq!(kept().iter().map(|batch| batch.at).collect::<Vec<_>>(), [3000]);
     }
 
     #[test]

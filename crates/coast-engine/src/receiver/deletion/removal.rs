@@ -104,7 +104,7 @@ impl Deletion<'_> {
             }
             match outcome {
                 Ok(Outcome::BeyondTrash) => {
-                    let text = "no run has put it there, and it is on another file system than the trash, so it was not deleted";
+                    let text = "no run has put it there as it is, and it is on another file system than the trash, so it was not deleted";
                     self.report.kept(path.as_bytes(), text);
                     self.note_stays(&path);
                 }
@@ -145,8 +145,11 @@ impl Deletion<'_> {
         };
         if self.target.is_dry_run() {
             let occupied = item.directory && self.occupied.enter().contains(path);
+            let to_trash = item.origin != Origin::Run && self.target.has_trash();
             return if occupied {
                 Err(io::ErrorKind::DirectoryNotEmpty.into())
+            } else if to_trash && !item.directory && self.target.is_beyond_trash(&dir) {
+                Ok(Outcome::BeyondTrash)
             } else {
                 Ok(Outcome::Deleted)
             };

@@ -7,6 +7,7 @@ use coast_wire::{Change, EntryKind, Origin, TimeChange, Update};
 
 use super::attributes::{DesiredAttributes, same_time, with_inherited_group_bit};
 use super::directory::DestinationEntry;
+use super::placement::BEYOND_TRASH;
 use super::{ItemizedOwner, Target};
 use crate::error::EngineError;
 use crate::receiver::failure::{Doing, Failure};
@@ -44,7 +45,13 @@ impl Target<'_> {
             return;
         }
         let origin = self.origins_in(entry.directory.path()).of(&entry.offered.name, existing);
-        if origin != Origin::Run {
+        if origin == Origin::Run {
+            return;
+        }
+        if entry.directory.handle().is_some_and(|dir| self.is_beyond_trash(dir)) {
+            let text = format!("cannot remove what is in the way: {BEYOND_TRASH}");
+            self.report.failed(&entry.path(), &text);
+        } else {
             self.report.deleted(1);
             self.report.gone(&entry.path(), false, origin, false);
         }

@@ -36,8 +36,8 @@ use std::sync::Mutex;
 
 use coast_tree::state::{CACHE, STAGING_INSIDE, STATE_INSIDE, StateDirectory, name};
 use coast_tree::{
-    CacheReader, DirHandle, DirRecords, LockExt, Name, OwnerNames, Record, RelPath, Root, Stat, Timestamp,
-    Zeros,
+    CacheReader, DirHandle, DirRecords, LockExt, MountId, Name, OwnerNames, Record, RelPath, Root, Stat,
+    Timestamp, Zeros,
 };
 use coast_wire::{Options, Own, OwnerName, Ownership};
 
@@ -113,6 +113,8 @@ struct DryRun {
     root: Root,
     ledger: Option<Ledger>,
     cache: CacheReader,
+    /// The mount that the trash of a run lies on. None if that cannot be told.
+    trash_mount: Option<MountId>,
 }
 
 /// A tree that is changed.
@@ -179,6 +181,11 @@ impl<'a> Target<'a> {
                     trash: has_trash,
                     placed,
                 };
+                if let Err(error) = state.take_in_trash_inside() {
+                    report.notice(&format!(
+                        "cannot move the trash of {STATE_INSIDE} to that beside the destination: {error}"
+                    ));
+                }
                 let live = Live::open(root, state, settings).map_err(|error| EngineError::Destination {
                     path: config.destination.clone(),
                     doing: "preparing the private state directory",
@@ -187,10 +194,10 @@ impl<'a> Target<'a> {
                 Tree::Live(Box::new(live))
             }
             (Some(root), None) => {
-                let ledger = peeked.as_ref().map(|state| Ledger::read(state, &placed));
+                let ledger = peeked.dir.as_ref().map(|state| Ledger::read(state, &placed));
                 let open = |state: DirHandle| CacheReader::open(state.open_file(&name(CACHE)).ok()?.0).ok();
-                let cache = peeked.and_then(open).unwrap_or_else(CacheReader::empty);
-                Tree::DryRun(Box::new(DryRun { root, ledger, cache }))
+                let cache = peeked.dir.and_then(open).unwrap_or_else(CacheReader::empty);
+                Tree::DryRun(Box::new(DryRun { root, ledger, cache, trash_mount: peeked.mount }))
             }
             (None, _) => Tree::Absent,
         };
@@ -364,6 +371,13 @@ impl<'a> Target<'a> {
     /// Whether entries that no run has put there move to a trash when they go. A dry run answers for the real one.
     pub(crate) fn has_trash(&self) -> bool {
         self.has_trash
+    }
+
+    /// In a dry run, whether no rename reaches the trash from a directory. Only mounts are foretold, and no other borders within a file
+    /// system.
+    pub(crate) fn is_beyond_trash(&self, dir: &DirHandle) -> bool {
+        let Tree::DryRun(dry) = &self.tree else { return false };
+        dry.trash_mount.is_some_and(|trash| dir.mount().is_ok_and(|mount| mount != trash))
     }
 
     /// Moves an entry of the directory at `parent` to the trash.

@@ -16,6 +16,9 @@ use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::report::Report;
 use crate::receiver::spill::{Spill, StoredPath, path_in};
 
+/// Why an entry in the way of one of another kind stays.
+pub(super) const BEYOND_TRASH: &str = "no run has put it there as it is, and it is on another file system than the trash; move it away, and run it again";
+
 /// Staged entries that move into place at the end of the run.
 pub(super) struct DelayedMoves {
     /// Whether replaced entries wait (`--delay-updates`).
@@ -111,10 +114,7 @@ impl Live {
         let discarded =
             self.late_directories.change_in(parent, dir, || discards.put(parent, dir, name, &existing));
         discarded.map_err(|error| match error.kind() {
-            io::ErrorKind::CrossesDevices => io::Error::new(
-                error.kind(),
-                "no run has put it there, and it is on another file system than the trash; move it away, and run it again",
-            ),
+            io::ErrorKind::CrossesDevices => io::Error::new(error.kind(), BEYOND_TRASH),
             _ => error,
         })?;
         report.deleted(1);
