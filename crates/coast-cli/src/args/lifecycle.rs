@@ -78,7 +78,7 @@ stopped, a remote that cannot be reached, and an old session that cannot be ende
 pub(super) const START_AFTER: &str = "\
 WHAT IS DELETED
   Only entries that a transfer or a session has put on the remote and that the worktree does not have any more. If these are more \
-than 100, and more than half of all that was put there, nothing is deleted and the exit code is 25; --allow-mass-deletion allows it.
+than 100, and more than half of what was put there and is there, nothing is deleted and the exit code is 25; --allow-mass-deletion allows it.
 
 EXIT CODES
   Those of `coast run --help`, and 25 as above.";

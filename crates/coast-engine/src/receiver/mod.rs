@@ -159,8 +159,8 @@ impl Receiver {
         outbox.compress_with(LevelControl::new())?;
         let workers = threads(self.config.threads);
         let report = Report::new(outbox, monitor, stop, &options);
-        let Self { config, mut destination, system } = self;
-        let rename = destination.rename.take();
+        let Self { config, destination, system } = self;
+        let rename = destination.rename.clone();
         let filter = DeletionFilter::of(&options, &destination.absolute)?;
         let target = Target::open(destination, &config, system, &options, &report)?;
         let deletion = Deletion::new(filter, &options, &target, &report);

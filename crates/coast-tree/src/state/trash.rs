@@ -161,10 +161,10 @@ impl Trash {
     /// [`io::ErrorKind::CrossesDevices`] when the other trash lies on another mount. Then its batches are where they were.
     pub fn take_in(&self, other: &Self) -> io::Result<()> {
         for batch in other.batches()? {
-            let mut at = batch.at;
-            while self.batches()?.iter().any(|own| own.at == at) {
-                at = at.saturating_add(1);
-            }
+            let own = self.batches()?;
+            let at = (batch.at..=batch.at.saturating_add(MAX_NAMES))
+                .find(|at| own.iter().all(|own| own.at != *at))
+                .ok_or(io::ErrorKind::AlreadyExists)?;
             other.dir.rename_to(&batch.name, &self.dir, &batch_name(at, batch.bytes), Replace::Never)?;
         }
         Ok(())
@@ -373,6 +373,24 @@ mod tests {
         fs::write(scratch.path("e"), "x").unwrap();
         put(&trash, &scratch, 3000, "e");
         assert_eq!(kept().iter().map(|batch| batch.at).collect::<Vec<_>>(), [3000]);
+    }
+
+    #[test]
+    fn batches_of_another_trash_are_taken_in_whatever_their_times() {
+        let last = u64::MAX;
+        let scratch = Scratch::new()
+            .file(&format!("a/trash/{last}/x"), "")
+            .file("a/trash/1000.1/x", "x")
+            .file("b/trash/1000.1/y", "y");
+        let state = |name_: &str| scratch.root().handle().child(&name(name_)).unwrap();
+        let trash = |name| Trash::open(&state(name)).unwrap().unwrap();
+        trash("b").take_in(&trash("a")).unwrap();
+        let times: Vec<u64> = trash("b").batches().unwrap().iter().map(|batch| batch.at).collect();
+        assert_eq!(times, [last, 1001, 1000]);
+        // No later time is left, so the batch stays where it is.
+        fs::create_dir(scratch.path(&format!("a/trash/{last}.0"))).unwrap();
+        assert!(trash("b").take_in(&trash("a")).is_err());
+        assert!(scratch.path(&format!("a/trash/{last}.0")).exists());
     }
 
     #[test]

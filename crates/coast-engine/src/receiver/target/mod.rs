@@ -159,16 +159,15 @@ impl<'a> Target<'a> {
         options: &Options,
         report: &'a Report<'a>,
     ) -> Result<Self, EngineError> {
-        let Destination { root, created, former_mode, state, peeked, .. } = destination;
+        let Destination { root, rename, created, former_mode, state, peeked, .. } = destination;
         // A file system that keeps no owners cannot give a workspace away. An explicit `-o`, `-g` or `--chown` is tried all the same.
         let given_away = matches!(options.ownership, Ownership::LoginUser { .. });
         let keeps_owners = state.as_ref().is_none_or(StateDirectory::is_private);
         let ownership = if given_away && !keeps_owners { &Ownership::Receiver } else { &options.ownership };
         let attributes = Attributes::new(options, ownership, config.umask, config.login, names)?;
         let placed = placed_by_others(options)?;
-        // The state directory of a single entry does not outlive the run, unless it holds a trash.
-        let outlives = state.as_ref().is_none_or(|state| !state.is_transient());
-        let has_trash = options.trash && (outlives || options.delete.is_some());
+        // The state directory of a single entry does not outlive the run unless it holds a trash.
+        let has_trash = options.trash && (rename.is_none() || options.delete.is_some());
         let tree = match (root, state) {
             (Some(root), Some(state)) => {
                 let settings = LiveSettings {
