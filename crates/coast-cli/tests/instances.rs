@@ -627,3 +627,52 @@ fn a_worktree_that_is_gone_is_shown_with_what_to_do() {
         serde_json::from_str(&refuses(&coast(scratch.path(), &["status", "q", "--json"]), 12)).unwrap();
     assert_eq!((&json["worktree_is"], &json["edits"]), (&"gone".into(), &"do_not_follow".into()));
 }
+
+#[test]
+fn a_command_on_all_instances_goes_on_after_an_error_and_tells_of_each() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    for command in [&["stop", "--all"][..], &["start", "--all"], &["rm", "--all"]] {
+        assert_eq!(succeeds(&run(command)), "the project shop has no instances\n");
+        let both = refuses(&run(&[command, &["dev-1"]].concat()), 1);
+        assert!(both.contains("cannot be used with"), "{both}");
+    }
+    assert!(refuses(&run(&["stop"]), 1).contains("INSTANCE"));
+
+    for instance in ["a", "b", "c"] {
+        remember(scratch.path(), instance, json!({}));
+    }
+    let damaged = scratch.path().join("home/.local/state/coast/shop/b.json");
+    let sound = fs::read(&damaged).unwrap();
+    fs::write(&damaged, "{").unwrap();
+    let stopped = refuses(&run(&["stop", "--all"]), 11);
+    assert!(stopped.contains("2 of 3 instances stopped; with errors: b (code 11)"), "{stopped}");
+    let state = |instance: &str| {
+        let shown = run(&["status", instance, "--json"]);
+        serde_json::from_slice::<Value>(&shown.stdout).unwrap()["state"].clone()
+    };
+    assert_eq!((state("a"), state("c")), (json!("stopped"), json!("stopped")));
+
+    fs::write(&damaged, sound).unwrap();
+    // From anywhere, and for programs.
+    let mut elsewhere = command(scratch.path(), &["stop", "--all", "--project", "shop", "--json"]);
+    let events = succeeds(&elsewhere.current_dir("/").output().unwrap());
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
+    assert_eq!((of("instance"), of("done"), of("all")), (3, 3, 1), "{events:?}");
+    let end = json!({ "event": "all", "exit_code": 0, "done": ["a", "b", "c"], "failed": [], "left": [] });
+    assert_eq!(events.last(), Some(&end));
+
+    // There is no such remote, so every start fails in its own way.
+    let started = refuses(&run(&["start", "--all"]), 3);
+    assert!(started.contains("0 of 3 instances started; with errors: a (code 3), b"), "{started}");
+
+    let asked = refuses(&run(&["rm", "--all"]), 1);
+    for place in ["a (box:/data/workspaces/shop/a)", "c (box:/data/workspaces/shop/c)", "-y"] {
+        assert!(asked.contains(place), "{asked}");
+    }
+    assert!(!asked.contains("instances removed"), "{asked}");
+    let removed = succeeds(&run(&["rm", "--all", "--keep-workspace"]));
+    assert!(removed.ends_with("3 instances removed\n"), "{removed}");
+    assert!(!scratch.path().join("home/.local/state/coast").exists());
+}

@@ -16,6 +16,7 @@ mod ignores;
 mod lifecycle;
 mod listing;
 mod lock;
+mod members;
 mod mutagen_layer;
 mod name;
 mod places;
@@ -51,6 +52,7 @@ pub use lifecycle::{
     RmOptions, RunOptions, Trust, Unfinished, list,
 };
 pub use lock::Holder;
+pub use members::Member;
 pub use mutagen_layer::MutagenLayer;
 pub use name::Name;
 pub use places::Places;

@@ -1,6 +1,7 @@
 //! The lifecycle of instances: `run`, `assign`, `stop`, `start`, `rm` and the time between them, with a real Docker engine,
 //! a real sshd, and mutagen (`coast_tests::Mutagen` says which one).
 
+mod all;
 mod assigning;
 mod coastfile;
 mod ending;

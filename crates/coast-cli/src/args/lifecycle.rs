@@ -6,6 +6,7 @@ use clap::{ArgAction, Args, ValueHint};
 use coast_instance::Name;
 
 use super::connection::HelperArgs;
+use super::which::WhichArgs;
 
 /// The heading of the options about what is printed.
 const OUTPUT: &str = "Output";
@@ -75,13 +76,29 @@ burst. Protected and excluded paths of the workspace stay as they are. Every oth
 deleted; what was made or changed on the remote moves to the trash there (`coast restore`). A worktree that does not exist, an instance that is \
 stopped, a remote that cannot be reached, and an old session that cannot be ended are errors before anything is changed.";
 
-pub(super) const START_AFTER: &str = "\
+/// The part of the help texts about `--all`.
+macro_rules! all_instances {
+    () => {
+        "\
+ALL INSTANCES
+  With --all the command works on one instance of the project after the other. If it fails for one of them, it goes on with the \
+next. The last line counts the instances and names those with errors, and the exit code is that of the first error. With --json, \
+an object with \"event\": \"instance\" comes before the events of each instance, and one with \"event\": \"all\" comes last."
+    };
+}
+
+pub(super) const STOP_AFTER: &str = all_instances!();
+
+pub(super) const RM_AFTER: &str =
+    concat!(all_instances!(), " One question names all instances; where nobody can be asked, -y is needed.");
+
+pub(super) const START_AFTER: &str = concat!(all_instances!(), "\n\n", "\
 WHAT IS DELETED
   Only entries that a transfer or a session has put on the remote and that the worktree does not have any more. If these are more \
 than 100, and more than half of what was put there and is there, nothing is deleted and the exit code is 25; --allow-mass-deletion allows it.
 
 EXIT CODES
-  Those of `coast run --help`, and 25 as above.";
+  Those of `coast run --help`, and 25 as above.");
 
 pub(super) const FLUSH_ABOUT: &str = "\
 Waits until every edit that was made before the call has arrived on the remote, and mends conflicts: paths that the session does \
@@ -311,6 +328,9 @@ pub(crate) struct AssignArgs {
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
     #[command(flatten)]
+    pub(crate) which: WhichArgs,
+
+    #[command(flatten)]
     pub(crate) follow: FollowArgs,
 
     /// Delete on the remote even if that is most of what earlier transfers have put there
@@ -318,12 +338,19 @@ pub(crate) struct StartArgs {
     pub(crate) allow_mass_deletion: bool,
 }
 
-/// Arguments of `coast unassign`, and most of those of `coast start`.
+/// Arguments of `coast unassign`.
 #[derive(Debug, Args)]
-pub(crate) struct FollowArgs {
+pub(crate) struct UnassignArgs {
     /// The instance
     pub(crate) instance: Name,
 
+    #[command(flatten)]
+    pub(crate) follow: FollowArgs,
+}
+
+/// The common arguments of `coast start` and `coast unassign`.
+#[derive(Debug, Args)]
+pub(crate) struct FollowArgs {
     #[command(flatten)]
     pub(crate) project: ProjectArg,
 
@@ -352,8 +379,8 @@ pub(crate) struct FollowArgs {
 /// Arguments of `coast stop`.
 #[derive(Debug, Args)]
 pub(crate) struct StopArgs {
-    /// The instance
-    pub(crate) instance: Name,
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
 
     #[command(flatten)]
     pub(crate) project: ProjectArg,
@@ -365,8 +392,8 @@ pub(crate) struct StopArgs {
 /// Arguments of `coast rm`.
 #[derive(Debug, Args)]
 pub(crate) struct RmArgs {
-    /// The instance
-    pub(crate) instance: Name,
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
 
     #[command(flatten)]
     pub(crate) project: ProjectArg,

@@ -15,6 +15,7 @@ pub(crate) mod rules;
 pub(crate) mod size;
 pub(crate) mod sync;
 pub(crate) mod trust;
+pub(crate) mod which;
 
 use anyhow::Context;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -124,15 +125,15 @@ pub(crate) enum Command {
     #[command(long_about = lifecycle::ASSIGN_ABOUT, after_long_help = lifecycle::ASSIGN_AFTER)]
     Assign(lifecycle::AssignArgs),
     /// Make an instance follow the project's root again
-    Unassign(lifecycle::FollowArgs),
+    Unassign(lifecycle::UnassignArgs),
     /// Stop an instance: edits no longer follow, the workspace stays
-    #[command(long_about = lifecycle::STOP_ABOUT)]
+    #[command(long_about = lifecycle::STOP_ABOUT, after_long_help = lifecycle::STOP_AFTER)]
     Stop(lifecycle::StopArgs),
     /// Start a stopped instance, or repair an instance that does not follow
     #[command(long_about = lifecycle::START_ABOUT, after_long_help = lifecycle::START_AFTER)]
     Start(lifecycle::StartArgs),
     /// Remove an instance and its workspace
-    #[command(long_about = lifecycle::RM_ABOUT)]
+    #[command(long_about = lifecycle::RM_ABOUT, after_long_help = lifecycle::RM_AFTER)]
     Rm(lifecycle::RmArgs),
     /// List instances
     #[command(long_about = lifecycle::LS_ABOUT)]

@@ -4,15 +4,19 @@ use coast_instance::{
     ContinuousStatus, Directories, FollowOptions, Insist, LifecycleError, LifecycleEvent, Name, Record,
     RmOptions, RunOptions, Trust,
 };
+use coast_sync::Cancel;
 
+use super::all::{All, Ended};
+use super::show::Silent;
 use super::{Chosen, Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{
-    AnyDirectoryArg, AssignArgs, FlushArgs, FollowArgs, ForceArg, ImageArg, InsistArg, RmArgs, RunArgs,
-    StartArgs, StopArgs, TellingArgs, TrashArg, TrustArg,
+    AnyDirectoryArg, AssignArgs, FlushArgs, ForceArg, ImageArg, InsistArg, ProjectArg, RmArgs, RunArgs,
+    StartArgs, StopArgs, TellingArgs, TrashArg, TrustArg, UnassignArgs,
 };
+use crate::args::which::WhichArgs;
 use crate::output::{
-    Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, Terminal, narrator,
+    Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, Terminal, narrator, shown,
 };
 
 /// The exit code when the removal was not confirmed.
@@ -90,18 +94,51 @@ fn carry_out(
     command: impl FnOnce(&Scene, &dyn Narrator) -> Result<Record, LifecycleError>,
 ) -> anyhow::Result<u8> {
     Scene::with(chosen, helper, telling.json, |scene| {
-        let narrator = narrator_for(telling, scene);
-        Ok(match command(scene, &*narrator) {
-            Ok(record) => {
-                narrator.done(Some(&record));
-                record.exit_code()
-            }
-            Err(error) => {
-                narrator.failed(&error.to_string(), error.exit_code());
-                error.exit_code()
-            }
-        })
+        Ok(carry_out_in(scene, telling, |narrator| command(scene, narrator)).exit_code())
     })
+}
+
+fn carry_out_in(
+    scene: &Scene,
+    telling: &TellingArgs,
+    command: impl FnOnce(&dyn Narrator) -> Result<Record, LifecycleError>,
+) -> Ended {
+    let narrator = narrator_for(telling, scene);
+    match command(&*narrator) {
+        Ok(record) => {
+            narrator.done(Some(&record));
+            Ended::With(record.exit_code())
+        }
+        Err(error) => tell_failed(&*narrator, &error),
+    }
+}
+
+fn tell_failed(narrator: &dyn Narrator, error: &LifecycleError) -> Ended {
+    let code = error.exit_code();
+    narrator.failed(&error.to_string(), code);
+    match error {
+        LifecycleError::Distrusted => Ended::ForAll(code),
+        _ => Ended::With(code),
+    }
+}
+
+/// Carries out a command on one instance, or on all instances of a project. `done` is the participle of the command.
+fn on_each(
+    (which, project): (&WhichArgs, &ProjectArg),
+    helper: Option<&HelperArgs>,
+    telling: &TellingArgs,
+    done: &str,
+    command: impl Fn(&Scene, &Name) -> Ended,
+) -> anyhow::Result<u8> {
+    match &which.instance {
+        Some(instance) => Scene::with(&Chosen::by(project, instance), helper, telling.json, |scene| {
+            Ok(command(scene, instance).exit_code())
+        }),
+        None => match All::find(project, telling)? {
+            Ok(all) => all.carry_out(helper, done, command),
+            Err(error) => Ok(refuse(&error, telling.json)),
+        },
+    }
 }
 
 /// `coast run`
@@ -134,11 +171,12 @@ pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
 }
 
 /// `coast unassign`
-pub(crate) fn unassign(args: FollowArgs) -> anyhow::Result<u8> {
-    let chosen = Chosen::by(&args.project, &args.instance);
+pub(crate) fn unassign(args: UnassignArgs) -> anyhow::Result<u8> {
+    let UnassignArgs { instance, follow: args } = args;
+    let chosen = Chosen::by(&args.project, &instance);
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
         scene.lifecycle(narrator).unassign(
-            &args.instance,
+            &instance,
             follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust),
         )
     })
@@ -146,76 +184,98 @@ pub(crate) fn unassign(args: FollowArgs) -> anyhow::Result<u8> {
 
 /// `coast start`
 pub(crate) fn start(args: StartArgs) -> anyhow::Result<u8> {
-    let StartArgs { follow: args, allow_mass_deletion } = args;
-    let chosen = Chosen::by(&args.project, &args.instance);
-    carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
-        let options = follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust);
-        let options = FollowOptions { allow_mass_deletion, ..options };
-        scene.lifecycle(narrator).start(&args.instance, options)
+    let StartArgs { which, follow: args, allow_mass_deletion } = args;
+    let options = follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust);
+    let options = FollowOptions { allow_mass_deletion, ..options };
+    let telling = &args.telling;
+    on_each((&which, &args.project), Some(&args.helper), telling, "started", |scene, instance| {
+        carry_out_in(scene, telling, |narrator| scene.lifecycle(narrator).start(instance, options.clone()))
     })
 }
 
 /// `coast stop`
 pub(crate) fn stop(args: StopArgs) -> anyhow::Result<u8> {
-    let chosen = Chosen::by(&args.project, &args.instance);
-    carry_out(&chosen, None, &args.telling, |scene, narrator| {
-        tell_without_settings(scene, narrator);
-        scene.lifecycle(narrator).stop(&args.instance)
+    on_each((&args.which, &args.project), None, &args.telling, "stopped", |scene, instance| {
+        carry_out_in(scene, &args.telling, |narrator| {
+            tell_without_settings(scene, narrator);
+            scene.lifecycle(narrator).stop(instance)
+        })
     })
 }
 
 /// `coast rm`
 pub(crate) fn rm(args: RmArgs) -> anyhow::Result<u8> {
-    let chosen = Chosen::by(&args.project, &args.instance);
-    Scene::with(&chosen, Some(&args.helper), args.telling.json, |scene| Ok(rm_in(scene, &args)))
-}
-
-fn rm_in(scene: &Scene, args: &RmArgs) -> u8 {
     let json = args.telling.json;
-    let narrator = narrator_for(&args.telling, scene);
-    tell_without_settings(scene, &*narrator);
-    let lifecycle = scene.lifecycle(&*narrator);
-    if !args.yes && !args.keep_workspace {
-        let record = match lifecycle.record(&args.instance) {
-            Ok(record) => record,
-            Err(error) => return refuse(&error, json),
-        };
-        match confirmed(scene, &record, &args.instance, json) {
-            Some(true) => {}
-            Some(false) => return refuse_with("nothing was removed", NOT_CONFIRMED, json),
-            None => {
-                let text = format!(
-                    "nobody can be asked whether {}:{} may be removed; confirm the removal with -y, or leave the directory there with \
-                     --keep-workspace",
-                    record.remote, record.remote_path
-                );
-                return refuse_with(&text, NOT_CONFIRMED, json);
+    let Some(instance) = &args.which.instance else { return rm_all(&args) };
+    Scene::with(&Chosen::by(&args.project, instance), Some(&args.helper), json, |scene| {
+        if !args.yes && !args.keep_workspace {
+            let record = match scene.lifecycle(&Silent).record(instance) {
+                Ok(record) => record,
+                Err(error) => return Ok(refuse(&error, json)),
+            };
+            let place = format!("{}:{}", record.remote, record.remote_path);
+            let question = format!("Remove {instance} with everything in {place}");
+            if let Err(code) = confirm(&question, &place, &scene.cancel, json) {
+                return Ok(code);
             }
         }
+        Ok(rm_in(scene, &args, instance).exit_code())
+    })
+}
+
+/// `coast rm --all`
+fn rm_all(args: &RmArgs) -> anyhow::Result<u8> {
+    let json = args.telling.json;
+    let all = match All::find(&args.project, &args.telling)? {
+        Ok(all) => all,
+        Err(error) => return Ok(refuse(&error, json)),
+    };
+    if !args.yes && !args.keep_workspace && !all.members.is_empty() {
+        let named = |before: &str, between: &str| {
+            let members = all.members.iter().map(|member| {
+                let place = member.place.as_deref().unwrap_or("its record does not tell the workspace");
+                format!("{before}{} ({place})", all.name(member))
+            });
+            members.collect::<Vec<_>>().join(between)
+        };
+        let question =
+            format!("Remove these instances:\n{}\nwith everything in these places", named("  ", "\n"));
+        let what = named("", ", ");
+        if let Err(code) = confirm(&question, &what, &all.cancel, json) {
+            return Ok(code);
+        }
     }
+    all.carry_out(Some(&args.helper), "removed", |scene, instance| rm_in(scene, args, instance))
+}
+
+fn rm_in(scene: &Scene, args: &RmArgs, instance: &Name) -> Ended {
+    let narrator = narrator_for(&args.telling, scene);
+    tell_without_settings(scene, &*narrator);
     let options = RmOptions { keep_workspace: args.keep_workspace, force: args.force };
-    match lifecycle.rm(&args.instance, options) {
+    match scene.lifecycle(&*narrator).rm(instance, options) {
         Ok(()) => {
             narrator.done(None);
-            0
+            Ended::With(0)
         }
-        Err(error) => {
-            narrator.failed(&error.to_string(), error.exit_code());
-            error.exit_code()
-        }
+        Err(error) => tell_failed(&*narrator, &error),
     }
 }
 
-/// Whether the user confirms the removal; `None` if nobody can be asked.
-fn confirmed(scene: &Scene, record: &Record, instance: &Name, json: bool) -> Option<bool> {
-    if json {
-        return None;
+/// Asks the user whether `what` may be removed. If not, or if nobody can be asked, that is printed, and the exit code returned.
+fn confirm(question: &str, what: &str, cancel: &Cancel, json: bool) -> Result<(), u8> {
+    let question = shown(&format!("{question}, including files that exist only there (yes/no)? "));
+    let answer = if json { None } else { Terminal::new(cancel).ask(&question) };
+    match answer.as_deref().map(str::trim) {
+        Some("yes" | "y") => Ok(()),
+        Some(_) => Err(refuse_with("nothing was removed", NOT_CONFIRMED, json)),
+        None => {
+            let text = format!(
+                "nobody can be asked whether {what} may be removed; confirm the removal with -y, or leave what is on the remote with \
+                 --keep-workspace"
+            );
+            Err(refuse_with(&text, NOT_CONFIRMED, json))
+        }
     }
-    let question = format!(
-        "Remove {instance} with everything in {}:{}, including files that exist only there (yes/no)? ",
-        record.remote, record.remote_path
-    );
-    Terminal::new(&scene.cancel).ask(&question).map(|answer| matches!(answer.trim(), "yes" | "y"))
 }
 
 /// The exit code of a command that has waited until every edit has arrived.

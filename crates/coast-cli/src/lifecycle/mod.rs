@@ -1,5 +1,6 @@
 //! The commands on instances and remotes. Each turns its arguments into a call of `coast-instance`, and prints the outcome.
 
+mod all;
 mod change;
 mod image;
 mod init;
@@ -85,18 +86,30 @@ impl Scene {
         json: bool,
         command: impl FnOnce(&Self) -> anyhow::Result<u8>,
     ) -> anyhow::Result<u8> {
-        let places = Places::from_process()?;
         let cancel = Cancel::new();
         cancel_on_signals(&cancel)?;
+        match Self::open(chosen, helper, &cancel)? {
+            Ok(scene) => command(&scene),
+            Err(error) => Ok(refuse(&error, json)),
+        }
+    }
+
+    /// The surroundings of a command for the project `chosen`, which ends when `cancel` is cancelled.
+    fn open(
+        chosen: &Chosen<'_>,
+        helper: Option<&HelperArgs>,
+        cancel: &Cancel,
+    ) -> anyhow::Result<Result<Self, LifecycleError>> {
+        let places = Places::from_process()?;
         let scope = match chosen.scope(&places) {
             Ok(scope) => scope,
-            Err(error) => return Ok(refuse(&error, json)),
+            Err(error) => return Ok(Err(error)),
         };
         let bulk = RemoteBulk::new(remote_helper(helper)?);
         // Only commands that need the settings start a session, and they refuse a project without settings first.
         let coastfile = scope.project().map(|project| project.coastfile.clone()).unwrap_or_default();
         let continuous = MutagenLayer::from_process(&places, &coastfile);
-        command(&Self { places, scope, bulk, continuous, cancel })
+        Ok(Ok(Self { places, scope, bulk, continuous, cancel: cancel.clone() }))
     }
 
     fn lifecycle<'a>(&'a self, observer: &'a dyn Observer) -> Lifecycle<'a> {

@@ -183,8 +183,8 @@ fn nobody_reads() -> bool {
         && looked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
-/// Ignores every event. `status` has none.
-struct Silent;
+/// Ignores every event, for commands that only look.
+pub(super) struct Silent;
 
 impl Monitor for Silent {}
 

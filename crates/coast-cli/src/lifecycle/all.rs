@@ -1,0 +1,211 @@
+//! A command on one instance, or with `--all` on every instance of a project.
+
+use coast_instance::{LifecycleError, Member, Name, Places, Scope};
+use coast_sync::Cancel;
+use serde_json::json;
+
+use super::{Chosen, Scene, here, println_json, refuse};
+use crate::args::connection::HelperArgs;
+use crate::args::lifecycle::{ProjectArg, TellingArgs};
+use crate::output::{Lines, Weight, complain, counted};
+use crate::signals::cancel_on_signals;
+
+/// The exit code after a signal.
+const INTERRUPTED: u8 = 20;
+
+/// The end of a command on one instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The exit code of this instance.
+    With(u8),
+    /// The same, and the command must not go on with other instances: the user has said no, for all of them.
+    ForAll(u8),
+}
+
+impl Ended {
+    pub(super) fn exit_code(self) -> u8 {
+        match self {
+            Self::With(code) | Self::ForAll(code) => code,
+        }
+    }
+}
+
+/// All instances of a project, and the command on them.
+pub(super) struct All<'a> {
+    /// The words of the project in the message that it has no instances.
+    project: String,
+    pub(super) members: Vec<Member>,
+    pub(super) cancel: Cancel,
+    by_name: bool,
+    telling: &'a TellingArgs,
+}
+
+impl<'a> All<'a> {
+    /// The instances of the project of the current directory, or of the one that the argument names.
+    pub(super) fn find(
+        argument: &ProjectArg,
+        telling: &'a TellingArgs,
+    ) -> anyhow::Result<Result<Self, LifecycleError>> {
+        let places = Places::from_process()?;
+        let cancel = Cancel::new();
+        cancel_on_signals(&cancel)?;
+        let found = || -> Result<_, LifecycleError> {
+            Ok(match &argument.project {
+                Some(project) => (project.clone(), Member::of_name(&places, project)?),
+                None => {
+                    let scope = Scope::of_directory(&places, &here()?, None)?;
+                    let members = Member::of_scope(&places, &scope)?;
+                    (scope.name, members)
+                }
+            })
+        };
+        Ok(found().map(|(project, members)| Self {
+            project: project.to_string(),
+            members,
+            cancel,
+            by_name: argument.project.is_some(),
+            telling,
+        }))
+    }
+
+    /// The name of an instance, with that of its project if the instances have several.
+    pub(super) fn name(&self, member: &Member) -> String {
+        let Member { project, instance, .. } = member;
+        let several = self.members.iter().any(|other| other.project != *project);
+        if several { format!("{project}/{instance}") } else { instance.to_string() }
+    }
+
+    /// Carries out `command` on one instance after the other, and prints how it ended. `done` is the participle of the command.
+    /// Returns the exit code of the first error.
+    pub(super) fn carry_out(
+        &self,
+        helper: Option<&HelperArgs>,
+        done: &str,
+        command: impl Fn(&Scene, &Name) -> Ended,
+    ) -> anyhow::Result<u8> {
+        let mut outcome = Outcome::default();
+        let mut ends_all = false;
+        for member in &self.members {
+            if ends_all || self.cancel.is_cancelled() {
+                outcome.left.push(self.name(member));
+                continue;
+            }
+            self.tell_begin(member);
+            let Member { project, instance, .. } = member;
+            // The directory of the project is known better than that in a record: the project may have been moved.
+            let chosen = if self.by_name || project.as_str() != self.project {
+                Chosen::Named { project, instance }
+            } else {
+                Chosen::Of { instance }
+            };
+            let ended = match Scene::open(&chosen, helper, &self.cancel)? {
+                Ok(scene) => command(&scene, instance),
+                Err(error) => Ended::With(refuse(&error, self.telling.json)),
+            };
+            ends_all = matches!(ended, Ended::ForAll(_));
+            match ended.exit_code() {
+                0 => outcome.done.push(self.name(member)),
+                code => outcome.failed.push((self.name(member), code)),
+            }
+        }
+        self.tell_end(&outcome, done);
+        Ok(outcome.exit_code())
+    }
+
+    fn tell_begin(&self, member: &Member) {
+        if self.telling.json {
+            let Member { project, instance, .. } = member;
+            println_json(&json!({ "event": "instance", "project": project, "instance": instance }));
+        } else if !self.telling.quiet {
+            println(&format!("{}:", self.name(member)));
+        }
+    }
+
+    fn tell_end(&self, outcome: &Outcome, done: &str) {
+        let code = outcome.exit_code();
+        if self.telling.json {
+            let failed = outcome.failed.iter();
+            let failed: Vec<_> =
+                failed.map(|(name, code)| json!({ "instance": name, "exit_code": code })).collect();
+            let Outcome { done, left, .. } = outcome;
+            println_json(&json!({
+                "event": "all", "exit_code": code, "done": done, "failed": failed, "left": left,
+            }));
+        } else if self.members.is_empty() {
+            println(&format!("the project {} has no instances", self.project));
+        } else if code == 0 {
+            if !self.telling.quiet {
+                println(&format!("{} {done}", count(self.members.len())));
+            }
+        } else {
+            complain(Weight::Error, &format!("{} (code {code})", outcome.words(done)));
+        }
+    }
+}
+
+/// How the command ended for each instance.
+#[derive(Debug, Default)]
+struct Outcome {
+    done: Vec<String>,
+    /// The instances with errors, and their exit codes.
+    failed: Vec<(String, u8)>,
+    /// The instances that the command did not come to.
+    left: Vec<String>,
+}
+
+impl Outcome {
+    fn exit_code(&self) -> u8 {
+        match self.failed.first() {
+            Some((_, code)) => *code,
+            // A signal came before the first instance, or between two of them.
+            None if !self.left.is_empty() => INTERRUPTED,
+            None => 0,
+        }
+    }
+
+    fn words(&self, done: &str) -> String {
+        let Self { done: names, failed, left } = self;
+        let all = names.len() + failed.len() + left.len();
+        let failed: Vec<String> = failed.iter().map(|(name, code)| format!("{name} (code {code})")).collect();
+        let mut text = format!("{} of {} {done}", names.len(), count(all));
+        if !failed.is_empty() {
+            text.push_str(&format!("; with errors: {}", failed.join(", ")));
+        }
+        if !left.is_empty() {
+            text.push_str(&format!("; not begun: {}", left.join(", ")));
+        }
+        text
+    }
+}
+
+fn count(instances: usize) -> String {
+    counted(u64::try_from(instances).unwrap_or(u64::MAX), "instance", "instances")
+}
+
+fn println(line: &str) {
+    let lines = Lines::new();
+    lines.print(line);
+    lines.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_gives_the_exit_code_and_every_instance_is_accounted_for() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let outcome = Outcome {
+            done: names(&["a"]),
+            failed: vec![("b".to_owned(), 12), ("c".to_owned(), 3)],
+            left: names(&["d"]),
+        };
+        assert_eq!(outcome.exit_code(), 12);
+        let said = "1 of 4 instances stopped; with errors: b (code 12), c (code 3); not begun: d";
+        assert_eq!(outcome.words("stopped"), said);
+        assert_eq!(Outcome::default().exit_code(), 0);
+        let interrupted = Outcome { done: names(&["a"]), left: names(&["b"]), ..Outcome::default() };
+        assert_eq!(interrupted.exit_code(), 20);
+        assert_eq!(interrupted.words("removed"), "1 of 2 instances removed; not begun: b");
+    }
+}

@@ -1,0 +1,112 @@
+//! All instances of a project, for a command on each of them.
+
+use std::path::Path;
+
+use crate::records::{RecordError, Records};
+use crate::{Name, Places, Scope};
+
+/// An instance of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The name of the project in the records.
+    pub project: Name,
+    /// The name of the instance.
+    pub instance: Name,
+    /// The workspace as `remote:path`. `None` if the record cannot be read.
+    pub place: Option<String>,
+}
+
+impl Member {
+    /// The instances of the project of a directory, sorted by name: those that were made in its root, under the present name or an
+    /// earlier one, and those of that name whose own root is gone, because the project may have been moved from there. An instance
+    /// whose record cannot be read is among them, so that a command on it tells why.
+    ///
+    /// # Errors
+    /// When the directory of the records cannot be read.
+    pub fn of_scope(places: &Places, scope: &Scope) -> Result<Vec<Self>, RecordError> {
+        let records = Records::new(places.clone());
+        let is_ours = |project: &Name, root: &Path| {
+            scope
+                .root
+                .as_deref()
+                .is_none_or(|ours| ours == root || (*project == scope.name && !root.is_dir()))
+        };
+        let mut members = Vec::new();
+        for project in scope.names(places) {
+            members.extend(Self::of_records(&records, &project, |root| is_ours(&project, root))?);
+        }
+        Ok(members)
+    }
+
+    /// The instances of the project `name`, of any root, sorted by name.
+    ///
+    /// # Errors
+    /// When the directory of the records cannot be read.
+    pub fn of_name(places: &Places, name: &Name) -> Result<Vec<Self>, RecordError> {
+        Self::of_records(&Records::new(places.clone()), name, |_| true)
+    }
+
+    fn of_records(
+        records: &Records,
+        project: &Name,
+        is_ours: impl Fn(&Path) -> bool,
+    ) -> Result<Vec<Self>, RecordError> {
+        let mut members = Vec::new();
+        for instance in records.instances(project)? {
+            let place = match records.load(project, &instance) {
+                // The instance was removed meanwhile.
+                Ok(None) => continue,
+                Ok(Some(record)) if !is_ours(&record.root) => continue,
+                Ok(Some(record)) => Some(format!("{}:{}", record.remote, record.remote_path)),
+                Err(_) => None,
+            };
+            members.push(Self { project: project.clone(), instance, place });
+        }
+        Ok(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::Record;
+
+    #[test]
+    fn the_instances_of_a_project_are_those_made_in_its_root_and_those_that_lost_theirs() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |path: &str| fs::canonicalize(scratch.path()).unwrap().join(path);
+        for root in ["shop", "other"] {
+            fs::create_dir(at(root)).unwrap();
+        }
+        let places = Places::below(&at("home"));
+        let records = Records::new(places.clone());
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        for (project, instance, root) in [
+            ("shop", "ours", "shop"),
+            ("shop", "moved", "gone"),
+            ("shop", "theirs", "other"),
+            ("store", "earlier", "shop"),
+            ("store", "foreign", "gone"),
+        ] {
+            let path = format!("/data/workspaces/{project}/{instance}");
+            let root = at(root);
+            let record = Record::begun(name(project), name(instance), &root, &root, name("box"), path);
+            records.save(&record).unwrap();
+        }
+        fs::write(records.file(&name("shop"), &name("damaged")), "{").unwrap();
+
+        let scope = Scope::of_directory(&places, &at("shop"), None).unwrap();
+        let shown = |members: Vec<Member>| {
+            members.iter().map(|member| format!("{}/{}", member.project, member.instance)).collect::<Vec<_>>()
+        };
+        let members = Member::of_scope(&places, &scope).unwrap();
+        assert_eq!(members[0].place, None);
+        assert_eq!(members[1].place.as_deref(), Some("box:/data/workspaces/shop/moved"));
+        assert_eq!(shown(members), ["shop/damaged", "shop/moved", "shop/ours", "store/earlier"]);
+        let named = Member::of_name(&places, &name("store")).unwrap();
+        assert_eq!(shown(named), ["store/earlier", "store/foreign"]);
+        assert_eq!(Member::of_name(&places, &name("none")).unwrap(), []);
+    }
+}
