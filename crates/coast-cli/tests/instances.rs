@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use coast_instance::{Following, Record, State};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -242,15 +243,17 @@ fn the_mode_of_a_project_is_told_as_a_mode_and_what_changes_it() {
     assert!(!status.contains("do not follow"), "{status}");
 
     fs::write(scratch.path().join("shop/Coastfile"), "[remote]\nworkspace_sync = \"mutagen\"\n").unwrap();
-    let status = succeeds(&run(&["status", "dev-1"]));
+    let status = refuses(&run(&["status", "dev-1"]), 12);
     assert!(
-        status.contains("do not follow yet: the Coastfile asks for that")
+        status.contains("do not follow: never started, although the Coastfile asks for that")
             && status.contains("coast start dev-1"),
         "{status}"
     );
     assert!(refuses(&run(&["flush", "dev-1"]), 12).contains("begin with: coast start dev-1"));
-    let json: Value = serde_json::from_str(&succeeds(&run(&["status", "dev-1", "--json"]))).unwrap();
-    assert_eq!(json["begins_to_follow"], true);
+    let json: Value = serde_json::from_str(&refuses(&run(&["status", "dev-1", "--json"]), 12)).unwrap();
+    assert_eq!((&json["begins_to_follow"], &json["edits"]), (&json!(true), &json!("do_not_follow")));
+    remember(scratch.path(), "dev-1", json!({ "following": { "is": "bulk_only" }, "state": "stopped" }));
+    succeeds(&run(&["status", "dev-1"]));
 }
 
 #[test]
@@ -675,4 +678,33 @@ fn a_command_on_all_instances_goes_on_after_an_error_and_tells_of_each() {
     let removed = succeeds(&run(&["rm", "--all", "--keep-workspace"]));
     assert!(removed.ends_with("3 instances removed\n"), "{removed}");
     assert!(!scratch.path().join("home/.local/state/coast").exists());
+}
+
+#[test]
+fn a_coastfile_that_is_no_regular_file_is_refused_and_never_waited_for() {
+    for extends in [false, true] {
+        for (is, said) in
+            [("pipe", "it is a pipe"), ("device", "it is a device"), ("directory", "it is a directory")]
+        {
+            let scratch = project();
+            let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+            remember(scratch.path(), "dev-1", json!({}));
+            let mut file = scratch.path().join("shop/Coastfile");
+            if extends {
+                fs::write(&file, "extends = \"base\"\n").unwrap();
+                file = scratch.path().join("shop/base");
+            }
+            match is {
+                "pipe" => mknodat(CWD, &file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap(),
+                "device" => std::os::unix::fs::symlink("/dev/zero", &file).unwrap(),
+                _ => fs::create_dir(&file).unwrap(),
+            }
+            for command in [&["run", "dev-2"][..], &["start", "dev-1"], &["trust"]] {
+                let refused = refuses(&run(command), 1);
+                assert!(refused.contains(said) && refused.contains("shop/Coastfile"), "{refused}");
+            }
+            warns(&run(&["status", "dev-1"]), said);
+            warns(&run(&["stop", "dev-1"]), said);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::file_error::{Doing, if_found};
 use crate::ignores::check_exclude;
 use crate::lifecycle::LifecycleError;
 use crate::project::Place;
-use crate::{Coastfile, Demand, Name, Places, RecordError, TrustStore};
+use crate::{Coastfile, Demand, Name, Places, RecordError, TrustStore, project_file};
 
 /// The name of the image that `coast image build` makes.
 const IMAGE: &str = "coast-shell";
@@ -40,7 +40,7 @@ impl Draft {
     pub fn of(here: &Path) -> Result<Self, LifecycleError> {
         let Place { root, .. } = Place::find(here)?;
         let file = root.join(".gitignore");
-        let ignored = if_found(fs::read(&file)).doing("read", &file).map_err(RecordError::from)?;
+        let ignored = if_found(project_file::read(&file)).doing("read", &file).map_err(RecordError::from)?;
         let ignored = Ignored::of(&String::from_utf8_lossy(&ignored.unwrap_or_default()));
         let text = text(&name_of(root.file_name().unwrap_or_default()), &ignored);
         Ok(Self { root, text })

@@ -23,6 +23,7 @@ mod places;
 mod private;
 mod project;
 mod prune;
+mod project_file;
 mod record;
 mod records;
 mod remote;

@@ -3,14 +3,15 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::file_error::if_found;
+use crate::project_file;
 
 /// The number of bytes that are read of a small file of git.
-const MAX_FILE_BYTES: usize = 64 << 10;
+const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// A repository, found from one of its checkouts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +139,7 @@ impl Repository {
         if self.common.join("refs/heads").join(name).is_file() {
             return Ok(true);
         }
-        let packed = fs::File::open(self.common.join("packed-refs"));
+        let packed = project_file::open(&self.common.join("packed-refs"));
         let Some(packed) = if_found(packed)? else { return Ok(false) };
         // A line is a hash, a space and a reference.
         let reference = [b" refs/heads/", name.as_os_str().as_bytes()].concat();
@@ -193,8 +194,8 @@ fn is_bare(common: &Path) -> bool {
 
 /// Reads a small file of git, without the end of the line.
 fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = fs::read(path)?;
-    content.truncate(MAX_FILE_BYTES);
+    let mut content = Vec::new();
+    project_file::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut content)?;
     while content.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
         content.pop();
     }

@@ -153,7 +153,7 @@ pub(super) const STATUS_AFTER: &str = "\
 EXIT CODES
   0   edits follow; or they need not, because the project is bulk only or the instance is stopped; or --watch was ended
   3   there is no such instance
-  12  edits should follow and do not, or nobody can tell; with --check also a remote that cannot be reached or has no workspace
+  12  edits should follow and do not, also where the Coastfile asks for that only since the last command, or nobody can tell; with --check also a remote that cannot be reached or has no workspace
 
 JSON
   One object. \"edits\" is \"follow\", \"need_not_follow\" or \"do_not_follow\". \"worktree_is\" is \"there\", \"gone\", \"another\" or \

@@ -229,7 +229,7 @@ fn following_words(status: &InstanceStatus) -> String {
     let record = &status.record;
     match (&record.following, &status.continuous) {
         (Following::BulkOnly, _) if status.begins_to_follow => format!(
-            "do not follow yet: the Coastfile asks for that, and did not at the last command; begin with: coast start {}",
+            "do not follow: never started, although the Coastfile asks for that since the last command; begin with: coast start {}",
             record.instance
         ),
         (Following::BulkOnly, _) => format!(

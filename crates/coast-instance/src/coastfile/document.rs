@@ -1,6 +1,6 @@
 //! Parsing one Coastfile. Each fault has its line.
 
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use coast_sync::Own;
@@ -8,8 +8,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{CoastfileError, Fault, Strategy};
-use crate::Name;
 use crate::ignores::{self, BadPattern};
+use crate::{Name, project_file};
 
 /// The fields of `[remote]`.
 const REMOTE_FIELDS: &[&str] =
@@ -75,9 +75,11 @@ type Value<'t> = Spanned<DeValue<'t>>;
 
 impl Document {
     pub(super) fn read(file: &Path) -> Result<Self, CoastfileError> {
-        let text = fs::read_to_string(file)
-            .map_err(|error| CoastfileError::Read { file: file.to_owned(), error })?;
-        Self::parse(file, &text)
+        let text = project_file::read(file).and_then(|content| {
+            let no_text = "stream did not contain valid UTF-8";
+            String::from_utf8(content).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, no_text))
+        });
+        Self::parse(file, &text.map_err(|error| CoastfileError::Read { file: file.to_owned(), error })?)
     }
 
     pub(super) fn parse(file: &Path, text: &str) -> Result<Self, CoastfileError> {

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use coast_sync::Own;
 
-use crate::Name;
+use crate::{Name, project_file};
 
 pub(crate) use error::{CoastfileError, Fault};
 
@@ -98,9 +98,9 @@ impl Coastfile {
         }
     }
 
-    /// The Coastfile in a directory.
+    /// The Coastfile in a directory. It may be something else than a file, which [`Coastfile::load`] refuses.
     pub fn find(root: &Path) -> Option<PathBuf> {
-        FILE_NAMES.iter().map(|name| root.join(name)).find(|file| file.is_file())
+        FILE_NAMES.iter().map(|name| root.join(name)).find(|file| file.symlink_metadata().is_ok())
     }
 
     /// The name in the Coastfile of a project or in a file that it extends, even if other parts of these files are wrong. `None` if no
@@ -108,7 +108,7 @@ impl Coastfile {
     pub(crate) fn readable_name(root: &Path) -> Option<Name> {
         let mut file = Self::find(root)?;
         for _ in 0..MAX_EXTENDS {
-            let readable = document::Readable::of(&std::fs::read(&file).ok()?);
+            let readable = document::Readable::of(&project_file::read(&file).ok()?);
             if readable.name.is_some() {
                 return readable.name;
             }

@@ -82,7 +82,8 @@ impl InstanceStatus {
             return Edits::DoNotFollow;
         }
         match (self.record.state, &self.record.following, &self.continuous) {
-            (State::Stopped, ..) | (_, Following::BulkOnly, _) => Edits::NeedNotFollow,
+            (State::Stopped, ..) => Edits::NeedNotFollow,
+            (_, Following::BulkOnly, _) if !self.begins_to_follow => Edits::NeedNotFollow,
             (_, Following::Yes, Some(Ok(session)))
                 if self.worktree == WorktreeState::There
                     && matches!(session.activity, Activity::Watching | Activity::Carrying) =>
