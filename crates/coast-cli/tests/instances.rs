@@ -650,10 +650,7 @@ fn a_command_on_all_instances_goes_on_after_an_error_and_tells_of_each() {
     fs::write(&damaged, "{").unwrap();
     let stopped = refuses(&run(&["stop", "--all"]), 11);
     assert!(stopped.contains("2 of 3 instances stopped; with errors: b (code 11)"), "{stopped}");
-    let state = |instance: &str| {
-        let shown = run(&["status", instance, "--json"]);
-        serde_json::from_slice::<Value>(&shown.stdout).unwrap()["state"].clone()
-    };
+    let state = |instance: &str| status_of(&run, instance)["state"].clone();
     assert_eq!((state("a"), state("c")), (json!("stopped"), json!("stopped")));
 
     fs::write(&damaged, sound).unwrap();
@@ -707,4 +704,46 @@ fn a_coastfile_that_is_no_regular_file_is_refused_and_never_waited_for() {
             warns(&run(&["stop", "dev-1"]), said);
         }
     }
+}
+
+#[test]
+fn a_typed_coastfile_is_chosen_trusted_on_its_own_and_remembered() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    succeeds(&run(&["remote", "add", "box", "dev@127.0.0.1:1"]));
+    let write = |name: &str, text: &str| fs::write(scratch.path().join("shop").join(name), text).unwrap();
+    write("Coastfile", "[remote]\n");
+    write("Coastfile.remote.light", "[remote]\nown = \"all\"\n");
+    for bad in ["../x", "a/b", "", "toml"] {
+        assert!(refuses(&run(&["run", "dev-1", "--type", bad]), 1).contains("is not a type of a Coastfile"));
+    }
+    let missing = refuses(&run(&["run", "dev-1", "--type", "full"]), 1);
+    assert!(missing.contains("Coastfile.remote.full.toml or Coastfile.remote.full"), "{missing}");
+    assert!(missing.contains("it has the types light"), "{missing}");
+
+    let refused = refuses(&run(&["run", "dev-1", "--type", "light"]), 3);
+    assert!(refused.contains("coast trust --type light"), "{refused}");
+    assert!(succeeds(&run(&["trust"])).contains("need no trust"), "the other Coastfile asks for nothing");
+    refuses(&run(&["run", "dev-1", "--type", "light"]), 3);
+    succeeds(&run(&["trust", "--type", "light"]));
+    assert!(succeeds(&run(&["trust", "--list"])).contains("(type light)"));
+    // It is trusted, and nobody listens there.
+    refuses(&run(&["run", "dev-1", "--type", "light"]), 10);
+
+    remember(scratch.path(), "dev-1", json!({ "coastfile_type": "light" }));
+    refuses(&run(&["start", "dev-1"]), 10);
+    succeeds(&run(&["trust", "--type", "light", "--revoke"]));
+    for command in [&["start", "dev-1"][..], &["start", "--all"], &["start", "dev-1", "--project", "shop"]] {
+        assert!(refuses(&run(command), 3).contains("coast trust --type light"), "{command:?}");
+    }
+    refuses(&run(&["start", "dev-1", "--type", "default"]), 10);
+    assert_eq!(status_of(&run, "dev-1")["coastfile_type"], "light", "nothing was changed");
+
+    fs::remove_file(scratch.path().join("shop/Coastfile.remote.light")).unwrap();
+    assert!(refuses(&run(&["start", "dev-1"]), 1).contains("there is no Coastfile.remote.light"));
+    warns(&run(&["stop", "dev-1"]), "there is no Coastfile.remote.light");
+}
+
+fn status_of(run: &impl Fn(&[&str]) -> Output, instance: &str) -> Value {
+    serde_json::from_slice(&run(&["status", instance, "--json"]).stdout).unwrap()
 }

@@ -38,7 +38,7 @@ impl Draft {
     /// # Errors
     /// When the directory or the `.gitignore` cannot be read.
     pub fn of(here: &Path) -> Result<Self, LifecycleError> {
-        let Place { root, .. } = Place::find(here)?;
+        let Place { root, .. } = Place::find(here, None)?;
         let file = root.join(".gitignore");
         let ignored = if_found(project_file::read(&file)).doing("read", &file).map_err(RecordError::from)?;
         let ignored = Ignored::of(&String::from_utf8_lossy(&ignored.unwrap_or_default()));
@@ -51,7 +51,7 @@ impl Draft {
     /// # Errors
     /// When the project has a Coastfile already, or the file cannot be written.
     pub fn write(&self, places: &Places) -> Result<PathBuf, LifecycleError> {
-        if let Some(file) = Coastfile::find(&self.root) {
+        if let Some(file) = Coastfile::find(&self.root, None) {
             return Err(LifecycleError::CoastfileExists(file));
         }
         let file = self.root.join("Coastfile");
@@ -63,7 +63,7 @@ impl Draft {
             written => written.doing("write", &file).map_err(RecordError::from)?,
         }
         TrustStore::new(places)
-            .record(&self.root, vec![Demand::ShellImage(IMAGE.to_owned())])
+            .record(&self.root, None, vec![Demand::ShellImage(IMAGE.to_owned())])
             .map_err(RecordError::from)?;
         Ok(file)
     }

@@ -39,7 +39,7 @@ mod words;
 mod worktree;
 
 pub use bulk::{Bulk, Checked, Deletes, Helpers, RemoteBulk, Removed, Transfer, Transferred};
-pub use coastfile::Coastfile;
+pub use coastfile::{BadType, Coastfile, CoastfileChoice, CoastfileType};
 pub use continuous::{
     Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
     Extent, Failure, InstanceId, PrivateFile, Problem, Remains, RunnerChange, RunnerState, Side, Staging,

@@ -97,7 +97,8 @@ mod tests {
         }
         fs::write(records.file(&name("shop"), &name("damaged")), "{").unwrap();
 
-        let scope = Scope::of_directory(&places, &at("shop"), None).unwrap();
+        let scope =
+            Scope::of_directory(&places, &at("shop"), None, &crate::CoastfileChoice::Remembered).unwrap();
         let shown = |members: Vec<Member>| {
             members.iter().map(|member| format!("{}/{}", member.project, member.instance)).collect::<Vec<_>>()
         };

@@ -10,7 +10,7 @@ use crate::coastfile::CoastfileError;
 use crate::name::BadName;
 use crate::repository::{Repository, Worktree};
 use crate::words::did_you_mean;
-use crate::{Coastfile, Name};
+use crate::{Coastfile, CoastfileType, Name};
 
 /// A project, found from a directory in it.
 #[derive(Debug, Clone)]
@@ -124,11 +124,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place of the project that a directory belongs to.
-    pub(crate) fn find(start: &Path) -> Result<Self, ProjectError> {
+    /// The place of the project that a directory belongs to. A Coastfile of this type marks the root, too.
+    pub(crate) fn find(start: &Path, kind: Option<&CoastfileType>) -> Result<Self, ProjectError> {
         let start = fs::canonicalize(start).map_err(look(start))?;
         let marks = |directory: &&Path| {
-            Coastfile::find(directory).is_some() || fs::symlink_metadata(directory.join(".git")).is_ok()
+            let has_coastfile = |kind| Coastfile::find(directory, kind).is_some();
+            has_coastfile(None)
+                || (kind.is_some() && has_coastfile(kind))
+                || fs::symlink_metadata(directory.join(".git")).is_ok()
         };
         let found = start.ancestors().find(marks).unwrap_or(&start);
         let repository = Repository::above(found).map_err(look(&start))?;
@@ -141,10 +144,10 @@ impl Place {
         Ok(Self { root, repository, below_checkout })
     }
 
-    /// The project at this place.
-    pub(crate) fn project(self) -> Result<Project, ProjectError> {
+    /// The project at this place, with the settings of its Coastfile of this type.
+    pub(crate) fn project(self, kind: Option<&CoastfileType>) -> Result<Project, ProjectError> {
         let Self { root, repository, below_checkout } = self;
-        let coastfile = Coastfile::load(&root)?;
+        let coastfile = Coastfile::load(&root, kind)?;
         let name = match &coastfile.name {
             Some(name) => name.clone(),
             None => {
@@ -163,7 +166,15 @@ impl Project {
     /// # Errors
     /// When the Coastfile is wrong, or the project has no valid name.
     pub fn find(start: &Path) -> Result<Self, ProjectError> {
-        Place::find(start)?.project()
+        Self::find_typed(start, None)
+    }
+
+    /// Like [`Project::find`], with the Coastfile of a type.
+    ///
+    /// # Errors
+    /// As [`Project::find`], and when there is no Coastfile of this type.
+    pub fn find_typed(start: &Path, kind: Option<&CoastfileType>) -> Result<Self, ProjectError> {
+        Place::find(start, kind)?.project(kind)
     }
 
     /// The worktree that `wanted` means in the directory `here`.

@@ -7,12 +7,12 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Name;
 use crate::continuous::remedy;
 use crate::stale::Stale;
 use crate::stored_path::StoredPath;
 use crate::words::shell_word;
 use crate::worktree::WorktreeIdentity;
+use crate::{CoastfileType, Name};
 
 /// The version of the file's format. A file of another version is refused.
 pub(crate) const VERSION: u32 = 1;
@@ -54,6 +54,9 @@ pub struct Record {
     /// The image that `run --image` named. It takes precedence over the Coastfile's.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub image: Option<String>,
+    /// The type of the Coastfile whose settings the last command used. `None` means the Coastfile without a type.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub coastfile_type: Option<CoastfileType>,
     /// Whether edits are carried.
     pub following: Following,
     /// The runner of the continuous layer, such as `container shop-coasts-dev-1-shell`: from the moment at which it may exist until it
@@ -324,6 +327,7 @@ impl Record {
             remote_path,
             claimed: false,
             image: None,
+            coastfile_type: None,
             following: Following::Off,
             runner: None,
             access: false,

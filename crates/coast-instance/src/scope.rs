@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::lifecycle::LifecycleError;
 use crate::project::{Place, Project, ProjectError};
 use crate::records::Records;
-use crate::{Coastfile, Name, Places};
+use crate::{Coastfile, CoastfileChoice, CoastfileType, Name, Places};
 
 /// The project whose instances a command works on.
 #[derive(Debug, Clone)]
@@ -41,7 +41,23 @@ impl From<&Scope> for Scope {
 }
 
 impl Scope {
-    /// The project of the directory `here`, for a command on `instance`, or on all instances.
+    /// The project of the directory `here`, for a command that may make `instance`. A record of the instance tells the type of the
+    /// Coastfile, unless `choice` does.
+    ///
+    /// # Errors
+    /// When the project cannot be found, or its Coastfile cannot be used.
+    pub fn to_make(
+        places: &Places,
+        here: &Path,
+        instance: &Name,
+        choice: &CoastfileChoice,
+    ) -> Result<Self, LifecycleError> {
+        let kind = choice.or(|| remembered_type(&Records::new(places.clone()), here, instance));
+        Ok(Project::find_typed(here, kind.as_ref())?.into())
+    }
+
+    /// The project of the directory `here`, for a command on `instance`, or on all instances. A record of the instance tells the type
+    /// of the Coastfile, unless `choice` does.
     ///
     /// If the Coastfile cannot be used, the records made in this directory tell the name of the project, or else as much of the
     /// Coastfile as can be read. If the project has no such instance, but had it under an earlier name, the earlier name is taken.
@@ -52,20 +68,24 @@ impl Scope {
         places: &Places,
         here: &Path,
         instance: Option<&Name>,
+        choice: &CoastfileChoice,
     ) -> Result<Self, LifecycleError> {
         let records = Records::new(places.clone());
-        let place = Place::find(here)?;
+        let kind = choice.or(|| remembered_type(&records, here, instance?));
+        let place = Place::find(here, kind.as_ref())?;
         let root = place.root.clone();
-        let recorded = |why, name| Self { name, root: Some(root.clone()), project: Err(Arc::new(why)) };
-        let error = match place.project() {
+        let recorded =
+            |why, root: &Path, name| Self { name, root: Some(root.to_owned()), project: Err(Arc::new(why)) };
+        // Without its Coastfile, a project in a subdirectory of a repository seems to be the whole repository.
+        let here = std::fs::canonicalize(here).unwrap_or_else(|_| here.to_owned());
+        let roots = || std::iter::once(root.as_path()).chain(here.ancestors());
+        let error = match place.project(kind.as_ref()) {
             Ok(project) => {
                 let Some(instance) = instance else { return Ok(project.into()) };
                 if records.exists(&project.name, instance) {
                     return Ok(project.into());
                 }
-                // Without its Coastfile, a project in a subdirectory of a repository seems to be the whole repository.
-                let here = std::fs::canonicalize(here).unwrap_or_else(|_| here.to_owned());
-                for root in std::iter::once(root.as_path()).chain(here.ancestors()) {
+                for root in roots() {
                     if let Some(earlier) = only_name(&records, root, instance)? {
                         return Ok(Self::under_earlier_name(&project, root, earlier, instance));
                     }
@@ -75,13 +95,15 @@ impl Scope {
             Err(error @ (ProjectError::Coastfile(_) | ProjectError::Name { .. })) => error,
             Err(error) => return Err(error.into()),
         };
-        if let Some(instance) = instance
-            && let Some(name) = only_name(&records, &root, instance)?
-        {
-            return Ok(recorded(error, name));
+        for root in roots() {
+            if let Some(instance) = instance
+                && let Some(name) = only_name(&records, root, instance)?
+            {
+                return Ok(recorded(error, root, name));
+            }
         }
         let names = records.projects_at(&root, None);
-        let read = Coastfile::readable_name(&root)
+        let read = Coastfile::readable_name(&root, kind.as_ref())
             .or_else(|| root.file_name().unwrap_or(OsStr::new("")).to_str()?.parse().ok());
         // A name that the records know is preferred to a name that only the Coastfile has.
         let name = match read {
@@ -91,7 +113,7 @@ impl Scope {
                 None => return Err(error.into()),
             },
         };
-        Ok(recorded(error, name))
+        Ok(recorded(error, &root, name))
     }
 
     /// An instance that `project` has made in the directory `root` when it was called `earlier`.
@@ -109,14 +131,20 @@ impl Scope {
     ///
     /// # Errors
     /// When there is no such instance, or its record cannot be read.
-    pub fn of_name(places: &Places, name: &Name, instance: &Name) -> Result<Self, LifecycleError> {
+    pub fn of_name(
+        places: &Places,
+        name: &Name,
+        instance: &Name,
+        choice: &CoastfileChoice,
+    ) -> Result<Self, LifecycleError> {
         let records = Records::new(places.clone());
         let Some(record) = records.load(name, instance)? else {
             return Err(LifecycleError::no_instance(&records, name, instance));
         };
         let root = record.root.to_path_buf();
         let project = if root.is_dir() {
-            Project::find(&root).and_then(|project| {
+            let kind = choice.or(|| record.coastfile_type.clone());
+            Project::find_typed(&root, kind.as_ref()).and_then(|project| {
                 if (&project.name, &project.root) == (name, &root) {
                     return Ok(project);
                 }
@@ -159,6 +187,26 @@ impl Scope {
         let names: BTreeSet<Name> = std::iter::once(self.name.clone()).chain(earlier).collect();
         names.into_iter().collect()
     }
+}
+
+/// The type of the Coastfile that the last command on `instance` used, as its record says. The record is the one made nearest to the
+/// directory `here`, at it or above it. If there is none, because the project was moved, it is the one of the project that the
+/// Coastfile of the directory names.
+fn remembered_type(records: &Records, here: &Path, instance: &Name) -> Option<CoastfileType> {
+    let place = Place::find(here, None).ok()?;
+    let names = records.projects().ok()?;
+    let made: Vec<_> = names.iter().filter_map(|name| records.load(name, instance).ok().flatten()).collect();
+    let here = std::fs::canonicalize(here).ok()?;
+    // A linked worktree is not below the root of the project.
+    let nearest = here
+        .ancestors()
+        .chain([place.root.as_path()])
+        .find_map(|root| made.iter().find(|record| *record.root == *root));
+    let moved = || {
+        let name = place.project(None).ok()?.name;
+        made.iter().find(|record| record.project == name && !record.root.is_dir())
+    };
+    nearest.or_else(moved)?.coastfile_type.clone()
 }
 
 /// The only name under which an instance was made in the directory `root`; `None` if there is no such instance.

@@ -19,7 +19,7 @@ use crate::durable;
 use crate::file_error::{Doing, FileError, if_found};
 use crate::record::now;
 use crate::stored_path::StoredPath;
-use crate::{Places, Project};
+use crate::{CoastfileType, Places, Project};
 
 /// The version of the file's format.
 const VERSION: u32 = 1;
@@ -107,6 +107,9 @@ pub struct Trusted {
     version: u32,
     /// The root of the project.
     pub root: StoredPath,
+    /// The type of its Coastfile. Each type is trusted on its own.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none", default)]
+    pub kind: Option<CoastfileType>,
     /// The settings, as they were shown.
     pub demands: Vec<Demand>,
     /// The time of the answer, in seconds since the epoch.
@@ -118,6 +121,8 @@ pub struct Trusted {
 pub struct TrustQuestion {
     /// The root of the project.
     pub root: PathBuf,
+    /// The type of its Coastfile.
+    pub kind: Option<CoastfileType>,
     /// The settings of the project that need trust.
     pub demands: Vec<Demand>,
     /// The settings that are trusted already. Empty if the user was never asked.
@@ -125,6 +130,17 @@ pub struct TrustQuestion {
 }
 
 impl TrustQuestion {
+    /// The question about the settings of a project of which these are trusted already.
+    pub fn of(project: &Project, demands: Vec<Demand>, trusted: Option<Trusted>) -> Self {
+        let trusted = trusted.map(|trusted| trusted.demands).unwrap_or_default();
+        Self { root: project.root.clone(), kind: project.coastfile.kind.clone(), demands, trusted }
+    }
+
+    /// The command that trusts these settings.
+    pub fn command(&self) -> String {
+        format!("coast trust{}", option(self.kind.as_ref()))
+    }
+
     /// Whether a setting was not trusted before.
     pub fn is_new(&self, demand: &Demand) -> bool {
         !self.trusted.contains(demand)
@@ -139,7 +155,10 @@ impl TrustQuestion {
 impl fmt::Display for TrustQuestion {
     /// One line for the project, and two for each setting. After a change, `+` and `-` mark what is new and what is gone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the Coastfile of {:?} asks for", self.root)?;
+        match &self.kind {
+            None => write!(f, "the Coastfile of {:?} asks for", self.root)?,
+            Some(kind) => write!(f, "the Coastfile of {:?} with the type {kind} asks for", self.root)?,
+        }
         let changes =
             self.demands.iter().any(|demand| self.is_new(demand)) || self.dropped().next().is_some();
         let changed = !self.trusted.is_empty() && changes;
@@ -156,6 +175,11 @@ impl fmt::Display for TrustQuestion {
         }
         Ok(())
     }
+}
+
+/// The option that chooses the type, with a space before it; nothing for the Coastfile without a type.
+fn option(kind: Option<&CoastfileType>) -> String {
+    kind.map(|kind| format!(" --type {kind}")).unwrap_or_default()
 }
 
 /// The answers of the user, one file for each project in a directory that only the user can read.
@@ -184,21 +208,24 @@ impl TrustStore {
         if needed.is_empty() {
             return Ok(None);
         }
-        let trusted = self.of(&project.root)?.map(|trusted| trusted.demands).unwrap_or_default();
-        if needed.iter().all(|demand| trusted.contains(demand)) {
+        let trusted = self.of(&project.root, project.coastfile.kind.as_ref())?;
+        let is_trusted =
+            |demand: &Demand| trusted.as_ref().is_some_and(|trusted| trusted.demands.contains(demand));
+        if needed.iter().all(is_trusted) {
             return Ok(None);
         }
         // The question is about everything in the Coastfile, so that it is not asked again without the named image.
         let demands = Demand::of(project, None);
-        Ok(Some(TrustQuestion { root: project.root.clone(), demands, trusted }))
+        Ok(Some(TrustQuestion::of(project, demands, trusted)))
     }
 
-    /// The trusted settings of the project at `root`. A file that is not understood counts as no trust.
+    /// The trusted settings of the project at `root` with a type. A file that is not understood counts as no trust.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn of(&self, root: &Path) -> Result<Option<Trusted>, FileError> {
-        Ok(Self::read(&self.file(root))?.filter(|trusted| *trusted.root == *root))
+    pub fn of(&self, root: &Path, kind: Option<&CoastfileType>) -> Result<Option<Trusted>, FileError> {
+        let is_that = |trusted: &Trusted| *trusted.root == *root && trusted.kind.as_ref() == kind;
+        Ok(Self::read(&self.file(root, kind))?.filter(is_that))
     }
 
     fn read(file: &Path) -> Result<Option<Trusted>, FileError> {
@@ -209,25 +236,31 @@ impl TrustStore {
         Ok(trusted.filter(|trusted| trusted.version == VERSION))
     }
 
-    /// Remembers that the user trusts these settings of the project at `root`, and no others.
+    /// Remembers that the user trusts these settings of the project at `root` with a type, and no others of this type.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn record(&self, root: &Path, demands: Vec<Demand>) -> Result<(), FileError> {
-        let file = self.file(root);
-        let trusted = Trusted { version: VERSION, root: root.into(), demands, at: now() };
+    pub fn record(
+        &self,
+        root: &Path,
+        kind: Option<&CoastfileType>,
+        demands: Vec<Demand>,
+    ) -> Result<(), FileError> {
+        let file = self.file(root, kind);
+        let trusted =
+            Trusted { version: VERSION, root: root.into(), kind: kind.cloned(), demands, at: now() };
         let written = serde_json::to_vec_pretty(&trusted)
             .map_err(std::io::Error::from)
             .and_then(|text| durable::replace(&file, &text));
         written.doing("write the trusted settings to", &file)
     }
 
-    /// Forgets the answer for the project at `root`. Returns whether there was one.
+    /// Forgets the answer for the project at `root` with a type. Returns whether there was one.
     ///
     /// # Errors
     /// When the file cannot be removed.
-    pub fn revoke(&self, root: &Path) -> Result<bool, FileError> {
-        let file = self.file(root);
+    pub fn revoke(&self, root: &Path, kind: Option<&CoastfileType>) -> Result<bool, FileError> {
+        let file = self.file(root, kind);
         let existed = file.exists();
         durable::remove(&file).doing("remove the trusted settings in", &file)?;
         // The directories may have other files in them.
@@ -248,13 +281,16 @@ impl TrustStore {
         for entry in entries {
             all.extend(Self::read(&entry.doing(doing, &self.directory)?.path())?);
         }
-        all.sort_by(|a, b| a.root.cmp(&b.root));
+        all.sort_by(|a, b| (&a.root, &a.kind).cmp(&(&b.root, &b.kind)));
         Ok(all)
     }
 
-    /// The file of the project at `root`. Its name is the hash of the path, because a path is too long for a name.
-    fn file(&self, root: &Path) -> PathBuf {
-        let hash = ContentHash::of(root.as_os_str().as_bytes());
+    /// The file of the project at `root` with a type. Its name is a hash, because a path is too long for a name.
+    fn file(&self, root: &Path, kind: Option<&CoastfileType>) -> PathBuf {
+        let mut key = root.as_os_str().as_bytes().to_vec();
+        // No path has a NUL in it.
+        key.extend(kind.iter().flat_map(|kind| [b"\0", kind.as_str().as_bytes()].concat()));
+        let hash = ContentHash::of(&key);
         self.directory.join(format!("{}.json", data_encoding::HEXLOWER.encode(hash.as_bytes())))
     }
 }
@@ -334,9 +370,9 @@ mod tests {
         assert!(question.trusted.is_empty());
         let again = TrustQuestion { trusted: question.demands.clone(), ..question.clone() };
         assert!(!again.to_string().contains("other settings"), "{again}");
-        store.record(&question.root, question.demands.clone()).unwrap();
+        store.record(&question.root, None, question.demands.clone()).unwrap();
         assert_eq!(store.question(&project(&scratch), None).unwrap(), None);
-        let file = store.file(&question.root);
+        let file = store.file(&question.root, None);
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 
         fs::write(&coastfile, image("two")).unwrap();
@@ -356,9 +392,30 @@ mod tests {
         assert!(store.question(&clone, None).unwrap().is_some());
 
         assert_eq!(store.all().unwrap().len(), 1);
-        assert!(store.revoke(&question.root).unwrap() && !store.revoke(&question.root).unwrap());
+        assert!(store.revoke(&question.root, None).unwrap() && !store.revoke(&question.root, None).unwrap());
         assert!(store.question(&project(&scratch), None).unwrap().is_some());
         assert_eq!(store.all().unwrap(), []);
+    }
+
+    #[test]
+    fn each_type_of_a_coastfile_is_trusted_on_its_own() {
+        let (scratch, places) = stage(&format!("{HARMLESS}shell_image = \"one\"\n"));
+        let store = TrustStore::new(&places);
+        let root = scratch.path().join("shop");
+        fs::copy(root.join("Coastfile"), root.join("Coastfile.remote.light")).unwrap();
+        let light: CoastfileType = "light".parse().unwrap();
+        let typed = || Project::find_typed(&root, Some(&light)).unwrap();
+        let untyped = project(&scratch);
+        store.record(&untyped.root, None, Demand::of(&untyped, None)).unwrap();
+        let question = store.question(&typed(), None).unwrap().unwrap();
+        assert!(question.to_string().contains("with the type light asks for:"), "{question}");
+        assert_eq!(question.command(), "coast trust --type light");
+        store.record(&question.root, Some(&light), question.demands).unwrap();
+        assert_eq!(store.question(&typed(), None).unwrap(), None);
+        assert!(store.revoke(&untyped.root, None).unwrap());
+        assert_eq!(store.question(&typed(), None).unwrap(), None);
+        let all: Vec<_> = store.all().unwrap().into_iter().map(|trusted| trusted.kind).collect();
+        assert_eq!(all, [Some(light)]);
     }
 
     #[test]
@@ -366,8 +423,8 @@ mod tests {
         let (scratch, places) = stage(&format!("{HARMLESS}shell_image = \"one\"\n"));
         let store = TrustStore::new(&places);
         let project = project(&scratch);
-        store.record(&project.root, Demand::of(&project, None)).unwrap();
-        let file = store.file(&project.root);
+        store.record(&project.root, None, Demand::of(&project, None)).unwrap();
+        let file = store.file(&project.root, None);
         let text = fs::read_to_string(&file).unwrap();
         for damaged in [text.replace("\"version\": 1", "\"version\": 2"), "{".to_owned(), String::new()] {
             fs::write(&file, damaged).unwrap();
@@ -383,7 +440,8 @@ mod tests {
             Demand::ShellNetwork(evil.to_owned()),
             Demand::SettingsFrom(Path::new(evil).into()),
         ] {
-            let question = TrustQuestion { root: evil.into(), demands: vec![demand], trusted: Vec::new() };
+            let question =
+                TrustQuestion { root: evil.into(), kind: None, demands: vec![demand], trusted: Vec::new() };
             let shown = question.to_string();
             assert_eq!(shown.lines().count(), 3, "{shown}");
             let steers = |letter: char| (letter.is_control() && letter != '\n') || letter == '\u{202e}';

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{ArgAction, Args, ValueHint};
-use coast_instance::Name;
+use coast_instance::{CoastfileChoice, Name};
 
 use super::connection::HelperArgs;
 use super::which::WhichArgs;
@@ -58,6 +58,12 @@ COASTFILE (in the project's root; every setting is optional)
   shell_image = \"coast-shell\"
   # or \"host\", or the name of a Docker network
   shell_network = \"bridge\"
+
+SEVERAL COASTFILES
+  `--type light` uses the file Coastfile.remote.light (or Coastfile.remote.light.toml) in place of the others. Nothing is taken from \
+them unless it says so, such as with extends = \"Coastfile\". The instance remembers the type: `start`, `assign` and the other commands \
+use the same file, until --type names another one. `--type default` means the Coastfile without a type. Each type is trusted on its \
+own.
 
 HOW FAST EDITS FOLLOW
   mutagen watches the recently changed files, and looks at the other files every 10 s. An edit to a file that was not touched \
@@ -234,6 +240,21 @@ pub(crate) struct TrustArg {
     pub(crate) trust: bool,
 }
 
+/// The Coastfile of the project.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TypeArg {
+    /// Use the Coastfile.remote.TYPE of the project, also in later commands; `default` for the Coastfile without a type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<CoastfileChoice>,
+}
+
+impl TypeArg {
+    /// The choice of the user; by default that of the last command.
+    pub(crate) fn choice(&self) -> CoastfileChoice {
+        self.kind.clone().unwrap_or_default()
+    }
+}
+
 /// The worktree to follow may be any directory.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AnyDirectoryArg {
@@ -277,6 +298,9 @@ pub(crate) struct RunArgs {
     pub(crate) trash: TrashArg,
 
     #[command(flatten)]
+    pub(crate) kind: TypeArg,
+
+    #[command(flatten)]
     pub(crate) trust: TrustArg,
 
     #[command(flatten)]
@@ -313,6 +337,9 @@ pub(crate) struct AssignArgs {
 
     #[command(flatten)]
     pub(crate) trash: TrashArg,
+
+    #[command(flatten)]
+    pub(crate) kind: TypeArg,
 
     #[command(flatten)]
     pub(crate) trust: TrustArg,
@@ -365,6 +392,9 @@ pub(crate) struct FollowArgs {
 
     #[command(flatten)]
     pub(crate) trash: TrashArg,
+
+    #[command(flatten)]
+    pub(crate) kind: TypeArg,
 
     #[command(flatten)]
     pub(crate) trust: TrustArg,

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::lifecycle::TypeArg;
+
 pub(super) const ABOUT: &str = "\
 Shows the settings of this project's Coastfile that could do harm, and remembers that you trust them. A Coastfile comes with the \
 code of a project, and so from a stranger if you clone a repository. `coast run`, `assign`, `unassign` and `start` therefore ask \
@@ -27,6 +29,8 @@ SETTINGS THAT NEED TRUST
 EXAMPLES
   coast trust
       Show the settings of the project in this directory, and trust them.
+  coast trust --type light
+      The same for the settings in Coastfile.remote.light.
   coast trust --list
       Show what is trusted, for all projects.
   coast trust --revoke
@@ -42,6 +46,9 @@ pub(crate) struct TrustArgs {
     /// Forget the trusted settings of this project
     #[arg(long)]
     pub(crate) revoke: bool,
+
+    #[command(flatten)]
+    pub(crate) kind: TypeArg,
 
     /// Print one JSON object instead of text
     #[arg(long)]

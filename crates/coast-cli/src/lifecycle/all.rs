@@ -1,6 +1,6 @@
 //! A command on one instance, or with `--all` on every instance of a project.
 
-use coast_instance::{LifecycleError, Member, Name, Places, Scope};
+use coast_instance::{CoastfileChoice, LifecycleError, Member, Name, Places, Scope};
 use coast_sync::Cancel;
 use serde_json::json;
 
@@ -53,7 +53,7 @@ impl<'a> All<'a> {
             Ok(match &argument.project {
                 Some(project) => (project.clone(), Member::of_name(&places, project)?),
                 None => {
-                    let scope = Scope::of_directory(&places, &here()?, None)?;
+                    let scope = Scope::of_directory(&places, &here()?, None, &CoastfileChoice::Remembered)?;
                     let members = Member::of_scope(&places, &scope)?;
                     (scope.name, members)
                 }
@@ -80,6 +80,7 @@ impl<'a> All<'a> {
     pub(super) fn carry_out(
         &self,
         helper: Option<&HelperArgs>,
+        coastfile: &CoastfileChoice,
         done: &str,
         command: impl Fn(&Scene, &Name) -> Ended,
     ) -> anyhow::Result<u8> {
@@ -94,9 +95,9 @@ impl<'a> All<'a> {
             let Member { project, instance, .. } = member;
             // The directory of the project is known better than that in a record: the project may have been moved.
             let chosen = if self.by_name || project.as_str() != self.project {
-                Chosen::Named { project, instance }
+                Chosen::Named { project, instance, coastfile: coastfile.clone() }
             } else {
-                Chosen::Of { instance }
+                Chosen::Of { instance, coastfile: coastfile.clone() }
             };
             let ended = match Scene::open(&chosen, helper, &self.cancel)? {
                 Ok(scene) => command(&scene, instance),

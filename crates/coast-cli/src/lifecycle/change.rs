@@ -1,8 +1,8 @@
 //! The commands that change an instance, and `coast flush`.
 
 use coast_instance::{
-    ContinuousStatus, Directories, FollowOptions, Insist, LifecycleError, LifecycleEvent, Name, Record,
-    RmOptions, RunOptions, Trust,
+    CoastfileChoice, ContinuousStatus, Directories, FollowOptions, Insist, LifecycleError, LifecycleEvent,
+    Name, Record, RmOptions, RunOptions, Trust,
 };
 use coast_sync::Cancel;
 
@@ -125,17 +125,19 @@ fn tell_failed(narrator: &dyn Narrator, error: &LifecycleError) -> Ended {
 /// Carries out a command on one instance, or on all instances of a project. `done` is the participle of the command.
 fn on_each(
     (which, project): (&WhichArgs, &ProjectArg),
+    coastfile: CoastfileChoice,
     helper: Option<&HelperArgs>,
     telling: &TellingArgs,
     done: &str,
     command: impl Fn(&Scene, &Name) -> Ended,
 ) -> anyhow::Result<u8> {
     match &which.instance {
-        Some(instance) => Scene::with(&Chosen::by(project, instance), helper, telling.json, |scene| {
-            Ok(command(scene, instance).exit_code())
-        }),
+        Some(instance) => {
+            let chosen = Chosen::typed(project, instance, coastfile);
+            Scene::with(&chosen, helper, telling.json, |scene| Ok(command(scene, instance).exit_code()))
+        }
         None => match All::find(project, telling)? {
-            Ok(all) => all.carry_out(helper, done, command),
+            Ok(all) => all.carry_out(helper, &coastfile, done, command),
             Err(error) => Ok(refuse(&error, telling.json)),
         },
     }
@@ -143,7 +145,8 @@ fn on_each(
 
 /// `coast run`
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
-    carry_out(&Chosen::Here, Some(&args.helper), &args.telling, |scene, narrator| {
+    let chosen = Chosen::Here { instance: &args.instance, coastfile: args.kind.choice() };
+    carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
         let directories = Directories::from(&args.any_directory);
         let worktree = args.worktree.as_deref();
         let worktree = worktree.map(|wanted| scene.worktree(wanted, directories, narrator)).transpose()?;
@@ -159,7 +162,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
 
 /// `coast assign`
 pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
-    let chosen = Chosen::by(&args.project, &args.instance);
+    let chosen = Chosen::typed(&args.project, &args.instance, args.kind.choice());
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
         let worktree = scene.worktree(&args.worktree, Directories::from(&args.any_directory), narrator)?;
         scene.lifecycle(narrator).assign(
@@ -173,7 +176,7 @@ pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
 /// `coast unassign`
 pub(crate) fn unassign(args: UnassignArgs) -> anyhow::Result<u8> {
     let UnassignArgs { instance, follow: args } = args;
-    let chosen = Chosen::by(&args.project, &instance);
+    let chosen = Chosen::typed(&args.project, &instance, args.kind.choice());
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
         scene.lifecycle(narrator).unassign(
             &instance,
@@ -188,19 +191,35 @@ pub(crate) fn start(args: StartArgs) -> anyhow::Result<u8> {
     let options = follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust);
     let options = FollowOptions { allow_mass_deletion, ..options };
     let telling = &args.telling;
-    on_each((&which, &args.project), Some(&args.helper), telling, "started", |scene, instance| {
-        carry_out_in(scene, telling, |narrator| scene.lifecycle(narrator).start(instance, options.clone()))
-    })
+    on_each(
+        (&which, &args.project),
+        args.kind.choice(),
+        Some(&args.helper),
+        telling,
+        "started",
+        |scene, instance| {
+            carry_out_in(scene, telling, |narrator| {
+                scene.lifecycle(narrator).start(instance, options.clone())
+            })
+        },
+    )
 }
 
 /// `coast stop`
 pub(crate) fn stop(args: StopArgs) -> anyhow::Result<u8> {
-    on_each((&args.which, &args.project), None, &args.telling, "stopped", |scene, instance| {
-        carry_out_in(scene, &args.telling, |narrator| {
-            tell_without_settings(scene, narrator);
-            scene.lifecycle(narrator).stop(instance)
-        })
-    })
+    on_each(
+        (&args.which, &args.project),
+        CoastfileChoice::Remembered,
+        None,
+        &args.telling,
+        "stopped",
+        |scene, instance| {
+            carry_out_in(scene, &args.telling, |narrator| {
+                tell_without_settings(scene, narrator);
+                scene.lifecycle(narrator).stop(instance)
+            })
+        },
+    )
 }
 
 /// `coast rm`
@@ -245,7 +264,9 @@ fn rm_all(args: &RmArgs) -> anyhow::Result<u8> {
             return Ok(code);
         }
     }
-    all.carry_out(Some(&args.helper), "removed", |scene, instance| rm_in(scene, args, instance))
+    all.carry_out(Some(&args.helper), &CoastfileChoice::Remembered, "removed", |scene, instance| {
+        rm_in(scene, args, instance)
+    })
 }
 
 fn rm_in(scene: &Scene, args: &RmArgs, instance: &Name) -> Ended {

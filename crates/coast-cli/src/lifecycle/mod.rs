@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use coast_instance::{
-    Directories, Lifecycle, LifecycleError, LifecycleEvent, MutagenLayer, Name, Observer, Places, Project,
-    ProjectError, RemoteBulk, ResolvedWorktree, Scope,
+    CoastfileChoice, Directories, Lifecycle, LifecycleError, LifecycleEvent, MutagenLayer, Name, Observer,
+    Places, ProjectError, RemoteBulk, ResolvedWorktree, Scope,
 };
 use coast_sync::{Cancel, RemoteHelper};
 
@@ -39,27 +39,35 @@ pub(crate) use trust::trust;
 
 /// The project that a command is for.
 enum Chosen<'a> {
-    /// The project of the current directory, with its settings, for an instance that does not exist yet.
-    Here,
+    /// The project of the current directory, with its settings, for an instance that may not exist yet.
+    Here { instance: &'a Name, coastfile: CoastfileChoice },
     /// The project of the current directory, as far as an existing instance needs it.
-    Of { instance: &'a Name },
+    Of { instance: &'a Name, coastfile: CoastfileChoice },
     /// The project of an existing instance, by its name.
-    Named { project: &'a Name, instance: &'a Name },
+    Named { project: &'a Name, instance: &'a Name, coastfile: CoastfileChoice },
 }
 
 impl<'a> Chosen<'a> {
     fn by(argument: &'a ProjectArg, instance: &'a Name) -> Self {
+        Self::typed(argument, instance, CoastfileChoice::Remembered)
+    }
+
+    fn typed(argument: &'a ProjectArg, instance: &'a Name, coastfile: CoastfileChoice) -> Self {
         match &argument.project {
-            Some(project) => Self::Named { project, instance },
-            None => Self::Of { instance },
+            Some(project) => Self::Named { project, instance, coastfile },
+            None => Self::Of { instance, coastfile },
         }
     }
 
     fn scope(&self, places: &Places) -> Result<Scope, LifecycleError> {
         match self {
-            Self::Here => Ok(Project::find(&here()?)?.into()),
-            Self::Of { instance } => Scope::of_directory(places, &here()?, Some(instance)),
-            Self::Named { project, instance } => Scope::of_name(places, project, instance),
+            Self::Here { instance, coastfile } => Scope::to_make(places, &here()?, instance, coastfile),
+            Self::Of { instance, coastfile } => {
+                Scope::of_directory(places, &here()?, Some(instance), coastfile)
+            }
+            Self::Named { project, instance, coastfile } => {
+                Scope::of_name(places, project, instance, coastfile)
+            }
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use coast_instance::{
-    Bulk, Check, Coastfile, InstanceStatus, LifecycleError, Listed, MutagenLayer, Name, Places, Questions,
-    RemoteBulk, Scope, list,
+    Bulk, Check, Coastfile, CoastfileChoice, InstanceStatus, LifecycleError, Listed, MutagenLayer, Name,
+    Places, Questions, RemoteBulk, Scope, list,
 };
 use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -41,7 +41,7 @@ pub(crate) fn ls(args: &LsArgs) -> anyhow::Result<u8> {
         (Some(project), _) => Some(vec![project.clone()]),
         (None, _) => match here()
             .map_err(LifecycleError::from)
-            .and_then(|here| Scope::of_directory(&places, &here, None))
+            .and_then(|here| Scope::of_directory(&places, &here, None, &CoastfileChoice::Remembered))
         {
             Ok(scope) => {
                 warn_without_settings(&scope);

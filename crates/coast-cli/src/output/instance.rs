@@ -120,6 +120,9 @@ pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
     let mut line = |name: &str, text: String| lines.push(format!("{name:<11} {text}"));
     line("instance", format!("{} (project {})", record.instance, record.project));
     line("state", state_words(record, status.holder.as_ref()));
+    if let Some(kind) = &record.coastfile_type {
+        line("coastfile", format!("type {kind}"));
+    }
     line("worktree", worktree_words(status));
     line("workspace", format!("{}:{}", record.remote, record.remote_path));
     if let Some(remote) = &status.remote {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::CoastfileType;
 use crate::ignores::BadPattern;
 use crate::name::BadName;
 use crate::words::did_you_mean;
@@ -15,6 +16,9 @@ pub enum CoastfileError {
     /// The file cannot be read.
     #[error("cannot read {}: {error}", file.display())]
     Read { file: PathBuf, error: io::Error },
+    /// There is no Coastfile of the wanted type.
+    #[error("there is no {} in {}; {}", looked.join(" or "), root.display(), types(wanted.as_str(), found))]
+    NoType { root: PathBuf, wanted: CoastfileType, looked: [String; 2], found: Vec<CoastfileType> },
     /// A line of the file is invalid.
     #[error("{}:{line}: {fault}", file.display())]
     At { file: PathBuf, line: usize, fault: Fault },
@@ -55,6 +59,18 @@ pub enum Fault {
     /// The chain of extended files is too long.
     #[error("extends more than {0} files, one after the other")]
     ExtendsTooMany(usize),
+}
+
+fn types(wanted: &str, found: &[CoastfileType]) -> String {
+    let found: Vec<&str> = found.iter().map(CoastfileType::as_str).collect();
+    match found.as_slice() {
+        [] => "it has no Coastfile with a type; for the one without a type, use --type default".to_owned(),
+        found => format!(
+            "it has the types {}, and `default` for the Coastfile without a type{}",
+            found.join(", "),
+            did_you_mean(wanted, found.iter().copied())
+        ),
+    }
 }
 
 /// `"a" or "b"`

@@ -18,6 +18,7 @@
 
 mod document;
 mod error;
+mod kind;
 
 use std::path::{Path, PathBuf};
 
@@ -26,8 +27,9 @@ use coast_sync::Own;
 use crate::{Name, project_file};
 
 pub(crate) use error::{CoastfileError, Fault};
+pub use kind::{BadType, CoastfileChoice, CoastfileType};
 
-/// The file names of a Coastfile. The first that exists is read.
+/// The file names of a Coastfile without a type. The first that exists is read.
 const FILE_NAMES: [&str; 4] = ["Coastfile.remote.toml", "Coastfile.remote", "Coastfile.toml", "Coastfile"];
 
 /// The longest chain of files that extend each other.
@@ -65,6 +67,8 @@ pub struct Coastfile {
     pub shell_image: Option<String>,
     /// `[remote] shell_network`
     pub shell_network: String,
+    /// The type of the Coastfile; `None` for the one without a type.
+    pub kind: Option<CoastfileType>,
     /// The files that the settings come from, without symlinks: the Coastfile, and those that it extends.
     pub files: Vec<PathBuf>,
 }
@@ -81,32 +85,43 @@ impl Default for Coastfile {
             own: Own::default(),
             shell_image: None,
             shell_network: DEFAULT_NETWORK.to_owned(),
+            kind: None,
             files: Vec::new(),
         }
     }
 }
 
 impl Coastfile {
-    /// Reads the Coastfile of the project at `root`. Without a Coastfile the defaults apply.
+    /// Reads the Coastfile of the project at `root`. Without a Coastfile that has no type the defaults apply.
     ///
     /// # Errors
-    /// When the file or an extended file cannot be read or is invalid.
-    pub fn load(root: &Path) -> Result<Self, CoastfileError> {
-        match Self::find(root) {
-            Some(file) => Self::read(&file),
-            None => Ok(Self::default()),
+    /// When the file or an extended file cannot be read or is invalid, or there is no Coastfile of the type.
+    pub fn load(root: &Path, kind: Option<&CoastfileType>) -> Result<Self, CoastfileError> {
+        match (Self::find(root, kind), kind) {
+            (Some(file), kind) => Ok(Self { kind: kind.cloned(), ..Self::read(&file)? }),
+            (None, None) => Ok(Self::default()),
+            (None, Some(kind)) => Err(CoastfileError::NoType {
+                root: root.to_owned(),
+                wanted: kind.clone(),
+                looked: kind.file_names(),
+                found: CoastfileType::all_in(root),
+            }),
         }
     }
 
     /// The Coastfile in a directory. It may be something else than a file, which [`Coastfile::load`] refuses.
-    pub fn find(root: &Path) -> Option<PathBuf> {
-        FILE_NAMES.iter().map(|name| root.join(name)).find(|file| file.symlink_metadata().is_ok())
+    pub fn find(root: &Path, kind: Option<&CoastfileType>) -> Option<PathBuf> {
+        let names = match kind {
+            Some(kind) => kind.file_names().to_vec(),
+            None => FILE_NAMES.map(str::to_owned).to_vec(),
+        };
+        names.iter().map(|name| root.join(name)).find(|file| file.symlink_metadata().is_ok())
     }
 
     /// The name in the Coastfile of a project or in a file that it extends, even if other parts of these files are wrong. `None` if no
     /// valid name can be read.
-    pub(crate) fn readable_name(root: &Path) -> Option<Name> {
-        let mut file = Self::find(root)?;
+    pub(crate) fn readable_name(root: &Path, kind: Option<&CoastfileType>) -> Option<Name> {
+        let mut file = Self::find(root, kind)?;
         for _ in 0..MAX_EXTENDS {
             let readable = document::Readable::of(&project_file::read(&file).ok()?);
             if readable.name.is_some() {

@@ -14,13 +14,13 @@ fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn load(files: &[(&str, &str)]) -> Coastfile {
-    Coastfile::load(project(files).path()).unwrap()
+    Coastfile::load(project(files).path(), None).unwrap()
 }
 
 /// The message, with the project's directory taken out of it.
 fn message(files: &[(&str, &str)]) -> String {
     let project = project(files);
-    let error = Coastfile::load(project.path()).unwrap_err();
+    let error = Coastfile::load(project.path(), None).unwrap_err();
     error.to_string().replace(&format!("{}/", project.path().display()), "")
 }
 
@@ -61,6 +61,7 @@ fn every_field_is_read_and_other_sections_are_left_alone() {
         coastfile,
         Coastfile {
             name: Some("shop".parse().unwrap()),
+            kind: None,
             workspace_sync: Strategy::Continuous,
             exclude: vec!["*.log".to_owned(), "/dist".to_owned()],
             protect: vec!["uploads/***".to_owned()],
@@ -236,6 +237,30 @@ fn a_fault_in_an_extended_file_names_that_file() {
 fn a_file_that_is_not_text_cannot_be_read() {
     let scratch = tempfile::tempdir().unwrap();
     fs::write(scratch.path().join("Coastfile"), b"name = \"\xff\"").unwrap();
-    let error = Coastfile::load(scratch.path()).unwrap_err();
+    let error = Coastfile::load(scratch.path(), None).unwrap_err();
     assert!(error.to_string().starts_with("cannot read ") && error.to_string().contains("UTF-8"), "{error}");
+}
+
+#[test]
+fn a_typed_coastfile_stands_for_itself_and_a_missing_one_is_told_with_those_that_exist() {
+    let files = [
+        ("Coastfile", "[remote]\nexclude = [\"a\"]\n"),
+        ("Coastfile.remote", "[remote]\nexclude = [\"b\"]\n"),
+        ("Coastfile.remote.light", "[remote]\nexclude = [\"c\"]\n"),
+        ("Coastfile.remote.full.toml", "extends = \"Coastfile\"\n[remote]\nexclude = [\"d\"]\n"),
+        ("Coastfile.remote.toml.orig~", ""),
+    ];
+    let project = project(&files);
+    let load = |kind: &str| Coastfile::load(project.path(), Some(&kind.parse().unwrap()));
+    assert_eq!(load("light").unwrap().exclude, ["c"]);
+    assert_eq!(load("full").unwrap().exclude, ["a", "d"]);
+    assert_eq!(load("full").unwrap().kind, Some("full".parse().unwrap()));
+    assert_eq!(Coastfile::load(project.path(), None).unwrap().kind, None);
+    let missing = load("lihgt").unwrap_err().to_string();
+    assert!(
+        missing.contains("there is no Coastfile.remote.lihgt.toml or Coastfile.remote.lihgt in"),
+        "{missing}"
+    );
+    assert!(missing.contains("it has the types full, light"), "{missing}");
+    assert!(missing.contains("did you mean \"light\"?"), "{missing}");
 }

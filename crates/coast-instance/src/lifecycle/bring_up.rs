@@ -188,6 +188,7 @@ impl Work<'_> {
         self.record.identity = WorktreeIdentity::of(worktree).ok().flatten();
         // The project may have been moved since the last command.
         self.record.root = project.root.as_path().into();
+        self.record.coastfile_type = project.coastfile.kind.clone();
         self.record.following = match project.coastfile.workspace_sync {
             Strategy::Bulk => Following::BulkOnly,
             Strategy::Continuous => Following::Off,

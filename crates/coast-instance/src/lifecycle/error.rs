@@ -36,7 +36,7 @@ pub enum LifecycleError {
     Unfinished { instance: Name, unfinished: Unfinished },
     /// The user does not trust the settings of the project yet, and nobody can be asked.
     #[error(
-        "{0}\nnothing was done; read the Coastfile, and if you trust these settings, say so in the project's directory with: coast trust\nor repeat this command with --trust"
+        "{}\nnothing was done; read the Coastfile, and if you trust these settings, say so in the project's directory with: {}\nor repeat this command with --trust", .0, .0.command()
     )]
     Untrusted(Box<TrustQuestion>),
     /// The user was asked, and does not trust the settings of the project.

@@ -121,8 +121,10 @@ impl Lifecycle<'_> {
         }
         let (name, remote) = editor.remotes().choose(wanted)?;
         let path = remote.workspace(&self.project.name, instance);
+        let coastfile_type = self.project.project()?.coastfile.kind.clone();
         let record =
             Record::begun(self.project.name.clone(), instance.clone(), root, worktree, name.clone(), path);
+        let record = Record { coastfile_type, ..record };
         self.records.save(&record)?;
         Ok((record, remote.clone()))
     }

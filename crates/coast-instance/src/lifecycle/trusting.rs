@@ -37,7 +37,7 @@ impl Lifecycle<'_> {
             },
         }
         let store = TrustStore::new(self.places);
-        store.record(&project.root, question.demands).map_err(RecordError::from)?;
+        store.record(&project.root, question.kind.as_ref(), question.demands).map_err(RecordError::from)?;
         Ok(())
     }
 

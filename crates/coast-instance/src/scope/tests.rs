@@ -34,7 +34,7 @@ impl Home {
     }
 
     fn here(&self, instance: &str) -> Result<Scope, LifecycleError> {
-        Scope::of_directory(&self.places, &self.root(), Some(&name(instance)))
+        Scope::of_directory(&self.places, &self.root(), Some(&name(instance)), &CoastfileChoice::Remembered)
     }
 }
 
@@ -89,7 +89,9 @@ fn an_instance_is_found_under_an_earlier_name_of_its_project() {
     home.made("market", "dev-1", &home.root());
     // The Coastfile is gone, or names the project anew. A directory below it has no mark of the project either.
     for here in [home.root(), home.root().join("src")] {
-        let scope = Scope::of_directory(&home.places, &here, Some(&name("dev-1"))).unwrap();
+        let scope =
+            Scope::of_directory(&home.places, &here, Some(&name("dev-1")), &CoastfileChoice::Remembered)
+                .unwrap();
         assert_eq!((scope.name.as_str(), &scope.root), ("market", &Some(home.root())));
     }
     home.coastfile("[coast]\nname = \"store\"\n");
@@ -99,7 +101,7 @@ fn an_instance_is_found_under_an_earlier_name_of_its_project() {
     assert!(error.exit_code() == 3 && error.to_string().contains("[coast] name = \"market\""), "{error}");
     assert_eq!(home.here("dev-2").unwrap().name.as_str(), "store", "it has no instance of that name");
     assert_eq!(home.here("dev-1").unwrap().names(&home.places), [name("market")]);
-    let all = Scope::of_directory(&home.places, &home.root(), None).unwrap();
+    let all = Scope::of_directory(&home.places, &home.root(), None, &CoastfileChoice::Remembered).unwrap();
     assert_eq!(all.names(&home.places), [name("market"), name("store")]);
 
     home.made("bazaar", "dev-1", &home.root());
@@ -114,7 +116,9 @@ fn a_project_is_found_by_its_name_from_anywhere() {
     let home = Home::new();
     home.coastfile("[coast]\nname = \"market\"\n");
     home.made("market", "dev-1", &home.root());
-    let scope = |project, instance| Scope::of_name(&home.places, &name(project), &name(instance));
+    let scope = |project, instance| {
+        Scope::of_name(&home.places, &name(project), &name(instance), &CoastfileChoice::Remembered)
+    };
     assert_eq!(scope("market", "dev-1").unwrap().project().unwrap().root, home.root());
     let error = scope("market", "dev-2").unwrap_err();
     assert!(error.to_string().contains("it has dev-1"), "{error}");
@@ -133,5 +137,46 @@ fn a_project_is_found_by_its_name_from_anywhere() {
     assert!(
         error.exit_code() == 3 && error.to_string().ends_with("coast rm dev-1 --project market"),
         "{error}"
+    );
+}
+
+#[test]
+fn the_type_of_the_last_command_is_used_again_wherever_the_command_runs() {
+    let home = Home::new();
+    let root = home.root();
+    let light: CoastfileType = "light".parse().unwrap();
+    // A typed Coastfile alone marks no root, and it may name the project as it likes.
+    fs::write(root.join("src/Coastfile.remote.light"), "[coast]\nname = \"lamp\"\n").unwrap();
+    fs::create_dir(root.join(".git")).unwrap();
+    let choice = CoastfileChoice::Typed(light.clone());
+    let here = root.join("src");
+    let made = Scope::to_make(&home.places, &here, &name("dev-1"), &choice).unwrap();
+    assert_eq!((made.name.as_str(), made.root.as_deref()), ("lamp", Some(here.as_path())));
+    home.made("lamp", "dev-1", &here);
+    let records = Records::new(home.places.clone());
+    let mut record = records.load(&name("lamp"), &name("dev-1")).unwrap().unwrap();
+    record.coastfile_type = Some(light.clone());
+    records.save(&record).unwrap();
+
+    fs::create_dir(here.join("deep")).unwrap();
+    let kind_of = |scope: &Scope| scope.project().unwrap().coastfile.kind.clone();
+    for here in [here.clone(), here.join("deep")] {
+        let found =
+            Scope::of_directory(&home.places, &here, Some(&name("dev-1")), &CoastfileChoice::Remembered);
+        let found = found.unwrap();
+        assert_eq!((&found.name, kind_of(&found)), (&made.name, Some(light.clone())));
+    }
+    let by_name =
+        Scope::of_name(&home.places, &name("lamp"), &name("dev-1"), &CoastfileChoice::Remembered).unwrap();
+    assert_eq!(kind_of(&by_name), Some(light.clone()));
+    let again = Scope::to_make(&home.places, &here, &name("dev-1"), &CoastfileChoice::Remembered).unwrap();
+    assert_eq!(kind_of(&again), Some(light));
+    // A type that is gone keeps from what needs the settings, and not from the rest.
+    fs::remove_file(here.join("Coastfile.remote.light")).unwrap();
+    let gone =
+        Scope::of_directory(&home.places, &here, Some(&name("dev-1")), &CoastfileChoice::Remembered).unwrap();
+    assert_eq!(gone.name, made.name);
+    assert!(
+        gone.warning().unwrap().contains("there is no Coastfile.remote.light.toml or Coastfile.remote.light")
     );
 }

@@ -15,7 +15,7 @@ use stage::{Stage, TransferFails, dev_1, files};
 use crate::lifecycle::{Check, FollowOptions, Insist, Lifecycle, LifecycleError, RmOptions, RunOptions};
 use crate::record::{Command, Following, Record, State, Step};
 use crate::records::Records;
-use crate::{Name, Project, Scope};
+use crate::{CoastfileChoice, Name, Project, Scope};
 
 fn insisting() -> RunOptions {
     RunOptions { follow: Insist::OnContinuous.into(), ..RunOptions::default() }
@@ -518,7 +518,8 @@ fn an_instance_of_another_project_with_this_name_is_left_alone_by_every_command(
 fn an_instance_of_a_deleted_directory_is_stopped_and_removed_and_not_started() {
     let stage = running();
     fs::remove_dir_all(stage.root()).unwrap();
-    let scope = Scope::of_name(&stage.places, &stage.project.name, &dev_1()).unwrap();
+    let scope =
+        Scope::of_name(&stage.places, &stage.project.name, &dev_1(), &CoastfileChoice::Remembered).unwrap();
     for ended in [
         stage.command_of(&scope, |coast| coast.start(&dev_1(), Insist::No)),
         stage.command_of(&scope, |coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)),
