@@ -127,6 +127,8 @@ pub struct Transfer<'a> {
     pub delay_updates: bool,
     /// Whether the workspace must be new.
     pub claim: Claim,
+    /// Whether changes are told and not made.
+    pub dry_run: bool,
 }
 
 /// Which extraneous entries a transfer deletes.
@@ -341,6 +343,7 @@ pub(crate) fn request(
         delete: Some(Delete { only_placed, placed: carried.to_vec(), no_mass_deletion, max: None }),
         trash,
         delay_updates: transfer.delay_updates,
+        dry_run: transfer.dry_run,
         ownership: Ownership::LoginUser { own: transfer.own },
         // A session may have carried a file before the user made it private.
         privacy: true,
@@ -356,7 +359,7 @@ pub(crate) fn request(
         .make_parents(true)
         .compress(true)
         // The lifecycle ends the old session once the remote is ready.
-        .await_ready(transfer.only.is_none());
+        .await_ready(transfer.only.is_none() && !transfer.dry_run);
     match transfer.only {
         Some(paths) => request.only(paths),
         None => Ok(request),

@@ -64,13 +64,41 @@ impl Carried {
         rules: &RuleList,
         in_conflict: impl FnOnce() -> io::Result<Vec<Vec<u8>>>,
     ) -> io::Result<Noted> {
-        let Some(hashes) = if_found(fs::read(&self.brought))? else { return Ok(Noted::All) };
+        let (mut news, noted) = self.news(worktree, rules, in_conflict)?;
+        if !news.is_empty() {
+            news.extend(self.paths()?);
+            let text: Vec<u8> = news.into_iter().flat_map(|path| [path, vec![0]].concat()).collect();
+            durable::replace(&self.carried, &text)?;
+        }
+        Ok(noted)
+    }
+
+    /// The paths that would be noted after [`Carried::note`] with these arguments.
+    pub(crate) fn paths_with(
+        &self,
+        worktree: &Path,
+        rules: &RuleList,
+        in_conflict: impl FnOnce() -> io::Result<Vec<Vec<u8>>>,
+    ) -> io::Result<Vec<Vec<u8>>> {
+        let (mut news, _) = self.news(worktree, rules, in_conflict)?;
+        news.extend(self.paths()?);
+        Ok(news.into_iter().collect())
+    }
+
+    /// The paths that [`Carried::note`] adds.
+    fn news(
+        &self,
+        worktree: &Path,
+        rules: &RuleList,
+        in_conflict: impl FnOnce() -> io::Result<Vec<Vec<u8>>>,
+    ) -> io::Result<(BTreeSet<Vec<u8>>, Noted)> {
+        let mut news: BTreeSet<Vec<u8>> = BTreeSet::new();
+        let mut noted = Noted::All;
+        let Some(hashes) = if_found(fs::read(&self.brought))? else { return Ok((news, noted)) };
         let (hashes, _) = hashes.as_chunks::<HASH_BYTES>();
         let brought: HashSet<&[u8; HASH_BYTES]> = hashes.iter().collect();
         let earlier: BTreeSet<Vec<u8>> = self.paths()?.into_iter().collect();
         let mut bytes: usize = earlier.iter().map(Vec::len).sum();
-        let mut news: BTreeSet<Vec<u8>> = BTreeSet::new();
-        let mut noted = Noted::All;
         Listing::of(worktree, rules)?.for_each(|path| {
             if brought.contains(&hash(path)) || earlier.contains(path) || news.contains(path) {
                 return;
@@ -86,12 +114,7 @@ impl Carried {
             let in_conflict: BTreeSet<Vec<u8>> = in_conflict()?.into_iter().collect();
             news.retain(|path| !is_within(&in_conflict, path));
         }
-        if !news.is_empty() {
-            news.extend(earlier);
-            let text: Vec<u8> = news.into_iter().flat_map(|path| [path, vec![0]].concat()).collect();
-            durable::replace(&self.carried, &text)?;
-        }
-        Ok(noted)
+        Ok((news, noted))
     }
 
     /// The paths that sessions may have carried since the last transfer.

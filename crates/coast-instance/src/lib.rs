@@ -49,8 +49,8 @@ pub use draft::Draft;
 pub use event::{LifecycleEvent, Observer};
 pub use file_error::FileError;
 pub use lifecycle::{
-    Check, Edits, FollowOptions, Insist, InstanceStatus, Lifecycle, LifecycleError, Listed, Questions,
-    RmOptions, RunOptions, Trust, Unfinished, list,
+    Check, Edits, Explanation, FollowOptions, Insist, InstanceStatus, Lifecycle, LifecycleError, Listed,
+    Questions, RmOptions, RunOptions, Trust, Unfinished, list,
 };
 pub use lock::Holder;
 pub use members::Member;

@@ -251,6 +251,11 @@ pub struct LastTransfer {
 }
 
 impl Record {
+    /// Whether a session of the instance may run. The record says only whether a key may exist; without a key no session runs.
+    pub(crate) fn may_have_session(&self) -> bool {
+        (self.access || self.unended.is_some()) && self.runner.is_some()
+    }
+
     /// Whether the instance was stopped and a session or a key may be left.
     pub fn is_half_stopped(&self) -> bool {
         self.state == State::Stopped && self.left_words().is_some()

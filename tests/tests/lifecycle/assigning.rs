@@ -3,6 +3,7 @@
 use std::fs;
 
 use coast_tests::{Project, Snapshot, Tree};
+use serde_json::Value;
 
 /// A project with a running instance, and a second worktree whose branch differs in every way.
 fn two_worktrees() -> (Project, std::path::PathBuf) {
@@ -44,8 +45,30 @@ fn the_workspace_becomes_the_other_worktree_and_follows_that_one_only() {
         .file(".react-router/types/root.d.ts", "by a service")
         .file("node_modules/left-pad/index.js", "installed there")
         .build(&workspace);
+    let before =
+        (Snapshot::of(project.remote().path("service")), fs::read(project.record("dev-1")).expect("it runs"));
+    let session = project.sessions("dev-1")[0]["identifier"].clone();
+    let explain = || project.coast(["assign", "dev-1", "--worktree", "feature", "--explain"]);
+    let explained = explain().run();
+    explained.assert_code(0).assert_says("would be sent").assert_says("nothing was changed");
+    let told: Value = serde_json::from_slice(&explain().arg("--json").run().stdout).expect("JSON");
+    Snapshot::of(project.remote().path("service")).assert_untouched_since(&before.0);
+    assert_eq!(fs::read(project.record("dev-1")).expect("it runs"), before.1);
+    assert_eq!(project.sessions("dev-1")[0]["identifier"], session);
+    assert_eq!((&told["event"], &told["ends_session"]), (&"explained".into(), &true.into()), "{told}");
+
     // The name of a worktree is enough.
     project.coast(["assign", "dev-1", "--worktree", "feature"]).run().assert_code(0);
+    let record: Value =
+        serde_json::from_slice(&fs::read(project.record("dev-1")).expect("it runs")).expect("JSON");
+    let done = &record["last_transfer"];
+    assert_eq!(told["deleted"]["placed"]["count"], done["deleted"], "{told} {done}");
+    // The file that moved into a new directory is not sent. A dry run does not make that directory, and so counts the file.
+    assert_eq!(
+        told["sent"]["files"].as_u64(),
+        done["sent_files"].as_u64().map(|files| files + 1),
+        "{told} {done}"
+    );
     let own = ["uploads", "generated", ".react-router", "node_modules"];
     same_but_for(&project, &feature, &own);
     for path in [

@@ -123,8 +123,17 @@ EXAMPLES
       By the worktree's name or branch.
   coast assign dev-1 --worktree ../shop-fix
       By its path.
+  coast assign dev-1 --worktree feature --explain
+      Show what that would do, without doing it.
   coast unassign dev-1
       The project's root again.
+
+WHAT --EXPLAIN SHOWS
+  The number, size and first names of the files that would be sent, among them those that only moved, which a real transfer makes from \
+the copy on the remote; the entries that would be deleted, those first that were made or \
+changed on the remote and would move to the trash; the number of entries that stay because a rule excludes or protects them; and \
+whether the session would be ended and a new one made. It compares both sides as the transfer does, so it connects to the remote, and \
+uploads the helper if that is missing there; nothing else changes. With --json it prints one object with \"event\": \"explained\".
 
 WHICH WORKTREE IS MEANT
   A name without a slash is a git worktree or branch of this project. Only when no worktree and no branch has the name is it a \
@@ -318,6 +327,10 @@ pub(crate) struct AssignArgs {
 
     #[command(flatten)]
     pub(crate) project: ProjectArg,
+
+    /// Do nothing, and show what would be sent, deleted and kept, and what would become of the session
+    #[arg(long)]
+    pub(crate) explain: bool,
 
     /// The git worktree to follow from now on, by its directory's name, its branch or its path
     #[arg(short, long, value_name = "TREE", value_hint = ValueHint::DirPath)]

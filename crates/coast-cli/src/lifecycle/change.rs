@@ -7,6 +7,7 @@ use coast_instance::{
 use coast_sync::Cancel;
 
 use super::all::{All, Ended};
+use super::explain::explain;
 use super::show::Silent;
 use super::{Chosen, Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
@@ -162,6 +163,9 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
 
 /// `coast assign`
 pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
+    if args.explain {
+        return explain(&args);
+    }
     let chosen = Chosen::typed(&args.project, &args.instance, args.kind.choice());
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
         let worktree = scene.worktree(&args.worktree, Directories::from(&args.any_directory), narrator)?;

@@ -2,6 +2,7 @@
 
 mod all;
 mod change;
+mod explain;
 mod image;
 mod init;
 mod remote_checks;

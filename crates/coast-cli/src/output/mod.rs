@@ -1,6 +1,7 @@
 //! Everything that is printed: text for people ([`human`]) or one JSON object per line ([`json`]). Commands on instances print
 //! through a [`mod@narrator`], which uses these two.
 
+mod explanation;
 mod figures;
 mod human;
 mod instance;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 use coast_sync::{Cancel, Monitor, Prompt, SyncError, SyncReport};
 
+pub(crate) use explanation::{ExplanationObject, explanation_lines};
 pub(crate) use figures::{Seconds, Size, counted};
 pub(crate) use instance::{InstanceObject, ago, instance_lines, listed_lines, listed_objects, table};
 pub(crate) use itemize::Itemizer;

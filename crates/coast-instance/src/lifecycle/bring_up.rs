@@ -115,12 +115,9 @@ impl Work<'_> {
         }
     }
 
-    /// Refuses an empty worktree if the last transfer had files. More often than a wish to empty the workspace, it is a disk that is
-    /// not mounted, or a directory that was made again; the files of services in the workspace would be deleted, too.
+    /// Refuses an empty worktree if the last transfer had files.
     fn refuse_an_emptied_worktree(&self, worktree: &Path, rules: &RuleList) -> Result<(), LifecycleError> {
-        let had_files = self.record.last_transfer.is_some_and(|transfer| transfer.files > 0);
-        // The transfer reports a worktree that is missing or cannot be read.
-        if had_files && worktree.is_dir() && crate::listing::is_empty(worktree, rules).unwrap_or(false) {
+        if is_emptied(&self.record, worktree, rules) {
             return Err(LifecycleError::EmptyWorktree {
                 instance: self.id.instance.clone(),
                 path: worktree.to_owned(),
@@ -274,6 +271,7 @@ impl Work<'_> {
             deletes,
             delay_updates: purpose != Purpose::New,
             claim,
+            dry_run: false,
         };
         let monitor = HandoverAndListing {
             inner: lifecycle.observer,
@@ -362,6 +360,14 @@ impl Work<'_> {
         }
         Ok(followed)
     }
+}
+
+/// Whether a worktree is empty, and the last transfer had files. More often than a wish to empty the workspace, it is a disk that is
+/// not mounted, or a directory that was made again; the files of services in the workspace would be deleted, too.
+pub(super) fn is_emptied(record: &Record, worktree: &Path, rules: &RuleList) -> bool {
+    let had_files = record.last_transfer.is_some_and(|transfer| transfer.files > 0);
+    // The transfer reports a worktree that is missing or cannot be read.
+    had_files && worktree.is_dir() && crate::listing::is_empty(worktree, rules).unwrap_or(false)
 }
 
 /// The error of a worktree that cannot be read, in the form of the bulk layer's own.

@@ -177,6 +177,7 @@ impl Work<'_> {
             deletes: *deletes,
             delay_updates: false,
             claim: Claim::Workspace,
+            dry_run: false,
         };
         let lifecycle = self.lifecycle;
         let monitor = ProblemsOnly { inner: lifecycle.observer };

@@ -11,6 +11,7 @@ mod asking;
 mod assign;
 mod bring_up;
 mod error;
+mod explain;
 mod flush;
 mod gap;
 mod hold;
@@ -25,11 +26,14 @@ mod stop;
 mod trusting;
 mod work;
 
+use std::io;
+
 use coast_sync::Cancel;
 
 use crate::bulk::Bulk;
 use crate::continuous::{Continuous, ContinuousStatus, InstanceId};
 use crate::event::{LifecycleEvent, Observer};
+use crate::lifecycle::gap::exact;
 use crate::lock::FileLock;
 use crate::record::{Command, Record};
 use crate::records::Records;
@@ -37,6 +41,7 @@ use crate::{Name, Places, Remote, Remotes, Scope};
 
 pub use asking::{Edits, InstanceStatus, Questions};
 pub use error::{LifecycleError, Unfinished};
+pub use explain::Explanation;
 pub use list::{Listed, list};
 pub use rm::RmOptions;
 pub use run::RunOptions;
@@ -187,6 +192,16 @@ impl<'a> Lifecycle<'a> {
     /// Tells the observer of a session that the command waits for.
     fn tell_session(&self, status: &ContinuousStatus) {
         self.observer.lifecycle_event(&LifecycleEvent::Session { status });
+    }
+
+    /// The paths that the session does not carry because of what is there on the remote.
+    pub(super) fn in_conflict(&self, id: &InstanceId) -> io::Result<Vec<Vec<u8>>> {
+        let status = self.continuous.status(id, self.cancel);
+        let status = status.map_err(io::Error::other)?;
+        if status.more_conflicts > 0 {
+            return Err(io::Error::other("the session has more conflicts than it names"));
+        }
+        Ok(status.conflicts.iter().map(|conflict| exact(&conflict.path).to_owned()).collect())
     }
 
     fn remote_of(&self, record: &Record) -> Result<Remote, LifecycleError> {

@@ -10,7 +10,6 @@ use crate::carried::{Carried, Noted};
 use crate::continuous::{ContinuousError, Extent, Failure, InstanceId, Remains};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::error::failure_of;
-use crate::lifecycle::gap::exact;
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::lock::FileLock;
 use crate::record::{Command, Record, State, Step, Unended, now};
@@ -213,22 +212,12 @@ impl<'l> Work<'l> {
         if WorktreeState::of(worktree, identity) != WorktreeState::There {
             return;
         }
-        let noted = self.carried().note(worktree, rules, || self.in_conflict());
+        let noted = self.carried().note(worktree, rules, || self.lifecycle.in_conflict(&self.id));
         self.tell_uncarried(match noted {
             Ok(Noted::All) => Ok(()),
             Ok(Noted::Some) => Err(io::Error::other("they are too many")),
             Err(error) => Err(error),
         });
-    }
-
-    /// The paths that the session does not carry because of what is there on the remote.
-    fn in_conflict(&self) -> io::Result<Vec<Vec<u8>>> {
-        let status = self.lifecycle.continuous.status(&self.id, self.lifecycle.cancel);
-        let status = status.map_err(io::Error::other)?;
-        if status.more_conflicts > 0 {
-            return Err(io::Error::other("the session has more conflicts than it names"));
-        }
-        Ok(status.conflicts.iter().map(|conflict| exact(&conflict.path).to_owned()).collect())
     }
 
     pub(super) fn tell_uncarried(&self, noted: io::Result<()>) {

@@ -1,5 +1,6 @@
 //! The lifecycle on one machine: a directory in the remote's place, and a continuous layer that can be told to fail.
 
+mod explaining;
 mod gap;
 mod killed;
 mod made_there;
