@@ -37,6 +37,7 @@ mod sudoers;
 mod trust;
 mod words;
 mod worktree;
+mod worktree_dirs;
 
 pub use bulk::{Bulk, Checked, Deletes, Helpers, RemoteBulk, Removed, Transfer, Transferred};
 pub use coastfile::{BadType, Coastfile, CoastfileChoice, CoastfileType};
@@ -70,3 +71,4 @@ pub use stored_path::StoredPath;
 pub use sudoers::{UnwritablePath, sudoers};
 pub use trust::{Demand, TrustQuestion, TrustStore, Trusted};
 pub use worktree::{WorktreeIdentity, WorktreeState};
+pub use worktree_dirs::WorktreeDir;

@@ -10,7 +10,7 @@ use crate::coastfile::CoastfileError;
 use crate::name::BadName;
 use crate::repository::{Repository, Worktree};
 use crate::words::did_you_mean;
-use crate::{Coastfile, CoastfileType, Name};
+use crate::{Coastfile, CoastfileType, Name, worktree_dirs};
 
 /// A project, found from a directory in it.
 #[derive(Debug, Clone)]
@@ -179,8 +179,8 @@ impl Project {
 
     /// The worktree that `wanted` means in the directory `here`.
     ///
-    /// A name without a slash is a worktree or branch of the project: first by the name of its directory, then by git's name for it,
-    /// then by its branch. Only if no worktree and no branch has the name is it a directory. With a slash it is a directory first, and
+    /// A name without a slash is a worktree or branch of the project: first by its path below a directory of `worktree_dir`, then by the
+    /// name of its directory, then by git's name for it, then by its branch. Only if no worktree and no branch has the name is it a directory. With a slash it is a directory first, and
     /// a branch second.
     ///
     /// # Errors
@@ -191,7 +191,7 @@ impl Project {
         here: &Path,
         directories: Directories,
     ) -> Result<ResolvedWorktree, ProjectError> {
-        let worktrees = Worktrees::of(self.repository.as_ref()).map_err(look(&self.root))?;
+        let worktrees = self.worktrees().map_err(look(&self.root))?;
         let is_name = !wanted.as_bytes().contains(&b'/') && !matches!(wanted.as_bytes(), b"." | b"..");
         let directory = || directory_at(wanted, here);
         if !is_name && let Some(path) = directory()? {
@@ -226,6 +226,17 @@ impl Project {
             }),
             None => Err(ProjectError::NoWorktree { wanted: wanted.to_owned(), known: worktrees.known() }),
         }
+    }
+
+    fn worktrees(&self) -> io::Result<Worktrees<'_>> {
+        let linked = self.repository.as_ref().map(Repository::worktrees).transpose()?.unwrap_or_default();
+        let dirs: Vec<PathBuf> =
+            self.coastfile.worktree_dirs.iter().map(|dir| dir.resolved(&self.root)).collect();
+        let linked = linked.into_iter().map(|worktree| {
+            let below = worktree_dirs::name_below(&worktree.path, &dirs).map(OsStr::to_owned);
+            Linked { below, worktree }
+        });
+        Ok(Worktrees { repository: self.repository.as_ref(), linked: linked.collect() })
     }
 
     /// The directory to follow for the directory `path`, which has no symlinks: the project's part of it if it is a checkout of the
@@ -315,34 +326,43 @@ struct Named {
 /// The worktrees of a project; none without a repository.
 struct Worktrees<'a> {
     repository: Option<&'a Repository>,
-    linked: Vec<Worktree>,
+    linked: Vec<Linked>,
+}
+
+/// A linked worktree.
+struct Linked {
+    worktree: Worktree,
+    /// Its path below a directory of `worktree_dir`, if it lies in one.
+    below: Option<OsString>,
 }
 
 /// One of the names of a worktree.
-type NameOf = fn(&Worktree) -> Option<&[u8]>;
+type NameOf = fn(&Linked) -> Option<&[u8]>;
+
+/// The level of [`Worktrees::named`] at which the main checkout is named by its directory.
+const BY_DIRECTORY: usize = 1;
+/// The level at which it is named by its branch.
+const BY_BRANCH: usize = 3;
 
 impl<'a> Worktrees<'a> {
-    fn of(repository: Option<&'a Repository>) -> io::Result<Self> {
-        let linked = repository.map(Repository::worktrees).transpose()?.unwrap_or_default();
-        Ok(Self { repository, linked })
-    }
-
-    /// The worktree called `wanted`: by the name of its directory, by git's name for it, or by its branch, in this order.
+    /// The worktree called `wanted`: by its path below a directory of `worktree_dir`, by the name of its directory, by git's name for
+    /// it, or by its branch, in this order.
     fn named(&self, wanted: &OsStr) -> Result<Option<Named>, ProjectError> {
-        let names: [NameOf; 3] = [
-            |worktree| worktree.path.file_name().map(OsStr::as_bytes),
-            |worktree| Some(&worktree.name),
-            |worktree| worktree.branch.as_deref(),
+        let names: [NameOf; 4] = [
+            |linked| linked.below.as_deref().map(OsStr::as_bytes),
+            |linked| linked.worktree.path.file_name().map(OsStr::as_bytes),
+            |linked| Some(&linked.worktree.name),
+            |linked| linked.worktree.branch.as_deref(),
         ];
         let mut first: Option<Named> = None;
         for (level, name) in names.into_iter().enumerate() {
-            let named = self.linked.iter().filter(|worktree| name(worktree) == Some(wanted.as_bytes()));
-            let mut named: Vec<&PathBuf> = named.map(|worktree| &worktree.path).collect();
+            let named = self.linked.iter().filter(|linked| name(linked) == Some(wanted.as_bytes()));
+            let mut named: Vec<&PathBuf> = named.map(|linked| &linked.worktree.path).collect();
             // Git has no name of its own for the main checkout.
             named.extend(match level {
-                0 => self.main_at(wanted),
-                1 => None,
-                _ => self.main_on(wanted),
+                BY_DIRECTORY => self.main_at(wanted),
+                BY_BRANCH => self.main_on(wanted),
+                _ => None,
             });
             let is_there = |path: &PathBuf| {
                 self.repository.is_some_and(|repository| repository.has_checkout_at(path).unwrap_or(false))
@@ -389,9 +409,10 @@ impl<'a> Worktrees<'a> {
     fn known(&self) -> Vec<String> {
         let mut known: Vec<String> = Vec::new();
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-        for worktree in &self.linked {
-            let names = [Some(&worktree.name), worktree.branch.as_ref()];
-            known.extend(names.into_iter().flatten().map(|name| text(name)));
+        for Linked { worktree, below } in &self.linked {
+            let below = below.as_deref().map(OsStr::as_bytes).filter(|below| *below != worktree.name);
+            let names = [below, Some(&*worktree.name), worktree.branch.as_deref()];
+            known.extend(names.into_iter().flatten().map(text));
         }
         let main = self.repository.filter(|repository| repository.main.is_some());
         known.extend(main.and_then(Repository::main_branch).map(|branch| text(&branch)));

@@ -39,6 +39,8 @@ pub enum Demand {
     OwnAll,
     /// A file outside of the project's directory or repository that gives settings.
     SettingsFrom(StoredPath),
+    /// `[coast] worktree_dir`, for each directory outside of the project's directory or repository.
+    WorktreeDir(String),
 }
 
 impl Demand {
@@ -62,6 +64,8 @@ impl Demand {
         }
         let outside = coastfile.files.iter().filter(|file| !project.holds(file));
         demands.extend(outside.map(|file| Self::SettingsFrom(file.as_path().into())));
+        let outside = coastfile.worktree_dirs.iter().filter(|dir| dir.is_outside(project));
+        demands.extend(outside.map(|dir| Self::WorktreeDir(dir.as_str().to_owned())));
         demands
     }
 
@@ -84,6 +88,9 @@ impl Demand {
                 "files that services have made in the workspace, such as databases, change their owner"
             }
             Self::SettingsFrom(_) => "settings come from a file outside of the project",
+            Self::WorktreeDir(_) => {
+                "names of worktrees can mean directories outside of the project, if they are worktrees of its repository"
+            }
         }
     }
 }
@@ -97,6 +104,7 @@ impl fmt::Display for Demand {
             Self::NoDefaultRules => f.write_str("[remote] use_default_rules = false"),
             Self::OwnAll => f.write_str("[remote] own = \"all\""),
             Self::SettingsFrom(file) => write!(f, "extends = {:?}", &**file),
+            Self::WorktreeDir(directory) => write!(f, "[coast] worktree_dir = {directory:?}"),
         }
     }
 }
@@ -360,6 +368,18 @@ mod tests {
     }
 
     #[test]
+    fn a_worktree_dir_needs_trust_only_outside_of_the_repository() {
+        let inside = "[coast]\nworktree_dir = [\".worktrees\", \"a/../wt/*\", \"../shop/x\"]\n";
+        let (scratch, _) = stage(inside);
+        assert_eq!(Demand::of(&project(&scratch), None), []);
+        let outside = "[coast]\nworktree_dir = [\"../wt\", \".wt\", \"~/wt/*\", \"/wt\", \"link\"]\n";
+        fs::write(scratch.path().join("shop/Coastfile"), outside).unwrap();
+        std::os::unix::fs::symlink("/var", scratch.path().join("shop/link")).unwrap();
+        let demanded = ["../wt", "~/wt/*", "/wt", "link"].map(|dir| Demand::WorktreeDir(dir.to_owned()));
+        assert_eq!(Demand::of(&project(&scratch), None), demanded);
+    }
+
+    #[test]
     fn an_answer_is_for_one_project_and_for_the_settings_that_were_shown() {
         let (scratch, places) = stage(HARMLESS);
         let store = TrustStore::new(&places);
@@ -439,6 +459,7 @@ mod tests {
             Demand::ShellImage(evil.to_owned()),
             Demand::ShellNetwork(evil.to_owned()),
             Demand::SettingsFrom(Path::new(evil).into()),
+            Demand::WorktreeDir(evil.to_owned()),
         ] {
             let question =
                 TrustQuestion { root: evil.into(), kind: None, demands: vec![demand], trusted: Vec::new() };

@@ -42,6 +42,8 @@ COASTFILE (in the project's root; every setting is optional)
   [coast]
   # default: the name of the directory
   name = \"shop\"
+  # where worktrees lie; or a list; `*` stands for any letters
+  worktree_dir = \"../worktrees\"
   [remote]
   # or \"rsync\", the default: edits do not follow
   workspace_sync = \"mutagen\"
@@ -136,7 +138,8 @@ whether the session would be ended and a new one made. It compares both sides as
 uploads the helper if that is missing there; nothing else changes. With --json it prints one object with \"event\": \"explained\".
 
 WHICH WORKTREE IS MEANT
-  A name without a slash is a git worktree or branch of this project. Only when no worktree and no branch has the name is it a \
+  A name without a slash is a git worktree or branch of this project. With [coast] worktree_dir = \"../worktrees\" in the Coastfile, a \
+worktree there can be named by its path below that directory, such as team/fix; this meaning comes before the others. Only when no worktree and no branch has the name is it a \
 directory. A name with a slash (./docs, ../shop-fix) is a directory first. When a name can mean two things, coast says which of \
 them was taken. A directory that is no worktree of this project's repository is refused, because everything in the workspace \
 that it lacks would be deleted; with --any-directory it is taken all the same.";

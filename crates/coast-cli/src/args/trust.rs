@@ -25,6 +25,8 @@ SETTINGS THAT NEED TRUST
       Files that services have made in the workspace change their owner.
   extends, of a file outside of the repository
       The file may be any file of yours.
+  worktree_dir, with a directory outside of the repository
+      Names of worktrees can mean directories elsewhere, if they are worktrees of this repository.
 
 EXAMPLES
   coast trust

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{CoastfileError, Fault, Strategy};
 use crate::ignores::{self, BadPattern};
-use crate::{Name, project_file};
+use crate::{Name, WorktreeDir, project_file};
 
 /// The fields of `[remote]`.
 const REMOTE_FIELDS: &[&str] =
@@ -40,6 +40,7 @@ pub(super) struct Extends {
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) name: Option<Name>,
+    pub(super) worktree_dirs: Vec<WorktreeDir>,
     pub(super) workspace_sync: Option<Strategy>,
     pub(super) exclude: Vec<String>,
     pub(super) protect: Vec<String>,
@@ -107,6 +108,7 @@ impl Document {
                     for (key, value) in section("[coast]", value)? {
                         match key.get_ref().as_ref() {
                             "name" => self.said.name = Some(name(value)?),
+                            "worktree_dir" => self.said.worktree_dirs = worktree_dirs(value)?,
                             "extends" => {
                                 extends = Some((value.span().start, file_name("[coast] extends", value)?));
                             }
@@ -214,6 +216,22 @@ fn file_name(field: &'static str, value: &Value<'_>) -> Result<String, (usize, F
 fn name(value: &Value<'_>) -> Result<Name, (usize, Fault)> {
     let field = "[coast] name";
     text(field, value)?.parse().map_err(|bad| (value.span().start, Fault::Name { field, bad }))
+}
+
+/// One directory, or a list of them.
+fn worktree_dirs(value: &Value<'_>) -> Result<Vec<WorktreeDir>, (usize, Fault)> {
+    let field = "[coast] worktree_dir";
+    let directory = |value: &Value<'_>| {
+        let found = value.get_ref().as_str().ok_or_else(|| wrong_type(field, value, WorktreeDir::ALLOWED))?;
+        WorktreeDir::new(found).ok_or_else(|| {
+            let fault = Fault::Text { field, found: found.to_owned(), allowed: WorktreeDir::ALLOWED };
+            (value.span().start, fault)
+        })
+    };
+    match value.get_ref().as_array() {
+        Some(list) => list.iter().map(directory).collect(),
+        None => Ok(vec![directory(value)?]),
+    }
 }
 
 fn patterns(

@@ -5,6 +5,7 @@
 //!
 //! [coast]
 //! name = "shop"                   # default: the directory's name
+//! worktree_dir = ".worktrees"     # where worktrees lie; or a list; may be "../x", "~/x", "/x" and have a `*` in it
 //!
 //! [remote]
 //! workspace_sync = "mutagen"      # or "rsync" (the default): bulk transfers only
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use coast_sync::Own;
 
-use crate::{Name, project_file};
+use crate::{Name, WorktreeDir, project_file};
 
 pub(crate) use error::{CoastfileError, Fault};
 pub use kind::{BadType, CoastfileChoice, CoastfileType};
@@ -53,6 +54,8 @@ pub enum Strategy {
 pub struct Coastfile {
     /// `[coast] name`
     pub name: Option<Name>,
+    /// `[coast] worktree_dir`
+    pub worktree_dirs: Vec<WorktreeDir>,
     /// `[remote] workspace_sync`
     pub workspace_sync: Strategy,
     /// `[remote] exclude`: rsync patterns that both layers understand.
@@ -78,6 +81,7 @@ impl Default for Coastfile {
     fn default() -> Self {
         Self {
             name: None,
+            worktree_dirs: Vec::new(),
             workspace_sync: Strategy::Bulk,
             exclude: Vec::new(),
             protect: Vec::new(),
@@ -163,6 +167,7 @@ impl Coastfile {
         for document in chain.into_iter().rev() {
             let said = document.said;
             whole.name = said.name.or(whole.name);
+            whole.worktree_dirs.extend(said.worktree_dirs);
             whole.workspace_sync = said.workspace_sync.unwrap_or(whole.workspace_sync);
             // Lists are joined, so that an extending file cannot lose an exclude pattern of its base.
             whole.exclude.extend(said.exclude);

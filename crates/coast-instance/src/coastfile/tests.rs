@@ -62,6 +62,7 @@ fn every_field_is_read_and_other_sections_are_left_alone() {
         Coastfile {
             name: Some("shop".parse().unwrap()),
             kind: None,
+            worktree_dirs: Vec::new(),
             workspace_sync: Strategy::Continuous,
             exclude: vec!["*.log".to_owned(), "/dist".to_owned()],
             protect: vec!["uploads/***".to_owned()],
@@ -263,4 +264,24 @@ fn a_typed_coastfile_stands_for_itself_and_a_missing_one_is_told_with_those_that
     );
     assert!(missing.contains("it has the types full, light"), "{missing}");
     assert!(missing.contains("did you mean \"light\"?"), "{missing}");
+}
+
+#[test]
+fn worktree_dir_is_a_directory_or_a_list() {
+    let dirs = |value: &str| {
+        let coastfile = load(&[("Coastfile", &format!("[coast]\nworktree_dir = {value}\n"))]);
+        coastfile.worktree_dirs.iter().map(|dir| dir.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(dirs("\".worktrees\""), [".worktrees"]);
+    assert_eq!(dirs("[\"../wt/*\", \"~/wt\", \"/wt\"]"), ["../wt/*", "~/wt", "/wt"]);
+    for (value, said) in [
+        ("1", "[coast] worktree_dir is an integer; it must be a directory, or a list"),
+        ("[\"a\", 1]", "[coast] worktree_dir is an integer"),
+        ("\"\"", "[coast] worktree_dir is \"\"; it must be a directory"),
+        ("\"a/**\"", "`*` is the only wildcard"),
+        ("[\"*/..\"]", "no \"..\" may come after it"),
+    ] {
+        let message = message(&[("Coastfile", &format!("[coast]\nworktree_dir = {value}\n"))]);
+        assert!(message.starts_with("Coastfile:2: ") && message.contains(said), "{message}");
+    }
 }

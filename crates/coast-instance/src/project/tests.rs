@@ -306,3 +306,35 @@ fn a_plain_directory_is_a_project_if_its_name_is_one() {
     assert!(message.contains("\"two..dots\"") && message.contains("[coast] name"), "{message}");
     assert!(project.check_new().is_ok());
 }
+
+#[test]
+fn a_worktree_in_a_worktree_dir_is_named_by_its_path_below_it_and_git_says_whether_it_is_one() {
+    let scratch = tempfile::tempdir().unwrap();
+    let base = repository(scratch.path());
+    link(&base, "fix-1", "agents/a1/wt/team/fix", "ref: refs/heads/a\n");
+    link(&base, "fix-2", "agents/a2/other/fix", "ref: refs/heads/b\n");
+    fs::create_dir_all(base.join("agents/a1/wt/stray")).unwrap();
+    let find = |dirs: &str| {
+        fs::write(base.join("shop/Coastfile"), format!("[coast]\nworktree_dir = {dirs}\n")).unwrap();
+        Project::find(&base.join("shop")).unwrap()
+    };
+    let here = base.join("shop");
+    let plain = find("[]");
+    assert!(matches!(plain.meant("team/fix", &here), Err(ProjectError::NoWorktree { .. })));
+    assert!(matches!(plain.meant("fix", &here), Err(ProjectError::SeveralWorktrees { .. })));
+
+    for dirs in ["\"../agents/*/wt\"", "[\"nowhere\", \"../agents/a*/wt\"]"] {
+        let project = find(dirs);
+        assert_eq!(project.meant("team/fix", &here).unwrap(), base.join("agents/a1/wt/team/fix"), "{dirs}");
+        assert_eq!(project.meant("one", &here).unwrap(), base.join("wt/one"), "others keep their names");
+        // No checkout of the repository stands there.
+        let error = project.meant("stray", &here).unwrap_err();
+        assert!(error.to_string().contains("it has team/fix, fix-1, a, fix-2, b"), "{error}");
+    }
+    // The name below the directory comes before the name of a directory.
+    let project = find("\"../agents/a2/other\"");
+    let meant = project.worktree(OsStr::new("fix"), &here, OfProject).unwrap();
+    assert_eq!(meant.path, base.join("agents/a2/other/fix"));
+    fs::remove_file(base.join("agents/a2/other/fix/.git")).unwrap();
+    assert!(project.meant("fix", &here).is_err(), "a directory that lost its repository is no worktree");
+}
