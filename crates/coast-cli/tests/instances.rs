@@ -747,3 +747,29 @@ fn a_typed_coastfile_is_chosen_trusted_on_its_own_and_remembered() {
 fn status_of(run: &impl Fn(&[&str]) -> Output, instance: &str) -> Value {
     serde_json::from_slice(&run(&["status", instance, "--json"]).stdout).unwrap()
 }
+
+#[test]
+fn a_suggested_command_repeats_the_project_and_is_quoted_for_a_shell() {
+    let scratch = project();
+    let elsewhere = |arguments: &[&str]| {
+        let arguments = [arguments, &["dev-1", "--project", "shop"]].concat();
+        command(scratch.path(), &arguments).current_dir("/").output().unwrap()
+    };
+    let here = |arguments: &[&str]| coast(scratch.path(), &[arguments, &["dev-1"]].concat());
+    succeeds(&coast(scratch.path(), &["remote", "add", "box", "dev@127.0.0.1:1"]));
+    remember(scratch.path(), "dev-1", json!({ "worktree": "/gone/a b" }));
+    let assign = "coast assign dev-1 --project shop --worktree NAME_OR_PATH";
+    assert!(succeeds(&elsewhere(&["status"])).contains(assign));
+    assert!(refuses(&elsewhere(&["start"]), 3).contains(assign));
+    assert!(!succeeds(&here(&["status"])).contains("--project"));
+    assert!(succeeds(&elsewhere(&["stop"])).contains("coast start dev-1 --project shop"));
+    assert!(
+        refuses(&elsewhere(&["flush"]), 3).contains("start it first with: coast start dev-1 --project shop")
+    );
+    assert!(refuses(&here(&["flush"]), 3).contains("start it first with: coast start dev-1 (code 3)"));
+
+    let unended = json!({ "worktree": "/wt/it's", "runner": "container c", "said": "no", "at": 1 });
+    remember(scratch.path(), "dev-1", json!({ "worktree": "/wt/it's", "unended": unended }));
+    let status = succeeds(&elsewhere(&["status"]));
+    assert!(status.contains("coast assign dev-1 --project shop --worktree '/wt/it'\\''s', or: "), "{status}");
+}

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use crate::record::Step;
 use crate::records::RecordError;
-use crate::{Name, StoredPath};
+use crate::{Addressed, Name, StoredPath};
 
 /// An instance, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -369,13 +369,13 @@ pub struct Failure {
 
 impl Failure {
     /// What to do about it, for a sentence about the instance: what to mend first, if anything, and the command after that.
-    pub fn ways_on(&self, instance: &Name) -> String {
+    pub fn ways_on(&self, instance: &Addressed) -> String {
         remedy(&self.step, instance)
     }
 }
 
 /// What to do about a part that failed.
-pub(crate) fn remedy(part: &str, instance: &Name) -> String {
+pub(crate) fn remedy(part: &str, instance: &Addressed) -> String {
     match part {
         // These are made anew each time.
         "session" | "agent" | "mutagen" => format!("try again with: coast start {instance}"),

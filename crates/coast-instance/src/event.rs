@@ -9,7 +9,7 @@ use crate::continuous::{Conflict, ContinuousStatus, Failure, RunnerChange};
 use crate::lock::Holder;
 use crate::record::{Command, Record, Step, Unended};
 use crate::stale::Stale;
-use crate::{Name, TrustQuestion};
+use crate::{Addressed, TrustQuestion};
 
 /// Receives the events of a command and of its transfers, and answers questions to the user.
 pub trait Observer: Monitor + Prompt {
@@ -56,16 +56,16 @@ pub enum LifecycleEvent<'a> {
     /// first scan, or are in conflict. They are transferred now.
     Gap { changed: &'a [Vec<u8>], vanished: &'a [Vec<u8>] },
     /// A transfer of some paths has deleted these entries.
-    MendDeleted { instance: &'a Name, deletions: &'a Deletions },
+    MendDeleted { instance: &'a Addressed, deletions: &'a Deletions },
     /// The remote is up to date after the transfer of so many paths.
     GapClosed { paths: usize },
     /// The remote may still differ at the paths of `conflicts`, and at the paths `vanished`, which were deleted here and may still
     /// exist there. Both are empty where the paths are not known.
     GapOpen { conflicts: &'a [Conflict], vanished: &'a [Vec<u8>], reason: String },
     /// Edits are not carried until the next `assign` or `start` that succeeds.
-    NotFollowing { instance: &'a Name, failure: &'a Failure },
+    NotFollowing { instance: &'a Addressed, failure: &'a Failure },
     /// A session could not be ended and may still run. `record` is that of the instance.
-    Unended { record: &'a Record, unended: &'a Unended },
+    Unended { instance: &'a Addressed, record: &'a Record, unended: &'a Unended },
     /// The runner could not be cleaned up.
     LeftBehind { runner: &'a str, failure: &'a Failure },
     /// Another owner's runner has the name; it was left alone. `said` tells how it was recognized.

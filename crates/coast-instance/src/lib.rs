@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod addressed;
 mod bulk;
 mod carried;
 mod coastfile;
@@ -22,8 +23,8 @@ mod name;
 mod places;
 mod private;
 mod project;
-mod prune;
 mod project_file;
+mod prune;
 mod record;
 mod records;
 mod remote;
@@ -39,6 +40,7 @@ mod words;
 mod worktree;
 mod worktree_dirs;
 
+pub use addressed::Addressed;
 pub use bulk::{Bulk, Checked, Deletes, Helpers, RemoteBulk, Removed, Transfer, Transferred};
 pub use coastfile::{BadType, Coastfile, CoastfileChoice, CoastfileType};
 pub use continuous::{
@@ -70,5 +72,6 @@ pub use stale::{Stale, StalePath};
 pub use stored_path::StoredPath;
 pub use sudoers::{UnwritablePath, sudoers};
 pub use trust::{Demand, TrustQuestion, TrustStore, Trusted};
+pub use words::shell_word;
 pub use worktree::{WorktreeIdentity, WorktreeState};
 pub use worktree_dirs::WorktreeDir;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::coastfile::CoastfileError;
 use crate::name::BadName;
 use crate::repository::{Repository, Worktree};
-use crate::words::did_you_mean;
+use crate::words::{did_you_mean, shell_word};
 use crate::{Coastfile, CoastfileType, Name, worktree_dirs};
 
 /// A project, found from a directory in it.
@@ -62,7 +62,7 @@ pub enum ProjectError {
     #[error("there is no worktree {:?}: no worktree, branch or directory has that name ({}){}", wanted.to_string_lossy(), list(known), did_you_mean(&wanted.to_string_lossy(), known.iter().map(String::as_str)))]
     NoWorktree { wanted: OsString, known: Vec<String> },
     /// The branch exists and no worktree has it checked out.
-    #[error("no worktree has the branch {0:?} checked out; make one with: git worktree add PATH {0}{1}", branch.to_string_lossy(), directory_hint(branch, *is_directory))]
+    #[error("no worktree has the branch {0:?} checked out; make one with: git worktree add PATH {1}{2}", branch.to_string_lossy(), shell_word(Path::new(branch)), directory_hint(branch, *is_directory))]
     BranchWithoutWorktree { branch: OsString, is_directory: bool },
     /// More than one worktree has the name.
     #[error("{:?} can mean more than one worktree: {}; name one of them by its path", wanted.to_string_lossy(), paths(candidates))]
@@ -108,7 +108,7 @@ fn list(known: &[String]) -> String {
 
 fn directory_hint(name: &OsStr, is_directory: bool) -> String {
     if is_directory {
-        format!("; for the directory of that name, write: ./{}", name.to_string_lossy())
+        format!("; for the directory of that name, write: {}", shell_word(&Path::new(".").join(name)))
     } else {
         String::new()
     }

@@ -12,7 +12,7 @@ use crate::stale::Stale;
 use crate::stored_path::StoredPath;
 use crate::words::shell_word;
 use crate::worktree::WorktreeIdentity;
-use crate::{CoastfileType, Name};
+use crate::{Addressed, CoastfileType, Name};
 
 /// The version of the file's format. A file of another version is refused.
 pub(crate) const VERSION: u32 = 1;
@@ -278,9 +278,8 @@ impl Record {
 
     /// The commands that finish or undo the command that did not finish, and what each of them does. `None` if every command has
     /// finished.
-    pub fn ways_on(&self) -> Option<String> {
+    pub fn ways_on(&self, instance: &Addressed) -> Option<String> {
         let (command, _) = self.unfinished()?;
-        let instance = &self.instance;
         Some(match command {
             Command::Run => format!("finish it with: coast run {instance}"),
             Command::Stop => format!("finish it with: coast stop {instance}"),
@@ -303,9 +302,9 @@ impl Record {
     }
 
     /// What to do so that edits are carried again after a step failed. `None` if none failed.
-    pub fn remedy(&self) -> Option<String> {
+    pub fn remedy(&self, instance: &Addressed) -> Option<String> {
         match &self.following {
-            Following::Failed { part, .. } => Some(remedy(part, &self.instance)),
+            Following::Failed { part, .. } => Some(remedy(part, instance)),
             Following::BulkOnly | Following::Off | Following::Yes => None,
         }
     }

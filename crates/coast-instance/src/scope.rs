@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::lifecycle::LifecycleError;
 use crate::project::{Place, Project, ProjectError};
 use crate::records::Records;
-use crate::{Coastfile, CoastfileChoice, CoastfileType, Name, Places};
+use crate::{Addressed, Coastfile, CoastfileChoice, CoastfileType, Name, Places};
 
 /// The project whose instances a command works on.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Scope {
     pub name: Name,
     /// The root of the project. `None` if the project was chosen by its name and cannot be found: instances of any root are meant.
     pub root: Option<PathBuf>,
+    /// Whether the user has named the project.
+    is_named: bool,
     project: Result<Project, Arc<ProjectError>>,
 }
 
@@ -30,7 +32,12 @@ impl From<&Project> for Scope {
 
 impl From<Project> for Scope {
     fn from(project: Project) -> Self {
-        Self { name: project.name.clone(), root: Some(project.root.clone()), project: Ok(project) }
+        Self {
+            name: project.name.clone(),
+            root: Some(project.root.clone()),
+            is_named: false,
+            project: Ok(project),
+        }
     }
 }
 
@@ -74,8 +81,12 @@ impl Scope {
         let kind = choice.or(|| remembered_type(&records, here, instance?));
         let place = Place::find(here, kind.as_ref())?;
         let root = place.root.clone();
-        let recorded =
-            |why, root: &Path, name| Self { name, root: Some(root.to_owned()), project: Err(Arc::new(why)) };
+        let recorded = |why, root: &Path, name| Self {
+            name,
+            root: Some(root.to_owned()),
+            is_named: false,
+            project: Err(Arc::new(why)),
+        };
         // Without its Coastfile, a project in a subdirectory of a repository seems to be the whole repository.
         let here = std::fs::canonicalize(here).unwrap_or_else(|_| here.to_owned());
         let roots = || std::iter::once(root.as_path()).chain(here.ancestors());
@@ -124,7 +135,7 @@ impl Scope {
             root: root.to_owned(),
             named: project.name.clone(),
         };
-        Self { name: earlier, root: Some(root.to_owned()), project: Err(Arc::new(why)) }
+        Self { name: earlier, root: Some(root.to_owned()), is_named: false, project: Err(Arc::new(why)) }
     }
 
     /// The project `name`, for a command on `instance`. Its directory is the one in the record of the instance.
@@ -154,10 +165,16 @@ impl Scope {
         } else {
             Err(ProjectError::DirectoryGone { instance: instance.clone(), project: name.clone(), root })
         };
+        let is_named = true;
         Ok(match project {
-            Ok(project) => project.into(),
-            Err(why) => Self { name: name.clone(), root: None, project: Err(Arc::new(why)) },
+            Ok(project) => Self { is_named, ..project.into() },
+            Err(why) => Self { name: name.clone(), root: None, is_named, project: Err(Arc::new(why)) },
         })
+    }
+
+    /// An instance of the project, in the words of a command that is suggested to the user.
+    pub fn addressed(&self, instance: &Name) -> Addressed {
+        Addressed::new(instance, Some(&self.name).filter(|_| self.is_named))
     }
 
     /// The project with its settings.

@@ -21,7 +21,7 @@ pub(crate) fn did_you_mean<'a>(word: &str, valid: impl IntoIterator<Item = &'a s
 }
 
 /// A path as one word of a shell's command line, for a command that a message suggests.
-pub(crate) fn shell_word(path: &Path) -> String {
+pub fn shell_word(path: &Path) -> String {
     let text = path.to_string_lossy();
     let plain = |letter: char| letter.is_alphanumeric() || "/._-+,@:%".contains(letter);
     if !text.is_empty() && text.chars().all(plain) {

@@ -107,7 +107,7 @@ fn carry_out_in(
     let narrator = narrator_for(telling, scene);
     match command(&*narrator) {
         Ok(record) => {
-            narrator.done(Some(&record));
+            narrator.done(Some(&record), &scene.scope.addressed(&record.instance));
             Ended::With(record.exit_code())
         }
         Err(error) => tell_failed(&*narrator, &error),
@@ -279,7 +279,7 @@ fn rm_in(scene: &Scene, args: &RmArgs, instance: &Name) -> Ended {
     let options = RmOptions { keep_workspace: args.keep_workspace, force: args.force };
     match scene.lifecycle(&*narrator).rm(instance, options) {
         Ok(()) => {
-            narrator.done(None);
+            narrator.done(None, &scene.scope.addressed(instance));
             Ended::With(0)
         }
         Err(error) => tell_failed(&*narrator, &error),

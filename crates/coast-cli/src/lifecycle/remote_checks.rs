@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use coast_instance::{Name, Places, Remote, Remotes, RemotesError};
+use coast_instance::{Name, Places, Remote, Remotes, RemotesError, shell_word};
 use coast_ssh::SshError;
 use coast_sync::{
     AcceptedKey, AccountReport, AccountRequest, Cancel, HostAnswer, IdentityUsed, PresentedKey, ProbeReport,
@@ -155,7 +155,7 @@ impl Change<'_> {
     }
 
     fn key(&self) -> String {
-        self.remote.key.as_ref().map(|key| format!(" --key {}", key.display())).unwrap_or_default()
+        self.remote.key.as_ref().map(|key| format!(" --key {}", shell_word(key))).unwrap_or_default()
     }
 
     fn command(&self, address: &str, key: String, home: &str) -> String {

@@ -8,12 +8,13 @@ use coast_sync::{
 };
 
 use super::{Chosen, Scene, println_json, refuse_with};
+use crate::args::connection::SudoArg;
 use crate::args::restore::RestoreArgs;
 use crate::output::{
     Lines, Narrator, OutputOptions, RestoredObject, TrashObject, Weight, complain, left_lines, narrator,
     restored_line, trash_lines,
 };
-use crate::plan::{Restorable, restorable};
+use crate::plan::{Restorable, TypedConnection, restorable, restore_words};
 use crate::signals::cancel_on_signals;
 
 /// `coast restore`
@@ -28,9 +29,10 @@ fn of_instance(args: &RestoreArgs, instance: &Name) -> anyhow::Result<u8> {
     Scene::with(&Chosen::by(&args.project, instance), Some(&args.helper), args.json, |scene| {
         let narrator = prompt(args, &scene.cancel);
         let lifecycle = scene.lifecycle(&*narrator);
+        let words = scene.scope.addressed(instance).to_string();
         let failed = |error: LifecycleError| refuse_with(&error.to_string(), error.exit_code(), args.json);
         Ok(if args.paths.is_empty() {
-            lifecycle.trash(instance).map_or_else(failed, |report| tell_trash(args, &report))
+            lifecycle.trash(instance).map_or_else(failed, |report| tell_trash(args, &report, &words))
         } else {
             lifecycle
                 .restore(instance, &paths(args))
@@ -47,7 +49,14 @@ fn of_destination(args: &RestoreArgs, destination: Destination) -> anyhow::Resul
     let failed = |error: SyncError| refuse_with(&error.to_string(), error.exit_code(), args.json);
     Ok(if args.paths.is_empty() {
         let listed = TrashRequest::new(destination).run(prompt, &cancel);
-        listed.map_or_else(failed, |report| tell_trash(args, &report))
+        let connection = TypedConnection {
+            port: args.port,
+            identities: &args.identity,
+            options: &args.ssh_option,
+            sudo: args.sudo.unwrap_or(SudoArg::Auto),
+        };
+        let words = restore_words(&args.workspace, &connection);
+        listed.map_or_else(failed, |report| tell_trash(args, &report, &words))
     } else {
         let restored =
             RestoreRequest::new(destination, paths(args)).and_then(|request| request.run(prompt, &cancel));
@@ -65,14 +74,15 @@ fn prompt(args: &RestoreArgs, cancel: &Cancel) -> Box<dyn Narrator> {
     narrator(options, cancel)
 }
 
-fn tell_trash(args: &RestoreArgs, report: &TrashReport) -> u8 {
+/// Prints the trash. `words` are those after `coast restore` that name the workspace.
+fn tell_trash(args: &RestoreArgs, report: &TrashReport, words: &str) -> u8 {
     if args.json {
         println_json(&TrashObject::from(report));
         return 0;
     }
     let lines = Lines::new();
-    let operand = args.workspace.to_string_lossy();
-    trash_lines(report, &operand, !args.quiet).iter().for_each(|line| lines.print(line));
+    let workspace = args.workspace.to_string_lossy();
+    trash_lines(report, (&workspace, words), !args.quiet).iter().for_each(|line| lines.print(line));
     lines.flush();
     let count = u64::try_from(report.unreadable.len()).unwrap_or(u64::MAX);
     left_lines(&report.unreadable, count).iter().for_each(|line| complain(Weight::Warning, line));

@@ -140,8 +140,11 @@ fn show(scene: &Scene, args: &StatusArgs) -> anyhow::Result<u8> {
             Err(LifecycleError::Interrupted { .. }) if args.watch => return Ok(0),
             Err(error) => return Ok(refuse(&error, args.json)),
         };
-        let text =
-            if args.json { serde_json::to_string(&InstanceObject::of(&status))? } else { text_of(&status) };
+        let text = if args.json {
+            serde_json::to_string(&InstanceObject::of(&status))?
+        } else {
+            text_of(&status, &scene.scope)
+        };
         if shown.as_ref() != Some(&text) {
             match print(&text, args.watch && !args.json) {
                 // The reader has closed the pipe.
@@ -163,8 +166,8 @@ fn show(scene: &Scene, args: &StatusArgs) -> anyhow::Result<u8> {
     }
 }
 
-fn text_of(status: &InstanceStatus) -> String {
-    instance_lines(status).join("\n")
+fn text_of(status: &InstanceStatus, scope: &Scope) -> String {
+    instance_lines(status, &scope.addressed(&status.record.instance)).join("\n")
 }
 
 fn print(text: &str, watch: bool) -> io::Result<()> {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use coast_instance::{
-    Activity, Checked, ContinuousStatus, Edits, Following, Holder, InstanceStatus, LastTransfer, Listed,
-    Record, RunnerState, Side, Stale, State, Unended, WorktreeState,
+    Activity, Addressed, Checked, ContinuousStatus, Edits, Following, Holder, InstanceStatus, LastTransfer,
+    Listed, Record, RunnerState, Side, Stale, State, Unended, WorktreeState, shell_word,
 };
 use serde::Serialize;
 
@@ -114,16 +114,17 @@ fn side_name(side: Side) -> &'static str {
 }
 
 /// The state of an instance, in lines for people.
-pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
+/// `instance` are its words in suggested commands.
+pub(crate) fn instance_lines(status: &InstanceStatus, instance: &Addressed) -> Vec<String> {
     let record = &status.record;
     let mut lines = Vec::new();
     let mut line = |name: &str, text: String| lines.push(format!("{name:<11} {text}"));
     line("instance", format!("{} (project {})", record.instance, record.project));
-    line("state", state_words(record, status.holder.as_ref()));
+    line("state", state_words(record, status.holder.as_ref(), instance));
     if let Some(kind) = &record.coastfile_type {
         line("coastfile", format!("type {kind}"));
     }
-    line("worktree", worktree_words(status));
+    line("worktree", worktree_words(status, instance));
     line("workspace", format!("{}:{}", record.remote, record.remote_path));
     if let Some(remote) = &status.remote {
         line(
@@ -133,9 +134,8 @@ pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
                     format!("reached as {}; the workspace is there", shown(&checked.login))
                 }
                 Ok(checked) => format!(
-                    "reached as {}; the workspace is gone: bring it back with: coast start {}",
-                    shown(&checked.login),
-                    record.instance
+                    "reached as {}; the workspace is gone: bring it back with: coast start {instance}",
+                    shown(&checked.login)
                 ),
                 Err(error) => format!("cannot be reached: {}", shown(error)),
             },
@@ -143,17 +143,17 @@ pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
     }
     line("transfer", record.last_transfer.as_ref().map_or_else(|| "none yet".to_owned(), transfer_words));
     if let Some(stale) = &record.stale {
-        line("stale", indented(&stale_words(record, stale)));
+        line("stale", indented(&stale_words(record, stale, instance)));
     }
     if let Some(runner) = &record.runner {
         line("runner", runner.clone());
     }
-    line("edits", following_words(status));
+    line("edits", following_words(status, instance));
     if let Some(reason) = &status.not_held {
         line("warning", format!("{}; it may delete files on the remote", shown(reason)));
     }
     if let (Some(unended), false) = (&record.unended, record.is_half_stopped()) {
-        line("warning", unended_words(record, unended));
+        line("warning", unended_words(record, unended, instance));
     }
     if let Some(Ok(continuous)) = &status.continuous {
         lines.extend(trouble_lines(continuous, record.stale.as_ref()));
@@ -161,13 +161,13 @@ pub(crate) fn instance_lines(status: &InstanceStatus) -> Vec<String> {
     lines
 }
 
-fn state_words(record: &Record, holder: Option<&Holder>) -> String {
+fn state_words(record: &Record, holder: Option<&Holder>, instance: &Addressed) -> String {
     match (record.state, holder) {
         (State::Working { command, step }, Some(holder)) => {
             format!("{} works on it (process {}, step {})", command.as_str(), holder.pid, step.as_str())
         }
         (State::Working { command, step }, None) => {
-            let ways_on = record.ways_on().unwrap_or_default();
+            let ways_on = record.ways_on(instance).unwrap_or_default();
             let text = format!(
                 "unfinished: {} did not finish (step {}); {ways_on}",
                 command.as_str(),
@@ -179,9 +179,8 @@ fn state_words(record: &Record, holder: Option<&Holder>) -> String {
         (State::Stopped, _) => match record.left_words() {
             Some(left) => {
                 format!(
-                    "not stopped yet: {}; finish that with: coast stop {}",
-                    Shown(left.as_bytes()),
-                    record.instance
+                    "not stopped yet: {}; finish that with: coast stop {instance}",
+                    Shown(left.as_bytes())
                 )
             }
             None => "stopped".to_owned(),
@@ -194,17 +193,17 @@ fn has_no_workspace(remote: &Result<Checked, String>) -> bool {
 }
 
 /// The path of the worktree, and what to do if it is not there.
-fn worktree_words(status: &InstanceStatus) -> String {
+fn worktree_words(status: &InstanceStatus, instance: &Addressed) -> String {
     let record = &status.record;
     let path = Shown(record.worktree.as_os_str().as_encoded_bytes()).to_string();
-    let instance = &record.instance;
     match &status.worktree {
         WorktreeState::There => path,
         WorktreeState::Gone => format!(
             "{path} is gone: mount its disk if that is not mounted, or assign another worktree with: coast assign {instance} --worktree NAME_OR_PATH"
         ),
         WorktreeState::Another => format!(
-            "{path} is another directory than before: mount the disk of the worktree if that is not mounted, or follow this directory with: coast assign {instance} --worktree {path}"
+            "{path} is another directory than before: mount the disk of the worktree if that is not mounted, or follow this directory with: coast assign {instance} --worktree {}",
+            word(&record.worktree)
         ),
         WorktreeState::Unknown(error) => format!("{path} cannot be examined: {}", shown(error)),
     }
@@ -228,16 +227,14 @@ fn transfer_words(transfer: &LastTransfer) -> String {
     text
 }
 
-fn following_words(status: &InstanceStatus) -> String {
+fn following_words(status: &InstanceStatus, instance: &Addressed) -> String {
     let record = &status.record;
     match (&record.following, &status.continuous) {
         (Following::BulkOnly, _) if status.begins_to_follow => format!(
-            "do not follow: never started, although the Coastfile asks for that since the last command; begin with: coast start {}",
-            record.instance
+            "do not follow: never started, although the Coastfile asks for that since the last command; begin with: coast start {instance}"
         ),
         (Following::BulkOnly, _) => format!(
-            "bulk only: transferred by `coast start {}` and `coast assign` (the mode of a project without workspace_sync = \"mutagen\")",
-            record.instance
+            "bulk only: transferred by `coast start {instance}` and `coast assign` (the mode of a project without workspace_sync = \"mutagen\")"
         ),
         (Following::Off, _) if record.state == State::Stopped && record.unended.is_some() => {
             "may still follow, until `coast stop` could end the session".to_owned()
@@ -250,7 +247,7 @@ fn following_words(status: &InstanceStatus) -> String {
             "do not follow: {step} failed {}: {}\n{}",
             ago(*at),
             shown(said),
-            record.remedy().unwrap_or_default()
+            record.remedy(instance).unwrap_or_default()
         )),
         (Following::Yes, _) if status.worktree.is_lost() => {
             "do not follow: the worktree is gone or replaced".to_owned()
@@ -262,13 +259,16 @@ fn following_words(status: &InstanceStatus) -> String {
             "do not follow: the workspace is gone".to_owned()
         }
         (Following::Yes, None) => "nobody can tell: the session was not asked".to_owned(),
-        (Following::Yes, Some(Err(error))) => format!(
-            "nobody can tell: {}; as soon as that is mended: coast status {}",
-            shown(error),
-            record.instance
-        ),
-        (Following::Yes, Some(Ok(continuous))) => continuous_words(continuous, record),
+        (Following::Yes, Some(Err(error))) => {
+            format!("nobody can tell: {}; as soon as that is mended: coast status {instance}", shown(error))
+        }
+        (Following::Yes, Some(Ok(continuous))) => continuous_words(continuous, record, instance),
     }
+}
+
+/// A path as a word of a command, in a form that cannot control the terminal.
+fn word(path: &Path) -> String {
+    shown(&shell_word(path))
 }
 
 /// Lines after the first begin below the text of the first, beside its name.
@@ -277,7 +277,7 @@ fn indented(text: &str) -> String {
 }
 
 /// A sentence that says which entries differ from the worktree, and what to do.
-pub(crate) fn stale_words(record: &Record, stale: &Stale) -> String {
+pub(crate) fn stale_words(record: &Record, stale: &Stale, instance: &Addressed) -> String {
     let mut text = format!(
         "{} of {}:{} could not be brought up to date:",
         counted(stale.count, "entry", "entries"),
@@ -293,13 +293,13 @@ pub(crate) fn stale_words(record: &Record, stale: &Stale) -> String {
     if stale.count > named {
         text.push_str(&format!("\n  and {} more", stale.count - named));
     }
-    text.push_str(&format!("\nafter mending that, transfer them with: coast start {}", record.instance));
+    text.push_str(&format!("\nafter mending that, transfer them with: coast start {instance}"));
     text
 }
 
 /// A sentence that says which session may still run, and how to end it.
-pub(crate) fn unended_words(record: &Record, unended: &Unended) -> String {
-    let Record { instance, worktree, state, .. } = record;
+pub(crate) fn unended_words(record: &Record, unended: &Unended, instance: &Addressed) -> String {
+    let Record { worktree, state, .. } = record;
     let place = |path: &Path| Shown(path.as_os_str().as_encoded_bytes()).to_string();
     let does = if unended.worktree == *worktree {
         "edits may still follow".to_owned()
@@ -308,7 +308,7 @@ pub(crate) fn unended_words(record: &Record, unended: &Unended) -> String {
     };
     let again = match state {
         State::Stopped => String::new(),
-        _ => format!("coast assign {instance} --worktree {}, or: ", place(worktree)),
+        _ => format!("coast assign {instance} --worktree {}, or: ", word(worktree)),
     };
     format!(
         "the session of {} may still run in the {}: {does}; end it as soon as that answers, with: {again}coast stop {instance} ({})",
@@ -318,8 +318,8 @@ pub(crate) fn unended_words(record: &Record, unended: &Unended) -> String {
     )
 }
 
-fn continuous_words(status: &ContinuousStatus, record: &Record) -> String {
-    let mend = format!("mend it with: coast start {}", record.instance);
+fn continuous_words(status: &ContinuousStatus, record: &Record, instance: &Addressed) -> String {
+    let mend = format!("mend it with: coast start {instance}");
     let counts = || {
         format!(
             "{}, {}",
@@ -339,8 +339,7 @@ fn continuous_words(status: &ContinuousStatus, record: &Record) -> String {
         }
         Activity::Halted => format!("do not follow: {word}; {mend}"),
         Activity::Connecting => format!(
-            "do not follow: the session waits for a connection ({word}) and goes on by itself; look at the remote with: coast status --check {}",
-            record.instance
+            "do not follow: the session waits for a connection ({word}) and goes on by itself; look at the remote with: coast status --check {instance}"
         ),
         Activity::Watching => format!("follow: {word} {}", counts()),
         Activity::Carrying => {

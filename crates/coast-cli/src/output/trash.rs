@@ -86,8 +86,12 @@ fn left_objects(left: &[KeptEntry]) -> Vec<LeftObject<'_>> {
         .collect()
 }
 
-/// The trash in lines for people. `operand` names the workspace for `coast restore`. Without `hints` only entries are listed.
-pub(crate) fn trash_lines(report: &TrashReport, operand: &str, hints: bool) -> Vec<String> {
+/// The trash in lines for people. `words` are those after `coast restore` that name the workspace. Without `hints` only entries are listed.
+pub(crate) fn trash_lines(
+    report: &TrashReport,
+    (workspace, words): (&str, &str),
+    hints: bool,
+) -> Vec<String> {
     let row = |entry: &TrashedEntry| {
         let slash = if entry.kind == EntryKind::Directory { "/" } else { "" };
         let size = if entry.kind == EntryKind::File { Size(entry.size).to_string() } else { "-".to_owned() };
@@ -105,9 +109,9 @@ pub(crate) fn trash_lines(report: &TrashReport, operand: &str, hints: bool) -> V
             more => format!(", {more} of them not listed"),
         };
         lines.push(match report.entries {
-            0 => format!("the trash of {operand} is empty"),
+            0 => format!("the trash of {} is empty", shown(workspace)),
             count => format!(
-                "{} ({}) in the trash{more}; to restore them: coast restore {operand} PATH...",
+                "{} ({}) in the trash{more}; to restore them: coast restore {words} PATH...",
                 counted(count, "entry", "entries"),
                 Size(report.bytes)
             ),

@@ -21,7 +21,7 @@ use crate::output::OutputOptions;
 use crate::remote_shell::SshOption;
 
 pub(crate) use push::plan as push;
-pub(crate) use restore::{Restorable, restorable};
+pub(crate) use restore::{Restorable, TypedConnection, restorable, restore_words};
 pub(crate) use sync::plan as sync;
 
 /// The hidden subcommand that makes this program a helper. The helper's arguments follow it.

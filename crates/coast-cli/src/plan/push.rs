@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use coast_sync::{Itemize, Ownership, SyncRequest, profile};
 
-use super::restore::operand;
+use super::restore::{TypedConnection, restore_words};
 use super::{ConnectionOptions, Plan, local_destination, rules, timeout};
 use crate::args::push::PushArgs;
 use crate::endpoint::Endpoint;
@@ -116,6 +116,14 @@ fn output(args: &PushArgs) -> OutputOptions {
             checksum: false,
         },
         transfer_root: args.local.clone(),
-        restorable: (!args.no_trash).then(|| operand(&args.destination)),
+        restorable: (!args.no_trash).then(|| {
+            let connection = TypedConnection {
+                port: args.port,
+                identities: &args.identity,
+                options: &args.ssh_option,
+                sudo: args.sudo,
+            };
+            restore_words(&args.destination, &connection)
+        }),
     }
 }

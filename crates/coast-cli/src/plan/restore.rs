@@ -2,14 +2,18 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use coast_instance::Name;
+use clap::ValueEnum;
+use coast_instance::{Name, shell_word};
 use coast_sync::{Destination, Sudo};
 
 use super::{ConnectionOptions, local_destination};
+use crate::args::connection::SudoArg;
 use crate::args::restore::RestoreArgs;
 use crate::endpoint::Endpoint;
+use crate::remote_shell::SshOption;
 
 /// The workspace that `coast restore` works on.
 #[derive(Debug)]
@@ -59,10 +63,32 @@ pub(crate) fn restorable(args: &RestoreArgs) -> anyhow::Result<Restorable> {
     Ok(Restorable::Destination(Box::new(destination)))
 }
 
-/// The operand of `coast restore` for a destination of `coast push`: it needs a slash where it would be taken for an instance.
-pub(super) fn operand(destination: &OsStr) -> String {
-    let typed = destination.to_string_lossy();
-    if is_instance(destination) { format!("./{typed}") } else { typed.into_owned() }
+/// The options of a connection to a destination, as they were typed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TypedConnection<'a> {
+    pub(crate) port: Option<u16>,
+    pub(crate) identities: &'a [PathBuf],
+    pub(crate) options: &'a [SshOption],
+    pub(crate) sudo: SudoArg,
+}
+
+/// The words after `coast restore` for a destination of `coast push`: the options of the connection, and the destination, which needs
+/// a slash where it would be taken for an instance.
+pub(crate) fn restore_words(destination: &OsStr, connection: &TypedConnection<'_>) -> String {
+    let TypedConnection { port, identities, options, sudo } = connection;
+    let mut words: Vec<String> = Vec::new();
+    words.extend(port.map(|port| format!("-p {port}")));
+    words.extend(identities.iter().map(|key| format!("-i {}", shell_word(key))));
+    words.extend(options.iter().map(|option| {
+        let option = format!("{}={}", option.name, option.value);
+        format!("-o {}", shell_word(Path::new(&option)))
+    }));
+    if let (true, Some(sudo)) = (*sudo != SudoArg::Auto, sudo.to_possible_value()) {
+        words.push(format!("--sudo={}", sudo.get_name()));
+    }
+    let slash = if is_instance(destination) { Path::new("./") } else { Path::new("") };
+    words.push(shell_word(&slash.join(destination)));
+    words.join(" ")
 }
 
 /// Whether `coast restore` takes the word for an instance.
@@ -102,8 +128,32 @@ mod tests {
             let Restorable::Destination(destination) = named(&[word]).unwrap() else { panic!("{word}") };
             assert_eq!(destination.is_remote(), remote, "{word}");
         }
-        assert_eq!(operand(OsStr::new("copy")), "./copy");
-        assert_eq!(operand(OsStr::new("host:copy")), "host:copy");
+    }
+
+    #[test]
+    fn a_suggested_restore_connects_as_the_push_did_and_is_quoted_for_a_shell() {
+        let plain = TypedConnection { port: None, identities: &[], options: &[], sudo: SudoArg::Auto };
+        for (destination, words) in [
+            ("copy", "./copy"),
+            ("host:copy", "host:copy"),
+            ("dev@host:/srv/a b", "'dev@host:/srv/a b'"),
+            ("/it's", "'/it'\\''s'"),
+        ] {
+            assert_eq!(restore_words(OsStr::new(destination), &plain), words);
+        }
+        let whole = TypedConnection {
+            port: Some(2222),
+            identities: &["/my keys/k".into()],
+            options: &[SshOption { name: "ProxyJump".to_owned(), value: "a,b".to_owned() }],
+            sudo: SudoArg::Never,
+        };
+        let words = restore_words(OsStr::new("h:w"), &whole);
+        assert_eq!(words, "-p 2222 -i '/my keys/k' -o 'ProxyJump=a,b' --sudo=never h:w");
+        // They mean the same.
+        assert!(matches!(
+            named(&["-p", "2222", "-o", "ProxyJump=a,b", "h:w"]),
+            Ok(Restorable::Destination(_))
+        ));
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub enum CoastfileError {
     #[error("cannot read {}: {error}", file.display())]
     Read { file: PathBuf, error: io::Error },
     /// There is no Coastfile of the wanted type.
-    #[error("there is no {} in {}; {}", looked.join(" or "), root.display(), types(wanted.as_str(), found))]
-    NoType { root: PathBuf, wanted: CoastfileType, looked: [String; 2], found: Vec<CoastfileType> },
+    #[error("there is no {} in {}; {}", wanted.file_names().join(" or "), root.display(), types(wanted.as_str(), found))]
+    NoType { root: PathBuf, wanted: CoastfileType, found: Vec<CoastfileType> },
     /// A line of the file is invalid.
     #[error("{}:{line}: {fault}", file.display())]
     At { file: PathBuf, line: usize, fault: Fault },

@@ -107,7 +107,6 @@ impl Coastfile {
             (None, Some(kind)) => Err(CoastfileError::NoType {
                 root: root.to_owned(),
                 wanted: kind.clone(),
-                looked: kind.file_names(),
                 found: CoastfileType::all_in(root),
             }),
         }

@@ -106,12 +106,10 @@ impl Work<'_> {
         self.finish(State::Running)?;
         match insist {
             Insist::No => {
-                self.tell(&LifecycleEvent::NotFollowing { instance: &self.id.instance, failure: &failure });
+                self.tell(&LifecycleEvent::NotFollowing { instance: &self.addressed(), failure: &failure });
                 Ok(())
             }
-            Insist::OnContinuous => {
-                Err(LifecycleError::NotFollowing { instance: self.id.instance.clone(), failure })
-            }
+            Insist::OnContinuous => Err(LifecycleError::NotFollowing { instance: self.addressed(), failure }),
         }
     }
 
@@ -119,7 +117,7 @@ impl Work<'_> {
     fn refuse_an_emptied_worktree(&self, worktree: &Path, rules: &RuleList) -> Result<(), LifecycleError> {
         if is_emptied(&self.record, worktree, rules) {
             return Err(LifecycleError::EmptyWorktree {
-                instance: self.id.instance.clone(),
+                instance: self.addressed(),
                 path: worktree.to_owned(),
             });
         }
@@ -146,7 +144,7 @@ impl Work<'_> {
         if let Err(error) = self.finish(state) {
             return error;
         }
-        let (instance, worktree) = (self.id.instance.clone(), self.record.worktree.clone());
+        let (instance, worktree) = (self.addressed(), self.record.worktree.clone());
         LifecycleError::Unfollowed { instance, worktree, error: Box::new(error) }
     }
 
@@ -284,7 +282,7 @@ impl Work<'_> {
         let Transferred { report, access } = transferred.map_err(|error| match error {
             error if claim == Claim::NewWorkspace && error.is_refused() => self.occupied(error),
             error if error.is_mass_deletion() => {
-                LifecycleError::MassDeletion { instance: self.id.instance.clone(), error }
+                LifecycleError::MassDeletion { instance: self.addressed(), error }
             }
             error => self.bulk_error(format!("the transfer to {} failed", self.place()), error),
         })?;

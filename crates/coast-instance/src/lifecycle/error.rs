@@ -10,7 +10,7 @@ use crate::lock::LockError;
 use crate::record::{Command, Record, Step};
 use crate::records::Records;
 use crate::words::{did_you_mean, shell_word};
-use crate::{Name, ProjectError, RecordError, RemotesError, StoredPath, TrustQuestion};
+use crate::{Addressed, Name, ProjectError, RecordError, RemotesError, StoredPath, TrustQuestion};
 
 /// The error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum LifecycleError {
     NoInstance { project: Name, instance: Name, known: Vec<Name>, elsewhere: Vec<Name> },
     /// The instance exists already.
     #[error("there is an instance {instance:?} already{}; use another name, or remove it first with: coast rm {instance}", unfinished_hint(unfinished.as_ref()))]
-    Exists { instance: Name, unfinished: Option<Unfinished> },
+    Exists { instance: Addressed, unfinished: Option<Unfinished> },
     /// The remote has a directory that no known instance has made, at the path of the workspace.
     #[error(
         "no instance known here has made the directory {place}: {error}; use another name, or take the directory over, which deletes everything in it that the worktree does not have: repeat this command with --adopt"
@@ -30,10 +30,10 @@ pub enum LifecycleError {
     Occupied { instance: Name, place: String, error: SyncError },
     /// The instance is stopped.
     #[error("the instance {0:?} is stopped; start it first with: coast start {0}")]
-    Stopped(Name),
+    Stopped(Addressed),
     /// An earlier command on the instance did not finish.
     #[error("the instance {instance:?} is unfinished: {} did not finish (step {}); {}", unfinished.command.as_str(), unfinished.step.as_str(), unfinished.ways_on)]
-    Unfinished { instance: Name, unfinished: Unfinished },
+    Unfinished { instance: Addressed, unfinished: Unfinished },
     /// The user does not trust the settings of the project yet, and nobody can be asked.
     #[error(
         "{}\nnothing was done; read the Coastfile, and if you trust these settings, say so in the project's directory with: {}\nor repeat this command with --trust", .0, .0.command()
@@ -54,15 +54,15 @@ pub enum LifecycleError {
     #[error(
         "edits do not follow yet: the Coastfile asks for that, and did not at the last command; begin with: coast start {0}"
     )]
-    NotBegun(Name),
+    NotBegun(Addressed),
     /// Edits should be carried and are not.
     #[error("edits do not follow: {failure}; {}", failure.ways_on(instance))]
-    NotFollowing { instance: Name, failure: Failure },
+    NotFollowing { instance: Addressed, failure: Failure },
     /// A `run` that did not finish on one remote was asked to finish on another.
     #[error(
-        "run {instance} was begun on the remote {begun:?} and did not finish; finish it there with: coast run {instance}, or remove it first with: coast rm {instance}"
+        "run {} was begun on the remote {begun:?} and did not finish; finish it there with: coast run {instance}, or remove it first with: coast rm {instance}", instance.instance()
     )]
-    OtherRemote { instance: Name, begun: Name },
+    OtherRemote { instance: Addressed, begun: Name },
     /// The instance belongs to a project of the same name in another directory.
     #[error("the instance {instance:?} belongs to the project at {}, this one is at {}; give one of them another name with [coast] name in its Coastfile", theirs.display(), ours.display())]
     OtherProject { instance: Name, theirs: PathBuf, ours: PathBuf },
@@ -70,16 +70,16 @@ pub enum LifecycleError {
     #[error(
         "{error}; if the worktree is as it should be, repeat it with: coast start --allow-mass-deletion {instance}"
     )]
-    MassDeletion { instance: Name, error: SyncError },
+    MassDeletion { instance: Addressed, error: SyncError },
     /// The worktree is empty, and the last transfer had files.
     #[error("the worktree {} is empty: everything in the workspace would be deleted; mount the disk of the worktree if it is not mounted, or remove the instance with: coast rm {instance}", path.display())]
-    EmptyWorktree { instance: Name, path: PathBuf },
+    EmptyWorktree { instance: Addressed, path: PathBuf },
     /// The directory of the worktree does not exist any more. `paused` says what happened to the session.
     #[error("the worktree {} is gone{paused}; mount its disk if that is not mounted, or assign another worktree with: coast assign {instance} --worktree NAME_OR_PATH", path.display())]
-    WorktreeGone { instance: Name, path: StoredPath, paused: String },
+    WorktreeGone { instance: Addressed, path: StoredPath, paused: String },
     /// Another directory stands at the path of the worktree. `paused` says what happened to the session.
-    #[error("another directory than the worktree of {instance} stands at {}{paused}; mount the disk of the worktree if that is not mounted, or follow the directory that is there now with: coast assign {instance} --worktree {}", path.display(), shell_word(path))]
-    OtherWorktree { instance: Name, path: StoredPath, paused: String },
+    #[error("another directory than the worktree of {instance:?} stands at {}{paused}; mount the disk of the worktree if that is not mounted, or follow the directory that is there now with: coast assign {instance} --worktree {}", path.display(), shell_word(path))]
+    OtherWorktree { instance: Addressed, path: StoredPath, paused: String },
     /// The project or the worktree cannot be used.
     #[error(transparent)]
     Project(#[from] ProjectError),
@@ -103,7 +103,7 @@ pub enum LifecycleError {
     Bulk { doing: String, error: SyncError },
     /// The transfer failed after the old session had ended.
     #[error("{error}\nedits do not follow now; after mending that, transfer and follow {} with: coast start {instance}", worktree.display())]
-    Unfollowed { instance: Name, worktree: StoredPath, error: Box<LifecycleError> },
+    Unfollowed { instance: Addressed, worktree: StoredPath, error: Box<LifecycleError> },
     /// The transfer failed before anything was changed, and a session exists.
     #[error("{error}\nnothing was changed: the session of {} was not ended; if it has lost the remote, it goes on by itself as soon as it reaches the remote again", worktree.display())]
     Unchanged { worktree: StoredPath, error: Box<LifecycleError> },
@@ -112,7 +112,7 @@ pub enum LifecycleError {
     OldSession { worktree: StoredPath, runner: String, failure: Failure },
     /// Some entries of the workspace could not be removed.
     #[error("{count} entries of {place} could not be removed{}; remove what is in their way and try again, or leave them with: coast rm --keep-workspace {instance}", named(kept, *count))]
-    Kept { instance: Name, place: String, count: u64, kept: Vec<KeptEntry> },
+    Kept { instance: Addressed, place: String, count: u64, kept: Vec<KeptEntry> },
     /// A part of the continuous layer could not be removed.
     #[error("{failure}{hint}")]
     Continuous { failure: Failure, hint: String },
@@ -134,8 +134,8 @@ pub struct Unfinished {
 
 impl Unfinished {
     /// The command that did not finish on this instance, if there is one.
-    pub(super) fn of(record: &Record) -> Option<Self> {
-        let ((command, step), ways_on) = record.unfinished().zip(record.ways_on())?;
+    pub(super) fn of(record: &Record, instance: &Addressed) -> Option<Self> {
+        let ((command, step), ways_on) = record.unfinished().zip(record.ways_on(instance))?;
         Some(Self { command, step, ways_on })
     }
 }

@@ -55,13 +55,13 @@ impl Lifecycle<'_> {
     ) -> Result<Explanation, LifecycleError> {
         let record = self.record(instance)?;
         if record.state == State::Stopped {
-            return Err(LifecycleError::Stopped(instance.clone()));
+            return Err(LifecycleError::Stopped(self.addressed(instance)));
         }
         let project = self.project.project()?;
         let question = self.trust_question(project, record.image.as_deref())?;
         let rules = bulk::rules(&project.coastfile)?;
         if is_emptied(&record, worktree, &rules) {
-            let (instance, path) = (instance.clone(), worktree.to_owned());
+            let (instance, path) = (self.addressed(instance), worktree.to_owned());
             return Err(LifecycleError::EmptyWorktree { instance, path });
         }
         let remote = self.remote_of(&record)?;

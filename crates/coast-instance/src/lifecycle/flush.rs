@@ -24,13 +24,14 @@ impl Lifecycle<'_> {
         self.record(instance)?;
         let lock = self.lock(instance, "flush")?;
         let mut record = self.record(instance)?;
-        if let Some(unfinished) = Unfinished::of(&record) {
-            return Err(LifecycleError::Unfinished { instance: instance.clone(), unfinished });
+        if let Some(unfinished) = Unfinished::of(&record, &self.addressed(instance)) {
+            return Err(LifecycleError::Unfinished { instance: self.addressed(instance), unfinished });
         }
         if record.state == State::Stopped {
-            return Err(LifecycleError::Stopped(instance.clone()));
+            return Err(LifecycleError::Stopped(self.addressed(instance)));
         }
-        let not_following = |failure| LifecycleError::NotFollowing { instance: instance.clone(), failure };
+        let not_following =
+            |failure| LifecycleError::NotFollowing { instance: self.addressed(instance), failure };
         let worktree = WorktreeState::of(&record.worktree, record.identity.as_ref());
         if worktree.is_lost() {
             let session = self.continuous.status(&self.id(instance), self.cancel).ok();
@@ -40,7 +41,7 @@ impl Lifecycle<'_> {
         match record.following {
             Following::Yes => {}
             Following::BulkOnly if self.begins_to_follow(&record) => {
-                return Err(LifecycleError::NotBegun(instance.clone()));
+                return Err(LifecycleError::NotBegun(self.addressed(instance)));
             }
             Following::BulkOnly => return Err(LifecycleError::BulkOnly),
             Following::Off => return Err(not_following(no_session())),

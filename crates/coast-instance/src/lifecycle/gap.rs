@@ -190,7 +190,7 @@ impl Work<'_> {
             deletions.changed.append(std::mem::take(&mut deletions.made_there));
         }
         if !deletions.is_empty() {
-            let instance = &self.id.instance;
+            let instance = &self.addressed();
             self.tell(&LifecycleEvent::MendDeleted { instance, deletions: &deletions });
         }
         Ok(())

@@ -37,7 +37,7 @@ use crate::lifecycle::gap::exact;
 use crate::lock::FileLock;
 use crate::record::{Command, Record};
 use crate::records::Records;
-use crate::{Name, Places, Remote, Remotes, Scope};
+use crate::{Addressed, Name, Places, Remote, Remotes, Scope};
 
 pub use asking::{Edits, InstanceStatus, Questions};
 pub use error::{LifecycleError, Unfinished};
@@ -132,6 +132,10 @@ impl<'a> Lifecycle<'a> {
 
     fn id(&self, instance: &Name) -> InstanceId {
         InstanceId { project: self.project.name.clone(), instance: instance.clone() }
+    }
+
+    fn addressed(&self, instance: &Name) -> Addressed {
+        self.project.addressed(instance)
     }
 
     fn no_instance(&self, instance: &Name) -> LifecycleError {

@@ -37,9 +37,9 @@ impl Lifecycle<'_> {
     /// The record of an instance that has a workspace of its own. Until `run` has claimed it, the directory is somebody else's.
     fn claimed_record(&self, instance: &Name) -> Result<Record, LifecycleError> {
         let record = self.record(instance)?;
-        match Unfinished::of(&record) {
+        match Unfinished::of(&record, &self.addressed(instance)) {
             Some(unfinished) if !record.claimed => {
-                Err(LifecycleError::Unfinished { instance: instance.clone(), unfinished })
+                Err(LifecycleError::Unfinished { instance: self.addressed(instance), unfinished })
             }
             _ => Ok(record),
         }

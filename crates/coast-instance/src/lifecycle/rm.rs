@@ -53,7 +53,7 @@ impl Work<'_> {
                 let hint = format!(
                     "; the {} is left, perhaps with a key in it and a session that goes on: try again, or forget it with: coast rm --force {}",
                     self.record.runner.as_deref().unwrap_or_default(),
-                    self.id.instance
+                    self.addressed()
                 );
                 return Err(LifecycleError::Continuous { failure, hint });
             }
@@ -74,12 +74,12 @@ impl Work<'_> {
         let progress = |entries| self.tell(&LifecycleEvent::RemovingWorkspace { entries });
         let removed = lifecycle.bulk.remove(&remote, path, lifecycle.observer, &progress, lifecycle.cancel);
         let removed = removed.map_err(|error| {
-            let keep = format!("coast rm --keep-workspace {} leaves it there", self.id.instance);
+            let keep = format!("coast rm --keep-workspace {} leaves it there", self.addressed());
             self.bulk_error(format!("cannot remove {} ({keep})", self.place()), error)
         })?;
         if removed.kept_entries > 0 {
             let Removed { kept_entries: count, kept, .. } = removed;
-            let (instance, place) = (self.id.instance.clone(), self.place());
+            let (instance, place) = (self.addressed(), self.place());
             return Err(LifecycleError::Kept { instance, place, count, kept });
         }
         self.tell(&LifecycleEvent::WorkspaceRemoved { entries: removed.entries, existed: removed.existed });

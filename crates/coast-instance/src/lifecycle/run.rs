@@ -42,8 +42,8 @@ impl Lifecycle<'_> {
             && !matches!(record.unfinished(), Some((Command::Run, _)))
         {
             return Err(LifecycleError::Exists {
-                instance: instance.clone(),
-                unfinished: Unfinished::of(record),
+                instance: self.addressed(instance),
+                unfinished: Unfinished::of(record, &self.addressed(instance)),
             });
         }
         let fresh = begun.is_none();
@@ -114,7 +114,10 @@ impl Lifecycle<'_> {
         let editor = RemotesEditor::open(self.places)?;
         if let Some(record) = begun {
             if wanted.is_some_and(|wanted| *wanted != record.remote) {
-                return Err(LifecycleError::OtherRemote { instance: instance.clone(), begun: record.remote });
+                return Err(LifecycleError::OtherRemote {
+                    instance: self.addressed(instance),
+                    begun: record.remote,
+                });
             }
             let remote = editor.remotes().get(&record.remote)?.clone();
             return Ok((record, remote));

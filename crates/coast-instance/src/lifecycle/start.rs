@@ -53,7 +53,7 @@ impl Work<'_> {
         } else {
             String::new()
         };
-        let (instance, path) = (self.id.instance.clone(), self.record.worktree.clone());
+        let (instance, path) = (self.addressed(), self.record.worktree.clone());
         Err(match state {
             WorktreeState::Another => LifecycleError::OtherWorktree { instance, path, paused },
             _ => LifecycleError::WorktreeGone { instance, path, paused },

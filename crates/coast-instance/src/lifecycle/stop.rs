@@ -23,8 +23,9 @@ impl Lifecycle<'_> {
         work.tell_taking_over();
         if let Ending::Incomplete(failure) = work.stop()? {
             let hint = format!(
-                "; it is not stopped yet: {}; finish that with: coast stop {instance}",
-                work.record.left_words().unwrap_or_default()
+                "; it is not stopped yet: {}; finish that with: coast stop {}",
+                work.record.left_words().unwrap_or_default(),
+                self.addressed(instance)
             );
             return Err(LifecycleError::Continuous { failure, hint });
         }

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use coast_sync::{Prompt, RuleList};
 
-use crate::StoredPath;
 use crate::carried::{Carried, Noted};
 use crate::continuous::{ContinuousError, Extent, Failure, InstanceId, Remains};
 use crate::event::LifecycleEvent;
@@ -15,6 +14,7 @@ use crate::lock::FileLock;
 use crate::record::{Command, Record, State, Step, Unended, now};
 use crate::records::RecordError;
 use crate::worktree::WorktreeState;
+use crate::{Addressed, StoredPath};
 
 /// An instance that a command works on.
 pub(super) struct Work<'l> {
@@ -134,6 +134,11 @@ impl<'l> Work<'l> {
         format!("{}:{}", self.record.remote, self.record.remote_path)
     }
 
+    /// The instance in the words of a command that is suggested to the user.
+    pub(super) fn addressed(&self) -> Addressed {
+        self.lifecycle.addressed(&self.id.instance)
+    }
+
     pub(super) fn tell(&self, event: &LifecycleEvent<'_>) {
         self.lifecycle.observer.lifecycle_event(event);
     }
@@ -239,7 +244,11 @@ impl<'l> Work<'l> {
     /// Tells the observer of the session that may still run, if the record names one.
     pub(super) fn tell_unended(&self) {
         if let Some(unended) = &self.record.unended {
-            self.tell(&LifecycleEvent::Unended { record: &self.record, unended });
+            self.tell(&LifecycleEvent::Unended {
+                instance: &self.addressed(),
+                record: &self.record,
+                unended,
+            });
         }
     }
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use coast_instance::{
-    ContinuousStatus, Following, LifecycleEvent, Observer, Record, RunnerChange, State, Step, TrustQuestion,
+    Addressed, ContinuousStatus, Following, LifecycleEvent, Observer, Record, RunnerChange, State, Step,
+    TrustQuestion,
 };
 use coast_sync::{
     AcceptedKey, Cancel, Deletions, Event, Failures, HostAnswer, Monitor, PresentedKey, Progress, Prompt,
@@ -197,7 +198,7 @@ impl Observer for HumanNarrator {
                 }
             }
             LifecycleEvent::MendDeleted { instance, deletions } if !self.quiet => {
-                self.human.tell_deletions(deletions, Some(instance.as_str()));
+                self.human.tell_deletions(deletions, Some(&instance.to_string()));
             }
             LifecycleEvent::GapClosed { paths } => {
                 let paths = u64::try_from(*paths).unwrap_or(u64::MAX);
@@ -224,7 +225,9 @@ impl Observer for HumanNarrator {
                     "the {runner} is left, perhaps with a key in it and a session that goes on: {failure}"
                 ));
             }
-            LifecycleEvent::Unended { record, unended } => self.warn(&unended_words(record, unended)),
+            LifecycleEvent::Unended { instance, record, unended } => {
+                self.warn(&unended_words(record, unended, instance));
+            }
             LifecycleEvent::Foreign { said, .. } => self.warn_once(format!("{said} (it was left as it is)")),
             LifecycleEvent::RemovingWorkspace { entries } => {
                 let count = counted(*entries, "entry removed", "entries removed");
@@ -242,7 +245,7 @@ impl Observer for HumanNarrator {
 }
 
 impl Narrator for HumanNarrator {
-    fn done(&self, record: Option<&Record>) {
+    fn done(&self, record: Option<&Record>, instance: &Addressed) {
         self.human.stop_drawing();
         let Some(record) = record else {
             self.say("removed");
@@ -250,22 +253,22 @@ impl Narrator for HumanNarrator {
             return;
         };
         let follows = match (&record.state, &record.following) {
-            (State::Stopped, _) => &*format!("stopped; start it again with: coast start {}", record.instance),
+            (State::Stopped, _) => &*format!("stopped; start it again with: coast start {instance}"),
             (_, Following::Yes) => "running; edits follow",
             (_, Following::BulkOnly) => {
-                &*format!("running; bulk only: transfer later edits with: coast start {}", record.instance)
+                &*format!("running; bulk only: transfer later edits with: coast start {instance}")
             }
             _ => "running; edits do not follow",
         };
         if !self.quiet {
-            self.human.tell_deletions(&self.deletions.enter(), Some(record.instance.as_str()));
+            self.human.tell_deletions(&self.deletions.enter(), Some(&instance.to_string()));
         }
         self.say(&format!("{} at {}:{}: {follows}", record.instance, record.remote, record.remote_path));
         self.human.flush();
         if let (Some(stale), true) = (&record.stale, record.exit_code() > 0) {
             self.human.complain(
                 Weight::Error,
-                &format!("{} (code {})", stale_words(record, stale), record.exit_code()),
+                &format!("{} (code {})", stale_words(record, stale, instance), record.exit_code()),
             );
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use coast_instance::{
-    Conflict, ContinuousStatus, LifecycleEvent, Observer, Record, RunnerChange, Step, Unended,
+    Addressed, Conflict, ContinuousStatus, LifecycleEvent, Observer, Record, RunnerChange, Step, Unended,
 };
 use coast_sync::{
     AcceptedKey, Event, HostAnswer, Monitor, PresentedKey, Progress, Prompt, ReceiverStats, SenderStats,
@@ -229,8 +229,8 @@ impl Observer for JsonNarrator {
             LifecycleEvent::LeftBehind { runner, failure } => {
                 Line::LeftBehind { runner, text: failure.to_string() }
             }
-            LifecycleEvent::Unended { record, unended } => {
-                Line::Unended { unended, text: unended_words(record, unended) }
+            LifecycleEvent::Unended { instance, record, unended } => {
+                Line::Unended { unended, text: unended_words(record, unended, instance) }
             }
             LifecycleEvent::Foreign { runner, said } => Line::ForeignRunner { runner, text: said },
             LifecycleEvent::WorkspaceRemoved { entries, existed } => {
@@ -249,7 +249,7 @@ fn step_line(step: Step) -> Line<'static> {
 }
 
 impl Narrator for JsonNarrator {
-    fn done(&self, record: Option<&Record>) {
+    fn done(&self, record: Option<&Record>, _instance: &Addressed) {
         let exit_code = record.map_or(0, Record::exit_code);
         self.json.print(&Line::Done { exit_code, instance: record, continuous: None });
         self.json.rest();

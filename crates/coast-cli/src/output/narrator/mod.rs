@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use coast_instance::{Command, ContinuousStatus, Demand, Failure, Observer, Record, Step};
+use coast_instance::{Addressed, Command, ContinuousStatus, Demand, Failure, Observer, Record, Step};
 use coast_sync::Cancel;
 
 use super::{Form, OutputOptions, Shown};
@@ -16,7 +16,7 @@ use super::{Form, OutputOptions, Shown};
 /// Prints the events of a command on an instance, and its outcome.
 pub(crate) trait Narrator: Observer {
     /// The command is done. Without a record, the instance was removed.
-    fn done(&self, record: Option<&Record>);
+    fn done(&self, record: Option<&Record>, instance: &Addressed);
 
     /// The command begins to wait until every edit has arrived.
     fn flushing(&self);
