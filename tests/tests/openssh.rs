@@ -197,7 +197,7 @@ fn what_services_made_comes_back_from_the_trash_as_it_was() {
     };
     let listed = restore(&[]);
     listed.assert_code(0);
-    for listing in ["uploads/1", "it's \\ odd \\#377", ".env", "7 entries (29 B)", "coast restore"] {
+    for listing in ["uploads/1", "it's \\ odd \\#377", ".env", "8 entries (29 B)", "coast restore"] {
         assert!(listed.text().contains(listing), "{listing}: {listed}");
     }
     symlink(remote.path("elsewhere/private"), workspace.path().join("uploads"))

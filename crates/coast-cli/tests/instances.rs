@@ -672,8 +672,14 @@ fn a_command_on_all_instances_goes_on_after_an_error_and_tells_of_each() {
         assert!(asked.contains(place), "{asked}");
     }
     assert!(!asked.contains("instances removed"), "{asked}");
-    let removed = succeeds(&run(&["rm", "--all", "--keep-workspace"]));
-    assert!(removed.ends_with("3 instances removed\n"), "{removed}");
+    // Nobody was asked whether the instance of a root that is gone belongs to this project.
+    remember(scratch.path(), "lost", json!({ "root": "/gone/shop" }));
+    let removed = run(&["rm", "--all", "--keep-workspace", "-y"]);
+    assert!(succeeds(&removed).ends_with("3 instances removed\n"), "{removed:?}");
+    let stays = "lost stays: it was made in /gone/shop, which is gone; remove it with: coast rm lost";
+    assert!(String::from_utf8_lossy(&removed.stderr).contains(stays), "{removed:?}");
+    let removed = succeeds(&run(&["rm", "lost", "--keep-workspace"]));
+    assert!(removed.ends_with("removed\n"), "{removed}");
     assert!(!scratch.path().join("home/.local/state/coast").exists());
 }
 

@@ -167,7 +167,7 @@ pub(crate) fn naming_user(error: io::Error) -> io::Error {
     let users = coast_tree::users();
     let name = users.iter().find(|user| user.uid == uid).map(|user| user.name.escape_ascii().to_string());
     let user = name.map_or_else(|| format!("user {uid}"), |name| format!("user {name} ({uid})"));
-    let text = format!("{error}, for {user}; give that user the right to, or run it as another user");
+    let text = format!("{error} (as {user}); let that user write there, or run coast as another user");
     io::Error::new(io::ErrorKind::PermissionDenied, text)
 }
 

@@ -61,7 +61,7 @@ pub use mutagen_layer::MutagenLayer;
 pub use name::Name;
 pub use places::Places;
 pub use project::{Directories, Project, ProjectError, ResolvedWorktree};
-pub use prune::{LeftWorkspace, Leftovers, Pruning};
+pub use prune::{KeptPath, LeftWorkspace, Leftovers, Pruning};
 pub use record::{Command, Following, LastTransfer, Record, State, Step, Unended};
 pub use records::{RecordError, Records};
 pub use remote::Remote;

@@ -1,6 +1,6 @@
 //! All instances of a project, for a command on each of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::records::{RecordError, Records};
 use crate::{Name, Places, Scope};
@@ -14,6 +14,8 @@ pub struct Member {
     pub instance: Name,
     /// The workspace as `remote:path`. `None` if the record cannot be read.
     pub place: Option<String>,
+    /// The root in which it was made, if that is gone. It may be the root of another project whose disk is not mounted.
+    pub lost_root: Option<PathBuf>,
 }
 
 impl Member {
@@ -53,14 +55,17 @@ impl Member {
     ) -> Result<Vec<Self>, RecordError> {
         let mut members = Vec::new();
         for instance in records.instances(project)? {
-            let place = match records.load(project, &instance) {
+            let (place, lost_root) = match records.load(project, &instance) {
                 // The instance was removed meanwhile.
                 Ok(None) => continue,
                 Ok(Some(record)) if !is_ours(&record.root) => continue,
-                Ok(Some(record)) => Some(format!("{}:{}", record.remote, record.remote_path)),
-                Err(_) => None,
+                Ok(Some(record)) => (
+                    Some(format!("{}:{}", record.remote, record.remote_path)),
+                    Some(record.root.to_path_buf()).filter(|root| !root.is_dir()),
+                ),
+                Err(_) => (None, None),
             };
-            members.push(Self { project: project.clone(), instance, place });
+            members.push(Self { project: project.clone(), instance, place, lost_root });
         }
         Ok(members)
     }
@@ -105,6 +110,7 @@ mod tests {
         let members = Member::of_scope(&places, &scope).unwrap();
         assert_eq!(members[0].place, None);
         assert_eq!(members[1].place.as_deref(), Some("box:/data/workspaces/shop/moved"));
+        assert_eq!((&members[1].lost_root, &members[2].lost_root), (&Some(at("gone")), &None));
         assert_eq!(shown(members), ["shop/damaged", "shop/moved", "shop/ours", "store/earlier"]);
         let named = Member::of_name(&places, &name("store")).unwrap();
         assert_eq!(shown(named), ["store/earlier", "store/foreign"]);

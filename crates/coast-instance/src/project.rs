@@ -119,6 +119,8 @@ fn directory_hint(name: &OsStr, is_directory: bool) -> String {
 pub(crate) struct Place {
     /// The root of the project.
     pub(crate) root: PathBuf,
+    /// Whether something marks the root as one: a Coastfile, or git.
+    is_marked: bool,
     repository: Option<Repository>,
     below_checkout: PathBuf,
 }
@@ -133,7 +135,8 @@ impl Place {
                 || (kind.is_some() && has_coastfile(kind))
                 || fs::symlink_metadata(directory.join(".git")).is_ok()
         };
-        let found = start.ancestors().find(marks).unwrap_or(&start);
+        let marked = start.ancestors().find(marks);
+        let found = marked.unwrap_or(&start);
         let repository = Repository::above(found).map_err(look(&start))?;
         let below_checkout =
             repository.as_ref().and_then(|repository| found.strip_prefix(&repository.checkout).ok());
@@ -141,12 +144,20 @@ impl Place {
         let main = repository.as_ref().and_then(|repository| repository.main.as_ref());
         let root = main.map(|main| joined(main, &below_checkout)).filter(|root| root.is_dir());
         let root = root.unwrap_or_else(|| found.to_owned());
-        Ok(Self { root, repository, below_checkout })
+        Ok(Self { root, is_marked: marked.is_some(), repository, below_checkout })
+    }
+
+    /// The directories in which an instance may have been made that a command in `here` means, nearest first. A directory above the
+    /// root belongs to another project, unless nothing marks the root as one. Without its Coastfile, a project in a subdirectory of a
+    /// repository seems to be the whole repository.
+    pub(crate) fn roots(&self, here: &Path) -> Vec<PathBuf> {
+        let is_ours = |directory: &&Path| !self.is_marked || directory.starts_with(&self.root);
+        here.ancestors().take_while(is_ours).map(Path::to_owned).collect()
     }
 
     /// The project at this place, with the settings of its Coastfile of this type.
     pub(crate) fn project(self, kind: Option<&CoastfileType>) -> Result<Project, ProjectError> {
-        let Self { root, repository, below_checkout } = self;
+        let Self { root, repository, below_checkout, .. } = self;
         let coastfile = Coastfile::load(&root, kind)?;
         let name = match &coastfile.name {
             Some(name) => name.clone(),

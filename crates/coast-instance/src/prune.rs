@@ -1,7 +1,7 @@
 //! What is left on a remote by instances that no record on this machine names: workspaces, helpers, and mutagen's files. Instances of
 //! other machines may be among them, because a remote does not say who uses it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use coast_sync::{
     Cancel, LeftoverFile, LeftoverRequest, Prompt, RemoteHelper, RemoveReport, RemoveRequest, SurveyRequest,
@@ -9,7 +9,7 @@ use coast_sync::{
 };
 
 use crate::records::Records;
-use crate::{LifecycleError, Name, Places, Remote};
+use crate::{LifecycleError, Name, Places, Record, Remote};
 
 /// What no instance known here owns on a remote.
 #[derive(Debug)]
@@ -18,8 +18,23 @@ pub struct Leftovers {
     pub workspaces: Vec<LeftWorkspace>,
     /// Helpers and files of mutagen that can be removed.
     pub files: Vec<LeftoverFile>,
-    /// What stays, and why.
-    pub kept: Vec<(String, String)>,
+    /// What stays.
+    pub kept: Vec<KeptPath>,
+}
+
+/// A path on the remote that stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptPath {
+    /// The path.
+    pub path: String,
+    /// Why it stays.
+    pub reason: String,
+}
+
+impl Leftovers {
+    fn keep(&mut self, path: String, reason: &str) {
+        self.kept.push(KeptPath { path, reason: reason.to_owned() });
+    }
 }
 
 /// A workspace that no record on this machine names, or the empty directory of a project.
@@ -61,33 +76,29 @@ impl<'a> Pruning<'a> {
         let own_helpers = self.own_helpers()?;
         let mut left = Leftovers { workspaces: Vec::new(), files: Vec::new(), kept: Vec::new() };
         if u64::try_from(survey.workspaces.len()).unwrap_or(u64::MAX) < survey.count {
-            left.kept.push((top.clone(), "not all workspaces are listed; repeat this command".to_owned()));
+            left.keep(top.clone(), "not all workspaces are listed; repeat this command");
         }
         for found in survey.workspaces {
             let Some(path) = self.path(&found) else {
-                let place = format!("{top}/{}/{}", found.project, found.instance);
-                left.kept.push((place, "it is not named like an instance".to_owned()));
+                left.keep(
+                    format!("{top}/{}/{}", found.project, found.instance),
+                    "it is not named like an instance",
+                );
                 continue;
             };
-            match known.get(&path) {
-                Some(owner) if owner.0 == *self.name => {}
-                Some((remote, instance)) => {
-                    left.kept.push((
-                        path,
-                        format!(
-                            "{instance} on the remote {remote} has this path, and both may be one machine"
-                        ),
-                    ));
-                }
-                None if found.is_busy => {
-                    left.kept.push((path, "a run works on it at this moment".to_owned()))
+            match known.objection(&found, &path) {
+                Some(Objection::Own) => {}
+                Some(Objection::Known(reason)) => left.kept.push(KeptPath { path, reason }),
+                None if found.is_busy => left.keep(path, "a run works on it at this moment"),
+                None if found.unreadable => {
+                    left.keep(path, "it cannot be looked into; is something mounted there?")
                 }
                 None => left.workspaces.push(LeftWorkspace { path, found }),
             }
         }
         for file in files {
             if file.in_use {
-                left.kept.push((file.path, "a session may use it".to_owned()));
+                left.keep(file.path, "a session may use it");
             } else if !(has_instances && own_helpers.contains(&file.path)) {
                 left.files.push(file);
             }
@@ -105,7 +116,7 @@ impl<'a> Pruning<'a> {
         prompt: &dyn Prompt,
         cancel: &Cancel,
     ) -> Result<Option<RemoveReport>, LifecycleError> {
-        if self.known()?.contains_key(&workspace.path) {
+        if self.known()?.objection(&workspace.found, &workspace.path).is_some() {
             return Ok(None);
         }
         let request = RemoveRequest::new(self.remote.destination(&workspace.path, self.helper.clone()));
@@ -142,22 +153,16 @@ impl<'a> Pruning<'a> {
         Some(self.remote.workspace(&project, &found.instance.parse().ok()?))
     }
 
-    /// The workspaces that records name, on all remotes: one machine may have two names.
-    fn known(&self) -> Result<BTreeMap<String, (Name, String)>, LifecycleError> {
+    /// The instances that records name, on all remotes: one machine may have two names.
+    fn known(&self) -> Result<Known<'_>, LifecycleError> {
         let records = Records::new(self.places.clone());
-        let mut known = BTreeMap::new();
+        let mut instances = Vec::new();
         for project in records.projects()? {
             for instance in records.instances(&project)? {
-                if let Some(record) = records.load(&project, &instance)? {
-                    let owner = (record.remote, format!("{project}/{instance}"));
-                    // Of two records with one path, that of this remote counts.
-                    if owner.0 == *self.name || !known.contains_key(&record.remote_path) {
-                        known.insert(record.remote_path, owner);
-                    }
-                }
+                instances.extend(records.load(&project, &instance)?);
             }
         }
-        Ok(known)
+        Ok(Known { remote: self.name, instances })
     }
 
     /// The names of the helpers that this program uses.
@@ -165,6 +170,40 @@ impl<'a> Pruning<'a> {
         let RemoteHelper::Deployed(store) = &self.helper else { return Ok(BTreeSet::new()) };
         let names = store.file_names().map_err(|error| failed("reading the helpers".to_owned(), error))?;
         Ok(names.into_iter().collect())
+    }
+}
+
+/// The instances that records on this machine name.
+struct Known<'a> {
+    /// The remote that is searched.
+    remote: &'a Name,
+    instances: Vec<Record>,
+}
+
+/// Why a workspace is not left over.
+enum Objection {
+    /// It is that of an instance on this remote.
+    Own,
+    /// It may be that of an instance. The text says of which, and why that is not sure.
+    Known(String),
+}
+
+impl Known<'_> {
+    /// A workspace is not left over if an instance has its path, and not if an instance has its name: the path in the record may
+    /// lead to it through a symlink, and the remote in the record may be the same machine.
+    fn objection(&self, found: &SurveyedWorkspace, path: &str) -> Option<Objection> {
+        let has_path = |record: &&Record| record.remote_path == path;
+        if self.instances.iter().filter(has_path).any(|record| record.remote == *self.remote) {
+            return Some(Objection::Own);
+        }
+        let has_name = |record: &&Record| {
+            record.project.as_str() == found.project && record.instance.as_str() == found.instance
+        };
+        let record = self.instances.iter().find(|record| has_path(record) || has_name(record))?;
+        Some(Objection::Known(format!(
+            "{}/{} is an instance known here, at {}:{}, which may be the same place; if it is not, remove this by hand",
+            record.project, record.instance, record.remote, record.remote_path
+        )))
     }
 }
 

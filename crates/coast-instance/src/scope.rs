@@ -87,16 +87,16 @@ impl Scope {
             is_named: false,
             project: Err(Arc::new(why)),
         };
-        // Without its Coastfile, a project in a subdirectory of a repository seems to be the whole repository.
         let here = std::fs::canonicalize(here).unwrap_or_else(|_| here.to_owned());
-        let roots = || std::iter::once(root.as_path()).chain(here.ancestors());
+        let mut roots = place.roots(&here);
+        roots.insert(0, root.clone());
         let error = match place.project(kind.as_ref()) {
             Ok(project) => {
                 let Some(instance) = instance else { return Ok(project.into()) };
                 if records.exists(&project.name, instance) {
                     return Ok(project.into());
                 }
-                for root in roots() {
+                for root in &roots {
                     if let Some(earlier) = only_name(&records, root, instance)? {
                         return Ok(Self::under_earlier_name(&project, root, earlier, instance));
                     }
@@ -106,7 +106,7 @@ impl Scope {
             Err(error @ (ProjectError::Coastfile(_) | ProjectError::Name { .. })) => error,
             Err(error) => return Err(error.into()),
         };
-        for root in roots() {
+        for root in &roots {
             if let Some(instance) = instance
                 && let Some(name) = only_name(&records, root, instance)?
             {
@@ -215,9 +215,10 @@ fn remembered_type(records: &Records, here: &Path, instance: &Name) -> Option<Co
     let made: Vec<_> = names.iter().filter_map(|name| records.load(name, instance).ok().flatten()).collect();
     let here = std::fs::canonicalize(here).ok()?;
     // A linked worktree is not below the root of the project.
-    let nearest = here
-        .ancestors()
-        .chain([place.root.as_path()])
+    let nearest = place
+        .roots(&here)
+        .iter()
+        .chain([&place.root])
         .find_map(|root| made.iter().find(|record| *record.root == *root));
     let moved = || {
         let name = place.project(None).ok()?.name;

@@ -40,6 +40,7 @@ pub fn sudoers(remote: &Remote, account: &AccountReport) -> Result<String, Unwri
         && account.user.contains(|letter: char| letter.is_ascii_lowercase());
     let user = if is_name { account.user.clone() } else { format!("#{}", account.uid) };
     let pattern = home.replace('.', "[.]");
+    let workspaces = format!("{pattern}/workspaces(/{NAME})*");
     let digest = account.helper_sha256.as_ref().map(|digest| format!("sha256:{digest} ")).unwrap_or_default();
     let rule = format!("{user} ALL=(root) NOPASSWD: {digest}{helper}");
     let trusted = match &account.helper_sha256 {
@@ -51,13 +52,15 @@ pub fn sudoers(remote: &Remote, account: &AccountReport) -> Result<String, Unwri
     Ok(format!(
         "# Lets {user} run coast's helper as root without a password, in {home}/workspaces alone. There the helper receives\n\
          # files, gives them owners and modes, lists them, deletes them and restores them. In {home} it looks at the free space.\n\
-         # Nothing else is granted.\n\
+         # No other program and no other directory is named. Files with set-id bits and devices can be made there, so give the rule\n\
+         # only to a user whom you would give root.\n\
          {trusted}\
          # Install the lines as root with: visudo -f {FILE}\n\
          # They need sudo 1.9.10 or later. For an older sudo use the last line without its # instead; who may write {helper}\n\
          # or use it for other directories can then do everything that root can.\n\
          {rule} ^probe --root {pattern}$\n\
-         {rule} ^[a-z]+( --[a-z-]+(\\=[a-z0-9-]+)?)* --root {pattern}/workspaces(/{NAME})*( -- .*)?$\n\
+         {rule} ^(receive|probe|remove|trash|survey)( --[a-z-]+(\\=[a-z0-9-]+)?)* --root {workspaces}$\n\
+         {rule} ^restore --root {workspaces} -- .*$\n\
          # {user} ALL=(root) NOPASSWD: {helper}\n"
     ))
 }
@@ -100,11 +103,16 @@ mod tests {
         let remote = Remote::parse("dev@host", None, Some("/srv/co.ast".to_owned())).unwrap();
         let start =
             format!("ALL=(root) NOPASSWD: sha256:{} /home/dev/.cache/coast/helper-ab ^", "cd".repeat(32));
-        let [probe, rest] = &rules(&remote, &account())[..] else { panic!("two rules") };
+        let [probe, rest, restore] = &rules(&remote, &account())[..] else { panic!("three rules") };
         assert_eq!(*probe, format!("dev {start}probe --root /srv/co[.]ast$"));
         assert!(
-            rest.starts_with(&format!("dev {start}[a-z]+")) && rest.contains(" /srv/co[.]ast/workspaces(/"),
+            rest.starts_with(&format!("dev {start}(receive|"))
+                && rest.contains(" /srv/co[.]ast/workspaces(/"),
             "{rest}"
+        );
+        assert!(
+            restore.starts_with(&format!("dev {start}restore --root /srv/co[.]ast/workspaces(/")),
+            "{restore}"
         );
         for user in ["DEV", "CORP\\dev", "dev@corp", ""] {
             let rules = rules(&remote, &AccountReport { user: user.to_owned(), ..account() });

@@ -44,6 +44,9 @@ pub struct SurveyedWorkspace {
     pub instance: String,
     /// Whether the workspace exists, and not only its state directory.
     pub exists: bool,
+    /// Whether it cannot be looked into: something is mounted there, it is no directory, or it may not be read. Then nothing in it
+    /// is counted.
+    pub unreadable: bool,
     /// The entries in it.
     pub entries: u64,
     /// The size of its files, in bytes.
@@ -76,6 +79,7 @@ impl SurveyRequest {
                     project: bounded(surveyed.project)?,
                     instance: bounded(surveyed.instance)?,
                     exists: surveyed.exists,
+                    unreadable: surveyed.unreadable,
                     entries: surveyed.entries,
                     bytes: surveyed.bytes,
                     used_at: surveyed.used_at,

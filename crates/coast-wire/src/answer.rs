@@ -135,6 +135,9 @@ pub struct Surveyed<'a> {
     pub instance: &'a str,
     /// Whether the workspace exists, and not only its state directory.
     pub exists: bool,
+    /// Whether it cannot be looked into: something is mounted there, it is no directory, or it may not be read. Then nothing in it
+    /// is counted.
+    pub unreadable: bool,
     /// The entries in it.
     pub entries: u64,
     /// The size of its files, in bytes.

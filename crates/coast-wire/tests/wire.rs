@@ -149,6 +149,7 @@ fn answers() -> Vec<Answer<'static>> {
             project: "shop",
             instance: "dev-1",
             exists: true,
+            unreadable: true,
             entries: 1,
             bytes: 2,
             used_at: 3,

@@ -161,6 +161,9 @@ impl DoomedWorkspace {
         tell: &mut dyn FnMut(RemovalNews<'_>),
     ) -> Result<Removal, EngineError> {
         let Self { resolved, directory, state, above } = self;
+        if state.is_none() {
+            return remove_empty(&resolved, confined);
+        }
         let tell = RefCell::new(tell);
         let told = Cell::new(Instant::now());
         let cancelled = |removed_entries| {
@@ -229,6 +232,18 @@ fn erase_failed(error: EraseError) -> EngineError {
     match error {
         EraseError::Cancelled => EngineError::Interrupted,
         EraseError::Unreadable { doing, error } => EngineError::FileIo { doing, error },
+    }
+}
+
+/// Removes a directory that was empty. No lock keeps a run from making something in it meanwhile; then it stays.
+fn remove_empty(resolved: &ResolvedParent, confined: bool) -> Result<Removal, EngineError> {
+    match resolved.parent.rmdir(&resolved.name) {
+        Ok(()) => Ok(Removal { existed: true, removed_entries: 1, kept_entries: 0, confined }),
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            let reason = "something was made in it meanwhile".to_owned();
+            Err(Purpose::Removal.refused(&resolved.path, reason))
+        }
+        Err(error) => Err(failed(&resolved.path, error)),
     }
 }
 

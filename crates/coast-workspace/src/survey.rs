@@ -66,7 +66,7 @@ impl WorkspacesDirectory {
             let Ok(directory) = self.handle.child_within(&project, mount) else { continue };
             let entries = directory.list().map_err(|error| failed(&self.path, error))?;
             if entries.is_empty() {
-                totals.take(tell, &Surveyed { project: &text(&project), ..Surveyed::default() })?;
+                take(&mut totals, tell, &Surveyed { project: &text(&project), ..Surveyed::default() })?;
             }
             for entry in entries {
                 let Some(instance) = state_owner(&entry.name) else { continue };
@@ -78,20 +78,21 @@ impl WorkspacesDirectory {
                 if cancel.is_cancelled() {
                     return Err(EngineError::Interrupted);
                 }
-                let workspace = directory.child_within(&instance, mount).ok();
-                let size = match &workspace {
-                    Some(workspace) => measure(workspace, mount, cancel).unwrap_or_default(),
-                    None => Size::default(),
-                };
                 let unread = |error| failed(&self.path, error);
-                totals.take(
+                let exists = directory.stat(&instance).map_err(unread)?.is_some();
+                let size = directory
+                    .child_within(&instance, mount)
+                    .and_then(|workspace| measure(&workspace, mount, cancel));
+                take(
+                    &mut totals,
                     tell,
                     &Surveyed {
                         project: &text(&project),
                         instance: &text(&instance),
-                        exists: workspace.is_some(),
-                        entries: size.entries,
-                        bytes: size.bytes,
+                        exists,
+                        unreadable: exists && size.is_err(),
+                        entries: size.as_ref().map_or(0, |size| size.entries),
+                        bytes: size.as_ref().map_or(0, |size| size.bytes),
                         used_at: last_use(&state).map_err(unread)?,
                         trash_bytes: trash(&state).map_err(unread)?,
                         is_busy: is_busy(&state).map_err(unread)?,
@@ -112,24 +113,14 @@ impl WorkspacesDirectory {
     }
 }
 
-/// Counts the answers.
-trait Take {
-    fn take(
-        &mut self,
-        tell: &mut dyn FnMut(&Answer<'_>) -> Result<(), EngineError>,
-        surveyed: &Surveyed<'_>,
-    ) -> Result<(), EngineError>;
-}
-
-impl Take for SurveyTotals {
-    fn take(
-        &mut self,
-        tell: &mut dyn FnMut(&Answer<'_>) -> Result<(), EngineError>,
-        surveyed: &Surveyed<'_>,
-    ) -> Result<(), EngineError> {
-        self.workspaces += 1;
-        if self.workspaces > MAX_SURVEYED { Ok(()) } else { tell(&Answer::Surveyed(surveyed.clone())) }
-    }
+/// Tells a workspace, and counts it.
+fn take(
+    totals: &mut SurveyTotals,
+    tell: &mut dyn FnMut(&Answer<'_>) -> Result<(), EngineError>,
+    surveyed: &Surveyed<'_>,
+) -> Result<(), EngineError> {
+    totals.workspaces += 1;
+    if totals.workspaces > MAX_SURVEYED { Ok(()) } else { tell(&Answer::Surveyed(surveyed.clone())) }
 }
 
 /// The size of a tree.

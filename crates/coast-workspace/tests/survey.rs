@@ -32,6 +32,7 @@ fn survey(top: &Path) -> Vec<String> {
             let mut words =
                 format!("{}/{} {} {}", surveyed.project, surveyed.instance, surveyed.entries, surveyed.bytes);
             words.push_str(if surveyed.exists { "" } else { " absent" });
+            words.push_str(if surveyed.unreadable { " unreadable" } else { "" });
             words.push_str(if surveyed.is_busy { " busy" } else { "" });
             words.push_str(&surveyed.trash_bytes.map(|bytes| format!(" trash {bytes}")).unwrap_or_default());
             found.push(words);
@@ -54,6 +55,9 @@ fn only_what_has_a_private_state_directory_beside_it_is_a_workspace() {
     fs::write(top.join("shop/.trashed.coast/trash/1000.7/a/b"), "content").unwrap();
     make(&top, "shop", "state-only");
     fs::remove_dir_all(top.join("shop/state-only")).unwrap();
+    make(&top, "shop", "replaced");
+    fs::remove_dir_all(top.join("shop/replaced")).unwrap();
+    symlink("plain", top.join("shop/replaced")).unwrap();
     fs::create_dir(top.join("empty")).unwrap();
     // None of these is a workspace.
     fs::create_dir(top.join("shop/no-state")).unwrap();
@@ -72,6 +76,7 @@ fn only_what_has_a_private_state_directory_beside_it_is_a_workspace() {
             "empty/ 0 0 absent",
             "shop/busy 3 7 busy",
             "shop/plain 3 7",
+            "shop/replaced 0 0 unreadable",
             "shop/state-only 0 0 absent",
             "shop/trashed 3 7 trash 7",
         ]

@@ -111,13 +111,13 @@ EXIT CODES
 pub(super) const FLUSH_ABOUT: &str = "\
 Waits until every edit that was made before the call has arrived on the remote, and mends conflicts: paths that the session does \
 not carry, because something else than the session wrote there, are transferred again, which replaces what is there. Entries that \
-were made on the remote and are deleted for this move to the trash there. Without the settings of the project, or if they are not \
-trusted, the conflicts stay.";
+were made on the remote and are deleted for this move to the trash there. Files that others may not read, which no session carries, are transferred. \
+Without the settings of the project, or if they are not trusted, neither is done.";
 
 pub(super) const FLUSH_AFTER: &str = "\
 EXIT CODES
   Those of `coast --help`. 3 when the instance does not exist, is stopped or is unfinished; 12 when edits do not follow, also in a \
-project that is bulk only; 23 when a conflict or a problem is left.";
+project that is bulk only; 23 when a conflict, a problem or a private file is left.";
 
 pub(super) const ASSIGN_AFTER: &str = "\
 EXAMPLES
@@ -155,7 +155,8 @@ session is ended only once the remote has answered; if it cannot be ended, nothi
 
 pub(super) const RM_ABOUT: &str = "\
 Removes an instance: its session, its shell container with the key in it, and its directory on the remote with everything in it, \
-including files that exist only there. Your worktree is not touched.";
+including files that exist only there. The directory of the project there goes if it is empty then, and so do the files of the \
+instance's sessions in ~/.mutagen there, and the helper with the last instance on that remote. Your worktree is not touched.";
 
 pub(super) const STATUS_ABOUT: &str = "\
 Shows the state of an instance as it is at this moment: whether its worktree is there, its shell container runs and its session \
@@ -171,7 +172,8 @@ pub(super) const STATUS_AFTER: &str = "\
 EXIT CODES
   0   edits follow; or they need not, because the project is bulk only or the instance is stopped; or --watch was ended
   3   there is no such instance
-  12  edits should follow and do not, also where the Coastfile asks for that only since the last command, or nobody can tell; with --check also a remote that cannot be reached or has no workspace
+  12  edits should follow and do not, or nobody can tell; also where the Coastfile asks for that only since the last command, and \
+with --check where the remote cannot be reached or has no workspace
 
 JSON
   One object. \"edits\" is \"follow\", \"need_not_follow\" or \"do_not_follow\". \"worktree_is\" is \"there\", \"gone\", \"another\" or \

@@ -1,5 +1,7 @@
 //! A command on one instance, or with `--all` on every instance of a project.
 
+use std::os::unix::ffi::OsStrExt;
+
 use coast_instance::{CoastfileChoice, LifecycleError, Member, Name, Places, Scope};
 use coast_sync::Cancel;
 use serde_json::json;
@@ -7,7 +9,7 @@ use serde_json::json;
 use super::{Chosen, Scene, here, println_json, refuse};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{ProjectArg, TellingArgs};
-use crate::output::{Lines, Weight, complain, counted};
+use crate::output::{Lines, Shown, Weight, complain, counted};
 use crate::signals::cancel_on_signals;
 
 /// The exit code after a signal.
@@ -66,6 +68,20 @@ impl<'a> All<'a> {
             by_name: argument.project.is_some(),
             telling,
         }))
+    }
+
+    /// Leaves the instances whose root is gone, because nobody is asked about them: they may be those of another project.
+    pub(super) fn leave_lost(&mut self) {
+        for Member { instance, lost_root, .. } in
+            self.members.extract_if(.., |member| member.lost_root.is_some())
+        {
+            let root = lost_root.unwrap_or_default();
+            let text = format!(
+                "{instance} stays: it was made in {}, which is gone; remove it with: coast rm {instance}",
+                Shown(root.as_os_str().as_bytes())
+            );
+            complain(Weight::Warning, &text);
+        }
     }
 
     /// The name of an instance, with that of its project if the instances have several.

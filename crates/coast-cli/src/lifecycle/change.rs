@@ -249,15 +249,22 @@ pub(crate) fn rm(args: RmArgs) -> anyhow::Result<u8> {
 /// `coast rm --all`
 fn rm_all(args: &RmArgs) -> anyhow::Result<u8> {
     let json = args.telling.json;
-    let all = match All::find(&args.project, &args.telling)? {
+    let mut all = match All::find(&args.project, &args.telling)? {
         Ok(all) => all,
         Err(error) => return Ok(refuse(&error, json)),
     };
+    if args.yes && args.project.project.is_none() {
+        all.leave_lost();
+    }
     if !args.yes && !args.keep_workspace && !all.members.is_empty() {
         let named = |before: &str, between: &str| {
             let members = all.members.iter().map(|member| {
                 let place = member.place.as_deref().unwrap_or("its record does not tell the workspace");
-                format!("{before}{} ({place})", all.name(member))
+                let lost = member
+                    .lost_root
+                    .as_ref()
+                    .map(|root| format!(", made in {}, which is gone", root.display()));
+                format!("{before}{} ({place}{})", all.name(member), lost.unwrap_or_default())
             });
             members.collect::<Vec<_>>().join(between)
         };

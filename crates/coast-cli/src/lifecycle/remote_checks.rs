@@ -162,15 +162,14 @@ impl Change<'_> {
         format!("coast remote add --replace {} {address}{key}{home}", self.name)
     }
 
-    /// The command that runs `command` on the remote in a terminal, so that sudo can ask for a password. `command` must have no
-    /// single quotes.
+    /// The command that runs `command` on the remote in a terminal, so that sudo can ask for a password.
     fn there(&self, command: &str) -> String {
-        format!("ssh -t {}'{command}'", self.login())
+        format!("ssh -t {}{}", self.login(), shell_word(Path::new(command)))
     }
 
     /// The command that installs the lines of sudoers.
     fn of_sudo(&self) -> String {
-        let install = "sudo visudo -cf coast.sudoers && sudo install -m 440 coast.sudoers /etc/sudoers.d/coast; rm coast.sudoers";
+        let install = "test -s coast.sudoers && sudo visudo -cf coast.sudoers && sudo install -m 440 coast.sudoers /etc/sudoers.d/coast; rm coast.sudoers";
         format!(
             "coast remote sudoers {} | ssh {}'cat >coast.sudoers' && {}",
             self.name,
@@ -183,7 +182,7 @@ impl Change<'_> {
     fn login(&self) -> String {
         let Remote { user, host, port, key, .. } = self.remote;
         let port = port.map(|port| format!("-p {port} ")).unwrap_or_default();
-        let key = key.as_ref().map(|key| format!("-i {} ", key.display())).unwrap_or_default();
+        let key = key.as_ref().map(|key| format!("-i {} ", shell_word(key))).unwrap_or_default();
         let user = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
         format!("{port}{key}{user}{host} ")
     }
@@ -333,7 +332,7 @@ fn further(report: &ProbeReport, account: &AccountReport, path: &str, change: &C
         (Some(reason), _) => failed(
             "workspaces",
             format!("{path}: {reason}"),
-            change.there(&format!("sudo install -d -o {} {path}", account.uid)),
+            change.there(&format!("sudo install -d -o {} {}", account.uid, shell_word(Path::new(path)))),
         ),
     });
     if !report.confined {
@@ -367,26 +366,27 @@ fn further(report: &ProbeReport, account: &AccountReport, path: &str, change: &C
         );
         warning("watches", format!("{found}, too few for development servers"), change.there(&todo))
     }));
-    let limit = |setting: &str| {
+    let limit = |settings: &str| {
         change.there(&format!(
-            "echo {setting} | sudo tee /etc/ssh/sshd_config.d/00-coast.conf && sudo sshd -t && (sudo systemctl reload ssh || sudo systemctl reload sshd)"
+            "printf \"{settings}\" | sudo tee /etc/ssh/sshd_config.d/00-coast.conf && sudo sshd -t && (sudo systemctl reload ssh || sudo systemctl reload sshd)"
         ))
     };
     findings.push(match (&account.one_command_only, account.server) {
-        (Some(reason), _) => failed("server", reason.clone(), limit("MaxSessions 10")),
+        (Some(reason), _) => failed("server", reason.clone(), limit(r"MaxSessions 10\n")),
         (None, None) => {
             ok("server", "runs commands beside each other; its limits are for root to read".to_owned())
         }
         (None, Some(limits)) => {
             let found =
                 format!("MaxSessions {}, MaxStartups from {}", limits.max_sessions, limits.max_startups);
-            if limits.max_sessions < MIN_SESSIONS {
-                warning("server", found, limit("MaxSessions 10"))
-            } else if limits.max_startups < MIN_STARTUPS {
-                warning("server", found, limit("MaxStartups 10:30:100"))
-            } else {
-                ok("server", found)
-            }
+            let low = [
+                (limits.max_sessions < MIN_SESSIONS, r"MaxSessions 10\n"),
+                (limits.max_startups < MIN_STARTUPS, r"MaxStartups 10:30:100\n"),
+            ];
+            // One command for both: each replaces the file.
+            let settings: String =
+                low.into_iter().filter(|(is_low, _)| *is_low).map(|(_, setting)| setting).collect();
+            if settings.is_empty() { ok("server", found) } else { warning("server", found, limit(&settings)) }
         }
     });
     findings

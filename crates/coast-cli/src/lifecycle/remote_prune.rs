@@ -1,6 +1,6 @@
 //! `coast remote prune`: lists and removes what no instance known here owns on a remote.
 
-use coast_instance::{LeftWorkspace, Leftovers, LifecycleError, Name, Places, Pruning, Remotes};
+use coast_instance::{KeptPath, LeftWorkspace, Leftovers, LifecycleError, Name, Places, Pruning, Remotes};
 use coast_sync::{Cancel, KeptEntry, LeftoverFile};
 use serde::Serialize;
 
@@ -171,7 +171,7 @@ fn object<'a>(
     };
     let file =
         |file: &'a LeftoverFile| FileObject { path: &file.path, bytes: file.bytes, used_at: file.used_at };
-    let kept = left.kept.iter().map(|(path, why)| KeptObject { path: path.clone(), why: why.clone() });
+    let kept = left.kept.iter().map(|kept| KeptObject { path: kept.path.clone(), why: kept.reason.clone() });
     PruneObject {
         event: "prune",
         remote,
@@ -198,8 +198,8 @@ fn tell(name: &Name, left: &Leftovers) {
         rows.insert(0, ["LEFT", "LAST USE", "SIZE", ""].map(str::to_owned));
         table(&rows).iter().for_each(|line| lines.print(line.trim_end()));
     }
-    for (path, why) in &left.kept {
-        lines.print(&format!("{} stays: {}", shown(path), shown(why)));
+    for KeptPath { path, reason } in &left.kept {
+        lines.print(&format!("{} stays: {}", shown(path), shown(reason)));
     }
     lines.flush();
 }

@@ -113,8 +113,7 @@ fn side_name(side: Side) -> &'static str {
     }
 }
 
-/// The state of an instance, in lines for people.
-/// `instance` are its words in suggested commands.
+/// The state of an instance, in lines for people. `instance` is its name in suggested commands.
 pub(crate) fn instance_lines(status: &InstanceStatus, instance: &Addressed) -> Vec<String> {
     let record = &status.record;
     let mut lines = Vec::new();

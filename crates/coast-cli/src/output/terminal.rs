@@ -6,8 +6,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::sync::mpsc;
 use std::thread;
 
-use coast_sync::{Cancel, Zeroizing};
-use coast_sync::{HostAnswer, PresentedKey};
+use coast_sync::{Cancel, HostAnswer, PresentedKey, Zeroizing};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::Shown;

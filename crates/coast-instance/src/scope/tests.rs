@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
+use crate::Member;
 use crate::record::Record;
 
 struct Home {
@@ -40,6 +41,23 @@ impl Home {
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
+}
+
+#[test]
+fn a_project_inside_another_never_means_the_instance_of_the_outer_one() {
+    let home = Home::new();
+    home.coastfile("[coast]\nname = \"mono\"\n");
+    home.made("mono", "dev-1", &home.root());
+    let inner = home.root().join("src");
+    for content in ["[coast]\nname = \"svc\"\n", "[coast]\nname = 1\n"] {
+        fs::write(inner.join("Coastfile"), content).unwrap();
+        let here = |instance: Option<&Name>| {
+            Scope::of_directory(&home.places, &inner, instance, &CoastfileChoice::Remembered).unwrap()
+        };
+        let scope = here(Some(&name("dev-1")));
+        assert_ne!(scope.name.as_str(), "mono", "{content}");
+        assert_eq!(Member::of_scope(&home.places, &here(None)).unwrap(), [], "{content}");
+    }
 }
 
 #[test]
