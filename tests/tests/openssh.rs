@@ -217,7 +217,7 @@ fn what_services_made_comes_back_from_the_trash_as_it_was() {
     // What the first push deleted is still there.
     let left = restore(&[]);
     left.assert_code(0);
-    assert!(left.text().contains("4 entries (10 B)") && !left.text().contains(".env"), "{left}");
+    assert!(left.text().contains("5 entries (10 B)") && !left.text().contains(".env"), "{left}");
     restore(&[OsStr::new(".env")]).assert_code(23);
 }
 

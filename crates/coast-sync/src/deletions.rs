@@ -12,6 +12,8 @@ pub struct Deletions {
     pub changed: DeletedEntries,
     /// Entries that an earlier run had put there.
     pub placed: DeletedEntries,
+    /// Files that were replaced, and that no run had put there as they were. As they were, they are in the trash, or would be.
+    pub replaced: DeletedEntries,
     /// Whether entries of the first two kinds are in the trash, or would be.
     pub to_trash: bool,
 }
@@ -27,6 +29,15 @@ pub struct DeletedEntries {
 }
 
 impl DeletedEntries {
+    /// Adds an entry.
+    pub(crate) fn add(&mut self, path: &[u8], directory: bool) {
+        self.count += 1;
+        if self.first.len() < Deletions::MAX_FIRST {
+            let slash: &[u8] = if directory { b"/" } else { b"" };
+            self.first.push([path, slash].concat());
+        }
+    }
+
     /// Adds other entries.
     pub fn append(&mut self, other: Self) {
         self.count += other.count;
@@ -39,9 +50,9 @@ impl Deletions {
     /// The number of paths that are kept of each kind.
     pub const MAX_FIRST: usize = 20;
 
-    /// Whether nothing was deleted.
+    /// Whether nothing was deleted or replaced.
     pub fn is_empty(&self) -> bool {
-        self.made_there.count + self.changed.count + self.placed.count == 0
+        self.made_there.count + self.changed.count + self.placed.count + self.replaced.count == 0
     }
 
     /// Adds an entry.
@@ -51,10 +62,6 @@ impl Deletions {
             Origin::Changed => &mut self.changed,
             Origin::Destination => &mut self.made_there,
         };
-        entries.count += 1;
-        if entries.first.len() < Self::MAX_FIRST {
-            let slash: &[u8] = if directory { b"/" } else { b"" };
-            entries.first.push([path, slash].concat());
-        }
+        entries.add(path, directory);
     }
 }

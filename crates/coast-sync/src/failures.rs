@@ -104,6 +104,7 @@ impl Monitor for Gathering<'_> {
             Event::Problem { path, kind, text } if is_failure(*kind) => {
                 self.gathered.enter().add(path, *kind, text);
             }
+            Event::Replaced { path } => self.gathered.enter().deletions.replaced.add(path, false),
             Event::Deleted { path, directory, origin } => {
                 self.gathered.enter().deletions.add(path, *directory, *origin);
             }

@@ -134,6 +134,49 @@ fn a_repair_deletes_what_was_placed_and_is_gone() {
 }
 
 #[test]
+fn a_replaced_file_that_was_made_or_changed_there_is_kept_in_the_trash() {
+    for delay_updates in [false, true] {
+        let place = Place::pushed(&["dir/changed", "run", "same"]);
+        let write = |path: &str, content: &str| fs::write(place.path(path), content).unwrap();
+        let read = |path: &str| fs::read_to_string(place.path(path)).unwrap();
+        write("destination/dir/changed", "by a service");
+        write("destination/made", "by a service, too");
+        for (path, content) in
+            [("dir/changed", "new here"), ("made", "new here"), ("run", "new"), ("large", "new")]
+        {
+            write(&format!("source/{path}"), content);
+        }
+        let options = coast_sync::Options { delay_updates, ..profile::options() };
+        let told = |report: &SyncReport| {
+            let mut replaced = names(&report.deletions.replaced.first);
+            replaced.sort();
+            assert_eq!(report.run.receiver.replaced_trashed, report.deletions.replaced.count);
+            replaced
+        };
+        let dry = coast_sync::Options { dry_run: true, ..options.clone() };
+        let dry = run(place.request_with(dry)).unwrap();
+        assert_eq!((told(&dry), place.trash()), (vec!["dir/changed".to_owned(), "made".to_owned()], vec![]));
+
+        let report = run(place.request_with(options)).unwrap();
+        assert_eq!(told(&report), ["dir/changed", "made"]);
+        assert_eq!((report.run.receiver.deleted, report.run.receiver.trashed), (0, 0));
+        assert_eq!(place.trash(), ["dir/changed", "made"]);
+        assert_eq!(
+            ["dir/changed", "made", "run"].map(|path| read(&format!("destination/{path}"))),
+            ["new here", "new here", "new"]
+        );
+        fs::remove_file(place.path("destination/made")).unwrap();
+        place.restore(&["made"]);
+        assert_eq!(read("destination/made"), "by a service, too");
+
+        // Without a trash it is as with rsync.
+        write("source/made", "once more");
+        assert_eq!(told(&place.push(Delete::default())), Vec::<String>::new());
+        assert_eq!(read("destination/made"), "once more");
+    }
+}
+
+#[test]
 fn the_ledger_outlives_the_cache_and_every_kind_of_run() {
     let place = Place::pushed(&["a", "dir/b", "dir/c", "protected"]);
     place.make("destination", &["made"]);

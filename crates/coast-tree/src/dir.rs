@@ -162,6 +162,13 @@ impl DirHandle {
         }
     }
 
+    /// Gives an entry that is no directory a second name, possibly in another directory of the same file system. A symlink is not
+    /// followed, and a name that is taken is never replaced.
+    pub fn link_to(&self, from: &Name, to_dir: &Self, to: &Name) -> io::Result<()> {
+        let (source, target) = (self.as_fd(), to_dir.as_fd());
+        Ok(rustix::fs::linkat(source, from.as_bytes(), target, to.as_bytes(), AtFlags::empty())?)
+    }
+
     fn rename_to_free(&self, from: &Name, to_dir: &Self, to: &Name) -> io::Result<()> {
         #[cfg(any(target_os = "linux", target_vendor = "apple"))]
         {
@@ -190,7 +197,7 @@ impl DirHandle {
             }
             Ok(renamed?)
         } else {
-            rustix::fs::linkat(source, from.as_bytes(), target, to.as_bytes(), AtFlags::empty())?;
+            self.link_to(from, to_dir, to)?;
             self.unlink(from)
         }
     }

@@ -290,6 +290,12 @@ pub enum Event<'a> {
         /// Who had put it there.
         origin: Origin,
     },
+    /// A file that no run had put there as it is was replaced (or would be). As it was, it is in the trash.
+    Replaced {
+        /// Relative to the transfer root.
+        #[serde(borrow, with = "serde_bytes")]
+        path: &'a [u8],
+    },
     /// Something failed; the run goes on.
     Problem {
         /// The entry, relative to the transfer root.
@@ -445,6 +451,8 @@ pub struct ReceiverStats {
     pub deleted_made_there: u64,
     /// Those of them that are in the trash.
     pub trashed: u64,
+    /// Files that were replaced, and that are in the trash as they were, because no run had put them there so.
+    pub replaced_trashed: u64,
     /// Extraneous entries kept because no run had put them there, or because that is not certain and there is no trash. A directory counts once, with all that is in it.
     pub left_made_there: u64,
     /// Extraneous entries kept because a rule protects them.

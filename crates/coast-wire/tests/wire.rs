@@ -107,6 +107,7 @@ fn to_sender() -> Vec<ToSender<'static>> {
         ToSender::Needs { part: 3, needs },
         ToSender::Settled { part: 3 },
         ToSender::Event(Event::Changed { path: b"x", change }),
+        ToSender::Event(Event::Replaced { path: b"x/\xfe" }),
         ToSender::Event(Event::Deleted { path: b"x/\xfe", directory: true, origin: Origin::Changed }),
         ToSender::Event(Event::Problem { path: b"x", kind: ProblemKind::Destination, text: "cannot" }),
         ToSender::Event(Event::Problem {

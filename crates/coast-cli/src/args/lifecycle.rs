@@ -233,7 +233,7 @@ pub(crate) struct ForceArg {
 /// What becomes of deleted entries that were made on the remote.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TrashArg {
-    /// Delete for good what was made or changed on the remote, instead of moving it to the trash there
+    /// Keep nothing in the trash of what was made or changed on the remote and is deleted or replaced
     #[arg(long)]
     pub(crate) no_trash: bool,
 }

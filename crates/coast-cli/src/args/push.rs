@@ -37,7 +37,8 @@ with the right content, kind and mode keeps its inode and its modification time,
 appears at the destination during the run is not deleted.
 
 A deleted entry that no run had put there, or that may have been changed there since, moves to a trash in the private state directory of the \
-destination. The same holds for an entry that is replaced by one of another kind, also with --no-delete. It stays there for 7 days. While the trash is larger than 1 GiB, the entries of the oldest run go; those of the \
+destination. The same holds for an entry that is replaced by one of another kind, and a replaced file that no run had put there as it was is kept \
+there, too; both also with --no-delete. It stays there for 7 days. While the trash is larger than 1 GiB, the entries of the oldest run go; those of the \
 latest run stay whatever their size. `coast restore` lists the trash and brings entries back. The last lines of the output name the first deleted entries.";
 
 pub(super) const AFTER: &str = "\
@@ -74,7 +75,7 @@ pub(crate) struct PushArgs {
     #[arg(long)]
     pub(crate) no_delete: bool,
 
-    /// Delete for good, instead of moving to the trash, what was made or changed at the destination
+    /// Keep nothing in the trash of what was made or changed at the destination and is deleted or replaced
     #[arg(long)]
     pub(crate) no_trash: bool,
 

@@ -21,6 +21,8 @@ pub(crate) struct ExplanationObject<'a> {
     sent: SentObject<'a>,
     made: CountObject<'a>,
     deleted: DeletedObject<'a>,
+    /// Files that were made or changed on the remote, and would move to the trash.
+    replaced: CountObject<'a>,
     /// The number of entries that rules exclude or protect.
     kept: u64,
     untouched: u64,
@@ -56,7 +58,7 @@ impl<'a> ExplanationObject<'a> {
     pub(crate) fn of(explanation: &'a Explanation) -> Self {
         let Explanation { record, worktree, report, sent, made, .. } = explanation;
         let receiver = &report.run.receiver;
-        let Deletions { made_there, changed, placed, to_trash, .. } = &report.deletions;
+        let Deletions { made_there, changed, placed, replaced, to_trash, .. } = &report.deletions;
         Self {
             event: "explained",
             exit_code: report.workspace_exit_code(),
@@ -77,6 +79,7 @@ impl<'a> ExplanationObject<'a> {
                 to_trash: *to_trash,
                 skipped: receiver.deletion_skipped,
             },
+            replaced: entries(replaced),
             kept: receiver.protected,
             untouched: receiver.untouched,
             ends_session: explanation.ends_session,
@@ -120,7 +123,7 @@ pub(crate) fn explanation_lines(explanation: &Explanation) -> Vec<String> {
         ));
     }
     let deleted = deletion_lines(&report.deletions, None, true);
-    if deleted.is_empty() {
+    if receiver.deleted == 0 {
         lines.push("nothing would be deleted".to_owned());
     }
     lines.extend(deleted);

@@ -65,6 +65,11 @@ enum Record<'a> {
         new: bool,
         itemized: String,
     },
+    /// As it was, it is in the trash.
+    Replaced {
+        #[serde(flatten)]
+        path: PathFields<'a>,
+    },
     Deleted {
         #[serde(flatten)]
         path: PathFields<'a>,
@@ -222,6 +227,9 @@ impl Monitor for Json {
                     directory: *directory,
                     origin: origin_name(*origin),
                 });
+            }
+            Event::Replaced { path } if self.options.detail > Detail::Problems => {
+                self.print(&Record::Replaced { path: PathFields::from(*path) });
             }
             Event::Problem { path, kind, text } => {
                 self.print(&Record::Problem {

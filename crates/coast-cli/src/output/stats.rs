@@ -107,7 +107,7 @@ const MAX_NAMED_DELETIONS: usize = 5;
 /// Returns the lines that name the first deleted entries: first those that were made at the destination. `restorable` is the operand
 /// of `coast restore` for them.
 pub(crate) fn deletion_lines(deletions: &Deletions, restorable: Option<&str>, dry_run: bool) -> Vec<String> {
-    let Deletions { made_there, changed, placed, to_trash, .. } = deletions;
+    let Deletions { made_there, changed, placed, replaced, to_trash, .. } = deletions;
     let would = if dry_run { "would be " } else { "" };
     let entries = |entries: &DeletedEntries| counted(entries.count, "entry", "entries");
     let mut lines = Vec::new();
@@ -120,7 +120,14 @@ pub(crate) fn deletion_lines(deletions: &Deletions, restorable: Option<&str>, dr
     if placed.count > 0 {
         lines.push(format!("{} {would}deleted: {}", entries(placed), named_entries(placed)));
     }
-    if let Some(operand) = restorable.filter(|_| *to_trash && made_there.count + changed.count > 0) {
+    if replaced.count > 0 {
+        let (files, names) = (counted(replaced.count, "file", "files"), named_entries(replaced));
+        lines.push(format!(
+            "{files} made or perhaps changed at the destination {would}replaced, and kept in the trash: {names}"
+        ));
+    }
+    let trashed = replaced.count + if *to_trash { made_there.count + changed.count } else { 0 };
+    if let Some(operand) = restorable.filter(|_| trashed > 0) {
         lines.push(format!("to list or restore what is in the trash: coast restore {operand}"));
     }
     lines

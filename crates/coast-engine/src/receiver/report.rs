@@ -112,6 +112,12 @@ impl<'a> Report<'a> {
         self.event(Event::Deleted { path, directory, origin });
     }
 
+    /// Tells of a file that is replaced and kept in the trash, and counts it.
+    pub(super) fn replaced(&self, path: &[u8]) {
+        self.count(|stats| stats.replaced_trashed += 1);
+        self.event(Event::Replaced { path });
+    }
+
     /// Counts an extraneous entry that stays because no run had put it there, or because that is not certain and there is no trash.
     pub(super) fn left_made_there(&self) {
         self.count(|stats| stats.left_made_there += 1);

@@ -144,7 +144,7 @@ impl Monitor for First<'_> {
                 Update::Local => (&self.made, path),
                 Update::Attributes => return,
             },
-            Event::Deleted { .. } => return,
+            Event::Deleted { .. } | Event::Replaced { .. } => return,
             event => return self.inner.event(event),
         };
         let mut entries = entries.enter();

@@ -247,11 +247,28 @@ impl Batch {
     /// # Errors
     /// [`io::ErrorKind::CrossesDevices`] when the entry lies on another mount. Then it is where it was.
     pub fn put(&self, parent: &RelPath, dir: &DirHandle, name: &Name, stat: &Stat) -> io::Result<()> {
+        self.fill(parent, stat, |batch| dir.rename_to(name, batch, name, Replace::Never))
+    }
+
+    /// Gives the file `name` of the directory `dir` a second name in the batch. It is about to be replaced.
+    ///
+    /// # Errors
+    /// As [`Batch::put`], and when the file system or the system's rules for other users' files allow no second name.
+    pub fn keep(&self, parent: &RelPath, dir: &DirHandle, name: &Name, stat: &Stat) -> io::Result<()> {
+        self.fill(parent, stat, |batch| dir.link_to(name, batch, name))
+    }
+
+    fn fill(
+        &self,
+        parent: &RelPath,
+        stat: &Stat,
+        put: impl FnOnce(&DirHandle) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut filled = self.filled.enter();
         if filled.last.0 != *parent {
             filled.last = (parent.clone(), self.directory(parent)?);
         }
-        dir.rename_to(name, &filled.last.1, name, Replace::Never)?;
+        put(&filled.last.1)?;
         if stat.kind == Kind::File {
             filled.bytes = filled.bytes.saturating_add(stat.size);
         }

@@ -89,6 +89,7 @@ enum Line<'a> {
         made_there: Vec<PathFields<'a>>,
         changed: Vec<PathFields<'a>>,
         placed: Vec<PathFields<'a>>,
+        replaced: Vec<PathFields<'a>>,
         to_trash: bool,
     },
     GapOpen {
@@ -214,6 +215,7 @@ impl Observer for JsonNarrator {
                 made_there: paths(&deletions.made_there.first),
                 changed: paths(&deletions.changed.first),
                 placed: paths(&deletions.placed.first),
+                replaced: paths(&deletions.replaced.first),
                 to_trash: deletions.to_trash,
             },
             LifecycleEvent::GapClosed { paths } => Line::GapClosed { paths: *paths },

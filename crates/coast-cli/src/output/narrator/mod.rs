@@ -41,12 +41,12 @@ fn step_words(step: Step) -> &'static str {
     match step {
         Step::EndSession => "ending the session",
         Step::Transfer => "transferring the worktree to the remote",
-        Step::Runner => "preparing the runner of the session",
-        Step::Access => "giving the runner access to the remote",
+        Step::Runner => "preparing the shell container",
+        Step::Access => "giving the shell container access to the remote",
         Step::Session => "creating the session, and waiting for its first scan",
         Step::Gap => "looking for edits made meanwhile",
-        Step::RemoveAccess => "removing the key from the runner",
-        Step::RemoveRunner => "removing the runner",
+        Step::RemoveAccess => "removing the key from the shell container",
+        Step::RemoveRunner => "removing the shell container",
         Step::RemoveWorkspace => "removing the workspace on the remote",
         step => step.as_str(),
     }

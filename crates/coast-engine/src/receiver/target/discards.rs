@@ -26,6 +26,11 @@ impl Discards {
         self.with_batch(|batch| batch.put(parent, dir, name, stat))
     }
 
+    /// Keeps a file that is about to be replaced. See [`Batch::keep`].
+    pub(super) fn keep(&self, parent: &RelPath, dir: &DirHandle, name: &Name, stat: &Stat) -> io::Result<()> {
+        self.with_batch(|batch| batch.keep(parent, dir, name, stat))
+    }
+
     /// Makes a directory in the trash like the one at `path`.
     pub(super) fn put_directory(&self, path: &RelPath) -> io::Result<()> {
         self.with_batch(|batch| batch.put_directory(path))

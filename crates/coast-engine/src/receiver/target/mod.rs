@@ -379,6 +379,28 @@ impl<'a> Target<'a> {
         dry.trash_mount.is_some_and(|trash| dir.mount().is_ok_and(|mount| mount != trash))
     }
 
+    /// Keeps a file that is about to be replaced in the trash, because no run has put it there as it is. Where the trash cannot have it,
+    /// that is told: the source's file takes its place in any case.
+    pub(crate) fn keep_replaced(&self, entry: &DestinationEntry<'_>, existing: &Stat) {
+        let (path, Some(dir)) = (entry.path(), entry.directory.handle()) else { return };
+        let kept = match self.discards() {
+            Some(discards) => discards.keep(entry.directory.path(), dir, &entry.offered.name, existing),
+            None if self.is_beyond_trash(dir) => Err(io::ErrorKind::CrossesDevices.into()),
+            None => Ok(()),
+        };
+        match kept {
+            Ok(()) => self.report.replaced(&path),
+            // It went, or a try before this one has kept it.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {}
+            Err(error) => {
+                let text = format!(
+                    "no run has put it there as it is, and it is replaced without a copy in the trash: {error}"
+                );
+                self.report.kept(&path, &text);
+            }
+        }
+    }
+
     /// Moves an entry of the directory at `parent` to the trash.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use coast_delta::MIN_BASIS;
 use coast_tree::{ContentHash, Kind, Stat};
-use coast_wire::{EntryKind, Need, ToSender, Update, Want};
+use coast_wire::{EntryKind, Need, Origin, ToSender, Update, Want};
 
 use super::Transfer;
 use super::file_transfer::FileTransfer;
@@ -100,6 +100,12 @@ pub(super) fn ask_for_content(
     needs: &mut NeedBatch,
 ) -> Result<(), Failure> {
     let Offered::File { size, .. } = entry.offered.what else { return Ok(()) };
+    if let Some(existing) = entry.existing.filter(|existing| existing.kind == Kind::File)
+        && transfer.target.has_trash()
+        && file.part.origins(transfer.target).of(&entry.offered.name, &existing) != Origin::Run
+    {
+        transfer.target.keep_replaced(entry, &existing);
+    }
     if transfer.target.is_dry_run() {
         transfer.report.transferred(size, 0, 0);
         transfer.target.report_created(entry, EntryKind::File, Update::Transferred);

@@ -1,7 +1,7 @@
 //! A part of a directory, as it was offered.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use coast_tree::{LockExt, Name, Record, RelPath};
 use coast_wire::limits::MAX_PART_ENTRIES;
@@ -11,6 +11,7 @@ use super::file_transfer::FileTransfer;
 use crate::error::EngineError;
 use crate::receiver::offered::OfferedEntry;
 use crate::receiver::spill::path_in;
+use crate::receiver::target::{Origins, Target};
 
 /// A part of a directory that was offered and is not settled.
 pub(super) struct Part {
@@ -23,6 +24,8 @@ pub(super) struct Part {
     states: Box<[Mutex<FileState>]>,
     /// Entries not settled, plus one while the directory itself is being examined.
     unsettled: AtomicUsize,
+    /// What is known of the origin of the directory's entries. Read when the first file is going to be replaced.
+    origins: OnceLock<Origins>,
     /// Hashes that the cache will remember, gathered until the part is settled. The lock guards only this list.
     records: Mutex<Vec<Record>>,
 }
@@ -95,13 +98,26 @@ impl Part {
         };
         let states = entries.iter().map(|_| Mutex::new(FileState::Idle)).collect();
         let unsettled = AtomicUsize::new(entries.len() + 1);
-        let records = Mutex::default();
-        Ok(Self { id: part.id, path, range, entries: entries.into(), states, unsettled, records })
+        Ok(Self {
+            id: part.id,
+            path,
+            range,
+            entries: entries.into(),
+            states,
+            unsettled,
+            origins: OnceLock::new(),
+            records: Mutex::default(),
+        })
     }
 
     /// The state of an entry.
     fn state(&self, index: u32) -> MutexGuard<'_, FileState> {
         self.states[index as usize].enter()
+    }
+
+    /// What is known of the origin of the directory's entries.
+    pub(super) fn origins(&self, target: &Target<'_>) -> &Origins {
+        self.origins.get_or_init(|| target.origins_in(&self.path))
     }
 
     /// Settles one entry, or the examination. Returns whether the part has nothing left to settle.
