@@ -197,7 +197,7 @@ fn what_services_made_comes_back_from_the_trash_as_it_was() {
     };
     let listed = restore(&[]);
     listed.assert_code(0);
-    for listing in ["uploads/1", "it's \\ odd \\#377", ".env", "8 entries (29 B)", "coast restore"] {
+    for listing in ["uploads/1", "it's \\ odd \\#377", ".env", "9 entries (31 B)", "coast restore"] {
         assert!(listed.text().contains(listing), "{listing}: {listed}");
     }
     symlink(remote.path("elsewhere/private"), workspace.path().join("uploads"))
@@ -217,7 +217,7 @@ fn what_services_made_comes_back_from_the_trash_as_it_was() {
     // What the first push deleted is still there.
     let left = restore(&[]);
     left.assert_code(0);
-    assert!(left.text().contains("5 entries (10 B)") && !left.text().contains(".env"), "{left}");
+    assert!(left.text().contains("6 entries (12 B)") && !left.text().contains(".env"), "{left}");
     restore(&[OsStr::new(".env")]).assert_code(23);
 }
 
