@@ -6,16 +6,15 @@
 //! worktree that are not among them are what the session may have carried. They are kept until the next transfer is told of them.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use coast_sync::RuleList;
 use coast_tree::ContentHash;
 
-use crate::durable;
 use crate::file_error::if_found;
 use crate::listing::Listing;
+use crate::{durable, project_file};
 
 /// The number of paths that are kept. The paths beyond them count as made on the remote.
 const MAX_PATHS: usize = 16 * 1024;
@@ -94,7 +93,10 @@ impl Carried {
     ) -> io::Result<(BTreeSet<Vec<u8>>, Noted)> {
         let mut news: BTreeSet<Vec<u8>> = BTreeSet::new();
         let mut noted = Noted::All;
-        let Some(hashes) = if_found(fs::read(&self.brought))? else { return Ok((news, noted)) };
+        // The file has 8 bytes for each path of the worktree, so that its size has no limit.
+        let Some(mut opened) = if_found(project_file::open(&self.brought))? else { return Ok((news, noted)) };
+        let mut hashes = Vec::new();
+        opened.read_to_end(&mut hashes)?;
         let (hashes, _) = hashes.as_chunks::<HASH_BYTES>();
         let brought: HashSet<&[u8; HASH_BYTES]> = hashes.iter().collect();
         let earlier: BTreeSet<Vec<u8>> = self.paths()?.into_iter().collect();
@@ -119,7 +121,7 @@ impl Carried {
 
     /// The paths that sessions may have carried since the last transfer.
     pub(crate) fn paths(&self) -> io::Result<Vec<Vec<u8>>> {
-        let text = if_found(fs::read(&self.carried))?.unwrap_or_default();
+        let text = if_found(project_file::read_kept(&self.carried))?.unwrap_or_default();
         let paths = text.split(|byte| *byte == 0).filter(|path| !path.is_empty());
         Ok(paths.take(MAX_PATHS).map(<[u8]>::to_vec).collect())
     }
@@ -151,6 +153,8 @@ fn hash(path: &[u8]) -> [u8; HASH_BYTES] {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// No path is in conflict.

@@ -10,8 +10,8 @@ use coast_sync::Cancel;
 use coast_tree::{Attempt, LockWait, WaitEnded, try_flock};
 use rustix::fs::FlockOperation;
 
-use crate::durable;
 use crate::file_error::{Doing, FileError};
+use crate::{durable, project_file};
 
 /// The number of bytes that are read of the file.
 const MAX_HOLDER_BYTES: u64 = 512;
@@ -83,7 +83,7 @@ impl FileLock {
 
     /// The present holder of the lock; `None` if the lock is free.
     pub(crate) fn holder(path: &Path) -> Option<Holder> {
-        let mut file = File::open(path).ok()?;
+        let mut file = project_file::open(path).ok()?;
         match try_flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(true) => None,
             Ok(false) => Holder::read(&mut file),
@@ -125,6 +125,7 @@ impl FileLock {
     fn open(path: &Path) -> io::Result<File> {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.custom_flags(project_file::FLAGS.bits().cast_signed());
         let mut attempts = 0;
         loop {
             let made = path.parent().map_or(Ok(()), durable::make_directory);
@@ -133,7 +134,11 @@ impl FileLock {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < MAX_ATTEMPTS => {
                     attempts += 1;
                 }
-                opened => return opened,
+                opened => {
+                    let opened = opened?;
+                    project_file::check_regular(&opened.metadata()?)?;
+                    return Ok(opened);
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::carried::Carried;
 use crate::file_error::{Doing, FileError, if_found};
 use crate::record::{Record, VERSION};
-use crate::{Name, Places, durable};
+use crate::{Name, Places, durable, project_file};
 
 /// The suffix of a record's file name.
 const SUFFIX: &str = ".json";
@@ -56,7 +56,9 @@ impl Records {
     /// When the file cannot be read or is not a valid record.
     pub fn load(&self, project: &Name, instance: &Name) -> Result<Option<Record>, RecordError> {
         let file = self.file(project, instance);
-        let Some(text) = if_found(fs::read(&file)).doing("read the record", &file)? else { return Ok(None) };
+        let Some(text) = if_found(project_file::read_kept(&file)).doing("read the record", &file)? else {
+            return Ok(None);
+        };
         let wrong = |message: String| RecordError::Content { file: file.clone(), message };
         // The version is checked first: a file of another version may lack the other fields.
         #[derive(Deserialize)]
@@ -187,8 +189,12 @@ fn is_workspace(path: &str, project: &Name, instance: &Name) -> bool {
 /// The names of the files in a directory, without their `suffix`; other files are ignored. A missing directory is empty.
 fn names_in(directory: &Path, suffix: &str) -> Result<Vec<Name>, RecordError> {
     let listing = "list the records in";
-    let Some(entries) = if_found(fs::read_dir(directory)).doing(listing, directory)? else {
-        return Ok(Vec::new());
+    let entries = match if_found(fs::read_dir(directory)) {
+        Ok(Some(entries)) => entries,
+        Ok(None) => return Ok(Vec::new()),
+        // A file beside the directories of the projects has no records.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(Vec::new()),
+        Err(error) => return Err(error).doing(listing, directory)?,
     };
     let mut names = Vec::new();
     for entry in entries {

@@ -2,8 +2,8 @@
 //! kept in a file of the user, because connection details do not belong into a Coastfile.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::file_error::{Doing, FileError, if_found};
 use crate::lock::{FileLock, LockError};
 use crate::remote::{BadAddress, Remote, checked_service_home};
 use crate::words::did_you_mean;
-use crate::{Name, Places, durable};
+use crate::{Name, Places, durable, project_file};
 
 /// The error of a command on remotes.
 #[derive(Debug, thiserror::Error)]
@@ -127,13 +127,16 @@ impl Remotes {
     /// When the file cannot be read, its content is invalid, or other users can write to it.
     pub fn load(places: &Places) -> Result<Self, RemotesError> {
         let file = places.remotes();
-        let Some(mut opened) = if_found(File::open(&file)).doing("read", &file)? else {
+        let Some(opened) = if_found(project_file::open(&file)).doing("read", &file)? else {
             return Ok(Self::default());
         };
         let metadata = opened.metadata().doing("read", &file)?;
         check_safe(&file, &metadata, rustix::process::geteuid().as_raw())?;
-        let mut text = String::new();
-        opened.read_to_string(&mut text).doing("read", &file)?;
+        let text = project_file::read_opened(opened, project_file::MAX_KEPT_BYTES)
+            .and_then(|text| {
+                String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+            })
+            .doing("read", &file)?;
         let content: Content = toml::from_str(&text).map_err(|error| {
             let line = error
                 .span()

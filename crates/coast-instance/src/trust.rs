@@ -19,7 +19,7 @@ use crate::durable;
 use crate::file_error::{Doing, FileError, if_found};
 use crate::record::now;
 use crate::stored_path::StoredPath;
-use crate::{CoastfileType, Places, Project};
+use crate::{CoastfileType, Places, Project, project_file};
 
 /// The version of the file's format.
 const VERSION: u32 = 1;
@@ -237,7 +237,9 @@ impl TrustStore {
     }
 
     fn read(file: &Path) -> Result<Option<Trusted>, FileError> {
-        let Some(text) = if_found(fs::read(file)).doing("read the trusted settings in", file)? else {
+        let Some(text) =
+            if_found(project_file::read_kept(file)).doing("read the trusted settings in", file)?
+        else {
             return Ok(None);
         };
         let trusted: Option<Trusted> = serde_json::from_slice(&text).ok();
@@ -294,7 +296,7 @@ impl TrustStore {
     }
 
     /// The file of the project at `root` with a type. Its name is a hash, because a path is too long for a name.
-    fn file(&self, root: &Path, kind: Option<&CoastfileType>) -> PathBuf {
+    pub(crate) fn file(&self, root: &Path, kind: Option<&CoastfileType>) -> PathBuf {
         let mut key = root.as_os_str().as_bytes().to_vec();
         // No path has a NUL in it.
         key.extend(kind.iter().flat_map(|kind| [b"\0", kind.as_str().as_bytes()].concat()));
