@@ -91,7 +91,11 @@ impl<'a> Pruning<'a> {
                 Some(Objection::Known(reason)) => left.kept.push(KeptPath { path, reason }),
                 None if found.is_busy => left.keep(path, "a run works on it at this moment"),
                 None if found.unreadable => {
-                    left.keep(path, "it cannot be looked into; is something mounted there?")
+                    left.keep(
+                        path,
+                        "it, or the state directory .NAME.coast beside it, cannot be looked into; is something mounted there, or is \
+                         `trash` or `lock` in that directory of another kind than coast makes it?",
+                    )
                 }
                 None => left.workspaces.push(LeftWorkspace { path, found }),
             }

@@ -176,27 +176,26 @@ impl AccountDirectories {
         helpers.chain(self.mutagen.iter().map(|(kept, directory)| (*kept, directory)))
     }
 
-    /// Hands each leftover to `tell`.
+    /// Hands each leftover to `tell`. A directory that cannot be read has none.
     ///
     /// # Errors
-    /// When a directory cannot be read, and the errors of `tell`.
+    /// The errors of `tell`.
     pub fn list(
         &self,
         tell: &mut dyn FnMut(&Answer<'_>) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let mut told = 0;
         for (kept, directory) in self.directories() {
-            let unread = |error| failed(Path::new(kept.directory()), error);
-            for entry in directory.list().map_err(unread)? {
+            for entry in directory.list().unwrap_or_default() {
                 let Some(name) =
                     std::str::from_utf8(entry.name.as_bytes()).ok().filter(|name| kept.recognizes(name))
                 else {
                     continue;
                 };
-                let Some(stat) = directory.stat(&entry.name).map_err(unread)? else { continue };
+                let Ok(Some(stat)) = directory.stat(&entry.name) else { continue };
                 let (bytes, used_at) = match stat.kind {
                     Kind::File => (stat.size, stat.mtime.secs()),
-                    Kind::Directory => measure(directory, &entry.name).map_err(unread)?,
+                    Kind::Directory => measure(directory, &entry.name, stat.mtime.secs()),
                     _ => continue,
                 };
                 let used_at = u64::try_from(used_at).unwrap_or(0);
@@ -250,25 +249,24 @@ impl AccountDirectories {
     }
 }
 
-/// The size of all files in a directory, and the latest time at which one was changed. Agents and staged files lie two levels deep.
-fn measure(parent: &DirHandle, name: &Name) -> io::Result<(u64, i64)> {
-    let (mut bytes, mut latest) = (0, 0);
-    let mut pending = vec![(parent.child(name)?, 0)];
+/// The size of all files in a directory that was changed at the time `changed`, and the latest time at which it or one of them was
+/// changed. Agents and staged files lie two levels deep. What is gone, or cannot be read, does not count.
+fn measure(parent: &DirHandle, name: &Name, changed: i64) -> (u64, i64) {
+    let (mut bytes, mut latest) = (0, changed);
+    let mut pending: Vec<_> = parent.child(name).ok().map(|directory| (directory, 0)).into_iter().collect();
     while let Some((directory, depth)) = pending.pop() {
-        latest = latest.max(directory.stat_self()?.mtime.secs());
-        for entry in directory.list()? {
-            match entry.kind {
-                Kind::Directory if depth < 2 => pending.push((directory.child(&entry.name)?, depth + 1)),
-                _ => {
-                    if let Some(stat) = directory.stat(&entry.name)? {
-                        bytes += stat.size;
-                        latest = latest.max(stat.mtime.secs());
-                    }
+        for entry in directory.list().unwrap_or_default() {
+            let Ok(Some(stat)) = directory.stat(&entry.name) else { continue };
+            latest = latest.max(stat.mtime.secs());
+            match stat.kind {
+                Kind::Directory if depth < 2 => {
+                    pending.extend(directory.child(&entry.name).ok().map(|below| (below, depth + 1)));
                 }
+                _ => bytes += stat.size,
             }
         }
     }
-    Ok((bytes, latest))
+    (bytes, latest)
 }
 
 impl Agents {

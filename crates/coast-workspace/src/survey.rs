@@ -50,10 +50,10 @@ impl WorkspacesDirectory {
         self.handle.clone()
     }
 
-    /// Hands each workspace to `tell`. The answer repeats `confined`.
+    /// Hands each workspace to `tell`. The answer repeats `confined`. Projects that cannot be looked into are left out.
     ///
     /// # Errors
-    /// When a directory cannot be read, when `cancel` was cancelled, and the errors of `tell`.
+    /// When the directory itself cannot be read, when `cancel` was cancelled, and the errors of `tell`.
     pub fn survey(
         &self,
         confined: bool,
@@ -64,7 +64,7 @@ impl WorkspacesDirectory {
         let mount = self.handle.mount().map_err(|error| failed(&self.path, error))?;
         for project in self.directories(&self.handle)? {
             let Ok(directory) = self.handle.child_within(&project, mount) else { continue };
-            let entries = directory.list().map_err(|error| failed(&self.path, error))?;
+            let Ok(entries) = directory.list() else { continue };
             if entries.is_empty() {
                 take(&mut totals, tell, &Surveyed { project: &text(&project), ..Surveyed::default() })?;
             }
@@ -78,8 +78,15 @@ impl WorkspacesDirectory {
                 if cancel.is_cancelled() {
                     return Err(EngineError::Interrupted);
                 }
-                let unread = |error| failed(&self.path, error);
-                let exists = directory.stat(&instance).map_err(unread)?.is_some();
+                // They fail for entries of a kind that no run makes.
+                let (used_at, trash_bytes, is_busy) = (last_use(&state), trash(&state), is_busy(&state));
+                if used_at.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                    // The state directory was removed meanwhile.
+                    continue;
+                }
+                let is_state_readable = used_at.is_ok() && trash_bytes.is_ok() && is_busy.is_ok();
+                let stat = directory.stat(&instance);
+                let exists = !matches!(stat, Ok(None));
                 let size = directory
                     .child_within(&instance, mount)
                     .and_then(|workspace| measure(&workspace, mount, cancel));
@@ -90,12 +97,12 @@ impl WorkspacesDirectory {
                         project: &text(&project),
                         instance: &text(&instance),
                         exists,
-                        unreadable: exists && size.is_err(),
+                        unreadable: (exists && size.is_err()) || !is_state_readable,
                         entries: size.as_ref().map_or(0, |size| size.entries),
                         bytes: size.as_ref().map_or(0, |size| size.bytes),
-                        used_at: last_use(&state).map_err(unread)?,
-                        trash_bytes: trash(&state).map_err(unread)?,
-                        is_busy: is_busy(&state).map_err(unread)?,
+                        used_at: used_at.unwrap_or(0),
+                        trash_bytes: trash_bytes.unwrap_or(None),
+                        is_busy: is_busy.unwrap_or(false),
                     },
                 )?;
             }

@@ -9,6 +9,7 @@ use std::path::Path;
 use coast_engine::Cancel;
 use coast_wire::Answer;
 use coast_workspace::WorkspacesDirectory;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 /// A workspace with a private state directory beside it.
 fn make(top: &Path, project: &str, instance: &str) {
@@ -68,6 +69,19 @@ fn only_what_has_a_private_state_directory_beside_it_is_a_workspace() {
     symlink(top.join("shop"), top.join("link")).unwrap();
     fs::write(top.join("file"), "").unwrap();
 
+    // A state directory with entries that no run makes does not hide the others.
+    for instance in ["trash-pipe", "trash-link", "lock-pipe", "lock-link"] {
+        make(&top, "shop", instance);
+        let (entry, kind) = instance.split_once('-').unwrap();
+        let entry = top.join(format!("shop/.{instance}.coast/{entry}"));
+        let _ = fs::remove_file(&entry);
+        if kind == "pipe" {
+            mknodat(CWD, &entry, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        } else {
+            symlink("/dev/zero", &entry).unwrap();
+        }
+    }
+
     let lock = File::open(top.join("shop/.busy.coast/lock")).unwrap();
     lock.lock().unwrap();
     assert_eq!(
@@ -75,9 +89,13 @@ fn only_what_has_a_private_state_directory_beside_it_is_a_workspace() {
         [
             "empty/ 0 0 absent",
             "shop/busy 3 7 busy",
+            "shop/lock-link 3 7 unreadable",
+            "shop/lock-pipe 3 7 unreadable",
             "shop/plain 3 7",
             "shop/replaced 0 0 unreadable",
             "shop/state-only 0 0 absent",
+            "shop/trash-link 3 7 unreadable",
+            "shop/trash-pipe 3 7 unreadable",
             "shop/trashed 3 7 trash 7",
         ]
     );
