@@ -44,11 +44,17 @@ pub(super) fn hold(
     Ok(())
 }
 
-/// Says that the session carried deletions before it was paused, if the remote has fewer files than the last transfer had.
+/// Says that the session carried deletions before it was paused, if the remote has fewer files than the last transfer brought. The
+/// session does not count the private files, and files that could not be transferred were never there.
 fn carried(record: &Record, session: Option<&ContinuousStatus>) -> String {
-    let before = record.last_transfer.map(|transfer| transfer.files);
-    let left = session.and_then(|session| session.remote_files);
-    match before.zip(left) {
+    let compared = || {
+        let session = session?;
+        let private = u64::try_from(session.private.len()).unwrap_or(u64::MAX);
+        let stale = record.stale.as_ref().map_or(0, |stale| stale.count);
+        let before = record.last_transfer?.files.saturating_sub(private).saturating_sub(stale);
+        Some((before, session.remote_files?))
+    };
+    match compared() {
         Some((before, left)) if left < before => {
             format!("; it had deleted files there before that: {left} of {before} are left")
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::running;
 use super::stage::{Stage, dev_1, files};
-use crate::continuous::{Activity, RunnerState};
+use crate::continuous::{Activity, PrivateFile, RunnerState};
 use crate::lifecycle::{Check, Edits, Insist, InstanceStatus, LifecycleError, Questions};
 use crate::record::{Following, State};
 use crate::worktree::WorktreeState;
@@ -170,16 +170,26 @@ fn a_session_whose_worktree_is_lost_is_paused_by_every_command_that_notices() {
 
 #[test]
 fn deletions_that_were_carried_before_the_pause_are_said() {
-    let stage = running();
-    stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
-    fs::remove_file(stage.workspace().join("src/a")).unwrap();
-    fs::remove_file(stage.workspace().join("src/deep/b")).unwrap();
-    let feature = stage.feature();
-    *stage.fake.frozen.lock().unwrap() = true;
-    lose(&feature, false);
-    let status = stage.status(Check::No);
-    let Following::Failed { said, .. } = &status.record.following else { panic!("{status:?}") };
+    let said_after = |deleted: &[&str], private: &[&str]| {
+        let stage = running();
+        stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
+        deleted.iter().for_each(|file| fs::remove_file(stage.workspace().join(file)).unwrap());
+        let private = private.iter().map(|path| PrivateFile { path: path.as_bytes().to_vec() });
+        *stage.fake.private.lock().unwrap() = private.collect();
+        let feature = stage.feature();
+        *stage.fake.frozen.lock().unwrap() = true;
+        lose(&feature, false);
+        let status = stage.status(Check::No);
+        let Following::Failed { said, .. } = status.record.following else { panic!("{status:?}") };
+        said
+    };
+    let said = said_after(&["src/a", "src/deep/b"], &[]);
     assert!(said.ends_with("it had deleted files there before that: 2 of 4 are left"), "{said}");
+    // The session does not count them.
+    let said = said_after(&[], &["src/a"]);
+    assert!(said.ends_with("so that it deletes nothing more on the remote"), "{said}");
+    let said = said_after(&["src/deep/b"], &["src/a"]);
+    assert!(said.ends_with("2 of 3 are left"), "{said}");
 }
 
 #[test]

@@ -440,8 +440,18 @@ impl Fake {
         }
         let activity = self.activity.enter().unwrap_or(Activity::Watching);
         if *self.frozen.enter() {
-            let remote_files = Some(files(&session.workspace).len() as u64);
-            return ContinuousStatus { runner, activity, remote_files, ..ContinuousStatus::default() };
+            let private = self.private.enter().clone();
+            let is_private =
+                |path: &Path| private.iter().any(|file| path.as_os_str().as_bytes() == file.path);
+            let there = files(&session.workspace);
+            let remote_files = Some(there.keys().filter(|path| !is_private(path)).count() as u64);
+            return ContinuousStatus {
+                runner,
+                activity,
+                remote_files,
+                private,
+                ..ContinuousStatus::default()
+            };
         }
         let (here, there) = (files(&session.worktree), files(&session.workspace));
         let mut conflicts = Vec::new();
