@@ -140,7 +140,14 @@ pub(crate) fn instance_lines(status: &InstanceStatus, instance: &Addressed) -> V
             },
         );
     }
-    line("transfer", record.last_transfer.as_ref().map_or_else(|| "none yet".to_owned(), transfer_words));
+    let transfer = record.last_transfer.as_ref();
+    line(
+        "transfer",
+        transfer.map_or_else(
+            || "none yet".to_owned(),
+            |transfer| transfer_words(transfer, record.stale.as_ref()),
+        ),
+    );
     if let Some(stale) = &record.stale {
         line("stale", indented(&stale_words(record, stale, instance)));
     }
@@ -208,7 +215,8 @@ fn worktree_words(status: &InstanceStatus, instance: &Addressed) -> String {
     }
 }
 
-fn transfer_words(transfer: &LastTransfer) -> String {
+/// The counts of the last transfer of the whole worktree. `stale` is what it and later transfers have left.
+fn transfer_words(transfer: &LastTransfer, stale: Option<&Stale>) -> String {
     let mut text = format!(
         "{}, in {}: {} of {} sent ({}), {} deleted",
         ago(transfer.at),
@@ -221,6 +229,8 @@ fn transfer_words(transfer: &LastTransfer) -> String {
     match transfer.code {
         0 => {}
         24 => text.push_str("; source files vanished meanwhile (code 24)"),
+        // A later transfer brought the entries.
+        _ if stale.is_none() => {}
         code => text.push_str(&format!("; some entries could not be transferred (code {code})")),
     }
     text
@@ -242,6 +252,13 @@ fn following_words(status: &InstanceStatus, instance: &Addressed) -> String {
             "do not follow while it is stopped".to_owned()
         }
         (Following::Off, _) => "do not follow yet".to_owned(),
+        (Following::Failed { part, .. }, _)
+            if part == "worktree" && status.worktree == WorktreeState::There =>
+        {
+            format!(
+                "do not follow: the session was paused while the worktree was gone; it is back: go on with: coast start {instance}"
+            )
+        }
         (Following::Failed { step, said, at, .. }, _) => indented(&format!(
             "do not follow: {step} failed {}: {}\n{}",
             ago(*at),
@@ -581,6 +598,65 @@ mod tests {
         assert_eq!(lines.len(), 22);
         assert!(lines[0].starts_with("conflict    c0: "), "{lines:?}");
         assert_eq!(lines[20..], ["conflict    and 8 more", "problem     remote a\\#012b: denied"]);
+    }
+
+    fn name(text: &str) -> coast_instance::Name {
+        text.parse().unwrap()
+    }
+
+    /// A running instance, and nobody was asked about its session.
+    fn status() -> InstanceStatus {
+        let (root, place) = (Path::new("/p"), "/data/workspaces/shop/dev".to_owned());
+        let mut record = Record::begun(name("shop"), name("dev"), root, root, name("box"), place);
+        record.state = State::Running;
+        record.following = Following::Yes;
+        InstanceStatus {
+            record,
+            holder: None,
+            worktree: WorktreeState::There,
+            continuous: None,
+            not_held: None,
+            remote: None,
+            begins_to_follow: false,
+        }
+    }
+
+    fn line_of(status: &InstanceStatus, name: &str) -> String {
+        let lines = instance_lines(status, &Addressed::from(&status.record.instance));
+        lines.into_iter().find(|line| line.starts_with(name)).unwrap()
+    }
+
+    #[test]
+    fn a_worktree_that_is_back_is_not_called_gone() {
+        let mut status = status();
+        status.record.following = Following::Failed {
+            part: "worktree".to_owned(),
+            step: "reading the worktree".to_owned(),
+            said: "/p is gone; the session was paused".to_owned(),
+            at: 0,
+        };
+        let back = "edits       do not follow: the session was paused while the worktree was gone; it is back: go on with: coast \
+                    start dev";
+        assert_eq!(line_of(&status, "edits"), back);
+        status.worktree = WorktreeState::Gone;
+        assert!(line_of(&status, "edits").contains("/p is gone; the session was paused"));
+    }
+
+    #[test]
+    fn entries_that_a_later_transfer_brought_are_not_told_as_left() {
+        let mut status = status();
+        status.record.last_transfer = Some(LastTransfer {
+            at: 0,
+            milliseconds: 0,
+            sent_files: 1,
+            sent_bytes: 1,
+            deleted: 0,
+            files: 1,
+            code: 23,
+        });
+        assert!(line_of(&status, "transfer").ends_with("0 deleted"), "{}", line_of(&status, "transfer"));
+        status.record.stale = Some(Stale { code: 23, count: 1, paths: Vec::new() });
+        assert!(line_of(&status, "transfer").ends_with("some entries could not be transferred (code 23)"));
     }
 
     #[test]
