@@ -115,9 +115,12 @@ fn mend(scene: &Scene, args: &StatusArgs) -> Result<(), LifecycleError> {
             narrator.flushed(&status, carried_code(&status));
             Ok(())
         }
-        Err(LifecycleError::BulkOnly | LifecycleError::Stopped(_) | LifecycleError::NotFollowing { .. }) => {
-            Ok(())
-        }
+        Err(
+            LifecycleError::BulkOnly
+            | LifecycleError::Stopped(_)
+            | LifecycleError::HalfStopped { .. }
+            | LifecycleError::NotFollowing { .. },
+        ) => Ok(()),
         Err(error) => Err(error),
     }
 }

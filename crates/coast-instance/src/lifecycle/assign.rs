@@ -46,7 +46,7 @@ impl Lifecycle<'_> {
         self.check_trust(Some(&self.record(instance)?), &options)?;
         let mut work = self.open(instance, command)?;
         if work.record.state == State::Stopped {
-            return Err(LifecycleError::Stopped(self.addressed(instance)));
+            return Err(LifecycleError::stopped(&work.record, self.addressed(instance)));
         }
         let remote = self.remote_of(&work.record)?;
         work.go_to(worktree);

@@ -31,6 +31,11 @@ pub enum LifecycleError {
     /// The instance is stopped.
     #[error("the instance {0:?} is stopped; start it first with: coast start {0}")]
     Stopped(Addressed),
+    /// The instance was stopped, and a session or a key may be left. `left` names them.
+    #[error(
+        "stop of the instance {instance:?} did not finish: {left}; finish it with: coast stop {instance}, or go on with: coast start {instance}"
+    )]
+    HalfStopped { instance: Addressed, left: String },
     /// An earlier command on the instance did not finish.
     #[error("the instance {instance:?} is unfinished: {} did not finish (step {}); {}", unfinished.command.as_str(), unfinished.step.as_str(), unfinished.ways_on)]
     Unfinished { instance: Addressed, unfinished: Unfinished },
@@ -188,6 +193,14 @@ fn project_code(error: &ProjectError) -> u8 {
 }
 
 impl LifecycleError {
+    /// The error of an instance that is stopped, maybe not wholly.
+    pub(super) fn stopped(record: &Record, instance: Addressed) -> Self {
+        match record.left_words() {
+            Some(left) => Self::HalfStopped { instance, left },
+            None => Self::Stopped(instance),
+        }
+    }
+
     /// The error of an instance that does not exist.
     pub(crate) fn no_instance(records: &Records, project: &Name, instance: &Name) -> Self {
         // The names are only for the message, so an unreadable directory counts as empty.

@@ -55,7 +55,7 @@ impl Lifecycle<'_> {
     ) -> Result<Explanation, LifecycleError> {
         let record = self.record(instance)?;
         if record.state == State::Stopped {
-            return Err(LifecycleError::Stopped(self.addressed(instance)));
+            return Err(LifecycleError::stopped(&record, self.addressed(instance)));
         }
         let project = self.project.project()?;
         let question = self.trust_question(project, record.image.as_deref())?;

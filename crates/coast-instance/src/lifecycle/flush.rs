@@ -28,7 +28,7 @@ impl Lifecycle<'_> {
             return Err(LifecycleError::Unfinished { instance: self.addressed(instance), unfinished });
         }
         if record.state == State::Stopped {
-            return Err(LifecycleError::Stopped(self.addressed(instance)));
+            return Err(LifecycleError::stopped(&record, self.addressed(instance)));
         }
         let not_following =
             |failure| LifecycleError::NotFollowing { instance: self.addressed(instance), failure };

@@ -235,6 +235,14 @@ fn session_that_cannot_be_ended_is_reported_recorded_and_tried_again() {
         assert_eq!((record.state, record.access), (State::Stopped, true));
         assert!(record.is_half_stopped() && record.unended.is_some());
     }
+    let error = stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.starts_with("stop of the instance \"dev-1\" did not finish: the session may go on in"),
+        "{said}"
+    );
+    let ways = "finish it with: coast stop dev-1, or go on with: coast start dev-1";
+    assert!(said.ends_with(ways) && error.exit_code() == 3, "{said}");
     let error = stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap_err();
     assert!(error.to_string().contains("coast rm --force dev-1"), "{error}");
     assert!(stage.workspace().exists() && stage.record().is_some());
