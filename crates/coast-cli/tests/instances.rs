@@ -641,9 +641,17 @@ fn a_command_on_all_instances_goes_on_after_an_error_and_tells_of_each() {
         assert!(both.contains("cannot be used with"), "{both}");
     }
     assert!(refuses(&run(&["stop"]), 1).contains("INSTANCE"));
+    let unknown = refuses(&run(&["stop", "--all", "--project", "nope"]), 3);
+    assert!(unknown.contains("no project \"nope\" with an instance, and no other one"), "{unknown}");
 
     for instance in ["a", "b", "c"] {
         remember(scratch.path(), instance, json!({}));
+    }
+    for command in [&["stop", "--all"][..], &["start", "--all"], &["rm", "--all", "-y"], &["ls"]] {
+        let unknown = refuses(&run(&[command, &["--project", "shopp"]].concat()), 3);
+        let known =
+            "no project \"shopp\" with an instance; those that have one: shop; did you mean \"shop\"?";
+        assert!(unknown.contains(known), "{unknown}");
     }
     let damaged = scratch.path().join("home/.local/state/coast/shop/b.json");
     let sound = fs::read(&damaged).unwrap();

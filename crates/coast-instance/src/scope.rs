@@ -172,6 +172,20 @@ impl Scope {
         })
     }
 
+    /// Checks that the project `name`, which the user has named, has an instance.
+    ///
+    /// # Errors
+    /// When it has none, or the records cannot be listed.
+    pub fn check_name(places: &Places, name: &Name) -> Result<(), LifecycleError> {
+        let records = Records::new(places.clone());
+        if !records.instances(name)?.is_empty() {
+            return Ok(());
+        }
+        let mut known = records.projects()?;
+        known.retain(|project| records.instances(project).is_ok_and(|instances| !instances.is_empty()));
+        Err(LifecycleError::NoProject { project: name.clone(), known })
+    }
+
     /// An instance of the project, in the words of a command that is suggested to the user.
     pub fn addressed(&self, instance: &Name) -> Addressed {
         Addressed::new(instance, Some(&self.name).filter(|_| self.is_named))

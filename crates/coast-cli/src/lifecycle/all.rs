@@ -53,7 +53,10 @@ impl<'a> All<'a> {
         cancel_on_signals(&cancel)?;
         let found = || -> Result<_, LifecycleError> {
             Ok(match &argument.project {
-                Some(project) => (project.clone(), Member::of_name(&places, project)?),
+                Some(project) => {
+                    Scope::check_name(&places, project)?;
+                    (project.clone(), Member::of_name(&places, project)?)
+                }
                 None => {
                     let scope = Scope::of_directory(&places, &here()?, None, &CoastfileChoice::Remembered)?;
                     let members = Member::of_scope(&places, &scope)?;

@@ -38,7 +38,10 @@ pub(crate) fn ls(args: &LsArgs) -> anyhow::Result<u8> {
     let places = Places::from_process()?;
     let projects = match (&args.project, args.all) {
         (_, true) => None,
-        (Some(project), _) => Some(vec![project.clone()]),
+        (Some(project), _) => match Scope::check_name(&places, project) {
+            Ok(()) => Some(vec![project.clone()]),
+            Err(error) => return Ok(refuse(&error, args.json)),
+        },
         (None, _) => match here()
             .map_err(LifecycleError::from)
             .and_then(|here| Scope::of_directory(&places, &here, None, &CoastfileChoice::Remembered))

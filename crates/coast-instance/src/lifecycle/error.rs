@@ -20,6 +20,9 @@ pub enum LifecycleError {
     /// The instance does not exist.
     #[error("there is no instance {instance:?} of the project {project:?}{}{}{}", known_instances(known), instances_elsewhere(elsewhere), did_you_mean(instance.as_str(), known.iter().map(Name::as_str)))]
     NoInstance { project: Name, instance: Name, known: Vec<Name>, elsewhere: Vec<Name> },
+    /// The user has named a project that has no instance.
+    #[error("there is no project {project:?}{}{}", known_projects(known), did_you_mean(project.as_str(), known.iter().map(Name::as_str)))]
+    NoProject { project: Name, known: Vec<Name> },
     /// The instance exists already.
     #[error("there is an instance {instance:?} already{}; use another name, or remove it first with: coast rm {instance}", unfinished_hint(unfinished.as_ref()))]
     Exists { instance: Addressed, unfinished: Option<Unfinished> },
@@ -168,6 +171,16 @@ fn known_instances(known: &[Name]) -> String {
     }
 }
 
+fn known_projects(known: &[Name]) -> String {
+    let known: Vec<&str> = known.iter().map(Name::as_str).collect();
+    if known.is_empty() {
+        " with an instance, and no other one; make an instance in the directory of a project with: coast run INSTANCE"
+            .to_owned()
+    } else {
+        format!(" with an instance; those that have one: {}", known.join(", "))
+    }
+}
+
 /// Which other projects have an instance of that name.
 fn instances_elsewhere(projects: &[Name]) -> String {
     projects
@@ -215,7 +228,7 @@ impl LifecycleError {
     /// | code | cause |
     /// |---|---|
     /// | 1 | the Coastfile or the file of remotes is wrong |
-    /// | 3 | the instance, worktree or remote cannot be used: it does not exist, exists already, or is stopped; or the settings of the project are not trusted |
+    /// | 3 | the instance, project, worktree or remote cannot be used: it does not exist, exists already, or is stopped; or the settings of the project are not trusted |
     /// | 11 | a record, a lock or another file of coast on this machine cannot be read or written |
     /// | 12 | edits are not carried and the caller insisted on that or waits for them, or a part of the continuous layer cannot be removed or ended |
     /// | 20 | cancelled |
