@@ -298,7 +298,7 @@ fn what_is_missing_is_told_by_its_step() {
     place.fails_at(Step::Ssh, "host.docker.internal");
     let mut place = Place::new(ShellImage::Whole);
     place.image = "coast-tests-no-such-image:1".to_owned();
-    place.fails_at(Step::Image, "docker pull coast-tests-no-such-image:1");
+    place.fails_at(Step::Image, "coast image build --mutagen ARCHIVE --tag coast-tests-no-such-image:1");
     let place = Place::new(ShellImage::Whole);
     fs::remove_file(place.remote.account().home().join(".ssh/authorized_keys")).expect("it was authorized");
     place.fails_at(Step::Ssh, "Permission denied");

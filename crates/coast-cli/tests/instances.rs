@@ -262,7 +262,7 @@ fn a_failure_is_told_with_what_to_do_first() {
     let failed = |part: &str| json!({ "following": { "is": "failed", "part": part, "step": "a step", "said": "no", "at": 1 } });
     for (part, todo) in [
         ("docker", "mend that first, and then: coast start dev-1"),
-        ("image", "or name another one with: coast start dev-1 --image IMAGE"),
+        ("image", "or name another image with: coast start dev-1 --image IMAGE"),
         ("session", "try again with: coast start dev-1"),
     ] {
         remember(scratch.path(), "dev-1", failed(part));

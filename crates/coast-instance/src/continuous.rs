@@ -380,7 +380,7 @@ pub(crate) fn remedy(part: &str, instance: &Addressed) -> String {
         // These are made anew each time.
         "session" | "agent" | "mutagen" => format!("try again with: coast start {instance}"),
         "image" => format!(
-            "build or load that image and then: coast start {instance}, or name another one with: coast start {instance} --image IMAGE"
+            "after that: coast start {instance}, or name another image with: coast start {instance} --image IMAGE"
         ),
         "worktree" => format!(
             "bring the worktree back and then: coast start {instance}, or follow another one with: coast assign {instance} --worktree NAME_OR_PATH"

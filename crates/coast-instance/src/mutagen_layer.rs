@@ -421,7 +421,7 @@ fn remote_access(access: &Access) -> Result<RemoteAccess, Failure> {
 }
 
 fn no_image() -> Failure {
-    let said = "no image is named; make one with mutagen and an ssh client with `coast image build`, and name it with [remote] shell_image in the Coastfile, or with --image";
+    let said = "no image is named; make one with mutagen and an ssh client with `coast image build`, and name it with [remote] shell_image in the Coastfile";
     failure("image", "finding the image of the shell container", said.to_owned())
 }
 

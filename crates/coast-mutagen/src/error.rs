@@ -81,10 +81,7 @@ pub enum MutagenError {
     Refused { step: Step, doing: String, answer: String },
 
     /// The engine does not have the image.
-    #[error(
-        "Docker has no image {image}, and coast pulls none by itself; get it with: docker pull {image}, or make one with: \
-         coast image build --tag {image}, or name another image"
-    )]
+    #[error("Docker has no image {image}, and coast pulls none by itself; {}", getting(image))]
     NoImage { image: String },
 
     /// The engine does not have the image to build on.
@@ -194,6 +191,17 @@ fn owned_by(owner: Option<&(String, String)>) -> String {
     }
 }
 
+/// How to get an image for shell containers. A name without a registry or an owner is not suggested to be pulled: on Docker Hub
+/// anybody's image may come to have it, and the container gets a key.
+fn getting(image: &str) -> String {
+    let make = format!("coast image build --mutagen ARCHIVE --tag {image}");
+    if image.contains('/') {
+        format!("get it with: docker pull {image}, or make it with: {make}")
+    } else {
+        format!("make it with: {make}")
+    }
+}
+
 /// The remedy for a step of an image's recipe that failed.
 fn mend(answer: &str) -> &'static str {
     if answer.contains("/bin/sh") {
@@ -210,5 +218,25 @@ fn because(said: &str) -> String {
     match said.trim() {
         "" => String::new(),
         said => format!(": {said}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_image_with_a_registry_or_an_owner_is_suggested_to_be_pulled() {
+        let said = |image: &str| MutagenError::NoImage { image: image.to_owned() }.to_string();
+        assert_eq!(
+            said("coast-shell:9"),
+            "Docker has no image coast-shell:9, and coast pulls none by itself; make it with: coast image build --mutagen ARCHIVE \
+             --tag coast-shell:9"
+        );
+        for image in ["ghcr.io/me/shell", "me/shell:1"] {
+            assert!(
+                said(image).contains(&format!("; get it with: docker pull {image}, or make it with: coast"))
+            );
+        }
     }
 }

@@ -75,8 +75,8 @@ fn an_image_that_is_missing_is_an_error_that_says_how_to_get_it_and_is_not_pulle
     let engine = Engine::start();
     let worktree = tempfile::tempdir().unwrap();
     let error = engine.connect().ensure_shell(&spec(worktree.path())).unwrap_err();
-    let expected = "Docker has no image shell:1, and coast pulls none by itself; get it with: docker pull shell:1, or make one \
-                    with: coast image build --tag shell:1, or name another image";
+    let expected = "Docker has no image shell:1, and coast pulls none by itself; make it with: coast image build \
+                    --mutagen ARCHIVE --tag shell:1";
     assert_eq!((error.to_string().as_str(), error.step()), (expected, Step::Image));
     assert_eq!((engine.container(), engine.requests()), (None, Vec::new()));
 }
