@@ -93,6 +93,45 @@ fn remotes_are_kept_for_the_user_alone_and_listed() {
 }
 
 #[test]
+fn a_key_that_could_not_be_installed_is_not_left_here() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    // A server that hangs up.
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || listener.incoming().for_each(drop));
+    succeeds(&run(&["remote", "add", "box", &format!("dev@127.0.0.1:{port}")]));
+    let keys = scratch.path().join("home/.local/share/coast/keys");
+    let failed = run(&["remote", "key", "box", "--create"]);
+    assert!(!failed.status.success(), "{failed:?}");
+    assert_eq!(fs::read_dir(&keys).unwrap().count(), 0, "{failed:?}");
+
+    // A killed command leaves a key. The next one uses it, and keeps it where it fails, too.
+    fs::write(keys.join("box"), "the key of a killed command").unwrap();
+    assert!(!run(&["remote", "key", "box", "--create"]).status.success());
+    let removed = run(&["remote", "rm", "box"]);
+    succeeds(&removed);
+    let said = String::from_utf8_lossy(&removed.stderr).into_owned();
+    let left = format!("a private key that was made for box is left: {}", keys.join("box").display());
+    assert!(said.contains(&left), "{said}");
+}
+
+#[test]
+fn a_directory_is_not_silently_taken_for_an_instance_by_restore() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    fs::create_dir(scratch.path().join("shop/tree")).unwrap();
+    for arguments in [&["restore", "tree"][..], &["restore", "tree", "a"]] {
+        let said = refuses(&run(arguments), 3);
+        assert!(said.contains("; for the directory: coast restore ./tree"), "{said}");
+    }
+    let said = refuses(&run(&["restore", "no-tree"]), 3);
+    assert!(!said.contains("for the directory"), "{said}");
+    let listed = succeeds(&run(&["restore", "./tree"]));
+    assert!(listed.contains("empty"), "{listed}");
+}
+
+#[test]
 fn a_remote_is_given_another_address_where_that_is_asked_for() {
     let scratch = project();
     let run = |arguments: &[&str]| coast(scratch.path(), arguments);

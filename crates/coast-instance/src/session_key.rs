@@ -48,7 +48,8 @@ impl SessionKey {
     }
 
     /// Makes a session key for a remote, lets it log in there, and records it. An existing key file is used and never overwritten, so
-    /// that a killed command can be repeated.
+    /// that a killed command can be repeated. A key file that this call has made is removed again if the call fails before the key is
+    /// recorded.
     ///
     /// # Errors
     /// When the remote does not exist or cannot be reached, does not accept the key, or a file cannot be written.
@@ -62,14 +63,23 @@ impl SessionKey {
         let mut editor = RemotesEditor::open(places)?;
         let mut remote = editor.remotes().get(name)?.clone();
         let file = remote.session_key.clone().unwrap_or_else(|| places.session_key(name));
-        make(&file, name)?;
+        let made = make(&file, name)?;
         let request = KeyRequest::new(remote.destination(&remote.service_home, helper));
         let doing = || format!("letting the key {} log in at {name}", file.display());
-        let authorized = request.authorize(&file, prompt, cancel).map_err(|error| failed(doing(), error))?;
-        let key = Self::read(&file).map_err(|error| failed(doing(), error))?;
-        remote.session_key = Some(file);
-        editor.set(name.clone(), remote)?;
-        Ok((key, authorized))
+        let recorded = || -> Result<_, LifecycleError> {
+            let authorized =
+                request.authorize(&file, prompt, cancel).map_err(|error| failed(doing(), error))?;
+            let key = Self::read(&file).map_err(|error| failed(doing(), error))?;
+            remote.session_key = Some(file.clone());
+            editor.set(name.clone(), remote)?;
+            Ok((key, authorized))
+        };
+        let recorded = recorded();
+        if recorded.is_err() && made == KeyFile::Made {
+            // If that fails, too, the first error matters more, and the next call uses the file.
+            let _ = durable::remove(&file);
+        }
+        recorded
     }
 
     /// Takes the right to log in away from a remote's session key, and removes its record and its file. With `force` also where the
@@ -117,10 +127,19 @@ fn failed(doing: String, error: SyncError) -> LifecycleError {
     }
 }
 
+/// Where the file of a session key came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeyFile {
+    /// It was made by this call.
+    Made,
+    /// It existed before.
+    Found,
+}
+
 /// Makes the key file with mode 0600, unless it exists.
-fn make(file: &Path, name: &Name) -> Result<(), LifecycleError> {
+fn make(file: &Path, name: &Name) -> Result<KeyFile, LifecycleError> {
     if file.exists() {
-        return Ok(());
+        return Ok(KeyFile::Found);
     }
     let unmade = |error: SshError| failed(format!("making the key {}", file.display()), error.into());
     let key = DedicatedKey::generate(&format!("coast remote key {name}")).map_err(unmade)?;
@@ -134,7 +153,8 @@ fn make(file: &Path, name: &Name) -> Result<(), LifecycleError> {
         staged.persist_noclobber(file).map_err(|error| error.error)?;
         fs::File::open(directory)?.sync_all()
     };
-    Ok(written().doing("write", file).map_err(RemotesError::from)?)
+    written().doing("write", file).map_err(RemotesError::from)?;
+    Ok(KeyFile::Made)
 }
 
 #[cfg(test)]
@@ -148,10 +168,10 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("keys/box");
         let name: Name = "box".parse().unwrap();
-        make(&file, &name).unwrap();
+        assert_eq!(make(&file, &name).unwrap(), KeyFile::Made);
         let first = fs::read(&file).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
-        make(&file, &name).unwrap();
+        assert_eq!(make(&file, &name).unwrap(), KeyFile::Found);
         assert_eq!(fs::read(&file).unwrap(), first);
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
     }

@@ -9,7 +9,7 @@ use super::{
     absolute, println_json, refuse, refuse_with, remote_checks, remote_key, remote_prune, remote_sudoers,
 };
 use crate::args::remote::{AddArgs, ListArgs, RemoteCommand, RemoveArgs};
-use crate::output::{Lines, table};
+use crate::output::{Lines, Shown, Weight, complain, table};
 
 /// The exit code for a key that is not there.
 const UNUSABLE: u8 = 3;
@@ -141,6 +141,16 @@ fn rm(places: &Places, args: &RemoveArgs) -> anyhow::Result<u8> {
                 println_json(&serde_json::json!({ "name": args.name, "removed": true }));
             } else {
                 println_line(&format!("{} is forgotten; nothing was changed there", args.name));
+            }
+            // A key that was never recorded: a command that would have recorded it was killed.
+            let key = places.session_key(&args.name);
+            if key.exists() {
+                let text = format!(
+                    "a private key that was made for {} is left: {}; remove it if nothing else uses it",
+                    args.name,
+                    Shown(key.as_os_str().as_encoded_bytes())
+                );
+                complain(Weight::Warning, &text);
             }
             Ok(0)
         }
