@@ -170,6 +170,12 @@ struct Restorer<'a, 'b> {
     counts: Restoration,
 }
 
+/// The reason why a path is not restored from an empty trash.
+const EMPTY: &str = "the trash is empty";
+
+/// The reason why a path is not restored that no batch has.
+const NOT_THERE: &str = "it is not in the trash; list what is there by leaving out the paths";
+
 /// The result of moving one entry back.
 enum Moved {
     /// It is in the workspace, or it stays and the caller has been told.
@@ -181,7 +187,7 @@ enum Moved {
 impl Restorer<'_, '_> {
     /// Restores `path` from the latest batch that has it.
     fn restore(&mut self, path: &RelPath) -> Result<(), EngineError> {
-        let Some(trash) = self.trash.take() else { return self.not_there(path) };
+        let Some(trash) = self.trash.take() else { return self.stays(path, EMPTY) };
         let restored = self.restore_from(&trash, path);
         self.trash = Some(trash);
         restored
@@ -198,7 +204,10 @@ impl Restorer<'_, '_> {
                 Some((_, _, latest)) => earlier |= (*latest, kind) == (Kind::Directory, Kind::Directory),
             }
         }
-        let Some((batch, top, _)) = found else { return self.not_there(path) };
+        let Some((batch, top, _)) = found else {
+            let reason = if is_empty(trash) { EMPTY } else { NOT_THERE };
+            return self.stays(path, reason);
+        };
         let bytes_before = self.counts.restored_bytes;
         let restored = self.restore_below(trash, &top, path);
         clear_directories_above(&top, path);
@@ -331,10 +340,6 @@ impl Restorer<'_, '_> {
         Ok(there)
     }
 
-    fn not_there(&mut self, path: &RelPath) -> Result<(), EngineError> {
-        self.stays(path, "it is not in the trash; list what is there by leaving out the paths")
-    }
-
     fn left(&mut self, path: &RelPath, reason: &str) -> Result<Moved, EngineError> {
         self.stays(path, reason).map(|()| Moved::Done)
     }
@@ -347,6 +352,14 @@ impl Restorer<'_, '_> {
         }
         tell_problem(self.tell, path, reason)
     }
+}
+
+/// Whether nothing is in the trash. A killed run leaves an empty batch.
+fn is_empty(trash: &Trash) -> bool {
+    let is_empty = |batch: &BatchEntry| {
+        trash.directory(batch).and_then(|top| top.list()).is_ok_and(|entries| entries.is_empty())
+    };
+    trash.batches().is_ok_and(|batches| batches.iter().all(is_empty))
 }
 
 /// Tells why one entry could not be handled.

@@ -249,6 +249,16 @@ fn a_path_that_is_not_in_the_trash_is_told() {
     let (restored, told) = place.restore(&["nothing", "file/below", "file"]);
     assert_eq!((restored.restored_entries, restored.left_entries), (1, 2));
     assert!(told.iter().all(|(_, reason)| reason.contains("not in the trash")), "{told:?}");
+    // The batch is empty now, or gone. Another one was left empty by a killed run.
+    fs::create_dir(place.trash("6.0")).unwrap();
+    for remove_all in [false, true] {
+        if remove_all {
+            fs::remove_dir_all(place.trash("")).unwrap();
+        }
+        let (restored, told) = place.restore(&["", "file"]);
+        assert_eq!((restored.restored_entries, restored.left_entries), (0, 2));
+        assert!(told.iter().all(|(_, reason)| reason == "the trash is empty"), "{told:?}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `coast restore`.
 
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use coast_instance::{LifecycleError, Name};
+use coast_instance::{LifecycleError, Name, shell_word};
 use coast_sync::{
     Cancel, Destination, Prompt, RestoreReport, RestoreRequest, SyncError, TrashReport, TrashRequest,
 };
@@ -26,19 +27,34 @@ pub(crate) fn restore(args: RestoreArgs) -> anyhow::Result<u8> {
 }
 
 fn of_instance(args: &RestoreArgs, instance: &Name) -> anyhow::Result<u8> {
-    Scene::with(&Chosen::by(&args.project, instance), Some(&args.helper), args.json, |scene| {
-        let narrator = prompt(args, &scene.cancel);
-        let lifecycle = scene.lifecycle(&*narrator);
-        let words = scene.scope.addressed(instance).to_string();
-        let failed = |error: LifecycleError| refuse_with(&error.to_string(), error.exit_code(), args.json);
-        Ok(if args.paths.is_empty() {
-            lifecycle.trash(instance).map_or_else(failed, |report| tell_trash(args, &report, &words))
-        } else {
-            lifecycle
-                .restore(instance, &paths(args))
-                .map_or_else(failed, |report| tell_restored(args, &report))
-        })
+    let cancel = Cancel::new();
+    cancel_on_signals(&cancel)?;
+    let failed = |error: LifecycleError| {
+        let text = format!("{error}{}", directory_hint(args, &error));
+        refuse_with(&text, error.exit_code(), args.json)
+    };
+    let scene = match Scene::open(&Chosen::by(&args.project, instance), Some(&args.helper), &cancel)? {
+        Ok(scene) => scene,
+        Err(error) => return Ok(failed(error)),
+    };
+    let narrator = prompt(args, &scene.cancel);
+    let lifecycle = scene.lifecycle(&*narrator);
+    let words = scene.scope.addressed(instance).to_string();
+    Ok(if args.paths.is_empty() {
+        lifecycle.trash(instance).map_or_else(failed, |report| tell_trash(args, &report, &words))
+    } else {
+        lifecycle.restore(instance, &paths(args)).map_or_else(failed, |report| tell_restored(args, &report))
     })
+}
+
+/// How to name the directory that the user may have meant, if there is no such instance.
+fn directory_hint(args: &RestoreArgs, error: &LifecycleError) -> String {
+    let is_missing = matches!(error, LifecycleError::NoInstance { .. } | LifecycleError::Project(_));
+    if is_missing && args.project.project.is_none() && Path::new(&args.workspace).is_dir() {
+        format!("; for the directory: coast restore {}", shell_word(&Path::new(".").join(&args.workspace)))
+    } else {
+        String::new()
+    }
 }
 
 fn of_destination(args: &RestoreArgs, destination: Destination) -> anyhow::Result<u8> {

@@ -127,7 +127,7 @@ pub(crate) fn deletion_lines(deletions: &Deletions, restorable: Option<&str>, dr
         ));
     }
     let trashed = replaced.count + if *to_trash { made_there.count + changed.count } else { 0 };
-    if let Some(operand) = restorable.filter(|_| trashed > 0) {
+    if let Some(operand) = restorable.filter(|_| trashed > 0 && !dry_run) {
         lines.push(format!("to list or restore what is in the trash: coast restore {operand}"));
     }
     lines
@@ -180,4 +180,26 @@ pub(crate) fn shortcomings(report: &SyncReport, exit_code: u8) -> Vec<String> {
         all.push(text);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_moves_nothing_to_the_trash_that_could_be_restored() {
+        let mut deletions = Deletions::default();
+        deletions.made_there.count = 1;
+        deletions.made_there.first = vec![b"a".to_vec()];
+        deletions.to_trash = true;
+        let restore = "to list or restore what is in the trash: coast restore ./t";
+        assert_eq!(
+            deletion_lines(&deletions, Some("./t"), false),
+            ["1 entry made at the destination moved to the trash: a", restore]
+        );
+        assert_eq!(
+            deletion_lines(&deletions, Some("./t"), true),
+            ["1 entry made at the destination would be moved to the trash: a"]
+        );
+    }
 }
