@@ -86,7 +86,7 @@ impl<'a> Pruning<'a> {
                 );
                 continue;
             };
-            match known.objection(&found, &path) {
+            match known.objection(&found.project, &found.instance, &path) {
                 Some(Objection::Own) => {}
                 Some(Objection::Known(reason)) => left.kept.push(KeptPath { path, reason }),
                 None if found.is_busy => left.keep(path, "a run works on it at this moment"),
@@ -120,7 +120,11 @@ impl<'a> Pruning<'a> {
         prompt: &dyn Prompt,
         cancel: &Cancel,
     ) -> Result<Option<RemoveReport>, LifecycleError> {
-        if self.known()?.objection(&workspace.found, &workspace.path).is_some() {
+        if self
+            .known()?
+            .objection(&workspace.found.project, &workspace.found.instance, &workspace.path)
+            .is_some()
+        {
             return Ok(None);
         }
         let request = RemoveRequest::new(self.remote.destination(&workspace.path, self.helper.clone()));
@@ -185,6 +189,7 @@ struct Known<'a> {
 }
 
 /// Why a workspace is not left over.
+#[derive(Debug, PartialEq, Eq)]
 enum Objection {
     /// It is that of an instance on this remote.
     Own,
@@ -195,14 +200,13 @@ enum Objection {
 impl Known<'_> {
     /// A workspace is not left over if an instance has its path, and not if an instance has its name: the path in the record may
     /// lead to it through a symlink, and the remote in the record may be the same machine.
-    fn objection(&self, found: &SurveyedWorkspace, path: &str) -> Option<Objection> {
+    fn objection(&self, project: &str, instance: &str, path: &str) -> Option<Objection> {
         let has_path = |record: &&Record| record.remote_path == path;
         if self.instances.iter().filter(has_path).any(|record| record.remote == *self.remote) {
             return Some(Objection::Own);
         }
-        let has_name = |record: &&Record| {
-            record.project.as_str() == found.project && record.instance.as_str() == found.instance
-        };
+        let has_name =
+            |record: &&Record| record.project.as_str() == project && record.instance.as_str() == instance;
         let record = self.instances.iter().find(|record| has_path(record) || has_name(record))?;
         Some(Objection::Known(format!(
             "{}/{} is an instance known here, at {}:{}, which may be the same place; if it is not, remove this by hand",
@@ -215,5 +219,42 @@ fn failed(doing: String, error: SyncError) -> LifecycleError {
     match error {
         SyncError::Interrupted => LifecycleError::Interrupted { at: None },
         error => LifecycleError::Bulk { doing, error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_workspace_with_the_path_or_the_name_of_an_instance_is_not_left_over() {
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let record = |project, instance, remote, path: &str| {
+            let root = Path::new("/shop");
+            Record::begun(name(project), name(instance), root, root, name(remote), path.to_owned())
+        };
+        let remote = name("box");
+        let known = Known {
+            remote: &remote,
+            instances: vec![
+                record("shop", "dev-1", "box", "/data/workspaces/shop/dev-1"),
+                record("shop", "dev-2", "other", "/data/workspaces/shop/dev-2"),
+            ],
+        };
+        let own = known.objection("shop", "dev-1", "/data/workspaces/shop/dev-1");
+        assert_eq!(own, Some(Objection::Own));
+        // The service home has a second spelling, or the machine a second name.
+        for (instance, path) in
+            [("dev-1", "/mnt/data/workspaces/shop/dev-1"), ("dev-2", "/data/workspaces/shop/dev-2")]
+        {
+            let Some(Objection::Known(reason)) = known.objection("shop", instance, path) else {
+                panic!("{path} is left over")
+            };
+            assert!(reason.contains(&format!("shop/{instance} is an instance known here")), "{reason}");
+        }
+        assert_eq!(known.objection("shop", "dev-3", "/data/workspaces/shop/dev-3"), None);
+        assert_eq!(known.objection("blog", "dev-1", "/data/workspaces/blog/dev-1"), None);
     }
 }
