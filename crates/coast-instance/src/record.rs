@@ -256,6 +256,14 @@ impl Record {
         (self.access || self.unended.is_some()) && self.runner.is_some()
     }
 
+    /// The worktree that the session follows, and its identity if that is known.
+    pub(crate) fn followed(&self) -> (&StoredPath, Option<&WorktreeIdentity>) {
+        match &self.unended {
+            Some(unended) => (&unended.worktree, None),
+            None => (&self.worktree, self.identity.as_ref()),
+        }
+    }
+
     /// Whether the instance was stopped and a session or a key may be left.
     pub fn is_half_stopped(&self) -> bool {
         self.state == State::Stopped && self.left_words().is_some()

@@ -44,8 +44,8 @@ pub struct SurveyedWorkspace {
     pub instance: String,
     /// Whether the workspace exists, and not only its state directory.
     pub exists: bool,
-    /// Whether it cannot be looked into: something is mounted there, it is no directory, or it may not be read. Then nothing in it
-    /// is counted.
+    /// Whether it or its state directory cannot be looked into: something is mounted there, it is no directory, it may not be read, or
+    /// the state directory has an entry of a kind that no run makes. What cannot be read is not counted.
     pub unreadable: bool,
     /// The entries in it.
     pub entries: u64,

@@ -67,10 +67,7 @@ impl Lifecycle<'_> {
         let remote = self.remote_of(&record)?;
         let has_session = record.may_have_session();
         let carried = Carried::beside(&self.records.file(&record.project, instance));
-        let (followed, identity) = match &record.unended {
-            Some(unended) => (&unended.worktree, None),
-            None => (&record.worktree, record.identity.as_ref()),
-        };
+        let (followed, identity) = record.followed();
         let paths = if has_session && WorktreeState::of(followed, identity) == WorktreeState::There {
             let id = self.id(instance);
             carried.paths_with(followed, &rules, || self.in_conflict(&id))

@@ -209,10 +209,7 @@ impl<'l> Work<'l> {
         if !self.may_have_session {
             return;
         }
-        let (worktree, identity) = match &self.record.unended {
-            Some(unended) => (&unended.worktree, None),
-            None => (&self.record.worktree, self.record.identity.as_ref()),
-        };
+        let (worktree, identity) = self.record.followed();
         // A worktree that is lost tells nothing.
         if WorktreeState::of(worktree, identity) != WorktreeState::There {
             return;
