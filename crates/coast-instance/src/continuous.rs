@@ -5,15 +5,16 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use coast_sync::{Cancel, ConnectionReport, IdentityUsed};
-use serde::{Serialize, Serializer};
+use coast_sync::{Cancel, ConnectionReport, IdentityUsed, Own};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::record::Step;
 use crate::records::RecordError;
-use crate::{Addressed, Name, StoredPath};
+use crate::worktree::WorktreeIdentity;
+use crate::{Addressed, Name, Remote, StoredPath};
 
 /// An instance, by name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InstanceId {
     /// The name of its project.
     pub project: Name,
@@ -39,6 +40,16 @@ pub trait Continuous: Sync {
     /// When it cannot be reached.
     fn reach(&self, cancel: &Cancel) -> Result<(), ContinuousError>;
 
+    /// Begins to note the edits of a worktree, before the transfer that brings everything else. The next [`Continuous::start`] with this
+    /// value carries them, so that there is no gap between the two. What is noted is dropped with this value. A layer that closes the
+    /// gap in another way does nothing.
+    ///
+    /// # Errors
+    /// When the worktree cannot be watched.
+    fn prepare(&self, _start: &ContinuousStart<'_>, _cancel: &Cancel) -> Result<(), ContinuousError> {
+        Ok(())
+    }
+
     /// Starts a session. Every other session of the instance has ended and the worktree was scanned once when this returns, and
     /// every later edit is carried. `begin` is called before each step that leaves something behind, and must succeed first. `watch` is
     /// called while the first scan is waited for.
@@ -48,6 +59,7 @@ pub trait Continuous: Sync {
     fn start(
         &self,
         start: &ContinuousStart<'_>,
+        transferred: &AfterTransfer<'_>,
         begin: &mut BeginStep<'_>,
         watch: &WatchSession<'_>,
         cancel: &Cancel,
@@ -88,6 +100,19 @@ pub trait Continuous: Sync {
     /// # Errors
     /// When the runner does not answer.
     fn status(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError>;
+
+    /// Settles conflicts by taking one side: those at and below `paths`, or all of them if there are no paths. Returns the status after
+    /// that.
+    ///
+    /// # Errors
+    /// When the session cannot settle them.
+    fn resolve(
+        &self,
+        id: &InstanceId,
+        paths: &[Vec<u8>],
+        take: Side,
+        cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError>;
 }
 
 /// Called before a step is begun. It writes the step into the record.
@@ -103,14 +128,29 @@ pub struct ContinuousStart<'a> {
     pub id: &'a InstanceId,
     /// The directory on this machine.
     pub worktree: &'a Path,
+    /// The identity of that directory, if it is known.
+    pub identity: Option<&'a WorktreeIdentity>,
+    /// The machine of the workspace.
+    pub remote: &'a Remote,
     /// The absolute path of the workspace on the remote.
     pub remote_path: &'a str,
-    /// The address and the key with which the bulk layer reached the remote.
-    pub access: &'a Access,
     /// The Coastfile's exclude patterns, in rsync's syntax. Both layers leave out version control besides.
     pub excludes: &'a [String],
-    /// Whether the default exclude rules apply.
+    /// The Coastfile's protect patterns.
+    pub protects: &'a [String],
+    /// Whether the default rules apply.
     pub default_rules: bool,
+    /// Which entries are given to the user who logs in although they are not sent.
+    pub own: Own,
+}
+
+/// The result of the transfer before a session.
+#[derive(Debug, Clone, Copy)]
+pub struct AfterTransfer<'a> {
+    /// The address and the key with which the bulk layer reached the remote.
+    pub access: &'a Access,
+    /// Whether the workspace has everything that the worktree had when the transfer began.
+    pub complete: bool,
 }
 
 /// The address and the key with which a remote was reached.
@@ -192,7 +232,7 @@ pub enum Remains {
 }
 
 /// The status of a session.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ContinuousStatus {
     /// Whether the runner runs.
     pub runner: RunnerState,
@@ -219,15 +259,67 @@ pub struct ContinuousStatus {
     /// The number of problems beyond those listed.
     pub more_problems: u64,
     /// The files that the session leaves to transfers, because it would let others read them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub private: Vec<PrivateFile>,
     /// An error of the session as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// The edits that wait for the batch under way to end.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub pending: u64,
+    /// The last edits that arrived, if the layer counts them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_batch: Option<LastBatch>,
+    /// How the worktree is watched, if the layer tells that.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub watches: Option<Watches>,
+    /// The next attempt to connect, if the session waits for one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry: Option<Retry>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Edits that arrived together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastBatch {
+    /// The number of files.
+    pub files: u64,
+    /// Their size together, in bytes.
+    pub bytes: u64,
+    /// The milliseconds from the first of these edits until the remote had acknowledged them all.
+    pub milliseconds: u64,
+    /// The time of the acknowledgement, in seconds since the epoch.
+    pub at: u64,
+}
+
+/// How a worktree is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watches {
+    /// The number of directories that the system watches.
+    pub count: u64,
+    /// The number of directories that the system watches for a user at most, if it tells that.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limit: Option<u64>,
+    /// The number of directories that are scanned every few seconds instead.
+    pub scanned: u64,
+}
+
+/// The next attempt to connect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Its number: 1 for the first attempt after the connection was lost.
+    pub attempt: u32,
+    /// The milliseconds until it begins.
+    pub in_milliseconds: u64,
+    /// The error of the attempt before.
+    pub error: String,
 }
 
 /// Files on their way to the remote.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Staging {
     /// The number of files that have arrived whole.
     pub arrived_files: u64,
@@ -240,7 +332,7 @@ pub struct Staging {
 }
 
 /// The state of a runner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunnerState {
     /// It does not exist, or belongs to another owner.
@@ -253,7 +345,7 @@ pub enum RunnerState {
 }
 
 /// The activity of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
     /// The session does not exist.
@@ -270,10 +362,10 @@ pub enum Activity {
 }
 
 /// A path that the session does not carry, because something there on the remote was not put there by it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// Relative to the workspace; the workspace itself is the empty path.
-    #[serde(flatten, serialize_with = "path_fields")]
+    #[serde(flatten, with = "path_fields")]
     pub path: Vec<u8>,
     /// The paths below it that were made on the remote, as far as the layer knows.
     #[serde(skip)]
@@ -285,10 +377,10 @@ pub struct Conflict {
 }
 
 /// A file that others may not read, and that only transfers carry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrivateFile {
     /// Relative to the workspace.
-    #[serde(flatten, serialize_with = "path_fields")]
+    #[serde(flatten, with = "path_fields")]
     pub path: Vec<u8>,
 }
 
@@ -300,19 +392,19 @@ impl Conflict {
 }
 
 /// A path that could not be read or written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// The side on which it failed.
     pub side: Side,
     /// Relative to the workspace; the workspace itself is the empty path.
-    #[serde(flatten, serialize_with = "path_fields")]
+    #[serde(flatten, with = "path_fields")]
     pub path: Vec<u8>,
     /// The answer of the system.
     pub text: String,
 }
 
 /// One of the two sides of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
     /// This machine.
@@ -321,18 +413,31 @@ pub enum Side {
     Remote,
 }
 
-/// Writes a path as `path`, and its bytes in hexadecimal digits as `path_bytes` if they are not UTF-8.
-pub(crate) fn path_fields<S: Serializer>(path: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
+/// A path as `path`, and its bytes in hexadecimal digits as `path_bytes` if they are not UTF-8.
+pub(crate) mod path_fields {
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
     struct PathFields<'a> {
         path: std::borrow::Cow<'a, str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
         path_bytes: Option<String>,
     }
-    let text = String::from_utf8_lossy(path);
-    let is_exact = matches!(text, std::borrow::Cow::Borrowed(_));
-    let path_bytes = (!is_exact).then(|| data_encoding::HEXLOWER.encode(path));
-    PathFields { path: text, path_bytes }.serialize(serializer)
+
+    pub(crate) fn serialize<S: Serializer>(path: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        let text = String::from_utf8_lossy(path);
+        let is_exact = matches!(text, std::borrow::Cow::Borrowed(_));
+        let path_bytes = (!is_exact).then(|| data_encoding::HEXLOWER.encode(path));
+        PathFields { path: text, path_bytes }.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let PathFields { path, path_bytes } = PathFields::deserialize(deserializer)?;
+        match path_bytes {
+            Some(hex) => data_encoding::HEXLOWER.decode(hex.as_bytes()).map_err(serde::de::Error::custom),
+            None => Ok(path.into_owned().into_bytes()),
+        }
+    }
 }
 
 /// Why a session could not be started, stopped, flushed or asked for its status.
@@ -356,7 +461,7 @@ pub enum ContinuousError {
 }
 
 /// The part of the work that failed, and why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{doing}: {said}")]
 pub struct Failure {
     /// The part, as one word for programs.
@@ -402,5 +507,10 @@ mod tests {
         );
         let conflict = Conflict { path: b"a/b".to_vec(), made_there: Vec::new(), kept_by_ignored: false };
         assert_eq!(serde_json::to_string(&conflict).unwrap(), "{\"path\":\"a/b\"}");
+        for path in [b"a\xe9".to_vec(), b"a/b".to_vec()] {
+            let problem = Problem { path, ..problem.clone() };
+            let text = serde_json::to_string(&problem).unwrap();
+            assert_eq!(serde_json::from_str::<Problem>(&text).unwrap(), problem);
+        }
     }
 }

@@ -13,13 +13,16 @@ mod draft;
 mod durable;
 mod event;
 mod file_error;
+mod followers;
 mod ignores;
+mod layers;
 mod lifecycle;
 mod listing;
 mod lock;
 mod members;
 mod mutagen_layer;
 mod name;
+mod native_layer;
 mod places;
 mod private;
 mod project;
@@ -44,13 +47,15 @@ pub use addressed::Addressed;
 pub use bulk::{Bulk, Checked, Deletes, Helpers, RemoteBulk, Removed, Transfer, Transferred};
 pub use coastfile::{BadType, Coastfile, CoastfileChoice, CoastfileType};
 pub use continuous::{
-    Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
-    Extent, Failure, InstanceId, PrivateFile, Problem, Remains, RunnerChange, RunnerState, Side, Staging,
-    Started, WatchSession,
+    Access, Activity, AfterTransfer, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart,
+    ContinuousStatus, Extent, Failure, InstanceId, LastBatch, PrivateFile, Problem, Remains, Retry,
+    RunnerChange, RunnerState, Side, Staging, Started, WatchSession, Watches,
 };
 pub use draft::Draft;
 pub use event::{LifecycleEvent, Observer};
 pub use file_error::FileError;
+pub use followers::{FirstBatch, FollowSpec, Followers, Prepared};
+pub use layers::{Layer, Layers};
 pub use lifecycle::{
     Check, Edits, Explanation, FollowOptions, Insist, InstanceStatus, Lifecycle, LifecycleError, Listed,
     Questions, RmOptions, RunOptions, Trust, Unfinished, list,
@@ -59,6 +64,7 @@ pub use lock::Holder;
 pub use members::Member;
 pub use mutagen_layer::MutagenLayer;
 pub use name::Name;
+pub use native_layer::NativeLayer;
 pub use places::Places;
 pub use project::{Directories, Project, ProjectError, ResolvedWorktree};
 pub use prune::{KeptPath, LeftWorkspace, Leftovers, Pruning};

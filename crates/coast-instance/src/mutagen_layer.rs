@@ -13,9 +13,9 @@ use coast_mutagen::{
 use coast_sync::{Cancel, CancelHook, IdentityUsed};
 
 use crate::continuous::{
-    Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
-    Extent, Failure, InstanceId, PrivateFile, Problem, Remains, RunnerChange, RunnerState, Side, Staging,
-    Started, WatchSession,
+    Access, Activity, AfterTransfer, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart,
+    ContinuousStatus, Extent, Failure, InstanceId, PrivateFile, Problem, Remains, RunnerChange, RunnerState,
+    Side, Staging, Started, WatchSession,
 };
 use crate::private::Private;
 use crate::record::Step;
@@ -104,12 +104,13 @@ impl Continuous for MutagenLayer {
     fn start(
         &self,
         start: &ContinuousStart<'_>,
+        transferred: &AfterTransfer<'_>,
         begin: &mut BeginStep<'_>,
         watch: &WatchSession<'_>,
         cancel: &Cancel,
     ) -> Result<Started, ContinuousError> {
         // Everything that can fail without Docker is checked first.
-        let remote = remote_access(start.access)?;
+        let remote = remote_access(transferred.access)?;
         let image = self.image(start.id)?;
         let ignores =
             ignores::for_mutagen(start.excludes, start.default_rules).map_err(|(pattern, why)| {
@@ -245,6 +246,20 @@ impl Continuous for MutagenLayer {
             FoundShell::Absent => Ok(ContinuousStatus::default()),
             FoundShell::Foreign { said } => Ok(foreign_status(said)),
         }
+    }
+
+    fn resolve(
+        &self,
+        id: &InstanceId,
+        _paths: &[Vec<u8>],
+        _take: Side,
+        _cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
+        let said = format!(
+            "mutagen takes neither side; replace the files of the remote with: coast flush {}",
+            id.instance
+        );
+        Err(failure("session", "settling conflicts", said).into())
     }
 }
 
@@ -500,6 +515,7 @@ fn status(session: &SessionState) -> ContinuousStatus {
         more_problems: session.alpha.excluded_problems() + session.beta.excluded_problems(),
         private: session.private().map(|path| PrivateFile { path: path.into_bytes() }).collect(),
         last_error: session.last_error.clone(),
+        ..ContinuousStatus::default()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::stale::Stale;
 use crate::stored_path::StoredPath;
 use crate::words::shell_word;
 use crate::worktree::WorktreeIdentity;
-use crate::{Addressed, CoastfileType, Name};
+use crate::{Addressed, CoastfileType, Layer, Name};
 
 /// The version of the file's format. A file of another version is refused.
 pub(crate) const VERSION: u32 = 1;
@@ -57,6 +57,9 @@ pub struct Record {
     /// The type of the Coastfile whose settings the last command used. `None` means the Coastfile without a type.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub coastfile_type: Option<CoastfileType>,
+    /// The layer that carries the edits, or carried them last.
+    #[serde(default)]
+    pub layer: Layer,
     /// Whether edits are carried.
     pub following: Following,
     /// The runner of the continuous layer, such as `container shop-coasts-dev-1-shell`: from the moment at which it may exist until it
@@ -251,9 +254,10 @@ pub struct LastTransfer {
 }
 
 impl Record {
-    /// Whether a session of the instance may run. The record says only whether a key may exist; without a key no session runs.
+    /// Whether a session of the instance may run. Of the mutagen layer the record says only whether a key may exist; without a key no
+    /// session runs. A follower of the native layer is the session.
     pub(crate) fn may_have_session(&self) -> bool {
-        (self.access || self.unended.is_some()) && self.runner.is_some()
+        self.runner.is_some() && (self.access || self.unended.is_some() || self.layer == Layer::Native)
     }
 
     /// The worktree that the session follows, and its identity if that is known.
@@ -340,6 +344,7 @@ impl Record {
             claimed: false,
             image: None,
             coastfile_type: None,
+            layer: Layer::default(),
             following: Following::Off,
             runner: None,
             access: false,

@@ -14,12 +14,12 @@ use coast_sync::Own;
 use coast_tree::ContentHash;
 use serde::{Deserialize, Serialize};
 
-use crate::coastfile::{DEFAULT_NETWORK, Strategy};
+use crate::coastfile::DEFAULT_NETWORK;
 use crate::durable;
 use crate::file_error::{Doing, FileError, if_found};
 use crate::record::now;
 use crate::stored_path::StoredPath;
-use crate::{CoastfileType, Places, Project, project_file};
+use crate::{CoastfileType, Layer, Places, Project, project_file};
 
 /// The version of the file's format.
 const VERSION: u32 = 1;
@@ -48,8 +48,8 @@ impl Demand {
     pub fn of(project: &Project, named_image: Option<&str>) -> Vec<Self> {
         let coastfile = &project.coastfile;
         let mut demands = Vec::new();
-        // Without the continuous layer there is no shell container.
-        if coastfile.workspace_sync == Strategy::Continuous {
+        // Only the mutagen layer has a shell container.
+        if coastfile.workspace_sync.layer() == Some(Layer::Mutagen) {
             let image = coastfile.shell_image.clone().filter(|_| named_image.is_none());
             demands.extend(image.map(Self::ShellImage));
             if coastfile.shell_network != DEFAULT_NETWORK {

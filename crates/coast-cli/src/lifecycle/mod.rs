@@ -5,6 +5,7 @@ mod change;
 mod explain;
 mod image;
 mod init;
+mod no_coastd;
 mod remote_checks;
 mod remote_key;
 mod remote_prune;
@@ -19,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use coast_instance::{
-    CoastfileChoice, Directories, Lifecycle, LifecycleError, LifecycleEvent, MutagenLayer, Name, Observer,
-    Places, ProjectError, RemoteBulk, ResolvedWorktree, Scope,
+    CoastfileChoice, Directories, Layers, Lifecycle, LifecycleError, LifecycleEvent, MutagenLayer, Name,
+    NativeLayer, Observer, Places, ProjectError, RemoteBulk, ResolvedWorktree, Scope,
 };
 use coast_sync::{Cancel, RemoteHelper};
 
@@ -33,6 +34,7 @@ use crate::signals::cancel_on_signals;
 pub(crate) use change::{assign, flush, rm, run, start, stop, unassign};
 pub(crate) use image::image;
 pub(crate) use init::init;
+use no_coastd::NoCoastd;
 pub(crate) use remotes::remote;
 pub(crate) use restore::restore;
 pub(crate) use show::{ls, status};
@@ -83,7 +85,8 @@ struct Scene {
     places: Places,
     scope: Scope,
     bulk: RemoteBulk,
-    continuous: MutagenLayer,
+    mutagen: MutagenLayer,
+    native: NativeLayer<NoCoastd>,
     cancel: Cancel,
 }
 
@@ -114,15 +117,18 @@ impl Scene {
             Ok(scope) => scope,
             Err(error) => return Ok(Err(error)),
         };
-        let bulk = RemoteBulk::new(remote_helper(helper)?);
+        let helper = remote_helper(helper)?;
+        let bulk = RemoteBulk::new(helper.clone());
         // Only commands that need the settings start a session, and they refuse a project without settings first.
         let coastfile = scope.project().map(|project| project.coastfile.clone()).unwrap_or_default();
-        let continuous = MutagenLayer::from_process(&places, &coastfile);
-        Ok(Ok(Self { places, scope, bulk, continuous, cancel: cancel.clone() }))
+        let mutagen = MutagenLayer::from_process(&places, &coastfile);
+        let native = NativeLayer::new(NoCoastd, helper);
+        Ok(Ok(Self { places, scope, bulk, mutagen, native, cancel: cancel.clone() }))
     }
 
     fn lifecycle<'a>(&'a self, observer: &'a dyn Observer) -> Lifecycle<'a> {
-        Lifecycle::new(&self.places, &self.scope, &self.bulk, &self.continuous, observer, &self.cancel)
+        let layers = Layers { mutagen: &self.mutagen, native: &self.native };
+        Lifecycle::new(&self.places, &self.scope, &self.bulk, layers, observer, &self.cancel)
     }
 
     /// The root of the project, for the names in output. Empty if no directory is known.

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use coast_instance::{
-    Bulk, Check, Coastfile, CoastfileChoice, InstanceStatus, LifecycleError, Listed, MutagenLayer, Name,
-    Places, Questions, RemoteBulk, Scope, list,
+    Bulk, Check, Coastfile, CoastfileChoice, InstanceStatus, Layers, LifecycleError, Listed, MutagenLayer,
+    Name, NativeLayer, Places, Questions, RemoteBulk, Scope, list,
 };
 use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::change::{carried_code, narrator_for};
-use super::{Chosen, Scene, here, println_json, refuse, remote_helper};
+use super::{Chosen, NoCoastd, Scene, here, println_json, refuse, remote_helper};
 use crate::args::lifecycle::{LsArgs, StatusArgs, TellingArgs};
 use crate::output::{InstanceObject, Lines, Weight, complain, instance_lines, listed_lines, listed_objects};
 use crate::signals::cancel_on_signals;
@@ -56,10 +56,12 @@ pub(crate) fn ls(args: &LsArgs) -> anyhow::Result<u8> {
     let cancel = Cancel::new();
     cancel_on_signals(&cancel)?;
     // The settings of a project do not matter for questions.
-    let continuous = MutagenLayer::from_process(&places, &Coastfile::default());
-    let bulk = RemoteBulk::new(remote_helper(None)?);
+    let mutagen = MutagenLayer::from_process(&places, &Coastfile::default());
+    let helper = remote_helper(None)?;
+    let native = NativeLayer::new(NoCoastd, helper.clone());
+    let bulk = RemoteBulk::new(helper);
     let questions = Questions {
-        continuous: &continuous,
+        layers: Layers { mutagen: &mutagen, native: &native },
         remotes: args.check.then_some(&bulk as &dyn Bulk),
         prompt: &NoPrompt,
         limit: if args.check { CHECK_WITHIN } else { LIST_WITHIN },

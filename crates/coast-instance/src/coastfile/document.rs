@@ -9,14 +9,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::{CoastfileError, Fault, Strategy};
 use crate::ignores::{self, BadPattern};
-use crate::{Name, WorktreeDir, project_file};
+use crate::{Layer, Name, WorktreeDir, project_file};
 
 /// The fields of `[remote]`.
 const REMOTE_FIELDS: &[&str] =
     &["workspace_sync", "exclude", "protect", "use_default_rules", "own", "shell_image", "shell_network"];
 
 /// The words for the strategies. `rsync` names the habit of its users; no rsync program is started.
-const STRATEGIES: &[&str] = &["rsync", "mutagen"];
+const STRATEGIES: &[&str] = &["rsync", "native", "mutagen"];
 
 /// The words for the entries whose owner changes although they are not sent.
 const OWN: &[&str] = &["all", "root", "none"];
@@ -139,7 +139,8 @@ impl Said {
                 let field = "[remote] workspace_sync";
                 self.workspace_sync = Some(match text(field, value)? {
                     "rsync" => Strategy::Bulk,
-                    "mutagen" => Strategy::Continuous,
+                    "native" => Strategy::Continuous(Layer::Native),
+                    "mutagen" => Strategy::Continuous(Layer::Mutagen),
                     other => {
                         let fault = Fault::Word { field, found: other.to_owned(), allowed: STRATEGIES };
                         return Err((value.span().start, fault));

@@ -8,7 +8,7 @@
 //! worktree_dir = ".worktrees"     # where worktrees lie; or a list; may be "../x", "~/x", "/x" and have a `*` in it
 //!
 //! [remote]
-//! workspace_sync = "mutagen"      # or "rsync" (the default): bulk transfers only
+//! workspace_sync = "native"       # or "mutagen"; or "rsync" (the default): bulk transfers only
 //! exclude = ["*.log", "/dist"]    # neither sent nor deleted, in both layers
 //! protect = ["uploads/***"]       # never deleted on the remote
 //! use_default_rules = true        # leave out node_modules and such, protect generated code
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use coast_sync::Own;
 
-use crate::{Name, WorktreeDir, project_file};
+use crate::{Layer, Name, WorktreeDir, project_file};
 
 pub(crate) use error::{CoastfileError, Fault};
 pub use kind::{BadType, CoastfileChoice, CoastfileType};
@@ -45,8 +45,18 @@ pub enum Strategy {
     /// `rsync`: the bulk layer alone. Edits are not carried.
     #[default]
     Bulk,
-    /// `mutagen`: the continuous layer as well. Every edit arrives within seconds.
-    Continuous,
+    /// `mutagen` or `native`: a continuous layer as well, which carries every edit.
+    Continuous(Layer),
+}
+
+impl Strategy {
+    /// The continuous layer; `None` if edits are not carried.
+    pub fn layer(self) -> Option<Layer> {
+        match self {
+            Self::Bulk => None,
+            Self::Continuous(layer) => Some(layer),
+        }
+    }
 }
 
 /// The settings of a project, those of extended files included.

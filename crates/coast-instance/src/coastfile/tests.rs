@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::Layer;
 
 /// A project with these files; the first is the one read.
 fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -63,7 +64,7 @@ fn every_field_is_read_and_other_sections_are_left_alone() {
             name: Some("shop".parse().unwrap()),
             kind: None,
             worktree_dirs: Vec::new(),
-            workspace_sync: Strategy::Continuous,
+            workspace_sync: Strategy::Continuous(Layer::Mutagen),
             exclude: vec!["*.log".to_owned(), "/dist".to_owned()],
             protect: vec!["uploads/***".to_owned()],
             use_default_rules: false,
@@ -104,7 +105,7 @@ fn what_extends_wins_and_lists_are_added_to() {
         ),
     ]);
     assert_eq!(coastfile.name.unwrap().as_str(), "shop");
-    assert_eq!(coastfile.workspace_sync, Strategy::Continuous);
+    assert_eq!(coastfile.workspace_sync, Strategy::Continuous(Layer::Mutagen));
     assert_eq!(
         (coastfile.exclude, coastfile.protect),
         (vec!["a".to_owned(), "b".to_owned()], vec!["p".to_owned()])
@@ -119,11 +120,11 @@ fn every_message_names_file_line_field_and_what_is_allowed() {
     for (line, expected) in [
         (
             "workspace_sync = \"rsnc\"",
-            r#"Coastfile:5: [remote] workspace_sync is "rsnc"; it must be "rsync" or "mutagen"; did you mean "rsync"?"#,
+            r#"Coastfile:5: [remote] workspace_sync is "rsnc"; it must be "rsync" or "native" or "mutagen"; did you mean "rsync"?"#,
         ),
         (
             "workspace_sync = \"unison\"",
-            r#"Coastfile:5: [remote] workspace_sync is "unison"; it must be "rsync" or "mutagen""#,
+            r#"Coastfile:5: [remote] workspace_sync is "unison"; it must be "rsync" or "native" or "mutagen""#,
         ),
         (
             "workspace_sync = true",

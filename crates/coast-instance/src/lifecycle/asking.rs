@@ -12,21 +12,21 @@ use coast_sync::{Cancel, Prompt};
 use coast_tree::{LockExt, LockResultExt};
 
 use crate::bulk::{Bulk, Checked};
-use crate::continuous::{Activity, Continuous, ContinuousError, ContinuousStatus, InstanceId};
+use crate::continuous::{Activity, ContinuousError, ContinuousStatus, InstanceId};
 use crate::lifecycle::hold::hold;
 use crate::lock::{FileLock, Holder};
 use crate::record::{Following, Record, State};
 use crate::records::Records;
 use crate::worktree::{WorktreeIdentity, WorktreeState};
-use crate::{Places, Remotes};
+use crate::{Layers, Places, Remotes};
 
 /// The number of questions that are under way at once.
 const MAX_AT_ONCE: usize = 32;
 
 /// The questions to the layers, and how long they may take.
 pub struct Questions<'a> {
-    /// The layer that is asked for sessions.
-    pub continuous: &'a dyn Continuous,
+    /// The layers that are asked for sessions.
+    pub layers: Layers<'a>,
     /// The layer that connects to the remotes; `None` if they are not asked.
     pub remotes: Option<&'a dyn Bulk>,
     /// Answers the questions of a connection.
@@ -231,8 +231,12 @@ impl Asking<'_> {
     }
 
     fn ask_session(&self, asked: &Asked) {
-        let id = id_of(&asked.record.enter());
-        let session = match self.questions.continuous.status(&id, &self.cancel) {
+        let (id, layer) = {
+            let record = asked.record.enter();
+            (id_of(&record), record.layer)
+        };
+        let continuous = self.questions.layers.get(layer);
+        let session = match continuous.status(&id, &self.cancel) {
             Ok(mut status) => {
                 let record = asked.record.enter();
                 status.conflicts.retain(|conflict| !record.mended.contains(&conflict.stored_path()));
@@ -246,7 +250,7 @@ impl Asking<'_> {
         if state.is_lost()
             && let Some(lock) = self.lock(asked)
         {
-            let (continuous, session) = (self.questions.continuous, session.as_ref().ok());
+            let session = session.as_ref().ok();
             let mut record = asked.record.enter();
             if let Err(reason) = hold(continuous, &self.records, &mut record, &state, session, &self.cancel) {
                 let _ = asked.not_held.set(reason);

@@ -7,10 +7,11 @@ use std::sync::Mutex;
 
 use coast_sync::{Cancel, Claim, Event, Monitor, Progress, Ready, RuleList, SyncReport};
 
-use crate::Remote;
 use crate::bulk::{self, Deletes, Transfer, Transferred};
 use crate::coastfile::Strategy;
-use crate::continuous::{Access, ContinuousStart, ContinuousStatus, Extent, Failure};
+use crate::continuous::{
+    Access, AfterTransfer, ContinuousError, ContinuousStart, ContinuousStatus, Extent, Failure, InstanceId,
+};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::error::failure_of;
 use crate::lifecycle::gap::{Followed, GapState};
@@ -20,6 +21,7 @@ use crate::listing::Listing;
 use crate::record::{Following, LastTransfer, Record, State, Step, now};
 use crate::stale::Stale;
 use crate::worktree::WorktreeIdentity;
+use crate::{Coastfile, Remote};
 use coast_tree::LockExt;
 
 /// What a transfer of the whole worktree is for.
@@ -67,6 +69,7 @@ impl Work<'_> {
     ) -> Result<(), LifecycleError> {
         let strategy = self.lifecycle.project.project()?.coastfile.workspace_sync;
         self.check_reach(options.force)?;
+        self.prepare_to_follow(worktree, remote)?;
         if !self.record.claimed {
             // A `run` that is killed now has nothing on the remote but an empty directory.
             self.begin(Step::Transfer)?;
@@ -148,13 +151,27 @@ impl Work<'_> {
         LifecycleError::Unfollowed { instance, worktree, error: Box::new(error) }
     }
 
+    /// Has the layer note the edits of `worktree` from now on, so that those made during the transfer are carried after it.
+    fn prepare_to_follow(&self, worktree: &Path, remote: &Remote) -> Result<(), LifecycleError> {
+        let coastfile = &self.lifecycle.project.project()?.coastfile;
+        let Some(layer) = coastfile.workspace_sync.layer() else { return Ok(()) };
+        let identity = WorktreeIdentity::of(worktree).ok().flatten();
+        let start =
+            session_start(&self.id, worktree, identity.as_ref(), remote, &self.record.remote_path, coastfile);
+        match self.lifecycle.layers.get(layer).prepare(&start, self.lifecycle.cancel) {
+            Err(ContinuousError::Interrupted) => Err(LifecycleError::Interrupted { at: self.step() }),
+            // Starting the session fails for the same reason, and then it is told.
+            _ => Ok(()),
+        }
+    }
+
     /// Checks, before the remote is connected to, that the layer can be reached in which the old session may run. With `force`
     /// nothing is checked.
     fn check_reach(&mut self, force: bool) -> Result<(), LifecycleError> {
         if force || !self.may_have_session() {
             return Ok(());
         }
-        match self.lifecycle.continuous.reach(self.lifecycle.cancel) {
+        match self.continuous().reach(self.lifecycle.cancel) {
             Ok(()) => Ok(()),
             Err(error) => Err(self.old_session(failure_of(error, self.step())?)),
         }
@@ -167,7 +184,10 @@ impl Work<'_> {
         // This command may have noted in its own copy where it goes.
         let on_disk = self.lifecycle.records.load(&self.id.project, &self.id.instance)?;
         let before = on_disk.unwrap_or_else(|| self.record.clone());
-        if let Ending::Incomplete(_) = self.end_following(Extent::Session)? {
+        let strategy = self.lifecycle.project.project()?.coastfile.workspace_sync;
+        let keeps_layer = strategy.layer().is_none_or(|layer| layer == self.record.layer);
+        let extent = if keeps_layer { Extent::Session } else { Extent::Everything };
+        if let Ending::Incomplete(_) = self.end_following(extent)? {
             // Removing the runner ends the session, too.
             let ending = self.end_following(Extent::Everything)?;
             if let (Ending::Incomplete(failure), Some(_), false) = (ending, &self.record.unended, force) {
@@ -186,8 +206,11 @@ impl Work<'_> {
         self.record.coastfile_type = project.coastfile.kind.clone();
         self.record.following = match project.coastfile.workspace_sync {
             Strategy::Bulk => Following::BulkOnly,
-            Strategy::Continuous => Following::Off,
+            Strategy::Continuous(_) => Following::Off,
         };
+        if let (Some(layer), None) = (strategy.layer(), &self.record.runner) {
+            self.record.layer = layer;
+        }
         self.begin(Step::Transfer)?;
         if !self.record.claimed {
             let claimed = Record { claimed: true, ..self.record.clone() };
@@ -235,11 +258,12 @@ impl Work<'_> {
     ) -> Result<(Option<Listing>, Access), LifecycleError> {
         let lifecycle = self.lifecycle;
         let worktree = handover.worktree;
-        let listing = match lifecycle.project.project()?.coastfile.workspace_sync {
-            Strategy::Continuous => {
+        let layer = lifecycle.project.project()?.coastfile.workspace_sync.layer();
+        let listing = match layer {
+            Some(layer) if layer.needs_transfers() => {
                 Some(Listing::of(worktree, rules).map_err(|error| unreadable(worktree, error))?)
             }
-            Strategy::Bulk => None,
+            _ => None,
         };
         let transfer_cancel = Cancel::new();
         let _hook = lifecycle.cancel.on_cancel({
@@ -317,17 +341,13 @@ impl Work<'_> {
         let lifecycle = self.lifecycle;
         let coastfile = &lifecycle.project.project()?.coastfile;
         let (id, remote_path) = (self.id.clone(), self.record.remote_path.clone());
-        let start = ContinuousStart {
-            id: &id,
-            worktree,
-            remote_path: &remote_path,
-            access,
-            excludes: &coastfile.exclude,
-            default_rules: coastfile.use_default_rules,
-        };
+        let identity = self.record.identity.clone();
+        let start = session_start(&id, worktree, identity.as_ref(), remote, &remote_path, coastfile);
+        let after = AfterTransfer { access, complete: self.record.stale.is_none() };
+        let continuous = self.continuous();
         let watch = |status: &ContinuousStatus| lifecycle.tell_session(status);
         let mut begin = |step| self.record_step(step);
-        let started = match lifecycle.continuous.start(&start, &mut begin, &watch, lifecycle.cancel) {
+        let started = match continuous.start(&start, &after, &mut begin, &watch, lifecycle.cancel) {
             Ok(started) => started,
             Err(error) => {
                 let failure = failure_of(error, self.step())?;
@@ -344,6 +364,11 @@ impl Work<'_> {
         if let Some(runner) = &self.record.runner {
             self.tell(&LifecycleEvent::Runner { runner, change: started.runner });
         }
+        if !self.record.layer.needs_transfers() {
+            // The layer has tried again what the transfer could not bring.
+            self.record.stale = self.record.stale.take().filter(|_| !started.status.problems.is_empty());
+            return Ok(Followed::Yes(Box::new(started.status)));
+        }
         self.begin(Step::Gap)?;
         let followed = self.close_gap(GapState {
             worktree,
@@ -357,6 +382,28 @@ impl Work<'_> {
             self.end_or_tell(Extent::Access)?;
         }
         Ok(followed)
+    }
+}
+
+/// The session of an instance that follows `worktree`.
+fn session_start<'a>(
+    id: &'a InstanceId,
+    worktree: &'a Path,
+    identity: Option<&'a WorktreeIdentity>,
+    remote: &'a Remote,
+    remote_path: &'a str,
+    coastfile: &'a Coastfile,
+) -> ContinuousStart<'a> {
+    ContinuousStart {
+        id,
+        worktree,
+        identity,
+        remote,
+        remote_path,
+        excludes: &coastfile.exclude,
+        protects: &coastfile.protect,
+        default_rules: coastfile.use_default_rules,
+        own: coastfile.own,
     }
 }
 

@@ -8,7 +8,6 @@ use coast_tree::{LockExt, LockResultExt};
 
 use crate::bulk::{self, Deletes, Transfer};
 use crate::carried::Carried;
-use crate::coastfile::Strategy;
 use crate::lifecycle::bring_up::is_emptied;
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::record::{Record, State};
@@ -65,12 +64,12 @@ impl Lifecycle<'_> {
             return Err(LifecycleError::EmptyWorktree { instance, path });
         }
         let remote = self.remote_of(&record)?;
-        let has_session = record.may_have_session();
+        let has_session = record.may_have_session() && record.layer.needs_transfers();
         let carried = Carried::beside(&self.records.file(&record.project, instance));
         let (followed, identity) = record.followed();
         let paths = if has_session && WorktreeState::of(followed, identity) == WorktreeState::There {
             let id = self.id(instance);
-            carried.paths_with(followed, &rules, || self.in_conflict(&id))
+            carried.paths_with(followed, &rules, || self.in_conflict(&id, record.layer))
         } else {
             carried.paths()
         };
@@ -110,7 +109,7 @@ impl Lifecycle<'_> {
             made_count: made.count,
             made: made.paths,
             ends_session: has_session,
-            begins_session: project.coastfile.workspace_sync == Strategy::Continuous,
+            begins_session: project.coastfile.workspace_sync.layer().is_some(),
             question,
             record,
         })

@@ -10,7 +10,8 @@ use crate::lifecycle::gap::{Followed, GapState};
 use crate::lifecycle::hold::hold;
 use crate::lifecycle::work::Work;
 use crate::lifecycle::{Lifecycle, LifecycleError, Unfinished};
-use crate::record::{Command, Following, State};
+use crate::lock::FileLock;
+use crate::record::{Command, Following, Record, State};
 use crate::worktree::WorktreeState;
 
 impl Lifecycle<'_> {
@@ -20,9 +21,36 @@ impl Lifecycle<'_> {
     /// # Errors
     /// When there is no such instance, or its edits are not carried.
     pub fn flush(&self, instance: &Name) -> Result<ContinuousStatus, LifecycleError> {
+        let (record, lock) = self.follows(instance, "flush")?;
+        let not_following =
+            |failure| LifecycleError::NotFollowing { instance: self.addressed(instance), failure };
+        let continuous = self.layers.get(record.layer);
+        let watch = |status: &ContinuousStatus| self.tell_session(status);
+        match continuous.flush(&self.id(instance), &watch, self.cancel) {
+            Ok(status) if status.activity == Activity::Absent => Err(not_following(no_session())),
+            Ok(status) if !record.layer.needs_transfers() => Ok(status),
+            Ok(status) if status.conflicts.is_empty() && status.private.is_empty() => Ok(status),
+            Ok(status) => match self.mend(Work::new(self, record, lock, Command::Start), status)? {
+                Followed::Yes(status) => Ok(*status),
+                Followed::No(failure) => Err(not_following(failure)),
+            },
+            Err(error) => Err(not_following(failure_of(error, None)?)),
+        }
+    }
+
+    /// The record of an instance whose edits are carried, and its lock, for `command`. Waits for a command that holds the lock. A session
+    /// whose worktree is lost is paused.
+    ///
+    /// # Errors
+    /// When there is no such instance, or its edits are not carried.
+    pub(super) fn follows(
+        &self,
+        instance: &Name,
+        command: &str,
+    ) -> Result<(Record, FileLock), LifecycleError> {
         // Locking would create a lock file, even for an instance that does not exist.
         self.record(instance)?;
-        let lock = self.lock(instance, "flush")?;
+        let lock = self.lock(instance, command)?;
         let mut record = self.record(instance)?;
         if let Some(unfinished) = Unfinished::of(&record, &self.addressed(instance)) {
             return Err(LifecycleError::Unfinished { instance: self.addressed(instance), unfinished });
@@ -32,10 +60,11 @@ impl Lifecycle<'_> {
         }
         let not_following =
             |failure| LifecycleError::NotFollowing { instance: self.addressed(instance), failure };
+        let continuous = self.layers.get(record.layer);
         let worktree = WorktreeState::of(&record.worktree, record.identity.as_ref());
         if worktree.is_lost() {
-            let session = self.continuous.status(&self.id(instance), self.cancel).ok();
-            hold(self.continuous, &self.records, &mut record, &worktree, session.as_ref(), self.cancel)
+            let session = continuous.status(&self.id(instance), self.cancel).ok();
+            hold(continuous, &self.records, &mut record, &worktree, session.as_ref(), self.cancel)
                 .map_err(|said| not_following(lost(said)))?;
         }
         match record.following {
@@ -49,26 +78,17 @@ impl Lifecycle<'_> {
                 return Err(not_following(Failure { step: part, doing: step, said }));
             }
         }
-        let watch = |status: &ContinuousStatus| self.tell_session(status);
-        match self.continuous.flush(&self.id(instance), &watch, self.cancel) {
-            Ok(status) if status.activity == Activity::Absent => Err(not_following(no_session())),
-            Ok(status) if status.conflicts.is_empty() && status.private.is_empty() => Ok(status),
-            Ok(status) => match self.mend(Work::new(self, record, lock, Command::Start), status)? {
-                Followed::Yes(status) => Ok(status),
-                Followed::No(failure) => Err(not_following(failure)),
-            },
-            Err(error) => Err(not_following(failure_of(error, None)?)),
-        }
+        Ok((record, lock))
     }
 
     /// Transfers the private files, and mends the conflicts of a session by transfers of their paths. Without the settings of the project
     /// nothing is known of its rules, and nothing is transferred. Nor is it if the user does not trust the settings.
     fn mend(&self, mut work: Work<'_>, status: ContinuousStatus) -> Result<Followed, LifecycleError> {
-        let Ok(project) = self.project.project() else { return Ok(Followed::Yes(status)) };
+        let Ok(project) = self.project.project() else { return Ok(Followed::Yes(Box::new(status))) };
         if self.trust_question(project, work.record.image.as_deref())?.is_some() {
             let text = "conflicts are not mended and private files not transferred, because you do not trust the settings of the Coastfile; see: coast trust --help";
             Prompt::notice(self.observer, text);
-            return Ok(Followed::Yes(status));
+            return Ok(Followed::Yes(Box::new(status)));
         }
         let worktree = work.record.worktree.to_path_buf();
         let remote = self.remote_of(&work.record)?;

@@ -39,7 +39,7 @@ pub(super) struct GapState<'a> {
 #[derive(Debug)]
 pub(super) enum Followed {
     /// A session carries them. This is its status.
-    Yes(ContinuousStatus),
+    Yes(Box<ContinuousStatus>),
     /// No session carries them, because of this failure.
     No(Failure),
 }
@@ -68,7 +68,7 @@ impl Work<'_> {
                 let reason = "they change, here or there, faster than they can be transferred";
                 status.conflicts.retain(|conflict| !self.is_stale(exact(&conflict.path)));
                 self.tell_gap_open(&status, &vanished, reason.to_owned());
-                return Ok(Followed::Yes(status));
+                return Ok(Followed::Yes(Box::new(status)));
             }
             // A path that the transfer of the whole worktree could not write was not edited meanwhile.
             let news = |path: &&Vec<u8>| !transferred.contains(*path) && !self.is_stale(path);
@@ -86,7 +86,7 @@ impl Work<'_> {
                     }
                     Err(error) => {
                         self.tell_gap_open(&status, &vanished, error.to_string());
-                        return Ok(Followed::Yes(status));
+                        return Ok(Followed::Yes(Box::new(status)));
                     }
                 }
             }
@@ -94,7 +94,7 @@ impl Work<'_> {
             transferred.extend(paths);
             let lifecycle = self.lifecycle;
             let watch = |status: &ContinuousStatus| lifecycle.tell_session(status);
-            status = match lifecycle.continuous.flush(&self.id, &watch, lifecycle.cancel) {
+            status = match self.continuous().flush(&self.id, &watch, lifecycle.cancel) {
                 Ok(status) => status,
                 Err(error) => return Ok(Followed::No(failure_of(error, self.step())?)),
             };
@@ -110,7 +110,7 @@ impl Work<'_> {
         if told > 0 && self.record.stale.is_none() {
             self.tell(&LifecycleEvent::GapClosed { paths: told });
         }
-        Ok(Followed::Yes(status))
+        Ok(Followed::Yes(Box::new(status)))
     }
 
     /// Transfers the files that the session leaves to transfers. Returns those that could not be transferred.

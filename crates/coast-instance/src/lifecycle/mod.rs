@@ -17,6 +17,7 @@ mod gap;
 mod hold;
 mod list;
 mod mend;
+mod resolve;
 mod restore;
 mod rm;
 mod run;
@@ -31,13 +32,13 @@ use std::io;
 use coast_sync::Cancel;
 
 use crate::bulk::Bulk;
-use crate::continuous::{Continuous, ContinuousStatus, InstanceId};
+use crate::continuous::{ContinuousStatus, InstanceId};
 use crate::event::{LifecycleEvent, Observer};
 use crate::lifecycle::gap::exact;
 use crate::lock::FileLock;
 use crate::record::{Command, Record};
 use crate::records::Records;
-use crate::{Addressed, Name, Places, Remote, Remotes, Scope};
+use crate::{Addressed, Layer, Layers, Name, Places, Remote, Remotes, Scope};
 
 pub use asking::{Edits, InstanceStatus, Questions};
 pub use error::{LifecycleError, Unfinished};
@@ -87,23 +88,23 @@ pub struct Lifecycle<'a> {
     records: Records,
     project: Scope,
     bulk: &'a dyn Bulk,
-    continuous: &'a dyn Continuous,
+    layers: Layers<'a>,
     observer: &'a dyn Observer,
     cancel: &'a Cancel,
 }
 
 impl<'a> Lifecycle<'a> {
-    /// The commands for `project` with these two layers. `run`, `assign`, `unassign` and `start` need the settings of the project.
+    /// The commands for `project` with these layers. `run`, `assign`, `unassign` and `start` need the settings of the project.
     pub fn new(
         places: &'a Places,
         project: impl Into<Scope>,
         bulk: &'a dyn Bulk,
-        continuous: &'a dyn Continuous,
+        layers: Layers<'a>,
         observer: &'a dyn Observer,
         cancel: &'a Cancel,
     ) -> Self {
         let records = Records::new(places.clone());
-        Self { places, records, project: project.into(), bulk, continuous, observer, cancel }
+        Self { places, records, project: project.into(), bulk, layers, observer, cancel }
     }
 
     /// The record of an instance at this moment.
@@ -199,8 +200,8 @@ impl<'a> Lifecycle<'a> {
     }
 
     /// The paths that the session does not carry because of what is there on the remote.
-    pub(super) fn in_conflict(&self, id: &InstanceId) -> io::Result<Vec<Vec<u8>>> {
-        let status = self.continuous.status(id, self.cancel);
+    pub(super) fn in_conflict(&self, id: &InstanceId, layer: Layer) -> io::Result<Vec<Vec<u8>>> {
+        let status = self.layers.get(layer).status(id, self.cancel);
         let status = status.map_err(io::Error::other)?;
         if status.more_conflicts > 0 {
             return Err(io::Error::other("the session has more conflicts than it names"));

@@ -42,8 +42,9 @@ impl Work<'_> {
         }
         let lifecycle = self.lifecycle;
         let paused = if self.record.following == Following::Yes {
-            let session = lifecycle.continuous.status(&self.id, lifecycle.cancel).ok();
-            let (continuous, record) = (lifecycle.continuous, &mut self.record);
+            let continuous = self.continuous();
+            let session = continuous.status(&self.id, lifecycle.cancel).ok();
+            let record = &mut self.record;
             match hold(continuous, &lifecycle.records, record, &state, session.as_ref(), lifecycle.cancel) {
                 Ok(()) => {
                     "; its session was paused, so that nothing more is deleted on the remote".to_owned()

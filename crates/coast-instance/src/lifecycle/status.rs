@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::coastfile::Strategy;
 use crate::lifecycle::asking::{InstanceStatus, Questions};
 use crate::lifecycle::{Lifecycle, LifecycleError};
 use crate::lock::FileLock;
@@ -32,7 +31,7 @@ impl Lifecycle<'_> {
         let record = self.record(instance)?;
         let holder = FileLock::holder(&self.records.lock_file(&self.project.name, instance));
         let questions = Questions {
-            continuous: self.continuous,
+            layers: self.layers,
             remotes: (check == Check::Remote).then_some(self.bulk),
             prompt: self.observer,
             limit: LIMIT,
@@ -49,7 +48,7 @@ impl Lifecycle<'_> {
 
     /// Whether the next `start` has edits carried because the Coastfile asks for that since the last command.
     pub(super) fn begins_to_follow(&self, record: &Record) -> bool {
-        let asks = |project: &Project| project.coastfile.workspace_sync == Strategy::Continuous;
+        let asks = |project: &Project| project.coastfile.workspace_sync.layer().is_some();
         record.following == Following::BulkOnly && self.project.project().is_ok_and(asks)
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use coast_sync::{Prompt, RuleList};
 
 use crate::carried::{Carried, Noted};
-use crate::continuous::{ContinuousError, Extent, Failure, InstanceId, Remains};
+use crate::continuous::{Continuous, ContinuousError, Extent, Failure, InstanceId, Remains};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::error::failure_of;
 use crate::lifecycle::{Lifecycle, LifecycleError};
@@ -51,7 +51,7 @@ impl<'l> Work<'l> {
         command: Command,
     ) -> Self {
         let id = lifecycle.id(&record.instance);
-        let may_have_session = record.access || record.unended.is_some();
+        let may_have_session = record.may_have_session();
         let given_up = record.wanted.take();
         Self { lifecycle, id, record, command, lock, adopts: false, told: None, given_up, may_have_session }
     }
@@ -143,8 +143,13 @@ impl<'l> Work<'l> {
         self.lifecycle.observer.lifecycle_event(event);
     }
 
+    /// The layer that carries the edits of the instance.
+    pub(super) fn continuous(&self) -> &'l dyn Continuous {
+        self.lifecycle.layers.get(self.record.layer)
+    }
+
     fn runner(&self) -> String {
-        self.lifecycle.continuous.runner(&self.id)
+        self.continuous().runner(&self.id)
     }
 
     /// Ends the session of this instance and removes as much more as `extent` says. Without a runner there is nothing to end.
@@ -152,7 +157,7 @@ impl<'l> Work<'l> {
         if self.record.runner.is_none() {
             return Ok(Ending::Complete);
         }
-        let (continuous, cancel, id) = (self.lifecycle.continuous, self.lifecycle.cancel, self.id.clone());
+        let (continuous, cancel, id) = (self.continuous(), self.lifecycle.cancel, self.id.clone());
         let stopped = continuous.stop(&id, extent, &mut |step| self.record_step(step), cancel);
         match stopped {
             Ok(remains) => {
@@ -206,7 +211,8 @@ impl<'l> Work<'l> {
 
     /// Notes what the session may have carried, before it is ended. Entries that are not noted count as made on the remote.
     pub(super) fn note_carried(&self, rules: &RuleList) {
-        if !self.may_have_session {
+        // What a follower places is in the ledger of the remote.
+        if !self.may_have_session || !self.record.layer.needs_transfers() {
             return;
         }
         let (worktree, identity) = self.record.followed();
@@ -214,7 +220,8 @@ impl<'l> Work<'l> {
         if WorktreeState::of(worktree, identity) != WorktreeState::There {
             return;
         }
-        let noted = self.carried().note(worktree, rules, || self.lifecycle.in_conflict(&self.id));
+        let noted =
+            self.carried().note(worktree, rules, || self.lifecycle.in_conflict(&self.id, self.record.layer));
         self.tell_uncarried(match noted {
             Ok(Noted::All) => Ok(()),
             Ok(Noted::Some) => Err(io::Error::other("they are too many")),

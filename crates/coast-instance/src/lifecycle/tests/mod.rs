@@ -4,6 +4,7 @@ mod explaining;
 mod gap;
 mod killed;
 mod made_there;
+mod native;
 mod showing;
 mod stage;
 mod trusting;

@@ -10,7 +10,7 @@ use crate::continuous::{Activity, PrivateFile, RunnerState};
 use crate::lifecycle::{Check, Edits, Insist, InstanceStatus, LifecycleError, Questions};
 use crate::record::{Following, State};
 use crate::worktree::WorktreeState;
-use crate::{Listed, Places, RecordError};
+use crate::{Layers, Listed, Places, RecordError};
 
 impl Stage {
     fn status(&self, check: Check) -> InstanceStatus {
@@ -18,8 +18,8 @@ impl Stage {
     }
 
     fn list_within(&self, places: &Places, limit: Duration) -> Result<Vec<Listed>, RecordError> {
-        let questions =
-            Questions { continuous: self, remotes: Some(self), prompt: self, limit, cancel: &self.cancel };
+        let layers = Layers { mutagen: self, native: self };
+        let questions = Questions { layers, remotes: Some(self), prompt: self, limit, cancel: &self.cancel };
         crate::list(places, None, &questions)
     }
 

@@ -12,21 +12,23 @@ use std::sync::Mutex;
 
 use coast_sync::{
     AcceptedKey, CachePlace, Cancel, Destination, EngineError, Event, HostAnswer, IdentityUsed, Monitor,
-    PresentedKey, ProblemKind, Prompt, Ready, RestoreReport, RestoreRequest, SyncError, TrashReport,
-    TrashRequest, Zeroizing,
+    PresentedKey, ProblemKind, Prompt, Ready, RemoteHelper, RestoreReport, RestoreRequest, SyncError,
+    TrashReport, TrashRequest, Zeroizing,
 };
 
 use crate::bulk::{Bulk, Checked, Helpers, Removed, Transfer, Transferred, request};
 use crate::continuous::{
-    Access, Activity, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart, ContinuousStatus,
-    Extent, Failure, InstanceId, PrivateFile, Remains, RunnerChange, RunnerState, Started, WatchSession,
+    Access, Activity, AfterTransfer, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart,
+    ContinuousStatus, Extent, Failure, InstanceId, PrivateFile, Remains, RunnerChange, RunnerState, Side,
+    Started, WatchSession,
 };
 use crate::event::{LifecycleEvent, Observer};
+use crate::followers::{FirstBatch, FollowSpec, Followers};
 use crate::lifecycle::Lifecycle;
 use crate::record::{Record, Step};
 use crate::records::Records;
 use crate::remotes::RemotesEditor;
-use crate::{Name, Places, Project, Remote, Scope, TrustQuestion};
+use crate::{Layers, Name, NativeLayer, Places, Project, Remote, Scope, TrustQuestion};
 use coast_tree::LockExt;
 
 /// The calls of both layers, the steps and the other events of a command, in order.
@@ -198,7 +200,9 @@ impl Stage {
         command: impl FnOnce(&Lifecycle<'_>) -> T,
     ) -> T {
         self.log.enter().clear();
-        command(&Lifecycle::new(&self.places, project, self, self, self, &self.cancel))
+        let native = NativeLayer::new(self, RemoteHelper::Installed("/helper".into()));
+        let layers = Layers { mutagen: self, native: &native };
+        command(&Lifecycle::new(&self.places, project, self, layers, self, &self.cancel))
     }
 
     /// Carries out a command that is killed as soon as the record says that it has begun `step`.
@@ -536,6 +540,7 @@ impl Continuous for Stage {
     fn start(
         &self,
         start: &ContinuousStart<'_>,
+        _: &AfterTransfer<'_>,
         begin: &mut BeginStep<'_>,
         watch: &WatchSession<'_>,
         _: &Cancel,
@@ -645,6 +650,95 @@ impl Continuous for Stage {
             return Err(unreachable());
         }
         Ok(self.fake.look())
+    }
+
+    fn resolve(
+        &self,
+        _: &InstanceId,
+        paths: &[Vec<u8>],
+        take: Side,
+        _: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
+        let paths: Vec<_> = paths.iter().map(|path| String::from_utf8_lossy(path)).collect();
+        self.note(format!("resolve {take:?} {}", paths.join(" ")));
+        Ok(self.fake.look())
+    }
+}
+
+/// A follower that the native layer has prepared.
+pub(super) struct Prepared<'a> {
+    stage: &'a Stage,
+    worktree: PathBuf,
+    workspace: PathBuf,
+}
+
+impl crate::Prepared for Prepared<'_> {
+    fn begin(
+        self,
+        first: FirstBatch,
+        watch: &WatchSession<'_>,
+        _: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
+        self.stage.note(format!("begin {first:?}"));
+        self.stage.fake.check(Step::Session)?;
+        let (worktree, workspace) = (self.worktree, self.workspace);
+        let session = Session { worktree, workspace, known: BTreeSet::new(), paused: false };
+        let mut state = self.stage.fake.state.enter();
+        state.runner = Some(session.worktree.clone());
+        state.session = Some(session);
+        drop(state);
+        watch(&ContinuousStatus { activity: Activity::Carrying, ..ContinuousStatus::default() });
+        Ok(self.stage.fake.look())
+    }
+}
+
+impl<'s> Followers for &'s Stage {
+    type Prepared = Prepared<'s>;
+
+    fn prepare(&self, spec: &FollowSpec, _: &Cancel) -> Result<Prepared<'s>, ContinuousError> {
+        self.note("prepare");
+        if *self.fake.unreachable.enter() {
+            return Err(unreachable());
+        }
+        let (worktree, workspace) = (spec.worktree.to_path_buf(), self.on_remote(&spec.remote_path));
+        Ok(Prepared { stage: self, worktree, workspace })
+    }
+
+    fn end(&self, _: &InstanceId, _: &Cancel) -> Result<(), ContinuousError> {
+        self.note("end follower");
+        if *self.fake.stop_fails.enter() {
+            return Err(failure(Step::EndSession).into());
+        }
+        let mut state = self.fake.state.enter();
+        (state.session, state.runner) = (None, None);
+        Ok(())
+    }
+
+    fn pause(&self, id: &InstanceId, cancel: &Cancel) -> Result<(), ContinuousError> {
+        Continuous::pause(*self, id, cancel)
+    }
+
+    fn flush(
+        &self,
+        id: &InstanceId,
+        watch: &WatchSession<'_>,
+        cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
+        Continuous::flush(*self, id, watch, cancel)
+    }
+
+    fn status(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
+        Continuous::status(*self, id, cancel)
+    }
+
+    fn resolve(
+        &self,
+        id: &InstanceId,
+        paths: &[Vec<u8>],
+        take: Side,
+        cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
+        Continuous::resolve(*self, id, paths, take, cancel)
     }
 }
 
