@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         Command::Ls(args) => lifecycle::ls(&args),
         Command::Status(args) => lifecycle::status(&args),
         Command::Flush(args) => lifecycle::flush(args),
+        Command::Resolve(args) => lifecycle::resolve(&args),
         Command::Restore(args) => lifecycle::restore(args),
         Command::Init(args) => lifecycle::init(&args),
         Command::Trust(args) => lifecycle::trust(&args),

@@ -273,7 +273,7 @@ fn the_mode_of_a_project_is_told_as_a_mode_and_what_changes_it() {
     let run = |arguments: &[&str]| coast(scratch.path(), arguments);
     succeeds(&run(&["remote", "add", "box", "dev@127.0.0.1:1"]));
     let said = refuses(&run(&["run", "dev-1", "--require-continuous"]), 12);
-    assert!(said.contains("bulk only") && said.contains("workspace_sync = \"mutagen\""), "{said}");
+    assert!(said.contains("bulk only") && said.contains("workspace_sync = \"native\""), "{said}");
     remember(scratch.path(), "dev-1", json!({ "following": { "is": "bulk_only" } }));
     let said = refuses(&run(&["flush", "dev-1"]), 12);
     assert!(said.contains("this project is bulk only"), "{said}");
@@ -535,7 +535,7 @@ fn init_writes_a_coastfile_once() {
     assert!(!file.exists());
     assert!(succeeds(&run(&["init"])).contains("/shop/Coastfile is written"));
     assert_eq!(fs::read_to_string(&file).unwrap(), printed);
-    for part in ["name = \"shop\"\n", "workspace_sync = \"mutagen\"\n", "  '*.log',\n", "#   file?\n"] {
+    for part in ["name = \"shop\"\n", "workspace_sync = \"native\"\n", "  '*.log',\n", "#   file?\n"] {
         assert!(printed.contains(part), "{part}: {printed}");
     }
     fs::write(&file, "# mine\n").unwrap();

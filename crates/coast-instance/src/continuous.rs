@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::record::Step;
 use crate::records::RecordError;
 use crate::worktree::WorktreeIdentity;
-use crate::{Addressed, Name, Remote, StoredPath};
+use crate::{Addressed, Layer, Name, Remote, StoredPath};
 
 /// An instance, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -234,6 +234,9 @@ pub enum Remains {
 /// The status of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ContinuousStatus {
+    /// The layer of the session.
+    #[serde(default)]
+    pub layer: Layer,
     /// Whether the runner runs.
     pub runner: RunnerState,
     /// The activity of the session.

@@ -11,7 +11,7 @@ use crate::file_error::{Doing, if_found};
 use crate::ignores::check_exclude;
 use crate::lifecycle::LifecycleError;
 use crate::project::Place;
-use crate::{Coastfile, Demand, Name, Places, RecordError, TrustStore, project_file};
+use crate::{Coastfile, Name, RecordError, project_file};
 
 /// The name of the image that `coast image build` makes.
 const IMAGE: &str = "coast-shell";
@@ -46,11 +46,11 @@ impl Draft {
         Ok(Self { root, text })
     }
 
-    /// Writes the Coastfile into the root of the project, and returns its path. The user trusts what coast has written.
+    /// Writes the Coastfile into the root of the project, and returns its path.
     ///
     /// # Errors
     /// When the project has a Coastfile already, or the file cannot be written.
-    pub fn write(&self, places: &Places) -> Result<PathBuf, LifecycleError> {
+    pub fn write(&self) -> Result<PathBuf, LifecycleError> {
         if let Some(file) = Coastfile::find(&self.root, None) {
             return Err(LifecycleError::CoastfileExists(file));
         }
@@ -62,9 +62,6 @@ impl Draft {
             }
             written => written.doing("write", &file).map_err(RecordError::from)?,
         }
-        TrustStore::new(places)
-            .record(&self.root, None, vec![Demand::ShellImage(IMAGE.to_owned())])
-            .map_err(RecordError::from)?;
         Ok(file)
     }
 }
@@ -156,16 +153,18 @@ fn text(name: &Name, ignored: &Ignored) -> String {
 name = \"{name}\"
 
 [remote]
-# \"mutagen\": every edit follows within seconds. It needs Docker, and an image: see `coast image build --help`.
+# \"native\": coastd carries every edit within milliseconds.
+# \"mutagen\": mutagen does, in a container. That needs Docker, and an image: see `coast image build --help`.
 # \"rsync\": only `coast run`, `assign` and `start` transfer the worktree.
-workspace_sync = \"mutagen\"
+workspace_sync = \"native\"
 
-# The image of the shell container, which holds mutagen and ssh.
-shell_image = \"{IMAGE}\"
+# For \"mutagen\": the image of the shell container, which holds mutagen and ssh.
+# shell_image = \"{IMAGE}\"
 
 # Neither sent to the remote nor deleted there, beside {}.
-"
-    , profile::EXCLUDED.join(", "));
+",
+        profile::EXCLUDED.join(", ")
+    );
     if ignored.exclude.is_empty() {
         text.push_str("# exclude = [\"*.log\", \"/dist\"]\n");
     } else {
@@ -186,6 +185,7 @@ shell_image = \"{IMAGE}\"
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Places, TrustStore};
 
     #[test]
     fn a_line_of_git_becomes_the_pattern_that_means_the_same() {
@@ -226,7 +226,7 @@ mod tests {
         fs::write(root.join(".gitignore"), b"*.log\n\"quo\"ted\"\nevil\x1b[2J\n\xff\ntarget\n{a,b}\n")
             .unwrap();
         let draft = Draft::of(&root.join("src")).unwrap();
-        let file = draft.write(&places).unwrap();
+        let file = draft.write().unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), draft.text);
         assert!(
             !draft.text.contains('\u{1b}') && draft.text.contains("#   evil\\u{1b}[2J\n"),
@@ -237,11 +237,11 @@ mod tests {
         assert_eq!(project.name.as_str(), "My-Shop");
         assert_eq!(project.coastfile.exclude, ["*.log", "\"quo\"ted\"", "\u{fffd}", "{a,b}"]);
         let question = TrustStore::new(&places).question(&project, None).unwrap();
-        assert_eq!(question, None, "what coast has written is trusted");
+        assert_eq!(question, None, "nothing that coast has written needs trust");
 
         for name in ["Coastfile", "Coastfile.remote.toml"] {
             fs::rename(file.with_file_name("Coastfile"), root.join(name)).unwrap();
-            let error = draft.write(&places).unwrap_err();
+            let error = draft.write().unwrap_err();
             assert_eq!(error.exit_code(), 3, "{error}");
             assert!(error.to_string().contains(name), "{error}");
         }

@@ -8,11 +8,20 @@ const LIKE_ENOUGH: f64 = 0.7;
 
 /// The word of `valid` that is most similar to `word`, if one is similar enough.
 pub(crate) fn nearest<'a>(word: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearest_above(LIKE_ENOUGH, word, valid)
+}
+
+/// The word of `valid` that is most similar to `word`, if its similarity is at least `least`.
+pub(crate) fn most_similar(word: &str, valid: &[&'static str], least: f64) -> Option<&'static str> {
+    nearest_above(least, word, valid.iter().copied())
+}
+
+fn nearest_above<'a>(least: f64, word: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let likeness = |candidate: &str| strsim::jaro_winkler(&word, &candidate.to_lowercase());
     let scored = valid.into_iter().map(|candidate| (likeness(candidate), candidate));
     let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    (best.0 >= LIKE_ENOUGH).then_some(best.1)
+    (best.0 >= least).then_some(best.1)
 }
 
 /// `; did you mean "X"?`, or nothing.

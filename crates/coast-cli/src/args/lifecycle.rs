@@ -15,12 +15,12 @@ pub(super) const RUN_ABOUT: &str = "\
 Makes an instance: transfers a worktree of this project to {service-home}/workspaces/{project}/{instance}/ on a remote machine, \
 and then makes every edit follow.
 
-The transfer is that of `coast push`. Edits follow where the Coastfile says workspace_sync = \"mutagen\": a shell container is \
+The transfer is that of `coast push`. Edits follow where the Coastfile says so. With workspace_sync = \"native\", coastd watches the \
+worktree and carries each edit within milliseconds; the command starts coastd if it does not run (see `coast daemon --help`). With workspace_sync = \"mutagen\", a shell container is \
 made on this machine, from an image that holds mutagen and an ssh client; the worktree is mounted in it, a key and the host key \
-are put into it, and a mutagen session is created. Edits made between the transfer and the session's first scan are \
-transferred afterwards and named.
+are put into it, and a mutagen session is created. Edits made during the transfer arrive after it.
 
-When edits cannot follow (no Docker, no image, no mutagen in it, a key with a passphrase), the workspace is transferred all the \
+When edits cannot follow (with mutagen: no Docker, no image, no mutagen in it, a key with a passphrase), the workspace is transferred all the \
 same. A warning says which step failed, `coast status` repeats it, and the exit code is 0 unless --require-continuous is given. \
 A `coast run` that was killed is finished by the same command, or undone by `coast rm`.
 
@@ -45,8 +45,8 @@ COASTFILE (in the project's root; every setting is optional)
   # where worktrees lie; or a list; `*` stands for any letters
   worktree_dir = \"../worktrees\"
   [remote]
-  # or \"rsync\", the default: edits do not follow
-  workspace_sync = \"mutagen\"
+  # or \"mutagen\"; by default \"rsync\": nothing follows
+  workspace_sync = \"native\"
   # neither sent nor deleted
   exclude = [\"*.log\", \"/dist\"]
   # never deleted on the remote
@@ -56,7 +56,7 @@ COASTFILE (in the project's root; every setting is optional)
   # of the entries that are not sent, the user who logs in gets
   # those of root; or \"all\", \"none\"
   own = \"root\"
-  # an image with mutagen, its agents and ssh; see `coast image`
+  # for mutagen: its image; see `coast image`
   shell_image = \"coast-shell\"
   # or \"host\", or the name of a Docker network
   shell_network = \"bridge\"
@@ -68,6 +68,8 @@ use the same file, until --type names another one. `--type default` means the Co
 own.
 
 HOW FAST EDITS FOLLOW
+  With \"native\" every directory that is not excluded is watched, and an edit leaves when its writer closes the file.
+
   mutagen watches the recently changed files, and looks at the other files every 10 s. An edit to a file that was not touched \
 recently takes 4 to 9 s to arrive, an edit to a recently changed file 0.04 s (800 files) to 0.5 s (78,000 files). Edits go one \
 way only: a file that is made on the remote is never copied back.
@@ -109,15 +111,20 @@ EXIT CODES
   Those of `coast run --help`, and 25 as above.");
 
 pub(super) const FLUSH_ABOUT: &str = "\
-Waits until every edit that was made before the call has arrived on the remote, and mends conflicts: paths that the session does \
+Waits until every edit that was made before the call has arrived on the remote. So `coast flush dev-1 && remote-test` tests what is in \
+the worktree.
+
+With workspace_sync = \"native\" a path in conflict is told, and left as it is on the remote: see `coast resolve`.
+
+With workspace_sync = \"mutagen\" conflicts are mended: paths that the session does \
 not carry, because something else than the session wrote there, are transferred again, which replaces what is there. Entries that \
-were made on the remote and are deleted for this move to the trash there. Files that others may not read, which no session carries, are transferred. \
+were made on the remote and are deleted for this move to the trash there. Files that others may not read, which no session of mutagen carries, are transferred. \
 Without the settings of the project, or if they are not trusted, neither is done.";
 
 pub(super) const FLUSH_AFTER: &str = "\
 EXIT CODES
   Those of `coast --help`. 3 when the instance does not exist, is stopped or is unfinished; 12 when edits do not follow, also in a \
-project that is bulk only; 23 when a conflict, a problem or a private file is left.";
+project that is bulk only; 23 when a conflict, a problem or a private file is left; 30 when --timeout is over.";
 
 pub(super) const ASSIGN_AFTER: &str = "\
 EXAMPLES
@@ -516,6 +523,10 @@ pub(crate) struct StatusArgs {
 pub(crate) struct FlushArgs {
     /// The instance
     pub(crate) instance: Name,
+
+    /// Give up after this many seconds, with exit code 30
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: Option<u64>,
 
     #[command(flatten)]
     pub(crate) project: ProjectArg,

@@ -10,6 +10,7 @@ pub(crate) mod init;
 pub(crate) mod lifecycle;
 pub(crate) mod push;
 pub(crate) mod remote;
+pub(crate) mod resolve;
 pub(crate) mod restore;
 pub(crate) mod rules;
 pub(crate) mod size;
@@ -144,6 +145,9 @@ pub(crate) enum Command {
     /// Wait until every edit has arrived, and mend conflicts
     #[command(long_about = lifecycle::FLUSH_ABOUT, after_long_help = lifecycle::FLUSH_AFTER)]
     Flush(lifecycle::FlushArgs),
+    /// Settle conflicts by taking one side
+    #[command(long_about = resolve::ABOUT, after_long_help = resolve::AFTER)]
+    Resolve(resolve::ResolveArgs),
     /// List what was deleted from a workspace, or bring it back
     #[command(long_about = restore::ABOUT, after_long_help = restore::AFTER)]
     Restore(restore::RestoreArgs),

@@ -1,5 +1,7 @@
 //! The commands that change an instance, and `coast flush`.
 
+use std::time::Duration;
+
 use coast_instance::{
     CoastfileChoice, ContinuousStatus, Directories, FollowOptions, Insist, LifecycleError, LifecycleEvent,
     Name, Record, RmOptions, RunOptions, Trust,
@@ -9,6 +11,7 @@ use coast_sync::Cancel;
 use super::all::{All, Ended};
 use super::explain::explain;
 use super::show::Silent;
+use super::time_limit::TimeLimit;
 use super::{Chosen, Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{
@@ -17,7 +20,7 @@ use crate::args::lifecycle::{
 };
 use crate::args::which::WhichArgs;
 use crate::output::{
-    Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, Terminal, narrator, shown,
+    Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, Terminal, counted, narrator, shown,
 };
 
 /// The exit code when the removal was not confirmed.
@@ -25,6 +28,9 @@ const NOT_CONFIRMED: u8 = 1;
 
 /// The exit code when edits did not arrive.
 const NOT_CARRIED: u8 = 23;
+
+/// The exit code when the time for a command is over.
+const TIMED_OUT: u8 = 30;
 
 impl From<&InsistArg> for Insist {
     fn from(argument: &InsistArg) -> Self {
@@ -81,7 +87,7 @@ pub(super) fn narrator_for(telling: &TellingArgs, scene: &Scene) -> Box<dyn Narr
 }
 
 /// Warns if the settings of the project cannot be used. The command needs only the record.
-fn tell_without_settings(scene: &Scene, narrator: &dyn Narrator) {
+pub(super) fn tell_without_settings(scene: &Scene, narrator: &dyn Narrator) {
     if let Some(why) = scene.scope.warning() {
         narrator.lifecycle_event(&LifecycleEvent::WithoutSettings { why });
     }
@@ -323,7 +329,18 @@ pub(crate) fn flush(args: FlushArgs) -> anyhow::Result<u8> {
         let narrator = narrator_for(&args.telling, scene);
         tell_without_settings(scene, &*narrator);
         narrator.flushing();
-        Ok(match scene.lifecycle(&*narrator).flush(&args.instance) {
+        let limit = args.timeout.map(|seconds| TimeLimit::new(Duration::from_secs(seconds), &scene.cancel));
+        let flushed = scene.lifecycle(&*narrator).flush(&args.instance);
+        Ok(match flushed {
+            Err(LifecycleError::Interrupted { .. }) if limit.as_ref().is_some_and(TimeLimit::is_over) => {
+                let text = format!(
+                    "not every edit has arrived within {}; what is on its way: coast status {}",
+                    counted(args.timeout.unwrap_or_default(), "second", "seconds"),
+                    scene.scope.addressed(&args.instance)
+                );
+                narrator.failed(&text, TIMED_OUT);
+                TIMED_OUT
+            }
             Ok(status) => {
                 let exit_code = carried_code(&status);
                 narrator.flushed(&status, exit_code);

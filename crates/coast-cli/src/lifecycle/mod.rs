@@ -11,8 +11,10 @@ mod remote_key;
 mod remote_prune;
 mod remote_sudoers;
 mod remotes;
+mod resolve;
 mod restore;
 mod show;
+mod time_limit;
 mod trust;
 
 use std::ffi::OsStr;
@@ -36,6 +38,7 @@ pub(crate) use image::image;
 pub(crate) use init::init;
 use no_coastd::NoCoastd;
 pub(crate) use remotes::remote;
+pub(crate) use resolve::resolve;
 pub(crate) use restore::restore;
 pub(crate) use show::{ls, status};
 pub(crate) use trust::trust;

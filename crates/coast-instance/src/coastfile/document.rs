@@ -9,11 +9,22 @@ use toml::de::{DeTable, DeValue};
 
 use super::{CoastfileError, Fault, Strategy};
 use crate::ignores::{self, BadPattern};
+use crate::words::most_similar;
 use crate::{Layer, Name, WorktreeDir, project_file};
 
 /// The fields of `[remote]`.
 const REMOTE_FIELDS: &[&str] =
     &["workspace_sync", "exclude", "protect", "use_default_rules", "own", "shell_image", "shell_network"];
+
+/// The fields of `[coast]` that are read. Other fields belong to other parts of coast.
+const COAST_FIELDS: &[&str] = &["name", "worktree_dir", "extends"];
+
+/// The sections that are read. Other sections belong to other parts of coast.
+const SECTIONS: &[&str] = &["coast", "remote"];
+
+/// How similar a foreign name is to one of ours at least, from 0 to 1, to be a slip: `remot` and `remote` have 0.97, `services` and
+/// `remote` 0.5. An ignored `[remot] exclude` would send what shall not be sent.
+const SLIP: f64 = 0.9;
 
 /// The words for the strategies. `rsync` names the habit of its users; no rsync program is started.
 const STRATEGIES: &[&str] = &["rsync", "native", "mutagen"];
@@ -112,7 +123,7 @@ impl Document {
                             "extends" => {
                                 extends = Some((value.span().start, file_name("[coast] extends", value)?));
                             }
-                            _ => {}
+                            foreign => check_foreign_field("[coast]", foreign, key, COAST_FIELDS)?,
                         }
                     }
                 }
@@ -121,7 +132,7 @@ impl Document {
                         self.said.take_remote(key, value)?;
                     }
                 }
-                _ => {}
+                foreign => check_foreign_section(foreign, key, value)?,
             }
         }
         Ok(extends)
@@ -189,6 +200,42 @@ impl Said {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses a name at the top level that is a slip for one of ours, or one of our fields outside of its section.
+fn check_foreign_section(
+    found: &str,
+    key: &Spanned<std::borrow::Cow<'_, str>>,
+    value: &Value<'_>,
+) -> Result<(), (usize, Fault)> {
+    let at = key.span().start;
+    if value.get_ref().as_table().is_some() {
+        let meant = most_similar(found, SECTIONS, SLIP);
+        return meant.map_or(Ok(()), |meant| Err((at, Fault::Section { found: found.to_owned(), meant })));
+    }
+    for (section, fields) in [("[remote]", REMOTE_FIELDS), ("[coast]", COAST_FIELDS)] {
+        if fields.contains(&found) {
+            return Err((at, Fault::Misplaced { section, found: found.to_owned() }));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a field of a section that is a slip for one of ours, or that belongs to `[remote]`.
+fn check_foreign_field(
+    section: &'static str,
+    found: &str,
+    key: &Spanned<std::borrow::Cow<'_, str>>,
+    allowed: &'static [&'static str],
+) -> Result<(), (usize, Fault)> {
+    let at = key.span().start;
+    if REMOTE_FIELDS.contains(&found) {
+        return Err((at, Fault::Misplaced { section: "[remote]", found: found.to_owned() }));
+    }
+    match most_similar(found, allowed, SLIP) {
+        Some(_) => Err((at, Fault::Field { section, found: found.to_owned(), allowed })),
+        None => Ok(()),
     }
 }
 

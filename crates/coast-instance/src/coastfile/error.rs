@@ -41,6 +41,12 @@ pub enum Fault {
     /// The section has no such field.
     #[error("{section} has no field {found:?}; it may have {}{}", allowed.join(", "), did_you_mean(found, allowed.iter().copied()))]
     Field { section: &'static str, found: String, allowed: &'static [&'static str] },
+    /// A field stands outside of its section.
+    #[error("{found:?} is a field of {section}; write it below a line {section}")]
+    Misplaced { section: &'static str, found: String },
+    /// A section has a name that is most likely a slip.
+    #[error("there is no section [{found}]; did you mean [{meant}]?")]
+    Section { found: String, meant: &'static str },
     /// A name is invalid.
     #[error("{field}: {bad}")]
     Name { field: &'static str, bad: BadName },

@@ -115,6 +115,35 @@ fn what_extends_wins_and_lists_are_added_to() {
 }
 
 #[test]
+fn a_slip_in_a_name_is_told_and_other_parts_of_coast_are_left_alone() {
+    for (text, expected) in [
+        (
+            "[remot]\nexclude = [\"secrets\"]\n",
+            "Coastfile:1: there is no section [remot]; did you mean [remote]?",
+        ),
+        ("[Remote]\n", "Coastfile:1: there is no section [Remote]; did you mean [remote]?"),
+        ("[coats]\n", "Coastfile:1: there is no section [coats]; did you mean [coast]?"),
+        (
+            "\nexclude = [\"secrets\"]\n",
+            "Coastfile:2: \"exclude\" is a field of [remote]; write it below a line [remote]",
+        ),
+        ("name = \"shop\"\n", "Coastfile:1: \"name\" is a field of [coast]; write it below a line [coast]"),
+        (
+            "[coast]\nprotect = []\n",
+            "Coastfile:2: \"protect\" is a field of [remote]; write it below a line [remote]",
+        ),
+        (
+            "[coast]\nworktre_dir = \"x\"\n",
+            "Coastfile:2: [coast] has no field \"worktre_dir\"; it may have name, worktree_dir, extends; did you mean \"worktree_dir\"?",
+        ),
+    ] {
+        assert_eq!(message(&[("Coastfile", text)]), expected, "{text}");
+    }
+    let foreign = "runtime = \"dind\"\n[coast]\nruntime = \"x\"\nsetup = []\n[ports]\nweb = 1\n[shared_services.db]\n[secrets]\n[volumes]\n";
+    load(&[("Coastfile", foreign)]);
+}
+
+#[test]
 fn every_message_names_file_line_field_and_what_is_allowed() {
     let remote = |line: &str| format!("[coast]\nname = \"p\"\n\n[remote]\n{line}\n");
     for (line, expected) in [

@@ -55,7 +55,7 @@ pub enum LifecycleError {
     CoastfileExists(PathBuf),
     /// The project does not use the continuous layer.
     #[error(
-        "this project is bulk only: `coast start` and `coast assign` transfer edits, and edits do not follow by themselves; to change that, set in its Coastfile: [remote] workspace_sync = \"mutagen\""
+        "this project is bulk only: `coast start` and `coast assign` transfer edits, and edits do not follow by themselves; to change that, set in its Coastfile: [remote] workspace_sync = \"native\""
     )]
     BulkOnly,
     /// The Coastfile asks for the continuous layer, and did not when the last command began.

@@ -255,9 +255,10 @@ impl Narrator for HumanNarrator {
         let follows = match (&record.state, &record.following) {
             (State::Stopped, _) => &*format!("stopped; start it again with: coast start {instance}"),
             (_, Following::Yes) => "running; edits follow",
-            (_, Following::BulkOnly) => {
-                &*format!("running; bulk only: transfer later edits with: coast start {instance}")
-            }
+            (_, Following::BulkOnly) => &*format!(
+                "running; edits do not follow: transfer them with: coast start {instance}; or have them follow: write \
+                     workspace_sync = \"native\" below [remote] in the Coastfile, and then: coast start {instance}"
+            ),
             _ => "running; edits do not follow",
         };
         if !self.quiet {

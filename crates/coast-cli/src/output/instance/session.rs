@@ -1,0 +1,247 @@
+//! The state of a session, in lines for people.
+
+use coast_instance::{
+    Activity, Addressed, ContinuousStatus, Layer, Record, Retry, RunnerState, Side, Stale, Watches,
+};
+
+use super::{MAX_NAMED, ago};
+use crate::output::Shown;
+use crate::output::figures::{Grouped, Size, counted};
+use crate::output::lines::shown;
+
+fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Local => "local",
+        Side::Remote => "remote",
+    }
+}
+
+/// Whether edits arrive, and the figures of the session.
+pub(super) fn continuous_words(status: &ContinuousStatus, record: &Record, instance: &Addressed) -> String {
+    match status.layer {
+        Layer::Mutagen => mutagen_words(status, record, instance),
+        Layer::Native => native_words(status, instance),
+    }
+}
+
+fn counts(status: &ContinuousStatus) -> String {
+    format!(
+        "{}, {}",
+        counted(status.files, "file", "files"),
+        counted(status.directories, "directory", "directories")
+    )
+}
+
+fn native_words(status: &ContinuousStatus, instance: &Addressed) -> String {
+    let pending = match status.pending {
+        0 => String::new(),
+        pending => format!(", {} pending", counted(pending, "edit", "edits")),
+    };
+    match status.activity {
+        Activity::Absent => {
+            let word = if status.word.is_empty() { "coastd has no follower for it" } else { &status.word };
+            format!("do not follow: {}; begin with: coast start {instance}", shown(word))
+        }
+        Activity::Halted => {
+            format!("do not follow: {}; go on with: coast start {instance}", shown(&status.word))
+        }
+        Activity::Connecting => match &status.retry {
+            Some(Retry { attempt, in_milliseconds, error }) => format!(
+                "do not follow: reconnecting, {} try in {} s: {}{pending}",
+                ordinal(*attempt),
+                in_milliseconds.div_ceil(1000),
+                shown(error)
+            ),
+            None => format!("do not follow yet: connecting{pending}"),
+        },
+        Activity::Watching => format!("follow: {}{}", counts(status), last_batch(status)),
+        Activity::Carrying => {
+            format!("are on their way{pending} ({}){}", counts(status), last_batch(status))
+        }
+    }
+}
+
+fn last_batch(status: &ContinuousStatus) -> String {
+    status.last_batch.as_ref().map_or_else(String::new, |batch| {
+        format!(
+            "; the last {} ({}) arrived in {} ms, {}",
+            counted(batch.files, "file", "files"),
+            Size(batch.bytes),
+            Grouped(batch.milliseconds),
+            ago(batch.at)
+        )
+    })
+}
+
+/// `1st`, `2nd`, `3rd`, `4th`
+fn ordinal(number: u32) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+/// How the worktree is watched, if that is not as it should be.
+pub(super) fn watch_words(watches: &Watches) -> Option<String> {
+    (watches.scanned > 0).then(|| {
+        let limit = watches.limit.map_or_else(String::new, |limit| {
+            let better = limit.saturating_mul(2).max(watches.count + watches.scanned).max(524_288);
+            format!(
+                "; if the limit of the system is used up ({}), raise it with: sudo sysctl fs.inotify.max_user_watches={better}",
+                Grouped(limit)
+            )
+        });
+        format!(
+            "{} watched, and {} scanned every 2 s, so that edits there take as long{limit}",
+            counted(watches.count, "directory", "directories"),
+            Grouped(watches.scanned)
+        )
+    })
+}
+
+fn mutagen_words(status: &ContinuousStatus, record: &Record, instance: &Addressed) -> String {
+    let mend = format!("mend it with: coast start {instance}");
+    let word = shown(&status.word);
+    match status.activity {
+        Activity::Absent => {
+            let runner = record.runner.as_deref().unwrap_or("runner");
+            match status.runner {
+                RunnerState::Absent => format!("do not follow: the {runner} is gone; {mend}"),
+                RunnerState::Stopped => format!("do not follow: the {runner} does not run; {mend}"),
+                RunnerState::Running => format!("do not follow: the session is gone; {mend}"),
+            }
+        }
+        Activity::Halted => format!("do not follow: {word}; {mend}"),
+        Activity::Connecting => format!(
+            "do not follow: the session waits for a connection ({word}) and goes on by itself; look at the remote with: coast status --check {instance}"
+        ),
+        Activity::Watching => format!("follow: {word} {}", counts(status)),
+        Activity::Carrying => {
+            let staging = status.staging.as_ref().map_or_else(String::new, |staging| {
+                let files = counted(staging.files, "file", "files");
+                format!(
+                    ", {} of {files} arrived, {}",
+                    Grouped(staging.arrived_files),
+                    Size(staging.arrived_bytes)
+                )
+            });
+            format!("are on their way: {word}{staging} ({})", counts(status))
+        }
+    }
+}
+
+/// The conflicts, the problems and the error of a session. A conflict at an entry of `stale`, which is named with its own reason, is left
+/// out: the entry could not be written.
+pub(crate) fn trouble_lines(status: &ContinuousStatus, stale: Option<&Stale>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let shown = |path: &[u8]| if path.is_empty() { "./".to_owned() } else { Shown(path).to_string() };
+    let is_stale = |path: &[u8]| stale.is_some_and(|stale| stale.concerns(path));
+    let conflicts: Vec<_> = status.conflicts.iter().filter(|conflict| !is_stale(&conflict.path)).collect();
+    let way_on = match status.layer {
+        Layer::Mutagen => "`coast flush` replaces it",
+        Layer::Native => "`coast resolve` takes one side",
+    };
+    for conflict in conflicts.iter().take(MAX_NAMED) {
+        lines.push(format!(
+            "conflict    {}: the remote has something of its own there; {way_on}",
+            shown(&conflict.path)
+        ));
+    }
+    let more = |count: usize, excluded: u64| count.saturating_sub(MAX_NAMED) as u64 + excluded;
+    match more(conflicts.len(), status.more_conflicts) {
+        0 => {}
+        more => lines.push(format!("conflict    and {more} more")),
+    }
+    for problem in status.problems.iter().take(MAX_NAMED) {
+        lines.push(format!(
+            "problem     {} {}: {}",
+            side_name(problem.side),
+            shown(&problem.path),
+            Shown(problem.text.as_bytes())
+        ));
+    }
+    match more(status.problems.len(), status.more_problems) {
+        0 => {}
+        more => lines.push(format!("problem     and {more} more")),
+    }
+    for private in status.private.iter().take(MAX_NAMED) {
+        lines.push(format!(
+            "private     {}: others may not read it, and mutagen would let them; its edits arrive with the next `coast flush`, \
+             `coast assign` or `coast start`",
+            shown(&private.path)
+        ));
+    }
+    match more(status.private.len(), 0) {
+        0 => {}
+        more => lines.push(format!("private     and {more} more")),
+    }
+    if let Some(error) = &status.last_error {
+        lines.push(format!("error       {}", Shown(error.as_bytes())));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use coast_instance::{Conflict, LastBatch, Name, Problem};
+
+    use super::*;
+
+    #[test]
+    fn conflicts_and_problems_are_named_up_to_a_number() {
+        let status = ContinuousStatus {
+            conflicts: (0..25)
+                .map(|number| Conflict {
+                    path: format!("c{number}").into_bytes(),
+                    made_there: Vec::new(),
+                    kept_by_ignored: false,
+                })
+                .collect(),
+            more_conflicts: 3,
+            problems: vec![Problem { side: Side::Remote, path: b"a\nb".to_vec(), text: "denied".to_owned() }],
+            ..ContinuousStatus::default()
+        };
+        let lines = trouble_lines(&status, None);
+        assert_eq!(lines.len(), 22);
+        assert!(lines[0].starts_with("conflict    c0: "), "{lines:?}");
+        assert_eq!(lines[20..], ["conflict    and 8 more", "problem     remote a\\#012b: denied"]);
+    }
+
+    #[test]
+    fn a_follower_that_reconnects_says_when_and_why() {
+        let name: Name = "dev".parse().unwrap();
+        let instance = Addressed::from(&name);
+        let mut status = ContinuousStatus {
+            layer: Layer::Native,
+            activity: Activity::Connecting,
+            retry: Some(Retry { attempt: 3, in_milliseconds: 3400, error: "connection refused".to_owned() }),
+            ..ContinuousStatus::default()
+        };
+        let words = native_words(&status, &instance);
+        assert_eq!(words, "do not follow: reconnecting, 3rd try in 4 s: connection refused");
+        status.activity = Activity::Watching;
+        (status.files, status.directories) = (2, 1);
+        status.last_batch = Some(LastBatch { files: 1, bytes: 10, milliseconds: 7, at: u64::MAX });
+        assert_eq!(
+            native_words(&status, &instance),
+            "follow: 2 files, 1 directory; the last 1 file (10 B) arrived in 7 ms, less than a minute ago"
+        );
+        let ordinals = [1, 2, 3, 4, 11, 12, 13, 21, 111].map(ordinal);
+        assert_eq!(ordinals, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "111th"]);
+    }
+
+    #[test]
+    fn a_limit_that_is_used_up_is_told_with_the_command_that_raises_it() {
+        let watches = Watches { count: 8000, limit: Some(8192), scanned: 0 };
+        assert_eq!(watch_words(&watches), None);
+        let said = watch_words(&Watches { scanned: 5000, ..watches }).unwrap();
+        assert!(
+            said.contains("5,000 scanned") && said.ends_with("fs.inotify.max_user_watches=524288"),
+            "{said}"
+        );
+    }
+}
