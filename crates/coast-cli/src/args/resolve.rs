@@ -28,7 +28,7 @@ are left.";
 
 /// Arguments of `coast resolve`.
 #[derive(Debug, Args)]
-#[command(override_usage = "coast resolve [OPTIONS] --take SIDE INSTANCE [PATH]...")]
+#[command(override_usage = "coast resolve --take SIDE INSTANCE [PATH]...")]
 pub(crate) struct ResolveArgs {
     /// The instance
     pub(crate) instance: Name,
