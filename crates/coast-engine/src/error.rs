@@ -47,6 +47,9 @@ pub enum EngineError {
     /// Writing at the destination failed in a way that would fail for every file.
     #[error("writing at the destination failed: {doing}: {error}")]
     FileIo { doing: String, error: io::Error },
+    /// The workspace is no longer the one that was opened.
+    #[error("the workspace {} was removed, or another one is in its place; start following anew", path.display())]
+    Removed { path: PathBuf },
     /// A filter rule cannot be used.
     #[error("{0}")]
     Rule(String),
@@ -122,7 +125,10 @@ impl EngineError {
                 ..
             } => 3,
             Self::MassDeletion { .. } | Self::Remote { kind: FailureKind::MassDeletion, .. } => 25,
-            Self::FileIo { .. } | Self::RuleFile(_) | Self::Remote { kind: FailureKind::FileIo, .. } => 11,
+            Self::FileIo { .. }
+            | Self::Removed { .. }
+            | Self::RuleFile(_)
+            | Self::Remote { kind: FailureKind::FileIo | FailureKind::Removed, .. } => 11,
             Self::Rule(_) | Self::UnknownOwner { .. } | Self::Remote { kind: FailureKind::Usage, .. } => 1,
             Self::Wire(WireError::Io(_) | WireError::Truncated)
             | Self::Disconnected
@@ -141,6 +147,7 @@ impl EngineError {
             Self::Refused { .. } | Self::NoWorkspace { .. } => FailureKind::Refused,
             Self::MassDeletion { .. } => FailureKind::MassDeletion,
             Self::FileIo { .. } | Self::RuleFile(_) => FailureKind::FileIo,
+            Self::Removed { .. } => FailureKind::Removed,
             Self::Wire(WireError::Io(_) | WireError::Truncated) | Self::Disconnected => FailureKind::Stream,
             Self::Wire(_) | Self::Protocol(_) => FailureKind::Protocol,
             Self::Interrupted => FailureKind::Interrupted,

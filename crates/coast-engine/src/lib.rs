@@ -44,8 +44,8 @@ mod stop;
 pub use cancel::{Cancel, CancelHook};
 pub use error::{EngineError, Updates};
 pub use monitor::{Monitor, Progress, VoidMonitor};
-pub use receiver::{Claim, DestinationIs, LoginUser, Receiver, ReceiverConfig, refuse};
-pub use sender::{NothingSent, RunReport, SenderConfig, Source, send};
+pub use receiver::{Claim, DestinationIs, Following, LoginUser, Receiver, ReceiverConfig, refuse};
+pub use sender::{BatchPath, FollowSender, NothingSent, RunReport, SenderConfig, Source, send};
 
 use std::num::NonZeroUsize;
 

@@ -175,11 +175,11 @@ impl Pace {
 }
 
 impl Outgoings {
-    /// Writes until the run stops, then what is left, then drops the stream so that the other side sees its end.
+    /// Writes until the run stops, then what is left.
     pub(crate) fn write_to<W: Write>(
         self,
         outbox: &Outbox,
-        mut stream: W,
+        stream: &mut W,
         alive: &[u8],
         mut pace: Pace,
         progress: &Progress,
@@ -199,7 +199,7 @@ impl Outgoings {
                 Err(TryRecvError::Empty) => {
                     match outbox.take()? {
                         Taken::Frame(frame) => {
-                            write(&mut stream, &frame, &mut pace)?;
+                            write(stream, &frame, &mut pace)?;
                             continue;
                         }
                         // Its wake-up may have come and gone already.
@@ -219,15 +219,15 @@ impl Outgoings {
                 }
             };
             if let Outgoing::Frame(frame) = next {
-                write(&mut stream, &frame, &mut pace)?;
+                write(stream, &frame, &mut pace)?;
             }
         }
         loop {
             match self.queue.recv_timeout(Duration::ZERO) {
-                Ok(Outgoing::Frame(frame)) => write(&mut stream, &frame, &mut pace)?,
+                Ok(Outgoing::Frame(frame)) => write(stream, &frame, &mut pace)?,
                 Ok(Outgoing::Wake) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => match outbox.take()? {
-                    Taken::Frame(frame) => write(&mut stream, &frame, &mut pace)?,
+                    Taken::Frame(frame) => write(stream, &frame, &mut pace)?,
                     Taken::Busy => std::thread::yield_now(),
                     Taken::Nothing => break,
                 },

@@ -16,8 +16,8 @@ use coast_wire::limits::{
     MAX_SIGNATURE_BYTES, MAX_TARGET_BYTES, WINDOW_ENTRIES,
 };
 use coast_wire::{
-    Class, Entry, FileId, FrameReader, Gone, Need, Options, OwnerName, Pack, Part, Piece, Range, Ready, Time,
-    ToReceiver, ToSender, Want, What, messages,
+    Class, Entry, FileId, Follow, FrameReader, Gone, Need, Options, OwnerName, Pack, Part, Piece, Range,
+    Ready, Time, ToReceiver, ToSender, Want, What, messages,
 };
 use serde::Serialize;
 
@@ -166,6 +166,26 @@ fn entries_over_a_limit_or_out_of_order_are_refused() {
     }
     let late = Entry { mtime: Some(Time { secs: 0, nanos: 1_000_000_000 }), ..file(b"a", 0) };
     assert_control_refused(part(0, b"", vec![late]), "time that does not exist");
+}
+
+#[test]
+fn names_that_the_source_lacks_are_checked() {
+    let lacks = |names: &[&'static [u8]], entries| {
+        let names = names.iter().map(|name| serde_bytes::Bytes::new(name)).collect();
+        ToReceiver::Part(Part { id: 0, parent: None, path: b"", range: Range::Lacks(names), entries })
+    };
+    for name in [&b""[..], b".", b"..", b"a/b", b"a\0"] {
+        assert_control_refused(lacks(&[name], Vec::new()), "name that no file can have");
+    }
+    assert_control_refused(lacks(&[b"b", b"a"], Vec::new()), "out of order");
+    assert_control_refused(lacks(&[b"a", b"a"], Vec::new()), "out of order");
+    assert_control_refused(lacks(&[b"a", b"b"], vec![file(b"b", 0)]), "out of order");
+    assert_control_refused(lacks(&[&b"a"[..]; MAX_PART_ENTRIES], vec![file(b"b", 0)]), "too many entries");
+    let options = Options { follow: Some(Follow::default()), ..Options::default() };
+    let frames = [frame(Class::Control, &ToReceiver::Start(options))];
+    let dir = tempfile::tempdir().unwrap();
+    let error = receive(dir.path(), DestinationIs::Directory, &frames, Then::Wait).unwrap_err();
+    assert!(error.to_string().contains("another kind"), "{error}");
 }
 
 #[test]

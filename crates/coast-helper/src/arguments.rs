@@ -17,6 +17,8 @@ pub(crate) enum Command {
     Version,
     /// Receive a tree. The peer may be silent for the given time.
     Receive(Box<ReceiverConfig>, Duration),
+    /// Receive many trees, one after the other. The peer may be silent for the given time during a run.
+    Follow(Box<ReceiverConfig>, Duration),
     /// Look at the place where a workspace is or will be.
     Probe(PathBuf),
     /// Remove a workspace, and with it the directory that holds it, if that is empty then.
@@ -41,7 +43,7 @@ pub(crate) enum Command {
 pub(crate) fn is_call(words: &[OsString]) -> bool {
     match words.first().and_then(|first| first.to_str()) {
         Some("receive") => true,
-        Some("probe" | "trash" | "restore" | "survey" | "leftovers" | "sweep") => {
+        Some("follow" | "probe" | "trash" | "restore" | "survey" | "leftovers" | "sweep") => {
             words.get(1).is_some_and(|word| word == "--root")
         }
         Some("remove") => words.get(1).is_some_and(|word| word == "--root" || word == WITH_EMPTY_PARENT),
@@ -52,8 +54,9 @@ pub(crate) fn is_call(words: &[OsString]) -> bool {
 /// The option of `remove` that also removes the directory around the workspace.
 const WITH_EMPTY_PARENT: &str = "--with-empty-parent";
 
-const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] [--claim=workspace|new-workspace] [--timeout=SECONDS] \
-                     [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, coast-helper probe --root PATH, coast-helper remove [--with-empty-parent] --root PATH, \
+const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] [--claim=workspace|new-workspace|existing-workspace] [--timeout=SECONDS] \
+                     [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, \
+                     coast-helper follow --root PATH [--make-parents] [--claim=workspace|new-workspace|existing-workspace] [--timeout=SECONDS], coast-helper probe --root PATH, coast-helper remove [--with-empty-parent] --root PATH, \
                      coast-helper trash --root PATH, coast-helper restore --root PATH -- PATH..., coast-helper survey --root PATH, coast-helper leftovers --root PATH, \
                      coast-helper sweep --root PATH -- NAME..., or coast-helper --version";
 
@@ -61,7 +64,8 @@ const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [-
 pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command, String> {
     match words.next().as_ref().and_then(|word| word.to_str()) {
         Some("--version") => Ok(Command::Version),
-        Some("receive") => receive(words),
+        Some("receive") => receive(words).map(|(config, patience)| Command::Receive(config, patience)),
+        Some("follow") => follow(words),
         Some("probe") => root_only(words).map(Command::Probe),
         Some("remove") => removal(words),
         Some("survey") => root_only(words).map(Command::Survey),
@@ -74,7 +78,17 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
     }
 }
 
-fn receive(mut words: impl Iterator<Item = OsString>) -> Result<Command, String> {
+fn follow(words: impl Iterator<Item = OsString>) -> Result<Command, String> {
+    let (config, patience) = receive(words)?;
+    let only_receives =
+        config.dry_run || config.some_paths || config.destination_is != DestinationIs::Directory;
+    if only_receives {
+        return Err(format!("follow is always about a directory and what its runs say; {USAGE}"));
+    }
+    Ok(Command::Follow(config, patience))
+}
+
+fn receive(mut words: impl Iterator<Item = OsString>) -> Result<(Box<ReceiverConfig>, Duration), String> {
     let mut root = None;
     let mut patience = PATIENCE;
     let mut config = ReceiverConfig::new(PathBuf::new());
@@ -85,6 +99,7 @@ fn receive(mut words: impl Iterator<Item = OsString>) -> Result<Command, String>
             Some("--some-paths") => config.some_paths = true,
             Some("--claim=workspace") => config.claim = Claim::Workspace,
             Some("--claim=new-workspace") => config.claim = Claim::NewWorkspace,
+            Some("--claim=existing-workspace") => config.claim = Claim::ExistingWorkspace,
             Some("--destination-is=directory") => config.destination_is = DestinationIs::Directory,
             Some("--destination-is=directory-or-new-name") => {
                 config.destination_is = DestinationIs::DirectoryOrNewName;
@@ -101,7 +116,7 @@ fn receive(mut words: impl Iterator<Item = OsString>) -> Result<Command, String>
         }
     }
     config.destination = root.ok_or_else(no_root)?;
-    Ok(Command::Receive(Box::new(config), patience))
+    Ok((Box::new(config), patience))
 }
 
 fn root_only(mut words: impl Iterator<Item = OsString>) -> Result<PathBuf, String> {
@@ -180,6 +195,10 @@ mod tests {
         assert_eq!(config.claim, Claim::Workspace);
         assert!(config.make_parents && !config.dry_run && !config.some_paths);
         assert_eq!(config.destination_is, DestinationIs::FileOrDirectory);
+        let followed = parse_words(&["follow", "--root", "/data", "--claim=workspace"]);
+        assert!(
+            matches!(followed, Ok(Command::Follow(config, PATIENCE)) if config.claim == Claim::Workspace)
+        );
         let impatient = parse_words(&["receive", "--timeout=7", "--root", "/"]);
         assert!(matches!(impatient, Ok(Command::Receive(_, patience)) if patience.as_secs() == 7));
     }
@@ -223,6 +242,7 @@ mod tests {
             (&["receive", "--root"], "--root needs a path"),
             (&["receive", "--rot", "/"], "--rot"),
             (&["receive", "--timeout=0", "--root", "/"], "--timeout=0"),
+            (&["follow", "--root", "/", "--dry-run"], "follow is always"),
             (&["probe", "--dry-run", "--root", "/data"], "--dry-run"),
             (&["probe"], "--root is missing"),
             (&["remove", "--root"], "--root needs a path"),

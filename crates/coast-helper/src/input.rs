@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -24,7 +26,22 @@ const TIMED_OUT: i32 = 30;
 pub(crate) struct Input {
     file: File,
     patience: Duration,
+    waiting: Waiting,
     given_up: fn(),
+}
+
+/// Tells an [`Input`] when its peer may be silent for any time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Waiting(Arc<AtomicBool>);
+
+impl Waiting {
+    /// Does something while there is no time limit.
+    pub(crate) fn without_limit<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.0.store(true, Ordering::Release);
+        let done = act();
+        self.0.store(false, Ordering::Release);
+        done
+    }
 }
 
 impl Input {
@@ -35,12 +52,20 @@ impl Input {
                 process::exit(TIMED_OUT);
             });
         };
-        Self { file, patience, given_up }
+        Self { file, patience, waiting: Waiting::default(), given_up }
+    }
+
+    /// Suspends the time limit.
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.waiting.clone()
     }
 }
 
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.waiting.0.load(Ordering::Acquire) {
+            return self.file.read(buffer);
+        }
         let limit = Timespec::try_from(self.patience).map_err(io::Error::other)?;
         let mut polled = [PollFd::new(&self.file, PollFlags::IN)];
         // A signal begins the wait anew; none is expected.
@@ -61,15 +86,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_is_read_then_silence_is_an_error_and_the_end_is_none() {
+    fn what_is_there_is_read_then_silence_is_an_error_unless_it_is_allowed_and_the_end_is_none() {
         let (reader, writer) = io::pipe().unwrap();
         let (file, mut writer) = (File::from(OwnedFd::from(reader)), File::from(OwnedFd::from(writer)));
-        let mut input = Input { file, patience: Duration::from_millis(10), given_up: || {} };
+        let mut input = Input::new(file, Duration::from_millis(10));
+        input.given_up = || {};
         writer.write_all(b"abc").unwrap();
         let mut buffer = [0; 8];
         assert_eq!(input.read(&mut buffer).unwrap(), 3);
         assert_eq!(input.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::TimedOut);
-        drop(writer);
+        let writing = thread::spawn(move || {
+            // Longer than the limit.
+            thread::sleep(Duration::from_millis(50));
+            writer.write_all(b"d")
+        });
+        assert_eq!(input.waiting().without_limit(|| input.read(&mut buffer)).unwrap(), 1);
+        writing.join().unwrap().unwrap();
         assert_eq!(input.read(&mut buffer).unwrap(), 0);
     }
 }

@@ -3,6 +3,7 @@
 //! | call | task |
 //! |---|---|
 //! | `coast-helper receive --root PATH` | receives a tree, with the protocol of `coast-wire` on standard input and output |
+//! | `coast-helper follow --root PATH` | receives many trees, one after the other, over the same two streams |
 //! | `coast-helper probe --root PATH` | tells what there is at PATH |
 //! | `coast-helper remove --root PATH` | removes the workspace PATH |
 //! | `coast-helper trash --root PATH` | lists the trash of the workspace PATH |
@@ -30,7 +31,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use coast_engine::{Cancel, EngineError, Receiver, VoidMonitor, refuse};
+use coast_engine::{Cancel, EngineError, Receiver, ReceiverConfig, VoidMonitor, refuse};
 use coast_tree::RelPath;
 use coast_wire::limits::MAX_KEPT_NAMED;
 use coast_wire::{
@@ -62,6 +63,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             exit_after(io::stdout().write_all(text.as_bytes()))
         }
         Command::Receive(config, patience) => receive(*config, patience),
+        Command::Follow(config, patience) => follow(*config, patience),
         Command::Probe(path) => answering(|_, output| probe(&path, output)),
         Command::Remove { root, with_empty_parent } => {
             answering(|input, output| remove(&root, with_empty_parent, input, output))
@@ -79,7 +81,31 @@ pub fn is_call(arguments: &[OsString]) -> bool {
     arguments::is_call(arguments)
 }
 
-fn receive(mut config: coast_engine::ReceiverConfig, patience: Duration) -> ExitCode {
+fn receive(config: ReceiverConfig, patience: Duration) -> ExitCode {
+    receiving(config, |receiver, input, output, confined| {
+        let input = Input::new(input, patience);
+        receiver.run(input, output, confined, &VoidMonitor, &Cancel::new()).map(|_| ())
+    })
+}
+
+/// Receives until the client closes the stream. Between two runs the client may be silent for any time.
+fn follow(config: ReceiverConfig, patience: Duration) -> ExitCode {
+    receiving(config, |receiver, input, output, confined| {
+        let input = Input::new(input, patience);
+        let waiting = input.waiting();
+        let mut following = receiver.follow(input, output, confined);
+        while waiting.without_limit(|| following.wait())? {
+            following.serve(&VoidMonitor, &Cancel::new())?;
+        }
+        Ok(())
+    })
+}
+
+/// Greets, opens the destination, confines the process to it, and has `receive` do the rest.
+fn receiving(
+    mut config: ReceiverConfig,
+    receive: impl FnOnce(Receiver, File, File, bool) -> Result<(), EngineError>,
+) -> ExitCode {
     coast_tree::raise_descriptor_limit();
     // The engine applies the user's umask itself, so the system must not apply one.
     config.umask = rustix::process::umask(rustix::fs::Mode::empty()).as_raw_mode() & 0o777;
@@ -99,8 +125,8 @@ fn receive(mut config: coast_engine::ReceiverConfig, patience: Duration) -> Exit
         }
     };
     let confined = confine::to(&receiver.directories(), None);
-    match receiver.run(Input::new(input, patience), output, confined, &VoidMonitor, &Cancel::new()) {
-        Ok(_) => ExitCode::SUCCESS,
+    match receive(receiver, input, output, confined) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit_code(&error),
     }
 }

@@ -12,7 +12,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use coast_engine::{Cancel, EngineError, SenderConfig, Source, VoidMonitor, send};
+use coast_engine::{BatchPath, Cancel, EngineError, FollowSender, SenderConfig, Source, VoidMonitor, send};
+use coast_tree::RelPath;
 use coast_wire::{Answer, Delete, GREETING};
 use coast_workspace::take_answer;
 
@@ -50,6 +51,24 @@ fn push(source: &Path, root: &Path) -> bool {
     report.ready.confined
 }
 
+/// Sends two batches to one helper.
+fn follow(source: &Path, root: &Path) -> bool {
+    let (helper, stream) = start("follow", root, &[]);
+    let mut sender = FollowSender::new(stream.try_clone().unwrap(), stream.try_clone().unwrap());
+    let mut send = |paths| {
+        let mut config = SenderConfig::new(Source::Contents(source.to_owned()));
+        config.options.recursive = true;
+        config.paths = paths;
+        sender.run(config, &VoidMonitor, &Cancel::new()).unwrap()
+    };
+    send(None);
+    fs::write(source.join("sub/file"), "content").unwrap();
+    let path = RelPath::new(b"sub/file").unwrap();
+    let report = send(Some(vec![BatchPath { path, deep: false }]));
+    end(helper, &stream);
+    report.ready.confined
+}
+
 /// Whether the helper that answers was confined, as it says itself.
 fn ask(command: &str, root: &Path, paths: &[&str]) -> bool {
     let (helper, stream) = start(command, root, paths);
@@ -82,10 +101,12 @@ fn a_helper_is_confined_in_all_that_it_does_and_does_it_all_the_same() {
     let scratch = tempfile::tempdir().unwrap();
     let (source, root) = (scratch.path().join("source"), scratch.path().join("data/p/i"));
     fs::create_dir_all(source.join("sub")).unwrap();
-    fs::write(source.join("sub/file"), "content").unwrap();
     fs::create_dir_all(root.parent().unwrap()).unwrap();
 
     assert!(ask("probe", &root, &[]), "needs a kernel with landlock, from Linux 5.19");
+    fs::write(source.join("sub/file"), "before").unwrap();
+    assert!(follow(&source, &root));
+    assert_eq!(fs::read_to_string(root.join("sub/file")).unwrap(), "content");
     assert!(push(&source, &root));
     assert_eq!(fs::read_to_string(root.join("sub/file")).unwrap(), "content");
     fs::write(root.join("sub/made"), "made").unwrap();

@@ -7,7 +7,7 @@ use coast_engine::{Monitor, Progress};
 use coast_tree::{LockExt, LockResultExt};
 use coast_wire::{Event, ProblemKind, Ready};
 
-use crate::Deletions;
+use crate::{Conflicts, Deletions};
 
 /// Entries that a run could not bring up to date: they could not be read at the source, or not be written, replaced or
 /// deleted at the destination.
@@ -60,16 +60,18 @@ fn is_failure(kind: ProblemKind) -> bool {
     matches!(kind, ProblemKind::SourceRead | ProblemKind::Changing | ProblemKind::Destination)
 }
 
-/// A monitor that passes everything on and gathers the failures and the deletions.
+/// A monitor that passes everything on and gathers failures, deletions and conflicts.
 pub(crate) struct Gathering<'a> {
     inner: &'a dyn Monitor,
     gathered: Mutex<Gathered>,
 }
 
+/// What was gathered of a run.
 #[derive(Default)]
-struct Gathered {
-    failures: Failures,
-    deletions: Deletions,
+pub(crate) struct Gathered {
+    pub(crate) failures: Failures,
+    pub(crate) deletions: Deletions,
+    pub(crate) conflicts: Conflicts,
     /// The paths in `failures.first`.
     known: HashSet<Vec<u8>>,
 }
@@ -79,9 +81,8 @@ impl<'a> Gathering<'a> {
         Self { inner, gathered: Mutex::default() }
     }
 
-    pub(crate) fn into_gathered(self) -> (Failures, Deletions) {
-        let Gathered { failures, deletions, .. } = self.gathered.into_inner().even_poisoned();
-        (failures, deletions)
+    pub(crate) fn into_gathered(self) -> Gathered {
+        self.gathered.into_inner().even_poisoned()
     }
 }
 
@@ -104,6 +105,7 @@ impl Monitor for Gathering<'_> {
             Event::Problem { path, kind, text } if is_failure(*kind) => {
                 self.gathered.enter().add(path, *kind, text);
             }
+            Event::Conflict { path, kind } => self.gathered.enter().conflicts.add(path, *kind),
             Event::Replaced { path } => self.gathered.enter().deletions.replaced.add(path, false),
             Event::Deleted { path, directory, origin } => {
                 self.gathered.enter().deletions.add(path, *directory, *origin);
@@ -133,7 +135,7 @@ mod tests {
         for (path, kind) in problems {
             gathering.event(&Event::Problem { path: path.as_bytes(), kind: *kind, text: "why" });
         }
-        gathering.into_gathered().0
+        gathering.into_gathered().failures
     }
 
     #[test]

@@ -46,10 +46,12 @@
 
 mod account;
 mod cache_place;
+mod conflicts;
 mod deletions;
 mod destination;
 mod error;
 mod failures;
+mod follow;
 mod helper_store;
 mod key_request;
 mod local;
@@ -68,10 +70,12 @@ mod watchdog;
 
 pub use account::{AccountReport, AccountRequest};
 pub use cache_place::CachePlace;
+pub use conflicts::{Conflict, Conflicts};
 pub use deletions::{DeletedEntries, Deletions};
 pub use destination::{Destination, LocalDestination, LocalReceiver, RemoteDestination, RemoteHelper};
 pub use error::SyncError;
 pub use failures::{Failure, Failures};
+pub use follow::{BatchExtent, BatchReport, FollowBatch, FollowRequest, FollowSession, SessionEnd};
 pub use helper_store::{HelperStore, Platform};
 pub use key_request::KeyRequest;
 pub use probe::{ProbeReport, ProbeRequest};
@@ -85,14 +89,17 @@ pub use survey::{
 };
 pub use trash::{RestoreReport, RestoreRequest, TrashReport, TrashRequest, TrashedEntry};
 
-pub use coast_engine::{Cancel, CancelHook, Claim, EngineError, Monitor, Progress, RunReport, VoidMonitor};
+pub use coast_engine::{
+    BatchPath, Cancel, CancelHook, Claim, EngineError, Monitor, Progress, RunReport, VoidMonitor,
+};
 pub use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles, NoMergeFiles, RuleError, RuleList};
 pub use coast_ssh::{
     AcceptedKey, AuthorizedKeys, ConnectOptions, DedicatedKey, Environment, HostAnswer, HostKey,
     IdentityUsed, NoPrompt, Peer, PresentedKey, Prompt, RunsAs, ServerLimits, SshError, Sudo, SudoRefusal,
     Target, Zeroizing,
 };
+pub use coast_tree::{BadPath, RelPath};
 pub use coast_wire::{
-    Change, Delete, EntryKind, Event, Itemize, Options, Origin, Own, Ownership, ProblemKind, Ready,
-    ReceiverStats, SenderStats, TimeChange, Update,
+    Change, ConflictKind, Delete, EntryKind, Event, Itemize, Options, Origin, Own, Ownership, ProblemKind,
+    Ready, ReceiverStats, SenderStats, TimeChange, Update,
 };

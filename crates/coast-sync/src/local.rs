@@ -8,17 +8,21 @@ use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use coast_engine::{
-    Cancel, CancelHook, EngineError, Monitor, Receiver, RunReport, SenderConfig, VoidMonitor, refuse,
+    Cancel, CancelHook, EngineError, FollowSender, Monitor, Receiver, RunReport, SenderConfig, VoidMonitor,
+    refuse,
 };
 use coast_wire::{Answer, GREETING};
 use coast_workspace::take_answer;
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::SyncError;
+use crate::follow::Sender;
 use crate::receiver_arguments::ReceiverArguments;
 
 /// How many bytes of a child's standard error are kept for a message.
@@ -102,6 +106,15 @@ impl ChildProgram<'_> {
         cancel: &Cancel,
         talk: impl FnOnce(&UnixStream) -> Result<T, SyncError>,
     ) -> Result<T, SyncError> {
+        let running = self.start(words)?;
+        let _hook = shut_down_on_cancel(cancel, &running.near)?;
+        let talked = running.await_greeting(cancel).and_then(|()| talk(&running.near));
+        let ended = running.end()?;
+        talked.map_err(|error| ended.explain(error))
+    }
+
+    /// Starts the helper with `words`.
+    fn start(self, words: Vec<OsString>) -> Result<RunningChild, SyncError> {
         let Self { program, arguments } = self;
         let start_error = |error| SyncError::Start { program: program.to_owned(), error };
         let (near, far) = UnixStream::pair().map_err(stream_error)?;
@@ -119,33 +132,207 @@ impl ChildProgram<'_> {
             .map_err(start_error)?;
         let stderr = child.stderr.take();
         let reading_stderr = thread::spawn(move || stderr.map_or_else(String::new, read_text));
+        Ok(RunningChild { child, near, reading_stderr, program: program.to_owned() })
+    }
+}
 
-        let _hook = shut_down_on_cancel(cancel, &near)?;
-        let talked = match read_greeting(&near) {
-            Ok(true) => talk(&near),
+/// A helper that was started as a child process.
+struct RunningChild {
+    child: Child,
+    near: UnixStream,
+    reading_stderr: JoinHandle<String>,
+    program: PathBuf,
+}
+
+/// How a child process ended.
+struct EndedChild {
+    /// Its exit status, in words.
+    status: String,
+    stderr: String,
+}
+
+impl RunningChild {
+    fn await_greeting(&self, cancel: &Cancel) -> Result<(), SyncError> {
+        match read_greeting(&self.near) {
+            Ok(true) => Ok(()),
             Ok(false) if !cancel.is_cancelled() => {
-                Err(SyncError::NoReceiver { program: program.to_owned(), stderr: String::new() })
+                Err(SyncError::NoReceiver { program: self.program.clone(), stderr: String::new() })
             }
             Ok(false) => Err(SyncError::Interrupted),
             Err(error) => Err(stream_error(error)),
-        };
-        // The child sees the end of its input in every state, and cleans up.
-        let _ = near.shutdown(Shutdown::Both);
-        let status = end_of(&mut child).map_err(start_error)?;
-        let stderr = reading_stderr.join().unwrap_or_default();
-        talked.map_err(|error| match error {
+        }
+    }
+
+    /// Ends the stream, and waits for the child. The child sees the end of its input in every state, and cleans up.
+    fn end(mut self) -> Result<EndedChild, SyncError> {
+        let _ = self.near.shutdown(Shutdown::Both);
+        let status =
+            self.child.wait().map_err(|error| SyncError::Start { program: self.program.clone(), error })?;
+        Ok(EndedChild { status: status.to_string(), stderr: self.reading_stderr.join().unwrap_or_default() })
+    }
+}
+
+impl EndedChild {
+    /// Replaces an error about the end of the stream by the reason that the child gives for it.
+    fn explain(self, error: SyncError) -> SyncError {
+        let Self { status, stderr } = self;
+        match error {
             SyncError::NoReceiver { program, .. } => SyncError::NoReceiver { program, stderr },
             SyncError::Engine(EngineError::Disconnected | EngineError::Wire(_)) => {
                 SyncError::ReceiverDied { status, stderr }
             }
             other => other,
-        })
+        }
     }
 }
 
-/// Waits for a child whose streams are closed, and returns its exit status in words.
-fn end_of(child: &mut Child) -> io::Result<String> {
-    Ok(child.wait()?.to_string())
+/// A receiver that stays in a thread of this process, and the stream to it.
+pub(crate) struct FollowedThread {
+    sender: Sender,
+    near: UnixStream,
+    /// None once it was joined.
+    receiving: Option<JoinHandle<Result<(), EngineError>>>,
+}
+
+impl FollowedThread {
+    pub(crate) fn start(destination: ReceiverArguments) -> Result<Self, SyncError> {
+        let (near, far) = UnixStream::pair().map_err(stream_error)?;
+        let far_writer = WriteHalf::of(&far)?;
+        let sender = sender_over(&near)?;
+        // The receiver owns its end of the socket pair, so the sender sees it close even if the receiver panics.
+        let receiving = thread::spawn(move || match Receiver::open(destination.to_config()) {
+            Ok(receiver) => {
+                let mut following = receiver.follow(far, far_writer, false);
+                while following.wait()? {
+                    following.serve(&VoidMonitor, &Cancel::new())?;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // If the reason cannot be sent, the sender still sees the end of the stream.
+                let _ = refuse(&error, far_writer);
+                Err(error)
+            }
+        });
+        Ok(Self { sender, near, receiving: Some(receiving) })
+    }
+
+    pub(crate) fn sender(&mut self) -> &mut Sender {
+        &mut self.sender
+    }
+
+    /// Runs a batch. `cancel` ends the stream.
+    pub(crate) fn send(
+        &mut self,
+        sender: SenderConfig,
+        monitor: &dyn Monitor,
+        cancel: &Cancel,
+    ) -> Result<RunReport, SyncError> {
+        let _hook = shut_down_on_cancel(cancel, &self.near)?;
+        self.sender.run(sender, monitor, cancel).map_err(|error| {
+            if !matches!(error, EngineError::Disconnected | EngineError::Wire(_)) {
+                return error.into();
+            }
+            let _ = self.near.shutdown(Shutdown::Both);
+            // The receiver knows the reason of its own failure better than the sender.
+            match self.receiving.take().map(JoinHandle::join) {
+                Some(Ok(Err(reason))) => reason.into(),
+                _ => error.into(),
+            }
+        })
+    }
+
+    /// Waits for the end of the thread.
+    pub(crate) fn end(&self) -> Arc<dyn Fn() + Send + Sync> {
+        until_hangup(&self.near)
+    }
+}
+
+impl Drop for FollowedThread {
+    fn drop(&mut self) {
+        let _ = self.near.shutdown(Shutdown::Both);
+        let _ = self.receiving.take().map(JoinHandle::join);
+    }
+}
+
+/// A helper that stays as a child process, and the stream to it.
+pub(crate) struct FollowedChild {
+    sender: Sender,
+    near: UnixStream,
+    /// None once it was waited for.
+    running: Option<RunningChild>,
+}
+
+impl FollowedChild {
+    pub(crate) fn start(
+        helper: ChildProgram<'_>,
+        words: Vec<OsString>,
+        cancel: &Cancel,
+    ) -> Result<Self, SyncError> {
+        let running = helper.start(words)?;
+        let _hook = shut_down_on_cancel(cancel, &running.near)?;
+        if let Err(error) = running.await_greeting(cancel) {
+            return Err(running.end()?.explain(error));
+        }
+        let near = running.near.try_clone().map_err(stream_error)?;
+        Ok(Self { sender: sender_over(&near)?, near, running: Some(running) })
+    }
+
+    pub(crate) fn sender(&mut self) -> &mut Sender {
+        &mut self.sender
+    }
+
+    /// Runs a batch. `cancel` ends the stream.
+    pub(crate) fn send(
+        &mut self,
+        sender: SenderConfig,
+        monitor: &dyn Monitor,
+        cancel: &Cancel,
+    ) -> Result<RunReport, SyncError> {
+        let _hook = shut_down_on_cancel(cancel, &self.near)?;
+        let sent = self.sender.run(sender, monitor, cancel).map_err(SyncError::from);
+        match (sent, self.running.take()) {
+            (
+                Err(error @ SyncError::Engine(EngineError::Disconnected | EngineError::Wire(_))),
+                Some(running),
+            ) => Err(running.end()?.explain(error)),
+            (sent, running) => {
+                self.running = running;
+                sent
+            }
+        }
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn end(&self) -> Arc<dyn Fn() + Send + Sync> {
+        until_hangup(&self.near)
+    }
+}
+
+impl Drop for FollowedChild {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            // The last batch has told all there is to tell.
+            let _ = running.end();
+        }
+    }
+}
+
+/// A sender over a socket. Dropping it ends the stream.
+fn sender_over(near: &UnixStream) -> Result<Sender, SyncError> {
+    let reader = near.try_clone().map_err(stream_error)?;
+    Ok(FollowSender::new(Box::new(reader), Box::new(WriteHalf::of(near)?)))
+}
+
+/// Waits until the other end of a socket is closed, or this end is shut down.
+fn until_hangup(near: &UnixStream) -> Arc<dyn Fn() + Send + Sync> {
+    let near = near.try_clone().ok();
+    Arc::new(move || {
+        let Some(near) = &near else { return };
+        // No event is asked for, so only a hangup or an error ends the wait.
+        let mut polled = [PollFd::new(near, PollFlags::empty())];
+        let _ = rustix::io::retry_on_intr(|| poll(&mut polled, None));
+    })
 }
 
 /// Returns whether the stream starts with the greeting of a helper of this version.

@@ -20,6 +20,24 @@ pub(crate) struct ReceiverArguments {
 }
 
 impl ReceiverArguments {
+    /// Returns the words of a helper's command line, for a receiver that stays. It always receives into a directory, and learns
+    /// with each run what that is about.
+    pub(crate) fn follow_words(&self) -> Vec<OsString> {
+        let mut words = vec![OsString::from("follow")];
+        words.extend(self.claim_word());
+        words.extend(root_words(&self.root));
+        words
+    }
+
+    fn claim_word(&self) -> Option<OsString> {
+        match self.claim {
+            Claim::Workspace => Some("--claim=workspace".into()),
+            Claim::NewWorkspace => Some("--claim=new-workspace".into()),
+            Claim::ExistingWorkspace => Some("--claim=existing-workspace".into()),
+            _ => None,
+        }
+    }
+
     /// Returns the words of a helper's command line.
     pub(crate) fn to_words(&self) -> Vec<OsString> {
         let shape = match self.destination_is {
@@ -37,11 +55,7 @@ impl ReceiverArguments {
         if self.some_paths {
             words.push("--some-paths".into());
         }
-        match self.claim {
-            Claim::Workspace => words.push("--claim=workspace".into()),
-            Claim::NewWorkspace => words.push("--claim=new-workspace".into()),
-            _ => {}
-        }
+        words.extend(self.claim_word());
         if let Some(timeout) = self.timeout {
             words.push(format!("--timeout={}", timeout.as_secs().max(1)).into());
         }

@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
-use coast_engine::{Cancel, CancelHook, EngineError, Monitor, Progress, RunReport, SenderConfig};
+use coast_engine::{
+    Cancel, CancelHook, EngineError, FollowSender, Monitor, Progress, RunReport, SenderConfig,
+};
 use coast_ssh::{
-    ChannelReader, ChannelStatus, ChannelWriter, ExitStatus, HelperProcess, HelperSpec, Peer, Prompt, RunsAs,
-    Session, SshError, Sudo,
+    ChannelReader, ChannelStatus, ChannelWriter, Closer, ExitStatus, HelperProcess, HelperSpec, Peer, Prompt,
+    RunsAs, Session, SshError, Sudo,
 };
 
 use coast_wire::{Answer, Event, Ready};
@@ -16,6 +18,7 @@ use coast_workspace::take_answer;
 
 use crate::SyncError;
 use crate::destination::{RemoteDestination, RemoteHelper};
+use crate::follow::Sender;
 use crate::receiver_arguments::ReceiverArguments;
 
 /// How the other machine was reached.
@@ -50,6 +53,7 @@ pub(crate) struct Reached {
     pub(crate) writer: ChannelWriter,
     status: ChannelStatus,
     hook: CancelHook,
+    closer: Closer,
 }
 
 /// Connects, and starts the helper with the arguments `words`. While the returned hook lives, `cancel` closes the connection.
@@ -70,11 +74,65 @@ pub(crate) fn reach(
         prompt.notice(&format!("{}: writing as the user who logged in, not as root: {refusal}", report.host));
     }
     let (reader, writer, status) = helper.split();
-    let hook = cancel.on_cancel({
-        let closer = session.closer();
-        move || closer.close()
-    });
-    Ok(Reached { report, reader, writer, status, hook })
+    let closer = session.closer();
+    let hook = close_on_cancel(cancel, &closer);
+    Ok(Reached { report, reader, writer, status, hook, closer })
+}
+
+fn close_on_cancel(cancel: &Cancel, closer: &Closer) -> CancelHook {
+    let closer = closer.clone();
+    cancel.on_cancel(move || closer.close())
+}
+
+/// A helper on another machine that stays, and the stream to it.
+pub(crate) struct FollowedRemote {
+    report: ConnectionReport,
+    sender: Sender,
+    status: Arc<ChannelStatus>,
+    closer: Closer,
+}
+
+impl FollowedRemote {
+    /// See [`reach`].
+    pub(crate) fn reach(
+        remote: &RemoteDestination,
+        words: Vec<OsString>,
+        prompt: &dyn Prompt,
+        cancel: &Cancel,
+    ) -> Result<Self, SyncError> {
+        let Reached { report, reader, writer, status, hook: _hook, closer } =
+            reach(remote, words, prompt, cancel)?;
+        let sender = FollowSender::new(Box::new(reader) as _, Box::new(writer) as _);
+        Ok(Self { report, sender, status: Arc::new(status), closer })
+    }
+
+    pub(crate) fn report(&self) -> &ConnectionReport {
+        &self.report
+    }
+
+    pub(crate) fn sender(&mut self) -> &mut Sender {
+        &mut self.sender
+    }
+
+    /// Runs a batch. `cancel` closes the connection.
+    pub(crate) fn send(
+        &mut self,
+        sender: SenderConfig,
+        monitor: &dyn Monitor,
+        cancel: &Cancel,
+    ) -> Result<RunReport, SyncError> {
+        let _hook = close_on_cancel(cancel, &self.closer);
+        self.sender.run(sender, monitor, cancel).map_err(|error| explain(error, &self.status))
+    }
+
+    /// Waits for the end of the helper or of the connection.
+    pub(crate) fn end(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let status = Arc::clone(&self.status);
+        Arc::new(move || {
+            // The next batch tells how it ended.
+            let _ = status.wait();
+        })
+    }
 }
 
 /// Runs a transfer to another machine.
@@ -86,7 +144,7 @@ pub(crate) fn send(
     prompt: &dyn Prompt,
     cancel: &Cancel,
 ) -> Result<(RunReport, ConnectionReport), SyncError> {
-    let Reached { report, reader, writer, status, hook: _hook } =
+    let Reached { report, reader, writer, status, hook: _hook, .. } =
         reach(remote, receiver.to_words(), prompt, cancel)?;
     let monitor = WallWatch { inner: monitor, prompt, host: &report.host };
     let run = coast_engine::send(sender, reader, writer, &monitor, cancel)
@@ -134,7 +192,7 @@ pub(crate) fn ask<T>(
 ) -> Result<T, SyncError> {
     // The writer stays open until the answer has arrived: its end would tell the helper that nobody waits for the answer.
     let answered = reach(remote, words, prompt, cancel).and_then(|reached| {
-        let Reached { report, reader, writer, status, hook: _hook } = reached;
+        let Reached { report, reader, writer, status, hook: _hook, .. } = reached;
         let taken = take_answer(reader, |answer| take(answer, &report));
         drop(writer);
         taken.map_err(|error| explain(error, &status))

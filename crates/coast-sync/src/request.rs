@@ -14,7 +14,7 @@ use coast_ssh::Prompt;
 use coast_wire::{Event, Options};
 
 use crate::destination::{Destination, LocalReceiver};
-use crate::failures::Gathering;
+use crate::failures::{Gathered, Gathering};
 use crate::only::Only;
 use crate::receiver_arguments::ReceiverArguments;
 use crate::watchdog::Watched;
@@ -218,7 +218,7 @@ impl SyncRequest {
         let expired = watched.expired();
         match (ended, timeout) {
             (Ok((run, connection)), _) => {
-                let (failures, mut deletions) = gathering.into_gathered();
+                let Gathered { failures, mut deletions, .. } = gathering.into_gathered();
                 deletions.to_trash = to_trash;
                 Ok(SyncReport { run, connection, elapsed: started.elapsed(), failures, deletions })
             }

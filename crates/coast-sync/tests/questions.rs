@@ -15,8 +15,8 @@ use coast_sync::{
 };
 use coast_testkit::{EmbeddedOptions, EmbeddedServer};
 use coast_wire::{
-    Answer, Class, EntryKind, Event, FailureKind, Leftover, Pack, Probe, ProblemKind, Ready, Removal,
-    Restoration, SurveyTotals, Surveyed, ToSender, TrashTotals, Trashed,
+    Answer, Class, EntryKind, Event, FailureKind, Leftover, PROTOCOL_VERSION, Pack, Probe, ProblemKind,
+    Ready, Removal, Restoration, SurveyTotals, Surveyed, ToSender, TrashTotals, Trashed,
 };
 use coast_workspace::say;
 
@@ -52,7 +52,7 @@ impl Machine {
         let (said_at, helper) = (machine.home.path().join("said"), machine.helper());
         fs::write(&said_at, said).unwrap();
         let script = format!(
-            "#!/bin/sh\necho coast-helper 6\ncat '{}'\necho dying >&2\nexit {exit}\n",
+            "#!/bin/sh\necho coast-helper {PROTOCOL_VERSION}\ncat '{}'\necho dying >&2\nexit {exit}\n",
             said_at.display()
         );
         fs::write(&helper, script).unwrap();

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{
@@ -252,6 +253,13 @@ impl DirHandle {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether a path leads to this very directory. Symlinks are followed.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let here = rustix::fs::fstat(self.as_fd());
+        let there = rustix::fs::stat(path);
+        matches!((here, there), (Ok(here), Ok(there)) if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino))
     }
 
     /// Opens this directory again, so that it can be listed too.

@@ -13,6 +13,7 @@ use crate::limits::MAX_FRAME_BYTES;
 pub(crate) const HEADER_BYTES: usize = 8;
 const FLAG_ZSTD: u8 = 1;
 const FLAG_DATA: u8 = 2;
+const FLAG_END: u8 = 4;
 const LENGTH_MAX: usize = 0xff_ffff;
 const _: () = assert!(MAX_FRAME_BYTES < LENGTH_MAX);
 
@@ -23,6 +24,8 @@ pub enum Class {
     Control,
     /// Decoded by anyone at any time.
     Data,
+    /// The last frame of a run, where a stream carries several. It is empty.
+    End,
 }
 
 /// One frame, not yet decoded.
@@ -66,6 +69,13 @@ impl Frame {
     }
 }
 
+/// The frame that ends a run on a stream that stays open for the next run.
+pub fn end_of_run() -> Vec<u8> {
+    let mut header = vec![0; HEADER_BYTES];
+    header[0] = FLAG_END;
+    header
+}
+
 /// Writes a header in front of a payload that was put behind [`HEADER_BYTES`] bytes of room.
 pub(crate) fn write_header(buffer: &mut [u8], class: Class, compressed: bool, raw_len: usize) {
     let flags = if compressed { FLAG_ZSTD } else { 0 } | if class == Class::Data { FLAG_DATA } else { 0 };
@@ -94,6 +104,11 @@ impl<R: Read> FrameReader<R> {
         self.wire_bytes
     }
 
+    /// The stream that the frames are read from.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.stream
+    }
+
     /// The next frame, or none at the end of the stream.
     ///
     /// # Errors
@@ -105,7 +120,7 @@ impl<R: Read> FrameReader<R> {
             return Ok(None);
         }
         let flags = header[0];
-        if flags & !(FLAG_ZSTD | FLAG_DATA) != 0 {
+        if flags & !(FLAG_ZSTD | FLAG_DATA) != 0 && flags != FLAG_END {
             return Err(WireError::Header { byte: flags });
         }
         let compressed = flags & FLAG_ZSTD != 0;
@@ -116,7 +131,7 @@ impl<R: Read> FrameReader<R> {
                 return Err(WireError::TooLarge { bytes, limit: MAX_FRAME_BYTES });
             }
         }
-        if !compressed && length != raw_len {
+        if !compressed && length != raw_len || flags == FLAG_END && length != 0 {
             return Err(WireError::Header { byte: flags });
         }
         let mut payload = Vec::with_capacity(length);
@@ -125,7 +140,11 @@ impl<R: Read> FrameReader<R> {
             return Err(WireError::Truncated);
         }
         self.wire_bytes += (HEADER_BYTES + length) as u64;
-        let class = if flags & FLAG_DATA != 0 { Class::Data } else { Class::Control };
+        let class = match flags {
+            FLAG_END => Class::End,
+            _ if flags & FLAG_DATA != 0 => Class::Data,
+            _ => Class::Control,
+        };
         Ok(Some(Frame { class, raw_len, compressed, payload }))
     }
 

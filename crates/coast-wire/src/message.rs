@@ -142,6 +142,8 @@ pub enum Range<'a> {
         /// Whether this is the directory's last part.
         last: bool,
     },
+    /// Those listed, and these: the source does not have them. They are sorted by their bytes.
+    Lacks(#[serde(borrow)] Vec<&'a serde_bytes::Bytes>),
 }
 
 /// One entry of a directory.
@@ -239,6 +241,8 @@ pub enum FailureKind {
     Refused,
     /// It would have deleted too much; see [`Delete::no_mass_deletion`](crate::Delete::no_mass_deletion).
     MassDeletion,
+    /// The workspace that the runs of a stream are for was removed, or another one is in its place.
+    Removed,
 }
 
 /// Who does the receiver's work.
@@ -296,6 +300,13 @@ pub enum Event<'a> {
         #[serde(borrow, with = "serde_bytes")]
         path: &'a [u8],
     },
+    /// A run that is safe in one direction left an entry as it is, because something else than a run made or changed it.
+    Conflict {
+        /// Relative to the transfer root.
+        #[serde(borrow, with = "serde_bytes")]
+        path: &'a [u8],
+        kind: ConflictKind,
+    },
     /// Something failed; the run goes on.
     Problem {
         /// The entry, relative to the transfer root.
@@ -311,6 +322,15 @@ pub enum Event<'a> {
         #[serde(borrow)]
         text: &'a str,
     },
+}
+
+/// Why an entry of the destination is left as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ConflictKind {
+    /// It was made there.
+    Made,
+    /// A run put it there, and it was changed or made anew since.
+    Changed,
 }
 
 /// Who has put an entry at the destination.
@@ -467,6 +487,8 @@ pub struct ReceiverStats {
     pub failed: u64,
     /// Entries that were left as they are: problems of the kind [`ProblemKind::DestinationChanged`].
     pub changed_meanwhile: u64,
+    /// Entries that were left as they are in a run that is safe in one direction.
+    pub conflicts: u64,
     /// Extraneous entries kept because `--max-delete` was reached.
     pub over_max_delete: u64,
     /// Extraneous entries kept because the source was not read without errors.

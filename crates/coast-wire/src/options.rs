@@ -46,8 +46,27 @@ pub struct Options {
     pub delay_updates: bool,
     /// Which changes are told.
     pub itemize: Itemize,
+    /// Settings of a run that follows others on one stream; none for every other run.
+    pub follow: Option<Follow>,
     /// `-v`, or anything else that wants [`Notice`](crate::Event::Notice)s about skipped entries.
     pub verbose: bool,
+}
+
+/// The settings of one of many runs on a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follow {
+    /// How much of the source the run is about.
+    pub extent: Extent,
+}
+
+/// How much of the source a run is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Extent {
+    /// All of it.
+    #[default]
+    Everything,
+    /// Some paths. Nothing of the rest is touched, neither its owner nor what is remembered of it.
+    Paths,
 }
 
 /// Who the entries at the destination shall belong to.

@@ -4,10 +4,11 @@
 
 use coast_wire::limits::{MAX_FRAME_BYTES, MAX_WHOLE_BYTES};
 use coast_wire::{
-    Answer, Bottleneck, Change, Class, Compressor, Delete, Entry, EntryKind, Event, FailureKind, FileId,
-    FrameReader, Gone, Itemize, Leftover, LevelControl, Need, Options, Origin, OwnerName, Ownership, Pack,
-    Part, Piece, Probe, ProblemKind, Range, Ready, ReceiverStats, Removal, SurveyTotals, Surveyed, Time,
-    TimeChange, ToReceiver, ToSender, Update, Want, What, WholeError, WireError, messages,
+    Answer, Bottleneck, Change, Class, Compressor, ConflictKind, Delete, Entry, EntryKind, Event, Extent,
+    FailureKind, FileId, Follow, FrameReader, Gone, Itemize, Leftover, LevelControl, Need, Options, Origin,
+    OwnerName, Ownership, Pack, Part, Piece, Probe, ProblemKind, Range, Ready, ReceiverStats, Removal,
+    SurveyTotals, Surveyed, Time, TimeChange, ToReceiver, ToSender, Update, Want, What, WholeError,
+    WireError, end_of_run, messages,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -45,9 +46,11 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
         delete: Some(Delete { max: Some(5), placed: vec![b"a/b".to_vec()], ..Delete::default() }),
         trash: true,
         itemize: Itemize::Changes,
+        follow: Some(Follow { extent: Extent::Paths }),
         ..Options::default()
     };
-    let after = Some(serde_bytes::Bytes::new(b"zz"));
+    let bytes = serde_bytes::Bytes::new;
+    let after = Some(bytes(b"zz"));
     vec![
         ToReceiver::Start(options),
         ToReceiver::Root(entry(b"", What::Directory)),
@@ -65,6 +68,13 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
             path: b"",
             range: Range::Names { after, last: true },
             entries: all_kinds,
+        }),
+        ToReceiver::Part(Part {
+            id: 2,
+            parent: None,
+            path: b"x",
+            range: Range::Lacks(vec![bytes(b"gone"), bytes(b"gone\xff")]),
+            entries: Vec::new(),
         }),
         ToReceiver::Hash { file: FILE, hash: HASH },
         ToReceiver::Whole { file: FILE, content: b"content", hash: HASH, mtime: TIME },
@@ -109,6 +119,7 @@ fn to_sender() -> Vec<ToSender<'static>> {
         ToSender::Event(Event::Changed { path: b"x", change }),
         ToSender::Event(Event::Replaced { path: b"x/\xfe" }),
         ToSender::Event(Event::Deleted { path: b"x/\xfe", directory: true, origin: Origin::Changed }),
+        ToSender::Event(Event::Conflict { path: b"x", kind: ConflictKind::Changed }),
         ToSender::Event(Event::Problem { path: b"x", kind: ProblemKind::Destination, text: "cannot" }),
         ToSender::Event(Event::Problem {
             path: b"x",
@@ -118,6 +129,7 @@ fn to_sender() -> Vec<ToSender<'static>> {
         ToSender::Finished(ReceiverStats {
             transferred_files: 4,
             changed_meanwhile: 5,
+            conflicts: 6,
             deletion_skipped: true,
             ..ReceiverStats::default()
         }),
@@ -274,7 +286,7 @@ fn header_over_a_limit_is_refused_before_anything_is_allocated() {
             "{bad:?}"
         );
     }
-    for bad in [header(4, 1, 1), header(0xff, 1, 1), header(0, 1, 2)] {
+    for bad in [header(4, 1, 1), header(5, 0, 0), header(8, 1, 1), header(0xff, 1, 1), header(0, 1, 2)] {
         assert!(matches!(FrameReader::new(&bad[..]).next_frame(), Err(WireError::Header { .. })), "{bad:?}");
     }
 }
@@ -291,6 +303,17 @@ fn stream_cut_within_a_frame_is_an_error_and_between_frames_its_end() {
         );
     }
     assert!(FrameReader::new(&sealed[..0]).next_frame().unwrap().is_none());
+}
+
+#[test]
+fn the_end_of_a_run_is_a_frame_of_its_own_class() {
+    let stream = [end_of_run(), end_of_run()].concat();
+    let mut reader = FrameReader::new(&stream[..]);
+    for _ in 0..2 {
+        let frame = reader.next_frame().unwrap().unwrap();
+        assert_eq!((frame.class(), frame.decode().unwrap().len()), (Class::End, 0));
+    }
+    assert!(reader.next_frame().unwrap().is_none());
 }
 
 #[test]

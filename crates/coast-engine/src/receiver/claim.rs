@@ -18,6 +18,8 @@ pub enum Claim {
     Workspace,
     /// A workspace that does not exist yet, or is empty.
     NewWorkspace,
+    /// A workspace that exists.
+    ExistingWorkspace,
 }
 
 /// Directories of every Linux system. A directory below one of them can be a workspace.
@@ -62,7 +64,9 @@ impl Claim {
             Self::NewWorkspace if !root.handle().list()?.is_empty() => {
                 Ok(Some("there is something in it already".to_owned()))
             }
-            Self::Workspace | Self::NewWorkspace => Ok(no_workspace(path, &Homes::load())),
+            Self::Workspace | Self::NewWorkspace | Self::ExistingWorkspace => {
+                Ok(no_workspace(path, &Homes::load()))
+            }
         }
     }
 }

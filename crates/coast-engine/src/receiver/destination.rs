@@ -91,6 +91,28 @@ enum Found {
 }
 
 impl Destination {
+    /// The same destination, for another run in it, which takes the lock anew.
+    pub(super) fn for_another_run(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            absolute: self.absolute.clone(),
+            rename: self.rename.clone(),
+            created: false,
+            state: self.state.as_ref().map(StateDirectory::for_another_run),
+            peeked: Peeked::default(),
+            former_mode: FormerMode::default(),
+        }
+    }
+
+    /// Fails when the workspace or its state directory was removed since it was opened, or another directory is in its place.
+    pub(super) fn check_in_place(&self) -> Result<(), EngineError> {
+        let is_there = |dir: &DirHandle| dir.stat_self().is_ok_and(|stat| stat.nlink > 0);
+        let root = self.root.as_ref().map(Root::handle);
+        let in_place = root.as_ref().is_none_or(|root| is_there(root) && root.is_at(&self.absolute))
+            && self.state.as_ref().is_none_or(|state| is_there(&state.dir));
+        if in_place { Ok(()) } else { Err(EngineError::Removed { path: self.absolute.clone() }) }
+    }
+
     pub(super) fn prepare(path: &Path, how: Preparation) -> Result<Self, EngineError> {
         let failed = |doing| {
             move |error| EngineError::Destination { path: path.to_owned(), doing, error: naming_user(error) }
@@ -123,6 +145,9 @@ impl Destination {
             return Err(failed("looking for the directory to put it in")(no_parent()));
         }
         let absolute = directory.path();
+        if missing > 0 && how.claim == Claim::ExistingWorkspace {
+            return Err(EngineError::Removed { path: absolute });
+        }
         if missing > 0 && how.dry_run {
             return Ok(Self {
                 root: None,

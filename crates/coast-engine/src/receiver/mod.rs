@@ -15,6 +15,8 @@ mod config;
 mod deletion;
 mod destination;
 mod failure;
+mod follow;
+mod frames;
 mod offered;
 mod report;
 mod spill;
@@ -28,8 +30,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use coast_tree::state::SHARED_NOTICE;
 use coast_tree::{DirHandle, Root};
 use coast_wire::{
-    Class, Event, FrameReader, LevelControl, Options, Pack, Ready, ReceiverStats, ToReceiver, ToSender,
-    bounded_text, messages,
+    Class, Event, Extent, Follow, FrameReader, LevelControl, Options, Pack, Ready, ReceiverStats, ToReceiver,
+    ToSender, bounded_text, messages,
 };
 
 use crate::error::EngineError;
@@ -43,6 +45,8 @@ pub use config::{LoginUser, ReceiverConfig};
 use deletion::{Deletion, DeletionFilter};
 pub use destination::DestinationIs;
 use destination::{Destination, Preparation};
+pub use follow::Following;
+use frames::RunFrames;
 use report::Report;
 use target::{SystemFacts, Target};
 use transfer::Transfer;
@@ -102,6 +106,39 @@ impl Receiver {
         monitor: &dyn Monitor,
         cancel: &Cancel,
     ) -> Result<ReceiverStats, EngineError> {
+        let mut frames = FrameReader::new(reader);
+        let mut frames = RunFrames::new(&mut frames, None);
+        self.converse(&mut frames, writer, confined, Conversation::One, monitor, cancel)
+    }
+
+    /// Receives many trees, one after the other, over a stream that stays open. See [`Receiver::run`].
+    pub fn follow<R: Read + Send, W: Write + Send>(
+        self,
+        reader: R,
+        writer: W,
+        confined: bool,
+    ) -> Following<R, W> {
+        Following::new(self, reader, writer, confined)
+    }
+
+    /// The same destination, for one of many runs.
+    fn for_another_run(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            destination: self.destination.for_another_run(),
+            system: self.system.clone(),
+        }
+    }
+
+    fn converse<R: Read + Send>(
+        self,
+        frames: &mut RunFrames<'_, R>,
+        mut writer: impl Write + Send,
+        confined: bool,
+        conversation: Conversation,
+        monitor: &dyn Monitor,
+        cancel: &Cancel,
+    ) -> Result<ReceiverStats, EngineError> {
         let stop = Stop::new();
         let _hook = cancel.on_cancel({
             let stop = stop.clone();
@@ -117,14 +154,13 @@ impl Receiver {
             scope.spawn({
                 let (outbox, progress, stop, closing) = (&outbox, &progress, &stop, &closing);
                 move || {
-                    if let Err(error) = outgoings.write_to(outbox, writer, &alive, Pace::new(None), progress)
-                    {
+                    let written = outgoings.write_to(outbox, &mut writer, &alive, Pace::new(None), progress);
+                    if let Err(error) = written {
                         stop.fail(error.into());
                         closing.finish();
                     }
                 }
             });
-            let mut frames = FrameReader::new(reader);
             let told = AtomicBool::new(false);
             let tell = |result: &Result<ReceiverStats, EngineError>| {
                 if !told.swap(true, Ordering::AcqRel) {
@@ -133,7 +169,7 @@ impl Receiver {
                     closing.finish();
                 }
             };
-            let result = self.receive(&mut frames, &outbox, confined, monitor, &stop, &tell);
+            let result = self.receive(frames, &outbox, (confined, conversation), monitor, &stop, &tell);
             tell(&result);
             result
         })
@@ -143,9 +179,9 @@ impl Receiver {
     /// close the stream.
     fn receive<R: Read + Send>(
         mut self,
-        frames: &mut FrameReader<R>,
+        frames: &mut RunFrames<'_, R>,
         outbox: &Outbox,
-        confined: bool,
+        (confined, conversation): (bool, Conversation),
         monitor: &dyn Monitor,
         stop: &Stop,
         tell: &dyn Fn(&Result<ReceiverStats, EngineError>),
@@ -155,7 +191,12 @@ impl Receiver {
         if options.dry_run != self.config.dry_run {
             return Err(EngineError::Protocol("it changed its mind about a dry run"));
         }
-        self.lock(outbox, stop)?;
+        if options.follow.is_some() != (conversation == Conversation::Many) {
+            return Err(EngineError::Protocol("it began a run of another kind than it announced"));
+        }
+        let some_paths = |follow: &Follow| follow.extent == Extent::Paths;
+        self.config.some_paths |= options.follow.as_ref().is_some_and(some_paths);
+        self.lock(outbox, conversation, stop)?;
         outbox.compress_with(LevelControl::new())?;
         let workers = threads(self.config.threads);
         let report = Report::new(outbox, monitor, stop, &options);
@@ -193,13 +234,20 @@ impl Receiver {
             let restored = target.set_late_directories();
             let ended = ended.and(restored).and_then(|()| stop.take_failure().map_or(Ok(()), Err));
             let result = ended.map(|()| report.stats());
+            if conversation == Conversation::Many {
+                // The sender may take long to say that it has heard it.
+                target.unlock();
+            }
             tell(&result);
             result
         })
     }
 
     /// Waits until no other run works on this destination.
-    fn lock(&mut self, outbox: &Outbox, stop: &Stop) -> Result<(), EngineError> {
+    fn lock(&mut self, outbox: &Outbox, conversation: Conversation, stop: &Stop) -> Result<(), EngineError> {
+        if conversation == Conversation::Many {
+            self.destination.check_in_place()?;
+        }
         let Some(state) = &mut self.destination.state else { return Ok(()) };
         state.lock(stop, || {
             let text = "another run works on this workspace; waiting for it to end";
@@ -210,6 +258,15 @@ impl Receiver {
         }
         Ok(())
     }
+}
+
+/// How many runs a stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conversation {
+    /// The stream ends with the run.
+    One,
+    /// Other runs may follow, and the run frees the lock before it says how it ended.
+    Many,
 }
 
 /// Ends a run whose every entry is settled: deletes, and finishes. A directory in the way of an entry is deleted with the
@@ -280,9 +337,9 @@ fn say_how_it_ended(outbox: &Outbox, result: &Result<ReceiverStats, EngineError>
 }
 
 /// The first message. A sender that takes long to begin says before it that it is alive.
-fn read_start<R: Read>(frames: &mut FrameReader<R>) -> Result<Options, EngineError> {
+fn read_start<R: Read>(frames: &mut RunFrames<'_, R>) -> Result<Options, EngineError> {
     loop {
-        let frame = frames.next_frame()?.ok_or(EngineError::Disconnected)?;
+        let frame = frames.next()?.ok_or(EngineError::Disconnected)?;
         let payload = frame.decode()?;
         let mut all = messages(&payload);
         match (all.next(), all.next()) {

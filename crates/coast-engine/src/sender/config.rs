@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use coast_filter::{Filter, FilterError, NoMergeFiles, RuleList, Side};
-use coast_tree::{Kind, Listed};
+use coast_tree::{Kind, Listed, RelPath};
 use coast_wire::Options;
 
 use super::source::{Located, Selection, Source};
@@ -26,6 +26,9 @@ pub struct SenderConfig {
     /// Whether the rules restrict the run to some paths: then the cache is used and left as it is, since what was not
     /// looked at would be forgotten.
     pub some_paths: bool,
+    /// The paths that are offered, with the directories above them; none for the whole source. A path that the source lacks is deleted
+    /// at the destination if the run deletes. The rules hold as for the whole source.
+    pub paths: Option<Vec<BatchPath>>,
     /// Whether frames are compressed, as `-z` asks.
     pub compress: bool,
     /// Bytes per second that may be written, if limited.
@@ -46,6 +49,7 @@ impl SenderConfig {
             rules: RuleList::new(),
             cache: None,
             some_paths: false,
+            paths: None,
             compress: false,
             bytes_per_second: None,
             await_ready: false,
@@ -94,6 +98,15 @@ impl SenderConfig {
             }
         })
     }
+}
+
+/// A path of a run that is about some paths of the source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchPath {
+    /// Relative to the source.
+    pub path: RelPath,
+    /// Whether everything below a directory is offered. Otherwise only the directory itself is.
+    pub deep: bool,
 }
 
 /// Why a run sends nothing.

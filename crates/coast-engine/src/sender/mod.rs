@@ -5,7 +5,9 @@
 //! receiver can always send; because of that it can always apply what it got; so nothing can lock up.
 
 mod answer;
+mod batch;
 mod config;
+mod follow;
 mod offer;
 mod reading;
 mod report;
@@ -18,7 +20,7 @@ mod window;
 use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use coast_filter::Filter;
@@ -34,15 +36,16 @@ use crate::error::EngineError;
 use crate::monitor::{Monitor, Progress, add};
 use crate::outbox::{Outbox, Outgoings, Pace};
 use crate::stop::{Stop, Stopped};
-use crate::{Cancel, threads};
+use crate::{Cancel, CancelHook, threads};
 
 use answer::{HandedOver, Job, SignatureBytes};
-pub use config::{NothingSent, SenderConfig};
+use batch::Batch;
+pub use config::{BatchPath, NothingSent, SenderConfig};
+pub use follow::FollowSender;
 use offer::Offers;
 pub use report::RunReport;
-use source::Selection;
 pub use source::Source;
-use walker::Walker;
+use walker::{Walk, Walker};
 use window::Window;
 
 /// Frames that may wait for the writer. Some megabytes: enough to bridge a pause of the link or of the workers.
@@ -61,27 +64,9 @@ pub fn send(
     monitor: &dyn Monitor,
     cancel: &Cancel,
 ) -> Result<RunReport, EngineError> {
-    let stop = Stop::new();
-    let _hook = cancel.on_cancel({
-        let stop = stop.clone();
-        move || stop.fail(EngineError::Interrupted)
-    });
-    let pace = Pace::new(config.bytes_per_second);
-    let threads = threads(config.threads);
-    let Prepared { run, outgoings, filter, selection } = Prepared::new(config, threads, monitor, stop)?;
-    monitor.started(&run.progress);
-    let alive = sealed(&ToReceiver::Alive)?;
-    let wrote = std::thread::scope(|scope| {
-        let run = &run;
-        let writing = scope.spawn(move || run.write(outgoings, writer, &alive, pace));
-        for _ in 0..threads.get() {
-            scope.spawn(|| run.work());
-        }
-        scope.spawn(|| Walker::new(run, filter, selection).walk(threads.get()));
-        run.read(reader);
-        writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    });
-    run.report(wrote)
+    let run = Prepared::new(config, monitor, cancel)?;
+    let mut frames = FrameReader::new(Counted { stream: reader, progress: run.progress() });
+    run.converse(Stream { frames: &mut frames, writer, end: None })?.report()
 }
 
 /// A frame with one control message.
@@ -91,22 +76,41 @@ fn sealed(message: &ToReceiver<'_>) -> Result<Vec<u8>, WireError> {
     pack.seal(None)
 }
 
+/// The stream of a run.
+struct Stream<'s, R, W> {
+    frames: &'s mut FrameReader<Counted<R>>,
+    /// Dropped at the end of the run.
+    writer: W,
+    /// The last frame of the run, where the stream does not end with it.
+    end: Option<Vec<u8>>,
+}
+
 /// A run before its threads are started.
 struct Prepared<'a> {
     run: Run<'a>,
     outgoings: Outgoings,
     filter: Filter,
-    selection: Selection,
+    walk: Walk,
+    pace: Pace,
+    threads: NonZeroUsize,
+    hook: CancelHook,
+}
+
+/// A run whose threads have ended.
+struct Conversed<'a> {
+    run: Run<'a>,
+    wrote: Result<(), WireError>,
 }
 
 impl<'a> Prepared<'a> {
     /// Opens the source and the cache, and compiles the rules.
-    fn new(
-        config: SenderConfig,
-        threads: NonZeroUsize,
-        monitor: &'a dyn Monitor,
-        stop: Stop,
-    ) -> Result<Self, EngineError> {
+    fn new(config: SenderConfig, monitor: &'a dyn Monitor, cancel: &Cancel) -> Result<Self, EngineError> {
+        let stop = Stop::new();
+        let hook = cancel.on_cancel({
+            let stop = stop.clone();
+            move || stop.fail(EngineError::Interrupted)
+        });
+        let (pace, threads) = (Pace::new(config.bytes_per_second), threads(config.threads));
         let located = config.source.locate()?;
         let filter = config::compile(&config.rules, &located)?;
         let mut options = config.options;
@@ -141,7 +145,49 @@ impl<'a> Prepared<'a> {
             progress: Arc::default(),
             stop,
         };
-        Ok(Self { run, outgoings, filter, selection: located.selection })
+        let batch = config.paths.as_deref().map(Batch::new);
+        let walk = Walk { selection: located.selection, batch };
+        Ok(Self { run, outgoings, filter, walk, pace, threads, hook })
+    }
+
+    /// The counters of the run.
+    fn progress(&self) -> Arc<Progress> {
+        self.run.progress.clone()
+    }
+
+    /// Offers, answers and listens until the receiver has finished or given up.
+    fn converse<R: Read + Send, W: Write + Send>(
+        self,
+        stream: Stream<'_, R, W>,
+    ) -> Result<Conversed<'a>, EngineError> {
+        let Self { run, outgoings, filter, walk, pace, threads, hook: _hook } = self;
+        let Stream { frames, writer, end } = stream;
+        run.monitor.started(&run.progress);
+        let alive = sealed(&ToReceiver::Alive)?;
+        let wrote = std::thread::scope(|scope| {
+            let run = &run;
+            let writing = scope.spawn(move || run.write(outgoings, writer, &alive, pace, end));
+            for _ in 0..threads.get() {
+                scope.spawn(|| run.work());
+            }
+            scope.spawn(|| Walker::new(run, filter, walk).walk(threads.get()));
+            run.read(frames);
+            writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        Ok(Conversed { run, wrote })
+    }
+}
+
+impl Conversed<'_> {
+    /// Whether the receiver has said its last word, and all was written: the stream has nothing of this run left.
+    fn is_complete(&self) -> bool {
+        let outcome = self.run.outcome.enter();
+        self.wrote.is_ok() && (outcome.finished.is_some() || outcome.gave_up)
+    }
+
+    /// The result of the run.
+    fn report(self) -> Result<RunReport, EngineError> {
+        self.run.report(self.wrote)
     }
 }
 
@@ -174,14 +220,17 @@ struct Run<'a> {
 }
 
 /// Counts what is read as it comes, also of a frame that takes long.
-struct Counted<'a, R> {
+#[derive(Debug)]
+struct Counted<R> {
     stream: R,
-    bytes: &'a AtomicU64,
+    progress: Arc<Progress>,
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.stream.read(buffer).inspect(|&count| add(self.bytes, count as u64))
+        let count = self.stream.read(buffer)?;
+        add(&self.progress.wire_received_bytes, count as u64);
+        Ok(count)
     }
 }
 
@@ -190,18 +239,24 @@ impl<R: Read> Read for Counted<'_, R> {
 struct Outcome {
     ready: Option<Ready>,
     finished: Option<ReceiverStats>,
+    /// The receiver gave up, and said so.
+    gave_up: bool,
 }
 
 impl Run<'_> {
-    /// Writes frames to the stream until the run ends or the stream fails.
+    /// Writes frames to the stream until the run ends or the stream fails. Then the stream ends, or `end` says that the run has ended.
     fn write(
         &self,
         outgoings: Outgoings,
-        writer: impl Write,
+        mut writer: impl Write,
         alive: &[u8],
         pace: Pace,
+        end: Option<Vec<u8>>,
     ) -> Result<(), WireError> {
-        let written = outgoings.write_to(&self.outbox, writer, alive, pace, &self.progress);
+        let mut written = outgoings.write_to(&self.outbox, &mut writer, alive, pace, &self.progress);
+        if let (Ok(()), Some(end)) = (&written, end) {
+            written = writer.write_all(&end).and_then(|()| writer.flush()).map_err(WireError::from);
+        }
         if written.is_err() {
             // The reader goes on: the receiver may still say why it closed the stream.
             self.stop.halt();
@@ -214,7 +269,7 @@ impl Run<'_> {
         if let Some(error) = self.stop.take_failure() {
             return Err(error);
         }
-        let Outcome { ready: Some(ready), finished: Some(receiver) } =
+        let Outcome { ready: Some(ready), finished: Some(receiver), .. } =
             self.outcome.into_inner().even_poisoned()
         else {
             wrote?;
@@ -231,10 +286,9 @@ impl Run<'_> {
     }
 
     /// Takes the receiver's messages until the last one, or until the stream ends.
-    fn read(&self, stream: impl Read) {
-        let mut reader = FrameReader::new(Counted { stream, bytes: &self.progress.wire_received_bytes });
+    fn read(&self, frames: &mut FrameReader<impl Read>) {
         loop {
-            let result = match reader.next_frame() {
+            let result = match frames.next_frame() {
                 Ok(Some(frame)) => frame
                     .decode()
                     .map_err(EngineError::from)
@@ -286,6 +340,7 @@ impl Run<'_> {
                 self.outcome.enter().finished = Some(stats);
             }
             ToSender::Failed { kind, text } => {
+                self.outcome.enter().gave_up = true;
                 return Err(EngineError::Remote { kind, text: text.to_owned() });
             }
             ToSender::Alive => {}

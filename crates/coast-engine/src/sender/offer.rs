@@ -18,6 +18,8 @@ pub(super) struct OfferedPart {
     pub(super) id: u32,
     pub(super) path: RelPath,
     pub(super) entries: Box<[OfferedEntry]>,
+    /// The number of names that the part says the source lacks.
+    pub(super) lacking: usize,
 }
 
 /// An entry of an offered part.
@@ -51,7 +53,7 @@ impl OfferedFile {
 impl OfferedPart {
     /// The room that the part takes in the window, in entries.
     pub(super) fn weight(&self) -> usize {
-        self.entries.len() + 1
+        self.entries.len() + self.lacking + 1
     }
 
     /// The size of its files, in bytes.

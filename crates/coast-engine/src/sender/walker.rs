@@ -15,6 +15,7 @@ use coast_wire::limits::MAX_PART_ENTRIES;
 use coast_wire::{Entry, Event, OwnerName, Part, ProblemKind, Range, ToReceiver, What};
 
 use super::Run;
+use super::batch::Batch;
 use super::offer::{OfferedEntry, OfferedFile, OfferedPart};
 use super::source::Selection;
 use crate::merge::{TreeMergeFiles, Whose};
@@ -28,11 +29,20 @@ const PART_BYTES: usize = 1 << 20;
 /// Said of a directory that a run without recursion does not enter.
 const NOT_RECURSIVE: &str = "skipping the directory; add -r to send it with everything in it";
 
+/// What of the source is walked.
+pub(super) struct Walk {
+    pub(super) selection: Selection,
+    /// Some paths of the selection; none for all of it.
+    pub(super) batch: Option<Batch>,
+}
+
 pub(super) struct Walker<'a> {
-    run: &'a Run<'a>,
+    pub(super) run: &'a Run<'a>,
     filter: Filter,
     selection: Selection,
-    files: TreeMergeFiles,
+    /// The paths that are offered; none for all of the selection.
+    batch: Option<Batch>,
+    pub(super) files: TreeMergeFiles,
     names: Option<OwnerNames>,
     /// The owners whose names were sent. The lock is held while a name is sent, so that no other thread sends an entry of the
     /// owner before the name.
@@ -47,12 +57,12 @@ enum OwnerKind {
 
 /// Handed down by a directory to its children: its filter, and the part that offered each of them.
 pub(super) struct Above {
-    filter: DirFilter,
-    part: Option<u32>,
+    pub(super) filter: DirFilter,
+    pub(super) part: Option<u32>,
 }
 
 /// An entry with all that is sent of it.
-struct Found {
+pub(super) struct Found {
     name: Name,
     stat: Stat,
     target: Vec<u8>,
@@ -60,10 +70,10 @@ struct Found {
 }
 
 impl<'a> Walker<'a> {
-    pub(super) fn new(run: &'a Run<'a>, filter: Filter, selection: Selection) -> Self {
+    pub(super) fn new(run: &'a Run<'a>, filter: Filter, Walk { selection, batch }: Walk) -> Self {
         let files = TreeMergeFiles::new(run.root.clone(), Whose::Sender(run.absolute.clone()));
         let names = (run.options.owner || run.options.group).then(OwnerNames::load);
-        Self { run, filter, selection, files, names, told_owners: Mutex::default() }
+        Self { run, filter, selection, batch, files, names, told_owners: Mutex::default() }
     }
 
     /// Offers everything, then says that this was all. Ends early when the run stops.
@@ -90,7 +100,11 @@ impl<'a> Walker<'a> {
             };
             match (root, &self.selection) {
                 (Ok(filter), Selection::All) => {
-                    walk(&self.run.root, threads, self, Above { filter, part: None });
+                    let above = Above { filter, part: None };
+                    match self.batch.as_ref().filter(|batch| !batch.is_everything()) {
+                        Some(batch) => self.walk_batch(batch, threads, above)?,
+                        None => walk(&self.run.root, threads, self, above),
+                    }
                 }
                 (Ok(filter), Selection::Only(name)) => {
                     self.walk_entry(name, threads, Above { filter, part: None });
@@ -110,7 +124,7 @@ impl<'a> Walker<'a> {
         let dir = self.run.root.handle();
         let listed = match dir.stat(name) {
             Ok(stat) => stat.map(|stat| Listed { name: name.clone(), kind: stat.kind, ino: stat.ino }),
-            Err(error) => return self.failed(&name.clone().into(), above, error),
+            Err(error) => return self.directory_failed(&name.clone().into(), &error),
         };
         if listed.is_none() {
             self.run.problem(name.as_bytes(), ProblemKind::Vanished, "it vanished before it was read");
@@ -183,7 +197,7 @@ impl<'a> Walker<'a> {
 
     /// Rules that are wrong end the run: they may hide or protect anything. A file of them that cannot be read is
     /// like any other that cannot.
-    fn rules_failed(&self, path: &[u8], error: FilterError) -> Result<(), Stopped> {
+    pub(super) fn rules_failed(&self, path: &[u8], error: FilterError) -> Result<(), Stopped> {
         match error {
             FilterError::Read { .. } => {
                 self.run.problem(path, ProblemKind::SourceRead, &error.to_string());
@@ -201,7 +215,13 @@ impl<'a> Walker<'a> {
     }
 
     /// The entries of a directory that take part, with all that is sent of them.
-    fn find(&self, path: &RelPath, dir: &DirHandle, filter: &DirFilter, listed: Vec<Listed>) -> Vec<Found> {
+    pub(super) fn find(
+        &self,
+        path: &RelPath,
+        dir: &DirHandle,
+        filter: &DirFilter,
+        listed: Vec<Listed>,
+    ) -> Vec<Found> {
         let records = self.run.cache.directory(path);
         let mut found = Vec::with_capacity(listed.len());
         for Listed { name, kind, .. } in listed {
@@ -264,7 +284,7 @@ impl<'a> Walker<'a> {
         Ok(Some(Found { name, stat, target, hash }))
     }
 
-    fn entry_problem(&self, path: &RelPath, name: &Name, kind: ProblemKind, text: &str) {
+    pub(super) fn entry_problem(&self, path: &RelPath, name: &Name, kind: ProblemKind, text: &str) {
         let full = path.join(name).map_or_else(|_| path.as_bytes().to_vec(), |full| full.as_bytes().to_vec());
         self.run.problem(&full, kind, text);
     }
@@ -284,20 +304,27 @@ impl<'a> Walker<'a> {
             let (entries, others) = rest.split_at(part_len(rest));
             rest = others;
             let last = rest.is_empty();
-            let id = self.run.offers.new_id();
             let range = if complete { Range::Names { after, last } } else { Range::Listed };
-            self.offer_part(id, path, parent, range, entries)?;
-            children.extend(
-                entries
-                    .iter()
-                    .filter(|entry| entry.stat.kind == Kind::Directory)
-                    .map(|entry| (entry.name.clone(), id)),
-            );
+            children.extend(self.offer_entries(path, parent, range, entries)?);
             if last {
                 return Ok(children);
             }
             after = entries.last().map(|entry| serde_bytes::Bytes::new(entry.name.as_bytes()));
         }
+    }
+
+    /// Offers entries of a directory as one part; returns the subdirectories among them.
+    pub(super) fn offer_entries<'f>(
+        &self,
+        path: &RelPath,
+        parent: Option<u32>,
+        range: Range<'_>,
+        entries: &'f [Found],
+    ) -> Result<impl Iterator<Item = (Name, u32)> + use<'f>, Stopped> {
+        let id = self.run.offers.new_id();
+        self.offer_part(id, path, parent, range, entries)?;
+        let directories = entries.iter().filter(|entry| entry.stat.kind == Kind::Directory);
+        Ok(directories.map(move |entry| (entry.name.clone(), id)))
     }
 
     fn offer_part(
@@ -308,7 +335,8 @@ impl<'a> Walker<'a> {
         range: Range<'_>,
         found: &[Found],
     ) -> Result<(), Stopped> {
-        self.run.window.acquire(found.len() + 1)?;
+        let lacking = if let Range::Lacks(names) = &range { names.len() } else { 0 };
+        self.run.window.acquire(found.len() + lacking + 1)?;
         for entry in found {
             self.tell_owner(&entry.stat)?;
         }
@@ -316,6 +344,7 @@ impl<'a> Walker<'a> {
         self.run.offers.insert(OfferedPart {
             id,
             path: path.clone(),
+            lacking,
             entries: found
                 .iter()
                 .map(|entry| OfferedEntry {
@@ -333,6 +362,19 @@ impl<'a> Walker<'a> {
         let entries =
             found.iter().map(|entry| self.entry(entry.name.as_bytes(), &entry.stat, what(entry))).collect();
         self.run.tell(&ToReceiver::Part(Part { id, parent, path: path.as_bytes(), range, entries }))
+    }
+
+    /// Tells of a directory that cannot be read.
+    pub(super) fn directory_failed(&self, path: &RelPath, error: &io::Error) {
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                self.run.problem(path.as_bytes(), ProblemKind::Vanished, "it vanished before it was read");
+            }
+            _ => {
+                let text = format!("cannot read the directory: {error}");
+                self.run.problem(path.as_bytes(), ProblemKind::SourceRead, &text);
+            }
+        }
     }
 
     fn count(&self, found: &[Found]) {
@@ -384,15 +426,7 @@ impl Visit for Walker<'_> {
     }
 
     fn failed(&self, path: &RelPath, _: Above, error: io::Error) {
-        match error.kind() {
-            io::ErrorKind::NotFound => {
-                self.run.problem(path.as_bytes(), ProblemKind::Vanished, "it vanished before it was read");
-            }
-            _ => {
-                let text = format!("cannot read the directory: {error}");
-                self.run.problem(path.as_bytes(), ProblemKind::SourceRead, &text);
-            }
-        }
+        self.directory_failed(path, &error);
     }
 
     fn stop(&self) -> bool {
@@ -401,7 +435,7 @@ impl Visit for Walker<'_> {
 }
 
 /// How many of the entries go into the next part.
-fn part_len(entries: &[Found]) -> usize {
+pub(super) fn part_len(entries: &[Found]) -> usize {
     let mut bytes = 0;
     let full = |entry: &Found| {
         bytes += entry.name.as_bytes().len() + entry.target.len() + 64;

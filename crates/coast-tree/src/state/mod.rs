@@ -144,6 +144,19 @@ impl StateDirectory {
         Ok(Self { dir, privacy, path, root, transient, login_uid, lock: None })
     }
 
+    /// The same state directory for another run of this process. It is not locked.
+    pub fn for_another_run(&self) -> Self {
+        Self {
+            dir: self.dir.clone(),
+            privacy: self.privacy,
+            path: self.path.clone(),
+            root: self.root.clone(),
+            transient: self.transient.clone(),
+            login_uid: self.login_uid,
+            lock: None,
+        }
+    }
+
     /// Looks for an existing state directory of this user, to be read without a lock. `place` and `root` are those of
     /// [`StateDirectory::open`]. Nothing is made or changed.
     pub fn peek(place: TrustedPath, root: &Root) -> Peeked {
@@ -199,6 +212,13 @@ impl StateDirectory {
             let _ = self.root.rmdir(own);
         }
         locked
+    }
+
+    /// Frees both locks, although the directories stay open.
+    pub fn unlock(&self) {
+        // The system frees them at the latest when the process ends.
+        let _ = self.lock.as_ref().map(|lock| try_flock(lock, FlockOperation::Unlock));
+        let _ = try_flock(&self.root, FlockOperation::Unlock);
     }
 
     fn lock_both(

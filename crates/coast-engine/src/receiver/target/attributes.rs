@@ -1,7 +1,7 @@
 //! The mode, owner and time that an entry gets at the destination, by rsync's rules.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use coast_tree::{Acl, Kind, LockExt, OwnerNames, Stat, Timestamp};
 use coast_wire::limits::MAX_OWNER_NAMES;
@@ -65,7 +65,7 @@ pub(super) struct Attributes {
     /// taken.
     users: Mutex<HashMap<u32, u32>>,
     groups: Mutex<HashMap<u32, u32>>,
-    names: OwnerNames,
+    names: Arc<OwnerNames>,
     may_chown: bool,
     /// The number of the process' user.
     user: u32,
@@ -77,7 +77,7 @@ impl Attributes {
         ownership: &Ownership,
         umask: u32,
         login: Option<LoginUser>,
-        names: OwnerNames,
+        names: Arc<OwnerNames>,
     ) -> Result<Self, EngineError> {
         let user = rustix::process::geteuid();
         let may_chown = user.is_root();

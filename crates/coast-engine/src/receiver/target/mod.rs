@@ -32,7 +32,7 @@ mod staging;
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use coast_tree::state::{CACHE, STAGING_INSIDE, STATE_INSIDE, StateDirectory, name};
 use coast_tree::{
@@ -82,14 +82,15 @@ pub(crate) struct Target<'a> {
 }
 
 /// The system's answers that a run needs, taken before the process is confined.
+#[derive(Clone)]
 pub(crate) struct SystemFacts {
-    names: OwnerNames,
+    names: Arc<OwnerNames>,
     umask: u32,
 }
 
 impl SystemFacts {
     pub(crate) fn read() -> Self {
-        Self { names: OwnerNames::load(), umask: process_umask() }
+        Self { names: Arc::new(OwnerNames::load()), umask: process_umask() }
     }
 }
 
@@ -472,6 +473,13 @@ impl<'a> Target<'a> {
             self.report.problem(b"", "cannot give the directory its mode back", &error);
         }
         Ok(())
+    }
+
+    /// Frees the lock of the workspace. Nothing of this run may change the workspace afterwards.
+    pub(crate) fn unlock(&self) {
+        if let Some(live) = self.live() {
+            live.state.unlock();
+        }
     }
 
     /// Removes what only this run needed.

@@ -9,7 +9,7 @@ use coast_tree::{ContentHash, DirRecords, FileIdentity, Kind, Listed, Name, Stat
 use super::Transfer;
 use super::compare::{self, Kept};
 use super::need_batch::NeedBatch;
-use super::part::{FileState, NameRange, Part, PartEntry};
+use super::part::{FileState, Part, PartEntry};
 use super::work::Work;
 use crate::receiver::failure::Failure;
 use crate::receiver::offered::Offered;
@@ -86,26 +86,19 @@ impl<'a> Examination<'a> {
         self.note_placed(&extraneous);
         self.needs.send(self.transfer.report, self.part)?;
         let Some(dir) = self.directory.handle() else { return Ok(()) };
-        if let NameRange::Names { after, up_to } = &self.part.range {
-            extraneous.retain(|other| {
-                after.as_ref().is_none_or(|after| other.name > *after)
-                    && up_to.as_ref().is_none_or(|up_to| other.name <= *up_to)
-                    && !self.transfer.target.is_reserved(&self.part.path, &other.name)
-            });
-            self.transfer.deletion.note_extraneous(&self.part.path, dir, extraneous)?;
-        }
-        Ok(())
+        extraneous.retain(|other| {
+            self.part.range.lacks(&other.name)
+                && !self.transfer.target.is_reserved(&self.part.path, &other.name)
+        });
+        self.transfer.deletion.note_extraneous(&self.part.path, dir, extraneous)
     }
 
     /// Notes for the ledger the entries that were put there before or are right as they are. The others follow when they are in
     /// place. A part that speaks for its own names alone leaves the `others` of the directory as they were.
     fn note_placed(&self, others: &[Listed]) {
         let names = self.staying.iter().map(|&index| &self.part.entries[index as usize].name);
-        let others = match self.part.range {
-            NameRange::Names { .. } => &[],
-            NameRange::Listed => others,
-        };
-        let others = others.iter().map(|other| &other.name).filter(|&name| self.placed.contains(name));
+        let stays = |name: &&Name| !self.part.range.speaks_of(name) && self.placed.contains(*name);
+        let others = others.iter().map(|other| &other.name).filter(stays);
         self.transfer.target.note_placed(&self.part.path, names.chain(others));
     }
 

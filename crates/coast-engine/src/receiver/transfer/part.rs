@@ -59,8 +59,29 @@ impl PartEntry {
 pub(super) enum NameRange {
     /// Only the listed ones.
     Listed,
+    /// The listed ones, and these, which the source lacks, in order.
+    Lacks(Vec<Name>),
     /// All names after `after` and up to `up_to`.
     Names { after: Option<Name>, up_to: Option<Name> },
+}
+
+impl NameRange {
+    /// Whether the part says of a name, offered or not, whether the source has it.
+    pub(super) fn speaks_of(&self, name: &Name) -> bool {
+        matches!(self, Self::Names { .. }) || self.lacks(name)
+    }
+
+    /// Whether the source lacks a name that is not offered.
+    pub(super) fn lacks(&self, name: &Name) -> bool {
+        match self {
+            Self::Listed => false,
+            Self::Lacks(names) => names.binary_search(name).is_ok(),
+            Self::Names { after, up_to } => {
+                after.as_ref().is_none_or(|after| name > after)
+                    && up_to.as_ref().is_none_or(|up_to| name <= up_to)
+            }
+        }
+    }
 }
 
 /// The message that the receiver waits for, for one file. Any other one breaks the protocol.
@@ -91,6 +112,7 @@ impl Part {
         };
         let range = match part.range {
             Range::Listed => NameRange::Listed,
+            Range::Lacks(names) => NameRange::Lacks(check_lacking(&names, &entries)?),
             Range::Names { after, last } => NameRange::Names {
                 after: after.map(|name| Name::new(name)).transpose().map_err(bad_path)?,
                 up_to: if last { None } else { entries.last().map(|entry| entry.name.clone()) },
@@ -133,7 +155,8 @@ impl Part {
 
     /// Its share of the sender's window, in entries.
     pub(super) fn weight(&self) -> usize {
-        self.entries.len() + 1
+        let lacking = if let NameRange::Lacks(names) = &self.range { names.len() } else { 0 };
+        self.entries.len() + lacking + 1
     }
 
     pub(super) fn remember(&self, record: Option<Record>) {
@@ -143,6 +166,19 @@ impl Part {
     pub(super) fn take_records(&self) -> Vec<Record> {
         std::mem::take(&mut *self.records.enter())
     }
+}
+
+/// Checks the names that the source lacks in a directory of which it offers `entries`.
+fn check_lacking(names: &[&serde_bytes::Bytes], entries: &[OfferedEntry]) -> Result<Vec<Name>, EngineError> {
+    if names.len() + entries.len() > MAX_PART_ENTRIES {
+        return Err(EngineError::Protocol("it sent too many entries at once"));
+    }
+    let offered = |name: &[u8]| entries.binary_search_by(|entry| entry.name.as_bytes().cmp(name)).is_ok();
+    if !names.is_sorted_by(|a, b| a < b) || names.iter().any(|name| offered(name)) {
+        return Err(EngineError::Protocol("it sent entries out of order"));
+    }
+    let names = names.iter().map(|name| Name::new(name)).collect::<Result<_, _>>();
+    names.map_err(|_| EngineError::Protocol("it sent a name that no file can have"))
 }
 
 /// Gives the one entry of a run that sends no more the name that the destination's path ends in. A directory that is the one

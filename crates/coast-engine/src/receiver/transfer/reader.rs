@@ -2,23 +2,24 @@
 
 use std::io::Read;
 
-use coast_wire::{Class, FrameReader, ToReceiver, messages};
+use coast_wire::{Class, ToReceiver, messages};
 
 use super::Transfer;
 use super::part::Part;
 use super::work::Work;
 use crate::error::EngineError;
+use crate::receiver::frames::RunFrames;
 use crate::receiver::offered::OfferedEntry;
 
 impl Transfer<'_> {
-    /// Takes frames until the sender closes the stream, which it does when it was told how the run ended.
+    /// Takes frames until the sender ends the run or closes the stream, which it does when it was told how the run ended.
     pub(in crate::receiver) fn take_in<R: Read>(
         &self,
-        frames: &mut FrameReader<R>,
+        frames: &mut RunFrames<'_, R>,
     ) -> Result<(), EngineError> {
-        while let Some(frame) = frames.next_frame()? {
+        while let Some(frame) = frames.next()? {
             match frame.class() {
-                Class::Control => {
+                Class::Control | Class::End => {
                     let payload = frame.decode()?;
                     for message in messages(&payload) {
                         self.take_message(message?)?;

@@ -1,0 +1,60 @@
+//! Many runs over one stream, to a receiver that stays.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use coast_wire::{Extent, Follow, FrameReader, end_of_run};
+
+use super::config::SenderConfig;
+use super::report::RunReport;
+use super::{Counted, Prepared, Stream};
+use crate::Cancel;
+use crate::error::EngineError;
+use crate::monitor::Monitor;
+
+/// The sending end of a stream that carries many runs. The other end is a [`Following`](crate::Following).
+#[derive(Debug)]
+pub struct FollowSender<R, W> {
+    frames: FrameReader<Counted<R>>,
+    writer: W,
+    /// Whether both ends know where the next run begins.
+    usable: bool,
+}
+
+impl<R: Read + Send, W: Write + Send> FollowSender<R, W> {
+    /// A stream on which no run was made yet. Dropping `writer` must end the stream for the other side.
+    pub fn new(reader: R, writer: W) -> Self {
+        let frames = FrameReader::new(Counted { stream: reader, progress: Arc::default() });
+        Self { frames, writer, usable: true }
+    }
+
+    /// Carries out one run; returns when the receiver has finished it. The extent of the run is [`SenderConfig::paths`].
+    ///
+    /// # Errors
+    /// When the run could not be brought to its end; see [`EngineError`]. The next run may succeed if the stream still
+    /// [is usable](Self::is_usable). What single entries suffer is told to `monitor` and counted in the report.
+    pub fn run(
+        &mut self,
+        mut config: SenderConfig,
+        monitor: &dyn Monitor,
+        cancel: &Cancel,
+    ) -> Result<RunReport, EngineError> {
+        if !self.usable {
+            return Err(EngineError::Disconnected);
+        }
+        let extent = if config.paths.is_some() { Extent::Paths } else { Extent::Everything };
+        config.some_paths = extent == Extent::Paths;
+        config.options.follow = Some(Follow { extent });
+        let run = Prepared::new(config, monitor, cancel)?;
+        self.frames.get_mut().progress = run.progress();
+        let stream = Stream { frames: &mut self.frames, writer: &mut self.writer, end: Some(end_of_run()) };
+        let conversed = run.converse(stream)?;
+        self.usable = conversed.is_complete();
+        conversed.report()
+    }
+
+    /// Whether another run can be made. False after the stream has failed, or the receiver has broken the protocol.
+    pub fn is_usable(&self) -> bool {
+        self.usable
+    }
+}

@@ -1,0 +1,342 @@
+//! Many runs to one destination, over one connection to a receiver that stays: for a program that watches a directory and
+//! transfers what changes.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use coast_engine::{
+    BatchPath, Cancel, Claim, DestinationIs, EngineError, FollowSender, Monitor, RunReport, SenderConfig,
+    Source,
+};
+use coast_filter::{RuleError, RuleList};
+use coast_ssh::Prompt;
+use coast_wire::{FailureKind, Options};
+
+use crate::destination::{Destination, LocalReceiver};
+use crate::failures::{Gathered, Gathering};
+use crate::local::{ChildProgram, FollowedChild, FollowedThread};
+use crate::receiver_arguments::ReceiverArguments;
+use crate::remote::{ConnectionReport, FollowedRemote};
+use crate::{CachePlace, Conflicts, Deletions, Failures, SyncError, profile};
+
+/// The reading and writing ends of a stream to a receiver that stays.
+pub(crate) type Sender = FollowSender<Box<dyn std::io::Read + Send>, Box<dyn std::io::Write + Send>>;
+
+/// Describes a directory that is followed: source, destination, options and rules. See [`FollowSession`] for an example.
+#[derive(Debug, Clone)]
+pub struct FollowRequest {
+    worktree: PathBuf,
+    destination: Destination,
+    options: Options,
+    rules: RuleList,
+    claim: Claim,
+    compress: bool,
+    threads: Option<NonZeroUsize>,
+    cache: CachePlace,
+}
+
+impl FollowRequest {
+    /// Follows the content of the directory `worktree` with the options and rules of [`profile`]. On another machine the workspace
+    /// must exist. To give rules that win over the default rules, build a list that ends with [`profile::add_default_rules`].
+    ///
+    /// # Errors
+    /// None in practice: the default rules fit into an empty list.
+    pub fn push(
+        worktree: impl Into<PathBuf>,
+        destination: impl Into<Destination>,
+    ) -> Result<Self, RuleError> {
+        let mut rules = RuleList::new();
+        profile::add_default_rules(&mut rules)?;
+        let destination = destination.into();
+        // On this machine the destination may hold the directory that the program was started in.
+        let claim = if destination.is_remote() { Claim::ExistingWorkspace } else { Claim::Anything };
+        Ok(Self {
+            worktree: worktree.into(),
+            destination,
+            options: profile::options(),
+            rules,
+            claim,
+            compress: true,
+            threads: None,
+            cache: CachePlace::Default,
+        })
+    }
+
+    /// Sets the options. The fields [`Options::rules`] and [`Options::follow`] are ignored.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Sets the filter rules, in place of those set so far.
+    #[must_use]
+    pub fn rules(mut self, rules: RuleList) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Sets how the destination is treated.
+    #[must_use]
+    pub fn claim(mut self, claim: Claim) -> Self {
+        self.claim = claim;
+        self
+    }
+
+    /// Sets whether data for another machine is compressed.
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self
+    }
+
+    /// Sets the number of worker threads on this side. The default is the number of processors, but from 2 to 8.
+    #[must_use]
+    pub fn threads(mut self, threads: Option<NonZeroUsize>) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Sets the place of the content cache of the source.
+    #[must_use]
+    pub fn cache(mut self, place: CachePlace) -> Self {
+        self.cache = place;
+        self
+    }
+
+    /// Connects, and starts the receiver. Nothing is changed at the destination yet. `cancel` stops the attempt.
+    ///
+    /// # Errors
+    /// When the destination cannot be reached. A destination that cannot be used may be told by the first
+    /// [`FollowSession::send`] only.
+    pub fn connect(&self, prompt: &dyn Prompt, cancel: &Cancel) -> Result<FollowSession, SyncError> {
+        let arguments = ReceiverArguments {
+            root: self.destination.path().to_owned(),
+            make_parents: false,
+            dry_run: false,
+            some_paths: false,
+            destination_is: DestinationIs::Directory,
+            claim: self.claim,
+            timeout: None,
+        };
+        let receiver = match &self.destination {
+            Destination::Remote(remote) => {
+                let reached = FollowedRemote::reach(remote, arguments.follow_words(), prompt, cancel);
+                match reached {
+                    // Closing the connection causes various errors, but the reason is the cancellation.
+                    Err(_) if cancel.is_cancelled() => return Err(SyncError::Interrupted),
+                    reached => FollowedReceiver::Remote(Box::new(reached?)),
+                }
+            }
+            Destination::Local(local) => match local.receiver() {
+                LocalReceiver::InProcess => FollowedReceiver::Thread(FollowedThread::start(arguments)?),
+                LocalReceiver::Program { program, arguments: own } => {
+                    let helper = ChildProgram { program, arguments: own };
+                    FollowedReceiver::Child(FollowedChild::start(helper, arguments.follow_words(), cancel)?)
+                }
+            },
+        };
+        let source = Source::Contents(self.worktree.clone());
+        let cache = self.cache.file(&source);
+        Ok(FollowSession { request: self.clone(), source, cache, receiver })
+    }
+}
+
+/// A receiver that stays, and the stream to it.
+enum FollowedReceiver {
+    Remote(Box<FollowedRemote>),
+    Thread(FollowedThread),
+    Child(FollowedChild),
+}
+
+impl FollowedReceiver {
+    fn sender(&mut self) -> &mut Sender {
+        match self {
+            Self::Remote(remote) => remote.sender(),
+            Self::Thread(thread) => thread.sender(),
+            Self::Child(child) => child.sender(),
+        }
+    }
+}
+
+/// A connection to a receiver that stays, for one batch after the other. Dropping it ends the receiver.
+///
+/// ```
+/// use coast_sync::{
+///     BatchPath, CachePlace, Cancel, Destination, FollowBatch, FollowRequest, NoPrompt, RelPath, VoidMonitor,
+/// };
+///
+/// let scratch = tempfile::tempdir()?;
+/// let (worktree, copy) = (scratch.path().join("worktree"), scratch.path().join("copy"));
+/// std::fs::create_dir_all(worktree.join("src"))?;
+/// std::fs::write(worktree.join("src/main.rs"), "fn main() {}")?;
+///
+/// let request = FollowRequest::push(&worktree, Destination::local(&copy))?.cache(CachePlace::Nowhere);
+/// let mut session = request.connect(&NoPrompt, &Cancel::new())?;
+/// session.send(&FollowBatch::everything(), &VoidMonitor, &Cancel::new())?;
+///
+/// std::fs::write(worktree.join("src/main.rs"), "fn main() { todo!() }")?;
+/// let saved = BatchPath { path: RelPath::new(b"src/main.rs")?, deep: false };
+/// let report = session.send(&FollowBatch::paths([saved]), &VoidMonitor, &Cancel::new())?;
+/// assert_eq!(report.run.receiver.transferred_files, 1);
+/// assert_eq!(std::fs::read_to_string(copy.join("src/main.rs"))?, "fn main() { todo!() }");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct FollowSession {
+    request: FollowRequest,
+    source: Source,
+    cache: Option<PathBuf>,
+    receiver: FollowedReceiver,
+}
+
+impl std::fmt::Debug for FollowSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FollowSession").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+impl FollowSession {
+    /// How the other machine was reached. `None` for a local destination.
+    pub fn connection(&self) -> Option<&ConnectionReport> {
+        match &self.receiver {
+            FollowedReceiver::Remote(remote) => Some(remote.report()),
+            FollowedReceiver::Thread(_) | FollowedReceiver::Child(_) => None,
+        }
+    }
+
+    /// Sets the filter rules for the batches to come. Entries that the old rules excluded and the new ones do not are sent with the next
+    /// batch that is about them.
+    pub fn set_rules(&mut self, rules: RuleList) {
+        self.request.rules = rules;
+    }
+
+    /// Brings the destination up to date as far as the batch goes. Blocks until the receiver has finished, or the run failed. `cancel`
+    /// ends the session.
+    ///
+    /// # Errors
+    /// When the batch did not come to its end; [`FollowSession::is_usable`] says whether the next one can. Entries that could not be
+    /// transferred are no error, see [`BatchReport::failures`].
+    pub fn send(
+        &mut self,
+        batch: &FollowBatch,
+        monitor: &dyn Monitor,
+        cancel: &Cancel,
+    ) -> Result<BatchReport, SyncError> {
+        let started = Instant::now();
+        let mut sender = SenderConfig::new(self.source.clone());
+        sender.options = self.request.options.clone();
+        sender.rules = self.request.rules.clone();
+        sender.threads = self.request.threads;
+        // Compression would slow down a run on this machine.
+        sender.compress = self.request.compress && self.request.destination.is_remote();
+        match &batch.extent {
+            BatchExtent::Everything => sender.cache.clone_from(&self.cache),
+            BatchExtent::Paths(paths) => {
+                // A single file was just written, so no cache knows it.
+                sender.cache = self.cache.clone().filter(|_| paths.iter().any(|path| path.deep));
+                sender.paths = Some(paths.clone());
+            }
+        }
+        let gathering = Gathering::new(monitor);
+        let sent = match &mut self.receiver {
+            FollowedReceiver::Remote(remote) => remote.send(sender, &gathering, cancel),
+            FollowedReceiver::Thread(thread) => thread.send(sender, &gathering, cancel),
+            FollowedReceiver::Child(child) => child.send(sender, &gathering, cancel),
+        };
+        let run = match sent {
+            // Ending the stream causes various errors, but the reason is the cancellation.
+            Err(_) if cancel.is_cancelled() => return Err(SyncError::Interrupted),
+            sent => sent?,
+        };
+        let Gathered { failures, mut deletions, conflicts, .. } = gathering.into_gathered();
+        deletions.to_trash = self.request.options.trash;
+        Ok(BatchReport { run, elapsed: started.elapsed(), failures, conflicts, deletions })
+    }
+
+    /// Whether the session can send another batch. False after the connection was lost, or the receiver ended.
+    pub fn is_usable(&mut self) -> bool {
+        self.receiver.sender().is_usable()
+    }
+
+    /// A handle to wait for the end of the receiver, on another thread.
+    pub fn end(&self) -> SessionEnd {
+        SessionEnd(match &self.receiver {
+            FollowedReceiver::Remote(remote) => remote.end(),
+            FollowedReceiver::Thread(thread) => thread.end(),
+            FollowedReceiver::Child(child) => child.end(),
+        })
+    }
+}
+
+/// The end of a receiver that stays: it died, or the connection to it was lost, or its session was dropped.
+#[derive(Clone)]
+pub struct SessionEnd(pub(crate) std::sync::Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for SessionEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionEnd").finish_non_exhaustive()
+    }
+}
+
+impl SessionEnd {
+    /// Blocks until the receiver has ended. The next [`FollowSession::send`] says why.
+    pub fn wait(&self) {
+        (self.0)();
+    }
+}
+
+/// What a batch is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowBatch {
+    /// How much of the source is transferred.
+    pub extent: BatchExtent,
+}
+
+/// How much of the source a batch transfers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BatchExtent {
+    /// All of it, with the content caches of both sides.
+    Everything,
+    /// These paths. A path that the source lacks is deleted at the destination.
+    Paths(Vec<BatchPath>),
+}
+
+impl FollowBatch {
+    /// A batch about the whole source.
+    pub fn everything() -> Self {
+        Self { extent: BatchExtent::Everything }
+    }
+
+    /// A batch about some paths.
+    pub fn paths(paths: impl IntoIterator<Item = BatchPath>) -> Self {
+        Self { extent: BatchExtent::Paths(paths.into_iter().collect()) }
+    }
+}
+
+/// The result of a batch.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BatchReport {
+    /// The counts of both sides. If [`deletion_skipped`](coast_wire::ReceiverStats::deletion_skipped) is set, something of the source
+    /// could not be read, and nothing was deleted: the paths that the source lacks have to be sent again.
+    pub run: RunReport,
+    /// The time from the call of [`FollowSession::send`] to the receiver's acknowledgement.
+    pub elapsed: Duration,
+    /// The entries that could not be brought up to date.
+    pub failures: Failures,
+    /// The entries that were left as they are, because something else than a run made or changed them.
+    pub conflicts: Conflicts,
+    /// The entries that were deleted.
+    pub deletions: Deletions,
+}
+
+impl SyncError {
+    /// Whether the workspace at the destination was removed, or another one is in its place.
+    pub fn is_workspace_removed(&self) -> bool {
+        matches!(self, Self::Engine(error) if matches!(
+            error,
+            EngineError::Removed { .. } | EngineError::Remote { kind: FailureKind::Removed, .. }
+        ))
+    }
+}
