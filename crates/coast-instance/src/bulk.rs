@@ -315,7 +315,19 @@ fn when_free<T>(cancel: &Cancel, request: impl Fn() -> Result<T, SyncError>) -> 
 /// # Errors
 /// When the Coastfile has more patterns than a run may have rules.
 pub(crate) fn rules(coastfile: &Coastfile) -> Result<RuleList, coast_sync::RuleError> {
-    profile::rules(&with_version_control(&coastfile.exclude), &coastfile.protect, coastfile.use_default_rules)
+    rules_of(&coastfile.exclude, &coastfile.protect, coastfile.use_default_rules)
+}
+
+/// The filter rules of these patterns of a Coastfile.
+///
+/// # Errors
+/// When there are more patterns than a run may have rules.
+pub(crate) fn rules_of(
+    excludes: &[String],
+    protects: &[String],
+    defaults: bool,
+) -> Result<RuleList, coast_sync::RuleError> {
+    profile::rules(&with_version_control(excludes), protects, defaults)
 }
 
 /// The filter rules for the entries that both layers exclude.
@@ -323,7 +335,7 @@ pub(crate) fn rules(coastfile: &Coastfile) -> Result<RuleList, coast_sync::RuleE
 /// # Errors
 /// When there are more patterns than a run may have rules.
 pub(crate) fn exclusions(excludes: &[String], defaults: bool) -> Result<RuleList, coast_sync::RuleError> {
-    profile::rules(&with_version_control(excludes), &[] as &[&[u8]], defaults)
+    rules_of(excludes, &[], defaults)
 }
 
 fn with_version_control(excludes: &[String]) -> Vec<String> {

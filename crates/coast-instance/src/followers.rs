@@ -3,12 +3,15 @@
 
 use std::path::PathBuf;
 
-use coast_sync::{Cancel, Own, RemoteHelper};
+use coast_sync::{
+    Cancel, Delete, Destination, FollowRequest, Options, Own, Ownership, RemoteDestination, RemoteHelper,
+    RuleError, profile,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::continuous::{ContinuousError, ContinuousStart, ContinuousStatus, InstanceId, Side, WatchSession};
 use crate::worktree::WorktreeIdentity;
-use crate::{Remote, StoredPath};
+use crate::{Remote, StoredPath, bulk};
 
 /// The followers of all native instances of a user.
 pub trait Followers: Sync {
@@ -139,5 +142,28 @@ impl FollowSpec {
             },
             agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
         }
+    }
+
+    /// The workspace, with `deployed` as helper where the user has named none.
+    pub fn destination(&self, deployed: &RemoteHelper) -> RemoteDestination {
+        let helper = match &self.helper {
+            Some(path) => RemoteHelper::Installed(path.clone()),
+            None => deployed.clone(),
+        };
+        self.remote.destination(&self.remote_path, helper)
+    }
+
+    /// The request that a follower carries out at `destination`. Only entries that runs have put there are deleted.
+    ///
+    /// # Errors
+    /// When there are more patterns than a run may have rules.
+    pub fn request(&self, destination: impl Into<Destination>) -> Result<FollowRequest, RuleError> {
+        let options = Options {
+            delete: Some(Delete { only_placed: true, no_mass_deletion: true, ..Delete::default() }),
+            ownership: Ownership::LoginUser { own: self.own },
+            ..profile::options()
+        };
+        let rules = bulk::rules_of(&self.exclude, &self.protect, self.default_rules)?;
+        Ok(FollowRequest::push(&*self.worktree, destination)?.options(options).rules(rules))
     }
 }
