@@ -60,6 +60,11 @@ impl RuleList {
         !self.dir_merges.is_empty()
     }
 
+    /// The names of the files to be read in each directory.
+    pub fn directory_files(&self) -> impl Iterator<Item = &[u8]> {
+        self.dir_merges.iter().map(Vec::as_slice)
+    }
+
     /// Whether every rule only ever takes something away: none includes, shows or risks, and none names a file that
     /// could hold such a rule. Then a rule added behind the list can narrow what is left.
     pub fn excludes_only(&self) -> bool {

@@ -173,6 +173,13 @@ impl RelPath {
     }
 }
 
+/// Lets sorted maps of paths be searched by bytes, as for all paths below a directory.
+impl Borrow<[u8]> for RelPath {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl From<Name> for RelPath {
     fn from(name: Name) -> Self {
         Self(name.0)
