@@ -43,6 +43,7 @@ mod stop;
 
 pub use cancel::{Cancel, CancelHook};
 pub use error::{EngineError, Updates};
+pub use merge::{TreeMergeFiles, Whose};
 pub use monitor::{Monitor, Progress, VoidMonitor};
 pub use receiver::{Claim, DestinationIs, Following, LoginUser, Receiver, ReceiverConfig, refuse};
 pub use sender::{BatchPath, FollowSender, NothingSent, RunReport, SenderConfig, Source, send};

@@ -10,14 +10,15 @@ use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles};
 use coast_tree::{BadPath, DirHandle, Kind, Name, PathEnd, PathError, RelPath, Root, TrustedPath};
 
 /// Reads merge files of the tree below a root.
-pub(crate) struct TreeMergeFiles {
+#[derive(Debug)]
+pub struct TreeMergeFiles {
     root: Root,
     whose: Whose,
 }
 
 /// Whose tree the rules are read from.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Whose {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
     /// The user's own, with the root's absolute path. Rules may name files above the root, and a rule file may be a symlink
     /// if the symlink can be trusted ([`TrustedPath`]).
     Sender(PathBuf),
@@ -26,7 +27,8 @@ pub(crate) enum Whose {
 }
 
 impl TreeMergeFiles {
-    pub(crate) fn new(root: Root, whose: Whose) -> Self {
+    /// Reads the files of the tree below `root`.
+    pub fn new(root: Root, whose: Whose) -> Self {
         Self { root, whose }
     }
 

@@ -314,9 +314,17 @@ impl Pending {
         if self.everything.is_some() { None } else { Some(self.entries.len()) }
     }
 
+    /// Whether a file is pending that was written and not closed.
+    pub(crate) fn is_being_written(&self, path: &RelPath) -> bool {
+        self.entries.get(path).is_some_and(|entry| entry.writing.is_some())
+    }
+
     /// Whether nothing is pending or under way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.under_way.is_none() && self.everything.is_none() && self.entries.is_empty() && self.ticket.is_none()
+        self.under_way.is_none()
+            && self.everything.is_none()
+            && self.entries.is_empty()
+            && self.ticket.is_none()
     }
 
     /// Whether the next batch looks at `path` because it looks at everything around it.

@@ -10,6 +10,7 @@ use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,6 @@ const MASK: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::CLOSE_WRITE)
     .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO)
-    .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR)
     .union(WatchFlags::DONT_FOLLOW)
     .union(WatchFlags::EXCL_UNLINK);
@@ -37,13 +37,14 @@ const MASK: WatchFlags = WatchFlags::CREATE
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The queue. Watches may be added from several threads; one thread reads.
+#[derive(Debug)]
 pub(super) struct Queue {
     inotify: OwnedFd,
     wake: Arc<OwnedFd>,
 }
 
 /// Ends the wait of the thread that reads the queue.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Waker(Arc<OwnedFd>);
 
 impl Waker {
@@ -64,21 +65,26 @@ impl Queue {
         Waker(Arc::clone(&self.wake))
     }
 
-    /// Watches an open directory. A directory that is watched already keeps its number.
-    pub(super) fn watch(&self, dir: &DirHandle) -> io::Result<WatchNumber> {
-        self.add(&format!("/proc/self/fd/{}/.", dir.as_fd().as_raw_fd()).into_bytes())
+    /// Watches the top of the worktree, and whether it is moved itself. A directory that is watched already keeps its number.
+    pub(super) fn watch_root(&self, dir: &DirHandle, _: &Path) -> io::Result<WatchNumber> {
+        self.add(itself(dir).as_bytes(), MASK | WatchFlags::MOVE_SELF)
+    }
+
+    /// Watches a directory outside of the worktree.
+    pub(super) fn watch(&self, dir: &DirHandle, _: &Path) -> io::Result<WatchNumber> {
+        self.add(itself(dir).as_bytes(), MASK)
     }
 
     /// Watches a subdirectory of an open directory. A symlink is an error.
     pub(super) fn watch_child(&self, dir: &DirHandle, name: &Name) -> io::Result<WatchNumber> {
         let dir = format!("/proc/self/fd/{}/", dir.as_fd().as_raw_fd());
-        self.add(&[dir.as_bytes(), name.as_bytes()].concat())
+        self.add(&[dir.as_bytes(), name.as_bytes()].concat(), MASK)
     }
 
     /// The path begins with the descriptor's entry in `/proc`, so that it is short and leads through no symlink of the tree.
-    fn add(&self, path: &[u8]) -> io::Result<WatchNumber> {
+    fn add(&self, path: &[u8], mask: WatchFlags) -> io::Result<WatchNumber> {
         let path = CString::new(path).map_err(io::Error::other)?;
-        Ok(WatchNumber(inotify::add_watch(&self.inotify, &path, MASK)?))
+        Ok(WatchNumber(inotify::add_watch(&self.inotify, &path, mask)?))
     }
 
     /// Takes a watch away. Events of it may still be in the queue.
@@ -93,8 +99,7 @@ impl Queue {
             tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(time.subsec_nanos()),
         });
-        let mut polled =
-            [PollFd::new(&self.inotify, PollFlags::IN), PollFd::new(&*self.wake, PollFlags::IN)];
+        let mut polled = [PollFd::new(&self.inotify, PollFlags::IN), PollFd::new(&*self.wake, PollFlags::IN)];
         match poll(&mut polled, time.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -125,6 +130,10 @@ impl Queue {
             }
         }
     }
+}
+
+fn itself(dir: &DirHandle) -> String {
+    format!("/proc/self/fd/{}/.", dir.as_fd().as_raw_fd())
 }
 
 fn translate(event: &inotify::Event<'_>) -> Option<Event> {
