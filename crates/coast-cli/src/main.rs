@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod args;
+mod daemon;
 #[cfg(feature = "demo")]
 mod demo;
 mod endpoint;
@@ -17,7 +18,9 @@ mod remote_shell;
 mod run;
 mod signals;
 
+use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
@@ -38,9 +41,12 @@ fn main() -> ExitCode {
     // this program as helper with a hidden subcommand. Where this program was uploaded in place of the small helper, it is
     // started with the helper's own arguments.
     let named = arguments.next_if(|first| first == plan::HELPER_SUBCOMMAND).is_some();
-    let arguments: Vec<_> = arguments.collect();
+    let mut arguments: Vec<_> = arguments.collect();
     if named || coast_helper::is_call(&arguments) {
         return coast_helper::main(arguments.into_iter());
+    }
+    if Path::new(&program).file_name().is_some_and(|name| name == "coastd") {
+        arguments.splice(0..0, ["daemon", "run"].map(OsString::from));
     }
     let cli = match args::parse(std::iter::once(program).chain(arguments)) {
         Ok(cli) => cli,
@@ -67,6 +73,7 @@ fn main() -> ExitCode {
         Command::Trust(args) => lifecycle::trust(&args),
         Command::Remote(command) => lifecycle::remote(command),
         Command::Image(command) => lifecycle::image(command),
+        Command::Daemon(command) => daemon::daemon(command),
         Command::Push(args) => plan::push(args).and_then(run::run),
         Command::Sync(args) => plan::sync(&args).and_then(run::run),
         #[cfg(feature = "demo")]

@@ -1,6 +1,7 @@
 //! The command line: one module per group of subcommands, and the values that they share.
 
 pub(crate) mod connection;
+pub(crate) mod daemon;
 #[cfg(feature = "demo")]
 pub(crate) mod demo;
 #[cfg(test)]
@@ -163,6 +164,9 @@ pub(crate) enum Command {
     /// Make images for the shell containers of instances
     #[command(subcommand, long_about = image::ABOUT, after_long_help = image::AFTER)]
     Image(image::ImageCommand),
+    /// Run coastd, the daemon that keeps connections warm
+    #[command(subcommand, long_about = daemon::ABOUT, after_long_help = daemon::AFTER)]
+    Daemon(daemon::DaemonCommand),
     /// Push a workspace to another machine
     #[command(long_about = push::ABOUT, after_long_help = push::AFTER)]
     Push(push::PushArgs),

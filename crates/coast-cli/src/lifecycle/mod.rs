@@ -179,7 +179,7 @@ fn refuse_with(text: &str, exit_code: u8, json: bool) -> u8 {
 }
 
 /// Prints one object as a line.
-fn println_json(object: &impl serde::Serialize) {
+pub(crate) fn println_json(object: &impl serde::Serialize) {
     let lines = crate::output::Lines::new();
     match serde_json::to_string(object) {
         Ok(line) => lines.print(&line),

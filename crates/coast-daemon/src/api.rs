@@ -1,0 +1,142 @@
+//! The requests that the daemon answers. Each has a bound on its size and on its time.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::server::Daemon;
+use crate::{DaemonEvent, DaemonStatus};
+
+/// The most bytes of a request's body.
+const MAX_BODY_BYTES: usize = 1 << 20;
+/// How long a request may take until its answer begins. The lines of a long answer may take as long as they need.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The exit code for two sides that do not understand each other.
+const NOT_UNDERSTOOD: u8 = 2;
+/// The exit code for a request that took too long.
+const TOO_SLOW: u8 = 30;
+
+/// An error as the API tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    /// What went wrong, for a person.
+    pub(crate) error: String,
+    /// The code that a command ends with.
+    pub(crate) exit_code: u8,
+}
+
+/// A refusal with its HTTP status.
+struct ApiError(StatusCode, Refusal);
+
+impl ApiError {
+    fn new(status: StatusCode, error: impl Into<String>, exit_code: u8) -> Self {
+        Self(status, Refusal { error: error.into(), exit_code })
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.0, Json(self.1)).into_response()
+    }
+}
+
+/// All requests.
+pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/events", get(events))
+        .route("/v1/shutdown", post(shutdown))
+        .fallback(async |request: Request| {
+            let text = format!("coastd has no {}; see whether it is of this version", request.uri().path());
+            ApiError::new(StatusCode::NOT_FOUND, text, NOT_UNDERSTOOD)
+        })
+        .method_not_allowed_fallback(async |request: Request| {
+            let text = format!("coastd does not answer {} {}", request.method(), request.uri().path());
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, text, NOT_UNDERSTOOD)
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(in_time))
+        .with_state(daemon)
+}
+
+/// Ends a request that takes too long, as one does whose body never arrives.
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let text = format!("coastd had no answer within {} s", ANSWER_TIMEOUT.as_secs());
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, text, TOO_SLOW).into_response()
+        }
+    }
+}
+
+async fn status(State(daemon): State<Arc<Daemon>>) -> Json<DaemonStatus> {
+    Json(daemon.status())
+}
+
+async fn shutdown(State(daemon): State<Arc<Daemon>>) -> StatusCode {
+    tracing::info!("ending on request");
+    daemon.stop();
+    StatusCode::ACCEPTED
+}
+
+async fn events(State(daemon): State<Arc<Daemon>>) -> Response {
+    let listener = Listener { events: daemon.events(), daemon: Arc::clone(&daemon), over: false };
+    let first = line(&DaemonEvent::Listening { pid: std::process::id() });
+    let lines = stream::unfold((Some(first), listener), |(first, mut listener)| async {
+        let line = match first {
+            Some(first) => Some(first),
+            None => listener.next().await.map(|event| line(&event)),
+        };
+        line.map(|line| (Ok::<_, Infallible>(line), (None, listener)))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+/// One who listens to the events.
+struct Listener {
+    events: broadcast::Receiver<DaemonEvent>,
+    daemon: Arc<Daemon>,
+    over: bool,
+}
+
+impl Listener {
+    /// The next event. `None` after the last one.
+    async fn next(&mut self) -> Option<DaemonEvent> {
+        if self.over {
+            return None;
+        }
+        let event = tokio::select! {
+            // Events that were told before the end come first.
+            biased;
+            event = self.events.recv() => match event {
+                Ok(event) => event,
+                Err(RecvError::Lagged(events)) => DaemonEvent::Missed { events },
+                Err(RecvError::Closed) => DaemonEvent::Stopping,
+            },
+            // It may have been stopped before this listener came.
+            () = self.daemon.stopped() => DaemonEvent::Stopping,
+        };
+        self.over = event == DaemonEvent::Stopping;
+        Some(event)
+    }
+}
+
+fn line(event: &DaemonEvent) -> Bytes {
+    let mut line = serde_json::to_vec(event).expect("an event has no maps, so it can be written");
+    line.push(b'\n');
+    line.into()
+}

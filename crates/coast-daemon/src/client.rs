@@ -1,0 +1,188 @@
+//! The client of the daemon. Its calls block.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::api::Refusal;
+use crate::directory::check_private;
+use crate::exchange::{Body, Request, Response, send};
+use crate::lock::{Lock, Running};
+use crate::{DaemonEvent, DaemonPlaces, DaemonStatus};
+
+/// How long the daemon may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the daemon may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most bytes of an answer.
+const MAX_ANSWER_BYTES: u64 = 16 << 20;
+
+/// Why the daemon did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the message of a variant explains its fields")]
+pub enum ClientError {
+    /// No daemon runs.
+    #[error("coastd does not run; `coast daemon start` starts it")]
+    NotRunning,
+    /// The daemon runs on another machine.
+    #[error("coastd runs on {machine}, as process {pid}; see to it there")]
+    Elsewhere { machine: String, pid: u32 },
+    /// A daemon runs, and its socket cannot be used.
+    #[error(
+        "coastd runs as process {pid}, and its socket {} cannot be used: {error}; `coast daemon restart` helps",
+        socket.display()
+    )]
+    Unreachable { pid: u32, socket: PathBuf, error: io::Error },
+    /// The exchange with the daemon failed.
+    #[error("asking coastd: {0}")]
+    Exchange(#[from] io::Error),
+    /// The daemon refused the request.
+    #[error("{error}")]
+    Refused { error: String, exit_code: u8 },
+    /// The daemon does not end.
+    #[error("coastd, process {pid}, has not ended within {} s; `kill -9 {pid}` ends it", STOP_TIMEOUT.as_secs())]
+    StillRuns { pid: u32 },
+}
+
+impl ClientError {
+    /// The exit code of a command that fails with this error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotRunning | Self::Elsewhere { .. } => 3,
+            Self::Refused { exit_code, .. } => *exit_code,
+            Self::Unreachable { .. } | Self::Exchange(_) | Self::StillRuns { .. } => 12,
+        }
+    }
+}
+
+/// Talks to the daemon of a user.
+#[derive(Debug, Clone)]
+pub struct Client {
+    places: DaemonPlaces,
+}
+
+impl Client {
+    /// A client of the daemon with its files in `places`.
+    pub fn new(places: DaemonPlaces) -> Self {
+        Self { places }
+    }
+
+    /// The state of the daemon.
+    ///
+    /// # Errors
+    /// When no daemon answers.
+    pub fn status(&self) -> Result<DaemonStatus, ClientError> {
+        let response = self.ask("GET", "/v1/status")?;
+        let mut text = Vec::new();
+        response.body.take(MAX_ANSWER_BYTES).read_to_end(&mut text)?;
+        Ok(serde_json::from_slice(&text).map_err(io::Error::from)?)
+    }
+
+    /// The events of the daemon from now on.
+    ///
+    /// # Errors
+    /// When no daemon answers.
+    pub fn events(&self) -> Result<EventLines, ClientError> {
+        let response = self.ask("GET", "/v1/events")?;
+        // Between two events any time may pass.
+        response.body.stream().set_read_timeout(None)?;
+        Ok(EventLines { lines: BufReader::new(response.body) })
+    }
+
+    /// Tells the daemon to end, and waits until it has ended. Returns false if no daemon ran.
+    ///
+    /// # Errors
+    /// When it does not end in time, or runs on another machine.
+    pub fn shut_down(&self) -> Result<bool, ClientError> {
+        let pid = match self.ask("POST", "/v1/shutdown") {
+            Ok(_) => Lock::holder(&self.places.lock()).flatten().map(|running| running.pid),
+            Err(ClientError::NotRunning) => return Ok(false),
+            // Its socket may have been removed together with the runtime directory of a login.
+            Err(ClientError::Unreachable { pid, .. }) => {
+                terminate(pid)?;
+                Some(pid)
+            }
+            Err(error) => return Err(error),
+        };
+        match Lock::wait(&self.places.lock(), STOP_TIMEOUT)? {
+            Some(_) => Ok(true),
+            None => Err(ClientError::StillRuns { pid: pid.unwrap_or_default() }),
+        }
+    }
+
+    fn ask(&self, method: &str, path: &str) -> Result<Response, ClientError> {
+        let stream = self.open()?;
+        let response = send(stream, &Request { method, path, body: None })?;
+        if (200..300).contains(&response.status) {
+            return Ok(response);
+        }
+        let mut text = Vec::new();
+        response.body.take(MAX_ANSWER_BYTES).read_to_end(&mut text)?;
+        let Refusal { error, exit_code } = serde_json::from_slice(&text).map_err(io::Error::from)?;
+        Err(ClientError::Refused { error, exit_code })
+    }
+
+    /// Connects to the daemon.
+    fn open(&self) -> Result<UnixStream, ClientError> {
+        // The text is read without the lock: a client that took it, for a moment even, could keep a daemon from starting.
+        let running = Lock::text(&self.places.lock());
+        let named = running.filter(Running::is_here).map(|running| running.socket.to_path_buf());
+        // On a full disk the daemon could not write where it listens.
+        let usual = self.places.socket_directories().map(DaemonPlaces::socket_in);
+        let mut problem = None;
+        for socket in named.into_iter().chain(usual) {
+            match connect(&socket) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => problem = problem.or(Some((socket, error))),
+            }
+        }
+        let unknown = || (PathBuf::new(), io::ErrorKind::NotFound.into());
+        match Lock::holder(&self.places.lock()) {
+            None => Err(ClientError::NotRunning),
+            Some(Some(running)) if !running.is_here() => {
+                Err(ClientError::Elsewhere { machine: running.machine, pid: running.pid })
+            }
+            Some(running) => {
+                let (socket, error) = problem.unwrap_or_else(unknown);
+                Err(ClientError::Unreachable { pid: running.map_or(0, |running| running.pid), socket, error })
+            }
+        }
+    }
+}
+
+/// Connects to the socket, if only this user could have made it.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    check_private(socket.parent().unwrap_or(Path::new("/")))?;
+    let stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+    Ok(stream)
+}
+
+fn terminate(pid: u32) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "its process is not known"))?;
+    Ok(kill_process(pid, Signal::TERM)?)
+}
+
+/// The events of the daemon, one after the other. It ends with the daemon.
+pub struct EventLines {
+    lines: BufReader<Body>,
+}
+
+impl Iterator for EventLines {
+    type Item = io::Result<DaemonEvent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut line = Vec::new();
+        match self.lines.by_ref().take(MAX_ANSWER_BYTES).read_until(b'\n', &mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(serde_json::from_slice(&line).map_err(io::Error::from)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}

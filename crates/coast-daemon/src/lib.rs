@@ -1,0 +1,61 @@
+//! coastd, the daemon of one user: it keeps connections to remotes warm for other `coast` commands, and answers over a socket.
+//!
+//! [`run`] is the daemon; it returns when it has been told to end. [`Client`] talks to it, and [`start`] starts it as a process of its
+//! own. The daemon speaks HTTP/1.1 and JSON on a Unix socket, below `/v1/`:
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | a [`DaemonStatus`] |
+//! | `GET /v1/events` | one JSON object per line for everything that happens, until the daemon ends |
+//! | `POST /v1/shutdown` | 202; the daemon ends when its requests are answered |
+//!
+//! An error is an object with `error`, a text, and `exit_code`, the code that a command ends with.
+//!
+//! ```
+//! use coast_daemon::{Client, DaemonOptions, DaemonPlaces, run};
+//!
+//! let scratch = tempfile::tempdir()?;
+//! let places = DaemonPlaces::below(scratch.path());
+//! let client = Client::new(places.clone());
+//! let (ready, is_ready) = std::sync::mpsc::channel();
+//! let daemon = std::thread::spawn(move || run(&DaemonOptions::new(places), || ready.send(()).unwrap()));
+//! is_ready.recv()?;
+//! assert_eq!(client.status()?.pid, std::process::id());
+//! client.shut_down()?;
+//! daemon.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Who may use it
+//! The directory of the socket belongs to the user and has mode 0700. The daemon also asks the system for the user of each connection,
+//! and answers no other user, root included. The client does the same before it sends a byte.
+//!
+//! # One daemon for a user
+//! The lock is in the state directory, beside the records that the daemon serves. So two daemons never serve the same records, even
+//! where two logins have different runtime directories. The lock's file names the socket, and clients read it there.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod api;
+mod client;
+mod detach;
+mod directory;
+mod event;
+mod exchange;
+mod lock;
+mod log;
+mod memory;
+mod places;
+mod server;
+mod service;
+mod socket;
+mod status;
+
+pub use client::{Client, ClientError, EventLines};
+pub use detach::{StartError, Started, leave_the_terminal, start};
+pub use event::DaemonEvent;
+pub use lock::Running;
+pub use places::DaemonPlaces;
+pub use server::{DaemonError, DaemonOptions, run};
+pub use service::{Service, ServiceError};
+pub use status::{DaemonStatus, PROTOCOL};

@@ -1,0 +1,97 @@
+//! The socket that the daemon listens on.
+
+use std::fs;
+use std::io;
+use std::os::unix::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::DaemonPlaces;
+use crate::directory::{Parents, make_private};
+
+/// The daemon's socket. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Listens in the best of the directories that this user can use. The caller holds the daemon's lock, so a socket that is there
+    /// has been left behind and is replaced. Needs a runtime.
+    ///
+    /// # Errors
+    /// The path that cannot be used, and why.
+    pub(crate) fn bind(places: &DaemonPlaces) -> Result<Self, (PathBuf, io::Error)> {
+        let mut first_problem = None;
+        for directory in places.socket_directories() {
+            let parents = if directory == places.state() { Parents::Made } else { Parents::Needed };
+            let path = DaemonPlaces::socket_in(directory);
+            match make_private(directory, parents).and_then(|()| Self::bind_at(&path)) {
+                Ok(listener) => {
+                    if let Some((path, error)) = first_problem {
+                        let path: PathBuf = path;
+                        tracing::warn!("cannot listen on {}: {error}", path.display());
+                    }
+                    return Ok(Self { listener, path });
+                }
+                Err(error) => first_problem = first_problem.or(Some((path, error))),
+            }
+        }
+        Err(first_problem.unwrap_or_else(|| (places.state().to_owned(), io::ErrorKind::NotFound.into())))
+    }
+
+    fn bind_at(path: &Path) -> io::Result<UnixListener> {
+        if SocketAddr::from_pathname(path).is_err() {
+            let text =
+                "the path is too long for a socket; set XDG_RUNTIME_DIR to a shorter directory of yours";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        UnixListener::bind(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits for the next connection of this user. A connection of another user is closed.
+    ///
+    /// # Errors
+    /// When the system accepts none, for lack of descriptors for example.
+    pub(crate) async fn accept(&self) -> io::Result<UnixStream> {
+        loop {
+            let (stream, _) = self.listener.accept().await?;
+            match stream.peer_cred() {
+                Ok(peer) if peer.uid() == rustix::process::geteuid().as_raw() => return Ok(stream),
+                Ok(peer) => {
+                    tracing::warn!("refused a connection of user {}", peer.uid());
+                    refuse(&stream);
+                }
+                Err(error) => tracing::warn!("refused a connection of an unknown user: {error}"),
+            }
+        }
+    }
+}
+
+/// Answers in one piece, which a new connection always takes, and without reading.
+fn refuse(stream: &UnixStream) {
+    let body = r#"{"error":"this daemon serves another user","exit_code":1}"#;
+    let answer = format!(
+        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    // The stranger is refused, whether or not it learns why.
+    let _ = stream.try_write(answer.as_bytes());
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // The daemon still holds its lock, so the socket at this path is this one. If it stays, the next daemon replaces it.
+        let _ = fs::remove_file(&self.path);
+    }
+}
