@@ -3,14 +3,14 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 
 use coast_tree::{CacheReader, CacheWriter, ContentHash, DirRecords, LockResultExt, Record, RelPath};
 
 /// The cache of one run. Files can always be hashed again, so a run goes on without a cache when the cache fails.
 pub(crate) struct Cache {
-    known: CacheReader,
+    known: Arc<CacheReader>,
     new: RwLock<Option<(CacheWriter, Target)>>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) enum Remember {
 impl Cache {
     /// No cache at all.
     pub(crate) fn none() -> Self {
-        Self { known: CacheReader::empty(), new: RwLock::new(None) }
+        Self { known: Arc::new(CacheReader::empty()), new: RwLock::new(None) }
     }
 
     /// The cache in the file `path`, which need not exist.
@@ -56,29 +56,28 @@ impl Cache {
             let _ = file.try_lock();
             Some((CacheWriter::create(file).ok()?, Target::Path { temporary, path: path.to_owned() }))
         });
-        Self { known: known.unwrap_or_else(CacheReader::empty), new: RwLock::new(new) }
+        Self { known: Arc::new(known.unwrap_or_else(CacheReader::empty)), new: RwLock::new(new) }
     }
 
-    /// The cache in the private directory `dir`.
+    /// The cache `known`, which is the file `name` of the private directory `dir`.
     pub(crate) fn open_in(
         dir: &coast_tree::DirHandle,
+        known: Arc<CacheReader>,
         name: &coast_tree::Name,
         temporary: &coast_tree::Name,
         remember: Remember,
     ) -> Self {
-        let known = dir.open_file(name).ok().and_then(|(file, _)| CacheReader::open(file).ok());
-        // A killed run may have left one.
-        let _ = dir.unlink(temporary);
         let new = match remember {
-            Remember::Everything => dir.create_file(temporary, 0o600).ok(),
+            Remember::Everything => {
+                // A killed run may have left one.
+                let _ = dir.unlink(temporary);
+                dir.create_file(temporary, 0o600).ok()
+            }
             Remember::Nothing => None,
         };
         let new = new.and_then(|file| CacheWriter::create(file).ok());
         let target = Target::Entry { dir: dir.clone(), temporary: temporary.clone(), name: name.clone() };
-        Self {
-            known: known.unwrap_or_else(CacheReader::empty),
-            new: RwLock::new(new.map(|writer| (writer, target))),
-        }
+        Self { known, new: RwLock::new(new.map(|writer| (writer, target))) }
     }
 
     /// The records of earlier runs for a directory.
@@ -106,14 +105,15 @@ impl Cache {
         }
     }
 
-    /// Puts the new cache in the place of the old one.
-    pub(crate) fn save(&self) {
+    /// Puts the new cache in the place of the old one. Answers whether the new one is there.
+    pub(crate) fn save(&self) -> bool {
         let new = self.new.write().even_poisoned().take();
-        let Some((writer, target)) = new else { return };
-        let written = writer.finish().is_ok();
-        if !written || !target.replace() {
+        let Some((writer, target)) = new else { return false };
+        let saved = writer.finish().is_ok() && target.replace();
+        if !saved {
             target.remove();
         }
+        saved
     }
 }
 

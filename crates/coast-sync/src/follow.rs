@@ -11,7 +11,8 @@ use coast_engine::{
 };
 use coast_filter::{RuleError, RuleList};
 use coast_ssh::Prompt;
-use coast_wire::{FailureKind, Options};
+use coast_tree::RelPath;
+use coast_wire::{FailureKind, Follow, Options, Own, Ownership};
 
 use crate::destination::{Destination, LocalReceiver};
 use crate::failures::{Gathered, Gathering};
@@ -54,7 +55,8 @@ impl FollowRequest {
         Ok(Self {
             worktree: worktree.into(),
             destination,
-            options: profile::options(),
+            // What a service keeps at the destination is not given to anybody by an edit.
+            options: Options { ownership: Ownership::LoginUser { own: Own::None }, ..profile::options() },
             rules,
             claim,
             compress: true,
@@ -230,6 +232,8 @@ impl FollowSession {
         sender.threads = self.request.threads;
         // Compression would slow down a run on this machine.
         sender.compress = self.request.compress && self.request.destination.is_remote();
+        let take_source = batch.take_source.iter().map(|path| path.as_bytes().to_vec().into()).collect();
+        sender.options.follow = Some(Follow { take_source, ..Follow::default() });
         match &batch.extent {
             BatchExtent::Everything => sender.cache.clone_from(&self.cache),
             BatchExtent::Paths(paths) => {
@@ -286,11 +290,16 @@ impl SessionEnd {
     }
 }
 
-/// What a batch is about.
+/// What a batch is about. A batch is safe in one direction: an entry that something else than a run has made or changed at the destination is
+/// neither replaced nor deleted, but reported as a conflict. The conflict is settled by the next batch that is about the path and finds both
+/// contents equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowBatch {
     /// How much of the source is transferred.
     pub extent: BatchExtent,
+    /// Paths at and below which the source wins over what was made or changed at the destination. What is replaced or deleted there goes
+    /// to the trash, if the options have one. The batch transfers these paths only as far as its extent has them.
+    pub take_source: Vec<RelPath>,
 }
 
 /// How much of the source a batch transfers.
@@ -305,12 +314,19 @@ pub enum BatchExtent {
 impl FollowBatch {
     /// A batch about the whole source.
     pub fn everything() -> Self {
-        Self { extent: BatchExtent::Everything }
+        Self { extent: BatchExtent::Everything, take_source: Vec::new() }
     }
 
     /// A batch about some paths.
     pub fn paths(paths: impl IntoIterator<Item = BatchPath>) -> Self {
-        Self { extent: BatchExtent::Paths(paths.into_iter().collect()) }
+        Self { extent: BatchExtent::Paths(paths.into_iter().collect()), take_source: Vec::new() }
+    }
+
+    /// Adds paths at and below which the source wins; see [`FollowBatch::take_source`].
+    #[must_use]
+    pub fn take_source(mut self, paths: impl IntoIterator<Item = RelPath>) -> Self {
+        self.take_source.extend(paths);
+        self
     }
 }
 

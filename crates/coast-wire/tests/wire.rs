@@ -46,7 +46,10 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
         delete: Some(Delete { max: Some(5), placed: vec![b"a/b".to_vec()], ..Delete::default() }),
         trash: true,
         itemize: Itemize::Changes,
-        follow: Some(Follow { extent: Extent::Paths }),
+        follow: Some(Follow {
+            extent: Extent::Paths,
+            take_source: vec![serde_bytes::ByteBuf::from(b"x".to_vec())],
+        }),
         ..Options::default()
     };
     let bytes = serde_bytes::Bytes::new;

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use coast_wire::ConflictKind;
+
 use crate::error::EngineError;
 use crate::stop::Stopped;
 
@@ -14,6 +16,8 @@ pub(super) enum Failure {
     Entry { doing: &'static str, error: io::Error },
     /// A directory in the way of this entry stays.
     Blocked(Blocked),
+    /// The entry that exists is left as it is, because something else than a run has made or changed it.
+    Conflict(ConflictKind),
     /// The run cannot go on.
     Run(EngineError),
 }
@@ -58,8 +62,8 @@ impl Failure {
     /// this work.
     pub(super) fn of_run(self) -> Result<(), EngineError> {
         match self {
-            // A blocked entry was told where it was examined.
-            Self::Stopped | Self::Blocked(_) => Ok(()),
+            // Blocked entries and conflicts were told where they were found.
+            Self::Stopped | Self::Blocked(_) | Self::Conflict(_) => Ok(()),
             Self::Run(error) => Err(error),
             Self::Entry { doing, error } => Err(EngineError::FileIo { doing: doing.to_owned(), error }),
         }

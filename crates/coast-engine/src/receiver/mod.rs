@@ -48,7 +48,7 @@ use destination::{Destination, Preparation};
 pub use follow::Following;
 use frames::RunFrames;
 use report::Report;
-use target::{SystemFacts, Target};
+use target::{Knowledge, SystemFacts, Target};
 use transfer::Transfer;
 
 /// Frames of messages to the sender that may wait for the writer.
@@ -59,6 +59,8 @@ pub struct Receiver {
     config: ReceiverConfig,
     destination: Destination,
     system: SystemFacts,
+    /// Shared by the runs of a stream.
+    knowledge: Arc<Knowledge>,
 }
 
 impl std::fmt::Debug for Receiver {
@@ -84,7 +86,7 @@ impl Receiver {
             login_uid: config.login.map(|login| login.uid),
         };
         let destination = Destination::prepare(&config.destination, how)?;
-        Ok(Self { config, destination, system: SystemFacts::read() })
+        Ok(Self { config, destination, system: SystemFacts::read(), knowledge: Arc::default() })
     }
 
     /// The directories that the run works in.
@@ -127,6 +129,7 @@ impl Receiver {
             config: self.config.clone(),
             destination: self.destination.for_another_run(),
             system: self.system.clone(),
+            knowledge: self.knowledge.clone(),
         }
     }
 
@@ -200,10 +203,10 @@ impl Receiver {
         outbox.compress_with(LevelControl::new())?;
         let workers = threads(self.config.threads);
         let report = Report::new(outbox, monitor, stop, &options);
-        let Self { config, destination, system } = self;
+        let Self { config, destination, system, knowledge } = self;
         let rename = destination.rename.clone();
         let filter = DeletionFilter::of(&options, &destination.absolute)?;
-        let target = Target::open(destination, &config, system, &options, &report)?;
+        let target = Target::open(destination, &knowledge, &config, system, &options, &report)?;
         let deletion = Deletion::new(filter, &options, &target, &report);
         let transfer = Transfer::new(&target, &deletion, &report, rename, &options, workers, stop);
         report.tell(&ToSender::Ready(ready(confined))).map_err(|Stopped| EngineError::Disconnected)?;
@@ -293,9 +296,8 @@ fn finish(
         return Ok(());
     }
     target.move_where_directories_were()?;
-    target.settle_ledger();
     target.give_away()?;
-    target.save_cache();
+    target.settle_knowledge();
     let stats = report.stats();
     if stats.failed + stats.changed_meanwhile == 0 && !source_errors {
         target.forget_partials();

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use coast_tree::LockExt;
 use coast_wire::{
-    Change, Event, Itemize, Options, Origin, ProblemKind, ReceiverStats, ToSender, bounded_text,
+    Change, ConflictKind, Event, Itemize, Options, Origin, ProblemKind, ReceiverStats, ToSender, bounded_text,
 };
 
 use crate::monitor::Monitor;
@@ -121,6 +121,12 @@ impl<'a> Report<'a> {
     /// Counts an extraneous entry that stays because no run had put it there, or because that is not certain and there is no trash.
     pub(super) fn left_made_there(&self) {
         self.count(|stats| stats.left_made_there += 1);
+    }
+
+    /// Tells and counts an entry that is left as it is in a run that is safe in one direction.
+    pub(super) fn conflict(&self, path: &[u8], kind: ConflictKind) {
+        self.count(|stats| stats.conflicts += 1);
+        self.event(Event::Conflict { path, kind });
     }
 
     /// Counts an extraneous entry that stays because of `--max-delete`.

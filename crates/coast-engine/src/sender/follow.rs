@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use coast_wire::{Extent, Follow, FrameReader, end_of_run};
+use coast_wire::{Extent, FrameReader, end_of_run};
 
 use super::config::SenderConfig;
 use super::report::RunReport;
@@ -28,7 +28,8 @@ impl<R: Read + Send, W: Write + Send> FollowSender<R, W> {
         Self { frames, writer, usable: true }
     }
 
-    /// Carries out one run; returns when the receiver has finished it. The extent of the run is [`SenderConfig::paths`].
+    /// Carries out one run; returns when the receiver has finished it. The extent of the run is [`SenderConfig::paths`]. The run is safe
+    /// in one direction, see [`Follow`](coast_wire::Follow).
     ///
     /// # Errors
     /// When the run could not be brought to its end; see [`EngineError`]. The next run may succeed if the stream still
@@ -44,7 +45,7 @@ impl<R: Read + Send, W: Write + Send> FollowSender<R, W> {
         }
         let extent = if config.paths.is_some() { Extent::Paths } else { Extent::Everything };
         config.some_paths = extent == Extent::Paths;
-        config.options.follow = Some(Follow { extent });
+        config.options.follow.get_or_insert_default().extent = extent;
         let run = Prepared::new(config, monitor, cancel)?;
         self.frames.get_mut().progress = run.progress();
         let stream = Stream { frames: &mut self.frames, writer: &mut self.writer, end: Some(end_of_run()) };

@@ -7,10 +7,10 @@ use std::sync::{Mutex, OnceLock};
 
 use thiserror::Error;
 
-use super::block::Block;
+use super::block::{Block, RawRecord};
 use super::footer::{ENTRY_BYTES, Entry, FOOTER_BYTES, Footer, MAX_ENTRIES, VERSION, path_hash};
 use super::lookup::ContentLookup;
-use super::{ContentHash, FileIdentity, Record};
+use super::{CacheWriter, ContentHash, FileIdentity, Record};
 use crate::{LockExt, Name, RelPath};
 
 /// Why a file cannot be used as a cache. None of these is a reason to stop: go on with [`CacheReader::empty`].
@@ -150,6 +150,23 @@ impl CacheReader {
         Ok(self.lookup()?.has_size(size))
     }
 
+    /// Copies the records of the directories that are wanted to `writer`.
+    ///
+    /// # Errors
+    /// When the cache cannot be read, or the other one cannot be written.
+    pub fn carry_over(&self, writer: &CacheWriter, wanted: impl Fn(&RelPath) -> bool) -> io::Result<()> {
+        for entry in &self.index {
+            let Some(block) = self.block(entry)? else { continue };
+            if let Ok(dir) = RelPath::new(block.path())
+                && wanted(&dir)
+            {
+                let records: Vec<Record> = block.records().filter_map(RawRecord::to_record).collect();
+                writer.append(&dir, &records)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The lookup by content, built by whoever comes first.
     fn lookup(&self) -> io::Result<&ContentLookup> {
         if let Some(lookup) = self.lookup.get() {
@@ -198,6 +215,11 @@ impl DirRecords {
             .filter_map(|block| block.find(name))
             .find(|record| record.stat == *stat)
             .map(|record| record.hash)
+    }
+
+    /// The contents that a file had, whatever became of it since.
+    pub fn contents_of(&self, name: &Name) -> impl Iterator<Item = ContentHash> {
+        self.blocks.iter().filter_map(|block| block.find(name)).map(|record| record.hash)
     }
 
     /// All records, sorted by name within each part that was appended.

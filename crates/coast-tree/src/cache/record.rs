@@ -15,6 +15,14 @@ pub struct FileIdentity {
     pub ctime: Timestamp,
 }
 
+impl FileIdentity {
+    /// The identity of no file: it goes with a content that was put at a path and that no identity stands for.
+    pub const fn unsettled(size: u64) -> Self {
+        let never = Timestamp::new(i64::MIN, 0);
+        Self { ino: 0, size, mtime: never, ctime: never }
+    }
+}
+
 impl From<&Stat> for FileIdentity {
     fn from(stat: &Stat) -> Self {
         Self { ino: stat.ino, size: stat.size, mtime: stat.mtime, ctime: stat.ctime }

@@ -27,6 +27,12 @@ pub const NEW_LEDGER: &str = "ledger.new";
 /// The name of a ledger into which those of earlier runs are being merged.
 pub const MERGED_LEDGER: &str = "ledger.merged";
 
+/// The name of the journal in the state directory.
+pub const JOURNAL: &str = "journal";
+
+/// The name of a journal that is being written.
+pub const NEW_JOURNAL: &str = "journal.new";
+
 /// The name of the directory of deleted entries that can be brought back.
 pub(super) const TRASH: &str = "trash";
 

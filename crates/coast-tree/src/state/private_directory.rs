@@ -3,7 +3,8 @@
 use std::io;
 
 use super::names::{
-    CACHE, CLOCK, LEDGER, LOCK, MERGED_LEDGER, NEW_CACHE, NEW_LEDGER, PARTIAL, STAGING, TRASH, name,
+    CACHE, CLOCK, JOURNAL, LEDGER, LOCK, MERGED_LEDGER, NEW_CACHE, NEW_JOURNAL, NEW_LEDGER, PARTIAL, STAGING,
+    TRASH, name,
 };
 use crate::{DirHandle, Kind, Name, file_stat, remove_entry};
 
@@ -147,7 +148,20 @@ pub(super) fn take_over(dir: &DirHandle) -> io::Result<bool> {
     if stat.uid == me && stat.mode & UNTRUSTED == 0 {
         return Ok(false);
     }
-    let made = [LOCK, CACHE, NEW_CACHE, LEDGER, NEW_LEDGER, MERGED_LEDGER, CLOCK, PARTIAL, STAGING, TRASH];
+    let made = [
+        LOCK,
+        CACHE,
+        NEW_CACHE,
+        LEDGER,
+        NEW_LEDGER,
+        MERGED_LEDGER,
+        JOURNAL,
+        NEW_JOURNAL,
+        CLOCK,
+        PARTIAL,
+        STAGING,
+        TRASH,
+    ];
     let foreign = |listed: &crate::Listed| made.iter().all(|made| listed.name != name(made));
     let listed = dir.list()?;
     if let Some(listed) = listed.iter().find(|listed| foreign(listed)) {

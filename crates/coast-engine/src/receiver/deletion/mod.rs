@@ -17,7 +17,7 @@ use std::sync::Mutex;
 
 use coast_filter::DirFilter;
 use coast_tree::{LockExt, RelPath, Timestamp};
-use coast_wire::{Options, Origin};
+use coast_wire::{Extent, Options, Origin};
 
 use super::failure::Failure;
 use super::report::Report;
@@ -87,13 +87,16 @@ impl<'a> Deletion<'a> {
         report: &'a Report<'a>,
     ) -> Self {
         let delete = options.delete.as_ref();
+        let some_paths = options.follow.as_ref().is_some_and(|follow| follow.extent == Extent::Paths);
         Self {
             target,
             report,
             filter,
             limit: delete.and_then(|delete| delete.max).unwrap_or(u64::MAX),
-            only_placed: delete.is_some_and(|delete| delete.only_placed),
-            no_mass_deletion: delete.is_some_and(|delete| delete.no_mass_deletion),
+            // A run that follows others has a rule of its own.
+            only_placed: delete.is_some_and(|delete| delete.only_placed) && options.follow.is_none(),
+            // A run about some paths does not see how many there are.
+            no_mass_deletion: delete.is_some_and(|delete| delete.no_mass_deletion) && !some_paths,
             updates_before_deletion: if options.delay_updates { Updates::Dropped } else { Updates::InPlace },
             began: target.began(),
             placed: Mutex::default(),

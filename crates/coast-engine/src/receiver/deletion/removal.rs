@@ -3,7 +3,7 @@
 use std::io;
 
 use coast_tree::{DirHandle, LockExt, Name, RelPath, Stat};
-use coast_wire::{MASS_DELETION, Origin};
+use coast_wire::{ConflictKind, MASS_DELETION, Origin};
 
 use super::extraneous::{EntryIdentity, Extraneous};
 use super::{Deletion, list_for};
@@ -95,6 +95,9 @@ impl Deletion<'_> {
             let outcome = self.delete_one(&item, &path);
             if let Ok(gone @ (Outcome::Deleted | Outcome::Trashed)) = outcome {
                 *deleted += u64::from(counts);
+                if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+                    self.target.note_gone(&parent, &name);
+                }
                 self.report.gone(path.as_bytes(), item.directory, item.origin, gone == Outcome::Trashed);
                 continue;
             }
@@ -107,6 +110,9 @@ impl Deletion<'_> {
                     let text = "no run has put it there as it is, and it is on another file system than the trash, so it was not deleted";
                     self.report.kept(path.as_bytes(), text);
                     self.note_stays(&path);
+                }
+                Ok(_) if self.target.guards_path(&path) => {
+                    self.report.conflict(path.as_bytes(), ConflictKind::Changed);
                 }
                 Ok(_) => {
                     let text = "it was not deleted: it appeared or was replaced while the run went on";

@@ -5,7 +5,7 @@ use std::io;
 use coast_filter::DirFilter;
 use coast_tree::state::STAGING_INSIDE;
 use coast_tree::{DirHandle, Kind, Listed, Name, RelPath, Stat};
-use coast_wire::Origin;
+use coast_wire::{ConflictKind, Origin};
 
 use super::extraneous::{Extraneous, ExtraneousRoot, Fate};
 use super::filter::{DeletionFilter, Within, unreadable_rules};
@@ -166,8 +166,22 @@ impl Deletion<'_> {
                 return Ok(Fate::Kept);
             }
         };
-        let origin = origins.of(&entry.name, &stat);
-        if self.only_placed && !self.may_claim(origin) {
+        let origin = match self.target.origin_to_delete(origins, path, dir, &entry.name, &stat) {
+            Ok(origin) => origin,
+            Err(error) => {
+                self.report.problem(full.as_bytes(), "cannot read it to compare it", &error);
+                return Ok(Fate::Kept);
+            }
+        };
+        let guarded = self.target.guards(path, &entry.name);
+        if guarded && origin == Origin::Changed {
+            self.target.remember_conflict(path, &entry.name, origins);
+            self.report.conflict(full.as_bytes(), ConflictKind::Changed);
+            return Ok(Fate::Kept);
+        }
+        let claimed =
+            if guarded { origin == Origin::Run } else { !self.only_placed || self.may_claim(origin) };
+        if !claimed {
             self.report.left_made_there();
             self.target.note_kept(&full)?;
             return Ok(Fate::Kept);
@@ -182,6 +196,10 @@ impl Deletion<'_> {
                 self.push(Extraneous { only_counted: true, ..Extraneous::new(&full, &stat, origin, top) })?;
             }
             return Ok(Fate::Kept);
+        }
+        if self.appeared(&stat) && guarded {
+            self.report.conflict(full.as_bytes(), ConflictKind::Changed);
+            return Ok(Fate::Appeared);
         }
         if self.appeared(&stat) {
             let text = "it was not deleted: it appeared or was changed while the run went on";

@@ -73,13 +73,16 @@ impl Target<'_> {
         desired: &DesiredAttributes,
     ) -> Result<(), Failure> {
         let (path, name) = (entry.directory.path(), &entry.offered.name);
-        if entry.existing.is_some() {
+        if let Some(existing) = &entry.existing {
+            if let Some(live) = self.live() {
+                live.safety.check_place(path, dir, name, Some(existing))?;
+            }
             self.remove_in_the_way(path, dir, name).doing("cannot remove what is in the way")?;
         }
         let mode = desired.mode.unwrap_or(0o755);
         // The owner needs all rights while entries are brought.
         self.change_in(path, dir, || dir.mkdir(name, mode | 0o700)).doing("cannot make the directory")?;
-        self.note_one_placed(path, name);
+        self.note_directory_placed(path, name);
         self.set_new_directory(dir, name, desired).doing("cannot set its attributes")?;
         let path = StoredPath::of_entry(path, name);
         Ok(self.set_late(path, desired.late_mode(), desired.mtime)?)
@@ -87,7 +90,9 @@ impl Target<'_> {
 
     /// Removes an entry that a directory replaces: to the trash, or for good.
     fn remove_in_the_way(&self, path: &RelPath, dir: &DirHandle, name: &Name) -> io::Result<()> {
-        if let Some(live) = self.live() {
+        if let Some(live) = self.live()
+            && !live.safety.guards(path, name)
+        {
             live.discard_in_the_way(path, dir, name, self.report)?;
         }
         match self.change_in(path, dir, || dir.unlink(name)) {

@@ -7,18 +7,22 @@ use std::time::SystemTime;
 use coast_tree::state::{Batch, Trash};
 use coast_tree::{DirHandle, LockExt, Name, RelPath, Root, Stat};
 
+use crate::cache::Remember;
+
 /// The batch of the trash that a run fills.
 pub(super) struct Discards {
     state: DirHandle,
     root: Root,
+    /// Whether batches of earlier runs go even if this run discards nothing.
+    prunes: bool,
     /// None before the first entry. No other lock is taken while it is held, but for that of the batch.
     batch: Mutex<Option<Batch>>,
 }
 
 impl Discards {
     /// No batch yet. `state` is the private state directory.
-    pub(super) fn new(state: DirHandle, root: Root) -> Self {
-        Self { state, root, batch: Mutex::new(None) }
+    pub(super) fn new(state: DirHandle, root: Root, remember: Remember) -> Self {
+        Self { state, root, prunes: remember == Remember::Everything, batch: Mutex::new(None) }
     }
 
     /// Moves an entry to the trash. See [`Batch::put`].
@@ -49,7 +53,10 @@ impl Discards {
     pub(super) fn finish(&self) -> io::Result<()> {
         match self.batch.enter().take() {
             Some(batch) => batch.finish(),
-            None => Trash::open(&self.state)?.map_or(Ok(()), |trash| trash.prune(seconds_now())),
+            None if self.prunes => {
+                Trash::open(&self.state)?.map_or(Ok(()), |trash| trash.prune(seconds_now()))
+            }
+            None => Ok(()),
         }
     }
 }

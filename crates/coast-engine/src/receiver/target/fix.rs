@@ -81,13 +81,11 @@ impl Target<'_> {
             return Ok(None);
         };
         let name = &entry.offered.name;
-        Ok(match fixed {
-            Fixed::Nothing => {
-                entry.observed_at.and_then(|at| live.memory.record_of(name, hash, existing, at))
-            }
+        Ok(Some(match fixed {
+            Fixed::Nothing => live.memory.record_of(name, hash, existing, entry.observed_at),
             // The new attributes made it another identity.
             Fixed::Something => live.memory.record_of_changed(name, hash, existing, || dir.stat(name)),
-        })
+        }))
     }
 
     /// Gives an existing entry the attributes it lacks.

@@ -1,6 +1,6 @@
 //! The ledger of the destination: which entries runs have put there. A repair deletes no other ones.
 //!
-//! A run writes a new ledger. An entry gets into it
+//! A run about everything writes a new ledger. An entry gets into it
 //! - when its directory is examined: if the old ledger has it and it is there, or if it is right as it is;
 //! - otherwise when it is put into place, so that an entry of another program that the run did not come to replace is not taken
 //!   for one of ours. A run that is killed in between leaves an entry that counts as made at the destination.
@@ -8,26 +8,32 @@
 //! Entries that are going to be deleted are left out, and so are those that are gone. The new ledger takes the place of the old one
 //! when all is deleted. A run that fails or is killed before leaves both, and an entry in either was put there: what an interrupted
 //! switch left is deleted by the next run. That run first merges both into one.
+//!
+//! A run about some paths, and every run that follows others on a stream, notes what it does in the journal
+//! ([`Journal`](coast_tree::Journal)).
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
-use coast_tree::state::{LEDGER, MERGED_LEDGER, NEW_LEDGER, StateDirectory, name};
+use coast_tree::state::{LEDGER, NEW_LEDGER, StateDirectory, name};
 use coast_tree::{
-    DirHandle, DirRecords, FileIdentity, Kind, LedgerReader, LedgerWriter, Name, RelPath, Replace, Root, Stat,
+    ContentHash, DirHandle, DirRecords, FileIdentity, JournaledDirectory, Kind, LedgerWriter, Name, Record,
+    RelPath, Replace, Root, Stat,
 };
 use coast_wire::Origin;
 
+use super::known::{Known, create};
 use crate::receiver::report::Report;
 
 /// The entries that runs have put at the destination.
 pub(super) struct Ledger {
-    /// The ledger of the last run, and the one that an interrupted run left after it.
-    known: Vec<LedgerReader>,
+    known: Arc<Known>,
     /// Entries that the sender says were put there, by directory.
     also: HashMap<RelPath, Vec<Name>>,
     new: Option<NewLedger>,
+    /// The state directory, if the run notes in the journal what it does.
+    journal: Option<DirHandle>,
 }
 
 /// The ledger of this run.
@@ -36,43 +42,38 @@ struct NewLedger {
     writer: LedgerWriter,
 }
 
+/// Where a run notes what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Writes {
+    /// In a new ledger, which takes the place of the old one.
+    pub(super) ledger: bool,
+    /// In the journal.
+    pub(super) journal: bool,
+}
+
 impl Ledger {
-    /// Reads the ledger of a private state directory and begins a new one. `also` are entries that the sender says were put there.
-    pub(super) fn open(state: &StateDirectory, also: &[RelPath]) -> Self {
-        // Others could have written the ledger of a shared state directory. A single entry's does not outlive the run.
-        if !state.is_private() || state.is_transient() {
-            return Self { known: Vec::new(), also: by_directory(also), new: None };
-        }
+    /// Begins with what is `known`. `also` are entries that the sender says were put there.
+    pub(super) fn open(state: &StateDirectory, known: Arc<Known>, also: &[RelPath], writes: Writes) -> Self {
+        // Others could write what is in a shared state directory. A single entry's does not outlive the run.
+        let lasting = state.is_private() && !state.is_transient();
         let dir = &state.dir;
-        if exists(dir, NEW_LEDGER) {
-            // Where that fails, this run still knows both, and the next one does not if this one fails, too.
-            let _ = merge(dir);
-        }
-        let mut ledger = Self::read(dir, also);
-        // One that could not be merged stays open without its name.
-        ledger.new = create(dir, NEW_LEDGER)
-            .ok()
-            .map(|file| NewLedger { dir: dir.clone(), writer: LedgerWriter::create(file) });
-        ledger
+        let file = (lasting && writes.ledger).then(|| create(dir, NEW_LEDGER).ok()).flatten();
+        let new = file.map(|file| NewLedger { dir: dir.clone(), writer: LedgerWriter::create(file) });
+        let journal = (lasting && writes.journal).then(|| dir.clone());
+        Self { known, also: by_directory(also), new, journal }
     }
 
-    /// Reads the ledger of a private state directory, for a run that changes nothing.
-    pub(super) fn read(state: &DirHandle, also: &[RelPath]) -> Self {
-        Self {
-            known: [LEDGER, NEW_LEDGER].into_iter().filter_map(|file| read_ledger(state, file)).collect(),
-            also: by_directory(also),
-            new: None,
-        }
+    /// What is known, for a run that changes nothing.
+    pub(super) fn read(known: Arc<Known>, also: &[RelPath]) -> Self {
+        Self { known, also: by_directory(also), new: None, journal: None }
     }
 
-    /// The names in a directory that were put there. What cannot be read counts as made at the destination.
-    pub(super) fn names_in(&self, directory: &RelPath) -> HashSet<Name> {
-        let mut names: HashSet<Name> = HashSet::new();
-        for known in &self.known {
-            names.extend(known.directory(directory).unwrap_or_default());
-        }
-        names.extend(self.also.get(directory).into_iter().flatten().cloned());
-        names
+    /// What is known of the origin of the entries of a directory. What cannot be read counts as made at the destination.
+    pub(super) fn origins_in(&self, directory: &RelPath) -> Origins {
+        let mut placed = self.known.names_in(directory);
+        placed.extend(self.also.get(directory).into_iter().flatten().cloned());
+        let journal = self.known.journal().directory(directory);
+        Origins { placed, cached: self.known.records(directory), journal }
     }
 
     /// Notes entries that stay in a directory. Without a name it notes that the directory was examined.
@@ -91,29 +92,91 @@ impl Ledger {
         }
     }
 
+    /// Notes a directory that the run has made or found right.
+    pub(super) fn directory_placed(&self, directory: &RelPath, name: &Name) {
+        self.placed(directory, name);
+        if self.journal.is_some() {
+            self.known.journal().note_named(directory, name);
+        }
+    }
+
+    /// Notes the content that is about to be put at a place. The note is with the system when this returns.
+    pub(super) fn intended(&self, directory: &RelPath, name: &Name, content: ContentHash) {
+        if let Some(state) = &self.journal {
+            let mut journal = self.known.journal();
+            journal.note_intended(directory, name, content);
+            // `settle_journal` tries again, and tells.
+            let _ = journal.write(state);
+        }
+    }
+
+    /// Notes contents that the run has put into place or found right, unless that is `known` already.
+    pub(super) fn contents_placed(&self, directory: &RelPath, records: &[Record], known: &Origins) {
+        if self.journal.is_some() {
+            let mut journal = self.known.journal();
+            for record in records.iter().filter(|record| !known.has_record(record)) {
+                journal.note_placed(directory, record);
+            }
+        }
+    }
+
+    /// Notes an entry that the run has deleted.
+    pub(super) fn gone(&self, directory: &RelPath, name: &Name) {
+        if self.journal.is_some() {
+            self.known.journal().note_gone(directory, name);
+        }
+    }
+
     /// Puts the new ledger in the place of the old one. What this run did not examine is taken over from the old one, if it is
-    /// still there.
-    pub(super) fn settle(&self, root: &Root, report: &Report<'_>) {
-        let Some(new) = &self.new else { return };
+    /// still there. Answers whether the new ledger is in place.
+    pub(super) fn settle(&self, root: &Root, report: &Report<'_>) -> bool {
+        let Some(new) = &self.new else { return false };
         let exists = |directory: &RelPath| root.dir(directory).is_ok();
         let settle = || -> io::Result<()> {
             new.writer.flush()?;
-            for known in &self.known {
-                known.carry_over(&new.writer, exists)?;
-            }
+            self.known.carry_over(&new.writer, exists)?;
             new.writer.flush()?;
             new.dir.rename_to(&name(NEW_LEDGER), &new.dir, &name(LEDGER), Replace::Any)
         };
-        if let Err(error) = settle() {
-            new.give_up(report, &error);
+        let settled = settle();
+        if let Err(error) = &settled {
+            new.give_up(report, error);
         }
+        settled.is_ok()
+    }
+
+    /// Removes the journal if a new ledger and a new cache have `absorbed` it. Otherwise hands its last notes to the system; a journal
+    /// that has grown large is absorbed then.
+    pub(super) fn settle_journal(&self, state: &DirHandle, absorbed: bool, report: &Report<'_>) {
+        let settled = match &self.journal {
+            _ if absorbed => self.known.journal().clear(state),
+            Some(state) => self.write_journal(state),
+            None => Ok(()),
+        };
+        if let Err(error) = settled {
+            report.notice(&format!(
+                "cannot note what was put there, so a later change of it may be taken for one that was made there: {error}"
+            ));
+        }
+    }
+
+    fn write_journal(&self, state: &DirHandle) -> io::Result<()> {
+        let is_large = {
+            let mut journal = self.known.journal();
+            journal.write(state)?;
+            journal.is_large()
+        };
+        if is_large { self.known.absorb_journal(state) } else { Ok(()) }
     }
 
     /// Hands the last notes of a run that did not settle to the system.
     pub(super) fn finish(&self) {
+        // What cannot be written counts as made at the destination.
         if let Some(new) = &self.new {
-            // What cannot be written counts as made at the destination.
             let _ = new.writer.flush();
+        }
+        if let Some(state) = &self.journal {
+            let _ = self.known.journal().write(state);
         }
     }
 }
@@ -130,31 +193,6 @@ impl NewLedger {
     }
 }
 
-fn exists(state: &DirHandle, file: &str) -> bool {
-    state.stat(&name(file)).is_ok_and(|stat| stat.is_some())
-}
-
-/// Makes an empty file in the place of another one.
-fn create(state: &DirHandle, file: &str) -> io::Result<File> {
-    if exists(state, file) {
-        state.unlink(&name(file))?;
-    }
-    state.create_file(&name(file), 0o600)
-}
-
-/// Merges the ledger that an interrupted run left into the one before it. A process that is killed meanwhile leaves both.
-fn merge(state: &DirHandle) -> io::Result<()> {
-    let known: Vec<LedgerReader> =
-        [LEDGER, NEW_LEDGER].into_iter().filter_map(|file| read_ledger(state, file)).collect();
-    LedgerReader::merge(&known, &LedgerWriter::create(create(state, MERGED_LEDGER)?))?;
-    state.rename_to(&name(MERGED_LEDGER), state, &name(LEDGER), Replace::Any)?;
-    state.unlink(&name(NEW_LEDGER))
-}
-
-fn read_ledger(state: &DirHandle, file: &str) -> Option<LedgerReader> {
-    LedgerReader::open(state.open_file(&name(file)).ok()?.0).ok()
-}
-
 fn by_directory(paths: &[RelPath]) -> HashMap<RelPath, Vec<Name>> {
     let mut directories: HashMap<RelPath, Vec<Name>> = HashMap::new();
     for path in paths {
@@ -166,30 +204,51 @@ fn by_directory(paths: &[RelPath]) -> HashMap<RelPath, Vec<Name>> {
 }
 
 /// What is known of the origin of the entries of one directory.
+#[derive(Default)]
 pub(crate) struct Origins {
     placed: HashSet<Name>,
     cached: Option<DirRecords>,
+    journal: Option<Arc<JournaledDirectory>>,
 }
 
 impl Origins {
-    pub(super) fn new(placed: HashSet<Name>, cached: Option<DirRecords>) -> Self {
-        Self { placed, cached }
-    }
-
     /// Whether an entry was put there, whatever became of it since.
     pub(crate) fn has(&self, name: &Name) -> bool {
         self.placed.contains(name)
     }
 
-    /// The origin of an entry with this status. Only the identity of a file in the cache tells that it was not changed.
+    /// The content of a file that still has the identity that it had when a run knew its content.
+    pub(crate) fn content_of(&self, name: &Name, identity: &FileIdentity) -> Option<ContentHash> {
+        let noted = self.journal.as_ref().and_then(|entries| entries.get(name));
+        match noted {
+            Some(entry) if entry.is_certain() => entry.content_of(identity),
+            _ => self.cached.as_ref()?.get(name, identity),
+        }
+    }
+
+    /// The contents that runs have put at a name last, or may have: several if a run was killed.
+    pub(crate) fn contents(&self, name: &Name) -> Vec<ContentHash> {
+        let noted = self.journal.as_ref().and_then(|entries| entries.get(name));
+        let mut contents: Vec<ContentHash> = noted.iter().flat_map(|entry| entry.contents()).collect();
+        if noted.is_none_or(|entry| !entry.is_certain()) {
+            contents.extend(self.cached.iter().flat_map(|cached| cached.contents_of(name)));
+        }
+        contents
+    }
+
+    /// Whether a record says nothing new.
+    fn has_record(&self, record: &Record) -> bool {
+        self.content_of(&record.name, &record.stat) == Some(record.hash) && self.has(&record.name)
+    }
+
+    /// The origin of an entry with this status. Only the identity of a file that a run knew tells that it was not changed.
     pub(crate) fn of(&self, name: &Name, stat: &Stat) -> Origin {
         if !self.has(name) {
             return Origin::Destination;
         }
-        let known = self.cached.as_ref();
         let unchanged = match stat.kind {
             Kind::Directory => true,
-            Kind::File => known.is_some_and(|known| known.get(name, &FileIdentity::from(stat)).is_some()),
+            Kind::File => self.content_of(name, &FileIdentity::from(stat)).is_some(),
             _ => false,
         };
         if unchanged { Origin::Run } else { Origin::Changed }

@@ -9,7 +9,8 @@
 //! | [`DelayedMoves`] | staged entries that move into place at the end |
 //! | [`LateDirectories`] | attributes of directories that are set at the end, and rights lent until then |
 //! | [`Memory`] | the content cache |
-//! | [`Ledger`] | which entries runs have put there |
+//! | [`Ledger`] | which entries runs have put there, and the journal |
+//! | [`Safety`] | which entries only stay or go as the source has them if runs have put them there |
 //! | [`Discards`] | deleted entries that can be brought back |
 //! | [`Partials`] | what interrupted runs left of large files |
 //! | [`KeptEntries`] | entries that stay although the source does not have them |
@@ -23,21 +24,21 @@ mod discards;
 mod fix;
 mod inheritance;
 mod kept;
+mod known;
 mod late_directories;
 mod ledger;
 mod memory;
 mod partials;
 mod placement;
+mod safety;
 mod staging;
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use coast_tree::state::{CACHE, STAGING_INSIDE, STATE_INSIDE, StateDirectory, name};
+use coast_tree::state::{STAGING_INSIDE, STATE_INSIDE, StateDirectory};
 use coast_tree::{
-    CacheReader, DirHandle, DirRecords, LockExt, MountId, Name, OwnerNames, Record, RelPath, Root, Stat,
-    Timestamp, Zeros,
+    DirHandle, LockExt, MountId, Name, OwnerNames, Record, RelPath, Root, Stat, Timestamp, Zeros,
 };
 use coast_wire::{Options, Own, OwnerName, Ownership};
 
@@ -50,17 +51,21 @@ use areas::StagingAreas;
 use attributes::Attributes;
 use discards::Discards;
 use kept::KeptEntries;
+use known::Known;
 use late_directories::LateDirectories;
-use ledger::Ledger;
+use ledger::{Ledger, Writes};
 use memory::Memory;
 use partials::Partials;
 use placement::DelayedMoves;
+use safety::Safety;
 
 pub(crate) use attributes::same_time;
 pub(crate) use basis::Basis;
 pub(crate) use create::{Brought, Cloned, StagedFile};
 pub(crate) use directory::{DestinationDirectory, DestinationEntry};
+pub(crate) use known::Knowledge;
 pub(crate) use ledger::Origins;
+pub(crate) use safety::stand_in_record;
 
 /// The destination of a run.
 pub(crate) struct Target<'a> {
@@ -113,7 +118,6 @@ enum Tree {
 struct DryRun {
     root: Root,
     ledger: Option<Ledger>,
-    cache: CacheReader,
     /// The mount that the trash of a run lies on. None if that cannot be told.
     trash_mount: Option<MountId>,
 }
@@ -129,6 +133,7 @@ struct Live {
     late_directories: LateDirectories,
     memory: Memory,
     ledger: Ledger,
+    safety: Safety,
     /// None where deleted entries are gone.
     discards: Option<Discards>,
     partials: Partials,
@@ -140,6 +145,9 @@ struct Live {
 /// The settings of a tree that is changed.
 struct LiveSettings {
     remember: Remember,
+    /// Whether the run notes in the journal what it does.
+    journal: bool,
+    safety: Safety,
     process_umask: u32,
     delay_updates: bool,
     exact_modes: bool,
@@ -155,6 +163,7 @@ impl<'a> Target<'a> {
     /// Prepares an opened destination for a run.
     pub(crate) fn open(
         destination: Destination,
+        knowledge: &Knowledge,
         config: &ReceiverConfig,
         SystemFacts { names, umask: process_umask }: SystemFacts,
         options: &Options,
@@ -173,31 +182,37 @@ impl<'a> Target<'a> {
             (Some(root), Some(state)) => {
                 let settings = LiveSettings {
                     remember: if config.some_paths { Remember::Nothing } else { Remember::Everything },
+                    journal: config.some_paths || options.follow.is_some(),
+                    safety: Safety::of(options)?,
                     process_umask,
-                    delay_updates: options.delay_updates,
+                    // A guarded entry is looked at just before it is replaced.
+                    delay_updates: options.delay_updates && options.follow.is_none(),
                     exact_modes: attributes.keeps_modes(),
                     // A run for some paths leaves the others alone.
                     owner_of_kept: attributes.owner_of_kept(ownership).filter(|_| !config.some_paths),
                     trash: has_trash,
                     placed,
                 };
-                if let Err(error) = state.take_in_trash_inside() {
+                if !config.some_paths
+                    && let Err(error) = state.take_in_trash_inside()
+                {
                     report.notice(&format!(
                         "cannot move the trash of {STATE_INSIDE} to that beside the destination: {error}"
                     ));
                 }
-                let live = Live::open(root, state, settings).map_err(|error| EngineError::Destination {
-                    path: config.destination.clone(),
-                    doing: "preparing the private state directory",
-                    error,
+                let live = Live::open(root, state, knowledge, settings).map_err(|error| {
+                    EngineError::Destination {
+                        path: config.destination.clone(),
+                        doing: "preparing the private state directory",
+                        error,
+                    }
                 })?;
                 Tree::Live(Box::new(live))
             }
             (Some(root), None) => {
-                let ledger = peeked.dir.as_ref().map(|state| Ledger::read(state, &placed));
-                let open = |state: DirHandle| CacheReader::open(state.open_file(&name(CACHE)).ok()?.0).ok();
-                let cache = peeked.dir.and_then(open).unwrap_or_else(CacheReader::empty);
-                Tree::DryRun(Box::new(DryRun { root, ledger, cache, trash_mount: peeked.mount }))
+                let known = peeked.dir.as_ref().map(|state| Arc::new(Known::read(state)));
+                let ledger = known.map(|known| Ledger::read(known, &placed));
+                Tree::DryRun(Box::new(DryRun { root, ledger, trash_mount: peeked.mount }))
             }
             (None, _) => Tree::Absent,
         };
@@ -314,37 +329,22 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// See [`Memory::known_in`].
-    pub(crate) fn known_in(&self, directory: &RelPath) -> Option<DirRecords> {
-        self.live().and_then(|live| live.memory.known_in(directory))
-    }
-
     /// Whether earlier runs knew a file of this size, which may have moved.
     pub(crate) fn may_have_content_of(&self, size: u64) -> bool {
         self.live().is_some_and(|live| live.memory.has_size(size))
     }
 
-    /// Remembers files of a directory for the next run.
-    pub(crate) fn remember(&self, directory: &RelPath, records: Vec<Record>) {
+    /// Remembers contents of a directory, of which `known` was known, for the next run.
+    pub(crate) fn remember(&self, directory: &RelPath, records: Vec<Record>, known: &Origins) {
         if let Some(live) = self.live() {
+            live.ledger.contents_placed(directory, &records, known);
             live.memory.remember(directory, records);
         }
     }
 
-    /// What is known of the origin of the entries of a directory.
+    /// See [`Ledger::origins_in`].
     pub(crate) fn origins_in(&self, directory: &RelPath) -> Origins {
-        let placed = self.placed_in(directory);
-        let cached = match &self.tree {
-            _ if placed.is_empty() => None,
-            Tree::DryRun(dry) => dry.cache.directory(directory).ok(),
-            Tree::Absent | Tree::Live(_) => self.known_in(directory),
-        };
-        Origins::new(placed, cached)
-    }
-
-    /// The names in a directory that runs have put there. Some may be gone.
-    pub(crate) fn placed_in(&self, directory: &RelPath) -> HashSet<Name> {
-        self.ledger().map(|ledger| ledger.names_in(directory)).unwrap_or_default()
+        self.ledger().map(|ledger| ledger.origins_in(directory)).unwrap_or_default()
     }
 
     /// See [`Ledger::placed`].
@@ -361,10 +361,26 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Puts the new ledger in the place of the old one; see [`Ledger::settle`].
-    pub(crate) fn settle_ledger(&self) {
+    /// See [`Ledger::directory_placed`].
+    pub(crate) fn note_directory_placed(&self, directory: &RelPath, name: &Name) {
         if let Some(live) = self.live() {
-            live.ledger.settle(&live.root, self.report);
+            live.ledger.directory_placed(directory, name);
+        }
+    }
+
+    /// See [`Ledger::gone`].
+    pub(crate) fn note_gone(&self, directory: &RelPath, name: &Name) {
+        if let Some(live) = self.live() {
+            live.ledger.gone(directory, name);
+        }
+    }
+
+    /// Puts the new ledger and the new cache in the places of the old ones, or ends the journal of the run.
+    pub(crate) fn settle_knowledge(&self) {
+        if let Some(live) = self.live() {
+            let settled = live.ledger.settle(&live.root, self.report);
+            let absorbed = live.memory.save() && settled;
+            live.ledger.settle_journal(&live.state.dir, absorbed, self.report);
         }
     }
 
@@ -451,13 +467,6 @@ impl<'a> Target<'a> {
         self.live().map_or(Ok(()), |live| live.kept.give_away(&live.root, self.report))
     }
 
-    /// Puts the new cache in the place of the old one.
-    pub(crate) fn save_cache(&self) {
-        if let Some(live) = self.live() {
-            live.memory.save();
-        }
-    }
-
     /// Removes the parts that interrupted runs left of any file: every file is whole now, or is no longer wanted.
     pub(crate) fn forget_partials(&self) {
         if let Some(live) = self.live() {
@@ -499,18 +508,28 @@ impl<'a> Target<'a> {
 }
 
 impl Live {
-    fn open(root: Root, state: StateDirectory, settings: LiveSettings) -> io::Result<Self> {
+    fn open(
+        root: Root,
+        state: StateDirectory,
+        knowledge: &Knowledge,
+        settings: LiveSettings,
+    ) -> io::Result<Self> {
         let scratch = state.staging()?;
         let areas = StagingAreas::open(scratch.clone(), &root, settings.process_umask)?;
         // The usual area was made just now, and on the file system of the workspace.
         let on_target = areas.usual().dir();
+        let known = knowledge.current(&state, on_target);
+        let writes = Writes { ledger: settings.remember == Remember::Everything, journal: settings.journal };
         Ok(Self {
             began: on_target.stat_self()?.ctime,
             delayed_moves: DelayedMoves::new(&scratch, settings.delay_updates),
             late_directories: LateDirectories::new(&scratch, settings.exact_modes),
-            memory: Memory::open(&state, on_target, settings.remember),
-            ledger: Ledger::open(&state, &settings.placed),
-            discards: settings.trash.then(|| Discards::new(state.dir.clone(), root.clone())),
+            memory: Memory::open(&state, known.clone(), settings.remember),
+            ledger: Ledger::open(&state, known, &settings.placed, writes),
+            safety: settings.safety,
+            discards: settings
+                .trash
+                .then(|| Discards::new(state.dir.clone(), root.clone(), settings.remember)),
             partials: Partials::new(state.dir.clone()),
             kept: KeptEntries::new(&scratch, settings.owner_of_kept),
             root,

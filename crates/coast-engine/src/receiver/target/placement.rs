@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io;
 
-use coast_tree::{ContentHash, DirHandle, Kind, Name, Record, RelPath, Stat, file_stat};
-use coast_wire::Origin;
+use coast_tree::{ContentHash, DirHandle, Kind, Name, Record, RelPath, Replace, Stat, file_stat};
+use coast_wire::{ConflictKind, Origin};
 use serde::{Deserialize, Serialize};
 
 use super::Live;
 use super::directory::DestinationEntry;
 use super::ledger::Origins;
+use super::safety::stand_in_record;
 use super::staging::Staged;
 use crate::error::EngineError;
 use crate::receiver::failure::{Doing, Failure};
@@ -106,8 +107,7 @@ impl Live {
         let Some(existing) = dir.stat(name)?.filter(|existing| existing.kind != Kind::Directory) else {
             return Ok(());
         };
-        let origins = Origins::new(self.ledger.names_in(parent), self.memory.known_in(parent));
-        let origin = origins.of(name, &existing);
+        let origin = self.ledger.origins_in(parent).of(name, &existing);
         if origin == Origin::Run {
             return Ok(());
         }
@@ -131,7 +131,10 @@ impl Live {
         report: &Report<'_>,
     ) -> Result<(), Failure> {
         match self.delayed_moves.take(entry, staged, None)? {
-            Some(staged) => self.move_now(entry, dir, staged, report).map(|_| ()),
+            Some(staged) => {
+                let content = stand_in_record(entry.offered).map(|record| record.hash);
+                self.move_now(entry, dir, staged, content, report).map(|_| ())
+            }
             None => Ok(()),
         }
     }
@@ -147,15 +150,13 @@ impl Live {
     ) -> Result<Option<Record>, Failure> {
         let Some(staged) = self.delayed_moves.take(entry, staged, Some(hash))? else { return Ok(None) };
         let before = file_stat(file).doing("cannot read its attributes")?;
-        match self.move_now(entry, dir, staged, report)? {
+        let name = &entry.offered.name;
+        Ok(Some(match self.move_now(entry, dir, staged, Some(hash), report)? {
             // The rename changed its ctime; only now it has the identity that the next run will see.
-            Moved::Itself => {
-                let after = || file_stat(file).map(Some);
-                Ok(self.memory.record_of_changed(&entry.offered.name, hash, &before, after))
-            }
+            Moved::Itself => self.memory.record_of_changed(name, hash, &before, || file_stat(file).map(Some)),
             // A copy was not verified. The next run reads it.
-            Moved::Copy => Ok(None),
-        }
+            Moved::Copy => self.memory.record_of(name, hash, &before, None),
+        }))
     }
 
     fn move_now(
@@ -163,37 +164,50 @@ impl Live {
         entry: &DestinationEntry<'_>,
         dir: &DirHandle,
         staged: Staged,
+        content: Option<ContentHash>,
         report: &Report<'_>,
     ) -> Result<Moved, Failure> {
-        if replaces_other_kind(entry) {
-            self.discard_in_the_way(entry.directory.path(), dir, &entry.offered.name, report)
-                .doing("cannot remove what is in the way")?;
+        let (path, name) = (entry.directory.path(), &entry.offered.name);
+        let replace = self.safety.check_place(path, dir, name, entry.existing.as_ref())?;
+        if replaces_other_kind(entry) && !self.safety.guards(path, name) {
+            self.discard_in_the_way(path, dir, name, report).doing("cannot remove what is in the way")?;
         }
-        self.move_into(entry.directory.path(), dir, &entry.offered.name, staged)
-            .doing("cannot move it into place")
+        self.move_into((path, dir, name), staged, content, replace)
     }
 
-    /// Moves a staged entry into a directory. Where no rename reaches that from the entry's area, a copy is made in the directory
-    /// and moved.
+    /// Moves a staged entry with this content to its place. Where no rename reaches that from the entry's area, a copy is made in the
+    /// directory and moved.
     fn move_into(
         &self,
-        path: &RelPath,
-        dir: &DirHandle,
-        name: &Name,
+        (path, dir, name): (&RelPath, &DirHandle, &Name),
         mut staged: Staged,
-    ) -> io::Result<Moved> {
-        let moved = match self.late_directories.change_in(path, dir, || staged.move_into_place(dir, name)) {
+        content: Option<ContentHash>,
+        replace: Replace,
+    ) -> Result<Moved, Failure> {
+        if let Some(content) = content {
+            self.ledger.intended(path, name, content);
+        }
+        let change_in =
+            |change: &mut dyn FnMut() -> io::Result<()>| self.late_directories.change_in(path, dir, change);
+        let moved = match change_in(&mut || staged.move_into_place(dir, name, replace)) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                let area =
-                    self.late_directories.change_in(path, dir, || self.areas.area_beside(path, dir))?;
-                let mut copy = area.copy(&staged)?;
-                self.late_directories.change_in(path, dir, || copy.move_into_place(dir, name))?;
-                Moved::Copy
+                let area = self.late_directories.change_in(path, dir, || self.areas.area_beside(path, dir));
+                let copied = area.and_then(|area| area.copy(&staged));
+                let mut copy = copied.doing("cannot move it into place")?;
+                change_in(&mut || copy.move_into_place(dir, name, replace)).map(|()| Moved::Copy)
             }
-            moved => moved.map(|()| Moved::Itself)?,
+            moved => moved.map(|()| Moved::Itself),
         };
-        self.ledger.placed(path, name);
-        Ok(moved)
+        match moved {
+            Err(error) if replace == Replace::Never && error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Failure::Conflict(ConflictKind::Made))
+            }
+            moved => {
+                let moved = moved.doing("cannot move it into place")?;
+                self.ledger.placed(path, name);
+                Ok(moved)
+            }
+        }
     }
 
     /// Moves all replaced entries that waited into place, in one short burst.
@@ -219,6 +233,7 @@ impl Live {
             let item = item?;
             match self.move_delayed(&item, &make_way, report) {
                 Ok(()) | Err(Failure::Stopped | Failure::Blocked(_)) => {}
+                Err(Failure::Conflict(kind)) => report.conflict(item.path.as_bytes(), kind),
                 Err(Failure::Entry { doing, error }) => report.problem(item.path.as_bytes(), doing, &error),
                 Err(Failure::Run(error)) => return Err(error),
             }
@@ -248,9 +263,11 @@ impl Live {
             self.discard_in_the_way(&parent, &dir, &name, report)
                 .doing("cannot remove what is in the way")?;
         }
-        let moved = self.move_into(&parent, &dir, &name, staged).doing("cannot move it into place")?;
-        if let (Some(before), Some(hash), Moved::Itself) = (before, item.hash, moved) {
-            self.remember_moved(&parent, &dir, &name, ContentHash::from_bytes(hash), &before);
+        let hash = item.hash.map(ContentHash::from_bytes);
+        let replace = self.safety.check_place(&parent, &dir, &name, None)?;
+        let moved = self.move_into((&parent, &dir, &name), staged, hash, replace)?;
+        if let (Some(before), Some(hash), Moved::Itself) = (before, hash, moved) {
+            self.remember_moved(&parent, &dir, &name, hash, &before);
         }
         Ok(())
     }
@@ -263,7 +280,8 @@ impl Live {
         hash: ContentHash,
         before: &Stat,
     ) {
-        let record = self.memory.record_of_changed(name, hash, before, || dir.stat(name));
-        self.memory.remember(parent, record.into_iter().collect());
+        let records = vec![self.memory.record_of_changed(name, hash, before, || dir.stat(name))];
+        self.ledger.contents_placed(parent, &records, &Origins::default());
+        self.memory.remember(parent, records);
     }
 }

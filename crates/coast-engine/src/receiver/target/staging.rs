@@ -106,8 +106,14 @@ impl StagingArea {
 
 impl Staged {
     /// Moves the entry into place.
-    pub(super) fn move_into_place(&mut self, dir: &DirHandle, name: &Name) -> io::Result<()> {
-        self.move_to(dir, name)?;
+    pub(super) fn move_into_place(
+        &mut self,
+        dir: &DirHandle,
+        name: &Name,
+        replace: Replace,
+    ) -> io::Result<()> {
+        let Some(staged) = &self.name else { return Ok(()) };
+        self.area.dir.rename_to(staged, dir, name, replace)?;
         self.name = None;
         Ok(())
     }

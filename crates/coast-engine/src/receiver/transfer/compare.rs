@@ -37,6 +37,7 @@ fn compare(
 ) -> Result<(), Failure> {
     let Offered::File { size, .. } = entry.offered.what else { return Ok(()) };
     let mut needs = NeedBatch::default();
+    let mut known = None;
     match (entry.existing.filter(|existing| existing.kind == Kind::File), entry.directory.handle()) {
         (Some(existing), Some(dir)) if existing.size == size => {
             let ours = match entry.hash_existing(dir, &existing) {
@@ -51,6 +52,7 @@ fn compare(
                 }
                 return Ok(needs.send(transfer.report, &file.part)?);
             }
+            known = ours;
         }
         (None, Some(_)) => {
             if let Cloned::Placed(record) = transfer.target.clone_from_elsewhere(entry, size, theirs)? {
@@ -60,7 +62,7 @@ fn compare(
         }
         _ => {}
     }
-    ask_for_content(transfer, file, entry, &mut needs)?;
+    ask_for_content(transfer, file, entry, known, &mut needs)?;
     Ok(needs.send(transfer.report, &file.part)?)
 }
 
@@ -85,23 +87,27 @@ pub(super) fn keep(
 ) -> Result<Kept, Failure> {
     let same_time = |mtime| same_time(mtime, existing.mtime);
     if transfer.target.may_not_fix(entry, existing) && !entry.offered.mtime.is_some_and(same_time) {
-        ask_for_content(transfer, file, entry, needs)?;
+        ask_for_content(transfer, file, entry, ours, needs)?;
         return Ok(Kept::Replaced);
     }
     file.part.remember(transfer.target.keep_content(entry, existing, ours)?);
     Ok(Kept::Right)
 }
 
-/// Asks the sender for the content of a file: as a delta where there is a useful basis.
+/// Asks the sender for the content of a file: as a delta where there is a useful basis. `ours` is the content of the file that exists, if
+/// it is known.
 pub(super) fn ask_for_content(
     transfer: &Transfer<'_>,
     file: &PartEntry,
     entry: &DestinationEntry<'_>,
+    ours: Option<ContentHash>,
     needs: &mut NeedBatch,
 ) -> Result<(), Failure> {
     let Offered::File { size, .. } = entry.offered.what else { return Ok(()) };
+    transfer.target.check_may_replace(entry, file.part.origins(transfer.target), ours)?;
     if let Some(existing) = entry.existing.filter(|existing| existing.kind == Kind::File)
         && transfer.target.has_trash()
+        && !transfer.target.guards(&file.part.path, &entry.offered.name)
         && file.part.origins(transfer.target).of(&entry.offered.name, &existing) != Origin::Run
     {
         transfer.target.keep_replaced(entry, &existing);

@@ -1,24 +1,26 @@
 //! Examines a directory of the destination, and settles every entry that can be settled at once.
 
-use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
 
 use coast_tree::state::STAGING_INSIDE;
-use coast_tree::{ContentHash, DirRecords, FileIdentity, Kind, Listed, Name, Stat};
+use coast_tree::{ContentHash, FileIdentity, Kind, Listed, Name, Stat};
 
 use super::Transfer;
 use super::compare::{self, Kept};
 use super::need_batch::NeedBatch;
-use super::part::{FileState, Part, PartEntry};
+use super::part::{FileState, NameRange, Part, PartEntry};
 use super::work::Work;
 use crate::receiver::failure::Failure;
 use crate::receiver::offered::Offered;
-use crate::receiver::target::{Brought, DestinationDirectory, DestinationEntry, same_time};
+use crate::receiver::target::{
+    Brought, DestinationDirectory, DestinationEntry, Origins, same_time, stand_in_record,
+};
 
 /// Examines the directory of a part, then lets the parts go on that waited for it.
 pub(super) fn examine(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), Failure> {
     let entered = transfer.target.enter(&part.path);
-    match entered.and_then(|directory| Ok((directory.list()?, directory))) {
+    match entered.and_then(|directory| Ok((list(part, &directory)?, directory))) {
         Ok((listed, directory)) => Examination::new(transfer, part, &directory).examine(listed)?,
         Err(error) => {
             transfer.report_directory_failed(part, &error);
@@ -33,24 +35,38 @@ pub(super) fn examine(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), F
     Ok(transfer.settle(part)?)
 }
 
+/// The entries of a directory that a part is about, sorted by name; of one that names all of them that are there.
+fn list(part: &Part, directory: &DestinationDirectory) -> io::Result<Option<Vec<Listed>>> {
+    let (NameRange::Lacks(lacking), Some(handle)) = (&part.range, directory.handle()) else {
+        return directory.list();
+    };
+    // The directory may be large, and a run for a few of its names reads no more than these.
+    let offered = part.entries.iter().map(|entry| &entry.name);
+    let mut listed = Vec::with_capacity(part.entries.len() + lacking.len());
+    for name in offered.chain(lacking) {
+        if let Some(stat) = handle.stat(name)? {
+            listed.push(Listed { name: name.clone(), kind: stat.kind, ino: stat.ino });
+        }
+    }
+    listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(Some(listed))
+}
+
 /// The examination of one directory.
 struct Examination<'a> {
     transfer: &'a Transfer<'a>,
     part: &'a Arc<Part>,
     directory: &'a DestinationDirectory,
-    cached: Option<DirRecords>,
+    origins: &'a Origins,
     needs: NeedBatch,
-    /// The names that earlier runs have put there. Some may be gone.
-    placed: HashSet<Name>,
     /// The entries that stay as they are for the ledger, by their numbers in the part, in order.
     staying: Vec<u32>,
 }
 
 impl<'a> Examination<'a> {
     fn new(transfer: &'a Transfer<'a>, part: &'a Arc<Part>, directory: &'a DestinationDirectory) -> Self {
-        let cached = transfer.target.known_in(&part.path);
-        let placed = transfer.target.placed_in(&part.path);
-        Self { transfer, part, directory, cached, needs: NeedBatch::default(), placed, staying: Vec::new() }
+        let origins = part.origins(transfer.target);
+        Self { transfer, part, directory, origins, needs: NeedBatch::default(), staying: Vec::new() }
     }
 
     /// Walks the offered entries and the listed ones side by side. An entry that is only listed is extraneous. Without a list
@@ -73,7 +89,7 @@ impl<'a> Examination<'a> {
             }
             let found = listed.next_if(|other| other.name == offered.name).is_some() || !has_list;
             let decided = self.directory.entry(offered, found).and_then(|entry| {
-                if entry.existing.is_some() && self.placed.contains(&offered.name) {
+                if entry.existing.is_some() && self.origins.has(&offered.name) {
                     self.staying.push(file.index);
                     placed += 1;
                 }
@@ -97,7 +113,7 @@ impl<'a> Examination<'a> {
     /// place. A part that speaks for its own names alone leaves the `others` of the directory as they were.
     fn note_placed(&self, others: &[Listed]) {
         let names = self.staying.iter().map(|&index| &self.part.entries[index as usize].name);
-        let stays = |name: &&Name| !self.part.range.speaks_of(name) && self.placed.contains(*name);
+        let stays = |name: &&Name| !self.part.range.speaks_of(name) && self.origins.has(name);
         let others = others.iter().map(|other| &other.name).filter(stays);
         self.transfer.target.note_placed(&self.part.path, names.chain(others));
     }
@@ -117,10 +133,22 @@ impl<'a> Examination<'a> {
             report.failed(&entry.path(), text);
             return Ok(self.transfer.settle(self.part)?);
         }
-        let make_way = || deletion.note_in_the_way(entry);
+        let make_way = || {
+            target.check_may_replace(entry, self.origins, None)?;
+            deletion.note_in_the_way(entry)
+        };
         let brought = match &entry.offered.what {
             Offered::File { size, hash } => return self.decide_file(file, entry, *size, *hash),
-            Offered::Directory => Some(target.bring_directory(entry)?),
+            Offered::Directory => {
+                if entry.existing.is_some_and(|existing| existing.kind != Kind::Directory) {
+                    target.check_may_replace(entry, self.origins, None)?;
+                }
+                let brought = target.bring_directory(entry)?;
+                if brought == Brought::Kept && !self.origins.has(&entry.offered.name) {
+                    target.note_directory_placed(&self.part.path, &entry.offered.name);
+                }
+                Some(brought)
+            }
             Offered::Symlink(_) if !taken.links => {
                 report.skipped(&entry.path(), "skipping a symlink: -l is not given");
                 None
@@ -132,6 +160,9 @@ impl<'a> Examination<'a> {
             }
             Offered::Special(kind, rdev) => Some(target.bring_special(entry, *kind, *rdev, make_way)?),
         };
+        if brought.is_some() {
+            file.part.remember(stand_in_record(entry.offered));
+        }
         if brought == Some(Brought::Kept) {
             self.stays(file);
         }
@@ -149,6 +180,7 @@ impl<'a> Examination<'a> {
         let Transfer { target, deletion, quick_check, .. } = self.transfer;
         let existing = entry.existing.filter(|existing| existing.kind == Kind::File);
         let Some(existing) = existing else {
+            target.check_may_replace(entry, self.origins, None)?;
             deletion.note_in_the_way(entry)?;
             // Maybe the destination has the content elsewhere.
             if size > 0 && target.may_have_content_of(size) {
@@ -160,8 +192,7 @@ impl<'a> Examination<'a> {
         if existing.size != size {
             return self.ask_for_content(file, entry);
         }
-        let cached = self.cached.as_ref();
-        let ours = cached.and_then(|cached| cached.get(&entry.offered.name, &FileIdentity::from(&existing)));
+        let ours = self.origins.content_of(&entry.offered.name, &FileIdentity::from(&existing));
         if *quick_check && entry.offered.mtime.is_some_and(|mtime| same_time(mtime, existing.mtime)) {
             return self.keep(file, entry, &existing, ours);
         }
@@ -201,6 +232,6 @@ impl<'a> Examination<'a> {
     }
 
     fn ask_for_content(&mut self, file: &PartEntry, entry: &DestinationEntry<'_>) -> Result<(), Failure> {
-        compare::ask_for_content(self.transfer, file, entry, &mut self.needs)
+        compare::ask_for_content(self.transfer, file, entry, None, &mut self.needs)
     }
 }

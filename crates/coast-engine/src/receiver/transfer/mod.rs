@@ -18,12 +18,14 @@ mod signing;
 mod work;
 mod worker;
 
+use std::collections::HashSet;
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coast_tree::{Kind, Name};
-use coast_wire::{Frame, Options, ToSender};
+use coast_tree::{Kind, LockExt, Name, RelPath};
+use coast_wire::{ConflictKind, Frame, Options, ToSender};
 
 use super::deletion::Deletion;
 use super::failure::{Blocked, Doing, Failure};
@@ -63,6 +65,8 @@ pub(super) struct Transfer<'a> {
     source_errors: AtomicBool,
     /// Whether a directory could not be made: then missing directories below it are no surprise.
     missing_directories: AtomicBool,
+    /// Directories of the source in whose place an entry of the destination is left as it is. No other lock is taken while it is held.
+    conflicts: Mutex<HashSet<RelPath>>,
 }
 
 /// The kinds of entries, beside files and directories, that the options transfer.
@@ -106,6 +110,7 @@ impl<'a> Transfer<'a> {
             signatures: SignatureWindow::new(),
             source_errors: AtomicBool::new(false),
             missing_directories: AtomicBool::new(false),
+            conflicts: Mutex::default(),
         }
     }
 
@@ -155,7 +160,10 @@ impl<'a> Transfer<'a> {
         if !part.settle_one() {
             return Ok(());
         }
-        self.target.remember(&part.path, part.take_records());
+        let records = part.take_records();
+        if !records.is_empty() {
+            self.target.remember(&part.path, records, part.origins(self.target));
+        }
         // Counted out before the sender is told that it has room again, and told before the run can end.
         let last = self.parts.settle(part);
         self.report.tell(&ToSender::Settled { part: part.id })?;
@@ -182,6 +190,18 @@ impl<'a> Transfer<'a> {
                 self.report_failed(entry, doing, error)?;
                 Ok(self.settle(&entry.part)?)
             }
+            Err(Failure::Conflict(kind)) => {
+                self.report_conflict(entry, kind);
+                Ok(self.settle(&entry.part)?)
+            }
+            Err(Failure::Blocked(Blocked::Stays))
+                if self.target.guards(&entry.part.path, &entry.offered().name) =>
+            {
+                let was_placed = entry.part.origins(self.target).has(&entry.offered().name);
+                let kind = if was_placed { ConflictKind::Changed } else { ConflictKind::Made };
+                self.report_conflict(entry, kind);
+                Ok(self.settle(&entry.part)?)
+            }
             Err(Failure::Blocked(why)) => {
                 match why {
                     Blocked::NoDeletion => self.report.failed(&entry.path(), why.text()),
@@ -193,8 +213,29 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    /// Tells of an entry of the destination that is left as it is.
+    fn report_conflict(&self, entry: &PartEntry, kind: ConflictKind) {
+        let name = &entry.offered().name;
+        self.target.remember_conflict(&entry.part.path, name, entry.part.origins(self.target));
+        if entry.offered().kind() == Kind::Directory
+            && let Ok(path) = entry.part.path.join(name)
+        {
+            self.conflicts.enter().insert(path);
+        }
+        self.report.conflict(&entry.path(), kind);
+    }
+
+    /// Whether a directory cannot be there, because an entry in its place or above is left as it is.
+    fn is_in_conflict(&self, path: &RelPath) -> bool {
+        let conflicts = self.conflicts.enter();
+        !conflicts.is_empty() && conflicts.iter().any(|conflict| path.starts_with(conflict))
+    }
+
     /// Tells of a directory that could not be opened or listed, so that its entries cannot be brought.
     fn report_directory_failed(&self, part: &Part, error: &io::Error) {
+        if self.is_in_conflict(&part.path) {
+            return;
+        }
         let doing = "cannot read the directory";
         if self.missing_directories.load(Ordering::Acquire) {
             self.report.failed(part.path.as_bytes(), &format!("{doing}: {error}"));

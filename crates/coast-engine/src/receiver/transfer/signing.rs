@@ -35,6 +35,8 @@ fn sign(
     entry: &DestinationEntry<'_>,
     granted: &mut usize,
 ) -> Result<(), Failure> {
+    // It may be another file than the one that was examined.
+    transfer.target.check_may_replace(entry, file.part.origins(transfer.target), None)?;
     let basis = Basis::open(entry, transfer.target.partials())
         .filter(|(_, basis)| coast_delta::block_size(basis.size()) <= MAX_DIFF_BLOCK_BYTES);
     let Some((basis_file, basis)) = basis else {

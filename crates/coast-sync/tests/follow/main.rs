@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod conflicts;
+mod journal;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -28,16 +31,28 @@ impl Followed {
     fn with(tree: &Tree, change: impl FnOnce(FollowRequest) -> FollowRequest) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         tree.build(scratch.path().join("worktree"));
+        let mut followed = Self::over(scratch, change);
+        followed.send(&FollowBatch::everything());
+        followed.assert_equal();
+        followed
+    }
+
+    /// A session that has sent nothing.
+    fn over(scratch: tempfile::TempDir, change: impl FnOnce(FollowRequest) -> FollowRequest) -> Self {
         let request = FollowRequest::push(
             scratch.path().join("worktree"),
             Destination::local(scratch.path().join("workspace")),
         );
         let request = change(request.unwrap().cache(CachePlace::File(scratch.path().join("cache"))));
         let session = request.connect(&NoPrompt, &Cancel::new()).unwrap();
-        let mut followed = Self { scratch, session };
-        followed.send(&FollowBatch::everything());
-        followed.assert_equal();
-        followed
+        Self { scratch, session }
+    }
+
+    /// Another session to the same workspace.
+    fn reconnected(self) -> Self {
+        let Self { scratch, session } = self;
+        drop(session);
+        Self::over(scratch, |request| request)
     }
 
     fn here(&self, path: &str) -> PathBuf {
