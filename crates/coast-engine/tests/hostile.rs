@@ -51,7 +51,13 @@ fn start() -> ToReceiver<'static> {
 }
 
 fn file(name: &[u8], size: u64) -> Entry<'_> {
-    Entry { name, what: What::File { size, hash: None }, mode: 0o644, mtime: None, owner: None }
+    Entry {
+        name,
+        what: What::File { size, hash: None, content: None },
+        mode: 0o644,
+        mtime: None,
+        owner: None,
+    }
 }
 
 fn part<'a>(id: u32, path: &'a [u8], entries: Vec<Entry<'a>>) -> ToReceiver<'a> {

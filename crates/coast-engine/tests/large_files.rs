@@ -86,7 +86,7 @@ impl Peer {
 }
 
 fn file(name: &[u8], size: usize) -> Entry<'_> {
-    let what = What::File { size: size as u64, hash: None };
+    let what = What::File { size: size as u64, hash: None, content: None };
     Entry { name, what, mode: 0o644, mtime: None, owner: None }
 }
 

@@ -49,6 +49,12 @@ pub const MAX_WORKERS: u32 = 8;
 /// overtake. Beyond that the sender breaks its own rule.
 pub const MAX_CHUNKS_AHEAD: u32 = MAX_CHUNKS_HELD + MAX_WORKERS + MAX_OVERTAKING_CHUNKS;
 
+/// A file up to this many bytes may travel with the offer of its directory, before it is asked for.
+pub const MAX_UNASKED_BYTES: u64 = 64 << 10;
+
+/// Bytes of content that nobody asked for, in the parts that the sender has offered and the receiver has not settled.
+pub const UNASKED_WINDOW_BYTES: usize = 4 << 20;
+
 /// Bytes of a symlink's target (`PATH_MAX` on Linux).
 pub const MAX_TARGET_BYTES: usize = 4096;
 

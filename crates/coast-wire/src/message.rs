@@ -168,8 +168,12 @@ pub struct Entry<'a> {
 pub enum What<'a> {
     File {
         size: u64,
-        /// Its content's hash, when the sender's cache knows it.
+        /// Its content's hash, when the sender knows it.
         hash: Option<HashBytes>,
+        /// Its content, if it is likely to be asked for: of at most [`MAX_UNASKED_BYTES`](crate::limits::MAX_UNASKED_BYTES), and with
+        /// its hash.
+        #[serde(borrow)]
+        content: Option<&'a serde_bytes::Bytes>,
     },
     Directory,
     Symlink(#[serde(borrow, with = "serde_bytes")] &'a [u8]),

@@ -26,8 +26,8 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
         owner: Some((1000, u32::MAX)),
     };
     let all_kinds = vec![
-        entry(b"a\nb", What::File { size: u64::MAX, hash: Some(HASH) }),
-        entry(b"b", What::File { size: 0, hash: None }),
+        entry(b"a\nb", What::File { size: u64::MAX, hash: Some(HASH), content: None }),
+        entry(b"b", What::File { size: 1, hash: Some(HASH), content: Some(serde_bytes::Bytes::new(b"x")) }),
         entry(b"c", What::Directory),
         entry(b"d", What::Symlink(b"../\xff")),
         entry(b"e", What::Fifo),

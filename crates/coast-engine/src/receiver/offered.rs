@@ -1,7 +1,7 @@
 //! An entry as the source has it, checked.
 
 use coast_tree::{ContentHash, Kind, Name, Timestamp};
-use coast_wire::limits::MAX_TARGET_BYTES;
+use coast_wire::limits::{MAX_TARGET_BYTES, MAX_UNASKED_BYTES};
 use coast_wire::{Entry, Time, What};
 
 use crate::error::EngineError;
@@ -22,6 +22,8 @@ pub(super) enum Offered {
     File {
         size: u64,
         hash: Option<ContentHash>,
+        /// As it came with the offer. That it has the hash is not checked yet.
+        content: Option<Box<[u8]>>,
     },
     Directory,
     Symlink(Box<[u8]>),
@@ -45,7 +47,16 @@ impl OfferedEntry {
 
     fn with_name(name: Name, entry: Entry<'_>) -> Result<Self, EngineError> {
         let what = match entry.what {
-            What::File { size, hash } => Offered::File { size, hash: hash.map(ContentHash::from_bytes) },
+            What::File { size, hash, content } => {
+                let is_sound = |content: &[u8]| {
+                    size <= MAX_UNASKED_BYTES && content.len() as u64 == size && hash.is_some()
+                };
+                if content.is_some_and(|content| !is_sound(content)) {
+                    return Err(EngineError::Protocol("it offered a file with content that it cannot have"));
+                }
+                let content = content.map(|content| Box::from(content.as_ref()));
+                Offered::File { size, hash: hash.map(ContentHash::from_bytes), content }
+            }
             What::Directory => Offered::Directory,
             What::Symlink(target) if target.len() < MAX_TARGET_BYTES && !target.contains(&0) => {
                 Offered::Symlink(target.into())
@@ -60,6 +71,14 @@ impl OfferedEntry {
         };
         let mtime = entry.mtime.map(checked_time).transpose()?;
         Ok(Self { name, what, mode: u32::from(entry.mode) & 0o7777, mtime, owner: entry.owner })
+    }
+
+    /// Bytes of content that came with the offer.
+    pub(super) fn content_bytes(&self) -> usize {
+        match &self.what {
+            Offered::File { content: Some(content), .. } => content.len(),
+            _ => 0,
+        }
     }
 
     pub(super) fn kind(&self) -> Kind {

@@ -84,8 +84,7 @@ impl Job {
         needs: Vec<Need<'_>>,
         held: &SignatureBytes,
     ) -> Result<Vec<Self>, EngineError> {
-        let mut jobs = Vec::with_capacity(needs.len().div_ceil(GROUP));
-        let mut group = Vec::new();
+        let mut tasks = Vec::with_capacity(needs.len());
         for Need { index, want } in needs {
             let file = part.entries.get(index as usize).and_then(|entry| entry.file.as_ref());
             let file = file.ok_or(EngineError::Protocol("it asked for a file that was not offered"))?;
@@ -98,13 +97,14 @@ impl Job {
                 Want::Content => Task::Content,
                 Want::Delta(signature) => Task::Delta(held.hold(signature)?),
             };
-            group.push((index, task));
-            if group.len() == GROUP {
-                jobs.push(Self { part: part.clone(), needs: std::mem::take(&mut group) });
-            }
+            tasks.push((file.identity.size, index, task));
         }
-        if !group.is_empty() {
-            jobs.push(Self { part, needs: group });
+        // No small file waits for a large one.
+        tasks.sort_by_key(|(size, ..)| *size);
+        let mut jobs = Vec::with_capacity(tasks.len().div_ceil(GROUP));
+        let mut tasks = tasks.into_iter().map(|(_, index, task)| (index, task)).peekable();
+        while tasks.peek().is_some() {
+            jobs.push(Self { part: part.clone(), needs: tasks.by_ref().take(GROUP).collect() });
         }
         Ok(jobs)
     }

@@ -13,6 +13,7 @@ mod reading;
 mod report;
 mod source;
 mod stream;
+mod unasked;
 mod under_way;
 mod walker;
 mod window;
@@ -331,6 +332,7 @@ impl Run<'_> {
             ToSender::Settled { part } => {
                 let part = self.offers.settle(part)?;
                 self.window.release(part.weight());
+                self.window.release_unasked(part.unasked_bytes);
                 add(&self.progress.settled_entries, part.entries.len() as u64);
                 add(&self.progress.settled_bytes, part.bytes());
                 self.cache.append(&part.path, part.records());

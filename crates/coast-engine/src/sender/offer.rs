@@ -20,6 +20,8 @@ pub(super) struct OfferedPart {
     pub(super) entries: Box<[OfferedEntry]>,
     /// The number of names that the part says the source lacks.
     pub(super) lacking: usize,
+    /// Bytes of content that go with the offer.
+    pub(super) unasked_bytes: usize,
 }
 
 /// An entry of an offered part.

@@ -18,6 +18,7 @@ use super::Run;
 use super::batch::Batch;
 use super::offer::{OfferedEntry, OfferedFile, OfferedPart};
 use super::source::Selection;
+use super::unasked::{self, Unasked};
 use crate::merge::{TreeMergeFiles, Whose};
 use crate::monitor::add;
 use crate::stop::Stopped;
@@ -67,6 +68,8 @@ pub(super) struct Found {
     stat: Stat,
     target: Vec<u8>,
     hash: Option<ContentHash>,
+    /// The content, if it goes with the offer.
+    content: Option<Unasked>,
 }
 
 impl<'a> Walker<'a> {
@@ -269,7 +272,7 @@ impl<'a> Walker<'a> {
         name: Name,
         records: Option<&coast_tree::DirRecords>,
     ) -> io::Result<Option<Found>> {
-        let Some(stat) = dir.stat(&name)? else { return Ok(None) };
+        let Some(mut stat) = dir.stat(&name)? else { return Ok(None) };
         let target = if stat.kind == Kind::Symlink && self.run.options.links {
             match dir.read_link(&name) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -281,7 +284,13 @@ impl<'a> Walker<'a> {
         let hash = (stat.kind == Kind::File)
             .then(|| records.and_then(|records| records.get(&name, &FileIdentity::from(&stat))))
             .flatten();
-        Ok(Some(Found { name, stat, target, hash }))
+        let content = match hash {
+            // What the cache knows was probably sent by an earlier run.
+            None if self.batch.is_some() => unasked::read(&self.run.window, dir, &name, &mut stat)?,
+            _ => None,
+        };
+        let hash = content.as_ref().map_or(hash, |content| Some(content.hash));
+        Ok(Some(Found { name, stat, target, hash, content }))
     }
 
     pub(super) fn entry_problem(&self, path: &RelPath, name: &Name, kind: ProblemKind, text: &str) {
@@ -345,19 +354,8 @@ impl<'a> Walker<'a> {
             id,
             path: path.clone(),
             lacking,
-            entries: found
-                .iter()
-                .map(|entry| OfferedEntry {
-                    name: entry.name.clone(),
-                    file: (entry.stat.kind == Kind::File).then(|| OfferedFile {
-                        identity: FileIdentity::from(&entry.stat),
-                        known_hash: entry.hash,
-                        found_hash: OnceLock::new(),
-                        asked: AtomicBool::new(false),
-                        attempts: AtomicU32::new(0),
-                    }),
-                })
-                .collect(),
+            unasked_bytes: found.iter().map(Found::content_bytes).sum(),
+            entries: found.iter().map(Found::to_offer).collect(),
         });
         let entries =
             found.iter().map(|entry| self.entry(entry.name.as_bytes(), &entry.stat, what(entry))).collect();
@@ -390,6 +388,7 @@ impl<'a> Walker<'a> {
         });
         add(&self.run.progress.offered_entries, found.len() as u64);
         add(&self.run.progress.offered_bytes, bytes);
+        add(&self.run.progress.sent_bytes, found.iter().map(|entry| entry.content_bytes() as u64).sum());
     }
 }
 
@@ -438,15 +437,45 @@ impl Visit for Walker<'_> {
 pub(super) fn part_len(entries: &[Found]) -> usize {
     let mut bytes = 0;
     let full = |entry: &Found| {
-        bytes += entry.name.as_bytes().len() + entry.target.len() + 64;
+        bytes += entry.name.as_bytes().len() + entry.target.len() + entry.content_bytes() + 64;
         bytes > PART_BYTES
     };
     entries.iter().take(MAX_PART_ENTRIES).position(full).unwrap_or(entries.len().min(MAX_PART_ENTRIES))
 }
 
+impl Found {
+    /// Bytes of content that go with the offer.
+    fn content_bytes(&self) -> usize {
+        self.content.as_ref().map_or(0, |content| content.bytes.len())
+    }
+
+    /// What is remembered of it until it is settled.
+    fn to_offer(&self) -> OfferedEntry {
+        let file = (self.stat.kind == Kind::File).then(|| {
+            let identity = FileIdentity::from(&self.stat);
+            let file = OfferedFile {
+                identity,
+                known_hash: self.hash.filter(|_| self.content.is_none()),
+                found_hash: OnceLock::new(),
+                asked: AtomicBool::new(false),
+                attempts: AtomicU32::new(0),
+            };
+            if let Some(content) = &self.content {
+                file.found(identity, content.hash, content.observed_at);
+            }
+            file
+        });
+        OfferedEntry { name: self.name.clone(), file }
+    }
+}
+
 fn what(entry: &Found) -> What<'_> {
     match entry.stat.kind {
-        Kind::File => What::File { size: entry.stat.size, hash: entry.hash.map(|hash| *hash.as_bytes()) },
+        Kind::File => What::File {
+            size: entry.stat.size,
+            hash: entry.hash.map(|hash| *hash.as_bytes()),
+            content: entry.content.as_ref().map(|content| serde_bytes::Bytes::new(&content.bytes)),
+        },
         Kind::Directory => What::Directory,
         Kind::Symlink => What::Symlink(&entry.target),
         Kind::Fifo => What::Fifo,

@@ -8,6 +8,7 @@ use coast_tree::{ContentHash, Kind, Stat};
 use coast_wire::{EntryKind, Need, Origin, ToSender, Update, Want};
 
 use super::Transfer;
+use super::content;
 use super::file_transfer::FileTransfer;
 use super::need_batch::NeedBatch;
 use super::part::{FileState, PartEntry};
@@ -94,7 +95,7 @@ pub(super) fn keep(
     Ok(Kept::Right)
 }
 
-/// Asks the sender for the content of a file: as a delta where there is a useful basis. `ours` is the content of the file that exists, if
+/// Asks the sender for the content of a file, unless that came with the offer: as a delta where there is a useful basis. `ours` is the content of the file that exists, if
 /// it is known.
 pub(super) fn ask_for_content(
     transfer: &Transfer<'_>,
@@ -103,7 +104,8 @@ pub(super) fn ask_for_content(
     ours: Option<ContentHash>,
     needs: &mut NeedBatch,
 ) -> Result<(), Failure> {
-    let Offered::File { size, .. } = entry.offered.what else { return Ok(()) };
+    let Offered::File { size, hash, content } = &entry.offered.what else { return Ok(()) };
+    let size = *size;
     transfer.target.check_may_replace(entry, file.part.origins(transfer.target), ours)?;
     if let Some(existing) = entry.existing.filter(|existing| existing.kind == Kind::File)
         && transfer.target.has_trash()
@@ -116,6 +118,9 @@ pub(super) fn ask_for_content(
         transfer.report.transferred(size, 0, 0);
         transfer.target.report_created(entry, EntryKind::File, Update::Transferred);
         return Ok(transfer.settle(&file.part)?);
+    }
+    if let (Some(content), Some(hash)) = (content, hash) {
+        return content::place_unasked(transfer, file, entry, content, *hash);
     }
     let useful = |basis_len: u64| basis_len >= MIN_BASIS && size >= MIN_BASIS;
     let existing = entry.existing.filter(|existing| existing.kind == Kind::File);

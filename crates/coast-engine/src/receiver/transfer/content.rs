@@ -157,27 +157,7 @@ impl<'a> ContentWorker<'a> {
         }
         let directory = self.directory(&file.entry.part)?;
         let entry = file.in_directory(&directory);
-        let mut staged = self.transfer.target.stage_file(&entry)?;
-        staged.output.write_all(content).doing("cannot write it")?;
-        let size = content.len() as u64;
-        let received = ReceivedFile { staged, size, hash, mtime, literal_bytes: size, matched_bytes: 0 };
-        self.finish(file, &entry, received)
-    }
-
-    /// Puts a file into place, counts it and settles it.
-    fn finish(
-        &self,
-        file: &ContentFile,
-        entry: &DestinationEntry<'_>,
-        received: ReceivedFile,
-    ) -> Result<(), Failure> {
-        let ReceivedFile { staged, size, hash, mtime, literal_bytes, matched_bytes } = received;
-        let Transfer { target, report, .. } = self.transfer;
-        let mtime = mtime.map(checked_time).transpose()?;
-        file.entry.part.remember(target.finish_file(entry, staged, hash, mtime)?);
-        report.transferred(size, literal_bytes, matched_bytes);
-        target.report_created(entry, EntryKind::File, Update::Transferred);
-        Ok(self.transfer.settle(&file.entry.part)?)
+        place(self.transfer, &file.entry, &entry, content, (hash, mtime))
     }
 
     fn apply_pieces(&mut self, file: &ContentFile, mut turn: Turn) -> Result<(), Failure> {
@@ -322,7 +302,7 @@ impl<'a> ContentWorker<'a> {
                 literal_bytes,
                 matched_bytes,
             };
-            return self.finish(file, &entry, received);
+            return finish(self.transfer, &file.entry, &entry, received);
         }
         if file.pieces.basis.is_some() {
             // Weak sums that agreed by accident or by design, or a basis that changed: a delta is only a guess.
@@ -350,6 +330,51 @@ impl ContentFile {
     fn in_directory<'a>(&'a self, directory: &'a DestinationDirectory) -> DestinationEntry<'a> {
         DestinationEntry::as_decided(directory, self.entry.offered(), self.pieces.existing)
     }
+}
+
+/// Puts a file into place of which the content came with the offer, and settles it.
+pub(super) fn place_unasked(
+    transfer: &Transfer<'_>,
+    file: &PartEntry,
+    entry: &DestinationEntry<'_>,
+    content: &[u8],
+    hash: ContentHash,
+) -> Result<(), Failure> {
+    if ContentHash::of(content) != hash {
+        return Err(WRONG_HASH.into());
+    }
+    place(transfer, file, entry, content, (hash, None))
+}
+
+/// Puts a file with this content into place, and settles it.
+fn place(
+    transfer: &Transfer<'_>,
+    file: &PartEntry,
+    entry: &DestinationEntry<'_>,
+    content: &[u8],
+    (hash, mtime): (ContentHash, Option<Time>),
+) -> Result<(), Failure> {
+    let mut staged = transfer.target.stage_file(entry)?;
+    staged.output.write_all(content).doing("cannot write it")?;
+    let size = content.len() as u64;
+    let received = ReceivedFile { staged, size, hash, mtime, literal_bytes: size, matched_bytes: 0 };
+    finish(transfer, file, entry, received)
+}
+
+/// Puts a file into place, counts it and settles it.
+fn finish(
+    transfer: &Transfer<'_>,
+    file: &PartEntry,
+    entry: &DestinationEntry<'_>,
+    received: ReceivedFile,
+) -> Result<(), Failure> {
+    let ReceivedFile { staged, size, hash, mtime, literal_bytes, matched_bytes } = received;
+    let Transfer { target, report, .. } = transfer;
+    let mtime = mtime.map(checked_time).transpose()?;
+    file.part.remember(target.finish_file(entry, staged, hash, mtime)?);
+    report.transferred(size, literal_bytes, matched_bytes);
+    target.report_created(entry, EntryKind::File, Update::Transferred);
+    Ok(transfer.settle(&file.part)?)
 }
 
 /// Takes a file out of the state that waits for a message, since the message has come.

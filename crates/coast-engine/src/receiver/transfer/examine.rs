@@ -138,7 +138,7 @@ impl<'a> Examination<'a> {
             deletion.note_in_the_way(entry)
         };
         let brought = match &entry.offered.what {
-            Offered::File { size, hash } => return self.decide_file(file, entry, *size, *hash),
+            Offered::File { size, hash, .. } => return self.decide_file(file, entry, *size, *hash),
             Offered::Directory => {
                 if entry.existing.is_some_and(|existing| existing.kind != Kind::Directory) {
                     target.check_may_replace(entry, self.origins, None)?;
@@ -183,7 +183,7 @@ impl<'a> Examination<'a> {
             target.check_may_replace(entry, self.origins, None)?;
             deletion.note_in_the_way(entry)?;
             // Maybe the destination has the content elsewhere.
-            if size > 0 && target.may_have_content_of(size) {
+            if size > 0 && entry.offered.content_bytes() == 0 && target.may_have_content_of(size) {
                 self.compare_later(file, theirs);
                 return Ok(());
             }

@@ -159,6 +159,11 @@ impl Part {
         self.entries.len() + lacking + 1
     }
 
+    /// Bytes of content that came with the offer.
+    pub(super) fn content_bytes(&self) -> usize {
+        self.entries.iter().map(OfferedEntry::content_bytes).sum()
+    }
+
     pub(super) fn remember(&self, record: Option<Record>) {
         self.records.enter().extend(record);
     }

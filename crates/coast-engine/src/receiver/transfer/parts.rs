@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use coast_tree::LockExt;
-use coast_wire::limits::WINDOW_ENTRIES;
+use coast_wire::limits::{UNASKED_WINDOW_BYTES, WINDOW_ENTRIES};
 
 use super::part::Part;
 use crate::error::EngineError;
@@ -27,6 +27,8 @@ struct State {
     /// The highest number that arrived.
     last: Option<u32>,
     weight: usize,
+    /// Bytes of content that came with the offers of live parts.
+    content_bytes: usize,
     walk_done: bool,
 }
 
@@ -40,6 +42,10 @@ impl Parts {
         state.weight += part.weight();
         if state.weight > WINDOW_ENTRIES {
             return Err(EngineError::Protocol("it offered more entries than it may"));
+        }
+        state.content_bytes += part.content_bytes();
+        if state.content_bytes > UNASKED_WINDOW_BYTES {
+            return Err(EngineError::Protocol("it offered more content than it may"));
         }
         let part = Arc::new(part);
         if state.live.insert(part.id, part.clone()).is_some() {
@@ -76,6 +82,7 @@ impl Parts {
         let mut state = self.lock();
         if state.live.remove(&part.id).is_some() {
             state.weight -= part.weight();
+            state.content_bytes -= part.content_bytes();
         }
         state.walk_done && state.live.is_empty()
     }

@@ -1,0 +1,258 @@
+//! Runs that follow each other on one stream: what they say to each other, and what a peer may not say.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use coast_engine::{
+    BatchPath, Cancel, EngineError, FollowSender, Receiver, ReceiverConfig, RunReport, SenderConfig, Source,
+    VoidMonitor,
+};
+use coast_tree::{ContentHash, RelPath};
+use coast_wire::limits::{MAX_UNASKED_BYTES, UNASKED_WINDOW_BYTES};
+use coast_wire::{
+    Class, Delete, Entry, Follow, FrameReader, Options, Pack, Part, Range, ToReceiver, ToSender, What,
+    end_of_run, messages,
+};
+use serde::Serialize;
+
+/// More than any test takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A receiver that stays, on a thread.
+struct Follower {
+    served: JoinHandle<Result<(), EngineError>>,
+}
+
+impl Follower {
+    fn start(destination: PathBuf, stream: &UnixStream) -> Self {
+        let (reader, writer) = (stream.try_clone().unwrap(), WriteHalf(stream.try_clone().unwrap()));
+        let served = std::thread::spawn(move || {
+            let mut following =
+                Receiver::open(ReceiverConfig::new(destination))?.follow(reader, writer, false);
+            while following.wait()? {
+                following.serve(&VoidMonitor, &Cancel::new())?;
+            }
+            Ok(())
+        });
+        Self { served }
+    }
+
+    fn end(self) -> Result<(), EngineError> {
+        self.served.join().unwrap()
+    }
+}
+
+/// A writer whose end the other side sees.
+struct WriteHalf(UnixStream);
+
+impl Write for WriteHalf {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+}
+
+fn config(source: &Path) -> SenderConfig {
+    let mut config = SenderConfig::new(Source::Contents(source.to_owned()));
+    config.options.recursive = true;
+    config.options.delete = Some(Delete::default());
+    config
+}
+
+fn one_path(source: &Path, path: &str) -> SenderConfig {
+    let path = RelPath::new(path.as_bytes()).unwrap();
+    SenderConfig { paths: Some(vec![BatchPath { path, deep: false }]), ..config(source) }
+}
+
+/// What went over a stream since the last look, and whether the sender's end waits with reading until it has offered everything.
+#[derive(Default)]
+struct Tap {
+    sent: Vec<u8>,
+    received: Vec<u8>,
+    holds: bool,
+}
+
+#[derive(Clone)]
+struct Tapped {
+    stream: Arc<UnixStream>,
+    tap: Arc<(Mutex<Tap>, Condvar)>,
+}
+
+impl Tapped {
+    fn new(stream: UnixStream) -> Self {
+        Self { stream: Arc::new(stream), tap: Arc::default() }
+    }
+
+    /// From now on the sender's end reads nothing before it has offered everything.
+    fn hold(&self) {
+        *self.tap.0.lock().unwrap() = Tap { holds: true, ..Tap::default() };
+    }
+
+    fn has_offered_everything(sent: &[u8]) -> bool {
+        let mut frames = FrameReader::new(sent);
+        while let Ok(Some(frame)) = frames.next_frame() {
+            let payload = frame.decode().unwrap();
+            if messages::<ToReceiver<'_>>(&payload)
+                .any(|message| matches!(message, Ok(ToReceiver::WalkDone { .. })))
+            {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Read for Tapped {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (tap, written) = &*self.tap;
+        let waits = |tap: &mut Tap| tap.holds && !Self::has_offered_everything(&tap.sent);
+        let (guard, timeout) = written.wait_timeout_while(tap.lock().unwrap(), LONG, waits).unwrap();
+        assert!(!timeout.timed_out(), "the sender waits for an answer before it has offered everything");
+        drop(guard);
+        let count = (&*self.stream).read(buffer)?;
+        tap.lock().unwrap().received.extend(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+impl Write for Tapped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = (&*self.stream).write(bytes)?;
+        self.tap.0.lock().unwrap().sent.extend(&bytes[..count]);
+        self.tap.1.notify_all();
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_save_costs_one_way_and_the_acknowledgement() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (source, destination) = (scratch.path().join("source"), scratch.path().join("destination"));
+    fs::create_dir_all(source.join("deep/er")).unwrap();
+    fs::write(source.join("deep/er/file"), "1").unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
+    let follower = Follower::start(destination.clone(), &far);
+    drop(far);
+    let tapped = Tapped::new(near.try_clone().unwrap());
+    let mut sender = FollowSender::new(tapped.clone(), tapped.clone());
+    let mut run = |config| -> RunReport { sender.run(config, &VoidMonitor, &Cancel::new()).unwrap() };
+    run(config(&source));
+    let largest = "x".repeat(usize::try_from(MAX_UNASKED_BYTES).unwrap());
+    for content in ["another content", "", &largest] {
+        fs::write(source.join("deep/er/file"), content).unwrap();
+        tapped.hold();
+        assert_eq!(run(one_path(&source, "deep/er/file")).receiver.transferred_files, 1);
+        assert_eq!(fs::read_to_string(destination.join("deep/er/file")).unwrap(), content);
+        let tap = tapped.tap.0.lock().unwrap();
+        let mut frames = FrameReader::new(&tap.received[..]);
+        let mut answers = Vec::new();
+        while let Some(frame) = frames.next_frame().unwrap() {
+            let payload = frame.decode().unwrap();
+            for message in messages::<ToSender<'_>>(&payload) {
+                answers.push(match message.unwrap() {
+                    ToSender::Ready(_) => "ready",
+                    ToSender::Settled { .. } => "settled",
+                    ToSender::Finished(_) => "finished",
+                    other => panic!("{other:?}"),
+                });
+            }
+        }
+        // Nothing was asked for.
+        assert_eq!(answers, ["ready", "settled", "settled", "settled", "finished"]);
+        assert!(tap.sent.ends_with(&end_of_run()));
+    }
+    near.shutdown(Shutdown::Both).unwrap();
+    follower.end().unwrap();
+}
+
+fn frame<M: Serialize>(message: &M) -> Vec<u8> {
+    let mut pack = Pack::new(Class::Control);
+    pack.push(message).unwrap();
+    pack.seal(None).unwrap()
+}
+
+fn start(follow: Follow) -> ToReceiver<'static> {
+    ToReceiver::Start(Options { recursive: true, follow: Some(follow), ..Options::default() })
+}
+
+/// Has a receiver that stays hear these messages, after which it must give up with this word.
+#[track_caller]
+fn assert_refused(messages_sent: &[ToReceiver<'_>], word: &str) {
+    let scratch = tempfile::tempdir().unwrap();
+    let destination = scratch.path().join("destination");
+    let (near, far) = UnixStream::pair().unwrap();
+    let follower = Follower::start(destination.clone(), &far);
+    drop(far);
+    // A receiver that gives up closes its end.
+    let _ = messages_sent.iter().try_for_each(|message| (&near).write_all(&frame(message)));
+    let mut frames = FrameReader::new(near.try_clone().unwrap());
+    let mut told = false;
+    while let Ok(Some(frame)) = frames.next_frame() {
+        let payload = frame.decode().unwrap();
+        told |= messages(&payload).any(|message| matches!(message, Ok(ToSender::Failed { .. })));
+        if told {
+            break;
+        }
+    }
+    near.shutdown(Shutdown::Both).unwrap();
+    let error = follower.end().unwrap_err();
+    assert!(told && error.to_string().contains(word), "{error} does not say {word:?}");
+    assert!(fs::read_dir(&destination).unwrap().next().is_none(), "nothing is written");
+}
+
+fn part(entries: Vec<Entry<'_>>) -> ToReceiver<'_> {
+    ToReceiver::Part(Part { id: 0, parent: None, path: b"", range: Range::Listed, entries })
+}
+
+fn file<'a>(name: &'a [u8], size: u64, hash: Option<ContentHash>, content: &'a [u8]) -> Entry<'a> {
+    let content = Some(serde_bytes::Bytes::new(content));
+    let what = What::File { size, hash: hash.map(|hash| *hash.as_bytes()), content };
+    Entry { name, what, mode: 0o644, mtime: None, owner: None }
+}
+
+#[test]
+fn content_that_nobody_asked_for_is_checked_and_bounded() {
+    let refuse = |entries, word| assert_refused(&[start(Follow::default()), part(entries)], word);
+    let hash = |content: &[u8]| Some(ContentHash::of(content));
+    refuse(vec![file(b"a", 1, None, b"x")], "content that it cannot have");
+    refuse(vec![file(b"a", 2, hash(b"x"), b"x")], "content that it cannot have");
+    refuse(vec![file(b"a", 1, hash(b"y"), b"x")], "does not have its hash");
+    let large = vec![0; usize::try_from(MAX_UNASKED_BYTES).unwrap() + 1];
+    refuse(vec![file(b"a", MAX_UNASKED_BYTES + 1, hash(&large), &large)], "content that it cannot have");
+    let largest = &large[1..];
+    let names: Vec<Vec<u8>> = (0..=UNASKED_WINDOW_BYTES / largest.len())
+        .map(|number| format!("{number:03}").into_bytes())
+        .collect();
+    let entries = names.iter().map(|name| file(name, MAX_UNASKED_BYTES, hash(largest), largest)).collect();
+    refuse(entries, "more content than it may");
+}
+
+#[test]
+fn paths_at_which_the_source_wins_are_checked() {
+    for path in [&b"../x"[..], b"/etc", b"a//b", b"a\0"] {
+        let take_source = vec![serde_bytes::ByteBuf::from(path)];
+        let follow = Follow { take_source, ..Follow::default() };
+        assert_refused(&[start(follow)], "path that no file can have");
+    }
+}
