@@ -39,7 +39,13 @@ pub struct Batch {
     pub ticket: Option<Ticket>,
     /// When the first of the changes was made that decided that the batch goes.
     pub saved: Instant,
+    /// How many entries left their paths, those in deleted directories included, at most. Both ends of a rename do not count.
+    /// [`UNKNOWN`] if a directory left with an unknown number of entries.
+    pub left: u64,
 }
+
+/// A number of entries that is not known.
+pub const UNKNOWN: u64 = u64::MAX;
 
 impl Extent {
     /// Whether there is nothing to send.

@@ -13,13 +13,18 @@
 //! A file that is made and deleted again between two batches never travels. Its entry is dropped under one condition: no batch can
 //! have seen the file. So an entry is `unseen` only if it was created, if neither a pending change nor the batch under way covered its
 //! path at that time, and if no batch has taken it since. The destination then does not have it.
+//!
+//! # How many entries left
+//! A batch tells how many entries it may delete at the destination. A directory can be removed only after everything in it was deleted or
+//! moved away, and each of these steps was a change of its own. So it counts for what was noted below it, and no more. A directory
+//! that was moved out of the worktree, or that is gone without a word about its content, counts for an unknown number.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use coast_tree::RelPath;
 
-use crate::batch::{Batch, Depth, Extent, Ticket, ancestors, remove_below};
+use crate::batch::{Batch, Depth, Extent, Ticket, UNKNOWN, ancestors, below, remove_below};
 
 /// How long a new, deleted or renamed entry waits for what follows.
 pub(crate) const BRIEF: Duration = Duration::from_millis(4);
@@ -69,6 +74,8 @@ struct Entry {
     gone: bool,
     /// The time of the last change.
     touched: Instant,
+    /// How many entries left their paths, at and below this one.
+    left: u64,
 }
 
 /// An entry that left its old path.
@@ -79,6 +86,8 @@ struct HalfMove {
     origin: RelPath,
     writing: Option<Instant>,
     unseen: bool,
+    /// How many entries left before, at and below the old path.
+    left: u64,
 }
 
 impl Pending {
@@ -128,13 +137,32 @@ impl Pending {
         }
     }
 
-    /// An entry was deleted. A directory is [`Depth::Tree`].
+    /// An entry was deleted. A directory is [`Depth::Tree`], and everything in it was noted as deleted before.
     pub(crate) fn deleted(&mut self, path: RelPath, depth: Depth, now: Instant) {
-        self.leave(path, depth, now);
+        let left = match depth {
+            Depth::Entry => self.left_at(&path).max(1),
+            Depth::Tree => self.left_at(&path).saturating_add(1),
+        };
+        self.leave(path, depth, left, now);
+    }
+
+    /// An entry is gone. If it was a directory, it is not known what was in it.
+    pub(crate) fn vanished(&mut self, path: RelPath, depth: Depth, now: Instant) {
+        self.leave(path, depth, all_of(depth), now);
+    }
+
+    /// A batch did not settle a path: it comes again.
+    pub(crate) fn again(&mut self, path: RelPath, depth: Depth, now: Instant) {
+        if let Some(entry) = self.entry(path, depth, now) {
+            entry.left = entry.left.max(all_of(depth));
+            let due = entry.due;
+            self.schedule(due);
+        }
     }
 
     /// An entry left `path`. It may appear elsewhere, with the same cookie.
     pub(crate) fn moved_from(&mut self, path: RelPath, depth: Depth, cookie: u32, now: Instant) {
+        let left = self.left_at(&path);
         let (writing, unseen) = match self.entries.get(&path) {
             Some(entry) => (entry.writing, entry.unseen),
             // The destination may know the directory above only after the next batch, so it cannot move the entry.
@@ -145,8 +173,8 @@ impl Pending {
         if self.half_moves.len() == MAX_HALF_MOVES {
             self.half_moves.pop_front();
         }
-        self.half_moves.push_back(HalfMove { cookie, origin, writing, unseen });
-        self.leave(path, depth, now);
+        self.half_moves.push_back(HalfMove { cookie, origin, writing, unseen, left });
+        self.leave(path, depth, all_of(depth), now);
     }
 
     /// An entry came to `path`.
@@ -155,6 +183,7 @@ impl Pending {
         let half = half.and_then(|index| self.half_moves.remove(index));
         let Some(entry) = self.entry(path.clone(), depth, now) else { return };
         entry.writing = half.as_ref().and_then(|half| half.writing);
+        entry.left = entry.left.saturating_add(half.as_ref().map_or(0, |half| half.left));
         let origin = half.filter(|half| !half.unseen).map(|half| half.origin);
         let due = match (entry.writing, &origin) {
             (Some(_), _) => entry.wrote(now),
@@ -208,6 +237,7 @@ impl Pending {
                 moved: Vec::new(),
                 ticket: self.ticket.take(),
                 saved: saved.min(now),
+                left: UNKNOWN,
             },
             None if self.urgent => self.take_paths(now, |_| true),
             None => self.take_paths(now, |entry| entry.due <= now),
@@ -239,10 +269,15 @@ impl Pending {
             .filter(|(path, entry)| is_due(entry) && !(entry.gone && held.contains(*path)))
             .map(|(path, _)| path.clone())
             .collect();
-        let (mut paths, mut moved, mut saved) = (BTreeMap::new(), Vec::new(), now);
+        // Renamed entries are not deleted.
+        let origins: HashSet<RelPath> = due.iter().filter_map(|path| self.moves.get(path)).cloned().collect();
+        let (mut paths, mut moved, mut saved, mut left) = (BTreeMap::new(), Vec::new(), now, 0_u64);
         let mut take = |entries: &mut BTreeMap<RelPath, Entry>, path: RelPath| {
             if let Some(entry) = entries.remove(&path) {
                 saved = saved.min(entry.touched);
+                if !origins.contains(&path) {
+                    left = left.saturating_add(entry.left);
+                }
                 paths.insert(path, entry.depth);
             }
         };
@@ -255,10 +290,10 @@ impl Pending {
             }
             take(&mut self.entries, path);
         }
-        let left = self.entries.iter().filter(|(path, entry)| !(entry.gone && held.contains(*path)));
-        self.soonest = left.map(|(_, entry)| entry.due).min();
+        let rest = self.entries.iter().filter(|(path, entry)| !(entry.gone && held.contains(*path)));
+        self.soonest = rest.map(|(_, entry)| entry.due).min();
         let ticket = if self.entries.is_empty() { self.ticket.take() } else { None };
-        Batch { extent: Extent::Paths(paths), moved, ticket, saved }
+        Batch { extent: Extent::Paths(paths), moved, ticket, saved, left }
     }
 
     /// When [`Pending::take`] may have a batch; `None` while nothing is pending.
@@ -295,6 +330,7 @@ impl Pending {
                 for (path, depth) in paths {
                     if let Some(entry) = self.entry(path, depth, now) {
                         entry.unseen = false;
+                        entry.left = entry.left.max(all_of(depth));
                         entry.touched = entry.touched.min(batch.saved);
                     }
                 }
@@ -346,23 +382,28 @@ impl Pending {
         if self.is_covered(&path) {
             return None;
         }
+        let mut left = 0;
         if depth == Depth::Tree {
-            remove_below(&mut self.entries, &path);
+            for (_, entry) in remove_below(&mut self.entries, &path) {
+                left = entry.left.saturating_add(left);
+            }
             remove_below(&mut self.moves, &path);
         }
         if self.entries.len() >= MAX_PATHS && !self.entries.contains_key(&path) {
             self.everything(now);
             return None;
         }
-        let new = Entry { depth, due: now, writing: None, unseen: false, gone: false, touched: now };
+        let new = Entry { depth, due: now, writing: None, unseen: false, gone: false, touched: now, left: 0 };
         let entry = self.entries.entry(path).or_insert(new);
         entry.depth = entry.depth.max(depth);
         entry.touched = now;
         entry.gone = false;
+        entry.left = entry.left.saturating_add(left);
         Some(entry)
     }
 
-    fn leave(&mut self, path: RelPath, depth: Depth, now: Instant) {
+    /// `left` entries, those noted before at and below the path included, left `path`.
+    fn leave(&mut self, path: RelPath, depth: Depth, left: u64, now: Instant) {
         // What was moved here and is gone was not moved.
         self.moves.remove(&path);
         if self.entries.get(&path).is_some_and(|entry| entry.unseen) {
@@ -370,16 +411,43 @@ impl Pending {
             remove_below(&mut self.moves, &path);
             return;
         }
-        if let Some(entry) = self.entry(path, depth, now) {
+        if let Some(covering) = self.covering(&path) {
+            // The destination has nothing of a directory that no batch has seen.
+            if !covering.unseen {
+                covering.left = covering.left.saturating_add(left);
+            }
+        } else if let Some(entry) = self.entry(path, depth, now) {
             entry.writing = None;
             entry.gone = true;
+            entry.left = left;
             entry.due = now + BRIEF;
             self.schedule(now + BRIEF);
         }
     }
 
+    /// How many entries left at and below a path.
+    fn left_at(&self, path: &RelPath) -> u64 {
+        let own = self.entries.get(path).map_or(0, |entry| entry.left);
+        below(&self.entries, path).fold(own, |sum, (_, entry)| sum.saturating_add(entry.left))
+    }
+
+    /// The pending directory because of which the next batch looks at `path`.
+    fn covering(&mut self, path: &RelPath) -> Option<&mut Entry> {
+        let covers = |dir: &&[u8]| self.entries.get(*dir).is_some_and(|entry| entry.depth == Depth::Tree);
+        let dir = ancestors(path).find(covers)?;
+        self.entries.get_mut(dir)
+    }
+
     fn schedule(&mut self, due: Instant) {
         self.soonest = Some(self.soonest.map_or(due, |soonest| soonest.min(due)));
+    }
+}
+
+/// How many entries may leave with one of which only the depth is known.
+fn all_of(depth: Depth) -> u64 {
+    match depth {
+        Depth::Entry => 1,
+        Depth::Tree => UNKNOWN,
     }
 }
 

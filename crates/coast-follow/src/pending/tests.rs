@@ -231,3 +231,52 @@ fn a_batch_that_failed_is_pending_again_as_a_whole() {
     clock.note(|pending, now| pending.give_back(everything, now));
     assert_eq!(clock.take(), ["everything"]);
 }
+
+fn left(clock: &mut Clock) -> u64 {
+    clock.pass(BRIEF);
+    clock.pending.take(clock.now).unwrap().left
+}
+
+#[test]
+fn a_batch_counts_what_left() {
+    let delete_directory = |clock: &mut Clock, path: &str| {
+        clock.note(|pending, now| pending.deleted(rel(path), Depth::Tree, now));
+    };
+    let mut clock = Clock::new();
+    clock.delete("d/e/1").delete("d/e/2").delete("d/3");
+    delete_directory(&mut clock, "d/e");
+    delete_directory(&mut clock, "d");
+    clock.delete("f").save("g");
+    assert_eq!(left(&mut clock), 6);
+
+    let mut clock = Clock::new();
+    clock.delete("d/1");
+    delete_directory(&mut clock, "d");
+    clock.note(|pending, now| pending.appeared(rel("d"), now)).delete("d/2");
+    assert_eq!(left(&mut clock), 3, "a directory that was made again still lacks what left");
+
+    let mut clock = Clock::new();
+    clock.note(|pending, now| pending.appeared(rel("new"), now)).delete("new/1");
+    assert_eq!(left(&mut clock), 0, "the destination has nothing of a new directory");
+}
+
+#[test]
+fn what_left_a_directory_that_is_gone_without_a_word_is_not_known() {
+    let mut clock = Clock::new();
+    clock.note(|pending, now| pending.vanished(rel("d"), Depth::Tree, now));
+    assert_eq!(left(&mut clock), UNKNOWN);
+    let mut clock = Clock::new();
+    clock.note(|pending, now| pending.moved_from(rel("d"), Depth::Tree, 1, now));
+    assert_eq!(left(&mut clock), UNKNOWN, "it was moved out of the worktree");
+}
+
+#[test]
+fn renamed_entries_have_not_left_but_those_deleted_before_have() {
+    let mut clock = Clock::new();
+    clock.delete("d/1").delete("d/2").rename("x", "y");
+    clock.note(|pending, now| {
+        pending.moved_from(rel("d"), Depth::Tree, 1, now);
+        pending.moved_to(rel("e"), Depth::Tree, 1, now);
+    });
+    assert_eq!(left(&mut clock), 2);
+}

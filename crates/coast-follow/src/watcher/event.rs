@@ -34,6 +34,8 @@ pub(super) enum Happened {
     Closed,
     Attributes,
     Deleted,
+    /// It is gone. If it was a directory, nothing was reported of what was in it.
+    Vanished,
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux pairs the halves"))]
     MovedFrom(u32),
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux pairs the halves"))]

@@ -220,9 +220,15 @@ impl Watcher {
         self.shared.changed.notify_all();
     }
 
-    /// Has the next batch look at a path, although it did not change.
-    pub fn touch(&self, path: RelPath, depth: Depth) {
-        self.shared.state.enter().pending.touched(path, depth, Instant::now());
+    /// Has the next batch look at a path that a batch did not settle.
+    pub fn again(&self, path: RelPath, depth: Depth) {
+        self.shared.state.enter().pending.again(path, depth, Instant::now());
+        self.shared.changed.notify_all();
+    }
+
+    /// Has the next batch pass the barriers of one that was taken: some of its paths come [again](Self::again).
+    pub fn keep(&self, ticket: Ticket) {
+        self.shared.state.enter().pending.reached(ticket, Instant::now());
         self.shared.changed.notify_all();
     }
 

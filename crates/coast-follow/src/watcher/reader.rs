@@ -188,7 +188,13 @@ impl Reader {
             Happened::Created | Happened::MovedTo(_) => self.tree.enter(&self.queue, &path)?,
             // It may be readable now.
             Happened::Attributes if !self.tree.has(&path) => self.tree.enter(&self.queue, &path)?,
-            Happened::Deleted | Happened::MovedFrom(_) => self.tree.forget(&self.queue, &path),
+            Happened::Deleted if !self.tree.forget(&self.queue, &path) => {
+                self.pending(|pending, now| pending.vanished(path, Depth::Tree, now));
+                return Ok(());
+            }
+            Happened::Vanished | Happened::MovedFrom(_) => {
+                self.tree.forget(&self.queue, &path);
+            }
             _ => {}
         }
         let has = self.tree.has(&path);
@@ -197,6 +203,7 @@ impl Reader {
             Happened::MovedTo(cookie) => pending.moved_to(path, Depth::Tree, cookie, now),
             Happened::MovedFrom(cookie) => pending.moved_from(path, Depth::Tree, cookie, now),
             Happened::Deleted => pending.deleted(path, Depth::Tree, now),
+            Happened::Vanished => pending.vanished(path, Depth::Tree, now),
             Happened::Attributes => {
                 pending.touched(path, if has { Depth::Entry } else { Depth::Tree }, now);
             }
@@ -226,7 +233,11 @@ impl Reader {
         }
         let ends = matches!(
             happened,
-            Happened::Closed | Happened::Deleted | Happened::MovedFrom(_) | Happened::MovedTo(_)
+            Happened::Closed
+                | Happened::Deleted
+                | Happened::Vanished
+                | Happened::MovedFrom(_)
+                | Happened::MovedTo(_)
         );
         if ends && self.tree.is_rule_file(name) {
             // Another set of entries takes part from now on.
@@ -239,6 +250,7 @@ impl Reader {
             Happened::Closed => pending.closed(path, now),
             Happened::Attributes => pending.touched(path, Depth::Entry, now),
             Happened::Deleted => pending.deleted(path, Depth::Entry, now),
+            Happened::Vanished => pending.vanished(path, Depth::Entry, now),
             Happened::MovedFrom(cookie) => pending.moved_from(path, Depth::Entry, cookie, now),
             Happened::MovedTo(cookie) => pending.moved_to(path, Depth::Entry, cookie, now),
         });
@@ -267,7 +279,7 @@ impl Reader {
             }
             Ok(None) => {
                 let was_directory = self.tree.has(&path);
-                self.note(&dir, &name, was_directory, Happened::Deleted)
+                self.note(&dir, &name, was_directory, Happened::Vanished)
             }
             Err(_) => Ok(()),
         }
@@ -324,7 +336,7 @@ impl Reader {
                 Difference::Appeared(..) => &[Happened::Created, Happened::Closed],
                 Difference::Changed(..) if is_directory => &[Happened::Attributes],
                 Difference::Changed(..) => &[Happened::Closed],
-                Difference::Gone(..) => &[Happened::Deleted],
+                Difference::Gone(..) => &[Happened::Vanished],
             };
             for happened in happened {
                 self.note(&dir, name, is_directory, *happened)?;

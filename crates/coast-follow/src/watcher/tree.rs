@@ -165,10 +165,13 @@ impl Tree {
         self.enter(queue, path)
     }
 
-    /// Forgets a directory that left its path, and everything below it.
-    pub(super) fn forget(&mut self, queue: &Queue, path: &RelPath) {
+    /// Forgets a directory that left its path, and everything below it. Returns whether all of it was watched, so that events have told
+    /// everything that happened there.
+    pub(super) fn forget(&mut self, queue: &Queue, path: &RelPath) -> bool {
         let left = self.take_out(path);
+        let was_watched = left.iter().all(|(_, directory)| directory.snapshot.is_none());
         self.end_watches(queue, left);
+        was_watched
     }
 
     fn take_out(&mut self, path: &RelPath) -> Vec<(RelPath, Directory)> {
