@@ -240,6 +240,10 @@ impl FollowSession {
                 // A single file was just written, so no cache knows it.
                 sender.cache = self.cache.clone().filter(|_| paths.iter().any(|path| path.deep));
                 sender.paths = Some(paths.clone());
+                // The limit compares with what a run sees, and this run sees little besides what goes.
+                if let Some(delete) = &mut sender.options.delete {
+                    delete.no_mass_deletion = false;
+                }
             }
         }
         let gathering = Gathering::new(monitor);

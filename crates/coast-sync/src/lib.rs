@@ -100,6 +100,6 @@ pub use coast_ssh::{
 };
 pub use coast_tree::{BadPath, RelPath};
 pub use coast_wire::{
-    Change, ConflictKind, Delete, EntryKind, Event, Itemize, Options, Origin, Own, Ownership, ProblemKind,
-    Ready, ReceiverStats, SenderStats, TimeChange, Update,
+    Change, ConflictKind, Delete, EntryKind, Event, Itemize, MASS_DELETION, Options, Origin, Own, Ownership,
+    ProblemKind, Ready, ReceiverStats, SenderStats, TimeChange, Update,
 };
