@@ -1,6 +1,8 @@
 //! The native continuous layer: it watches a worktree, and sends what changes in batches.
 //!
 //! - A [`Watcher`] watches every directory that the rules of the transfer do not exclude, and gives the changes as [`Batch`]es.
+//! - A [`Follower`] connects to the destination, sends the batches of a watcher one after the other, and keeps doing so: it connects
+//!   again when the connection is lost, and tries paths again that failed.
 //!
 //! The life of a save: a program closes the file, the kernel reports it in the watcher's queue, and the thread that reads the queue notes
 //! the path. If no batch is under way, the path is a batch at once. If one is under way, the path waits for its end together with
@@ -16,10 +18,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod batch;
+mod follower;
 mod identity;
 mod pending;
 mod watcher;
 
-pub use batch::{Batch, Depth, Extent, Ticket};
+pub use batch::{Batch, Depth, Extent, Ticket, UNKNOWN};
+pub use follower::{
+    Connecting, First, FlushOutcome, Follower, FollowerSettings, FollowerState, FollowerStatus, Halt,
+    LastBatch, MAX_LISTED, Problem, Side, Subscription, TreeSize, UnderWay, Update,
+};
 pub use identity::{Identity, LostRoot};
 pub use watcher::{Next, WatchError, WatchStatus, Watcher, WatcherSettings};

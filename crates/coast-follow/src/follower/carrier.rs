@@ -1,0 +1,476 @@
+//! The thread of a follower: it connects, takes batches from the watcher, and sends them one after the other.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use coast_sync::{
+    BatchReport, Event, FollowRequest, FollowSession, Monitor, ProblemKind, Progress, Prompt, RelPath,
+    SyncError,
+};
+use coast_tree::{LockExt, LockResultExt};
+
+use super::First;
+use super::connection::{attempt, failed_at, notice_end};
+use super::guard::Guard;
+use super::outage::{FailedAt, Outage};
+use super::plan::{Deletions, LargeFile, LargeFiles, Plan, follow_batch, local_path};
+use super::shared::{Shared, Wish};
+use super::status::{Connecting, FollowerState, Halt, LastBatch, MAX_LISTED, TreeSize};
+use super::trouble::{Again, Ended, Left, Trouble};
+use crate::batch::{Batch, Depth, Extent, Ticket};
+use crate::watcher::{Next, Watcher};
+
+/// How long a session must last so that the next attempt to connect is a first one.
+const LASTING: Duration = Duration::from_secs(10);
+
+/// See the [module](self).
+pub(super) struct Carrier {
+    watcher: Arc<Watcher>,
+    request: FollowRequest,
+    prompt: Arc<dyn Prompt>,
+    shared: Arc<Shared>,
+    guard: Guard,
+    deletions: Deletions,
+    large: LargeFiles,
+    trouble: Trouble,
+}
+
+/// Why no more batches are sent over a session.
+enum Break {
+    /// The callers want something else.
+    Wish,
+    /// It is not safe or not possible to go on.
+    Halt(Halt),
+    /// The session was lost.
+    Lost(String),
+}
+
+impl From<Halt> for Break {
+    fn from(halt: Halt) -> Self {
+        Self::Halt(halt)
+    }
+}
+
+/// What to do after a run that failed.
+enum Failed {
+    Break(Break),
+    /// The reason lies in what was sent.
+    Told(String),
+}
+
+impl Carrier {
+    pub(super) fn new(
+        watcher: Arc<Watcher>,
+        guard: Guard,
+        request: FollowRequest,
+        prompt: Arc<dyn Prompt>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            watcher,
+            request,
+            prompt,
+            shared,
+            guard,
+            deletions: Deletions::default(),
+            large: LargeFiles::default(),
+            trouble: Trouble::default(),
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) fn run(mut self) {
+        while self.await_wish().is_continue() {
+            let reason = self.follow();
+            self.put_back();
+            if let Break::Halt(halt) = reason {
+                self.shared.change(|state| {
+                    state.told.state = FollowerState::Halted(halt);
+                    state.version += 1;
+                    if state.follows() {
+                        state.wish = Wish::Hold;
+                    }
+                });
+            }
+        }
+    }
+
+    /// Waits until changes are to be sent. Breaks when the thread is to end.
+    fn await_wish(&self) -> ControlFlow<()> {
+        loop {
+            let wish = self.shared.wait(None, |state| match (state.wish, &state.told.state) {
+                (Wish::Hold, _) | (Wish::Pause, FollowerState::Paused | FollowerState::Halted(_)) => None,
+                (wish, _) => Some(wish),
+            });
+            match wish {
+                Some(Wish::Follow(_)) => return ControlFlow::Continue(()),
+                Some(Wish::Pause) => self.shared.tell(|told| told.state = FollowerState::Paused),
+                Some(Wish::Hold | Wish::Stop) | None => return ControlFlow::Break(()),
+            }
+        }
+    }
+
+    /// Sends changes over one session after the other.
+    fn follow(&mut self) -> Break {
+        let mut outage = Outage::new(Instant::now(), None);
+        loop {
+            let mut session = match self.connect(&mut outage) {
+                Ok(session) => session,
+                Err(reason) => return reason,
+            };
+            let began = Instant::now();
+            let mut served = self.serve(&mut session);
+            // What was sent last may have arrived or not.
+            if let Break::Lost(error) = &mut served {
+                let error = std::mem::take(error);
+                self.put_back();
+                self.watcher.compare_everything();
+                if began.elapsed() > LASTING {
+                    outage = Outage::new(Instant::now(), Some(error));
+                } else {
+                    outage.failed(Instant::now(), FailedAt::Network, error);
+                }
+                continue;
+            }
+            return served;
+        }
+    }
+
+    /// Connects, however long it takes.
+    fn connect(&mut self, outage: &mut Outage) -> Result<FollowSession, Break> {
+        loop {
+            self.await_attempt(outage)?;
+            if let Err(error) = attempt(&self.request, &self.prompt, &self.shared) {
+                outage.failed(Instant::now(), FailedAt::Login, format!("cannot start a thread: {error}"));
+                continue;
+            }
+            let attempted = self.shared.wait(None, |state| match state.connection.attempted.take() {
+                None if state.follows() => None,
+                attempted => Some(attempted),
+            });
+            match attempted.flatten() {
+                None => {
+                    let cancel = self.shared.enter().connection.cancel.clone();
+                    cancel.cancel();
+                    return Err(Break::Wish);
+                }
+                Some(Ok(session)) => return Ok(session),
+                Some(Err(error)) if error.is_workspace_removed() || error.is_refused() => {
+                    return Err(Halt::Workspace(error.to_string()).into());
+                }
+                Some(Err(error)) => outage.failed(Instant::now(), failed_at(&error), error.to_string()),
+            }
+        }
+    }
+
+    fn await_attempt(&self, outage: &Outage) -> Result<(), Break> {
+        let wait = outage.wait(fastrand::f64());
+        let begins = Instant::now() + wait;
+        let connecting = |begins| {
+            let error = outage.error().map(str::to_owned);
+            FollowerState::Connecting(Connecting { attempt: outage.attempt(), begins, error })
+        };
+        if !wait.is_zero() {
+            self.shared.tell(|told| told.state = connecting(Some(begins)));
+        }
+        let wished = self.shared.wait(Some(begins), |state| match state.follows() {
+            true => std::mem::take(&mut state.retry_now).then_some(true),
+            false => Some(false),
+        });
+        if wished == Some(false) {
+            return Err(Break::Wish);
+        }
+        self.shared.tell(|told| told.state = connecting(None));
+        Ok(())
+    }
+
+    /// Sends batches over a session until something ends that.
+    fn serve(&mut self, session: &mut FollowSession) -> Break {
+        if let Err(error) = notice_end(session, &self.shared, &self.watcher) {
+            return Break::Lost(format!("cannot start a thread: {error}"));
+        }
+        loop {
+            if let Err(reason) = self.step(session) {
+                return reason;
+            }
+        }
+    }
+
+    /// Sends a batch if there is one, and then a large file if there is one.
+    fn step(&mut self, session: &mut FollowSession) -> Result<(), Break> {
+        self.look_at_wish(session)?;
+        let next = match self.watcher.next(Some(Instant::now())) {
+            Next::TimedOut if self.large.len() == 0 => {
+                self.rest();
+                self.watcher.next(self.trouble.due())
+            }
+            next => next,
+        };
+        match next {
+            Next::Batch(batch) => self.carry(session, batch)?,
+            Next::Lost(lost) => return Err(Halt::Root(lost).into()),
+            Next::Interrupted => return Ok(()),
+            Next::TimedOut => {}
+        }
+        if let Some(file) = self.large.take() {
+            self.carry_large(session, file)?;
+        }
+        let due = self.trouble.take_due(Instant::now());
+        self.send_again(due);
+        Ok(())
+    }
+
+    fn look_at_wish(&self, session: &mut FollowSession) -> Result<(), Break> {
+        let (first, has_ended) = {
+            let mut state = self.shared.enter();
+            let Wish::Follow(first) = &mut state.wish else { return Err(Break::Wish) };
+            (first.take(), state.connection.ended)
+        };
+        if first == Some(First::Everything) {
+            self.watcher.compare_everything();
+        }
+        if has_ended {
+            let nothing = coast_sync::FollowBatch::paths([]);
+            let cancel = self.shared.enter().connection.cancel.clone();
+            let reason = match session.send(&nothing, &coast_sync::VoidMonitor, &cancel) {
+                Err(error) => error.to_string(),
+                Ok(_) => "the connection was closed".to_owned(),
+            };
+            return Err(Break::Lost(reason));
+        }
+        Ok(())
+    }
+
+    fn rest(&self) {
+        if self.shared.enter().told.state != FollowerState::Watching {
+            self.shared.tell(|told| told.state = FollowerState::Watching);
+        }
+    }
+
+    fn carry(&mut self, session: &mut FollowSession, batch: Batch) -> Result<(), Break> {
+        if let Err(lost) = self.guard.check() {
+            self.watcher.give_back(batch);
+            return Err(Halt::Root(lost).into());
+        }
+        let plan = Plan::new(&batch, self.guard.path(), &mut self.deletions, Instant::now());
+        let mut is_settled = true;
+        if !plan.extent.is_empty() {
+            match self.send(session, &plan.extent) {
+                Ok(sent) => {
+                    is_settled = self.settle(&plan.extent, &plan.gone, sent, batch.saved);
+                }
+                Err(error) => match self.judge(session, &error) {
+                    Failed::Break(reason) => {
+                        self.watcher.give_back(batch);
+                        return Err(reason);
+                    }
+                    Failed::Told(text) => self.fail(&plan.extent, &text),
+                },
+            }
+        }
+        self.large.add(plan.large, batch.saved);
+        self.watcher.finished();
+        if let Some(ticket) = batch.ticket {
+            if !is_settled {
+                self.watcher.keep(ticket);
+            } else if let Some(ticket) = self.large.pass(ticket) {
+                self.pass(ticket);
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_large(&mut self, session: &mut FollowSession, file: LargeFile) -> Result<(), Break> {
+        if let Err(lost) = self.guard.check() {
+            self.large.put_back(file);
+            return Err(Halt::Root(lost).into());
+        }
+        let extent = Extent::Paths([(file.path.clone(), Depth::Entry)].into());
+        match self.send(session, &extent) {
+            Ok(sent) => {
+                self.settle(&extent, &[], sent, file.saved);
+            }
+            Err(error) => match self.judge(session, &error) {
+                Failed::Break(reason) => {
+                    self.large.put_back(file);
+                    return Err(reason);
+                }
+                Failed::Told(text) => self.fail(&extent, &text),
+            },
+        }
+        if let Some(ticket) = self.large.sent() {
+            self.pass(ticket);
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        session: &mut FollowSession,
+        extent: &Extent,
+    ) -> Result<(BatchReport, Vec<Left>), SyncError> {
+        let notices = Notices { shared: &self.shared, left: Mutex::default() };
+        let cancel = self.shared.enter().connection.cancel.clone();
+        let report = session.send(&follow_batch(extent), &notices, &cancel)?;
+        Ok((report, notices.left.into_inner().even_poisoned()))
+    }
+
+    /// Notes how a run ended. Returns whether nothing of it is sent again at once.
+    fn settle(
+        &mut self,
+        extent: &Extent,
+        gone: &[RelPath],
+        (report, left): (BatchReport, Vec<Left>),
+        saved: Instant,
+    ) -> bool {
+        let now = Instant::now();
+        let was_empty = self.trouble.is_empty();
+        let ended = Ended {
+            extent,
+            failures: &report.failures,
+            conflicts: &report.conflicts,
+            left,
+            not_deleted: report.run.receiver.deletion_skipped.then_some(gone),
+        };
+        let mut again = self.trouble.settle(ended, now, report.elapsed);
+        if let Extent::Paths(paths) = extent {
+            // Only the directory itself was sent.
+            again.conflicts.retain(|path| paths.get(path) == Some(&Depth::Entry) && self.is_directory(path));
+            again.failed.append(&mut again.conflicts);
+        }
+        again.conflicts.clear();
+        let is_settled = again.is_empty();
+        self.send_again(again);
+
+        let size = (*extent == Extent::Everything).then_some(TreeSize {
+            files: report.run.sender.files,
+            directories: report.run.sender.directories,
+        });
+        let last_batch = last_batch(&report, now - saved);
+        let trouble = (!was_empty || !self.trouble.is_empty())
+            .then(|| (self.trouble.problems(), self.trouble.conflicts()));
+        let waiting_files = self.large.len();
+        self.shared.tell(|told| {
+            told.progress = None;
+            told.notice = None;
+            told.waiting_files = waiting_files;
+            told.size = size.or(told.size);
+            told.last_batch = last_batch.or(told.last_batch);
+            if let Some((problems, conflicts)) = trouble {
+                (told.problems, told.conflicts) = (problems, conflicts);
+            }
+        });
+        is_settled
+    }
+
+    /// Notes that a run failed as a whole.
+    fn fail(&mut self, extent: &Extent, text: &str) {
+        self.trouble.failed(extent, text, Instant::now());
+        let problems = self.trouble.problems();
+        self.shared.tell(|told| {
+            told.progress = None;
+            told.notice = None;
+            told.problems = problems;
+        });
+    }
+
+    /// Decides what to do after a run that failed.
+    fn judge(&mut self, session: &mut FollowSession, error: &SyncError) -> Failed {
+        let text = error.to_string();
+        self.shared.tell(|told| told.progress = None);
+        if !self.shared.enter().follows() {
+            Failed::Break(Break::Wish)
+        } else if error.is_mass_deletion() {
+            Failed::Break(Halt::MassDeletion(text).into())
+        } else if error.is_workspace_removed() || error.is_refused() {
+            Failed::Break(Halt::Workspace(text).into())
+        } else if let Err(lost) = self.guard.check() {
+            Failed::Break(Halt::Root(lost).into())
+        } else if !session.is_usable() {
+            Failed::Break(Break::Lost(text))
+        } else {
+            Failed::Told(text)
+        }
+    }
+
+    /// Has the next batch look at paths that were not settled.
+    fn send_again(&self, again: Again) {
+        if again.everything {
+            self.watcher.compare_everything();
+        }
+        for path in again.failed {
+            let depth = if self.is_directory(&path) { Depth::Tree } else { Depth::Entry };
+            self.watcher.again(path, depth);
+        }
+        for path in again.conflicts {
+            self.watcher.again(path, Depth::Entry);
+        }
+    }
+
+    fn is_directory(&self, path: &RelPath) -> bool {
+        local_path(self.guard.path(), path).symlink_metadata().is_ok_and(|found| found.is_dir())
+    }
+
+    /// Has the watcher keep what waits here, with the barriers that wait for it.
+    fn put_back(&mut self) {
+        let (files, ticket) = self.large.give_up();
+        for file in files {
+            self.watcher.again(file.path, Depth::Entry);
+        }
+        if let Some(ticket) = ticket {
+            self.watcher.keep(ticket);
+        }
+        self.shared.tell(|told| (told.waiting_files, told.progress, told.notice) = (0, None, None));
+    }
+
+    /// Everything up to a barrier has been sent and acknowledged.
+    fn pass(&self, ticket: Ticket) {
+        self.shared.change(|state| state.passed = state.passed.max(Some(ticket)));
+    }
+}
+
+/// What there is to tell of a run that changed something.
+fn last_batch(report: &BatchReport, elapsed: Duration) -> Option<LastBatch> {
+    let there = &report.run.receiver;
+    let files = there.transferred_files + there.cloned_files;
+    if files + there.created + there.deleted + there.attributes == 0 {
+        return None;
+    }
+    let bytes = there.transferred_bytes + there.cloned_bytes;
+    Some(LastBatch { files, bytes, deleted: there.deleted, elapsed, at: SystemTime::now() })
+}
+
+/// Watches a run: how far it is, and which entries it leaves because something else is at work there.
+struct Notices<'a> {
+    shared: &'a Shared,
+    left: Mutex<Vec<Left>>,
+}
+
+impl Monitor for Notices<'_> {
+    fn event(&self, event: &Event<'_>) {
+        let (path, text) = match event {
+            Event::Problem { path, kind: ProblemKind::DestinationChanged, text } => {
+                (path, Some((*text).to_owned()))
+            }
+            Event::Problem { path, kind: ProblemKind::Kept, .. } => (path, None),
+            Event::Notice { text } => {
+                return self.shared.tell(|told| told.notice = Some((*text).to_owned()));
+            }
+            _ => return,
+        };
+        let mut left = self.left.enter();
+        if let Ok(path) = RelPath::new(path)
+            && left.len() < MAX_LISTED
+        {
+            left.push(Left { path, text });
+        }
+    }
+
+    fn started(&self, progress: &Arc<Progress>) {
+        self.shared.tell(|told| {
+            told.state = FollowerState::Sending;
+            told.progress = Some(Arc::clone(progress));
+        });
+    }
+}

@@ -1,0 +1,233 @@
+//! What a batch of the watcher becomes: one run over its small files, and one for each large file.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use coast_sync::{BatchPath, FollowBatch, RelPath};
+
+use crate::batch::{Batch, Depth, Extent, Ticket};
+
+/// Files above this size, in bytes, are sent alone, after the others. So an edit waits for one of them at most.
+const LARGE: u64 = 8 << 20;
+
+/// How many deletions a batch may bring that is not compared with the whole workspace. A run that deletes more is refused if it is more
+/// than half of the workspace, and only a run over everything can tell that. It takes 0.2 s for 78,000 files.
+const FEW: u64 = coast_sync::MASS_DELETION;
+
+/// Deletions that follow each other within this time count together: `rm -rf` may take longer than a batch.
+const TOGETHER: Duration = Duration::from_secs(2);
+
+/// What is sent of a batch at once.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) extent: Extent,
+    /// The paths that do not exist any more.
+    pub(super) gone: Vec<RelPath>,
+    /// The paths of large files.
+    pub(super) large: Vec<RelPath>,
+}
+
+/// The deletions of the last seconds.
+#[derive(Debug, Default)]
+pub(super) struct Deletions {
+    count: u64,
+    last: Option<Instant>,
+}
+
+impl Deletions {
+    /// Adds the deletions of a batch. Returns whether the run has to compare them with the whole workspace.
+    fn are_many(&mut self, left: u64, now: Instant) -> bool {
+        if self.last.is_none_or(|last| now - last > TOGETHER) {
+            self.count = 0;
+        }
+        if left > 0 {
+            self.count = self.count.saturating_add(left);
+            self.last = Some(now);
+        }
+        let many = left > 0 && self.count > FEW;
+        if many {
+            self.count = 0;
+        }
+        many
+    }
+}
+
+impl Plan {
+    pub(super) fn new(batch: &Batch, worktree: &Path, deletions: &mut Deletions, now: Instant) -> Self {
+        let everything = |gone| Self { extent: Extent::Everything, gone, large: Vec::new() };
+        let paths = match &batch.extent {
+            Extent::Paths(paths) if paths.get(&RelPath::root()) != Some(&Depth::Tree) => paths,
+            _ => return everything(Vec::new()),
+        };
+        // The destination moves a file to its new name before it deletes the old one.
+        let moved: HashSet<&RelPath> = batch.moved.iter().map(|(_, to)| to).collect();
+        let (mut at_once, mut gone, mut large) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for (path, depth) in paths {
+            match fs::symlink_metadata(local_path(worktree, path)) {
+                Ok(found)
+                    if *depth == Depth::Entry
+                        && found.is_file()
+                        && found.len() > LARGE
+                        && !moved.contains(path) =>
+                {
+                    large.push(path.clone());
+                    continue;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => gone.push(path.clone()),
+                _ => {}
+            }
+            at_once.insert(path.clone(), *depth);
+        }
+        if deletions.are_many(batch.left, now) {
+            return everything(gone);
+        }
+        Self { extent: Extent::Paths(at_once), gone, large }
+    }
+}
+
+/// The batch of a run over an extent.
+pub(super) fn follow_batch(extent: &Extent) -> FollowBatch {
+    match extent {
+        Extent::Everything => FollowBatch::everything(),
+        Extent::Paths(paths) => FollowBatch::paths(
+            paths.iter().map(|(path, depth)| BatchPath { path: path.clone(), deep: *depth == Depth::Tree }),
+        ),
+    }
+}
+
+/// Where a path of the worktree is.
+pub(super) fn local_path(worktree: &Path, path: &RelPath) -> PathBuf {
+    worktree.join(OsStr::from_bytes(path.as_bytes()))
+}
+
+/// The large files that wait for their turn, and the barriers that wait for them.
+#[derive(Debug, Default)]
+pub(super) struct LargeFiles {
+    waiting: VecDeque<LargeFile>,
+    /// How many left the queue.
+    taken: u64,
+    /// Barriers, with the number of files that must have left the queue before.
+    barriers: VecDeque<(Ticket, u64)>,
+}
+
+/// A large file that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LargeFile {
+    pub(super) path: RelPath,
+    /// When it was saved.
+    pub(super) saved: Instant,
+}
+
+impl LargeFiles {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Adds files at the end of the queue. One that waits already keeps its place.
+    pub(super) fn add(&mut self, paths: Vec<RelPath>, saved: Instant) {
+        for path in paths {
+            if self.waiting.iter().all(|waiting| waiting.path != path) {
+                self.waiting.push_back(LargeFile { path, saved });
+            }
+        }
+    }
+
+    /// A barrier is passed when the files that wait now are sent. Returns it if there are none.
+    pub(super) fn pass(&mut self, ticket: Ticket) -> Option<Ticket> {
+        if self.waiting.is_empty() {
+            return Some(ticket);
+        }
+        self.barriers.push_back((ticket, self.taken + self.waiting.len() as u64));
+        None
+    }
+
+    /// Takes the next file.
+    pub(super) fn take(&mut self) -> Option<LargeFile> {
+        self.waiting.pop_front()
+    }
+
+    /// The file that was taken could not be sent yet.
+    pub(super) fn put_back(&mut self, file: LargeFile) {
+        self.waiting.push_front(file);
+    }
+
+    /// The file that was taken is sent. Returns the barrier that is passed by that.
+    pub(super) fn sent(&mut self) -> Option<Ticket> {
+        self.taken += 1;
+        let mut passed = None;
+        while self.barriers.front().is_some_and(|(_, after)| *after <= self.taken) {
+            passed = passed.max(self.barriers.pop_front().map(|(ticket, _)| ticket));
+        }
+        passed
+    }
+
+    /// Empties the queue. Returns the files, and the last barrier that waits for them.
+    pub(super) fn give_up(&mut self) -> (Vec<LargeFile>, Option<Ticket>) {
+        let ticket = self.barriers.drain(..).map(|(ticket, _)| ticket).max();
+        (std::mem::take(&mut self.waiting).into(), ticket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn batch(paths: &[&str], left: u64) -> Batch {
+        let paths = paths.iter().map(|path| (rel(path), Depth::Entry)).collect();
+        let extent = Extent::Paths(paths);
+        Batch { extent, moved: Vec::new(), ticket: None, saved: Instant::now(), left }
+    }
+
+    #[test]
+    fn large_files_are_sent_apart_and_missing_ones_are_told() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join("small"), "").unwrap();
+        for name in ["large", "renamed"] {
+            fs::File::create(scratch.path().join(name)).unwrap().set_len(LARGE + 1).unwrap();
+        }
+        let mut batch = batch(&["small", "large", "gone", "renamed"], 1);
+        batch.moved = vec![(rel("old"), rel("renamed"))];
+        let plan = Plan::new(&batch, scratch.path(), &mut Deletions::default(), Instant::now());
+        assert_eq!(plan.large, [rel("large")]);
+        assert_eq!(plan.gone, [rel("gone")]);
+        let Extent::Paths(paths) = plan.extent else { panic!("{plan:?}") };
+        assert!(paths.keys().eq([&rel("gone"), &rel("renamed"), &rel("small")]));
+    }
+
+    #[test]
+    fn many_deletions_in_a_row_are_compared_with_the_whole_workspace() {
+        let now = Instant::now();
+        let mut deletions = Deletions::default();
+        assert!(!deletions.are_many(60, now));
+        assert!(!deletions.are_many(40, now), "not more than a hundred");
+        assert!(!deletions.are_many(0, now));
+        assert!(deletions.are_many(1, now));
+        assert!(!deletions.are_many(60, now), "those before were compared");
+        assert!(!deletions.are_many(60, now + 2 * TOGETHER), "those before were long ago");
+        assert!(deletions.are_many(crate::batch::UNKNOWN, now + 9 * TOGETHER));
+    }
+
+    #[test]
+    fn a_barrier_waits_for_the_large_files_before_it_only() {
+        let now = Instant::now();
+        let mut large = LargeFiles::default();
+        assert_eq!(large.pass(Ticket(1)), Some(Ticket(1)));
+        large.add(vec![rel("a"), rel("b")], now);
+        assert_eq!(large.pass(Ticket(2)), None);
+        large.add(vec![rel("b"), rel("c")], now);
+        assert_eq!(large.len(), 3);
+        assert_eq!((large.take().unwrap().path, large.sent()), (rel("a"), None));
+        assert_eq!((large.take().unwrap().path, large.sent()), (rel("b"), Some(Ticket(2))));
+        assert_eq!(large.pass(Ticket(3)), None);
+        let (left, ticket) = large.give_up();
+        assert_eq!((left[0].path.clone(), left.len(), ticket), (rel("c"), 1, Some(Ticket(3))));
+    }
+}

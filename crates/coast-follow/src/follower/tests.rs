@@ -1,0 +1,360 @@
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc;
+
+use coast_sync::{
+    CachePlace, Delete, Destination, Monitor, NoPrompt, Options, Ready, SyncRequest, VoidMonitor, profile,
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::LostRoot;
+
+/// A worktree that is followed into a copy.
+struct Followed {
+    scratch: TempDir,
+    follower: Follower,
+}
+
+impl Followed {
+    /// Watches a worktree with these files.
+    fn holding(files: &[&str]) -> Self {
+        Self::at(files, "copy")
+    }
+
+    /// Carries everything, and what changes later.
+    fn new(files: &[&str]) -> Self {
+        let followed = Self::holding(files);
+        followed.follower.follow(First::Everything);
+        followed.arrive();
+        followed
+    }
+
+    fn at(files: &[&str], copy: &str) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let worktree = scratch.path().join("worktree");
+        fs::create_dir(&worktree).unwrap();
+        for file in files {
+            fs::create_dir_all(worktree.join(file).parent().unwrap()).unwrap();
+            fs::write(worktree.join(file), file).unwrap();
+        }
+        let mut rules = RuleList::new();
+        profile::add_default_rules(&mut rules).unwrap();
+        rules.protect(b"kept").unwrap();
+        let delete = Delete { only_placed: true, no_mass_deletion: true, ..Delete::default() };
+        let options = Options { delete: Some(delete), ..profile::options() };
+        let request = FollowRequest::push(&worktree, Destination::local(scratch.path().join(copy)))
+            .unwrap()
+            .options(options)
+            .rules(rules.clone())
+            .cache(CachePlace::File(scratch.path().join("cache")));
+        let settings = FollowerSettings::new(&worktree, request, rules, Arc::new(NoPrompt));
+        Self { follower: Follower::start(settings).unwrap(), scratch }
+    }
+
+    fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.scratch.path().join("worktree").join(path)
+    }
+
+    fn copy(&self, path: &str) -> PathBuf {
+        self.scratch.path().join("copy").join(path)
+    }
+
+    fn flush(&self) -> FlushOutcome {
+        self.follower.flush(None, &Cancel::new()).unwrap()
+    }
+
+    fn arrive(&self) {
+        assert_eq!(self.flush(), FlushOutcome::Arrived);
+    }
+
+    fn halt(&self) -> Halt {
+        match self.flush() {
+            FlushOutcome::Halted(halt) => halt,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn files_there(&self) -> usize {
+        fs::read_dir(self.copy("")).unwrap().count()
+    }
+
+    /// Waits for a state.
+    fn await_state(&self, is_meant: impl Fn(&FollowerStatus) -> bool) -> FollowerStatus {
+        let mut subscription = self.follower.subscribe();
+        loop {
+            match subscription.next(None) {
+                Update::Status(status) if is_meant(&status) => return *status,
+                Update::Status(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Cuts the connection. The follower finds out with the next batch.
+    fn cut(&self) {
+        let cancel = self.follower.shared.enter().connection.cancel.clone();
+        cancel.cancel();
+    }
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{number}")).collect()
+}
+
+#[test]
+fn changes_are_held_until_they_are_to_be_carried() {
+    let followed = Followed::holding(&["old"]);
+    fs::write(followed.path("new"), "new").unwrap();
+    assert_eq!(followed.follower.status().state, FollowerState::Holding);
+    let timeout = Some(Duration::ZERO);
+    assert_eq!(followed.follower.flush(timeout, &Cancel::new()).unwrap(), FlushOutcome::TimedOut);
+    assert!(!followed.copy("").exists());
+
+    followed.follower.follow(First::Collected);
+    followed.arrive();
+    assert!(followed.copy("new").exists() && !followed.copy("old").exists());
+
+    followed.follower.follow(First::Everything);
+    followed.arrive();
+    assert!(followed.copy("old").exists());
+    assert_eq!(followed.await_state(|status| status.state == FollowerState::Watching).size.unwrap().files, 2);
+}
+
+#[test]
+fn each_kind_of_change_is_carried() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let followed = Followed::new(&["changed", "deleted", "dir/renamed", "script"]);
+    fs::write(followed.path("changed"), "twice").unwrap();
+    fs::remove_file(followed.path("deleted")).unwrap();
+    fs::rename(followed.path("dir"), followed.path("other")).unwrap();
+    fs::set_permissions(followed.path("script"), fs::Permissions::from_mode(0o755)).unwrap();
+    symlink("changed", followed.path("link")).unwrap();
+    fs::create_dir_all(followed.path("a/b")).unwrap();
+    fs::write(followed.path("a/b/c"), "deep").unwrap();
+    followed.arrive();
+    assert_eq!(fs::read_to_string(followed.copy("changed")).unwrap(), "twice");
+    assert_eq!(fs::read_to_string(followed.copy("other/renamed")).unwrap(), "dir/renamed");
+    assert_eq!(fs::read_to_string(followed.copy("a/b/c")).unwrap(), "deep");
+    assert_eq!(fs::read_link(followed.copy("link")).unwrap(), Path::new("changed"));
+    assert!(!followed.copy("deleted").exists() && !followed.copy("dir").exists());
+    assert_eq!(followed.copy("script").metadata().unwrap().permissions().mode() & 0o111, 0o111);
+}
+
+#[test]
+fn the_last_batch_is_told() {
+    let followed = Followed::new(&["file"]);
+    fs::write(followed.path("file"), "12345").unwrap();
+    followed.arrive();
+    let last = followed.follower.status().last_batch.unwrap();
+    assert_eq!((last.files, last.bytes, last.deleted), (1, 5, 0));
+    fs::remove_file(followed.path("file")).unwrap();
+    fs::write(followed.path("other"), "").unwrap();
+    followed.arrive();
+    assert!(!followed.copy("file").exists());
+}
+
+#[test]
+fn large_files_arrive_before_the_barrier_that_follows_them() {
+    let followed = Followed::new(&["file"]);
+    for name in ["large", "larger", "small"] {
+        let size = if name == "small" { 1 } else { 9 << 20 };
+        fs::write(followed.path(name), vec![b'x'; size]).unwrap();
+    }
+    followed.arrive();
+    for name in ["large", "larger", "small"] {
+        assert_eq!(
+            followed.copy(name).metadata().unwrap().len(),
+            followed.path(name).metadata().unwrap().len()
+        );
+    }
+    assert_eq!(followed.follower.status().waiting_files, 0);
+}
+
+#[test]
+fn few_deletions_and_those_of_less_than_half_are_carried() {
+    let all = names(400);
+    let followed = Followed::new(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    for name in &all[..150] {
+        fs::remove_file(followed.path(name)).unwrap();
+    }
+    followed.arrive();
+    assert_eq!(followed.files_there(), 250);
+}
+
+#[test]
+fn deletions_of_most_of_the_worktree_halt() {
+    for in_directory in [false, true] {
+        let all: Vec<String> = names(300)
+            .into_iter()
+            .map(|name| if in_directory { format!("d/{name}") } else { name })
+            .collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).chain(["stays"]).collect();
+        let followed = Followed::new(&all);
+        if in_directory {
+            fs::rename(followed.path("d"), followed.scratch.path().join("d")).unwrap();
+        } else {
+            // No batch comes in between.
+            followed.follower.pause();
+            for name in &all[..300] {
+                fs::remove_file(followed.path(name)).unwrap();
+            }
+            followed.follower.follow(First::Collected);
+        }
+        let halt = followed.halt();
+        assert!(matches!(&halt, Halt::MassDeletion(_)), "{halt}");
+        assert!(halt.to_string().contains("coast start --allow-mass-deletion"), "{halt}");
+        assert!(all.iter().all(|name| followed.copy(name).exists()));
+    }
+}
+
+#[test]
+fn a_directory_with_a_few_files_is_deleted_without_comparing_everything() {
+    let followed = Followed::new(&["d/a", "d/b", "d/e/c", "f"]);
+    // Only a run over everything would bring it again.
+    fs::remove_file(followed.copy("f")).unwrap();
+    fs::remove_dir_all(followed.path("d")).unwrap();
+    followed.arrive();
+    assert!(!followed.copy("d").exists() && !followed.copy("f").exists());
+}
+
+#[test]
+fn a_lost_worktree_halts_and_nothing_is_deleted() {
+    let followed = Followed::new(&["file"]);
+    fs::remove_file(followed.path("file")).unwrap();
+    assert!(matches!(followed.halt(), Halt::Root(LostRoot::Emptied { .. })));
+    assert!(followed.copy("file").exists());
+
+    let followed = Followed::new(&["file"]);
+    fs::rename(followed.path(""), followed.scratch.path().join("aside")).unwrap();
+    fs::create_dir(followed.path("")).unwrap();
+    assert!(matches!(followed.halt(), Halt::Root(LostRoot::Replaced { .. })));
+    assert!(followed.copy("file").exists());
+    // It stays so.
+    followed.follower.follow(First::Everything);
+    followed.await_state(|status| matches!(status.state, FollowerState::Halted(_)));
+    assert!(followed.copy("file").exists());
+}
+
+#[test]
+fn a_lost_session_is_made_again() {
+    let followed = Followed::new(&["file"]);
+    followed.cut();
+    fs::write(followed.path("file"), "again").unwrap();
+    followed.arrive();
+    assert_eq!(fs::read_to_string(followed.copy("file")).unwrap(), "again");
+}
+
+#[test]
+fn a_destination_out_of_reach_is_tried_again() {
+    let followed = Followed::at(&["file"], "parent/copy");
+    followed.follower.follow(First::Everything);
+    let is_second = |status: &FollowerStatus| {
+        matches!(&status.state, FollowerState::Connecting(connecting)
+            if connecting.attempt > 1 && connecting.error.is_some())
+    };
+    followed.await_state(is_second);
+    fs::create_dir(followed.scratch.path().join("parent")).unwrap();
+    followed.follower.retry_now();
+    followed.arrive();
+    assert!(followed.scratch.path().join("parent/copy/file").exists());
+}
+
+#[test]
+fn a_paused_follower_carries_nothing_and_forgets_nothing() {
+    let followed = Followed::new(&["file"]);
+    followed.follower.pause();
+    assert_eq!(followed.follower.status().state, FollowerState::Paused);
+    fs::write(followed.path("file"), "later").unwrap();
+    assert_eq!(followed.halt(), Halt::Paused);
+    assert_eq!(fs::read_to_string(followed.copy("file")).unwrap(), "file");
+    followed.follower.follow(First::Collected);
+    followed.arrive();
+    assert_eq!(fs::read_to_string(followed.copy("file")).unwrap(), "later");
+}
+
+#[test]
+fn a_path_that_cannot_arrive_is_left_and_told_and_the_others_arrive() {
+    let followed = Followed::new(&["file"]);
+    fs::create_dir(followed.copy("stuck")).unwrap();
+    fs::write(followed.copy("stuck/kept"), "made there").unwrap();
+    fs::write(followed.path("stuck"), "").unwrap();
+    fs::write(followed.path("file"), "more").unwrap();
+    let FlushOutcome::Left { problems, .. } = followed.flush() else { panic!() };
+    let stuck: Vec<String> = problems.iter().map(|problem| problem.path.to_string()).collect();
+    assert_eq!(stuck, ["stuck"]);
+    assert_eq!(fs::read_to_string(followed.copy("file")).unwrap(), "more");
+    assert!(followed.copy("stuck/kept").exists());
+
+    fs::remove_dir_all(followed.copy("stuck")).unwrap();
+    fs::write(followed.path("stuck"), "changed").unwrap();
+    followed.arrive();
+    assert!(followed.follower.status().problems.is_empty());
+}
+
+/// A run that holds the lock of the workspace until it is told to go on.
+struct Holding {
+    began: mpsc::Sender<()>,
+    go_on: std::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+impl Monitor for Holding {
+    fn ready(&self, _: &Ready) {
+        self.began.send(()).unwrap();
+        self.go_on.lock().unwrap().recv().unwrap();
+    }
+}
+
+#[test]
+fn a_batch_waits_for_another_run_in_the_workspace() {
+    let followed = Followed::new(&["file"]);
+    let other = followed.scratch.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let ((began, has_begun), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+    thread::scope(|scope| {
+        let holding = Holding { began, go_on: std::sync::Mutex::new(may_go_on) };
+        let request =
+            SyncRequest::push(format!("{}/", other.display()), Destination::local(followed.copy("")))
+                .unwrap()
+                .options(Options { delete: None, ..profile::options() })
+                .cache(CachePlace::Nowhere);
+        let run = scope.spawn(move || request.run(&holding, &NoPrompt, &Cancel::new()));
+        has_begun.recv().unwrap();
+        fs::write(followed.path("file"), "waits").unwrap();
+        let notice = followed.await_state(|status| status.notice.is_some()).notice.unwrap();
+        assert!(notice.contains("another run"), "{notice}");
+        go_on.send(()).unwrap();
+        run.join().unwrap().unwrap();
+        followed.arrive();
+    });
+    assert_eq!(fs::read_to_string(followed.copy("file")).unwrap(), "waits");
+}
+
+#[test]
+fn a_flush_can_be_cancelled_and_ends_with_the_follower() {
+    let followed = Followed::holding(&["file"]);
+    let cancel = Cancel::new();
+    cancel.cancel();
+    assert_eq!(followed.follower.flush(None, &cancel).unwrap(), FlushOutcome::Cancelled);
+
+    let mut subscription = followed.follower.subscribe();
+    assert!(matches!(subscription.next(None), Update::Status(_)));
+    assert!(matches!(subscription.next(Some(Instant::now())), Update::TimedOut));
+    let Followed { follower, scratch: _scratch } = followed;
+    follower.stop();
+    assert!(matches!(subscription.next(None), Update::Ended));
+}
+
+#[test]
+fn a_push_by_hand_in_between_is_no_surprise() {
+    let followed = Followed::new(&["file"]);
+    let request =
+        SyncRequest::push(format!("{}/", followed.path("").display()), Destination::local(followed.copy("")))
+            .unwrap()
+            .cache(CachePlace::Nowhere);
+    fs::write(followed.path("file"), "pushed").unwrap();
+    request.run(&VoidMonitor, &NoPrompt, &Cancel::new()).ok();
+    fs::write(followed.path("file"), "followed").unwrap();
+    followed.arrive();
+    assert_eq!(fs::read_to_string(followed.copy("file")).unwrap(), "followed");
+}
