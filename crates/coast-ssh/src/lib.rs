@@ -40,8 +40,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // The rooms, each of which uses those to its left and never those to its right:
-// error <- config, link <- login <- session <- helper <- dedicated_key.
+// error <- config, link <- login <- session <- connector, helper <- dedicated_key.
 mod config;
+mod connector;
 mod dedicated_key;
 mod error;
 mod helper;
@@ -50,6 +51,7 @@ mod login;
 mod session;
 
 pub use crate::config::{ConnectOptions, Environment, Target};
+pub use crate::connector::{Connector, Direct};
 pub use crate::dedicated_key::{AuthorizedKeys, DedicatedKey};
 pub use crate::error::{
     DeployAttempt, DeployFailure, HostKeyChange, KeyAttempt, KeyOutcome, KeySource, SshError, Stage,
@@ -60,7 +62,9 @@ pub use crate::helper::{
 };
 pub use crate::link::ExitStatus;
 pub use crate::login::{
-    AcceptedKey, HostAnswer, HostKey, IdentityUsed, NoPrompt, Peer, PresentedKey, Prompt,
+    AcceptedKey, HostAnswer, HostKey, IdentityUsed, NoPrompt, Peer, PresentedKey, Prompt, Route,
 };
-pub use crate::session::{Channel, ChannelReader, ChannelStatus, ChannelWriter, Closer, Session};
+pub use crate::session::{
+    Channel, ChannelReader, ChannelStatus, ChannelWriter, Closer, Relay, RelayStream, Session,
+};
 pub use zeroize::Zeroizing;

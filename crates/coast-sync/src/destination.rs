@@ -5,8 +5,9 @@ use coast_engine::EngineError;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use coast_ssh::{ConnectOptions, Sudo, Target};
+use coast_ssh::{ConnectOptions, Connector, Direct, Sudo, Target};
 use coast_tree::{PathEnd, PathError, TrustedPath};
 
 use crate::HelperStore;
@@ -49,6 +50,7 @@ pub struct RemoteDestination {
     pub(crate) connect: ConnectOptions,
     pub(crate) sudo: Sudo,
     pub(crate) helper: RemoteHelper,
+    pub(crate) connector: Arc<dyn Connector>,
 }
 
 /// The helper that receives on the other machine.
@@ -119,6 +121,7 @@ impl RemoteDestination {
             connect: ConnectOptions::default(),
             sudo: Sudo::Auto,
             helper: RemoteHelper::Deployed(HelperStore::discover()),
+            connector: Arc::new(Direct),
         }
     }
 
@@ -133,6 +136,14 @@ impl RemoteDestination {
     #[must_use]
     pub fn sudo(mut self, sudo: Sudo) -> Self {
         self.sudo = sudo;
+        self
+    }
+
+    /// Sets where the session comes from; by default it is a connection of its own. What is about the connection itself, an
+    /// [`AccountRequest`](crate::AccountRequest) or a [`KeyRequest`](crate::KeyRequest), always makes one.
+    #[must_use]
+    pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connector = connector;
         self
     }
 

@@ -94,9 +94,9 @@ pub use coast_engine::{
 };
 pub use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles, NoMergeFiles, RuleError, RuleList};
 pub use coast_ssh::{
-    AcceptedKey, AuthorizedKeys, ConnectOptions, DedicatedKey, Environment, HostAnswer, HostKey,
-    IdentityUsed, NoPrompt, Peer, PresentedKey, Prompt, RunsAs, ServerLimits, SshError, Sudo, SudoRefusal,
-    Target, Zeroizing,
+    AcceptedKey, AuthorizedKeys, ConnectOptions, Connector, DedicatedKey, Direct, Environment, HostAnswer,
+    HostKey, IdentityUsed, NoPrompt, Peer, PresentedKey, Prompt, RunsAs, ServerLimits, SshError, Sudo,
+    SudoRefusal, Target, Zeroizing,
 };
 pub use coast_tree::{BadPath, RelPath};
 pub use coast_wire::{

@@ -64,7 +64,7 @@ pub(crate) fn reach(
     cancel: &Cancel,
 ) -> Result<Reached, SyncError> {
     let spec = helper_spec(remote, words, remote.sudo)?;
-    let session = Session::connect(&remote.target, &remote.connect, prompt)?;
+    let session = remote.connector.connect(&remote.target, &remote.connect, prompt)?;
     if cancel.is_cancelled() {
         return Err(SyncError::Interrupted);
     }

@@ -13,6 +13,7 @@ mod values;
 
 pub use self::options::{ConnectOptions, Environment, Target};
 pub(crate) use self::pattern::{Case, list_matches};
+pub(crate) use self::resolution::DEFAULT_ALIVE_INTERVAL;
 pub(crate) use self::settings::{AddressFamily, HostKeyPolicy, HostSettings, Role};
 
 use crate::config::reader::{ConfigReader, Owner};

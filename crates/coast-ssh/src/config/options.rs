@@ -2,13 +2,14 @@
 //! [`Environment::from_process`] reads the environment of the process, so that a test or an embedding program can pass
 //! another environment.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The host to connect to, as the user typed it. The host may be an alias of the ssh configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Target {
     /// The user to log in as, if one was given.
     pub user: Option<String>,

@@ -14,7 +14,7 @@ const DEFAULT_PORT: u16 = 22;
 /// The connect timeout when neither the caller nor the configuration sets one.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The default of `ServerAliveInterval`. OpenSSH has none and may wait for ever for a host that is gone.
-const DEFAULT_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+pub(crate) const DEFAULT_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// The default of `ServerAliveCountMax`, as in OpenSSH.
 const DEFAULT_ALIVE_COUNT: u32 = 3;
 /// The files in `~/.ssh` that are tried when no `IdentityFile` is set.

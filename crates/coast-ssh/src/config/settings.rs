@@ -1,12 +1,13 @@
 //! The settings of one host, as the rest of this crate uses them.
 
 use crate::config::options::Target;
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// How to treat the key that a host presents (`StrictHostKeyChecking`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum HostKeyPolicy {
     /// `yes`: only known hosts are connected to.
     Strict,
@@ -19,7 +20,7 @@ pub(crate) enum HostKeyPolicy {
 }
 
 /// The family of the host's addresses to use (`AddressFamily`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum AddressFamily {
     Any,
     V4,
@@ -27,7 +28,7 @@ pub(crate) enum AddressFamily {
 }
 
 /// The settings of one host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct HostSettings {
     /// The name or address to connect to.
     pub(crate) host_name: String,
@@ -59,8 +60,19 @@ pub(crate) struct HostSettings {
     pub(crate) notices: Vec<String>,
 }
 
+impl HostSettings {
+    /// The host with its port, as it is named in messages.
+    pub(crate) fn label(&self) -> String {
+        match (self.port, self.host_name.contains(':')) {
+            (22, _) => self.host_name.clone(),
+            (port, true) => format!("[{}]:{port}", self.host_name),
+            (port, false) => format!("{}:{port}", self.host_name),
+        }
+    }
+}
+
 /// A private key file to try.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct IdentityFile {
     pub(crate) path: PathBuf,
     /// Whether the user named the file. A default file may be missing without a message.

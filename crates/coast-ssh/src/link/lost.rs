@@ -16,6 +16,10 @@ impl Lost {
         Lost { host: host.into(), reason: watch::Sender::new(None) }
     }
 
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     pub(crate) fn set(&self, reason: &str) {
         self.reason.send_if_modified(|current| {
             let first = current.is_none();

@@ -65,15 +65,40 @@ pub(crate) struct Shared {
     lost: Lost,
 }
 
+/// A message about a command.
+pub(crate) enum Arrived {
+    Stdout(Bytes),
+    Stderr(Bytes),
+    /// The end of standard output.
+    Eof,
+    Exit(ExitStatus),
+    /// The server does not run the command.
+    Refused,
+}
+
+/// The output of a command that has not been passed on yet.
+pub(crate) enum Output {
+    Stdout(VecDeque<Bytes>),
+    Stderr(Vec<u8>),
+    /// The end of standard output.
+    Eof,
+    /// The channel is closed, or the connection lost.
+    Closed,
+}
+
 #[derive(Default)]
 struct State {
     queue: VecDeque<Bytes>,
+    /// The bytes in `queue`.
+    queued: usize,
     eof: bool,
     closed: bool,
     refused: bool,
     nobody_reads: bool,
     exit: Option<ExitStatus>,
     stderr: VecDeque<u8>,
+    /// How many bytes of standard error have arrived so far.
+    stderr_arrived: u64,
 }
 
 impl Shared {
@@ -89,6 +114,100 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.enter()
+    }
+
+    /// Marks the channel as closed when the returned guard is dropped.
+    pub(crate) fn close_at_end(self: Arc<Self>) -> ClosedAtEnd {
+        ClosedAtEnd(self)
+    }
+
+    /// Marks the channel as closed: nothing more arrives, and nothing can be sent.
+    pub(crate) fn close(&self) {
+        self.update(|state| state.closed = true);
+        self.closed.send_replace(true);
+    }
+
+    /// Takes a message about the command.
+    pub(crate) fn arrived(&self, message: Arrived) {
+        match message {
+            Arrived::Stdout(data) => {
+                let len = data.len();
+                self.meter.queued(len);
+                let mut unread = false;
+                self.update(|state| {
+                    unread = state.nobody_reads;
+                    if !unread {
+                        state.queued += len;
+                        state.queue.push_back(data);
+                    }
+                });
+                if unread {
+                    self.meter.taken(len);
+                }
+            }
+            Arrived::Stderr(data) => self.update(|state| {
+                state.stderr_arrived += data.len() as u64;
+                state.stderr.extend(&data);
+                let excess = state.stderr.len().saturating_sub(STDERR_BYTES);
+                state.stderr.drain(..excess);
+            }),
+            Arrived::Eof => self.update(|state| state.eof = true),
+            Arrived::Exit(status) => self.update(|state| state.exit = Some(status)),
+            Arrived::Refused => self.update(|state| state.refused = true),
+        }
+    }
+
+    /// Waits until fewer than `bytes` of standard output wait for their reader, or nobody reads them.
+    pub(crate) fn wait_for_room(&self, bytes: usize) {
+        self.wait_until(None, |state| {
+            (state.queued < bytes || state.nobody_reads || state.closed).then_some(())
+        });
+    }
+
+    /// Waits for output to pass on. `stderr_seen` is how many bytes of standard error have been passed on, and `eof_seen` whether the
+    /// end of standard output has.
+    pub(crate) fn next_output(&self, stderr_seen: &mut u64, eof_seen: &mut bool) -> Output {
+        let output = self.wait_until(None, |state| {
+            if state.stderr_arrived > *stderr_seen {
+                let new = usize::try_from(state.stderr_arrived - *stderr_seen).unwrap_or(STDERR_BYTES);
+                *stderr_seen = state.stderr_arrived;
+                return Some(Output::Stderr(
+                    state.stderr.iter().skip(state.stderr.len().saturating_sub(new)).copied().collect(),
+                ));
+            }
+            if !state.queue.is_empty() {
+                state.queued = 0;
+                return Some(Output::Stdout(std::mem::take(&mut state.queue)));
+            }
+            match (state.eof && !*eof_seen, state.closed) {
+                (true, _) => {
+                    *eof_seen = true;
+                    Some(Output::Eof)
+                }
+                (false, true) => Some(Output::Closed),
+                (false, false) => None,
+            }
+        });
+        output.expect("a wait without a deadline ends with a value")
+    }
+
+    /// Notes that `len` bytes of standard output have been passed on.
+    pub(crate) fn taken(&self, len: usize) {
+        self.meter.taken(len);
+    }
+
+    /// Whether so much received data waits for its readers that the connection receives nothing more.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.meter.is_shut()
+    }
+
+    /// Whether nothing more can be sent.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    pub(crate) fn lost(&self) -> &Lost {
+        &self.lost
     }
 
     fn update(&self, change: impl FnOnce(&mut State)) {
@@ -151,47 +270,30 @@ impl Shared {
 
 /// Receives the messages of a channel until the channel is closed or the connection lost.
 pub(crate) async fn pump(mut half: ChannelReadHalf, shared: Arc<Shared>) {
-    let shared = ClosedAtEnd(shared);
-    let shared = &shared.0;
+    let closed_at_end = shared.close_at_end();
+    let shared = &closed_at_end.0;
     loop {
         let message = tokio::select! {
             message = half.wait() => message,
             () = shared.lost.wait() => None,
         };
         match message {
-            Some(ChannelMsg::Data { data }) => {
-                let len = data.len();
-                shared.meter.queued(len);
-                let mut unread = false;
-                shared.update(|state| {
-                    unread = state.nobody_reads;
-                    if !unread {
-                        state.queue.push_back(data);
-                    }
-                });
-                if unread {
-                    shared.meter.taken(len);
-                }
-            }
-            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => shared.update(|state| {
-                state.stderr.extend(&data);
-                let excess = state.stderr.len().saturating_sub(STDERR_BYTES);
-                state.stderr.drain(..excess);
-            }),
-            Some(ChannelMsg::Eof) => shared.update(|state| state.eof = true),
+            Some(ChannelMsg::Data { data }) => shared.arrived(Arrived::Stdout(data)),
+            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => shared.arrived(Arrived::Stderr(data)),
+            Some(ChannelMsg::Eof) => shared.arrived(Arrived::Eof),
             Some(ChannelMsg::ExitStatus { exit_status }) => {
-                shared.update(|state| state.exit = Some(ExitStatus::Code(exit_status)));
+                shared.arrived(Arrived::Exit(ExitStatus::Code(exit_status)));
             }
             Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                 let signal = match signal_name {
                     russh::Sig::Custom(name) => name,
                     named => format!("{named:?}"),
                 };
-                shared.update(|state| state.exit = Some(ExitStatus::Signal(signal)));
+                shared.arrived(Arrived::Exit(ExitStatus::Signal(signal)));
             }
             Some(ChannelMsg::Failure) => {
                 // The server leaves the channel open, but no command will run on it.
-                shared.update(|state| state.refused = true);
+                shared.arrived(Arrived::Refused);
                 break;
             }
             Some(ChannelMsg::Close) | None => break,
@@ -201,12 +303,11 @@ pub(crate) async fn pump(mut half: ChannelReadHalf, shared: Arc<Shared>) {
 }
 
 /// Marks the channel as closed when the task ends, also when the task is dropped together with its runtime.
-struct ClosedAtEnd(Arc<Shared>);
+pub(crate) struct ClosedAtEnd(Arc<Shared>);
 
 impl Drop for ClosedAtEnd {
     fn drop(&mut self) {
-        self.0.update(|state| state.closed = true);
-        self.0.closed.send_replace(true);
+        self.0.close();
     }
 }
 
@@ -244,6 +345,8 @@ impl PipeReader {
             let arrival = self.shared.wait_until(deadline, |state| {
                 if !state.queue.is_empty() {
                     std::mem::swap(&mut state.queue, &mut self.taken);
+                    state.queued = 0;
+                    self.shared.changed.notify_all();
                     return Some(Arrival::Data);
                 }
                 match (state.eof, state.closed) {
@@ -293,6 +396,7 @@ impl Drop for PipeReader {
         let mut left: usize = self.taken.iter().map(Bytes::len).sum();
         self.shared.update(|state| {
             state.nobody_reads = true;
+            state.queued = 0;
             left += state.queue.drain(..).map(|bytes| bytes.len()).sum::<usize>();
         });
         self.shared.meter.taken(left);
@@ -388,6 +492,6 @@ impl Drop for PipeWriter {
     }
 }
 
-fn lost_error(lost: &Lost) -> io::Error {
+pub(crate) fn lost_error(lost: &Lost) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, lost.error())
 }

@@ -47,6 +47,32 @@ pub(crate) fn preferred(on_record: &[Algorithm]) -> Preferred {
     }
 }
 
+/// Whether the files of known hosts have `key` for the host of `settings` at this moment.
+pub(crate) fn is_on_record(settings: &HostSettings, key: &PublicKey) -> bool {
+    let name = recorded_name(settings);
+    let files = known_hosts_files(settings);
+    let check = |name: &HostName| KnownKeys::load(&files, name, |_| {});
+    match check(&name).check(key) {
+        Verdict::Known => true,
+        Verdict::New => {
+            name.without_port().is_some_and(|name| matches!(check(&name).check(key), Verdict::Known))
+        }
+        Verdict::Changed(_) | Verdict::Revoked(_) => false,
+    }
+}
+
+/// The name that the keys of the host are recorded under.
+fn recorded_name(settings: &HostSettings) -> HostName {
+    match &settings.host_key_alias {
+        Some(alias) => HostName::alias(alias),
+        None => HostName::new(&settings.host_name, settings.port),
+    }
+}
+
+fn known_hosts_files(settings: &HostSettings) -> Vec<PathBuf> {
+    [settings.user_known_hosts.as_slice(), settings.global_known_hosts.as_slice()].concat()
+}
+
 /// Decides whether to trust the key that a host presents.
 pub(crate) struct HostVerifier {
     name: HostName,
@@ -65,11 +91,8 @@ pub(crate) struct HostVerifier {
 impl HostVerifier {
     /// Reads the keys on record for the host of `settings`.
     pub(crate) fn new(settings: &HostSettings, prompts: &Prompts) -> HostVerifier {
-        let name = match &settings.host_key_alias {
-            Some(alias) => HostName::alias(alias),
-            None => HostName::new(&settings.host_name, settings.port),
-        };
-        let files = [settings.user_known_hosts.as_slice(), settings.global_known_hosts.as_slice()].concat();
+        let name = recorded_name(settings);
+        let files = known_hosts_files(settings);
         let any_port = name.without_port().map(|name| KnownKeys::load(&files, &name, |_| {}));
         HostVerifier {
             known: KnownKeys::load(&files, &name, |notice| prompts.notice(notice)),

@@ -1,6 +1,6 @@
 //! One host of a route: connecting to it, the handshake and the login, all within the connect timeout.
 
-use crate::config::{ConnectOptions, HostSettings, Target};
+use crate::config::HostSettings;
 use crate::error::{SshError, Stage};
 use crate::link::{Lost, Meter, Transport};
 use crate::login::auth::authenticate;
@@ -37,19 +37,14 @@ pub(crate) struct Hop {
     pub(crate) peer: Peer,
 }
 
-/// Connects to `target` through all its jump hosts and logs in to each of them.
+/// Connects to the destination of `route` through all its jump hosts, and logs in to each of them.
 ///
 /// # Errors
-/// When the configuration cannot be used, or one of the hosts cannot be connected to.
-pub(crate) async fn establish(
-    target: Target,
-    options: ConnectOptions,
-    prompts: Prompts,
-) -> Result<Established, SshError> {
-    let route = Route::of(&target, &options)?;
+/// When one of the hosts cannot be connected to.
+pub(crate) async fn establish(route: Route, prompts: Prompts) -> Result<Established, SshError> {
     let mut jumps = Vec::new();
     for settings in route.jumps {
-        let jump = label(&settings.host_name, settings.port);
+        let jump = settings.label();
         match Hop::connect(&jumps, settings, &prompts).await {
             Ok(hop) => jumps.push(hop),
             Err(error) => return Err(SshError::Jump { jump, source: Box::new(error) }),
@@ -65,7 +60,7 @@ impl Hop {
         for notice in &settings.notices {
             prompts.notice(notice);
         }
-        let host = label(&settings.host_name, settings.port);
+        let host = settings.label();
         let connecting = Connecting {
             lost: Lost::new(&host),
             host,
@@ -197,14 +192,5 @@ impl Connecting<'_> {
             Stage::Greeting if self.meter.received() > 0 => Stage::KeyExchange,
             stage => stage,
         }
-    }
-}
-
-/// A host with its port, as it is named in messages.
-fn label(host: &str, port: u16) -> String {
-    match (port, host.contains(':')) {
-        (22, _) => host.to_owned(),
-        (_, true) => format!("[{host}]:{port}"),
-        (_, false) => format!("{host}:{port}"),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{KeyOutcome, KeySource};
 use russh::keys::{PrivateKey, PublicKey, decode_secret_key};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,7 +14,7 @@ use zeroize::Zeroizing;
 const MAX_KEY_BYTES: u64 = 1 << 20;
 
 /// The key that logged in, by the place of its private part.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum IdentityUsed {
     /// In this file, even where the agent made the signature.

@@ -12,10 +12,11 @@ mod prompt;
 mod route;
 mod tcp;
 
-pub(crate) use self::handshake::Client;
+pub(crate) use self::handshake::{Client, is_on_record};
 pub(crate) use self::hop::{Established, establish};
 pub use self::identity::IdentityUsed;
 pub(crate) use self::known_hosts::fingerprint;
 pub use self::peer::{HostKey, Peer};
 pub use self::prompt::{AcceptedKey, HostAnswer, NoPrompt, PresentedKey, Prompt};
 pub(crate) use self::prompt::{PromptCall, Prompts};
+pub use self::route::Route;

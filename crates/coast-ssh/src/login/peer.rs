@@ -4,10 +4,11 @@
 use crate::login::identity::IdentityUsed;
 use crate::login::known_hosts::fingerprint;
 use russh::keys::PublicKey;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// The host at the other end of a session, and the user and key that logged in there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Peer {
     /// The user who logged in.
@@ -27,7 +28,7 @@ pub struct Peer {
 }
 
 /// A host's public key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HostKey {
     /// The algorithm as `known_hosts` names it, such as `ssh-ed25519`.

@@ -1,27 +1,67 @@
 //! The hosts of a connection: the destination, and the jump hosts on the way to it (`ProxyJump`).
 
-use crate::config::{ConnectOptions, HostSettings, Role, Target, resolve};
+use crate::config::{
+    ConnectOptions, DEFAULT_ALIVE_INTERVAL, HostKeyPolicy, HostSettings, Role, Target, resolve,
+};
 use crate::error::SshError;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// How many jump hosts may be reached through a jump host of their own. OpenSSH has no limit and never returns from a
 /// configuration that goes in a circle.
 const MAX_DEPTH: usize = 8;
 
-/// The settings of every host of a connection.
-pub(crate) struct Route {
+/// How long a connection that is shared may take to be made.
+const SHARED_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The hosts of a connection, with all their settings as the configuration has them at this moment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Route {
     /// In the order in which they are connected to.
     pub(crate) jumps: Vec<HostSettings>,
     pub(crate) destination: HostSettings,
 }
 
 impl Route {
+    /// Reads the configuration for a connection to `target`.
+    ///
     /// # Errors
     /// When the configuration of one of the hosts cannot be used, or the jump hosts go in a circle.
-    pub(crate) fn of(target: &Target, options: &ConnectOptions) -> Result<Route, SshError> {
+    pub fn of(target: &Target, options: &ConnectOptions) -> Result<Route, SshError> {
         let destination = resolve(target, options, Role::Destination)?;
         let mut jumps = Vec::new();
         add_jumps(&destination.jumps, options, MAX_DEPTH, &mut jumps)?;
         Ok(Route { jumps, destination })
+    }
+
+    /// The same route for a connection that several programs share. It never asks about a host key and accepts none that is not on
+    /// record, and it always asks for signs of life. Two routes with the same result may share a connection: the same users, hosts,
+    /// ports, keys, files of known hosts and all other options.
+    #[must_use]
+    pub fn shared(mut self) -> Route {
+        for host in self.jumps.iter_mut().chain([&mut self.destination]) {
+            host.policy = HostKeyPolicy::Strict;
+            host.connect_timeout = SHARED_CONNECT_TIMEOUT;
+            host.alive_interval = host.alive_interval.or(Some(DEFAULT_ALIVE_INTERVAL));
+            host.notices = Vec::new();
+        }
+        self
+    }
+
+    /// What the user should be told about the configuration, one sentence each, in the order of the hosts.
+    pub fn notices(&self) -> impl Iterator<Item = &str> {
+        let hosts = self.jumps.iter().chain([&self.destination]);
+        hosts.flat_map(|host| host.notices.iter().map(String::as_str))
+    }
+
+    /// The destination's name, with its port if that is not 22.
+    pub fn host(&self) -> String {
+        self.destination.label()
+    }
+
+    /// The user to log in as.
+    pub fn user(&self) -> &str {
+        &self.destination.user
     }
 }
 

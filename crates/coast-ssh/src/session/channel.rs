@@ -2,7 +2,8 @@
 
 use crate::error::SshError;
 use crate::link::{ExitStatus, PipeReader, PipeWriter, Shared, pump};
-use crate::session::connection::Connection;
+use crate::session::relay::RelayWriter;
+use crate::session::share::Share;
 use russh::{ChannelWriteHalf, client};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -23,24 +24,25 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Starts `command` on a new channel of `connection`.
+    /// Starts `command` on a channel of `share`.
     ///
     /// # Errors
     /// When the server opens no channel, or the connection is lost.
-    pub(crate) fn exec(connection: &Arc<Connection>, command: &[u8]) -> Result<Channel, SshError> {
-        let channel = connection.open_session()?;
-        let shared = Shared::new(Arc::clone(connection.meter()), connection.lost().clone());
+    pub(crate) fn exec(share: &Arc<Share>, command: &[u8]) -> Result<Channel, SshError> {
+        let channel = share.open()?;
+        let connection = share.connection();
+        let shared = Shared::new(Arc::clone(connection.meter()), share.lost().clone());
         let (read_half, write_half) = channel.split();
         let half = Arc::new(write_half);
         let pump = connection.runtime().spawn(pump(read_half, Arc::clone(&shared)));
-        let lease = Arc::new(Lease { half: Arc::clone(&half), pump, connection: Arc::clone(connection) });
+        let lease = Arc::new(SshLease { half: Arc::clone(&half), pump, share: Arc::clone(share) });
         // The server's answer is not waited for. A refusal closes the channel, and `ChannelStatus::wait` reports it.
-        connection.run(half.exec(true, command))?;
+        share.run(half.exec(true, command))?;
         let writer = PipeWriter::new(half, Arc::clone(&shared));
         Ok(Channel {
-            reader: ChannelReader { pipe: PipeReader::new(Arc::clone(&shared)), _lease: Arc::clone(&lease) },
-            writer: ChannelWriter { pipe: writer, _lease: Arc::clone(&lease) },
-            status: ChannelStatus { shared, lease },
+            reader: ChannelReader::new(PipeReader::new(Arc::clone(&shared)), Arc::clone(&lease) as Lease),
+            writer: ChannelWriter::new(PipeEnd::Ssh(writer), Arc::clone(&lease) as Lease),
+            status: ChannelStatus::new(shared, lease),
         })
     }
 
@@ -72,10 +74,14 @@ pub struct ChannelReader {
     // Fields are dropped in order: in every part the pipe comes before the lease, so that the end of the stream is sent
     // before the channel is closed.
     pipe: PipeReader,
-    _lease: Arc<Lease>,
+    _lease: Lease,
 }
 
 impl ChannelReader {
+    pub(crate) fn new(pipe: PipeReader, lease: Lease) -> ChannelReader {
+        ChannelReader { pipe, _lease: lease }
+    }
+
     pub(crate) fn peek(&mut self, deadline: Option<Instant>) -> io::Result<Option<&[u8]>> {
         self.pipe.peek(deadline)
     }
@@ -94,38 +100,66 @@ impl Read for ChannelReader {
 /// The standard input of a remote command. Small writes are collected, and `flush` sends them. Dropping it sends the
 /// collected writes and the end of the stream.
 pub struct ChannelWriter {
-    pipe: PipeWriter,
-    _lease: Arc<Lease>,
+    pipe: PipeEnd,
+    _lease: Lease,
+}
+
+/// The way of standard input to the command.
+pub(crate) enum PipeEnd {
+    /// Over this process's own connection.
+    Ssh(PipeWriter),
+    /// Over the connection of another process.
+    Relay(RelayWriter),
+}
+
+impl PipeEnd {
+    fn stream(&mut self) -> &mut dyn Write {
+        match self {
+            PipeEnd::Ssh(pipe) => pipe,
+            PipeEnd::Relay(pipe) => pipe,
+        }
+    }
 }
 
 impl ChannelWriter {
+    pub(crate) fn new(pipe: PipeEnd, lease: Lease) -> ChannelWriter {
+        ChannelWriter { pipe, _lease: lease }
+    }
+
     /// Sends the collected writes and the end of the stream, as dropping does, but returns the error when that fails.
     ///
     /// # Errors
     /// When the command has ended ([`BrokenPipe`](io::ErrorKind::BrokenPipe)) or the connection is lost
     /// ([`ConnectionAborted`](io::ErrorKind::ConnectionAborted)).
     pub fn finish(&mut self) -> io::Result<()> {
-        self.pipe.finish()
+        match &mut self.pipe {
+            PipeEnd::Ssh(pipe) => pipe.finish(),
+            PipeEnd::Relay(pipe) => pipe.finish(),
+        }
     }
 }
 
 impl Write for ChannelWriter {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.pipe.write(data)
+        self.pipe.stream().write(data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.pipe.flush()
+        self.pipe.stream().flush()
     }
 }
 
 /// The exit status of a remote command, and its standard error.
 pub struct ChannelStatus {
     shared: Arc<Shared>,
-    lease: Arc<Lease>,
+    _lease: Lease,
 }
 
 impl ChannelStatus {
+    pub(crate) fn new(shared: Arc<Shared>, lease: Lease) -> ChannelStatus {
+        ChannelStatus { shared, _lease: lease }
+    }
+
     /// Waits for the end of the command. Meanwhile another thread must read its standard output, or the reader must have
     /// been dropped.
     ///
@@ -134,7 +168,7 @@ impl ChannelStatus {
     pub fn wait(&self) -> Result<ExitStatus, SshError> {
         let status = self.shared.wait()?;
         if status == ExitStatus::Unknown && self.shared.refused() {
-            let host = self.lease.connection.host().to_owned();
+            let host = self.shared.lost().host().to_owned();
             return Err(SshError::ExecRefused { host, reason: "the server refused the request".to_owned() });
         }
         Ok(status)
@@ -145,27 +179,29 @@ impl ChannelStatus {
         self.shared.stderr()
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
     pub(crate) fn lost(&self) -> SshError {
-        self.lease.connection.lost().error()
+        self.shared.lost().error()
     }
 }
 
 /// Keeps the connection open, and closes the channel when its last part is dropped.
-struct Lease {
+pub(crate) type Lease = Arc<dyn Send + Sync>;
+
+struct SshLease {
     half: Arc<ChannelWriteHalf<client::Msg>>,
     pump: tokio::task::JoinHandle<()>,
-    connection: Arc<Connection>,
+    share: Arc<Share>,
 }
 
-impl Drop for Lease {
+impl Drop for SshLease {
     fn drop(&mut self) {
         self.pump.abort();
         let half = Arc::clone(&self.half);
-        self.connection.runtime().spawn(async move {
+        self.share.connection().runtime().spawn(async move {
             // This fails only when the connection is lost, which closes the channel too.
             let _ = half.close().await;
         });
@@ -174,6 +210,6 @@ impl Drop for Lease {
 
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Channel").field("host", &self.status.lease.connection.host()).finish_non_exhaustive()
+        f.debug_struct("Channel").field("host", &self.status.shared.lost().host()).finish_non_exhaustive()
     }
 }

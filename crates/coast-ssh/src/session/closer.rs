@@ -1,19 +1,24 @@
 //! Closing a connection from a thread that neither reads nor writes on it.
 
 use crate::link::Lost;
+use crate::session::relay::Sockets;
 
-/// Closes a connection at once: threads that wait for it get an error, and the server closes all its channels. May be used
-/// from any thread, more than once.
+/// Closes a session at once: threads that wait for it get an error, and the server closes its channels. May be used from any thread,
+/// more than once.
 #[derive(Debug, Clone)]
-pub struct Closer(Lost);
+pub struct Closer {
+    lost: Lost,
+    sockets: Sockets,
+}
 
 impl Closer {
-    pub(crate) fn of(lost: &Lost) -> Closer {
-        Closer(lost.clone())
+    pub(crate) fn of(lost: &Lost, sockets: &Sockets) -> Closer {
+        Closer { lost: lost.clone(), sockets: sockets.clone() }
     }
 
-    /// Closes the connection. Does not wait for the server.
+    /// Closes the session. Does not wait for the server.
     pub fn close(&self) {
-        self.0.set("it was closed from this side");
+        self.lost.set("it was closed from this side");
+        self.sockets.shut_down();
     }
 }

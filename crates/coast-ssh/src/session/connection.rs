@@ -1,10 +1,12 @@
 //! An authenticated connection and its thread. The thread runs a single-threaded runtime, which reads, writes and
 //! encrypts, and which asks the server for signs of life.
 
+use crate::config::HostSettings;
 use crate::error::SshError;
 use crate::link::{Lost, Meter, block_on};
-use crate::login::{Client, Established, Peer, Prompt, PromptCall, Prompts};
+use crate::login::{Client, Established, HostKey, Peer, Prompt, PromptCall, Prompts, is_on_record};
 use russh::client::{self, Handle};
+use russh::keys::PublicKey;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -51,21 +53,21 @@ impl Connection {
                     let established = establish(Prompts::new(calls.clone())).await;
                     // The two sends here fail only when the calling thread has ended.
                     let _ = calls.send(PromptCall::End);
-                    let route = match established.map(Route::watch) {
-                        Ok(route) => route,
+                    let chain = match established.map(Chain::watch) {
+                        Ok(chain) => chain,
                         Err(error) => {
                             let _ = result_sender.send(Err(error));
                             return;
                         }
                     };
-                    if result_sender.send(Ok(route.destination.clone())).is_ok() {
+                    if result_sender.send(Ok(chain.destination.clone())).is_ok() {
                         tokio::select! {
                             // Completes when the `Connection` is dropped.
                             _ = stopped => {}
-                            () = route.destination.lost.wait() => {}
+                            () = chain.destination.lost.wait() => {}
                         }
                     }
-                    route.disconnect().await;
+                    chain.disconnect().await;
                 });
                 // A name lookup cannot be cancelled, and is not waited for.
                 runtime.shutdown_background();
@@ -102,26 +104,61 @@ impl Connection {
         &self.runtime
     }
 
-    /// Opens a channel for a command.
-    pub(crate) fn open_session(&self) -> Result<russh::Channel<client::Msg>, SshError> {
-        self.run(self.endpoint.handle.channel_open_session())
+    /// Whether the files of known hosts still have the keys of all hosts on the way.
+    pub(crate) fn is_on_record(&self) -> bool {
+        self.endpoint.hosts.iter().all(|(settings, key)| {
+            PublicKey::from_openssh(&key.openssh).is_ok_and(|key| is_on_record(settings, &key))
+        })
     }
 
-    /// Runs a request of the SSH library on this thread. The request must wait only for queues (see [`block_on`]).
+    /// Opens a channel for a command. Gives up when `lost` is set.
+    pub(crate) fn open_session(&self, lost: &Lost) -> Result<russh::Channel<client::Msg>, SshError> {
+        self.run(self.endpoint.handle.channel_open_session(), lost)
+    }
+
+    /// Like [`Connection::open_session`]. A server that has not answered within `limit` counts as a lost connection.
+    pub(crate) fn open_session_within(
+        &self,
+        limit: Duration,
+        lost: &Lost,
+    ) -> Result<russh::Channel<client::Msg>, SshError> {
+        let handle = Arc::clone(&self.endpoint.handle);
+        // The timer needs the runtime.
+        let opening = self
+            .runtime
+            .spawn(async move { tokio::time::timeout(limit, handle.channel_open_session()).await });
+        let opened = async {
+            match opening.await {
+                Ok(Ok(opened)) => opened,
+                Ok(Err(_)) | Err(_) => {
+                    self.endpoint
+                        .lost
+                        .set(&format!("the server gave no sign of life for {} s", limit.as_secs()));
+                    Err(russh::Error::Disconnect)
+                }
+            }
+        };
+        self.run(opened, lost)
+    }
+
+    /// Runs a request of the SSH library on this thread. The request must wait only for queues (see [`block_on`]). `lost` is that of
+    /// the connection, or that of one of those who share it.
     ///
     /// # Errors
     /// When the server opens no channel, or the connection is lost.
     pub(crate) fn run<T>(
         &self,
         request: impl Future<Output = Result<T, russh::Error>>,
+        lost: &Lost,
     ) -> Result<T, SshError> {
         let result = block_on(async {
             tokio::select! {
                 result = request => result,
-                () = self.endpoint.lost.wait() => Err(russh::Error::Disconnect),
+                () = lost.wait() => Err(russh::Error::Disconnect),
             }
         });
         result.map_err(|error| match error {
+            _ if lost.reason().is_some() => lost.error(),
             russh::Error::ChannelOpenFailure(reason) => SshError::ExecRefused {
                 host: self.endpoint.host.clone(),
                 reason: format!("it opened no channel: {}", reason.description()),
@@ -150,21 +187,23 @@ impl Drop for Connection {
 struct Endpoint {
     host: String,
     peer: Arc<Peer>,
+    /// Every host of the route with the key that it proved to hold.
+    hosts: Arc<[(HostSettings, HostKey)]>,
     handle: Arc<Handle<Client>>,
     meter: Arc<Meter>,
     lost: Lost,
 }
 
-/// The connections to all hosts of the route.
-struct Route {
+/// The connections to all hosts of a route.
+struct Chain {
     destination: Endpoint,
     /// Dropping a handle would close its connection, and with it the connection to the destination.
     _jumps: Vec<Handle<Client>>,
 }
 
-impl Route {
+impl Chain {
     /// Starts the tasks that watch the connections. Losing the connection to a jump host loses the destination too.
-    fn watch(established: Established) -> Route {
+    fn watch(established: Established) -> Chain {
         let Established { jumps, destination } = established;
         for jump in &jumps {
             let (jump, destination) = (jump.lost.clone(), destination.lost.clone());
@@ -173,11 +212,14 @@ impl Route {
                 destination.set(&format!("at a jump host, {}", jump.error()));
             });
         }
+        let hosts = jumps.iter().chain([&destination]);
+        let hosts = hosts.map(|hop| (hop.settings.clone(), hop.peer.host_key.clone())).collect();
         let interval = destination.settings.alive_interval;
         let count = destination.settings.alive_count;
         let destination = Endpoint {
             host: destination.host,
             peer: Arc::new(destination.peer),
+            hosts,
             handle: Arc::new(destination.handle),
             meter: destination.meter,
             lost: destination.lost,
@@ -185,7 +227,7 @@ impl Route {
         if let Some(interval) = interval {
             tokio::spawn(keep_alive(destination.clone(), interval, count));
         }
-        Route { destination, _jumps: jumps.into_iter().map(|hop| hop.handle).collect() }
+        Chain { destination, _jumps: jumps.into_iter().map(|hop| hop.handle).collect() }
     }
 
     /// Sends the queued data and the disconnect message, and waits a moment for the connection to end.
