@@ -57,6 +57,9 @@ fn main() -> ExitCode {
         }
     };
     cli.color.write_global();
+    if cli.no_daemon {
+        daemon::go_alone();
+    }
     let ended = match cli.command {
         Command::Run(args) => lifecycle::run(args),
         Command::Assign(args) => lifecycle::assign(args),

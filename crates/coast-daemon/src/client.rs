@@ -5,9 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use coast_ssh::{RelayStream, Route, Zeroizing};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
 
-use crate::api::Refusal;
+use crate::api::{CHANNEL_PROTOCOL, Found, KeptPassphrase, Refusal};
 use crate::directory::check_private;
 use crate::exchange::{Body, Request, Response, send};
 use crate::lock::{Lock, Running};
@@ -15,8 +17,10 @@ use crate::{DaemonEvent, DaemonPlaces, DaemonStatus};
 
 /// How long the daemon may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the daemon may take to find a connection. It asks the server for a sign of life.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the daemon may take to end.
-const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 /// The most bytes of an answer.
 const MAX_ANSWER_BYTES: u64 = 16 << 20;
 
@@ -77,9 +81,7 @@ impl Client {
     /// When no daemon answers.
     pub fn status(&self) -> Result<DaemonStatus, ClientError> {
         let response = self.ask("GET", "/v1/status")?;
-        let mut text = Vec::new();
-        response.body.take(MAX_ANSWER_BYTES).read_to_end(&mut text)?;
-        Ok(serde_json::from_slice(&text).map_err(io::Error::from)?)
+        read_json(response)
     }
 
     /// The events of the daemon from now on.
@@ -114,15 +116,61 @@ impl Client {
         }
     }
 
+    /// The open connection for `route`. `None` if the daemon has none that can be used.
+    pub(crate) fn find_connection(&self, route: &Route) -> Result<Option<Found>, ClientError> {
+        let body = serde_json::to_vec(route).map_err(io::Error::from)?;
+        match self.post("/v1/connections", &body) {
+            Ok(response) => Ok(Some(read_json(response)?)),
+            Err(ClientError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has the daemon make a connection for `route`. Does not wait for it.
+    pub(crate) fn warm_up(&self, route: &Route) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(route).map_err(io::Error::from)?;
+        self.post("/v1/connections/warm", &body).map(drop)
+    }
+
+    /// Has the daemon keep the passphrase of a key file in its memory, for its connections.
+    ///
+    /// # Errors
+    /// When no daemon answers, or it keeps too many already.
+    pub fn keep_passphrase(&self, key: &Path, passphrase: &Zeroizing<String>) -> Result<(), ClientError> {
+        let kept = KeptPassphrase { key: key.to_owned(), passphrase: passphrase.clone() };
+        let body = Zeroizing::new(serde_json::to_vec(&kept).map_err(io::Error::from)?);
+        self.post("/v1/passphrases", &body).map(drop)
+    }
+
+    /// Has the daemon run `command` on the connection with this number.
+    pub(crate) fn exec(&self, connection: u64, command: &[u8]) -> Result<RelayStream, ClientError> {
+        let path = format!("/v1/connections/{connection}/exec");
+        let body = Some(("application/octet-stream", command));
+        let request = Request { method: "POST", path: &path, body, upgrade: Some(CHANNEL_PROTOCOL) };
+        let upgraded = Self::answered(send(self.open()?, &request)?)?.body.into_upgraded();
+        upgraded.stream.set_read_timeout(None)?;
+        upgraded.stream.set_write_timeout(None)?;
+        Ok(upgraded)
+    }
+
+    fn post(&self, path: &str, body: &[u8]) -> Result<Response, ClientError> {
+        let stream = self.open()?;
+        stream.set_read_timeout(Some(CONNECTION_TIMEOUT))?;
+        let body = Some(("application/json", body));
+        Self::answered(send(stream, &Request { method: "POST", path, body, upgrade: None })?)
+    }
+
     fn ask(&self, method: &str, path: &str) -> Result<Response, ClientError> {
         let stream = self.open()?;
-        let response = send(stream, &Request { method, path, body: None })?;
-        if (200..300).contains(&response.status) {
+        Self::answered(send(stream, &Request { method, path, body: None, upgrade: None })?)
+    }
+
+    /// The answer, if it is not a refusal.
+    fn answered(response: Response) -> Result<Response, ClientError> {
+        if (100..300).contains(&response.status) {
             return Ok(response);
         }
-        let mut text = Vec::new();
-        response.body.take(MAX_ANSWER_BYTES).read_to_end(&mut text)?;
-        let Refusal { error, exit_code } = serde_json::from_slice(&text).map_err(io::Error::from)?;
+        let Refusal { error, exit_code } = read_json(response)?;
         Err(ClientError::Refused { error, exit_code })
     }
 
@@ -152,6 +200,13 @@ impl Client {
             }
         }
     }
+}
+
+/// Reads the JSON of an answer.
+fn read_json<T: DeserializeOwned>(response: Response) -> Result<T, ClientError> {
+    let mut text = Vec::new();
+    response.body.take(MAX_ANSWER_BYTES).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text).map_err(io::Error::from)?)
 }
 
 /// Connects to the socket, if only this user could have made it.

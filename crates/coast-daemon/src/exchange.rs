@@ -3,6 +3,8 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 
+use coast_ssh::{RelayStream, Zeroizing};
+
 /// The most bytes of an answer's head.
 const MAX_HEAD_BYTES: u64 = 64 << 10;
 /// The most headers of an answer.
@@ -16,6 +18,8 @@ pub(crate) struct Request<'a> {
     pub(crate) path: &'a str,
     /// A body with its media type.
     pub(crate) body: Option<(&'a str, &'a [u8])>,
+    /// The protocol that the connection is to go on with.
+    pub(crate) upgrade: Option<&'a str>,
 }
 
 /// An answer whose head has been read.
@@ -45,15 +49,20 @@ enum Rest {
 /// # Errors
 /// When the connection fails, a timeout of the stream passes, or the answer is not HTTP.
 pub(crate) fn send(mut stream: UnixStream, request: &Request<'_>) -> io::Result<Response> {
-    let Request { method, path, body } = request;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: coastd\r\nconnection: close\r\n");
+    let Request { method, path, body, upgrade } = request;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: coastd\r\n");
+    head += &match upgrade {
+        Some(protocol) => format!("connection: upgrade\r\nupgrade: {protocol}\r\n"),
+        None => "connection: close\r\n".to_owned(),
+    };
     let (media_type, body) = body.unwrap_or(("", b""));
     if !media_type.is_empty() {
         head += &format!("content-type: {media_type}\r\n");
     }
     head += &format!("content-length: {}\r\n\r\n", body.len());
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)?;
+    let mut whole = Zeroizing::new(head.into_bytes());
+    whole.extend_from_slice(body);
+    stream.write_all(&whole)?;
     read_head(BufReader::new(stream))
 }
 
@@ -85,6 +94,12 @@ fn read_head(mut stream: BufReader<UnixStream>) -> io::Result<Response> {
 }
 
 impl Body {
+    /// The connection, which goes on with another protocol after the answer.
+    pub(crate) fn into_upgraded(self) -> RelayStream {
+        let read_ahead = self.stream.buffer().to_vec();
+        RelayStream { stream: self.stream.into_inner(), read_ahead }
+    }
+
     /// The connection that the body arrives on.
     pub(crate) fn stream(&self) -> &UnixStream {
         self.stream.get_ref()
@@ -151,7 +166,7 @@ mod tests {
         let (client, mut server) = UnixStream::pair().unwrap();
         server.write_all(text).unwrap();
         server.shutdown(Shutdown::Write).unwrap();
-        let response = send(client, &Request { method: "GET", path: "/", body: None })?;
+        let response = send(client, &Request { method: "GET", path: "/", body: None, upgrade: None })?;
         let mut body = Vec::new();
         let mut from = response.body;
         from.read_to_end(&mut body)?;

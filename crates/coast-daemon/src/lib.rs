@@ -8,6 +8,10 @@
 //! | `GET /v1/status` | a [`DaemonStatus`] |
 //! | `GET /v1/events` | one JSON object per line for everything that happens, until the daemon ends |
 //! | `POST /v1/shutdown` | 202; the daemon ends when its requests are answered |
+//! | `POST /v1/connections` with a [`Route`](coast_ssh::Route) | the number of an open connection, its host and peer; 404 if there is none |
+//! | `POST /v1/connections/warm` with a route | 202; the daemon makes a connection, if it can without asking anybody |
+//! | `POST /v1/connections/ID/exec` with a command, and `Upgrade: coast-channel` | 101; the connection becomes the channel of the command |
+//! | `POST /v1/passphrases` with `key` and `passphrase` | 204; the passphrase is kept in memory, for the daemon's connections |
 //!
 //! An error is an object with `error`, a text, and `exit_code`, the code that a command ends with.
 //!
@@ -38,6 +42,7 @@
 
 mod api;
 mod client;
+mod connector;
 mod detach;
 mod directory;
 mod event;
@@ -45,17 +50,20 @@ mod exchange;
 mod lock;
 mod log;
 mod memory;
+mod passphrases;
 mod places;
+mod pool;
 mod server;
 mod service;
 mod socket;
 mod status;
 
 pub use client::{Client, ClientError, EventLines};
+pub use connector::WarmConnector;
 pub use detach::{StartError, Started, leave_the_terminal, start};
 pub use event::DaemonEvent;
 pub use lock::Running;
 pub use places::DaemonPlaces;
 pub use server::{DaemonError, DaemonOptions, run};
 pub use service::{Service, ServiceError};
-pub use status::{DaemonStatus, PROTOCOL};
+pub use status::{DaemonStatus, PROTOCOL, RemoteState, RemoteStatus};

@@ -19,6 +19,7 @@ use crate::directory::{Parents, make_private};
 use crate::lock::{Lock, Running};
 use crate::log::{self, Echo};
 use crate::memory;
+use crate::pool::Pool;
 use crate::socket::Socket;
 use crate::{DaemonEvent, DaemonPlaces, DaemonStatus, PROTOCOL, api};
 
@@ -30,24 +31,38 @@ const MAX_CONNECTIONS: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 64 << 10;
+/// The channels that are passed on to clients at once.
+const MAX_CHANNELS: u32 = 128;
+/// How long channels of clients may take to end when the daemon ends. A push under way comes to its end in most cases.
+const CHANNEL_GRACE: Duration = Duration::from_secs(20);
 /// How long requests under way may take to end when the daemon ends.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long to wait when the system accepts no connection, for lack of descriptors for example.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+/// How long a connection is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(600);
 /// The events that wait for each of those who listen to them.
 const EVENT_QUEUE: usize = 1024;
 
 /// How a daemon runs.
 #[derive(Debug, Clone)]
 pub struct DaemonOptions {
-    pub(crate) places: DaemonPlaces,
-    pub(crate) echo: Echo,
+    places: DaemonPlaces,
+    echo: Echo,
+    idle: Duration,
 }
 
 impl DaemonOptions {
     /// A daemon with its files in `places`.
     pub fn new(places: DaemonPlaces) -> Self {
-        Self { places, echo: Echo::Nowhere }
+        Self { places, echo: Echo::Nowhere, idle: IDLE }
+    }
+
+    /// Sets how long a connection is kept that nobody uses. The default is 10 minutes.
+    #[must_use]
+    pub fn keep_connections(mut self, idle: Duration) -> Self {
+        self.idle = idle;
+        self
     }
 
     /// Has log lines go to standard error as well.
@@ -105,9 +120,9 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce()) -> Result<(), DaemonEr
 
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DaemonError::Process)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let socket = Socket::bind(places).map_err(|(path, error)| DaemonError::Socket { path, error })?;
-        let daemon = Arc::new(Daemon::new(socket.path()));
+        let daemon = Arc::new(Daemon::new(socket.path(), options.idle));
         daemon.stop_on_signals().map_err(DaemonError::Process)?;
         if let Err(error) = held.announce(&Running::this_process(socket.path())) {
             // The disk may be full. Clients then look for the socket at the usual places.
@@ -118,7 +133,10 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce()) -> Result<(), DaemonEr
         serve(socket, &daemon).await;
         tracing::info!("ended");
         Ok(())
-    })
+    });
+    // A channel that was cut off may still wait for its client.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The state that all requests share.
@@ -127,17 +145,23 @@ pub(crate) struct Daemon {
     running_since: Instant,
     socket: StoredPath,
     events: broadcast::Sender<DaemonEvent>,
+    pool: Arc<Pool>,
+    /// Has a permit for each channel that may be passed on to a client.
+    channels: Arc<Semaphore>,
     /// True once the daemon is to end.
     stop: watch::Sender<bool>,
 }
 
 impl Daemon {
-    fn new(socket: &Path) -> Self {
+    /// Needs a runtime.
+    fn new(socket: &Path, idle: Duration) -> Self {
         Self {
             started: SystemTime::now(),
             running_since: Instant::now(),
             socket: StoredPath::from(socket),
             events: broadcast::Sender::new(EVENT_QUEUE),
+            pool: Arc::new(Pool::new(idle, tokio::runtime::Handle::current())),
+            channels: Arc::new(Semaphore::new(MAX_CHANNELS as usize)),
             stop: watch::Sender::new(false),
         }
     }
@@ -153,6 +177,27 @@ impl Daemon {
     pub(crate) async fn stopped(&self) {
         // Waiting fails only when the sender is gone, and `self` holds the sender.
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// The connections to remotes.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// The right to pass on one channel. `None` if there are too many, or the daemon is about to end.
+    pub(crate) fn channel_permit(&self) -> Option<OwnedSemaphorePermit> {
+        let may = !*self.stop.borrow();
+        Arc::clone(&self.channels).try_acquire_owned().ok().filter(|_| may)
+    }
+
+    /// Waits until no channel is passed on any more, and closes all connections.
+    async fn close_connections(self: &Arc<Self>) {
+        if tokio::time::timeout(CHANNEL_GRACE, self.channels.acquire_many(MAX_CHANNELS)).await.is_err() {
+            tracing::warn!("commands that use a connection were cut off");
+        }
+        let pool = Arc::clone(&self.pool);
+        // Fails only if closing panics, which the log has.
+        let _ = tokio::task::spawn_blocking(move || pool.close_all()).await;
     }
 
     /// Tells an event to all who listen.
@@ -178,6 +223,7 @@ impl Daemon {
             memory_bytes: memory::resident_bytes(),
             peak_memory_bytes: memory::peak_bytes(),
             socket: self.socket.clone(),
+            remotes: self.pool.status(),
         }
     }
 
@@ -217,6 +263,7 @@ async fn serve(socket: Socket, daemon: &Arc<Daemon>) {
     if tokio::time::timeout(GRACE, ended).await.is_err() {
         tracing::warn!("requests under way were cut off");
     }
+    daemon.close_connections().await;
 }
 
 async fn next_connection(socket: &Socket, places: &Arc<Semaphore>) -> (UnixStream, OwnedSemaphorePermit) {
@@ -278,7 +325,7 @@ mod tests {
 
         fn answer(&self, method: &str, path: &str) -> (u16, String) {
             let stream = Stream::connect(DaemonPlaces::socket_in(self.places.state())).unwrap();
-            let mut response = send(stream, &Request { method, path, body: None }).unwrap();
+            let mut response = send(stream, &Request { method, path, body: None, upgrade: None }).unwrap();
             let mut body = String::new();
             response.body.read_to_string(&mut body).unwrap();
             (response.status, body)

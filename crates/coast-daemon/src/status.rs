@@ -28,4 +28,33 @@ pub struct DaemonStatus {
     pub peak_memory_bytes: Option<u64>,
     /// The socket that the daemon listens on.
     pub socket: StoredPath,
+    /// The remotes that the daemon has a connection to, or wanted one to.
+    pub remotes: Vec<RemoteStatus>,
+}
+
+/// A remote, and the daemon's connection to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RemoteStatus {
+    /// The host's name, with its port if that is not 22.
+    pub host: String,
+    /// The user who logs in.
+    pub user: String,
+    /// The connection.
+    #[serde(flatten)]
+    pub state: RemoteState,
+}
+
+/// The state of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the comment of each variant explains its fields")]
+pub enum RemoteState {
+    /// It is open. `users` is the number of commands on it; `idle_seconds` is how long there has been none.
+    Connected { users: usize, idle_seconds: u64 },
+    /// It is being made.
+    Connecting,
+    /// It could not be made without asking anybody.
+    Failed { problem: String, seconds_ago: u64 },
 }

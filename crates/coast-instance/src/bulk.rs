@@ -2,13 +2,15 @@
 //! directory in the remote's place.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use coast_sync::{
-    Cancel, Claim, Delete, IdentityUsed, Itemize, KeptEntry, LeftoverRequest, Monitor, Options, Own,
-    Ownership, ProbeRequest, Prompt, RemoteHelper, RemoveRequest, RestoreReport, RestoreRequest, RuleList,
-    SyncError, SyncReport, SyncRequest, TrashReport, TrashRequest, profile,
+    Cancel, Claim, Connector, Delete, Direct, IdentityUsed, Itemize, KeptEntry, LeftoverRequest, Monitor,
+    Options, Own, Ownership, ProbeRequest, Prompt, RemoteDestination, RemoteHelper, RemoveRequest,
+    RestoreReport, RestoreRequest, RuleList, SyncError, SyncReport, SyncRequest, TrashReport, TrashRequest,
+    profile,
 };
 
 use crate::continuous::Access;
@@ -195,12 +197,25 @@ pub struct Removed {
 #[derive(Debug, Clone)]
 pub struct RemoteBulk {
     helper: RemoteHelper,
+    connector: Arc<dyn Connector>,
 }
 
 impl RemoteBulk {
     /// A layer that starts this helper on the remote.
     pub fn new(helper: RemoteHelper) -> Self {
-        Self { helper }
+        Self { helper, connector: Arc::new(Direct) }
+    }
+
+    /// Sets where connections come from; by default each use makes its own.
+    #[must_use]
+    pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// A directory on the remote.
+    fn destination(&self, remote: &Remote, path: &str) -> RemoteDestination {
+        remote.destination(path, self.helper.clone()).connector(Arc::clone(&self.connector))
     }
 }
 
@@ -212,7 +227,7 @@ impl Bulk for RemoteBulk {
         prompt: &dyn Prompt,
         cancel: &Cancel,
     ) -> Result<Transferred, SyncError> {
-        let destination = transfer.remote.destination(transfer.remote_path, self.helper.clone());
+        let destination = self.destination(transfer.remote, transfer.remote_path);
         let report = request(transfer, destination)?.run(monitor, prompt, cancel)?;
         let connection = report.connection.as_ref();
         let mut access = Access::from(connection.expect("a run to another machine reports its connection"));
@@ -230,6 +245,7 @@ impl Bulk for RemoteBulk {
         cancel: &Cancel,
     ) -> Result<Checked, SyncError> {
         let destination = remote.quick_destination(path, self.helper.clone(), CHECK_PATIENCE);
+        let destination = destination.connector(Arc::clone(&self.connector));
         let report = ProbeRequest::new(destination).run(prompt, cancel)?;
         let peer = report.connection.peer;
         Ok(Checked { login: format!("{}@{}", peer.user, peer.host_name), workspace: report.exists })
@@ -242,7 +258,7 @@ impl Bulk for RemoteBulk {
         prompt: &dyn Prompt,
         cancel: &Cancel,
     ) -> Result<TrashReport, SyncError> {
-        let request = TrashRequest::new(remote.destination(path, self.helper.clone()));
+        let request = TrashRequest::new(self.destination(remote, path));
         when_free(cancel, || request.clone().run(prompt, cancel))
     }
 
@@ -254,7 +270,7 @@ impl Bulk for RemoteBulk {
         prompt: &dyn Prompt,
         cancel: &Cancel,
     ) -> Result<RestoreReport, SyncError> {
-        let request = RestoreRequest::new(remote.destination(path, self.helper.clone()), entries)?;
+        let request = RestoreRequest::new(self.destination(remote, path), entries)?;
         when_free(cancel, || request.clone().run(prompt, cancel))
     }
 
@@ -266,8 +282,7 @@ impl Bulk for RemoteBulk {
         progress: &dyn Fn(u64),
         cancel: &Cancel,
     ) -> Result<Removed, SyncError> {
-        let request =
-            RemoveRequest::new(remote.destination(path, self.helper.clone())).with_empty_parent(true);
+        let request = RemoveRequest::new(self.destination(remote, path)).with_empty_parent(true);
         let report = when_free(cancel, || request.clone().run(prompt, progress, cancel))?;
         Ok(Removed {
             entries: report.removed_entries,
@@ -292,7 +307,7 @@ impl Bulk for RemoteBulk {
         if paths.is_empty() {
             return Ok(());
         }
-        let destination = remote.destination(&remote.service_home, self.helper.clone());
+        let destination = self.destination(remote, &remote.service_home);
         LeftoverRequest::new(destination).remove(&paths, prompt, cancel).map(drop)
     }
 }

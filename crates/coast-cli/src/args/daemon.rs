@@ -48,6 +48,10 @@ pub(crate) enum DaemonCommand {
 /// Arguments of `coast daemon run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
+    /// Close a connection that no command has used for this time
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) keep_connections: u64,
+
     /// Leave the terminal; `coast daemon start` starts it so.
     #[arg(long, hide = true)]
     pub(crate) detached: bool,

@@ -91,6 +91,10 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
     pub(crate) color: Color,
 
+    /// Use no connection of coastd (also: COAST_NO_DAEMON=1)
+    #[arg(long, global = true, help_heading = "Connection")]
+    pub(crate) no_daemon: bool,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -1,19 +1,23 @@
 //! `coast daemon`: the daemon itself, and the commands that start, end and show it.
 
+mod connector;
 mod logs;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use coast_daemon::{
-    Client, ClientError, DaemonError, DaemonOptions, DaemonPlaces, DaemonStatus, Service, Started,
-    leave_the_terminal, start,
+    Client, ClientError, DaemonError, DaemonOptions, DaemonPlaces, DaemonStatus, RemoteState, Service,
+    Started, leave_the_terminal, start,
 };
 use coast_instance::{Places, shell_word};
 
+pub(crate) use connector::{connector, go_alone};
+
 use crate::args::daemon::{DaemonCommand, RunArgs, StatusArgs};
 use crate::lifecycle::println_json;
-use crate::output::{Lines, Shown, Size, Weight, complain};
+use crate::output::{Lines, Shown, Size, Weight, complain, counted, shown};
 
 /// The exit code if no daemon runs, as with `systemctl status`, and if one runs already.
 const OTHERWISE: u8 = 3;
@@ -45,7 +49,8 @@ fn run(places: DaemonPlaces, args: &RunArgs) -> anyhow::Result<u8> {
         let listening = leave_the_terminal().context("cannot leave the terminal")?;
         coast_daemon::run(&DaemonOptions::new(places), listening)
     } else {
-        coast_daemon::run(&DaemonOptions::new(places).log_to_stderr(), || {})
+        let options = DaemonOptions::new(places).log_to_stderr();
+        coast_daemon::run(&options.keep_connections(Duration::from_secs(args.keep_connections)), || {})
     };
     Ok(match ran {
         Ok(()) => 0,
@@ -106,6 +111,23 @@ fn status_lines(status: &DaemonStatus) -> Vec<String> {
         lines.push(format!("  memory     {}{}", Size(now), peak.unwrap_or_default()));
     }
     lines.push(format!("  socket     {}", Shown(status.socket.as_os_str().as_encoded_bytes())));
+    for (number, remote) in status.remotes.iter().enumerate() {
+        let word = if number == 0 { "remotes" } else { "" };
+        let state = match &remote.state {
+            RemoteState::Connected { users: 0, idle_seconds } => {
+                format!("connected, idle for {}", span(*idle_seconds))
+            }
+            RemoteState::Connected { users, .. } => {
+                format!("connected, {}", counted(*users as u64, "command", "commands"))
+            }
+            RemoteState::Connecting => "connecting".to_owned(),
+            RemoteState::Failed { problem, seconds_ago } => {
+                format!("no connection, {} ago: {}", span(*seconds_ago), shown(problem))
+            }
+            _ => "in a state that this program does not know".to_owned(),
+        };
+        lines.push(format!("  {word:<9}  {}@{}: {state}", shown(&remote.user), shown(&remote.host)));
+    }
     lines
 }
 

@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::change::{carried_code, narrator_for};
 use super::{Chosen, NoCoastd, Scene, here, println_json, refuse, remote_helper};
 use crate::args::lifecycle::{LsArgs, StatusArgs, TellingArgs};
+use crate::daemon::connector;
 use crate::output::{InstanceObject, Lines, Weight, complain, instance_lines, listed_lines, listed_objects};
 use crate::signals::cancel_on_signals;
 
@@ -59,7 +60,7 @@ pub(crate) fn ls(args: &LsArgs) -> anyhow::Result<u8> {
     let mutagen = MutagenLayer::from_process(&places, &Coastfile::default());
     let helper = remote_helper(None)?;
     let native = NativeLayer::new(NoCoastd, helper.clone());
-    let bulk = RemoteBulk::new(helper);
+    let bulk = RemoteBulk::new(helper).connector(connector());
     let questions = Questions {
         layers: Layers { mutagen: &mutagen, native: &native },
         remotes: args.check.then_some(&bulk as &dyn Bulk),

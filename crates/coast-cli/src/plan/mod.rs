@@ -16,6 +16,7 @@ use coast_sync::{
 };
 
 use crate::args::connection::SudoArg;
+use crate::daemon::connector;
 use crate::endpoint::RemoteEndpoint;
 use crate::output::OutputOptions;
 use crate::remote_shell::SshOption;
@@ -60,7 +61,8 @@ impl ConnectionOptions {
             Some(path) => RemoteHelper::Installed(path),
             None => RemoteHelper::Deployed(helper_store()?),
         };
-        Ok(RemoteDestination::new(target, endpoint.path).connect(connect).sudo(sudo).helper(helper).into())
+        let remote = RemoteDestination::new(target, endpoint.path).connect(connect).sudo(sudo).helper(helper);
+        Ok(remote.connector(connector()).into())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The requests that the daemon answers. Each has a bound on its size and on its time.
 
+mod connections;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +14,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+pub(crate) use self::connections::{CHANNEL_PROTOCOL, Found, KeptPassphrase};
 use crate::server::Daemon;
 use crate::{DaemonEvent, DaemonStatus};
 
@@ -39,6 +43,7 @@ pub(crate) struct Refusal {
 }
 
 /// A refusal with its HTTP status.
+#[derive(Debug)]
 struct ApiError(StatusCode, Refusal);
 
 impl ApiError {
@@ -53,12 +58,31 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// Reads the JSON of a request.
+///
+/// # Errors
+/// When it is not what was expected.
+fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| {
+        // The error itself may quote a value, and the request may hold a passphrase.
+        let place = format!("line {}, column {}", error.line(), error.column());
+        let text = format!(
+            "coastd does not understand the request from {place} on; see whether it is of this version"
+        );
+        ApiError::new(StatusCode::BAD_REQUEST, text, NOT_UNDERSTOOD)
+    })
+}
+
 /// All requests.
 pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/events", get(events))
         .route("/v1/shutdown", post(shutdown))
+        .route("/v1/connections", post(connections::find))
+        .route("/v1/connections/warm", post(connections::warm_up))
+        .route("/v1/connections/{id}/exec", post(connections::exec))
+        .route("/v1/passphrases", post(connections::keep_passphrase))
         .fallback(async |request: Request| {
             let text = format!("coastd has no {}; see whether it is of this version", request.uri().path());
             ApiError::new(StatusCode::NOT_FOUND, text, NOT_UNDERSTOOD)
