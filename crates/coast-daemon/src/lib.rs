@@ -1,4 +1,5 @@
-//! coastd, the daemon of one user: it keeps connections to remotes warm for other `coast` commands, and answers over a socket.
+//! coastd, the daemon of one user: it follows the worktrees of running instances, mends what breaks, keeps connections to remotes warm
+//! for other `coast` commands, and answers over a socket.
 //!
 //! [`run`] is the daemon; it returns when it has been told to end. [`Client`] talks to it, and [`start`] starts it as a process of its
 //! own. The daemon speaks HTTP/1.1 and JSON on a Unix socket, below `/v1/`:
@@ -7,6 +8,13 @@
 //! |---|---|
 //! | `GET /v1/status` | a [`DaemonStatus`] |
 //! | `GET /v1/events` | one JSON object per line for everything that happens, until the daemon ends |
+//! | `GET /v1/instances/PROJECT/INSTANCE` | a [`ContinuousStatus`](coast_instance::ContinuousStatus): the state of the follower |
+//! | `POST .../prepare`, a [`FollowSpec`](coast_instance::FollowSpec) | a line `prepared` with a number; edits are noted while the answer is read |
+//! | `POST .../begin`, `{"lease": NUMBER, "first": "noted" or "everything"}` | lines `session`, then `done` or `failed` |
+//! | `POST .../flush` | lines `session`, then `done` or `failed` when all edits have arrived or cannot arrive |
+//! | `POST .../resolve`, `{"paths": [HEX], "take": "local" or "remote"}` | a line `done` or `failed` |
+//! | `POST .../pause`, `POST .../end` | 204 |
+//! | `POST /v1/changed` | 204; the daemon reads the records again |
 //! | `POST /v1/shutdown` | 202; the daemon ends when its requests are answered |
 //! | `POST /v1/connections` with a [`Route`](coast_ssh::Route) | the number of an open connection, its host and peer; 404 if there is none |
 //! | `POST /v1/connections/warm` with a route | 202; the daemon makes a connection, if it can without asking anybody |
@@ -17,12 +25,16 @@
 //!
 //! ```
 //! use coast_daemon::{Client, DaemonOptions, DaemonPlaces, run};
+//! use coast_instance::Places;
+//! use coast_sync::{HelperStore, RemoteHelper};
 //!
 //! let scratch = tempfile::tempdir()?;
 //! let places = DaemonPlaces::below(scratch.path());
-//! let client = Client::new(places.clone());
+//! let records = Places::below(scratch.path());
+//! let options = DaemonOptions::new(places.clone(), records, RemoteHelper::Deployed(HelperStore::discover()));
+//! let client = Client::new(places);
 //! let (ready, is_ready) = std::sync::mpsc::channel();
-//! let daemon = std::thread::spawn(move || run(&DaemonOptions::new(places), || ready.send(()).unwrap()));
+//! let daemon = std::thread::spawn(move || run(&options, || ready.send(()).unwrap()));
 //! is_ready.recv()?;
 //! assert_eq!(client.status()?.pid, std::process::id());
 //! client.shut_down()?;
@@ -47,18 +59,21 @@ mod detach;
 mod directory;
 mod event;
 mod exchange;
+mod host;
 mod lock;
 mod log;
 mod memory;
 mod passphrases;
 mod places;
 mod pool;
+mod reconciler;
 mod server;
 mod service;
 mod socket;
 mod status;
+mod wake_up;
 
-pub use client::{Client, ClientError, EventLines};
+pub use client::{Client, ClientError, EventLines, FollowersOfDaemon, PreparedAtDaemon};
 pub use connector::WarmConnector;
 pub use detach::{StartError, Started, leave_the_terminal, start};
 pub use event::DaemonEvent;
@@ -66,4 +81,4 @@ pub use lock::Running;
 pub use places::DaemonPlaces;
 pub use server::{DaemonError, DaemonOptions, run};
 pub use service::{Service, ServiceError};
-pub use status::{DaemonStatus, PROTOCOL, RemoteState, RemoteStatus};
+pub use status::{DaemonStatus, InstanceSummary, PROTOCOL, RemoteState, RemoteStatus};

@@ -1,10 +1,11 @@
 //! The connections that are open. Each is for one route: the same users, hosts, ports, keys and options. It is closed when it has not
 //! been used for some time.
 
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use coast_ssh::{Route, Session, SshError};
+use coast_ssh::{ConnectOptions, Connector, Prompt, Route, Session, SshError, Target};
 use coast_tree::{LockExt, LockResultExt};
 use tokio::runtime::Handle;
 
@@ -40,6 +41,29 @@ struct Lists {
     failed: Vec<Failed>,
     /// The number of the connection that was made last.
     last: u64,
+}
+
+/// Takes the connections of a pool of this process.
+#[derive(Clone)]
+pub(crate) struct PoolConnector(pub(crate) Arc<Pool>);
+
+impl fmt::Debug for PoolConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PoolConnector").finish_non_exhaustive()
+    }
+}
+
+impl Connector for PoolConnector {
+    fn connect(
+        &self,
+        target: &Target,
+        options: &ConnectOptions,
+        prompt: &dyn Prompt,
+    ) -> Result<Session, SshError> {
+        let route = Route::of(target, options)?;
+        route.notices().for_each(|notice| prompt.notice(notice));
+        self.0.obtain(&route)
+    }
 }
 
 /// An open connection.

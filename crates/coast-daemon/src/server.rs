@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
-use coast_instance::StoredPath;
+use coast_instance::{Places, StoredPath};
+use coast_sync::{Connector, RemoteHelper};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -16,12 +17,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::directory::{Parents, make_private};
+use crate::host::{Host, Leases, Remotes};
 use crate::lock::{Lock, Running};
 use crate::log::{self, Echo};
 use crate::memory;
-use crate::pool::Pool;
+use crate::pool::{Pool, PoolConnector};
+use crate::reconciler::Reconciler;
 use crate::socket::Socket;
-use crate::{DaemonEvent, DaemonPlaces, DaemonStatus, PROTOCOL, api};
+use crate::{DaemonEvent, DaemonPlaces, DaemonStatus, PROTOCOL, api, wake_up};
 
 /// How long a starting daemon waits for its lock. A client that looks whether a daemon runs holds it for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_millis(300);
@@ -48,14 +51,16 @@ const EVENT_QUEUE: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct DaemonOptions {
     places: DaemonPlaces,
+    records: Places,
+    helper: RemoteHelper,
     echo: Echo,
     idle: Duration,
 }
 
 impl DaemonOptions {
-    /// A daemon with its files in `places`.
-    pub fn new(places: DaemonPlaces) -> Self {
-        Self { places, echo: Echo::Nowhere, idle: IDLE }
+    /// A daemon with its files in `places`, for the instances of `records`. Remotes get `helper`.
+    pub fn new(places: DaemonPlaces, records: Places, helper: RemoteHelper) -> Self {
+        Self { places, records, helper, echo: Echo::Nowhere, idle: IDLE }
     }
 
     /// Sets how long a connection is kept that nobody uses. The default is 10 minutes.
@@ -122,7 +127,8 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce()) -> Result<(), DaemonEr
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DaemonError::Process)?;
     let ended = runtime.block_on(async {
         let socket = Socket::bind(places).map_err(|(path, error)| DaemonError::Socket { path, error })?;
-        let daemon = Arc::new(Daemon::new(socket.path(), options.idle));
+        let daemon = Arc::new(Daemon::new(options, socket.path()));
+        daemon.follow()?;
         daemon.stop_on_signals().map_err(DaemonError::Process)?;
         if let Err(error) = held.announce(&Running::this_process(socket.path())) {
             // The disk may be full. Clients then look for the socket at the usual places.
@@ -131,6 +137,7 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce()) -> Result<(), DaemonEr
         tracing::info!("listening on {}, as process {}", socket.path().display(), std::process::id());
         ready();
         serve(socket, &daemon).await;
+        daemon.end_following();
         tracing::info!("ended");
         Ok(())
     });
@@ -150,20 +157,52 @@ pub(crate) struct Daemon {
     channels: Arc<Semaphore>,
     /// True once the daemon is to end.
     stop: watch::Sender<bool>,
+    pub(crate) host: Host,
+    pub(crate) leases: Leases,
+    pub(crate) reconciler: Reconciler,
 }
 
 impl Daemon {
     /// Needs a runtime.
-    fn new(socket: &Path, idle: Duration) -> Self {
+    fn new(options: &DaemonOptions, socket: &Path) -> Self {
+        let pool = Arc::new(Pool::new(options.idle, tokio::runtime::Handle::current()));
+        let connector: Arc<dyn Connector> = Arc::new(PoolConnector(Arc::clone(&pool)));
+        let remotes = Remotes { helper: options.helper.clone(), connector };
+        let host = Host::new(remotes.clone(), options.places.state().to_owned());
+        let reconciler = Reconciler::new(options.records.clone(), host.clone(), remotes);
         Self {
+            host,
+            leases: Leases::default(),
+            reconciler,
             started: SystemTime::now(),
             running_since: Instant::now(),
             socket: StoredPath::from(socket),
             events: broadcast::Sender::new(EVENT_QUEUE),
-            pool: Arc::new(Pool::new(idle, tokio::runtime::Handle::current())),
+            pool,
             channels: Arc::new(Semaphore::new(MAX_CHANNELS as usize)),
             stop: watch::Sender::new(false),
         }
+    }
+
+    /// Has every running instance follow, now and whenever something breaks.
+    fn follow(&self) -> Result<(), DaemonError> {
+        self.reconciler.start().map_err(DaemonError::Process)?;
+        let (host, reconciler) = (self.host.clone(), self.reconciler.clone());
+        let woken = move || {
+            tracing::info!("the machine woke up, or its network changed");
+            host.retry_now();
+            reconciler.retry_now();
+        };
+        if let Err(error) = wake_up::watch(Arc::new(woken)) {
+            tracing::warn!("cannot notice wake-ups and changes of the network: {error}");
+        }
+        Ok(())
+    }
+
+    /// Ends the followers. Each brings the batch under way to its end.
+    fn end_following(&self) {
+        self.reconciler.end();
+        self.host.end_all();
     }
 
     /// Has the daemon end when requests under way are answered.
@@ -224,6 +263,7 @@ impl Daemon {
             peak_memory_bytes: memory::peak_bytes(),
             socket: self.socket.clone(),
             remotes: self.pool.status(),
+            instances: self.reconciler.summaries(),
         }
     }
 
@@ -304,7 +344,12 @@ mod tests {
     struct Running {
         places: DaemonPlaces,
         thread: JoinHandle<Result<(), DaemonError>>,
-        _scratch: tempfile::TempDir,
+        scratch: tempfile::TempDir,
+    }
+
+    fn options(places: &DaemonPlaces, directory: &Path) -> DaemonOptions {
+        let helper = RemoteHelper::Installed("/nonexistent".into());
+        DaemonOptions::new(places.clone(), Places::below(directory), helper)
     }
 
     /// Starts a daemon on a thread of this process.
@@ -312,10 +357,10 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let places = DaemonPlaces::below(scratch.path());
         let (ready, is_ready) = mpsc::channel();
-        let options = DaemonOptions::new(places.clone());
+        let options = options(&places, scratch.path());
         let thread = std::thread::spawn(move || run(&options, || ready.send(()).unwrap()));
         is_ready.recv().unwrap();
-        Running { places, thread, _scratch: scratch }
+        Running { places, thread, scratch }
     }
 
     impl Running {
@@ -366,7 +411,7 @@ mod tests {
     #[test]
     fn a_second_daemon_does_not_run() {
         let daemon = daemon();
-        let second = run(&DaemonOptions::new(daemon.places.clone()), || panic!("it must not listen"));
+        let second = run(&options(&daemon.places, daemon.scratch.path()), || panic!("it must not listen"));
         let Err(DaemonError::Runs(Some(first))) = second else { panic!("{second:?}") };
         assert_eq!((first.pid, first.is_here()), (std::process::id(), true));
         let places = daemon.places.clone();

@@ -1,6 +1,6 @@
 //! The state of the daemon, as it is asked for over the socket.
 
-use coast_instance::StoredPath;
+use coast_instance::{ContinuousStatus, InstanceId, Layer, Retry, StoredPath};
 use serde::{Deserialize, Serialize};
 
 /// The version of the API. A program and a daemon with different numbers do not understand each other.
@@ -30,6 +30,9 @@ pub struct DaemonStatus {
     pub socket: StoredPath,
     /// The remotes that the daemon has a connection to, or wanted one to.
     pub remotes: Vec<RemoteStatus>,
+    /// The instances that should follow their worktrees.
+    #[serde(default)]
+    pub instances: Vec<InstanceSummary>,
 }
 
 /// A remote, and the daemon's connection to it.
@@ -57,4 +60,21 @@ pub enum RemoteState {
     Connecting,
     /// It could not be made without asking anybody.
     Failed { problem: String, seconds_ago: u64 },
+}
+
+/// An instance that should follow its worktree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct InstanceSummary {
+    /// Its name and that of its project.
+    #[serde(flatten)]
+    pub id: InstanceId,
+    /// The layer that carries its edits.
+    pub layer: Layer,
+    /// The state of its follower. Absent for the mutagen layer, which Docker has to be asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub continuous: Option<ContinuousStatus>,
+    /// The next attempt to mend it, if it does not follow.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mending: Option<Retry>,
 }

@@ -42,8 +42,8 @@ pub(crate) enum Command {
 /// program, but without `--root` after them.
 pub(crate) fn is_call(words: &[OsString]) -> bool {
     match words.first().and_then(|first| first.to_str()) {
-        Some("receive") => true,
-        Some("follow" | "probe" | "trash" | "restore" | "survey" | "leftovers" | "sweep") => {
+        Some("receive" | "follow") => true,
+        Some("probe" | "trash" | "restore" | "survey" | "leftovers" | "sweep") => {
             words.get(1).is_some_and(|word| word == "--root")
         }
         Some("remove") => words.get(1).is_some_and(|word| word == "--root" || word == WITH_EMPTY_PARENT),

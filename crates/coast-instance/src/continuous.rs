@@ -308,6 +308,9 @@ pub struct Watches {
     pub limit: Option<u64>,
     /// The number of directories that are scanned every few seconds instead.
     pub scanned: u64,
+    /// What the user can do so that no directory has to be scanned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub advice: Option<String>,
 }
 
 /// The next attempt to connect.

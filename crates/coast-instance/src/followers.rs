@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use coast_sync::{
-    Cancel, Delete, Destination, FollowRequest, Options, Own, Ownership, RemoteDestination, RemoteHelper,
-    RuleError, profile,
+    Cancel, Delete, Destination, Environment, FollowRequest, Options, Own, Ownership, RemoteDestination,
+    RemoteHelper, RuleError, RuleList, profile,
 };
 use serde::{Deserialize, Serialize};
 
@@ -150,7 +150,18 @@ impl FollowSpec {
             Some(path) => RemoteHelper::Installed(path.clone()),
             None => deployed.clone(),
         };
-        self.remote.destination(&self.remote_path, helper)
+        let mut environment = Environment::from_process();
+        // The agent of the login in which the command ran. After a restart it may be gone, and then the process' own is as good.
+        environment.agent = self.agent.clone().filter(|agent| agent.exists()).or(environment.agent);
+        self.remote.destination_from(environment, &self.remote_path, helper)
+    }
+
+    /// The filter rules of the follower.
+    ///
+    /// # Errors
+    /// When there are more patterns than a run may have rules.
+    pub fn rules(&self) -> Result<RuleList, RuleError> {
+        bulk::rules_of(&self.exclude, &self.protect, self.default_rules)
     }
 
     /// The request that a follower carries out at `destination`. Only entries that runs have put there are deleted.
@@ -163,7 +174,6 @@ impl FollowSpec {
             ownership: Ownership::LoginUser { own: self.own },
             ..profile::options()
         };
-        let rules = bulk::rules_of(&self.exclude, &self.protect, self.default_rules)?;
-        Ok(FollowRequest::push(&*self.worktree, destination)?.options(options).rules(rules))
+        Ok(FollowRequest::push(&*self.worktree, destination)?.options(options).rules(self.rules()?))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coast_sync::{ConnectOptions, RemoteDestination, RemoteHelper, Target};
+use coast_sync::{ConnectOptions, Environment, RemoteDestination, RemoteHelper, Target};
 use serde::{Deserialize, Serialize};
 
 use crate::Name;
@@ -102,6 +102,21 @@ impl Remote {
         self.destination_within(path, helper, None)
     }
 
+    /// Like [`Remote::destination`], connected to in another environment than that of this process.
+    pub(crate) fn destination_from(
+        &self,
+        environment: Environment,
+        path: &str,
+        helper: RemoteHelper,
+    ) -> RemoteDestination {
+        let connect = ConnectOptions { environment, ..self.connect_options() };
+        self.destination(path, helper).connect(connect)
+    }
+
+    fn connect_options(&self) -> ConnectOptions {
+        ConnectOptions { identities: self.key.iter().cloned().collect(), ..ConnectOptions::default() }
+    }
+
     /// Like [`Remote::destination`], with a limit for the time of connecting.
     pub(crate) fn quick_destination(
         &self,
@@ -119,8 +134,7 @@ impl Remote {
         connect_timeout: Option<Duration>,
     ) -> RemoteDestination {
         let target = Target { user: self.user.clone(), host: self.host.clone(), port: self.port };
-        let identities = self.key.iter().cloned().collect();
-        let connect = ConnectOptions { identities, connect_timeout, ..ConnectOptions::default() };
+        let connect = ConnectOptions { connect_timeout, ..self.connect_options() };
         RemoteDestination::new(target, path).connect(connect).helper(helper)
     }
 

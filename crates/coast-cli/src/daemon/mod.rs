@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use coast_daemon::{
-    Client, ClientError, DaemonError, DaemonOptions, DaemonPlaces, DaemonStatus, RemoteState, Service,
-    Started, leave_the_terminal, start,
+    Client, ClientError, DaemonError, DaemonOptions, DaemonPlaces, DaemonStatus, InstanceSummary,
+    RemoteState, Service, Started, leave_the_terminal, start,
 };
 use coast_instance::{Places, shell_word};
 
 pub(crate) use connector::{connector, go_alone};
 
 use crate::args::daemon::{DaemonCommand, RunArgs, StatusArgs};
-use crate::lifecycle::println_json;
-use crate::output::{Lines, Shown, Size, Weight, complain, counted, shown};
+use crate::lifecycle::{println_json, remote_helper};
+use crate::output::{Lines, Shown, Size, Weight, complain, counted, native_words, retry_words, shown};
 
 /// The exit code if no daemon runs, as with `systemctl status`, and if one runs already.
 const OTHERWISE: u8 = 3;
@@ -30,7 +30,7 @@ pub(crate) fn daemon(command: DaemonCommand) -> anyhow::Result<u8> {
     let places = Places::from_process()?;
     let daemon = DaemonPlaces::from_process(&places);
     match command {
-        DaemonCommand::Run(args) => run(daemon, &args),
+        DaemonCommand::Run(args) => run(daemon, places, &args),
         DaemonCommand::Start => started(&daemon),
         DaemonCommand::Stop => Ok(stop(&daemon)),
         DaemonCommand::Restart => match ended(&daemon) {
@@ -44,12 +44,13 @@ pub(crate) fn daemon(command: DaemonCommand) -> anyhow::Result<u8> {
     }
 }
 
-fn run(places: DaemonPlaces, args: &RunArgs) -> anyhow::Result<u8> {
+fn run(places: DaemonPlaces, records: Places, args: &RunArgs) -> anyhow::Result<u8> {
+    let options = DaemonOptions::new(places, records, remote_helper(None)?);
     let ran = if args.detached {
         let listening = leave_the_terminal().context("cannot leave the terminal")?;
-        coast_daemon::run(&DaemonOptions::new(places), listening)
+        coast_daemon::run(&options, listening)
     } else {
-        let options = DaemonOptions::new(places).log_to_stderr();
+        let options = options.log_to_stderr();
         coast_daemon::run(&options.keep_connections(Duration::from_secs(args.keep_connections)), || {})
     };
     Ok(match ran {
@@ -128,7 +129,19 @@ fn status_lines(status: &DaemonStatus) -> Vec<String> {
         };
         lines.push(format!("  {word:<9}  {}@{}: {state}", shown(&remote.user), shown(&remote.host)));
     }
+    lines.extend(status.instances.iter().map(instance_line));
     lines
+}
+
+/// An instance that should follow, and whether it does.
+fn instance_line(instance: &InstanceSummary) -> String {
+    let InstanceSummary { id, layer, continuous, mending, .. } = instance;
+    let state = match (mending, continuous) {
+        (Some(retry), _) => format!("do not follow: mended by coastd, {}", retry_words(retry)),
+        (None, Some(continuous)) => native_words(continuous),
+        (None, None) => "ask it with `coast status`".to_owned(),
+    };
+    format!("  instance   {id} ({}): {}", layer.as_str(), shown(&state))
 }
 
 /// A time of `seconds` in its two largest units.

@@ -111,7 +111,9 @@ fn carry_out_in(
     command: impl FnOnce(&dyn Narrator) -> Result<Record, LifecycleError>,
 ) -> Ended {
     let narrator = narrator_for(telling, scene);
-    match command(&*narrator) {
+    let ended = command(&*narrator);
+    scene.daemon.tell_changed();
+    match ended {
         Ok(record) => {
             narrator.done(Some(&record), &scene.scope.addressed(&record.instance));
             Ended::With(record.exit_code())
@@ -290,7 +292,9 @@ fn rm_in(scene: &Scene, args: &RmArgs, instance: &Name) -> Ended {
     let narrator = narrator_for(&args.telling, scene);
     tell_without_settings(scene, &*narrator);
     let options = RmOptions { keep_workspace: args.keep_workspace, force: args.force };
-    match scene.lifecycle(&*narrator).rm(instance, options) {
+    let removed = scene.lifecycle(&*narrator).rm(instance, options);
+    scene.daemon.tell_changed();
+    match removed {
         Ok(()) => {
             narrator.done(None, &scene.scope.addressed(instance));
             Ended::With(0)

@@ -5,7 +5,6 @@ mod change;
 mod explain;
 mod image;
 mod init;
-mod no_coastd;
 mod remote_checks;
 mod remote_key;
 mod remote_prune;
@@ -21,6 +20,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use coast_daemon::{Client, DaemonPlaces, FollowersOfDaemon};
 use coast_instance::{
     CoastfileChoice, Directories, Layers, Lifecycle, LifecycleError, LifecycleEvent, MutagenLayer, Name,
     NativeLayer, Observer, Places, ProjectError, RemoteBulk, ResolvedWorktree, Scope,
@@ -37,7 +37,6 @@ use crate::signals::cancel_on_signals;
 pub(crate) use change::{assign, flush, rm, run, start, stop, unassign};
 pub(crate) use image::image;
 pub(crate) use init::init;
-use no_coastd::NoCoastd;
 pub(crate) use remotes::remote;
 pub(crate) use resolve::resolve;
 pub(crate) use restore::restore;
@@ -90,7 +89,8 @@ struct Scene {
     scope: Scope,
     bulk: RemoteBulk,
     mutagen: MutagenLayer,
-    native: NativeLayer<NoCoastd>,
+    native: NativeLayer<FollowersOfDaemon>,
+    daemon: FollowersOfDaemon,
     cancel: Cancel,
 }
 
@@ -126,8 +126,9 @@ impl Scene {
         // Only commands that need the settings start a session, and they refuse a project without settings first.
         let coastfile = scope.project().map(|project| project.coastfile.clone()).unwrap_or_default();
         let mutagen = MutagenLayer::from_process(&places, &coastfile);
-        let native = NativeLayer::new(NoCoastd, helper);
-        Ok(Ok(Self { places, scope, bulk, mutagen, native, cancel: cancel.clone() }))
+        let daemon = followers(&places)?;
+        let native = NativeLayer::new(daemon.clone(), helper);
+        Ok(Ok(Self { places, scope, bulk, mutagen, native, daemon, cancel: cancel.clone() }))
     }
 
     fn lifecycle<'a>(&'a self, observer: &'a dyn Observer) -> Lifecycle<'a> {
@@ -156,8 +157,14 @@ impl Scene {
     }
 }
 
+/// The followers of the user's coastd. This program starts it where one is to follow.
+fn followers(places: &Places) -> anyhow::Result<FollowersOfDaemon> {
+    let program = std::env::current_exe().context("cannot find the file of this program")?;
+    Ok(FollowersOfDaemon::new(Client::new(DaemonPlaces::from_process(places)), program))
+}
+
 /// The helper to start on the remote.
-fn remote_helper(helper: Option<&HelperArgs>) -> anyhow::Result<RemoteHelper> {
+pub(crate) fn remote_helper(helper: Option<&HelperArgs>) -> anyhow::Result<RemoteHelper> {
     match helper.and_then(|helper| helper.helper.as_ref()) {
         Some(path) => Ok(RemoteHelper::Installed(path.clone())),
         None => Ok(RemoteHelper::Deployed(helper_store()?)),

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use coast_instance::{
-    Bulk, Check, Coastfile, CoastfileChoice, InstanceStatus, Layers, LifecycleError, Listed, MutagenLayer,
-    Name, NativeLayer, Places, Questions, RemoteBulk, Scope, list,
+    Bulk, Check, Coastfile, CoastfileChoice, Edits, InstanceId, InstanceStatus, Layer, Layers,
+    LifecycleError, Listed, MutagenLayer, Name, NativeLayer, Places, Questions, Record, RemoteBulk, Scope,
+    list,
 };
 use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::change::{carried_code, narrator_for};
-use super::{Chosen, NoCoastd, Scene, here, println_json, refuse, remote_helper};
+use super::{Chosen, Scene, followers, here, println_json, refuse, remote_helper};
 use crate::args::lifecycle::{LsArgs, StatusArgs, TellingArgs};
 use crate::daemon::connector;
 use crate::output::{InstanceObject, Lines, Weight, complain, instance_lines, listed_lines, listed_objects};
@@ -59,7 +60,7 @@ pub(crate) fn ls(args: &LsArgs) -> anyhow::Result<u8> {
     // The settings of a project do not matter for questions.
     let mutagen = MutagenLayer::from_process(&places, &Coastfile::default());
     let helper = remote_helper(None)?;
-    let native = NativeLayer::new(NoCoastd, helper.clone());
+    let native = NativeLayer::new(followers(&places)?, helper.clone());
     let bulk = RemoteBulk::new(helper).connector(connector());
     let questions = Questions {
         layers: Layers { mutagen: &mutagen, native: &native },
@@ -143,12 +144,17 @@ fn show(scene: &Scene, args: &StatusArgs) -> anyhow::Result<u8> {
     let check = if args.check { Check::Remote } else { Check::No };
     let mut shown = None;
     loop {
-        let status = match lifecycle.status(&args.instance, check) {
+        let mut status = match lifecycle.status(&args.instance, check) {
             Ok(status) => status,
             // The user has ended `--watch`.
             Err(LifecycleError::Interrupted { .. }) if args.watch => return Ok(0),
             Err(error) => return Ok(refuse(&error, args.json)),
         };
+        if status.record.layer == Layer::Mutagen && status.edits() == Edits::DoNotFollow {
+            let Record { project, instance, .. } = &status.record;
+            let id = InstanceId { project: project.clone(), instance: instance.clone() };
+            status.mending = scene.daemon.mending(&id);
+        }
         let text = if args.json {
             serde_json::to_string(&InstanceObject::of(&status))?
         } else {

@@ -22,7 +22,9 @@ use coast_sync::{Cancel, Monitor, Prompt, SyncError, SyncReport};
 
 pub(crate) use explanation::{ExplanationObject, explanation_lines};
 pub(crate) use figures::{Seconds, Size, counted};
-pub(crate) use instance::{InstanceObject, ago, instance_lines, listed_lines, listed_objects, table};
+pub(crate) use instance::{
+    InstanceObject, ago, instance_lines, listed_lines, listed_objects, native_words, retry_words, table,
+};
 pub(crate) use itemize::Itemizer;
 pub(crate) use lines::{Lines, Weight, complain, shown};
 pub(crate) use name::Shown;

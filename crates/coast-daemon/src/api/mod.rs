@@ -1,6 +1,8 @@
 //! The requests that the daemon answers. Each has a bound on its size and on its time.
 
 mod connections;
+mod instances;
+mod lines;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,6 +22,9 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 pub(crate) use self::connections::{CHANNEL_PROTOCOL, Found, KeptPassphrase};
+pub(crate) use instances::{Begin, Resolve};
+pub(crate) use lines::Line;
+
 use crate::server::Daemon;
 use crate::{DaemonEvent, DaemonStatus};
 
@@ -30,6 +35,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The exit code for two sides that do not understand each other.
 const NOT_UNDERSTOOD: u8 = 2;
+/// The exit code for edits that cannot be carried.
+const FOLLOWING_FAILED: u8 = 12;
 /// The exit code for a request that took too long.
 const TOO_SLOW: u8 = 30;
 
@@ -83,6 +90,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/connections/warm", post(connections::warm_up))
         .route("/v1/connections/{id}/exec", post(connections::exec))
         .route("/v1/passphrases", post(connections::keep_passphrase))
+        .merge(instances::routes())
         .fallback(async |request: Request| {
             let text = format!("coastd has no {}; see whether it is of this version", request.uri().path());
             ApiError::new(StatusCode::NOT_FOUND, text, NOT_UNDERSTOOD)

@@ -12,7 +12,7 @@ use coast_sync::{Cancel, Prompt};
 use coast_tree::{LockExt, LockResultExt};
 
 use crate::bulk::{Bulk, Checked};
-use crate::continuous::{Activity, ContinuousError, ContinuousStatus, InstanceId};
+use crate::continuous::{Activity, ContinuousError, ContinuousStatus, InstanceId, Retry};
 use crate::lifecycle::hold::hold;
 use crate::lock::{FileLock, Holder};
 use crate::record::{Following, Record, State};
@@ -56,6 +56,8 @@ pub struct InstanceStatus {
     ///
     /// [`Lifecycle::status`]: crate::Lifecycle::status
     pub begins_to_follow: bool,
+    /// The next attempt of coastd to mend a session of the mutagen layer. Only a caller that knows coastd sets it.
+    pub mending: Option<Retry>,
 }
 
 /// Whether an edit that is made now would arrive.
@@ -321,6 +323,7 @@ impl Asked {
             not_held: self.not_held.into_inner(),
             remote: self.remote.into_inner(),
             begins_to_follow: false,
+            mending: None,
         }
     }
 }

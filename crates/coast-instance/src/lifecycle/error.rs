@@ -223,6 +223,19 @@ impl LifecycleError {
         Self::NoInstance { project: project.clone(), instance: instance.clone(), known, elsewhere }
     }
 
+    /// Whether the same command fails again until the user has changed something on this machine.
+    pub fn needs_user(&self) -> bool {
+        matches!(
+            self,
+            Self::Untrusted { .. }
+                | Self::Unsettled(_)
+                | Self::Project(_)
+                | Self::EmptyWorktree { .. }
+                | Self::MassDeletion { .. }
+                | Self::Remotes(_)
+        )
+    }
+
     /// The exit code. It is rsync's code for the failure, or the code of the most similar failure of rsync.
     ///
     /// | code | cause |

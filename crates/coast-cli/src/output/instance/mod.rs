@@ -13,13 +13,13 @@ use coast_instance::{
 };
 
 pub(crate) use object::{InstanceObject, listed_objects};
-pub(crate) use session::trouble_lines;
+pub(crate) use session::{native_words, retry_words, trouble_lines};
 pub(crate) use table::{listed_lines, table};
 
 use super::Shown;
 use super::figures::{Seconds, Size, counted};
 use super::lines::shown;
-use session::{continuous_words, watch_words};
+use session::continuous_words;
 
 /// The number of conflicts, of problems and of stale entries that are named.
 const MAX_NAMED: usize = 20;
@@ -66,6 +66,9 @@ pub(crate) fn instance_lines(status: &InstanceStatus, instance: &Addressed) -> V
         line("runner", runner.clone());
     }
     line("edits", following_words(status, instance));
+    if let Some(retry) = &status.mending {
+        line("coastd", format!("mends it: {}", retry_words(retry)));
+    }
     if let Some(reason) = &status.not_held {
         line("warning", format!("{}; it may delete files on the remote", shown(reason)));
     }
@@ -73,9 +76,8 @@ pub(crate) fn instance_lines(status: &InstanceStatus, instance: &Addressed) -> V
         line("warning", unended_words(record, unended, instance));
     }
     if let Some(Ok(continuous)) = &status.continuous {
-        lines.extend(
-            continuous.watches.as_ref().and_then(watch_words).map(|text| format!("{:<11} {text}", "warning")),
-        );
+        let advice = continuous.watches.as_ref().and_then(|watches| watches.advice.as_ref());
+        lines.extend(advice.map(|advice| format!("{:<11} {}", "warning", shown(advice))));
         lines.extend(trouble_lines(continuous, record.stale.as_ref()));
     }
     lines
@@ -282,6 +284,7 @@ mod tests {
             not_held: None,
             remote: None,
             begins_to_follow: false,
+            mending: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The state of an instance, or of all, as an object for programs.
 
-use coast_instance::{ContinuousStatus, Edits, Holder, InstanceStatus, Listed, Record, WorktreeState};
+use coast_instance::{ContinuousStatus, Edits, Holder, InstanceStatus, Listed, Record, Retry, WorktreeState};
 use serde::Serialize;
 
 /// An instance as an object.
@@ -27,6 +27,9 @@ pub(crate) struct InstanceObject<'a> {
     edits: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     begins_to_follow: bool,
+    /// The next attempt of coastd to mend the session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mending: Option<&'a Retry>,
 }
 
 /// The answer of a remote, or the reason why there is none.
@@ -89,6 +92,7 @@ impl<'a> InstanceObject<'a> {
                 Edits::DoNotFollow => "do_not_follow",
             },
             begins_to_follow: status.begins_to_follow,
+            mending: status.mending.as_ref(),
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The state of a session, in lines for people.
 
-use coast_instance::{
-    Activity, Addressed, ContinuousStatus, Layer, Record, Retry, RunnerState, Side, Stale, Watches,
-};
+use coast_instance::{Activity, Addressed, ContinuousStatus, Layer, Record, Retry, RunnerState, Side, Stale};
 
 use super::{MAX_NAMED, ago};
 use crate::output::Shown;
@@ -20,7 +18,11 @@ fn side_name(side: Side) -> &'static str {
 pub(super) fn continuous_words(status: &ContinuousStatus, record: &Record, instance: &Addressed) -> String {
     match status.layer {
         Layer::Mutagen => mutagen_words(status, record, instance),
-        Layer::Native => native_words(status, instance),
+        Layer::Native => match status.activity {
+            Activity::Absent => format!("{}; begin with: coast start {instance}", native_words(status)),
+            Activity::Halted => format!("{}; go on with: coast start {instance}", native_words(status)),
+            _ => native_words(status),
+        },
     }
 }
 
@@ -32,7 +34,8 @@ fn counts(status: &ContinuousStatus) -> String {
     )
 }
 
-fn native_words(status: &ContinuousStatus, instance: &Addressed) -> String {
+/// The state of a follower.
+pub(crate) fn native_words(status: &ContinuousStatus) -> String {
     let pending = match status.pending {
         0 => String::new(),
         pending => format!(", {} pending", counted(pending, "edit", "edits")),
@@ -40,18 +43,11 @@ fn native_words(status: &ContinuousStatus, instance: &Addressed) -> String {
     match status.activity {
         Activity::Absent => {
             let word = if status.word.is_empty() { "coastd has no follower for it" } else { &status.word };
-            format!("do not follow: {}; begin with: coast start {instance}", shown(word))
+            format!("do not follow: {}", shown(word))
         }
-        Activity::Halted => {
-            format!("do not follow: {}; go on with: coast start {instance}", shown(&status.word))
-        }
+        Activity::Halted => format!("do not follow: {}", shown(&status.word)),
         Activity::Connecting => match &status.retry {
-            Some(Retry { attempt, in_milliseconds, error }) => format!(
-                "do not follow: reconnecting, {} try in {} s: {}{pending}",
-                ordinal(*attempt),
-                in_milliseconds.div_ceil(1000),
-                shown(error)
-            ),
+            Some(retry) => format!("do not follow: reconnecting, {}{pending}", retry_words(retry)),
             None => format!("do not follow yet: connecting{pending}"),
         },
         Activity::Watching => format!("follow: {}{}", counts(status), last_batch(status)),
@@ -73,6 +69,16 @@ fn last_batch(status: &ContinuousStatus) -> String {
     })
 }
 
+/// The next attempt, and why the one before failed.
+pub(crate) fn retry_words(retry: &Retry) -> String {
+    let Retry { attempt, in_milliseconds, error } = retry;
+    let when = match in_milliseconds {
+        0 => "under way".to_owned(),
+        milliseconds => format!("in {} s", milliseconds.div_ceil(1000)),
+    };
+    format!("{} try {when}: {}", ordinal(*attempt), shown(error))
+}
+
 /// `1st`, `2nd`, `3rd`, `4th`
 fn ordinal(number: u32) -> String {
     let ending = match (number % 10, number % 100) {
@@ -83,24 +89,6 @@ fn ordinal(number: u32) -> String {
         _ => "th",
     };
     format!("{number}{ending}")
-}
-
-/// How the worktree is watched, if that is not as it should be.
-pub(super) fn watch_words(watches: &Watches) -> Option<String> {
-    (watches.scanned > 0).then(|| {
-        let limit = watches.limit.map_or_else(String::new, |limit| {
-            let better = limit.saturating_mul(2).max(watches.count + watches.scanned).max(524_288);
-            format!(
-                "; if the limit of the system is used up ({}), raise it with: sudo sysctl fs.inotify.max_user_watches={better}",
-                Grouped(limit)
-            )
-        });
-        format!(
-            "{} watched, and {} scanned every 2 s, so that edits there take as long{limit}",
-            counted(watches.count, "directory", "directories"),
-            Grouped(watches.scanned)
-        )
-    })
 }
 
 fn mutagen_words(status: &ContinuousStatus, record: &Record, instance: &Addressed) -> String {
@@ -187,7 +175,7 @@ pub(crate) fn trouble_lines(status: &ContinuousStatus, stale: Option<&Stale>) ->
 
 #[cfg(test)]
 mod tests {
-    use coast_instance::{Conflict, LastBatch, Name, Problem};
+    use coast_instance::{Conflict, LastBatch, Problem};
 
     use super::*;
 
@@ -213,35 +201,22 @@ mod tests {
 
     #[test]
     fn a_follower_that_reconnects_says_when_and_why() {
-        let name: Name = "dev".parse().unwrap();
-        let instance = Addressed::from(&name);
         let mut status = ContinuousStatus {
             layer: Layer::Native,
             activity: Activity::Connecting,
             retry: Some(Retry { attempt: 3, in_milliseconds: 3400, error: "connection refused".to_owned() }),
             ..ContinuousStatus::default()
         };
-        let words = native_words(&status, &instance);
+        let words = native_words(&status);
         assert_eq!(words, "do not follow: reconnecting, 3rd try in 4 s: connection refused");
         status.activity = Activity::Watching;
         (status.files, status.directories) = (2, 1);
         status.last_batch = Some(LastBatch { files: 1, bytes: 10, milliseconds: 7, at: u64::MAX });
         assert_eq!(
-            native_words(&status, &instance),
+            native_words(&status),
             "follow: 2 files, 1 directory; the last 1 file (10 B) arrived in 7 ms, less than a minute ago"
         );
         let ordinals = [1, 2, 3, 4, 11, 12, 13, 21, 111].map(ordinal);
         assert_eq!(ordinals, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "111th"]);
-    }
-
-    #[test]
-    fn a_limit_that_is_used_up_is_told_with_the_command_that_raises_it() {
-        let watches = Watches { count: 8000, limit: Some(8192), scanned: 0 };
-        assert_eq!(watch_words(&watches), None);
-        let said = watch_words(&Watches { scanned: 5000, ..watches }).unwrap();
-        assert!(
-            said.contains("5,000 scanned") && said.ends_with("fs.inotify.max_user_watches=524288"),
-            "{said}"
-        );
     }
 }

@@ -1,5 +1,7 @@
 //! The client of the daemon. Its calls block.
 
+mod followers;
+
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use crate::directory::check_private;
 use crate::exchange::{Body, Request, Response, send};
 use crate::lock::{Lock, Running};
 use crate::{DaemonEvent, DaemonPlaces, DaemonStatus};
+
+pub use followers::{FollowersOfDaemon, PreparedAtDaemon};
 
 /// How long the daemon may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -161,8 +165,14 @@ impl Client {
     }
 
     fn ask(&self, method: &str, path: &str) -> Result<Response, ClientError> {
+        self.send(method, path, None)
+    }
+
+    /// Sends a request, whose body is JSON if there is one.
+    fn send(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Response, ClientError> {
         let stream = self.open()?;
-        Self::answered(send(stream, &Request { method, path, body: None, upgrade: None })?)
+        let body = body.map(|body| ("application/json", body));
+        Self::answered(send(stream, &Request { method, path, body, upgrade: None })?)
     }
 
     /// The answer, if it is not a refusal.

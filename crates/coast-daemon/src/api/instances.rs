@@ -1,0 +1,136 @@
+//! The requests about the followers of instances.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use coast_instance::{
+    Activity, ContinuousError, FirstBatch, FollowSpec, Followers, InstanceId, Prepared, Side,
+};
+use coast_sync::Cancel;
+use serde::{Deserialize, Serialize};
+
+use super::lines::{Line, answer, keep_open};
+use super::{ApiError, FOLLOWING_FAILED};
+use crate::server::Daemon;
+
+/// The body of a request that has a prepared follower begin.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Begin {
+    /// The number of the answer that prepared it.
+    pub(crate) lease: u64,
+    pub(crate) first: FirstBatch,
+}
+
+/// The body of a request that settles conflicts.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Resolve {
+    /// Relative paths, in hexadecimal digits because they need not be UTF-8. None means every conflict.
+    pub(crate) paths: Vec<String>,
+    pub(crate) take: Side,
+}
+
+pub(super) fn routes() -> Router<Arc<Daemon>> {
+    Router::new()
+        .route("/v1/instances/{project}/{instance}", get(status))
+        .route("/v1/instances/{project}/{instance}/prepare", post(prepare))
+        .route("/v1/instances/{project}/{instance}/begin", post(begin))
+        .route("/v1/instances/{project}/{instance}/end", post(end))
+        .route("/v1/instances/{project}/{instance}/pause", post(pause))
+        .route("/v1/instances/{project}/{instance}/flush", post(flush))
+        .route("/v1/instances/{project}/{instance}/resolve", post(resolve))
+        .route("/v1/changed", post(changed))
+}
+
+impl From<ContinuousError> for ApiError {
+    fn from(error: ContinuousError) -> Self {
+        Self::new(StatusCode::CONFLICT, error.to_string(), FOLLOWING_FAILED)
+    }
+}
+
+/// Runs a call that may block on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    call: impl FnOnce(&Cancel) -> Result<T, ContinuousError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let called = tokio::task::spawn_blocking(move || call(&Cancel::new())).await;
+    Ok(called.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
+}
+
+async fn status(State(daemon): State<Arc<Daemon>>, Path(id): Path<InstanceId>) -> Result<Response, ApiError> {
+    let status = blocking(move |cancel| {
+        let mut status = daemon.host.status(&id, cancel)?;
+        if status.activity == Activity::Absent
+            && let Some(retry) = daemon.reconciler.mending(&id)
+        {
+            (status.activity, status.retry) = (Activity::Connecting, Some(retry));
+        }
+        Ok(status)
+    });
+    Ok(Json(status.await?).into_response())
+}
+
+async fn prepare(
+    State(daemon): State<Arc<Daemon>>,
+    Path(id): Path<InstanceId>,
+    Json(spec): Json<FollowSpec>,
+) -> Result<Response, ApiError> {
+    if spec.id != id {
+        let text = format!("the request is about {id}, and its parameters about {}", spec.id);
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, text, super::NOT_UNDERSTOOD));
+    }
+    let host = daemon.host.clone();
+    let prepared = blocking(move |cancel| host.prepare(&spec, cancel)).await?;
+    let lease = daemon.leases.add(prepared);
+    Ok(keep_open(&Line::Prepared { lease: lease.number() }, lease))
+}
+
+async fn begin(
+    State(daemon): State<Arc<Daemon>>,
+    Path(id): Path<InstanceId>,
+    Json(Begin { lease, first }): Json<Begin>,
+) -> Result<Response, ApiError> {
+    let prepared = daemon.leases.take(lease, &id).ok_or_else(|| {
+        let text = format!("nothing is prepared for {id} under the number {lease}");
+        ApiError::new(StatusCode::NOT_FOUND, text, super::NOT_UNDERSTOOD)
+    })?;
+    Ok(answer(move |lines, cancel| prepared.begin(first, &|status| lines.session(status), cancel)))
+}
+
+async fn end(State(daemon): State<Arc<Daemon>>, Path(id): Path<InstanceId>) -> Result<StatusCode, ApiError> {
+    blocking(move |cancel| daemon.host.end(&id, cancel)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn pause(
+    State(daemon): State<Arc<Daemon>>,
+    Path(id): Path<InstanceId>,
+) -> Result<StatusCode, ApiError> {
+    blocking(move |cancel| daemon.host.pause(&id, cancel)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn flush(State(daemon): State<Arc<Daemon>>, Path(id): Path<InstanceId>) -> Response {
+    answer(move |lines, cancel| daemon.host.flush(&id, &|status| lines.session(status), cancel))
+}
+
+async fn resolve(
+    State(daemon): State<Arc<Daemon>>,
+    Path(id): Path<InstanceId>,
+    Json(Resolve { paths, take }): Json<Resolve>,
+) -> Result<Response, ApiError> {
+    let paths = paths.iter().map(|path| data_encoding::HEXLOWER.decode(path.as_bytes()));
+    let paths = paths.collect::<Result<Vec<_>, _>>().map_err(|error| {
+        let text = format!("a path must be an even number of hexadecimal digits: {error}");
+        ApiError::new(StatusCode::BAD_REQUEST, text, super::NOT_UNDERSTOOD)
+    })?;
+    Ok(answer(move |_, cancel| daemon.host.resolve(&id, &paths, take, cancel)))
+}
+
+/// A command has changed a record: what should follow may be another thing now.
+async fn changed(State(daemon): State<Arc<Daemon>>) -> StatusCode {
+    daemon.reconciler.look_again();
+    StatusCode::NO_CONTENT
+}

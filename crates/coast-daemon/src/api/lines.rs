@@ -1,0 +1,103 @@
+//! Answers that take long: one JSON object per line, the same objects as `--json` prints.
+
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use coast_instance::{ContinuousError, ContinuousStatus, Failure};
+use coast_sync::Cancel;
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+/// The lines that may wait for the client. A state that finds no room is left out: the next one is newer.
+const QUEUED_LINES: usize = 16;
+
+/// A line of an answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Line {
+    /// Edits are noted from now on, for as long as this answer is read.
+    Prepared { lease: u64 },
+    /// The state of the follower that is waited for.
+    Session { continuous: ContinuousStatus },
+    /// The last line of an answer that came to its end.
+    Done { continuous: ContinuousStatus },
+    /// The last line of an answer that did not.
+    Failed { failure: Failure },
+}
+
+impl Line {
+    /// The last line of an answer. `None` if nobody waits for it any more.
+    fn last(result: Result<ContinuousStatus, ContinuousError>) -> Option<Self> {
+        Some(match result {
+            Ok(continuous) => Self::Done { continuous },
+            Err(ContinuousError::Failed(failure) | ContinuousError::Left { failure, .. }) => {
+                Self::Failed { failure }
+            }
+            Err(ContinuousError::Interrupted) => return None,
+            Err(error) => Self::Failed { failure: crate::host::failure("coastd", "asking coastd", error) },
+        })
+    }
+}
+
+/// Takes the lines of an answer.
+#[derive(Clone)]
+pub(crate) struct Lines(mpsc::Sender<Bytes>);
+
+impl Lines {
+    /// Adds the state of a follower, if there is room.
+    pub(crate) fn session(&self, status: &ContinuousStatus) {
+        let _ = self.0.try_send(bytes(&Line::Session { continuous: status.clone() }));
+    }
+}
+
+fn bytes(line: &Line) -> Bytes {
+    let mut line = serde_json::to_vec(line).expect("a line has no maps, so it can be written");
+    line.push(b'\n');
+    line.into()
+}
+
+/// Answers with the lines of `work`, which runs on a thread of its own. Its cancellation is the end of the client's interest.
+pub(crate) fn answer(
+    work: impl FnOnce(&Lines, &Cancel) -> Result<ContinuousStatus, ContinuousError> + Send + 'static,
+) -> Response {
+    let (sender, receiver) = mpsc::channel(QUEUED_LINES);
+    let cancel = Cancel::new();
+    tokio::task::spawn_blocking({
+        let cancel = cancel.clone();
+        move || {
+            let lines = Lines(sender);
+            if let Some(line) = Line::last(work(&lines, &cancel)) {
+                // Fails if the client has gone.
+                let _ = lines.0.blocking_send(bytes(&line));
+            }
+        }
+    });
+    response(receiver, CancelWhenDropped(cancel))
+}
+
+/// Answers with one line, and then keeps the answer open: `kept` is dropped when the client goes away.
+pub(crate) fn keep_open(line: &Line, kept: impl Send + 'static) -> Response {
+    let (sender, receiver) = mpsc::channel(1);
+    let _ = sender.try_send(bytes(line));
+    response(receiver, (kept, sender))
+}
+
+fn response(receiver: mpsc::Receiver<Bytes>, kept: impl Send + 'static) -> Response {
+    let lines = stream::unfold((receiver, kept), |(mut receiver, kept)| async move {
+        let line = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(line), (receiver, kept)))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+/// Cancels the work for a client that has gone, and work that has ended already.
+struct CancelWhenDropped(Cancel);
+
+impl Drop for CancelWhenDropped {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}

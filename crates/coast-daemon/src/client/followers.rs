@@ -1,0 +1,202 @@
+//! The followers of coastd, as a command reaches them over its socket.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::Shutdown;
+use std::path::PathBuf;
+
+use coast_instance::{
+    ContinuousError, ContinuousStatus, FirstBatch, FollowSpec, Followers, InstanceId, Layer, Prepared, Retry,
+    Side, WatchSession,
+};
+use coast_sync::{Cancel, CancelHook};
+use serde::Serialize;
+
+use super::{Client, ClientError, MAX_ANSWER_BYTES};
+use crate::api::{Begin, Line, Resolve};
+use crate::exchange::Body;
+use crate::host::failure;
+use crate::start;
+
+/// Has coastd follow worktrees. Starts coastd where a follower is to be prepared.
+#[derive(Debug, Clone)]
+pub struct FollowersOfDaemon {
+    client: Client,
+    program: PathBuf,
+}
+
+/// A follower of coastd that notes edits and does not carry them yet. coastd ends it when this is dropped.
+pub struct PreparedAtDaemon {
+    client: Client,
+    id: InstanceId,
+    lease: u64,
+    /// Open as long as the lease holds.
+    _answer: Answer,
+}
+
+/// The lines of an answer that takes long.
+struct Answer {
+    lines: BufReader<Body>,
+    _hook: CancelHook,
+}
+
+impl FollowersOfDaemon {
+    /// The followers of the daemon that `client` talks to. `program` is the `coast` that starts it.
+    pub fn new(client: Client, program: PathBuf) -> Self {
+        Self { client, program }
+    }
+
+    /// Tells the daemon that a record was changed, if it runs.
+    pub fn tell_changed(&self) {
+        // Without a daemon nobody has to be told.
+        let _ = self.client.ask("POST", "/v1/changed");
+    }
+
+    /// The next attempt of the daemon to mend an instance; `None` if there is nothing to mend, or no daemon.
+    pub fn mending(&self, id: &InstanceId) -> Option<Retry> {
+        let instances = self.client.status().ok()?.instances;
+        instances.into_iter().find(|instance| instance.id == *id)?.mending
+    }
+
+    /// The answer to a request, or `absent` where no daemon runs.
+    fn ask<T>(
+        &self,
+        id: &InstanceId,
+        what: &str,
+        absent: impl FnOnce() -> T,
+        read: impl FnOnce(Body) -> io::Result<T>,
+    ) -> Result<T, ContinuousError> {
+        let method = if what.is_empty() { "GET" } else { "POST" };
+        match self.client.ask(method, &path(id, what)) {
+            Ok(response) => Ok(read(response.body).map_err(|error| failed(error.into()))?),
+            Err(ClientError::NotRunning) => Ok(absent()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+fn path(id: &InstanceId, what: &str) -> String {
+    // Names consist of letters, digits, dots, dashes and underscores.
+    let path = format!("/v1/instances/{}/{}", id.project, id.instance);
+    if what.is_empty() { path } else { format!("{path}/{what}") }
+}
+
+fn failed(error: ClientError) -> ContinuousError {
+    failure("coastd", "asking coastd", error).into()
+}
+
+impl Answer {
+    /// Sends a request whose answer takes long. `cancel` ends the answer.
+    fn begin(
+        client: &Client,
+        id: &InstanceId,
+        what: &str,
+        body: &impl Serialize,
+        cancel: &Cancel,
+    ) -> Result<Self, ContinuousError> {
+        let body = serde_json::to_vec(body).map_err(|error| failed(io::Error::from(error).into()))?;
+        let response = client.send("POST", &path(id, what), Some(&body)).map_err(failed)?;
+        let stream = response.body.stream();
+        // Between two lines any time may pass.
+        let own = stream.set_read_timeout(None).and_then(|()| stream.try_clone());
+        let own = own.map_err(|error| failed(error.into()))?;
+        let hook = cancel.on_cancel(move || drop(own.shutdown(Shutdown::Both)));
+        Ok(Self { lines: BufReader::new(response.body), _hook: hook })
+    }
+
+    fn next(&mut self) -> io::Result<Line> {
+        let mut line = Vec::new();
+        if self.lines.by_ref().take(MAX_ANSWER_BYTES).read_until(b'\n', &mut line)? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "coastd ended before its answer did"));
+        }
+        Ok(serde_json::from_slice(&line)?)
+    }
+
+    /// Reads to the last line.
+    fn end(mut self, watch: &WatchSession<'_>, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
+        loop {
+            match self.next() {
+                Ok(Line::Session { continuous }) => watch(&continuous),
+                Ok(Line::Done { continuous }) => return Ok(continuous),
+                Ok(Line::Failed { failure }) => return Err(failure.into()),
+                Ok(Line::Prepared { .. }) => {}
+                Err(_) if cancel.is_cancelled() => return Err(ContinuousError::Interrupted),
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+    }
+}
+
+impl Prepared for PreparedAtDaemon {
+    fn begin(
+        self,
+        first: FirstBatch,
+        watch: &WatchSession<'_>,
+        cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
+        let body = Begin { lease: self.lease, first };
+        Answer::begin(&self.client, &self.id, "begin", &body, cancel)?.end(watch, cancel)
+    }
+}
+
+impl Followers for FollowersOfDaemon {
+    type Prepared = PreparedAtDaemon;
+
+    fn prepare(&self, spec: &FollowSpec, cancel: &Cancel) -> Result<PreparedAtDaemon, ContinuousError> {
+        start(&self.client.places, &self.program)
+            .map_err(|error| failure("coastd", "starting coastd", error))?;
+        let mut answer = Answer::begin(&self.client, &spec.id, "prepare", spec, cancel)?;
+        match answer.next() {
+            Ok(Line::Prepared { lease }) => Ok(PreparedAtDaemon {
+                client: self.client.clone(),
+                id: spec.id.clone(),
+                lease,
+                _answer: answer,
+            }),
+            Ok(Line::Failed { failure }) => Err(failure.into()),
+            Ok(_) => Err(failure("coastd", "asking coastd", "it did not prepare the follower").into()),
+            Err(_) if cancel.is_cancelled() => Err(ContinuousError::Interrupted),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    fn end(&self, id: &InstanceId, _: &Cancel) -> Result<(), ContinuousError> {
+        self.ask(id, "end", || (), |_| Ok(()))
+    }
+
+    fn pause(&self, id: &InstanceId, _: &Cancel) -> Result<(), ContinuousError> {
+        self.ask(id, "pause", || (), |_| Ok(()))
+    }
+
+    fn flush(
+        &self,
+        id: &InstanceId,
+        watch: &WatchSession<'_>,
+        cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
+        Answer::begin(&self.client, id, "flush", &(), cancel)?.end(watch, cancel)
+    }
+
+    fn status(&self, id: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
+        let absent = || ContinuousStatus {
+            layer: Layer::Native,
+            word: "coastd does not run".to_owned(),
+            ..ContinuousStatus::default()
+        };
+        self.ask(id, "", absent, |body| {
+            let mut text = Vec::new();
+            body.take(MAX_ANSWER_BYTES).read_to_end(&mut text)?;
+            Ok(serde_json::from_slice(&text)?)
+        })
+    }
+
+    fn resolve(
+        &self,
+        id: &InstanceId,
+        paths: &[Vec<u8>],
+        take: Side,
+        cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
+        let paths = paths.iter().map(|path| data_encoding::HEXLOWER.encode(path)).collect();
+        Answer::begin(&self.client, id, "resolve", &Resolve { paths, take }, cancel)?.end(&|_| {}, cancel)
+    }
+}

@@ -1,0 +1,253 @@
+//! The followers of all native instances of a user, in this process.
+
+mod leases;
+mod status;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use coast_follow::{First, FlushOutcome, Follower, FollowerSettings, FollowerState};
+use coast_instance::{
+    ContinuousError, ContinuousStatus, Failure, FirstBatch, FollowSpec, Followers, InstanceId, Layer,
+    Prepared, Side, WatchSession,
+};
+use coast_sync::{Cancel, Connector, NoPrompt, RemoteHelper};
+use coast_tree::LockExt;
+
+pub(crate) use leases::Leases;
+use status::continuous_status;
+
+/// How often the state of a follower is told while a command waits for it.
+const TOLD_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a command waits for a follower that has no connection.
+const OFFLINE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How remotes are reached.
+#[derive(Clone)]
+pub(crate) struct Remotes {
+    /// The helper that they get where the user has named none.
+    pub(crate) helper: RemoteHelper,
+    pub(crate) connector: Arc<dyn Connector>,
+}
+
+/// The followers.
+#[derive(Clone)]
+pub(crate) struct Host(Arc<Shared>);
+
+struct Shared {
+    remotes: Remotes,
+    /// A directory for private files.
+    private: PathBuf,
+    /// The follower of each instance. No other lock is taken while it is held.
+    running: Mutex<HashMap<InstanceId, Arc<Follower>>>,
+}
+
+/// A follower that notes edits and does not carry them yet.
+pub(crate) struct PreparedFollower {
+    host: Host,
+    id: InstanceId,
+    follower: Follower,
+}
+
+impl Host {
+    /// No followers yet.
+    pub(crate) fn new(remotes: Remotes, private: PathBuf) -> Self {
+        Self(Arc::new(Shared { remotes, private, running: Mutex::default() }))
+    }
+
+    /// Has every follower that waits connect at once.
+    pub(crate) fn retry_now(&self) {
+        for follower in self.all() {
+            follower.retry_now();
+        }
+    }
+
+    /// Ends all followers, each when the batch under way is at its end.
+    pub(crate) fn end_all(&self) {
+        let followers: Vec<_> = self.0.running.enter().drain().map(|(_, follower)| follower).collect();
+        thread::scope(|scope| {
+            for follower in followers {
+                scope.spawn(|| end(follower));
+            }
+        });
+    }
+
+    /// Whether an instance has a follower.
+    pub(crate) fn has(&self, id: &InstanceId) -> bool {
+        self.0.running.enter().contains_key(id)
+    }
+
+    fn all(&self) -> Vec<Arc<Follower>> {
+        self.0.running.enter().values().cloned().collect()
+    }
+
+    fn follower(&self, id: &InstanceId) -> Result<Arc<Follower>, ContinuousError> {
+        let follower = self.0.running.enter().get(id).cloned();
+        follower.ok_or_else(|| failure("session", "looking for the follower", "coastd has none").into())
+    }
+
+    fn take(&self, id: &InstanceId) -> Option<Arc<Follower>> {
+        self.0.running.enter().remove(id)
+    }
+}
+
+impl PreparedFollower {
+    pub(crate) fn id(&self) -> &InstanceId {
+        &self.id
+    }
+}
+
+impl Prepared for PreparedFollower {
+    fn begin(
+        self,
+        first: FirstBatch,
+        watch: &WatchSession<'_>,
+        cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
+        let Self { host, id, follower } = self;
+        if let Some(before) = host.take(&id) {
+            end(before);
+        }
+        let follower = Arc::new(follower);
+        host.0.running.enter().insert(id.clone(), Arc::clone(&follower));
+        follower.follow(match first {
+            FirstBatch::Noted => First::Collected,
+            FirstBatch::Everything => First::Everything,
+        });
+        // The transfer has just used the remote, so a first attempt that fails is told at once.
+        let arrived = arrival(&follower, Duration::ZERO, watch, cancel);
+        if arrived.is_err() {
+            host.end(&id, cancel)?;
+        }
+        arrived
+    }
+}
+
+impl Followers for Host {
+    type Prepared = PreparedFollower;
+
+    fn prepare(&self, spec: &FollowSpec, _: &Cancel) -> Result<PreparedFollower, ContinuousError> {
+        let unusable = |error: &dyn std::fmt::Display| failure("worktree", "watching the worktree", error);
+        let Remotes { helper, connector } = &self.0.remotes;
+        let destination = spec.destination(helper).connector(Arc::clone(connector));
+        let request = spec.request(destination).map_err(|error| unusable(&error))?;
+        let rules = spec.rules().map_err(|error| unusable(&error))?;
+        let mut settings = FollowerSettings::new(&*spec.worktree, request, rules, Arc::new(NoPrompt));
+        settings.private.clone_from(&self.0.private);
+        let follower = Follower::start(settings).map_err(|error| unusable(&error))?;
+        Ok(PreparedFollower { host: self.clone(), id: spec.id.clone(), follower })
+    }
+
+    fn end(&self, id: &InstanceId, _: &Cancel) -> Result<(), ContinuousError> {
+        if let Some(follower) = self.take(id) {
+            end(follower);
+        }
+        Ok(())
+    }
+
+    fn pause(&self, id: &InstanceId, _: &Cancel) -> Result<(), ContinuousError> {
+        if let Ok(follower) = self.follower(id) {
+            follower.pause();
+        }
+        Ok(())
+    }
+
+    fn flush(
+        &self,
+        id: &InstanceId,
+        watch: &WatchSession<'_>,
+        cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
+        let follower = self.follower(id)?;
+        arrival(&follower, OFFLINE_PATIENCE, watch, cancel)
+    }
+
+    fn status(&self, id: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
+        Ok(match self.follower(id) {
+            Ok(follower) => continuous_status(&follower.status()),
+            Err(_) => ContinuousStatus { layer: Layer::Native, ..ContinuousStatus::default() },
+        })
+    }
+
+    fn resolve(
+        &self,
+        id: &InstanceId,
+        paths: &[Vec<u8>],
+        take: Side,
+        cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
+        let follower = self.follower(id)?;
+        let _ = (paths, take);
+        arrival(&follower, OFFLINE_PATIENCE, &|_| {}, cancel)
+    }
+}
+
+/// Ends a follower when the batch under way is at its end. A call that waits for it may keep its threads for a moment longer; it carries
+/// nothing more.
+fn end(follower: Arc<Follower>) {
+    follower.pause();
+}
+
+/// The failure of a part of the work.
+pub(crate) fn failure(step: &str, doing: &str, said: impl ToString) -> Failure {
+    Failure { step: step.to_owned(), doing: doing.to_owned(), said: said.to_string() }
+}
+
+/// Waits until every edit that was made before has arrived, or cannot arrive. A follower that has had no connection for `patience` is
+/// not waited for.
+fn arrival(
+    follower: &Follower,
+    patience: Duration,
+    watch: &WatchSession<'_>,
+    cancel: &Cancel,
+) -> Result<ContinuousStatus, ContinuousError> {
+    let waiting = Cancel::new();
+    let _hook = cancel.on_cancel({
+        let waiting = waiting.clone();
+        move || waiting.cancel()
+    });
+    let (outcome, offline) = thread::scope(|scope| {
+        let (ended, outcome) = mpsc::channel();
+        let waiting = &waiting;
+        scope.spawn(move || ended.send(follower.flush(None, waiting)));
+        let mut offline: Option<(Instant, String)> = None;
+        loop {
+            match outcome.recv_timeout(TOLD_EVERY) {
+                Ok(outcome) => return (Some(outcome), offline),
+                Err(RecvTimeoutError::Disconnected) => return (None, offline),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let status = follower.status();
+            watch(&continuous_status(&status));
+            offline = match &status.state {
+                FollowerState::Connecting(connecting) => {
+                    let since = offline.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+                    connecting.error.clone().map(|error| (since, error))
+                }
+                _ => None,
+            };
+            if offline.as_ref().is_some_and(|(since, _)| since.elapsed() >= patience) {
+                waiting.cancel();
+            }
+        }
+    });
+    if cancel.is_cancelled() {
+        return Err(ContinuousError::Interrupted);
+    }
+    match (outcome, offline) {
+        (Some(Ok(FlushOutcome::Arrived | FlushOutcome::Left { .. })), _) => {
+            Ok(continuous_status(&follower.status()))
+        }
+        (Some(Ok(FlushOutcome::Halted(halt))), _) => {
+            Err(failure("worktree", "following the worktree", halt).into())
+        }
+        (Some(Err(error)), _) => Err(failure("session", "waiting for the edits", error).into()),
+        (_, Some((_, error))) => Err(failure("ssh", "connecting to the remote", error).into()),
+        (_, None) => Err(failure("session", "waiting for the edits", "the follower has ended").into()),
+    }
+}

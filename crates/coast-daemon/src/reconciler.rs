@@ -1,0 +1,383 @@
+//! Makes true what the records say: every running instance follows its worktree. It restores them when the daemon starts, and mends them
+//! when something breaks.
+//!
+//! A record is changed by commands only, and each of them says so afterwards. What the layers do meanwhile is noticed in different ways:
+//! a follower of the native layer mends its own connection, and a session of mutagen is looked at every half minute. Restoring and
+//! mending an instance is what `coast start` does. It deletes only what transfers and sessions have put on the remote, and refuses a
+//! worktree that is gone, empty or another one than before.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::InstanceSummary;
+use crate::host::{Host, Remotes};
+use coast_instance::{Activity, Coastfile};
+use coast_instance::{
+    CoastfileChoice, Continuous, FollowOptions, Followers, Following, Insist, InstanceId, Layer, Layers,
+    Lifecycle, MutagenLayer, NativeLayer, Observer, Places, Record, Records, RemoteBulk, Retry, Scope, State,
+};
+use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
+use coast_tree::{LockExt, LockResultExt};
+
+/// The first wait after an attempt that failed. Each next wait is twice as long.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The longest wait where only the user can mend the reason: settings that are not trusted, a worktree that is gone.
+const RARELY: Duration = Duration::from_secs(300);
+/// How often the sessions of mutagen are looked at. A look is a program in a container.
+const MUTAGEN_EVERY: Duration = Duration::from_secs(30);
+/// How many looks in a row may find a session of mutagen without a connection. It connects again by itself every few seconds.
+const PATIENT_LOOKS: u32 = 2;
+
+/// See the [module](self).
+#[derive(Clone)]
+pub(crate) struct Reconciler(Arc<Shared>);
+
+struct Shared {
+    places: Places,
+    host: Host,
+    remotes: Remotes,
+    cancel: Cancel,
+    state: Mutex<Reconciling>,
+    /// Notified when `state` changed.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Reconciling {
+    /// Whether the records are to be read again.
+    look: bool,
+    ends: bool,
+    broken: HashMap<InstanceId, Broken>,
+    /// The attempts under way.
+    attempts: usize,
+}
+
+/// An instance that does not follow.
+struct Broken {
+    failed: u32,
+    next: Instant,
+    error: Option<String>,
+    under_way: bool,
+    /// How many looks in a row found its session of mutagen without a connection.
+    unconnected: u32,
+}
+
+impl Broken {
+    fn new(now: Instant) -> Self {
+        Self { failed: 0, next: now, error: None, under_way: false, unconnected: 0 }
+    }
+}
+
+impl Reconciler {
+    pub(crate) fn new(places: Places, host: Host, remotes: Remotes) -> Self {
+        let state = Mutex::new(Reconciling { look: true, ..Reconciling::default() });
+        let cancel = Cancel::new();
+        Self(Arc::new(Shared { places, host, remotes, cancel, state, changed: Condvar::new() }))
+    }
+
+    /// Starts the thread that looks and mends.
+    pub(crate) fn start(&self) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.0);
+        thread::Builder::new().name("coastd-mend".to_owned()).spawn(move || shared.run())?;
+        Ok(())
+    }
+
+    /// A record was changed.
+    pub(crate) fn look_again(&self) {
+        self.0.change(|state| state.look = true);
+    }
+
+    /// What broke may be mended now: the machine woke up, or the network changed.
+    pub(crate) fn retry_now(&self) {
+        self.0.change(|state| {
+            state.look = true;
+            let now = Instant::now();
+            for broken in state.broken.values_mut() {
+                broken.next = now;
+            }
+        });
+    }
+
+    /// Ends the attempts under way, and waits until they have ended.
+    pub(crate) fn end(&self) {
+        self.0.cancel.cancel();
+        self.0.change(|state| state.ends = true);
+        let state = self.0.state.enter();
+        drop(self.0.changed.wait_while(state, |state| state.attempts > 0).even_poisoned());
+    }
+
+    /// The instances that should follow.
+    pub(crate) fn summaries(&self) -> Vec<InstanceSummary> {
+        let summary = |record: Record| {
+            let id = id_of(&record);
+            let mending = self.mending(&id);
+            let continuous = match record.layer {
+                Layer::Native => self.0.host.status(&id, &self.0.cancel).ok(),
+                Layer::Mutagen => None,
+            };
+            InstanceSummary { id, layer: record.layer, continuous, mending }
+        };
+        self.0.should_follow().into_iter().map(summary).collect()
+    }
+
+    /// The next attempt to mend an instance; `None` if there is nothing to mend.
+    pub(crate) fn mending(&self, id: &InstanceId) -> Option<Retry> {
+        let state = self.0.state.enter();
+        let broken = state.broken.get(id).filter(|broken| broken.under_way || broken.failed > 0)?;
+        let left = match broken.under_way {
+            true => Duration::ZERO,
+            false => broken.next.saturating_duration_since(Instant::now()),
+        };
+        Some(Retry {
+            attempt: broken.failed + 1,
+            in_milliseconds: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            error: broken.error.clone().unwrap_or_else(|| "edits do not follow".to_owned()),
+        })
+    }
+}
+
+impl Shared {
+    fn change<T>(&self, change: impl FnOnce(&mut Reconciling) -> T) -> T {
+        let changed = change(&mut self.state.enter());
+        self.changed.notify_all();
+        changed
+    }
+
+    fn run(self: Arc<Self>) {
+        let mut mutagen_looked: Option<Instant> = None;
+        loop {
+            let follow = self.should_follow();
+            let uses_mutagen = follow.iter().any(|record| record.layer == Layer::Mutagen);
+            let looks_at_mutagen =
+                uses_mutagen && mutagen_looked.is_none_or(|looked| looked.elapsed() >= MUTAGEN_EVERY);
+            if looks_at_mutagen {
+                mutagen_looked = Some(Instant::now());
+            }
+            self.note_broken(&follow, looks_at_mutagen);
+            self.begin_attempts(&follow);
+            let next_look = mutagen_looked.filter(|_| uses_mutagen).map(|looked| looked + MUTAGEN_EVERY);
+            if self.wait(next_look) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to do. Returns whether the daemon ends.
+    fn wait(&self, next_look: Option<Instant>) -> bool {
+        let mut state = self.state.enter();
+        loop {
+            if state.ends {
+                return true;
+            }
+            if std::mem::take(&mut state.look) {
+                return false;
+            }
+            let waiting = state.broken.values().filter(|broken| !broken.under_way);
+            let next = waiting.map(|broken| broken.next).chain(next_look).min();
+            state = match next {
+                None => self.changed.wait(state).even_poisoned(),
+                Some(next) => {
+                    let now = Instant::now();
+                    if next <= now {
+                        return false;
+                    }
+                    self.changed.wait_timeout(state, next - now).even_poisoned().0
+                }
+            };
+        }
+    }
+
+    /// The records of the instances that should follow.
+    fn should_follow(&self) -> Vec<Record> {
+        let records = Records::new(self.places.clone());
+        let mut found = Vec::new();
+        for project in records.projects().unwrap_or_default() {
+            for instance in records.instances(&project).unwrap_or_default() {
+                match records.load(&project, &instance) {
+                    Ok(Some(record)) if should_follow(&record) => found.push(record),
+                    Ok(_) => {}
+                    // `coast ls` names it.
+                    Err(error) => tracing::warn!("{project}/{instance}: {error}"),
+                }
+            }
+        }
+        found
+    }
+
+    /// Notes which of these instances do not follow, and forgets the others.
+    fn note_broken(&self, follow: &[Record], looks_at_mutagen: bool) {
+        let now = Instant::now();
+        let mut follows = HashMap::new();
+        for record in follow {
+            let id = id_of(record);
+            let follows_now = match record.layer {
+                Layer::Native => Some(self.host.has(&id)),
+                Layer::Mutagen if looks_at_mutagen => self.session_runs(&id),
+                // Nothing new is known.
+                Layer::Mutagen => None,
+            };
+            follows.insert(id, (record.layer, follows_now));
+        }
+        self.change(|state| {
+            state.broken.retain(|id, broken| {
+                broken.under_way || follows.get(id).is_some_and(|(_, follows)| *follows != Some(true))
+            });
+            for (id, (layer, follows)) in follows {
+                if follows != Some(false) {
+                    continue;
+                }
+                let broken = state.broken.entry(id).or_insert_with(|| Broken::new(now));
+                if layer == Layer::Mutagen && broken.failed == 0 {
+                    broken.unconnected += 1;
+                    broken.next = if broken.unconnected < PATIENT_LOOKS { now + MUTAGEN_EVERY } else { now };
+                }
+            }
+        });
+    }
+
+    /// Whether a session of mutagen carries edits.
+    fn session_runs(&self, id: &InstanceId) -> Option<bool> {
+        let mutagen = MutagenLayer::from_process(&self.places, &Coastfile::default());
+        match mutagen.status(id, &self.cancel) {
+            Ok(status) => Some(matches!(status.activity, Activity::Watching | Activity::Carrying)),
+            Err(error) => {
+                tracing::info!("{id}: cannot ask the session: {error}");
+                Some(false)
+            }
+        }
+    }
+
+    /// Begins the attempts that are due, each on a thread of its own.
+    fn begin_attempts(self: &Arc<Self>, follow: &[Record]) {
+        let now = Instant::now();
+        for record in follow {
+            let id = id_of(record);
+            let begins = self.change(|state| {
+                let Some(broken) = state.broken.get_mut(&id) else { return false };
+                let due = !broken.under_way && broken.next <= now;
+                broken.under_way |= due;
+                state.attempts += usize::from(due);
+                due
+            });
+            if !begins {
+                continue;
+            }
+            let shared = Arc::clone(self);
+            let attempt = thread::Builder::new().name("coastd-start".to_owned());
+            let spawned = attempt.spawn({
+                let id = id.clone();
+                move || {
+                    let result = shared.start(&id);
+                    shared.attempted(&id, result);
+                }
+            });
+            if let Err(error) = spawned {
+                self.attempted(&id, Err(Failed { text: error.to_string(), wait: LONGEST_WAIT }));
+            }
+        }
+    }
+
+    /// Has an instance follow its worktree again.
+    fn start(&self, id: &InstanceId) -> Result<(), Failed> {
+        let failed = |text: String| Failed { text, wait: LONGEST_WAIT };
+        let choice = CoastfileChoice::Remembered;
+        let scope = Scope::of_name(&self.places, &id.project, &id.instance, &choice);
+        let scope = scope.map_err(|error| failed(error.to_string()))?;
+        let coastfile = scope.project().map(|project| project.coastfile.clone()).unwrap_or_default();
+        let Remotes { helper, connector } = &self.remotes;
+        let bulk = RemoteBulk::new(helper.clone()).connector(Arc::clone(connector));
+        let mutagen = MutagenLayer::from_process(&self.places, &coastfile);
+        let native = NativeLayer::new(self.host.clone(), helper.clone());
+        let layers = Layers { mutagen: &mutagen, native: &native };
+        let lifecycle = Lifecycle::new(&self.places, &scope, &bulk, layers, &Quiet, &self.cancel);
+        let options = FollowOptions::from(Insist::OnContinuous);
+        match lifecycle.start(&id.instance, options) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let wait = if error.needs_user() { RARELY } else { LONGEST_WAIT };
+                Err(Failed { text: error.to_string(), wait })
+            }
+        }
+    }
+
+    fn attempted(&self, id: &InstanceId, result: Result<(), Failed>) {
+        match &result {
+            Ok(()) => tracing::info!("{id}: edits follow again"),
+            Err(Failed { text, .. }) => tracing::warn!("{id}: edits do not follow yet: {text}"),
+        }
+        let chance = f64::from(u32::from_ne_bytes(random())) / f64::from(u32::MAX);
+        self.change(|state| {
+            state.attempts -= 1;
+            state.look = true;
+            let Some(broken) = state.broken.get_mut(id) else { return };
+            broken.under_way = false;
+            match result {
+                Ok(()) => drop(state.broken.remove(id)),
+                Err(Failed { text, wait }) => {
+                    broken.failed = broken.failed.saturating_add(1);
+                    broken.error = Some(text);
+                    let doubled = FIRST_WAIT * 2_u32.pow((broken.failed - 1).min(16));
+                    let wait = if wait == RARELY { RARELY } else { doubled.min(wait) };
+                    broken.next = Instant::now() + wait.mul_f64(1.0 - chance / 5.0);
+                }
+            }
+        });
+    }
+}
+
+/// An attempt that failed.
+struct Failed {
+    text: String,
+    /// The longest wait before the next one.
+    wait: Duration,
+}
+
+fn random() -> [u8; 4] {
+    let mut bytes = [0; 4];
+    // Without randomness the waits are a fifth shorter.
+    let _ = getrandom::fill(&mut bytes);
+    bytes
+}
+
+/// Whether an instance should follow. One whose worktree was lost waits for the user.
+fn should_follow(record: &Record) -> bool {
+    record.state == State::Running
+        && match &record.following {
+            Following::Yes => true,
+            Following::Failed { part, .. } => part != "worktree",
+            Following::BulkOnly | Following::Off => false,
+        }
+}
+
+fn id_of(record: &Record) -> InstanceId {
+    InstanceId { project: record.project.clone(), instance: record.instance.clone() }
+}
+
+/// Nobody to tell, and nobody to ask.
+struct Quiet;
+
+impl Monitor for Quiet {}
+
+impl Prompt for Quiet {
+    fn passphrase(&self, key: &std::path::Path) -> Option<Zeroizing<String>> {
+        NoPrompt.passphrase(key)
+    }
+
+    fn confirm_host(&self, presented: &PresentedKey) -> HostAnswer {
+        NoPrompt.confirm_host(presented)
+    }
+
+    fn host_key_accepted(&self, accepted: &AcceptedKey) {
+        NoPrompt.host_key_accepted(accepted);
+    }
+
+    fn notice(&self, text: &str) {
+        tracing::info!("{text}");
+    }
+}
+
+impl Observer for Quiet {}
