@@ -9,15 +9,12 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
 
 /// One user of a connection. The connection is closed when the last of them is dropped.
 pub(crate) struct Share {
     connection: Arc<Connection>,
     /// Set when this share is closed, or the connection is lost.
     lost: Lost,
-    /// The task that notices the loss of the connection, if `lost` is not the connection's own.
-    watch: Option<AbortHandle>,
     /// A channel that is open already. Guards nothing else.
     ahead: Mutex<Option<Ahead>>,
 }
@@ -26,22 +23,13 @@ impl Share {
     /// The only user of a connection. Closing it closes the connection.
     pub(crate) fn whole(connection: Connection) -> Share {
         let lost = connection.lost().clone();
-        Share { connection: Arc::new(connection), lost, watch: None, ahead: Mutex::default() }
+        Share { connection: Arc::new(connection), lost, ahead: Mutex::default() }
     }
 
     /// Another user of the connection. It gets the channel that this one has open already.
     pub(crate) fn another(&self) -> Share {
-        let connection = Arc::clone(&self.connection);
-        let lost = Lost::new(connection.host());
-        let watch = {
-            let (whole, lost) = (connection.lost().clone(), lost.clone());
-            connection.runtime().spawn(async move {
-                whole.wait().await;
-                lost.set(&whole.reason().unwrap_or_default());
-            })
-        };
-        let ahead = Mutex::new(self.ahead.enter().take());
-        Share { connection, lost, watch: Some(watch.abort_handle()), ahead }
+        let (connection, lost) = (Arc::clone(&self.connection), self.connection.lost().of_one_user());
+        Share { connection, lost, ahead: Mutex::new(self.ahead.enter().take()) }
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -86,14 +74,6 @@ impl Share {
         request: impl Future<Output = Result<T, russh::Error>>,
     ) -> Result<T, SshError> {
         self.connection.run(request, &self.lost)
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        if let Some(watch) = &self.watch {
-            watch.abort();
-        }
     }
 }
 
