@@ -62,7 +62,7 @@ impl Connector for PoolConnector {
     ) -> Result<Session, SshError> {
         let route = Route::of(target, options)?;
         route.notices().for_each(|notice| prompt.notice(notice));
-        self.0.obtain(&route)
+        self.0.obtain(&route.shared())
     }
 }
 

@@ -86,7 +86,7 @@ impl<F: Followers> Continuous for NativeLayer<F> {
         cancel: &Cancel,
     ) -> Result<Remains, ContinuousError> {
         if extent >= Extent::Access {
-            begin(Step::RemoveRunner)?;
+            begin(Step::EndSession)?;
         }
         self.followers.end(id, cancel)?;
         Ok(Remains::Nothing)

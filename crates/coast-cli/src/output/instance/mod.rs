@@ -13,7 +13,7 @@ use coast_instance::{
 };
 
 pub(crate) use object::{InstanceObject, listed_objects};
-pub(crate) use session::{native_words, retry_words, trouble_lines};
+pub(crate) use session::{native_words, retry_words, size_words, trouble_lines};
 pub(crate) use table::{listed_lines, table};
 
 use super::Shown;

@@ -26,12 +26,14 @@ pub(super) fn continuous_words(status: &ContinuousStatus, record: &Record, insta
     }
 }
 
-fn counts(status: &ContinuousStatus) -> String {
-    format!(
-        "{}, {}",
-        counted(status.files, "file", "files"),
-        counted(status.directories, "directory", "directories")
-    )
+/// The size of the worktree, as far as the session knows it. A follower knows the number of files when it has compared everything.
+pub(crate) fn size_words(status: &ContinuousStatus) -> String {
+    let directories = status.watches.as_ref().map_or(0, |watches| watches.count + watches.scanned);
+    let directories = counted(directories.max(status.directories), "directory", "directories");
+    match (status.layer, status.files) {
+        (Layer::Native, 0) => directories,
+        (_, files) => format!("{} in {directories}", counted(files, "file", "files")),
+    }
 }
 
 /// The state of a follower.
@@ -50,9 +52,9 @@ pub(crate) fn native_words(status: &ContinuousStatus) -> String {
             Some(retry) => format!("do not follow: reconnecting, {}{pending}", retry_words(retry)),
             None => format!("do not follow yet: connecting{pending}"),
         },
-        Activity::Watching => format!("follow: {}{}", counts(status), last_batch(status)),
+        Activity::Watching => format!("follow: {}{}", size_words(status), last_batch(status)),
         Activity::Carrying => {
-            format!("are on their way{pending} ({}){}", counts(status), last_batch(status))
+            format!("are on their way{pending} ({}){}", size_words(status), last_batch(status))
         }
     }
 }
@@ -107,7 +109,7 @@ fn mutagen_words(status: &ContinuousStatus, record: &Record, instance: &Addresse
         Activity::Connecting => format!(
             "do not follow: the session waits for a connection ({word}) and goes on by itself; look at the remote with: coast status --check {instance}"
         ),
-        Activity::Watching => format!("follow: {word} {}", counts(status)),
+        Activity::Watching => format!("follow: {word} {}", size_words(status)),
         Activity::Carrying => {
             let staging = status.staging.as_ref().map_or_else(String::new, |staging| {
                 let files = counted(staging.files, "file", "files");
@@ -117,7 +119,7 @@ fn mutagen_words(status: &ContinuousStatus, record: &Record, instance: &Addresse
                     Size(staging.arrived_bytes)
                 )
             });
-            format!("are on their way: {word}{staging} ({})", counts(status))
+            format!("are on their way: {word}{staging} ({})", size_words(status))
         }
     }
 }
@@ -214,7 +216,7 @@ mod tests {
         status.last_batch = Some(LastBatch { files: 1, bytes: 10, milliseconds: 7, at: u64::MAX });
         assert_eq!(
             native_words(&status),
-            "follow: 2 files, 1 directory; the last 1 file (10 B) arrived in 7 ms, less than a minute ago"
+            "follow: 2 files in 1 directory; the last 1 file (10 B) arrived in 7 ms, less than a minute ago"
         );
         let ordinals = [1, 2, 3, 4, 11, 12, 13, 21, 111].map(ordinal);
         assert_eq!(ordinals, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "111th"]);

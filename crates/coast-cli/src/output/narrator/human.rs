@@ -16,7 +16,7 @@ use coast_tree::LockExt;
 use super::awaited::Awaited;
 use super::{Narrator, ambiguous_words, failure_words, step_words, taking_over_words};
 use crate::output::human::Human;
-use crate::output::instance::{stale_words, trouble_lines, unended_words};
+use crate::output::instance::{size_words, stale_words, trouble_lines, unended_words};
 use crate::output::{Output, OutputOptions, Shown, Weight, counted, shown};
 
 /// The step of a command that only waits.
@@ -172,11 +172,7 @@ impl Observer for HumanNarrator {
                 self.say(&format!("{runner}: {change}"));
             }
             LifecycleEvent::Following { status, stale } => {
-                self.say(&format!(
-                    "edits follow: {} in {} watched",
-                    counted(status.files, "file", "files"),
-                    counted(status.directories, "directory", "directories")
-                ));
+                self.say(&format!("edits follow: {} watched", size_words(status)));
                 for line in trouble_lines(status, *stale) {
                     self.warn(&line);
                 }

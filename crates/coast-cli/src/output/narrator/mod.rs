@@ -41,9 +41,9 @@ fn step_words(step: Step) -> &'static str {
     match step {
         Step::EndSession => "ending the session",
         Step::Transfer => "transferring the worktree to the remote",
-        Step::Runner => "preparing the shell container",
+        Step::Runner => "preparing the runner of the session",
         Step::Access => "giving the shell container access to the remote",
-        Step::Session => "creating the session, and waiting for its first scan",
+        Step::Session => "creating the session, and waiting until it follows",
         Step::Gap => "looking for edits made meanwhile",
         Step::RemoveAccess => "removing the key from the shell container",
         Step::RemoveRunner => "removing the shell container",
