@@ -16,7 +16,7 @@ use super::guard::Guard;
 use super::outage::{FailedAt, Outage};
 use super::plan::{Deletions, LargeFile, LargeFiles, Plan, follow_batch, local_path};
 use super::shared::{Shared, Wish};
-use super::status::{Connecting, FollowerState, Halt, LastBatch, MAX_LISTED, TreeSize};
+use super::status::{Connecting, FollowerState, Halt, LastBatch, MAX_LISTED, Side, TreeSize};
 use super::trouble::{Again, Ended, Left, Trouble};
 use crate::batch::{Batch, Depth, Extent, Ticket};
 use crate::watcher::{Next, Watcher};
@@ -463,7 +463,7 @@ impl Monitor for Notices<'_> {
         if let Ok(path) = RelPath::new(path)
             && left.len() < MAX_LISTED
         {
-            left.push(Left { path, text });
+            left.push(Left { path, side: Side::Remote, text });
         }
     }
 

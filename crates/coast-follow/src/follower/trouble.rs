@@ -1,6 +1,6 @@
 //! The paths that batches did not settle: problems, conflicts, and when each is tried again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use coast_sync::{Conflict, Conflicts, Failures, ProblemKind, RelPath};
@@ -13,6 +13,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
 /// How often conflicts are looked at: they are settled when contents become equal. Without conflicts nothing is looked at.
 const RECHECK: Duration = Duration::from_secs(5);
+/// How often in a row a path is sent again at once, if something else is at work there.
+const TRIES: u32 = 3;
 
 /// What is told of deletions that a run left out.
 const NOT_DELETED: &str =
@@ -25,8 +27,8 @@ pub(super) struct Trouble {
     more_problems: u64,
     conflicts: BTreeMap<RelPath, Conflict>,
     more_conflicts: u64,
-    /// The paths that were sent again at once, because something else was at work there.
-    doubted: HashSet<RelPath>,
+    /// The paths that were sent again at once, and how often. The root stands for everything.
+    doubted: BTreeMap<RelPath, u32>,
     recheck: Option<Instant>,
 }
 
@@ -43,6 +45,8 @@ struct Stuck {
 #[derive(Debug)]
 pub(super) struct Left {
     pub(super) path: RelPath,
+    /// The side where the reason is.
+    pub(super) side: Side,
     /// What to tell if it stays so. `None` if it may stay so.
     pub(super) text: Option<String>,
 }
@@ -79,7 +83,7 @@ impl Again {
 struct Known {
     waits: BTreeMap<RelPath, Duration>,
     conflicts: Vec<RelPath>,
-    doubted: HashSet<RelPath>,
+    doubted: BTreeMap<RelPath, u32>,
 }
 
 impl Trouble {
@@ -103,28 +107,29 @@ impl Trouble {
         self.schedule_recheck(now, took);
 
         let mut left = left;
-        match (not_deleted, extent) {
-            (None, _) => {}
-            (Some(_), Extent::Everything) => {
-                self.stick(RelPath::root(), Side::Local, NOT_DELETED, &known, now);
-            }
-            (Some(gone), Extent::Paths(_)) => {
-                let text = || Some(NOT_DELETED.to_owned());
-                left.extend(gone.iter().map(|path| Left { path: path.clone(), text: text() }));
-            }
+        if let Some(gone) = not_deleted {
+            let root = [RelPath::root()];
+            let paths = if *extent == Extent::Everything { &root } else { gone };
+            left.extend(paths.iter().map(|path| Left {
+                path: path.clone(),
+                side: Side::Local,
+                text: Some(NOT_DELETED.to_owned()),
+            }));
         }
         let mut again = Again::default();
-        for Left { path, text } in left {
-            let has_room = self.doubted.len() < MAX_LISTED;
-            if has_room && !known.doubted.contains(&path) {
+        for Left { path, side, text } in left {
+            let tries = known.doubted.get(&path).map_or(0, |tries| *tries);
+            if tries < TRIES && self.doubted.len() < MAX_LISTED {
+                again.everything |= path.is_root();
                 again.failed.push(path.clone());
+                self.doubted.insert(path, tries + 1);
             } else if let Some(text) = text {
-                self.stick(path.clone(), Side::Remote, &text, &known, now);
-            }
-            if has_room {
-                self.doubted.insert(path);
+                self.stick(path, side, &text, &known, now);
+            } else {
+                self.doubted.insert(path, tries);
             }
         }
+        again.failed.retain(|path| !path.is_root());
         let is_settled = |path: &RelPath| !self.conflicts.contains_key(path);
         again.conflicts = known.conflicts.into_iter().filter(is_settled).collect();
         again
@@ -196,8 +201,13 @@ impl Trouble {
         self.forget_problems(extent, &mut known);
         known.conflicts = self.conflicts.keys().filter(|path| extent.covers(path)).cloned().collect();
         self.conflicts.retain(|path, _| !extent.covers(path));
-        known.doubted = self.doubted.iter().filter(|path| extent.covers(path)).cloned().collect();
-        self.doubted.retain(|path| !extent.covers(path));
+        self.doubted.retain(|path, tries| {
+            let is_covered = extent.covers(path);
+            if is_covered {
+                known.doubted.insert(path.clone(), *tries);
+            }
+            !is_covered
+        });
         if *extent == Extent::Everything {
             self.more_conflicts = 0;
         }
@@ -269,7 +279,7 @@ mod tests {
         let mut failures = Failures::default();
         failures.count = paths.len() as u64;
         failures.first =
-            paths.iter().map(|path| Failure::new(*path, ProblemKind::Destination, "denied")).collect();
+            paths.iter().map(|path| Failure::new(*path, ProblemKind::SourceRead, "denied")).collect();
         failures
     }
 
@@ -305,7 +315,7 @@ mod tests {
     }
 
     fn left(path: &str, text: Option<&str>) -> Vec<Left> {
-        vec![Left { path: rel(path), text: text.map(str::to_owned) }]
+        vec![Left { path: rel(path), side: Side::Remote, text: text.map(str::to_owned) }]
     }
 
     #[test]
@@ -336,15 +346,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_for_the_moment_is_sent_again_once_and_then_told() {
+    fn what_is_left_for_the_moment_is_sent_again_a_few_times_and_then_told() {
         let mut run = Run::new();
-        let again = run.over(&paths(&["a"]), &[], left("a", Some("changed")));
-        assert_eq!((again.failed, run.problems().len()), (vec![rel("a")], 0));
+        for _ in 0..TRIES {
+            let again = run.over(&paths(&["a"]), &[], left("a", Some("changed")));
+            assert_eq!((again.failed, run.problems().len()), (vec![rel("a")], 0));
+        }
         let again = run.over(&paths(&["a"]), &[], left("a", Some("changed")));
         assert_eq!((again.failed, run.problems()), (vec![], vec!["a".to_owned()]));
 
-        run.over(&paths(&["b"]), &[], left("b", None));
-        assert!(run.over(&paths(&["b"]), &[], left("b", None)).is_empty());
+        for _ in 0..TRIES {
+            assert_eq!(run.over(&paths(&["b"]), &[], left("b", None)).failed, [rel("b")]);
+        }
+        for _ in 0..2 {
+            assert!(run.over(&paths(&["b"]), &[], left("b", None)).is_empty());
+        }
         run.over(&paths(&["b"]), &[], Vec::new());
         assert!(!run.over(&paths(&["b"]), &[], left("b", None)).is_empty(), "it was settled since");
         assert_eq!(run.problems(), ["a"]);
@@ -359,8 +375,14 @@ mod tests {
         run.over(&paths(&["gone"]), &[], Vec::new());
         assert_eq!(run.problems(), ["unreadable"]);
 
+        // It is not known which.
+        for _ in 0..TRIES {
+            let again = run.run(&Extent::Everything, &["unreadable"], Vec::new(), Some(&[]));
+            assert!(again.everything && again.failed.is_empty());
+            assert_eq!(run.problems(), ["unreadable"]);
+        }
         let again = run.run(&Extent::Everything, &["unreadable"], Vec::new(), Some(&[]));
-        assert!(again.is_empty(), "it is not known which");
+        assert!(again.is_empty());
         assert_eq!(run.problems(), [".", "unreadable"]);
         let due = run.trouble.due().unwrap();
         assert!(run.trouble.take_due(due).everything);
