@@ -38,7 +38,7 @@ pub use docker::DockerEngine;
 pub use mount::Mount;
 pub use mutagen::Mutagen;
 pub use program::{Outcome, Program, Running};
-pub use project::Project;
+pub use project::{Layer, Project};
 pub use remote::Remote;
 pub use sandbox::Sandbox;
 pub use shell_image::ShellImage;

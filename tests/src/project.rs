@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,9 +25,32 @@ const FOLLOWS_WITHIN: Duration = Duration::from_secs(10);
 /// The name of the remote in `coast remote`.
 const REMOTE: &str = "box";
 
-/// A project. Its containers are removed when it is dropped.
+/// The continuous layer of a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// A follower in coastd.
+    Native,
+    /// mutagen in a shell container.
+    Mutagen,
+}
+
+/// Makes tests of functions that take a [`Layer`]: one for each layer.
+#[macro_export]
+macro_rules! on_both_layers {
+    ($($test:ident),+ $(,)?) => {
+        mod native {
+            $(#[test] fn $test() { super::$test($crate::Layer::Native) })+
+        }
+        mod mutagen {
+            $(#[test] fn $test() { super::$test($crate::Layer::Mutagen) })+
+        }
+    };
+}
+
+/// A project. Its containers are removed when it is dropped, and its coastd is stopped.
 pub struct Project {
-    engine: &'static DockerEngine,
+    /// The engine of the shell containers. A project with the native layer needs none.
+    engine: Option<&'static DockerEngine>,
     name: String,
     coastfile: Vec<String>,
     remote: Remote,
@@ -39,23 +63,36 @@ impl Project {
         Self::with_image(tree, ShellImage::Whole)
     }
 
+    /// A project with these files, whose edits this layer carries.
+    #[must_use]
+    pub fn on(layer: Layer, tree: &Tree) -> Self {
+        match layer {
+            Layer::Native => Self::new(tree, None, vec!["workspace_sync = \"native\"".into()]),
+            Layer::Mutagen => Self::of(tree),
+        }
+    }
+
     /// A project with these files and this image.
     ///
     /// # Panics
     /// When a part of it cannot be made.
     #[must_use]
     pub fn with_image(tree: &Tree, image: ShellImage) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let engine = DockerEngine::shared();
         let image = image.build(engine);
-        let remote = Remote::start();
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("e2e{}x{number}", std::process::id());
         let coastfile = vec![
             format!("shell_image = \"{image}\""),
             "workspace_sync = \"mutagen\"".into(),
             "shell_network = \"host\"".into(),
         ];
+        Self::new(tree, Some(engine), coastfile)
+    }
+
+    fn new(tree: &Tree, engine: Option<&'static DockerEngine>, coastfile: Vec<String>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let remote = Remote::start();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("e2e{}x{number}", std::process::id());
         fs::create_dir(remote.path("service")).expect("a new sandbox is empty");
         let project = Self { engine, name, coastfile, remote };
         tree.build(project.root());
@@ -79,9 +116,12 @@ impl Project {
     }
 
     /// The engine of the project's shell containers.
+    ///
+    /// # Panics
+    /// When the project has the native layer.
     #[must_use]
     pub fn engine(&self) -> &'static DockerEngine {
-        self.engine
+        self.engine.expect("the project's layer has containers")
     }
 
     /// The directory of the repository.
@@ -123,7 +163,9 @@ impl Project {
     #[must_use]
     pub fn coast<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Program {
         let program = self.remote.sandbox().coast(arguments);
-        program.directory(&self.root()).env("DOCKER_HOST", self.engine.host())
+        // Without an engine every use of Docker fails.
+        let host = self.engine.map_or("unix:///nonexistent/docker.sock", DockerEngine::host);
+        program.directory(&self.root()).env("DOCKER_HOST", host)
     }
 
     /// Runs `git` in a worktree.
@@ -170,20 +212,20 @@ impl Project {
     /// Runs a program in an instance's shell container.
     #[must_use]
     pub fn exec(&self, instance: &str, words: &[&str]) -> Output {
-        self.engine.exec(&self.container(instance), words)
+        self.engine().exec(&self.container(instance), words)
     }
 
     /// All containers of this project.
     #[must_use]
     pub fn containers(&self) -> Vec<String> {
-        self.engine.containers(&format!("coast.project={}", self.name))
+        self.engine().containers(&format!("coast.project={}", self.name))
     }
 
     /// Whether an instance's shell container runs.
     #[must_use]
     pub fn runs(&self, instance: &str) -> bool {
         let inspect = ["inspect", "--format", "{{.State.Running}}", &self.container(instance)];
-        self.engine.command(inspect).output().expect("docker starts").stdout == b"true\n"
+        self.engine().command(inspect).output().expect("docker starts").stdout == b"true\n"
     }
 
     /// The mutagen sessions in an instance's shell container. Without a container that runs the list is empty.
@@ -218,7 +260,7 @@ impl Project {
         let search =
             ["grep", "--recursive", "--files-with-matches", "--devices=skip", "--fixed-strings", "--", line];
         if !self.runs(instance) {
-            let mut export = self.engine.command(["export", &self.container(instance)]);
+            let mut export = self.engine().command(["export", &self.container(instance)]);
             let output = export.output().expect("docker starts");
             assert!(output.status.success() && !output.stdout.is_empty(), "{export:?} failed");
             return output.stdout.windows(line.len()).any(|window| window == line.as_bytes());
@@ -274,11 +316,16 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
+        // A failure here must not hide the failure of the test.
+        let Some(engine) = self.engine else {
+            let stop = self.coast(["daemon", "stop"]);
+            let _ = catch_unwind(AssertUnwindSafe(|| stop.run()));
+            return;
+        };
         let containers = self.containers();
         if !containers.is_empty() {
-            // A failure here must not hide the failure of the test.
             let remove = ["rm", "--force"].into_iter().chain(containers.iter().map(String::as_str));
-            let _ = self.engine.command(remove).output();
+            let _ = engine.command(remove).output();
         }
     }
 }

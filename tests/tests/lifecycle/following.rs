@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use coast_tests::{Aspects, Project, ShellImage, Snapshot, Tree, noise};
+use coast_tests::{Aspects, Layer, Project, ShellImage, Snapshot, Tree, noise, on_both_layers};
 
 /// The patterns that are never sent: the defaults, those of these tests' Coastfile, and version control.
 const IGNORED: [&str; 12] = [
@@ -26,9 +26,18 @@ fn without_ignored(snapshot: Snapshot) -> Snapshot {
         .without(|path| path.file_name().is_some_and(|name| IGNORED.iter().any(|ignored| name == *ignored)))
 }
 
-#[test]
-fn edits_creations_deletions_and_renames_follow() {
-    let project = Project::of(&Tree::sample());
+on_both_layers!(
+    edits_creations_deletions_and_renames_follow,
+    what_follows_can_be_read_by_services_as_what_was_sent_at_first,
+    what_is_made_on_the_remote_stays_there,
+    the_ignored_and_version_control_never_travel,
+    what_the_transfer_sends_is_followed_and_nothing_else,
+    a_file_saved_ten_times_in_a_second_ends_as_the_last_version,
+    a_large_binary_follows,
+);
+
+fn edits_creations_deletions_and_renames_follow(layer: Layer) {
+    let project = Project::on(layer, &Tree::sample());
     project.coast(["run", "dev-1"]).run().assert_code(0);
     let root = project.root();
     let whole = |project: &Project| {
@@ -63,9 +72,8 @@ fn edits_creations_deletions_and_renames_follow() {
     whole(&project);
 }
 
-#[test]
-fn what_follows_can_be_read_by_services_as_what_was_sent_at_first() {
-    let project = Project::of(&Tree::new().file("first/sent", "1"));
+fn what_follows_can_be_read_by_services_as_what_was_sent_at_first(layer: Layer) {
+    let project = Project::on(layer, &Tree::new().file("first/sent", "1"));
     project.coast(["run", "dev-1"]).run().assert_code(0);
     Tree::new().file("second/followed", "2").mode(0o600).build(project.root());
     project.follows_with("dev-1", "second/followed", b"2");
@@ -77,14 +85,16 @@ fn what_follows_can_be_read_by_services_as_what_was_sent_at_first() {
     };
     let user = project.remote().account().uid();
     assert_eq!(seen("first/sent"), (0o644, user));
-    assert_eq!(seen("second/followed"), (0o644, user));
+    // mutagen gives every file one mode.
+    let mode = if layer == Layer::Native { 0o600 } else { 0o644 };
+    assert_eq!(seen("second/followed"), (mode, user));
     assert_eq!(seen("first"), (0o755, user));
     assert_eq!(seen("second"), (0o755, user));
 }
 
-#[test]
-fn what_is_made_on_the_remote_stays_there() {
-    let project = Project::of(&Tree::new().file("src/main.rs", "fn main() {}\n").file("README", "read"));
+fn what_is_made_on_the_remote_stays_there(layer: Layer) {
+    let project =
+        Project::on(layer, &Tree::new().file("src/main.rs", "fn main() {}\n").file("README", "read"));
     project.coast(["run", "dev-1"]).run().assert_code(0);
     let before = Snapshot::of(project.root());
     let workspace = project.workspace("dev-1");
@@ -102,9 +112,8 @@ fn what_is_made_on_the_remote_stays_there() {
     assert!(workspace.join("src/generated.rs").exists());
 }
 
-#[test]
-fn the_ignored_and_version_control_never_travel() {
-    let mut project = Project::of(&Tree::new().file("src/main.rs", "fn main() {}\n"));
+fn the_ignored_and_version_control_never_travel(layer: Layer) {
+    let mut project = Project::on(layer, &Tree::new().file("src/main.rs", "fn main() {}\n"));
     project.set("exclude", "[\"*.log\", \"/dist\"]");
     let worktree = project.worktree("feature");
     let mut tree = Tree::new();
@@ -135,10 +144,9 @@ fn the_ignored_and_version_control_never_travel() {
     there.assert_same_content(&Snapshot::of(project.remote().path("wanted")));
 }
 
-#[test]
-fn what_the_transfer_sends_is_followed_and_nothing_else() {
+fn what_the_transfer_sends_is_followed_and_nothing_else(layer: Layer) {
     let tree = Tree::new().file("a/b.txt", "1").file("a/x/b.txt", "1").file("r/c", "1").file("top", "1");
-    let mut project = Project::of(&tree);
+    let mut project = Project::on(layer, &tree);
     // In mutagen's own syntax two stars may match no directory.
     project.set("exclude", "[\"a/**/b.txt\", \"/r/**/c\", \"/**/top\"]");
     project.coast(["run", "dev-1"]).run().assert_code(0);
@@ -157,9 +165,8 @@ fn what_the_transfer_sends_is_followed_and_nothing_else() {
     }
 }
 
-#[test]
-fn a_file_saved_ten_times_in_a_second_ends_as_the_last_version() {
-    let project = Project::of(&Tree::new().file("src/main.rs", "version 0\n"));
+fn a_file_saved_ten_times_in_a_second_ends_as_the_last_version(layer: Layer) {
+    let project = Project::on(layer, &Tree::new().file("src/main.rs", "version 0\n"));
     project.coast(["run", "dev-1"]).run().assert_code(0);
     for version in 1..=10 {
         fs::write(project.root().join("src/main.rs"), format!("version {version}\n")).expect("it is ours");
@@ -174,9 +181,8 @@ fn a_file_saved_ten_times_in_a_second_ends_as_the_last_version() {
     );
 }
 
-#[test]
-fn a_large_binary_follows() {
-    let project = Project::of(&Tree::new().file("src/main.rs", "fn main() {}\n"));
+fn a_large_binary_follows(layer: Layer) {
+    let project = Project::on(layer, &Tree::new().file("src/main.rs", "fn main() {}\n"));
     project.coast(["run", "dev-1"]).run().assert_code(0);
     let content = noise(4, 50 << 20);
     fs::write(project.root().join("model.bin"), &content).expect("the repository is ours");
