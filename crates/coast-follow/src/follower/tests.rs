@@ -40,7 +40,6 @@ impl Followed {
         }
         let mut rules = RuleList::new();
         profile::add_default_rules(&mut rules).unwrap();
-        rules.protect(b"kept").unwrap();
         let delete = Delete { only_placed: true, no_mass_deletion: true, ..Delete::default() };
         let options = Options { delete: Some(delete), ..profile::options() };
         let request = FollowRequest::push(&worktree, Destination::local(scratch.path().join(copy)))
@@ -274,22 +273,36 @@ fn a_paused_follower_carries_nothing_and_forgets_nothing() {
 }
 
 #[test]
-fn a_path_that_cannot_arrive_is_left_and_told_and_the_others_arrive() {
+fn a_path_in_conflict_is_left_and_told_and_the_others_arrive() {
     let followed = Followed::new(&["file"]);
-    fs::create_dir(followed.copy("stuck")).unwrap();
-    fs::write(followed.copy("stuck/kept"), "made there").unwrap();
-    fs::write(followed.path("stuck"), "").unwrap();
+    fs::write(followed.copy("mine"), "made there").unwrap();
+    fs::write(followed.path("mine"), "").unwrap();
     fs::write(followed.path("file"), "more").unwrap();
-    let FlushOutcome::Left { problems, .. } = followed.flush() else { panic!() };
-    let stuck: Vec<String> = problems.iter().map(|problem| problem.path.to_string()).collect();
-    assert_eq!(stuck, ["stuck"]);
+    let FlushOutcome::Left { conflicts, .. } = followed.flush() else { panic!() };
+    let conflicts: Vec<&[u8]> = conflicts.iter().map(|conflict| conflict.path.as_slice()).collect();
+    assert_eq!(conflicts, [b"mine"]);
     assert_eq!(fs::read_to_string(followed.copy("file")).unwrap(), "more");
-    assert!(followed.copy("stuck/kept").exists());
+    assert_eq!(fs::read_to_string(followed.copy("mine")).unwrap(), "made there");
+    // It stays so while other batches go on.
+    fs::write(followed.path("file"), "even more").unwrap();
+    assert!(matches!(followed.flush(), FlushOutcome::Left { .. }));
 
-    fs::remove_dir_all(followed.copy("stuck")).unwrap();
-    fs::write(followed.path("stuck"), "changed").unwrap();
+    fs::write(followed.path("mine"), "made there").unwrap();
     followed.arrive();
-    assert!(followed.follower.status().problems.is_empty());
+    assert!(followed.follower.status().conflicts.is_empty());
+}
+
+#[test]
+fn a_conflict_is_settled_when_the_other_side_becomes_equal() {
+    let followed = Followed::new(&["file"]);
+    fs::write(followed.copy("mine"), "made there").unwrap();
+    fs::write(followed.path("mine"), "made here").unwrap();
+    assert!(matches!(followed.flush(), FlushOutcome::Left { .. }));
+    fs::write(followed.copy("mine"), "made here").unwrap();
+    followed.await_state(|status| status.conflicts.is_empty());
+    fs::write(followed.path("mine"), "changed here").unwrap();
+    followed.arrive();
+    assert_eq!(fs::read_to_string(followed.copy("mine")).unwrap(), "changed here");
 }
 
 /// A run that holds the lock of the workspace until it is told to go on.
@@ -308,16 +321,16 @@ impl Monitor for Holding {
 #[test]
 fn a_batch_waits_for_another_run_in_the_workspace() {
     let followed = Followed::new(&["file"]);
-    let other = followed.scratch.path().join("other");
-    fs::create_dir(&other).unwrap();
     let ((began, has_begun), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
     thread::scope(|scope| {
         let holding = Holding { began, go_on: std::sync::Mutex::new(may_go_on) };
-        let request =
-            SyncRequest::push(format!("{}/", other.display()), Destination::local(followed.copy("")))
-                .unwrap()
-                .options(Options { delete: None, ..profile::options() })
-                .cache(CachePlace::Nowhere);
+        let request = SyncRequest::push(
+            format!("{}/", followed.path("").display()),
+            Destination::local(followed.copy("")),
+        )
+        .unwrap()
+        .options(Options { delete: None, ..profile::options() })
+        .cache(CachePlace::Nowhere);
         let run = scope.spawn(move || request.run(&holding, &NoPrompt, &Cancel::new()));
         has_begun.recv().unwrap();
         fs::write(followed.path("file"), "waits").unwrap();
@@ -346,15 +359,16 @@ fn a_flush_can_be_cancelled_and_ends_with_the_follower() {
 }
 
 #[test]
-fn a_push_by_hand_in_between_is_no_surprise() {
+fn a_push_by_hand_in_between_is_no_conflict() {
     let followed = Followed::new(&["file"]);
-    let request =
-        SyncRequest::push(format!("{}/", followed.path("").display()), Destination::local(followed.copy("")))
-            .unwrap()
-            .cache(CachePlace::Nowhere);
+    let source = format!("{}/", followed.path("").display());
+    let request = SyncRequest::push(source, Destination::local(followed.copy(""))).unwrap();
+    followed.follower.pause();
     fs::write(followed.path("file"), "pushed").unwrap();
-    request.run(&VoidMonitor, &NoPrompt, &Cancel::new()).ok();
+    request.cache(CachePlace::Nowhere).run(&VoidMonitor, &NoPrompt, &Cancel::new()).unwrap();
+    assert_eq!(fs::read_to_string(followed.copy("file")).unwrap(), "pushed");
     fs::write(followed.path("file"), "followed").unwrap();
+    followed.follower.follow(First::Collected);
     followed.arrive();
     assert_eq!(fs::read_to_string(followed.copy("file")).unwrap(), "followed");
 }
