@@ -38,17 +38,14 @@ pub(crate) enum Command {
     Sweep(PathBuf, Vec<LeftoverPath>),
 }
 
-/// Whether these words call the helper, in a program that contains the helper. People may type the other words as commands of that
-/// program, but without `--root` after them.
+/// Whether these words call the helper, in a program that contains the helper. People may type the words as commands of that program,
+/// but not `receive` and `follow`, and the others without `--root` after them.
 pub(crate) fn is_call(words: &[OsString]) -> bool {
-    match words.first().and_then(|first| first.to_str()) {
-        Some("receive" | "follow") => true,
-        Some("probe" | "trash" | "restore" | "survey" | "leftovers" | "sweep") => {
-            words.get(1).is_some_and(|word| word == "--root")
-        }
-        Some("remove") => words.get(1).is_some_and(|word| word == "--root" || word == WITH_EMPTY_PARENT),
-        _ => false,
-    }
+    let Some((word, _)) = words.first().and_then(command) else { return false };
+    matches!(word, "receive" | "follow")
+        || words
+            .get(1)
+            .is_some_and(|next| next == "--root" || (word == "remove" && next == WITH_EMPTY_PARENT))
 }
 
 /// The option of `remove` that also removes the directory around the workspace.
@@ -60,20 +57,34 @@ const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [-
                      coast-helper trash --root PATH, coast-helper restore --root PATH -- PATH..., coast-helper survey --root PATH, coast-helper leftovers --root PATH, \
                      coast-helper sweep --root PATH -- NAME..., or coast-helper --version";
 
+/// The words after the name of a command.
+type Words<'w> = &'w mut dyn Iterator<Item = OsString>;
+
+/// The commands that have a word, each with the function that reads the words after it.
+const COMMANDS: [(&str, fn(Words<'_>) -> Result<Command, String>); 9] = [
+    ("receive", |words| receive(words).map(|(config, patience)| Command::Receive(config, patience))),
+    ("follow", |words| follow(words)),
+    ("probe", |words| root_only(words).map(Command::Probe)),
+    ("remove", |words| removal(words)),
+    ("survey", |words| root_only(words).map(Command::Survey)),
+    ("leftovers", |words| root_only(words).map(Command::Leftovers)),
+    ("sweep", |words| swept_paths(words).map(|(root, paths)| Command::Sweep(root, paths))),
+    ("trash", |words| root_only(words).map(Command::Trash)),
+    ("restore", |words| restored_paths(words).map(|(root, paths)| Command::Restore(root, paths))),
+];
+
+fn command(word: &OsString) -> Option<(&'static str, fn(Words<'_>) -> Result<Command, String>)> {
+    COMMANDS.into_iter().find(|(name, _)| word == name)
+}
+
 /// Reads the command line. The error is a line of text for the user.
 pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    match words.next().as_ref().and_then(|word| word.to_str()) {
-        Some("--version") => Ok(Command::Version),
-        Some("receive") => receive(words).map(|(config, patience)| Command::Receive(config, patience)),
-        Some("follow") => follow(words),
-        Some("probe") => root_only(words).map(Command::Probe),
-        Some("remove") => removal(words),
-        Some("survey") => root_only(words).map(Command::Survey),
-        Some("leftovers") => root_only(words).map(Command::Leftovers),
-        Some("sweep") => swept_paths(&mut words).map(|(root, paths)| Command::Sweep(root, paths)),
-        Some("trash") => root_only(words).map(Command::Trash),
-        Some("restore") => restored_paths(&mut words).map(|(root, paths)| Command::Restore(root, paths)),
-        Some(other) => Err(format!("there is no command {other:?}; {USAGE}")),
+    match words.next() {
+        Some(word) if word == "--version" => Ok(Command::Version),
+        Some(word) => match command(&word) {
+            Some((_, read)) => read(&mut words),
+            None => Err(format!("there is no command {word:?}; {USAGE}")),
+        },
         None => Err(USAGE.to_owned()),
     }
 }
@@ -137,7 +148,7 @@ fn removal(words: impl Iterator<Item = OsString>) -> Result<Command, String> {
 }
 
 /// The home directory and the leftovers in it.
-fn swept_paths(words: &mut impl Iterator<Item = OsString>) -> Result<(PathBuf, Vec<LeftoverPath>), String> {
+fn swept_paths(mut words: impl Iterator<Item = OsString>) -> Result<(PathBuf, Vec<LeftoverPath>), String> {
     let root = root_only(words.by_ref().take_while(|word| word != "--"))?;
     let paths = words.map(|word| {
         LeftoverPath::parse(&word).ok_or_else(|| format!("{word:?} is nothing that coast leaves; {USAGE}"))
@@ -146,7 +157,7 @@ fn swept_paths(words: &mut impl Iterator<Item = OsString>) -> Result<(PathBuf, V
 }
 
 /// The workspace and the paths to restore. The path `.` is the whole workspace.
-fn restored_paths(words: &mut impl Iterator<Item = OsString>) -> Result<(PathBuf, Vec<RelPath>), String> {
+fn restored_paths(mut words: impl Iterator<Item = OsString>) -> Result<(PathBuf, Vec<RelPath>), String> {
     let root = root_only(words.by_ref().take_while(|word| word != "--"))?;
     let paths = words.map(|word| {
         let path = match word.as_bytes() {
@@ -224,6 +235,10 @@ mod tests {
     #[test]
     fn a_call_is_told_from_what_people_type() {
         let is_call = |words: &[&str]| is_call(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        for (word, _) in COMMANDS {
+            assert!(is_call(&[word, "--root", "/data"]), "{word}");
+        }
+        assert!(is_call(&["follow", "--claim=existing-workspace", "--root", "/data"]));
         assert!(
             is_call(&["probe", "--root", "/data"]) && is_call(&["receive", "--dry-run", "--root", "/data"])
         );
