@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use coast_filter::FilterError;
+use coast_tree::RelPath;
 use coast_tree::state::StateError;
 use coast_wire::{FailureKind, WireError};
 
@@ -50,6 +51,9 @@ pub enum EngineError {
     /// The workspace is no longer the one that was opened.
     #[error("the workspace {} was removed, or another one is in its place; start following anew", path.display())]
     Removed { path: PathBuf },
+    /// An entry of the destination cannot be taken over.
+    #[error("cannot fetch {path} from the destination: {reason}")]
+    Fetch { path: RelPath, reason: String },
     /// A filter rule cannot be used.
     #[error("{0}")]
     Rule(String),
@@ -126,6 +130,7 @@ impl EngineError {
             } => 3,
             Self::MassDeletion { .. } | Self::Remote { kind: FailureKind::MassDeletion, .. } => 25,
             Self::FileIo { .. }
+            | Self::Fetch { .. }
             | Self::Removed { .. }
             | Self::RuleFile(_)
             | Self::Remote { kind: FailureKind::FileIo | FailureKind::Removed, .. } => 11,
@@ -146,7 +151,7 @@ impl EngineError {
             Self::Busy { .. } => FailureKind::Busy,
             Self::Refused { .. } | Self::NoWorkspace { .. } => FailureKind::Refused,
             Self::MassDeletion { .. } => FailureKind::MassDeletion,
-            Self::FileIo { .. } | Self::RuleFile(_) => FailureKind::FileIo,
+            Self::FileIo { .. } | Self::Fetch { .. } | Self::RuleFile(_) => FailureKind::FileIo,
             Self::Removed { .. } => FailureKind::Removed,
             Self::Wire(WireError::Io(_) | WireError::Truncated) | Self::Disconnected => FailureKind::Stream,
             Self::Wire(_) | Self::Protocol(_) => FailureKind::Protocol,

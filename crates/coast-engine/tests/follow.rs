@@ -12,14 +12,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use coast_engine::{
-    BatchPath, Cancel, EngineError, FollowSender, Receiver, ReceiverConfig, RunReport, SenderConfig, Source,
-    VoidMonitor,
+    BatchPath, Cancel, EngineError, FetchedEntry, FollowSender, Receiver, ReceiverConfig, RunReport,
+    SenderConfig, Source, VoidMonitor,
 };
 use coast_tree::{ContentHash, RelPath};
-use coast_wire::limits::{MAX_UNASKED_BYTES, UNASKED_WINDOW_BYTES};
+use coast_wire::limits::{CHUNK_BYTES, MAX_TARGET_BYTES, MAX_UNASKED_BYTES, UNASKED_WINDOW_BYTES};
 use coast_wire::{
-    Class, Delete, Entry, Follow, FrameReader, Options, Pack, Part, Range, ToReceiver, ToSender, What,
-    end_of_run, messages,
+    Class, Delete, Entry, Fetched, Follow, FrameReader, Options, Pack, Part, Range, ToReceiver, ToSender,
+    What, end_of_run, messages,
 };
 use serde::Serialize;
 
@@ -246,6 +246,72 @@ fn content_that_nobody_asked_for_is_checked_and_bounded() {
         .collect();
     let entries = names.iter().map(|name| file(name, MAX_UNASKED_BYTES, hash(largest), largest)).collect();
     refuse(entries, "more content than it may");
+}
+
+#[test]
+fn paths_to_fetch_are_checked() {
+    for path in [&b"../x"[..], b"/etc/passwd", b"a//b", b"a\0", &[b'a'; 5000]] {
+        assert_refused(&[ToReceiver::Fetch { path }], "path that no file can have");
+    }
+    assert_refused(&[start(Follow::default()), ToReceiver::Fetch { path: b"a" }], "out of place");
+}
+
+/// Has a sender that asks for an entry hear these messages. Returns what it wrote, and what it said.
+fn fetch_from(answers: &[ToSender<'_>]) -> (Vec<u8>, Result<FetchedEntry, EngineError>) {
+    let stream: Vec<u8> = answers.iter().flat_map(frame).collect();
+    let (mut sent, mut content) = (Vec::new(), Vec::new());
+    let mut sender = FollowSender::new(&stream[..], &mut sent);
+    let path = RelPath::new(b"a").unwrap();
+    let fetched = sender.fetch(&path, &mut content);
+    assert_eq!(sender.is_usable(), fetched.is_ok());
+    (content, fetched)
+}
+
+#[test]
+fn an_entry_that_arrives_is_checked_and_bounded() {
+    let file = |size| ToSender::Fetched(Fetched::File { size, mode: 0o600 });
+    let content = |content| ToSender::Fetched(Fetched::Content(content));
+    let end = |content| ToSender::Fetched(Fetched::End { hash: *ContentHash::of(content).as_bytes() });
+    let (fetched, entry) = fetch_from(&[file(3), content(b"ab"), content(b"c"), end(b"abc")]);
+    assert_eq!((&fetched[..], entry.unwrap()), (&b"abc"[..], FetchedEntry::File { size: 3, mode: 0o600 }));
+    let large = vec![0; CHUNK_BYTES + 1];
+    let long_target = vec![b'x'; MAX_TARGET_BYTES + 1];
+    let symlink = |target| vec![ToSender::Fetched(Fetched::Symlink(target))];
+    for (answers, word) in [
+        (vec![file(3), content(b"abcd")], "not announced"),
+        (vec![file(u64::MAX), content(&large)], "not announced"),
+        (vec![file(3), content(b"")], "not announced"),
+        (vec![file(3), content(b"ab"), end(b"ab")], "does not have its hash"),
+        (vec![file(3), content(b"abx"), end(b"abc")], "does not have its hash"),
+        (vec![content(b"a")], "out of place"),
+        (vec![end(b"")], "out of place"),
+        (vec![file(3), file(3)], "out of place"),
+        (vec![ToSender::Fetched(Fetched::File { size: 0, mode: 0o10_000 })], "out of place"),
+        (symlink(b""), "no symlink can have"),
+        (symlink(b"a\0b"), "no symlink can have"),
+        (symlink(&long_target), "no symlink can have"),
+        (vec![ToSender::Alive], "asked for"),
+        (vec![file(3), content(b"ab")], "connection ended"),
+    ] {
+        let (_, fetched) = fetch_from(&answers);
+        let error = fetched.unwrap_err();
+        assert!(error.to_string().contains(word), "{error} does not say {word:?}");
+    }
+}
+
+#[test]
+fn a_receiver_does_not_send_an_entry_during_a_run() {
+    let scratch = tempfile::tempdir().unwrap();
+    let stream = frame(&ToSender::Fetched(Fetched::Symlink(b"a")));
+    let mut sender = FollowSender::new(&stream[..], Vec::new());
+    let error = sender.run(config(scratch.path()), &VoidMonitor, &Cancel::new()).unwrap_err();
+    assert!(error.to_string().contains("unknown kind") && !sender.is_usable(), "{error}");
+}
+
+#[test]
+fn a_run_of_another_kind_than_the_stream_is_for_is_refused() {
+    let one = ToReceiver::Start(Options { recursive: true, ..Options::default() });
+    assert_refused(&[one], "another kind");
 }
 
 #[test]

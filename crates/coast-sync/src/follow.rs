@@ -1,13 +1,14 @@
 //! Many runs to one destination, over one connection to a receiver that stays: for a program that watches a directory and
 //! transfers what changes.
 
+use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use coast_engine::{
-    BatchPath, Cancel, Claim, DestinationIs, EngineError, FollowSender, Monitor, RunReport, SenderConfig,
-    Source,
+    BatchPath, Cancel, Claim, DestinationIs, EngineError, FetchedEntry, FollowSender, Monitor, RunReport,
+    SenderConfig, Source,
 };
 use coast_filter::{RuleError, RuleList};
 use coast_ssh::Prompt;
@@ -22,7 +23,7 @@ use crate::remote::{ConnectionReport, FollowedRemote};
 use crate::{CachePlace, Conflicts, Deletions, Failures, SyncError, profile};
 
 /// The reading and writing ends of a stream to a receiver that stays.
-pub(crate) type Sender = FollowSender<Box<dyn std::io::Read + Send>, Box<dyn std::io::Write + Send>>;
+pub(crate) type Sender = FollowSender<Box<dyn Read + Send>, Box<dyn Write + Send>>;
 
 /// Describes a directory that is followed: source, destination, options and rules. See [`FollowSession`] for an example.
 #[derive(Debug, Clone)]
@@ -160,6 +161,24 @@ impl FollowedReceiver {
             Self::Child(child) => child.sender(),
         }
     }
+
+    /// Has `talk` use the stream. `cancel` ends it.
+    fn talk<T>(
+        &mut self,
+        cancel: &Cancel,
+        talk: impl FnOnce(&mut Sender) -> Result<T, EngineError>,
+    ) -> Result<T, SyncError> {
+        let talked = match self {
+            Self::Remote(remote) => remote.talk(cancel, talk),
+            Self::Thread(thread) => thread.talk(cancel, talk),
+            Self::Child(child) => child.talk(cancel, talk),
+        };
+        match talked {
+            // Ending the stream causes various errors, but the reason is the cancellation.
+            Err(_) if cancel.is_cancelled() => Err(SyncError::Interrupted),
+            talked => talked,
+        }
+    }
 }
 
 /// A connection to a receiver that stays, for one batch after the other. Dropping it ends the receiver.
@@ -247,19 +266,25 @@ impl FollowSession {
             }
         }
         let gathering = Gathering::new(monitor);
-        let sent = match &mut self.receiver {
-            FollowedReceiver::Remote(remote) => remote.send(sender, &gathering, cancel),
-            FollowedReceiver::Thread(thread) => thread.send(sender, &gathering, cancel),
-            FollowedReceiver::Child(child) => child.send(sender, &gathering, cancel),
-        };
-        let run = match sent {
-            // Ending the stream causes various errors, but the reason is the cancellation.
-            Err(_) if cancel.is_cancelled() => return Err(SyncError::Interrupted),
-            sent => sent?,
-        };
+        let run = self.receiver.talk(cancel, |stream| stream.run(sender, &gathering, cancel))?;
         let Gathered { failures, mut deletions, conflicts, .. } = gathering.into_gathered();
         deletions.to_trash = self.request.options.trash;
         Ok(BatchReport { run, elapsed: started.elapsed(), failures, conflicts, deletions })
+    }
+
+    /// Reads the file or the symlink at a path of the destination, as it is there now. The content of a file is written to `into` piece by
+    /// piece, and is whole and verified only when this returns without an error. `cancel` ends the session.
+    ///
+    /// # Errors
+    /// When nothing is at the path, or an entry of another kind, which the error names; when the entry cannot be read, or is changed
+    /// meanwhile; and when `into` fails.
+    pub fn fetch(
+        &mut self,
+        path: &RelPath,
+        into: &mut dyn Write,
+        cancel: &Cancel,
+    ) -> Result<FetchedEntry, SyncError> {
+        self.receiver.talk(cancel, |stream| stream.fetch(path, into))
     }
 
     /// Whether the session can send another batch. False after the connection was lost, or the receiver ended.

@@ -90,7 +90,8 @@ pub use survey::{
 pub use trash::{RestoreReport, RestoreRequest, TrashReport, TrashRequest, TrashedEntry};
 
 pub use coast_engine::{
-    BatchPath, Cancel, CancelHook, Claim, EngineError, Monitor, Progress, RunReport, VoidMonitor,
+    BatchPath, Cancel, CancelHook, Claim, EngineError, FetchedEntry, Monitor, Progress, RunReport,
+    VoidMonitor,
 };
 pub use coast_filter::{MAX_MERGE_FILE_BYTES, MergeFiles, NoMergeFiles, RuleError, RuleList};
 pub use coast_ssh::{

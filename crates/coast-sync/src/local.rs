@@ -221,15 +221,14 @@ impl FollowedThread {
         &mut self.sender
     }
 
-    /// Runs a batch. `cancel` ends the stream.
-    pub(crate) fn send(
+    /// Has `talk` use the stream. `cancel` ends the stream.
+    pub(crate) fn talk<T>(
         &mut self,
-        sender: SenderConfig,
-        monitor: &dyn Monitor,
         cancel: &Cancel,
-    ) -> Result<RunReport, SyncError> {
+        talk: impl FnOnce(&mut Sender) -> Result<T, EngineError>,
+    ) -> Result<T, SyncError> {
         let _hook = shut_down_on_cancel(cancel, &self.near)?;
-        self.sender.run(sender, monitor, cancel).map_err(|error| {
+        talk(&mut self.sender).map_err(|error| {
             if !matches!(error, EngineError::Disconnected | EngineError::Wire(_)) {
                 return error.into();
             }
@@ -282,23 +281,22 @@ impl FollowedChild {
         &mut self.sender
     }
 
-    /// Runs a batch. `cancel` ends the stream.
-    pub(crate) fn send(
+    /// Has `talk` use the stream. `cancel` ends the stream.
+    pub(crate) fn talk<T>(
         &mut self,
-        sender: SenderConfig,
-        monitor: &dyn Monitor,
         cancel: &Cancel,
-    ) -> Result<RunReport, SyncError> {
+        talk: impl FnOnce(&mut Sender) -> Result<T, EngineError>,
+    ) -> Result<T, SyncError> {
         let _hook = shut_down_on_cancel(cancel, &self.near)?;
-        let sent = self.sender.run(sender, monitor, cancel).map_err(SyncError::from);
-        match (sent, self.running.take()) {
+        let talked = talk(&mut self.sender).map_err(SyncError::from);
+        match (talked, self.running.take()) {
             (
                 Err(error @ SyncError::Engine(EngineError::Disconnected | EngineError::Wire(_))),
                 Some(running),
             ) => Err(running.end()?.explain(error)),
-            (sent, running) => {
+            (talked, running) => {
                 self.running = running;
-                sent
+                talked
             }
         }
     }

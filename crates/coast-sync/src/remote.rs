@@ -114,15 +114,14 @@ impl FollowedRemote {
         &mut self.sender
     }
 
-    /// Runs a batch. `cancel` closes the connection.
-    pub(crate) fn send(
+    /// Has `talk` use the stream. `cancel` closes the connection.
+    pub(crate) fn talk<T>(
         &mut self,
-        sender: SenderConfig,
-        monitor: &dyn Monitor,
         cancel: &Cancel,
-    ) -> Result<RunReport, SyncError> {
+        talk: impl FnOnce(&mut Sender) -> Result<T, EngineError>,
+    ) -> Result<T, SyncError> {
         let _hook = close_on_cancel(cancel, &self.closer);
-        self.sender.run(sender, monitor, cancel).map_err(|error| explain(error, &self.status))
+        talk(&mut self.sender).map_err(|error| explain(error, &self.status))
     }
 
     /// Waits for the end of the helper or of the connection.

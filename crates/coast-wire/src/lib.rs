@@ -28,6 +28,8 @@
 
 mod answer;
 mod compress;
+mod failure;
+mod fetch;
 mod frame;
 mod greeting;
 pub mod limits;
@@ -40,12 +42,14 @@ pub use answer::{
     Answer, Leftover, Probe, Removal, Restoration, SurveyTotals, Surveyed, TrashTotals, Trashed,
 };
 pub use compress::{Bottleneck, Compressor, LevelControl};
+pub use failure::FailureKind;
+pub use fetch::Fetched;
 pub use frame::{Class, Frame, FrameReader, Messages, end_of_run, messages};
 pub use greeting::{GREETING, GREETING_PREFIX, PROTOCOL_VERSION};
 pub use message::{
-    Change, ConflictKind, Entry, EntryKind, Event, FailureKind, FileId, Gone, HashBytes, Need, Origin,
-    OwnerName, Part, Piece, ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange,
-    ToReceiver, ToSender, Update, Want, What,
+    Change, ConflictKind, Entry, EntryKind, Event, FileId, Gone, HashBytes, Need, Origin, OwnerName, Part,
+    Piece, ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver, ToSender,
+    Update, Want, What,
 };
 pub use options::{Delete, Extent, Follow, Itemize, MASS_DELETION, Options, Own, Ownership};
 pub use pack::{Pack, WholeError};

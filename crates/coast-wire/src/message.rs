@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure::FailureKind;
+use crate::fetch::Fetched;
 use crate::options::Options;
 
 /// The blake3 of a file's whole content.
@@ -76,6 +78,11 @@ pub enum ToReceiver<'a> {
     },
     /// Nothing to say, still alive.
     Alive,
+    /// In place of a run, on a stream that carries several: asks for the entry at this path of the destination.
+    Fetch {
+        #[serde(borrow, with = "serde_bytes")]
+        path: &'a [u8],
+    },
 }
 
 /// The content of a [`ToReceiver::Chunk`].
@@ -222,31 +229,8 @@ pub enum ToSender<'a> {
     },
     /// Nothing to say, still alive.
     Alive,
-}
-
-/// Why a side gave up, as far as the other side's exit code depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FailureKind {
-    /// A message that the protocol does not allow.
-    Protocol,
-    /// The destination cannot be used.
-    Destination,
-    /// Reading or writing files failed as a whole: no space, read-only.
-    FileIo,
-    /// The run was interrupted.
-    Interrupted,
-    /// A rule or option was not understood.
-    Usage,
-    /// The stream broke or ended too early.
-    Stream,
-    /// Another run works on the same workspace.
-    Busy,
-    /// It was asked to remove what it never removes.
-    Refused,
-    /// It would have deleted too much; see [`Delete::no_mass_deletion`](crate::Delete::no_mass_deletion).
-    MassDeletion,
-    /// The workspace that the runs of a stream are for was removed, or another one is in its place.
-    Removed,
+    /// Answers [`ToReceiver::Fetch`].
+    Fetched(#[serde(borrow)] Fetched<'a>),
 }
 
 /// Who does the receiver's work.

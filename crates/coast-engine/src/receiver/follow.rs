@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use coast_wire::{Class, Frame, FrameReader};
 
 use super::frames::{End, RunFrames};
-use super::{Conversation, Receiver};
+use super::{Conversation, Receiver, fetch, refuse};
 use crate::Cancel;
 use crate::error::EngineError;
 use crate::monitor::Monitor;
@@ -49,16 +49,29 @@ impl<R: Read + Send, W: Write + Send> Following<R, W> {
         }
     }
 
-    /// Carries out the run that [`Following::wait`] has found. A run that fails is told to the sender, and is no error if the next
-    /// run may succeed.
+    /// Carries out the run that [`Following::wait`] has found, or answers with the entry that the sender asks for in place of one. What
+    /// fails is told to the sender, and is no error if the next run may succeed.
     ///
     /// # Errors
     /// When no other run is possible: the stream failed, the sender broke the protocol, or the workspace was removed or replaced.
     pub fn serve(&mut self, monitor: &dyn Monitor, cancel: &Cancel) -> Result<(), EngineError> {
-        let mut frames = RunFrames::new(&mut self.frames, self.first.take());
+        let first = self.first.take();
+        let asked = first.as_ref().map_or(Ok(None), fetch::asked_path);
+        let mut frames = RunFrames::new(&mut self.frames, first);
         let run = self.receiver.for_another_run();
-        let ended =
-            run.converse(&mut frames, &mut self.writer, self.confined, Conversation::Many, monitor, cancel);
+        let ended = match asked {
+            Ok(None) => {
+                let writer = &mut self.writer;
+                run.converse(&mut frames, writer, self.confined, Conversation::Many, monitor, cancel)
+                    .map(drop)
+            }
+            asked => asked
+                .and_then(|path| path.map_or(Ok(()), |path| run.answer(&path, &mut self.writer, cancel)))
+                .inspect_err(|error| {
+                    // A sender that cannot be told notices the end of the stream.
+                    let _ = refuse(error, &mut self.writer);
+                }),
+        };
         if let Err(
             error @ (EngineError::Wire(_)
             | EngineError::Protocol(_)

@@ -15,6 +15,7 @@ mod config;
 mod deletion;
 mod destination;
 mod failure;
+mod fetch;
 mod follow;
 mod frames;
 mod offered;

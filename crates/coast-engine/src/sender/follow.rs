@@ -3,11 +3,13 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use coast_wire::{Extent, FrameReader, end_of_run};
+use coast_tree::RelPath;
+use coast_wire::{Extent, FrameReader, ToReceiver, end_of_run};
 
 use super::config::SenderConfig;
+use super::fetch::{self, FetchedEntry};
 use super::report::RunReport;
-use super::{Counted, Prepared, Stream};
+use super::{Counted, Prepared, Stream, sealed};
 use crate::Cancel;
 use crate::error::EngineError;
 use crate::monitor::Monitor;
@@ -52,6 +54,30 @@ impl<R: Read + Send, W: Write + Send> FollowSender<R, W> {
         let conversed = run.converse(stream)?;
         self.usable = conversed.is_complete();
         conversed.report()
+    }
+
+    /// Reads the entry at a path of the destination, and writes the content of a regular file to `into`, piece by piece. The content is
+    /// whole and verified only when this returns without an error.
+    ///
+    /// # Errors
+    /// When there is no entry at the path, or one that is neither a regular file nor a symlink, or it cannot be read, or changes
+    /// meanwhile, or the workspace was removed, or `into` fails. Another run can be made if the stream still
+    /// [is usable](Self::is_usable).
+    pub fn fetch(&mut self, path: &RelPath, into: &mut dyn Write) -> Result<FetchedEntry, EngineError> {
+        if !self.usable {
+            return Err(EngineError::Disconnected);
+        }
+        let mut request = sealed(&ToReceiver::Fetch { path: path.as_bytes() })?;
+        request.extend(end_of_run());
+        let asked = self.writer.write_all(&request).and_then(|()| self.writer.flush());
+        // The receiver may still say why it closed the stream.
+        let fetched = fetch::receive(&mut self.frames, path, into);
+        let ended = matches!(
+            fetched,
+            Err(EngineError::Wire(_) | EngineError::Protocol(_) | EngineError::Disconnected)
+        );
+        self.usable = asked.is_ok() && !ended;
+        fetched
     }
 
     /// Whether another run can be made. False after the stream has failed, or the receiver has broken the protocol.

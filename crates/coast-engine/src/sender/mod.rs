@@ -7,6 +7,7 @@
 mod answer;
 mod batch;
 mod config;
+mod fetch;
 mod follow;
 mod offer;
 mod reading;
@@ -42,6 +43,7 @@ use crate::{Cancel, CancelHook, threads};
 use answer::{HandedOver, Job, SignatureBytes};
 use batch::Batch;
 pub use config::{BatchPath, NothingSent, SenderConfig};
+pub use fetch::FetchedEntry;
 pub use follow::FollowSender;
 use offer::Offers;
 pub use report::RunReport;
