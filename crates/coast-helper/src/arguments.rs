@@ -60,8 +60,11 @@ const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [-
 /// The words after the name of a command.
 type Words<'w> = &'w mut dyn Iterator<Item = OsString>;
 
+/// Reads the words after the name of a command.
+type Parse = fn(Words<'_>) -> Result<Command, String>;
+
 /// The commands that have a word, each with the function that reads the words after it.
-const COMMANDS: [(&str, fn(Words<'_>) -> Result<Command, String>); 9] = [
+const COMMANDS: [(&str, Parse); 9] = [
     ("receive", |words| receive(words).map(|(config, patience)| Command::Receive(config, patience))),
     ("follow", |words| follow(words)),
     ("probe", |words| root_only(words).map(Command::Probe)),
@@ -73,7 +76,7 @@ const COMMANDS: [(&str, fn(Words<'_>) -> Result<Command, String>); 9] = [
     ("restore", |words| restored_paths(words).map(|(root, paths)| Command::Restore(root, paths))),
 ];
 
-fn command(word: &OsString) -> Option<(&'static str, fn(Words<'_>) -> Result<Command, String>)> {
+fn command(word: &OsString) -> Option<(&'static str, Parse)> {
     COMMANDS.into_iter().find(|(name, _)| word == name)
 }
 

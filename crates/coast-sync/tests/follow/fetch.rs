@@ -20,7 +20,7 @@ impl Followed {
 #[test]
 fn files_and_symlinks_are_read_back_between_batches() {
     let mut followed = Followed::new(&Tree::new().file("d/a", "1"));
-    let large: Vec<u8> = (0..5_000_000_u32).map(|number| (number / 7) as u8).collect();
+    let large: Vec<u8> = (0..5_000_000_u32).map(|number| ((number / 7) % 251).to_le_bytes()[0]).collect();
     for (name, content) in [("d/large", &large[..]), ("empty", b""), ("d/a", b"changed there")] {
         fs::write(followed.there(name), content).unwrap();
         fs::set_permissions(followed.there(name), fs::Permissions::from_mode(0o750)).unwrap();
