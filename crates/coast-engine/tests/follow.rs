@@ -12,14 +12,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use coast_engine::{
-    BatchPath, Cancel, EngineError, FetchedEntry, FollowSender, Receiver, ReceiverConfig, RunReport,
+    BatchPath, Cancel, EngineError, FetchedEntry, FollowSender, Monitor, Receiver, ReceiverConfig, RunReport,
     SenderConfig, Source, VoidMonitor,
 };
 use coast_tree::{ContentHash, RelPath};
 use coast_wire::limits::{CHUNK_BYTES, MAX_TARGET_BYTES, MAX_UNASKED_BYTES, UNASKED_WINDOW_BYTES};
 use coast_wire::{
-    Class, Delete, Entry, Fetched, Follow, FrameReader, Options, Pack, Part, Range, ToReceiver, ToSender,
-    What, end_of_run, messages,
+    Class, Delete, Entry, Event, Fetched, FileId, Follow, FrameReader, Options, Pack, Part, Range,
+    ToReceiver, ToSender, What, end_of_run, messages,
 };
 use serde::Serialize;
 
@@ -219,6 +219,85 @@ fn assert_refused(messages_sent: &[ToReceiver<'_>], word: &str) {
     let error = follower.end().unwrap_err();
     assert!(told && error.to_string().contains(word), "{error} does not say {word:?}");
     assert!(fs::read_dir(&destination).unwrap().next().is_none(), "nothing is written");
+}
+
+/// Pushes the file `d/a` with the content "1", and is interrupted when that has arrived and `z` has not.
+fn interrupted_push(destination: &Path) {
+    let (near, far) = UnixStream::pair().unwrap();
+    let receiver = Receiver::open(ReceiverConfig::new(destination.to_owned())).unwrap();
+    let receiving = std::thread::spawn(move || {
+        let writer = WriteHalf(far.try_clone().unwrap());
+        receiver.run(far, writer, false, &VoidMonitor, &Cancel::new())
+    });
+    let say = |message: &ToReceiver<'_>| (&near).write_all(&frame(message)).unwrap();
+    let mut frames = FrameReader::new(near.try_clone().unwrap());
+    let mut read_until = |wanted: fn(&ToSender<'_>) -> bool| loop {
+        let next = frames.next_frame().unwrap().unwrap();
+        let payload = next.decode().unwrap();
+        if messages(&payload).any(|message| wanted(&message.unwrap())) {
+            break;
+        }
+    };
+    say(&ToReceiver::Start(Options { recursive: true, ..Options::default() }));
+    let entry = |name, what| Entry { name, what, mode: 0o755, mtime: None, owner: None };
+    let small = || What::File { size: 1, hash: None, content: None };
+    say(&part(vec![entry(b"d", What::Directory), entry(b"z", small())]));
+    let (range, entries) = (Range::Names { after: None, last: true }, vec![entry(b"a", small())]);
+    say(&ToReceiver::Part(Part { id: 1, parent: Some(0), path: b"d", range, entries }));
+    read_until(|message| matches!(message, ToSender::Needs { part: 1, .. }));
+    let (file, hash) = (FileId { part: 1, index: 0 }, *ContentHash::of(b"1").as_bytes());
+    let mut pack = Pack::new(Class::Data);
+    pack.push(&ToReceiver::Whole { file, content: b"1", hash, mtime: None }).unwrap();
+    (&near).write_all(&pack.seal(None).unwrap()).unwrap();
+    read_until(|message| matches!(message, ToSender::Settled { part: 1 }));
+    near.shutdown(Shutdown::Both).unwrap();
+    receiving.join().unwrap().unwrap_err();
+    assert!(!destination.join("z").exists());
+}
+
+/// Collects the paths of conflicts.
+#[derive(Default)]
+struct ConflictingPaths(Mutex<Vec<Vec<u8>>>);
+
+impl Monitor for ConflictingPaths {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Conflict { path, .. } = event {
+            self.0.lock().unwrap().push(path.to_vec());
+        }
+    }
+}
+
+#[test]
+fn what_an_interrupted_push_has_put_there_is_no_conflict_when_the_source_changes() {
+    for interruptions in [1, 2] {
+        let scratch = tempfile::tempdir().unwrap();
+        let (source, destination) = (scratch.path().join("source"), scratch.path().join("destination"));
+        fs::create_dir_all(source.join("d")).unwrap();
+        fs::write(source.join("d/a"), "22").unwrap();
+        fs::write(source.join("z"), "z").unwrap();
+        interrupted_push(&destination);
+        if interruptions == 2 {
+            // Another push is interrupted before it has done anything.
+            let stream = frame(&ToReceiver::Start(Options { recursive: true, ..Options::default() }));
+            let receiver = Receiver::open(ReceiverConfig::new(destination.clone())).unwrap();
+            receiver.run(&stream[..], io::sink(), false, &VoidMonitor, &Cancel::new()).unwrap_err();
+        }
+        let (near, far) = UnixStream::pair().unwrap();
+        let follower = Follower::start(destination.clone(), &far);
+        drop(far);
+        let mut sender = FollowSender::new(near.try_clone().unwrap(), near.try_clone().unwrap());
+        let conflicts = ConflictingPaths::default();
+        sender.run(config(&source), &conflicts, &Cancel::new()).unwrap();
+        assert!(conflicts.0.lock().unwrap().is_empty(), "{:?}", conflicts.0);
+        assert_eq!(fs::read_to_string(destination.join("d/a")).unwrap(), "22");
+        // What is changed there afterwards is one.
+        fs::write(destination.join("d/a"), "changed there").unwrap();
+        fs::write(source.join("d/a"), "333").unwrap();
+        sender.run(config(&source), &conflicts, &Cancel::new()).unwrap();
+        assert_eq!(*conflicts.0.lock().unwrap(), [b"d/a"]);
+        near.shutdown(Shutdown::Both).unwrap();
+        follower.end().unwrap();
+    }
 }
 
 fn part(entries: Vec<Entry<'_>>) -> ToReceiver<'_> {

@@ -85,7 +85,7 @@ pub use eraser::{EraseError, Erased, Eraser, Stays, remove_entry};
 pub use file_flags::InheritedFlags;
 pub use flock::{Attempt, LockWait, Patience, WaitEnded, try_flock};
 pub use homes::Homes;
-pub use journal::{Journal, JournalEntry, JournaledDirectory};
+pub use journal::{Journal, JournalEntry, JournaledDirectory, Placements};
 pub use kind::Kind;
 pub use ledger::{LedgerReader, LedgerWriter};
 pub use limits::raise_descriptor_limit;

@@ -31,7 +31,7 @@ use crate::{
 
 pub use names::{
     CACHE, CLOCK, JOURNAL, LEDGER, LOCK, MERGED_LEDGER, NEW_CACHE, NEW_JOURNAL, NEW_LEDGER, PARTIAL,
-    STAGING_INSIDE, STATE_INSIDE, hidden_name, name, state_owner,
+    PLACEMENTS, STAGING_INSIDE, STATE_INSIDE, hidden_name, name, state_owner,
 };
 pub use private_directory::{keeps_privacy, make_staging, open_existing, open_private};
 pub use trash::{Batch, BatchEntry, Trash};

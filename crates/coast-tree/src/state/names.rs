@@ -33,6 +33,9 @@ pub const JOURNAL: &str = "journal";
 /// The name of a journal that is being written.
 pub const NEW_JOURNAL: &str = "journal.new";
 
+/// The name of the file with the contents that a run about everything has put at the destination so far.
+pub const PLACEMENTS: &str = "placements";
+
 /// The name of the directory of deleted entries that can be brought back.
 pub(super) const TRASH: &str = "trash";
 

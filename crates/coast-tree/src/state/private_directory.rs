@@ -3,8 +3,8 @@
 use std::io;
 
 use super::names::{
-    CACHE, CLOCK, JOURNAL, LEDGER, LOCK, MERGED_LEDGER, NEW_CACHE, NEW_JOURNAL, NEW_LEDGER, PARTIAL, STAGING,
-    TRASH, name,
+    CACHE, CLOCK, JOURNAL, LEDGER, LOCK, MERGED_LEDGER, NEW_CACHE, NEW_JOURNAL, NEW_LEDGER, PARTIAL,
+    PLACEMENTS, STAGING, TRASH, name,
 };
 use crate::{DirHandle, Kind, Name, file_stat, remove_entry};
 
@@ -157,6 +157,7 @@ pub(super) fn take_over(dir: &DirHandle) -> io::Result<bool> {
         MERGED_LEDGER,
         JOURNAL,
         NEW_JOURNAL,
+        PLACEMENTS,
         CLOCK,
         PARTIAL,
         STAGING,

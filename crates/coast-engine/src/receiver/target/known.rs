@@ -9,7 +9,9 @@ use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use coast_tree::state::{CACHE, CLOCK, LEDGER, MERGED_LEDGER, NEW_CACHE, NEW_LEDGER, StateDirectory, name};
+use coast_tree::state::{
+    CACHE, CLOCK, LEDGER, MERGED_LEDGER, NEW_CACHE, NEW_LEDGER, PLACEMENTS, StateDirectory, name,
+};
 use coast_tree::{
     CacheReader, CacheWriter, ClockStep, DirHandle, DirRecords, FileIdentity, Journal, LedgerReader,
     LedgerWriter, LockExt, Name, Record, RelPath, Replace,
@@ -35,7 +37,7 @@ pub(super) struct Known {
 }
 
 /// The files that were read. None for those that are missing.
-type Files = [Option<FileIdentity>; 3];
+type Files = [Option<FileIdentity>; 4];
 
 impl Knowledge {
     /// What earlier runs have left in a state directory, for a run that changes the workspace. `on_target` is a private directory on
@@ -67,6 +69,10 @@ impl Known {
         if exists(dir, NEW_LEDGER) {
             // Where that fails, this run still knows both, and the next one does not if this one fails, too.
             let _ = merge(dir);
+        }
+        if exists(dir, PLACEMENTS) {
+            // As above.
+            let _ = Journal::take_over_placements(dir);
         }
         Self { clock_step, ..Self::read(dir) }
     }
@@ -183,7 +189,7 @@ impl Known {
 }
 
 fn files(state: &DirHandle) -> Files {
-    [CACHE, LEDGER, NEW_LEDGER].map(|file| {
+    [CACHE, LEDGER, NEW_LEDGER, PLACEMENTS].map(|file| {
         let stat = state.stat(&name(file)).ok().flatten();
         stat.map(|stat| FileIdentity::from(&stat))
     })

@@ -10,16 +10,17 @@
 //! switch left is deleted by the next run. That run first merges both into one.
 //!
 //! A run about some paths, and every run that follows others on a stream, notes what it does in the journal
-//! ([`Journal`](coast_tree::Journal)).
+//! ([`Journal`](coast_tree::Journal)). Any other run notes the contents that it puts into place beside the journal
+//! ([`Placements`]): if it is interrupted, they are known to the next run.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
-use coast_tree::state::{LEDGER, NEW_LEDGER, StateDirectory, name};
+use coast_tree::state::{LEDGER, NEW_LEDGER, PLACEMENTS, StateDirectory, name};
 use coast_tree::{
-    ContentHash, DirHandle, DirRecords, FileIdentity, JournaledDirectory, Kind, LedgerWriter, Name, Record,
-    RelPath, Replace, Root, Stat,
+    ContentHash, DirHandle, DirRecords, FileIdentity, JournaledDirectory, Kind, LedgerWriter, Name,
+    Placements, Record, RelPath, Replace, Root, Stat,
 };
 use coast_wire::Origin;
 
@@ -34,6 +35,8 @@ pub(super) struct Ledger {
     new: Option<NewLedger>,
     /// The state directory, if the run notes in the journal what it does.
     journal: Option<DirHandle>,
+    /// The contents that the run puts into place, if it does not note them in the journal.
+    placements: Option<Placements>,
 }
 
 /// The ledger of this run.
@@ -60,12 +63,15 @@ impl Ledger {
         let file = (lasting && writes.ledger).then(|| create(dir, NEW_LEDGER).ok()).flatten();
         let new = file.map(|file| NewLedger { dir: dir.clone(), writer: LedgerWriter::create(file) });
         let journal = (lasting && writes.journal).then(|| dir.clone());
-        Self { known, also: by_directory(also), new, journal }
+        // Where that fails, a later change of what an interrupted run has put there may be taken for a conflict.
+        let file =
+            (lasting && writes.ledger && !writes.journal).then(|| create(dir, PLACEMENTS).ok()).flatten();
+        Self { known, also: by_directory(also), new, journal, placements: file.map(Placements::new) }
     }
 
     /// What is known, for a run that changes nothing.
     pub(super) fn read(known: Arc<Known>, also: &[RelPath]) -> Self {
-        Self { known, also: by_directory(also), new: None, journal: None }
+        Self { known, also: by_directory(also), new: None, journal: None, placements: None }
     }
 
     /// What is known of the origin of the entries of a directory. What cannot be read counts as made at the destination.
@@ -100,8 +106,11 @@ impl Ledger {
         }
     }
 
-    /// Notes the content that is about to be put at a place. The note is with the system when this returns.
+    /// Notes the content that is about to be put at a place. A note in the journal is with the system when this returns.
     pub(super) fn intended(&self, directory: &RelPath, name: &Name, content: ContentHash) {
+        if let Some(placements) = &self.placements {
+            placements.note(directory, name, content);
+        }
         if let Some(state) = &self.journal {
             let mut journal = self.known.journal();
             journal.note_intended(directory, name, content);
@@ -112,11 +121,13 @@ impl Ledger {
 
     /// Notes contents that the run has put into place or found right, unless that is `known` already.
     pub(super) fn contents_placed(&self, directory: &RelPath, records: &[Record], known: &Origins) {
+        let new = records.iter().filter(|record| !known.has_record(record));
         if self.journal.is_some() {
             let mut journal = self.known.journal();
-            for record in records.iter().filter(|record| !known.has_record(record)) {
-                journal.note_placed(directory, record);
-            }
+            new.for_each(|record| journal.note_placed(directory, record));
+        } else if let Some(placements) = &self.placements {
+            // Those that the run has put there are noted already, but those that it has found right are not.
+            new.for_each(|record| placements.note(directory, &record.name, record.hash));
         }
     }
 
@@ -174,6 +185,9 @@ impl Ledger {
         // What cannot be written counts as made at the destination.
         if let Some(new) = &self.new {
             let _ = new.writer.flush();
+        }
+        if let Some(placements) = &self.placements {
+            placements.flush();
         }
         if let Some(state) = &self.journal {
             let _ = self.known.journal().write(state);

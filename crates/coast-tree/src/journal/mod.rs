@@ -1,22 +1,14 @@
 //! The journal: what runs have put at a destination, and deleted there, since its ledger and its content cache were written.
 //!
 //! A run that is about some paths only appends to the journal, so that what it costs does not grow with the tree. Every later run
-//! reads the journal together with ledger and cache. A run about everything writes those two anew and removes the journal.
+//! reads the journal together with ledger and cache. A run about everything writes those two anew and removes the journal. What such a
+//! run puts there before it is interrupted is in a file beside the journal ([`Placements`]), which the next run takes over.
 //!
 //! Before an entry moves into place its content is noted as intended, and afterwards as placed. Between the two notes a run may be
 //! killed: then the entry has either the old content or the new one, and both are known as put there.
-//!
-//! The file is a sequence of records, of which the first that is not whole ends it. All numbers are little-endian:
-//!
-//! | bytes | what |
-//! |---|---|
-//! | 4 | bytes of what follows the checksum |
-//! | 8 | the first 8 bytes of the blake3 hash of what follows |
-//! | 1 | kind of the record: intended, placed, placed without known content, gone |
-//! | 32 | content hash, if intended or placed |
-//! | 8, 8 | inode number, size in bytes, if placed |
-//! | 8, 4, 8, 4 | mtime and ctime, if placed: seconds and nanoseconds since the epoch |
-//! | n | path of the entry |
+
+mod placements;
+mod record;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -24,15 +16,10 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use crate::path::MAX_PATH_BYTES;
-use crate::state::{JOURNAL, NEW_JOURNAL, name};
-use crate::{ContentHash, DirHandle, FileIdentity, Name, Record, RelPath, Replace, Timestamp};
-
-const CHECKSUM_BYTES: usize = 8;
-const HEADER_BYTES: usize = 4 + CHECKSUM_BYTES;
-
-/// Bytes of a record after its header at most: what a reader allocates for one.
-const MAX_BODY_BYTES: usize = 1 + 32 + 8 + 8 + 2 * (8 + 4) + MAX_PATH_BYTES;
+use crate::state::{JOURNAL, NEW_JOURNAL, PLACEMENTS, name};
+use crate::{ContentHash, DirHandle, FileIdentity, Name, Record, RelPath, Replace};
+pub use placements::Placements;
+use record::{encode, read_record};
 
 /// Entries of a journal that has to be absorbed.
 const MANY_ENTRIES: usize = 32 << 10;
@@ -45,11 +32,6 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// Contents of one entry that are kept as intended: as many killed runs leave a trace.
 const MAX_INTENDED: usize = 4;
-
-const INTENDED: u8 = 0;
-const PLACED: u8 = 1;
-const NAMED: u8 = 2;
-const GONE: u8 = 3;
 
 /// The entries of one directory that a journal has notes of.
 pub type JournaledDirectory = HashMap<Name, JournalEntry>;
@@ -156,7 +138,20 @@ impl Journal {
             // What cannot be read counts as not noted.
             let _ = journal.read(&file);
         }
+        if let Ok((file, _)) = state.open_file(&name(PLACEMENTS)) {
+            let _ =
+                placements::read(&file, |directory, name, hash| journal.note_intended(directory, name, hash));
+        }
         journal
+    }
+
+    /// Takes over what an interrupted run about everything has put there.
+    ///
+    /// # Errors
+    /// When the journal cannot be written. Then nothing is lost.
+    pub fn take_over_placements(state: &DirHandle) -> io::Result<()> {
+        Self::open(state).write(state)?;
+        remove(state, PLACEMENTS)
     }
 
     fn read(&mut self, file: &File) -> io::Result<()> {
@@ -249,126 +244,42 @@ impl Journal {
                 }
             }
             let new = name(NEW_JOURNAL);
-            match state.unlink(&new) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            remove(state, NEW_JOURNAL)?;
             let file = state.create_file(&new, 0o600)?;
             file.write_all_at(&bytes, 0)?;
             state.rename_to(&new, state, &name(JOURNAL), Replace::Any)?;
             self.seen = Some((crate::file_stat(&file)?.ino, bytes.len() as u64));
             self.file = Some(file);
         }
-        self.unwritten.clear();
+        self.unwritten = Vec::new();
         Ok(())
     }
 
-    /// Forgets everything, and removes the file: ledger and cache have absorbed the journal.
+    /// Forgets everything, and removes the files: ledger and cache have absorbed the journal.
     ///
     /// # Errors
-    /// When the file cannot be removed.
+    /// When a file cannot be removed.
     pub fn clear(&mut self, state: &DirHandle) -> io::Result<()> {
         *self = Self::default();
-        match state.unlink(&name(JOURNAL)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        remove(state, PLACEMENTS)?;
+        remove(state, JOURNAL)
     }
 }
 
-#[allow(clippy::cast_possible_truncation)] // A record is within limits that fit its length field.
-fn encode(path: &RelPath, note: &Note, buffer: &mut Vec<u8>) {
-    let start = buffer.len();
-    buffer.extend_from_slice(&[0; HEADER_BYTES]);
-    match note {
-        Note::Intended(hash) => {
-            buffer.push(INTENDED);
-            buffer.extend_from_slice(hash.as_bytes());
-        }
-        Note::Certain(State::Placed(stat, hash)) => {
-            buffer.push(PLACED);
-            buffer.extend_from_slice(hash.as_bytes());
-            buffer.extend_from_slice(&stat.ino.to_le_bytes());
-            buffer.extend_from_slice(&stat.size.to_le_bytes());
-            for time in [stat.mtime, stat.ctime] {
-                buffer.extend_from_slice(&time.secs().to_le_bytes());
-                buffer.extend_from_slice(&time.nanos().to_le_bytes());
-            }
-        }
-        Note::Certain(State::Named) => buffer.push(NAMED),
-        Note::Certain(State::Gone) => buffer.push(GONE),
+fn remove(state: &DirHandle, file: &str) -> io::Result<()> {
+    match state.unlink(&name(file)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
-    buffer.extend_from_slice(path.as_bytes());
-    let body = start + HEADER_BYTES;
-    let length = (buffer.len() - body) as u32;
-    let checksum = ContentHash::of(&buffer[body..]);
-    buffer[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    buffer[start + 4..body].copy_from_slice(&checksum.as_bytes()[..CHECKSUM_BYTES]);
-}
-
-/// Reads a record. None at the end, and when what follows is no record.
-fn read_record(reader: &mut impl Read) -> io::Result<Option<(RelPath, Note)>> {
-    let mut header = [0; HEADER_BYTES];
-    if !read_whole(reader, &mut header)? {
-        return Ok(None);
-    }
-    let [a, b, c, d, sum @ ..] = header;
-    let length = u32::from_le_bytes([a, b, c, d]) as usize;
-    if length > MAX_BODY_BYTES {
-        return Ok(None);
-    }
-    let mut body = vec![0; length];
-    if !read_whole(reader, &mut body)? || ContentHash::of(&body).as_bytes()[..CHECKSUM_BYTES] != sum {
-        return Ok(None);
-    }
-    Ok(parse(&body))
-}
-
-fn parse(mut rest: &[u8]) -> Option<(RelPath, Note)> {
-    let [kind] = *take(&mut rest)?;
-    let note = match kind {
-        INTENDED => Note::Intended(ContentHash::from_bytes(*take(&mut rest)?)),
-        PLACED => {
-            let hash = ContentHash::from_bytes(*take(&mut rest)?);
-            let ino = u64::from_le_bytes(*take(&mut rest)?);
-            let size = u64::from_le_bytes(*take(&mut rest)?);
-            let mtime = take_time(&mut rest)?;
-            let ctime = take_time(&mut rest)?;
-            Note::Certain(State::Placed(FileIdentity { ino, size, mtime, ctime }, hash))
-        }
-        NAMED => Note::Certain(State::Named),
-        GONE => Note::Certain(State::Gone),
-        _ => return None,
-    };
-    Some((RelPath::new(rest).ok()?, note))
-}
-
-/// Fills the buffer; false if the file ends before.
-fn read_whole(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
-    match reader.read_exact(buffer) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-fn take_time(rest: &mut &[u8]) -> Option<Timestamp> {
-    let secs = i64::from_le_bytes(*take(rest)?);
-    let nanos = u32::from_le_bytes(*take(rest)?);
-    (nanos < 1_000_000_000).then(|| Timestamp::new(secs, nanos))
-}
-
-fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
-    let (taken, remaining) = rest.split_first_chunk()?;
-    *rest = remaining;
-    Some(taken)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use super::record::{GONE, INTENDED, parse};
     use super::*;
+    use crate::Timestamp;
     use crate::scratch::{Scratch, name as named, rel};
 
     fn record(file: &str, content: &str) -> Record {
@@ -483,6 +394,32 @@ mod tests {
         for body in [&b""[..], &[GONE], &[9, b'a'], &[GONE, b'.', b'.'], &[GONE, b'/'], &[INTENDED, b'a']] {
             assert!(parse(body).is_none_or(|(path, _)| path.is_root()), "{body:?}");
         }
+    }
+
+    #[test]
+    fn what_an_interrupted_run_has_put_there_is_taken_over() {
+        let scratch = Scratch::new();
+        let state = scratch.root().handle();
+        let mut journal = Journal::open(&state);
+        journal.note_placed(&rel("d"), &record("f", "1"));
+        journal.write(&state).unwrap();
+        let placements = Placements::new(state.create_file(&name(PLACEMENTS), 0o600).unwrap());
+        placements.note(&rel("d"), &named("f"), hash("2"));
+        placements.note(&RelPath::root(), &named("new"), hash("3"));
+        placements.flush();
+        let check = |journal: &Journal| {
+            assert_eq!(says(journal, "d", "f"), (Some(true), vec![hash("1"), hash("2")]));
+            assert_eq!(says(journal, "", "new"), (Some(true), vec![hash("3")]));
+        };
+        check(&Journal::open(&state));
+        Journal::take_over_placements(&state).unwrap();
+        assert!(!scratch.path(PLACEMENTS).exists());
+        check(&Journal::open(&state));
+        fs::write(scratch.path(PLACEMENTS), "nonsense").unwrap();
+        let mut journal = Journal::open(&state);
+        check(&journal);
+        journal.clear(&state).unwrap();
+        assert!(!scratch.path(PLACEMENTS).exists() && !scratch.path(JOURNAL).exists());
     }
 
     #[test]
