@@ -4,6 +4,7 @@
 
 mod conflicts;
 mod fetch;
+mod full_disk;
 mod journal;
 
 use std::fs;

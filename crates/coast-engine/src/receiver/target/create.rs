@@ -261,7 +261,7 @@ impl Target<'_> {
                     return Ok(Cloned::Placed(record));
                 }
                 Ok(_) => {}
-                Err(error) if Self::is_fatal(&error) => return Err(error).doing("cannot write it"),
+                Err(error) if is_full(&error) => return Err(error).doing("cannot write it"),
                 Err(_) => {}
             }
         }
@@ -278,8 +278,14 @@ impl Target<'_> {
         Ok(desired)
     }
 
-    /// Whether the error will fail every further file too: the disk or the quota is full.
-    pub(crate) fn is_fatal(error: &io::Error) -> bool {
-        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    /// Whether the error ends the run. A full disk or quota would fail every further file too. A run that follows others goes on all the
+    /// same: its files are few, and those that need no space arrive.
+    pub(crate) fn is_fatal(&self, error: &io::Error) -> bool {
+        is_full(error) && !self.follows
     }
+}
+
+/// Whether the disk or the quota is full.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -150,8 +150,11 @@ impl Ledger {
             new.dir.rename_to(&name(NEW_LEDGER), &new.dir, &name(LEDGER), Replace::Any)
         };
         let settled = settle();
-        if let Err(error) = &settled {
-            new.give_up(report, error);
+        match &settled {
+            // The old ledger and the journal say all that the new one would have said.
+            Err(_) if self.journal.is_some() => drop(new.dir.unlink(&name(NEW_LEDGER))),
+            Err(error) => new.give_up(report, error),
+            Ok(()) => {}
         }
         settled.is_ok()
     }

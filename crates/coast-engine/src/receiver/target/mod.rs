@@ -78,6 +78,8 @@ pub(crate) struct Target<'a> {
     partial: bool,
     /// Whether entries that no run has put there move to a trash.
     has_trash: bool,
+    /// Whether the run is one of many on a stream.
+    follows: bool,
     /// Whether runs of zeros become holes (`-S`).
     zeros: Zeros,
     report: &'a Report<'a>,
@@ -222,6 +224,7 @@ impl<'a> Target<'a> {
             created,
             itemized_owner: ItemizedOwner { user: options.owner, group: options.group },
             partial: options.partial,
+            follows: options.follow.is_some(),
             has_trash,
             zeros: if options.sparse { Zeros::Holes } else { Zeros::Written },
             report,

@@ -253,7 +253,7 @@ impl<'a> Transfer<'a> {
         if entry.offered().kind() == Kind::Directory {
             self.missing_directories.store(true, Ordering::Release);
         }
-        if Target::is_fatal(&error) {
+        if self.target.is_fatal(&error) {
             let doing = format!("{}: {doing}", path.escape_ascii());
             return Err(EngineError::FileIo { doing, error }.into());
         }
