@@ -5,15 +5,15 @@
 //!
 //! | owner | owns |
 //! |---|---|
-//! | [`StagingAreas`] | the directories in which entries are made |
-//! | [`DelayedMoves`] | staged entries that move into place at the end |
-//! | [`LateDirectories`] | attributes of directories that are set at the end, and rights lent until then |
-//! | [`Memory`] | the content cache |
+//! | [`StagingAreas`](areas::StagingAreas) | the directories in which entries are made |
+//! | [`DelayedMoves`](placement::DelayedMoves) | staged entries that move into place at the end |
+//! | [`LateDirectories`](late_directories::LateDirectories) | attributes of directories that are set at the end, and rights lent until then |
+//! | [`Memory`](memory::Memory) | the content cache |
 //! | [`Ledger`] | which entries runs have put there, and the journal |
 //! | [`Safety`] | which entries only stay or go as the source has them if runs have put them there |
 //! | [`Discards`] | deleted entries that can be brought back |
 //! | [`Partials`] | what interrupted runs left of large files |
-//! | [`KeptEntries`] | entries that stay although the source does not have them |
+//! | [`KeptEntries`](kept::KeptEntries) | entries that stay although the source does not have them |
 
 mod areas;
 mod attributes;
@@ -27,6 +27,7 @@ mod kept;
 mod known;
 mod late_directories;
 mod ledger;
+mod live;
 mod memory;
 mod partials;
 mod placement;
@@ -40,23 +41,19 @@ use coast_tree::state::{STAGING_INSIDE, STATE_INSIDE, StateDirectory};
 use coast_tree::{
     DirHandle, LockExt, MountId, Name, OwnerNames, Record, RelPath, Root, Stat, Timestamp, Zeros,
 };
-use coast_wire::{Options, Own, OwnerName, Ownership};
+use coast_wire::{Options, OwnerName, Ownership};
 
-use super::config::{LoginUser, ReceiverConfig, process_umask};
+use super::config::{ReceiverConfig, process_umask};
 use super::destination::{Destination, FormerMode};
 use super::report::Report;
 use crate::cache::Remember;
 use crate::error::EngineError;
-use areas::StagingAreas;
 use attributes::Attributes;
 use discards::Discards;
-use kept::KeptEntries;
 use known::Known;
-use late_directories::LateDirectories;
-use ledger::{Ledger, Writes};
-use memory::Memory;
+use ledger::Ledger;
+use live::{Live, LiveSettings};
 use partials::Partials;
-use placement::DelayedMoves;
 use safety::Safety;
 
 pub(crate) use attributes::same_time;
@@ -122,43 +119,6 @@ struct DryRun {
     ledger: Option<Ledger>,
     /// The mount that the trash of a run lies on. None if that cannot be told.
     trash_mount: Option<MountId>,
-}
-
-/// A tree that is changed.
-struct Live {
-    root: Root,
-    state: StateDirectory,
-    /// A directory of the state directory that only this run uses.
-    scratch: DirHandle,
-    areas: StagingAreas,
-    delayed_moves: DelayedMoves,
-    late_directories: LateDirectories,
-    memory: Memory,
-    ledger: Ledger,
-    safety: Safety,
-    /// None where deleted entries are gone.
-    discards: Option<Discards>,
-    partials: Partials,
-    kept: KeptEntries,
-    /// When the run began, by the clock of the destination's file system.
-    began: Timestamp,
-}
-
-/// The settings of a tree that is changed.
-struct LiveSettings {
-    remember: Remember,
-    /// Whether the run notes in the journal what it does.
-    journal: bool,
-    safety: Safety,
-    process_umask: u32,
-    delay_updates: bool,
-    exact_modes: bool,
-    /// The user who gets entries that stay although they are not sent, and which of them.
-    owner_of_kept: Option<(LoginUser, Own)>,
-    /// Whether there is a trash.
-    trash: bool,
-    /// Entries that the sender says were put there.
-    placed: Vec<RelPath>,
 }
 
 impl<'a> Target<'a> {
@@ -319,7 +279,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// See [`LateDirectories::change_in`].
+    /// See [`LateDirectories::change_in`](late_directories::LateDirectories::change_in).
     pub(crate) fn change_in<T>(
         &self,
         path: &RelPath,
@@ -465,7 +425,7 @@ impl<'a> Target<'a> {
         self.live().map_or(Ok(()), |live| live.move_where_directories_were(self.report))
     }
 
-    /// See [`KeptEntries::give_away`].
+    /// See [`KeptEntries::give_away`](kept::KeptEntries::give_away).
     pub(crate) fn give_away(&self) -> Result<(), EngineError> {
         self.live().map_or(Ok(()), |live| live.kept.give_away(&live.root, self.report))
     }
@@ -507,39 +467,6 @@ impl<'a> Target<'a> {
             // A leftover is removed by the next run.
             let _ = live.state.clean_up();
         }
-    }
-}
-
-impl Live {
-    fn open(
-        root: Root,
-        state: StateDirectory,
-        knowledge: &Knowledge,
-        settings: LiveSettings,
-    ) -> io::Result<Self> {
-        let scratch = state.staging()?;
-        let areas = StagingAreas::open(scratch.clone(), &root, settings.process_umask)?;
-        // The usual area was made just now, and on the file system of the workspace.
-        let on_target = areas.usual().dir();
-        let known = knowledge.current(&state, on_target);
-        let writes = Writes { ledger: settings.remember == Remember::Everything, journal: settings.journal };
-        Ok(Self {
-            began: on_target.stat_self()?.ctime,
-            delayed_moves: DelayedMoves::new(&scratch, settings.delay_updates),
-            late_directories: LateDirectories::new(&scratch, settings.exact_modes),
-            memory: Memory::open(&state, known.clone(), settings.remember),
-            ledger: Ledger::open(&state, known, &settings.placed, writes),
-            safety: settings.safety,
-            discards: settings
-                .trash
-                .then(|| Discards::new(state.dir.clone(), root.clone(), settings.remember)),
-            partials: Partials::new(state.dir.clone()),
-            kept: KeptEntries::new(&scratch, settings.owner_of_kept),
-            root,
-            state,
-            scratch,
-            areas,
-        })
     }
 }
 
