@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use coast_testkit::target_directory;
+
 /// The `coast` program. The first call builds it with the cargo and the profile of the running test, so it is never stale.
 ///
 /// # Panics
@@ -55,11 +57,6 @@ fn build(packages: &[&str], flags: Option<&str>) {
     });
     let status = build.status().expect("cargo starts");
     assert!(status.success(), "{build:?} failed: the tests have no program to run");
-}
-
-/// The directory `target`, into which cargo builds.
-pub(crate) fn target_directory() -> PathBuf {
-    profile_directory().parent().expect("a profile has a target directory").to_path_buf()
 }
 
 /// The directory of the running test's profile, such as `target/debug`.

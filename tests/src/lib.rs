@@ -17,7 +17,6 @@
 
 mod base_image;
 mod binaries;
-mod docker;
 mod mount;
 mod mutagen;
 pub mod oracle;
@@ -31,10 +30,9 @@ mod watch;
 
 pub use binaries::coast;
 pub use coast_testkit::{
-    Account, Aspects, Kind, Node, Seen, Shell, Snapshot, Sshd, Sudo, Tree, make_key, noise, public_key,
-    require, require_root,
+    Account, Aspects, DockerEngine, Kind, Node, Seen, Shell, Snapshot, Sshd, Sudo, Tree, make_key, noise,
+    public_key, require, require_root,
 };
-pub use docker::DockerEngine;
 pub use mount::Mount;
 pub use mutagen::Mutagen;
 pub use program::{Outcome, Program, Running};

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use coast_testkit::{Tree, require};
+use coast_testkit::{DockerEngine, Tree, require};
 
-use crate::docker::DockerEngine;
 use crate::program::Program;
 use crate::remote::Remote;
 use crate::shell_image::ShellImage;

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
+use coast_testkit::DockerEngine;
 use coast_tree::LockExt;
 
 use crate::base_image::{base_image, has};
-use crate::docker::DockerEngine;
 use crate::mutagen::Mutagen;
 
 const RECIPE: &str = include_str!("../../fixtures/images/shell/Dockerfile");

@@ -1,4 +1,4 @@
-//! The test kit: servers, accounts, trees, noise and the comparison of trees.
+//! The test kit: servers, accounts, Docker engines, trees, noise and the comparison of trees.
 //!
 //! Tests of every crate, `coast demo` and `cargo xtask bench` use it. No program that is shipped depends on it.
 //!
@@ -28,14 +28,18 @@
 #![allow(clippy::unwrap_used, reason = "support code of tests: a panic is how it reports")]
 
 mod account;
+mod debian;
+mod docker;
 mod noise;
 mod programs;
 mod server;
 mod tree;
 
 pub use account::{Account, Shell, Sudo};
+pub use debian::debian_archive;
+pub use docker::DockerEngine;
 pub use noise::{Noise, noise, noise_at};
-pub use programs::{require, require_root};
+pub use programs::{require, require_root, target_directory};
 #[cfg(feature = "embedded")]
 pub use server::embedded::{EmbeddedOptions, EmbeddedServer, HostKeyKind};
 pub use server::key::{make_key, public_key};

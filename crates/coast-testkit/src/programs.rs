@@ -1,7 +1,7 @@
 //! Programs of the system that the kit starts.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The path of a system program.
@@ -17,6 +17,20 @@ pub fn require(program: &str, package: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{program} is missing: apt-get install {package}"))
 }
 
+/// The directory that cargo built this program into, such as `target`.
+///
+/// # Panics
+/// When the program does not lie as cargo puts it.
+#[must_use]
+pub fn target_directory() -> PathBuf {
+    let program = env::current_exe().expect("a running program has a path");
+    let directory = program.parent().expect("a program lies in a directory");
+    // Programs lie in the directory of a profile, tests and examples in a directory of that.
+    let inner = directory.ends_with("deps") || directory.ends_with("examples");
+    let profile = if inner { directory.parent() } else { Some(directory) };
+    profile.and_then(Path::parent).expect("a profile lies in a target directory").to_path_buf()
+}
+
 /// Fails unless the process runs as root, which owners, devices, users and mounts need.
 ///
 /// # Panics
@@ -28,9 +42,10 @@ pub fn require_root() {
 /// Runs a program to its end.
 ///
 /// # Panics
-/// When it fails. The message holds its standard error.
+/// When it fails. The message holds its output.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
 }

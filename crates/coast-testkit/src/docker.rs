@@ -1,5 +1,5 @@
-//! The Docker engine that tests use: an engine that answers already, or an engine that is started for this process and ends
-//! with it.
+//! The Docker engine of tests and of the bench: an engine that answers already, or an engine that is started for this process
+//! and ends with it.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,10 +10,9 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use coast_testkit::{require, require_root};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::binaries::target_directory;
+use crate::programs::{require, require_root, target_directory};
 
 /// The time within which an engine must start, or end.
 const PATIENCE: Duration = Duration::from_secs(60);
