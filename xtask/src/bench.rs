@@ -1,8 +1,10 @@
-//! `cargo xtask bench`: `coast push` and rsync with the documented flags, side by side over one SSH server.
-//! The two programs take turns on fresh destinations in memory, and every result is compared with the other's.
+//! `cargo xtask bench`: `coast push` and rsync with the documented flags, side by side over one SSH server. The two programs take
+//! turns on fresh destinations in memory, and every result is compared with the other's. The scenario `follow` measures how
+//! fast edits follow with `coast run`.
 
 mod compare;
 mod contender;
+mod follow;
 mod inputs;
 mod interrupt;
 mod measure;
@@ -11,17 +13,22 @@ mod process;
 mod report;
 mod scenario;
 mod server;
+mod spread;
 
-use crate::{cargo, dist};
+use crate::cargo;
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
 use contender::{Contender, Remote};
+use follow::{FollowOptions, Measured};
 use inputs::Inputs;
 use interrupt::Interrupt;
 use network::Network;
-use report::{Machine, Report};
+use report::{Coast, Machine, Report};
 use scenario::{Outcome, Scenario};
+use serde::Serialize;
 use server::Server;
+use std::fmt::Display;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
@@ -33,13 +40,13 @@ const MEMORY: &str = "/dev/shm";
 /// Room for four trees of inputs, two destinations, and the memory that is taken before a run.
 const ROOM_BYTES: u64 = 7 * contender::TAKEN_BYTES;
 
-/// Compare `coast push` with rsync over SSH on this machine (as root).
+/// Compare `coast push` with rsync over SSH, or measure how fast edits follow, on this machine (as root).
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Measure only these [default: all].
+    /// Measure only these [default: all that push].
     #[arg(long = "scenario", value_name = "NAME", value_enum, num_args = 1..)]
-    scenarios: Vec<Scenario>,
-    /// Pairs of runs of each scenario.
+    scenarios: Vec<Choice>,
+    /// Pairs of runs of each scenario that pushes.
     #[arg(long, value_name = "N", default_value = "5")]
     runs: NonZeroUsize,
     /// Print the report as JSON on standard output, every run included.
@@ -48,6 +55,48 @@ pub(crate) struct Options {
     /// Work in DIR, which should be in memory, and leave the inputs there for the next time.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Measure this program, whose helper is inside of it or beside it [default: a release build of this checkout].
+    #[arg(long, value_name = "PROGRAM")]
+    coast: Option<PathBuf>,
+    #[command(flatten)]
+    follow: FollowOptions,
+}
+
+/// A scenario of either kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Push(Scenario),
+    Follow,
+}
+
+impl Choice {
+    fn push(self) -> Option<Scenario> {
+        match self {
+            Self::Push(scenario) => Some(scenario),
+            Self::Follow => None,
+        }
+    }
+}
+
+impl ValueEnum for Choice {
+    fn value_variants<'a>() -> &'a [Self] {
+        const {
+            &[
+                Self::Push(Scenario::First),
+                Self::Push(Scenario::Second),
+                Self::Push(Scenario::Switch),
+                Self::Push(Scenario::Big),
+                Self::Follow,
+            ]
+        }
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Push(scenario) => scenario.to_possible_value(),
+            Self::Follow => Some(PossibleValue::new("follow").help("Edit the worktree of an instance")),
+        }
+    }
 }
 
 /// Measures the chosen scenarios and reports the figures.
@@ -61,27 +110,53 @@ pub(crate) fn run(options: &Options) -> Result<()> {
          and removes them again"
     );
     let interrupt = Interrupt::on_signals()?;
-    let scenarios =
-        if options.scenarios.is_empty() { Scenario::ALL.to_vec() } else { options.scenarios.clone() };
-    let coast = dist::host_coast()?;
-
+    let pushes: Vec<Scenario> = match &options.scenarios[..] {
+        [] => Scenario::ALL.to_vec(),
+        chosen => chosen.iter().filter_map(|choice| choice.push()).collect(),
+    };
+    let coast = Coast::find(options.coast.as_deref())?;
     let work = WorkDirectory::open(options.keep.as_deref())?;
+    let mut failed = Vec::new();
+    if !pushes.is_empty() {
+        let (report, missing) = push(options, &pushes, &coast, &work, &interrupt)?;
+        publish(&report, report.is_complete() && coast.revision.is_some(), "RESULTS.md", options)?;
+        failed.extend(missing.into_iter().map(str::to_owned));
+    }
+    if options.scenarios.contains(&Choice::Follow) {
+        let Measured { report, failed: missing } =
+            follow::measure(&options.follow, &coast, work.path(), &interrupt)?;
+        publish(&report, report.is_complete() && coast.revision.is_some(), "FOLLOW.md", options)?;
+        failed.extend(missing);
+    }
+    ensure!(failed.is_empty(), "no figures for: {}", failed.join(", "));
+    Ok(())
+}
+
+/// Measures pushes. Returns the report, and the scenarios that have no figures.
+fn push(
+    options: &Options,
+    scenarios: &[Scenario],
+    coast: &Coast,
+    work: &WorkDirectory,
+    interrupt: &Interrupt,
+) -> Result<(Report, Vec<&'static str>)> {
     let wanted: Vec<_> = scenarios.iter().map(|scenario| scenario.input()).collect();
-    let inputs = Inputs::prepare(work.path(), &wanted, &interrupt)?;
+    let inputs = Inputs::prepare(work.path(), &wanted, interrupt)?;
     let scratch =
         TempDir::with_prefix_in("run-", work.path()).context("making the destinations' directory")?;
     let network = Network::create()?;
     let server = Server::start(&network)?;
     let remote = Remote::new(&server, scratch.path())?;
-    let contenders = [Contender::rsync()?, Contender::coast(&coast)?];
+    let contenders = [Contender::rsync()?, Contender::coast(&coast.program)?];
 
-    let machine = Machine::describe(&contenders)?;
-    scenario::warm_up(&remote, &contenders, &interrupt)?;
+    let mut machine = Machine::describe(coast)?;
+    machine.programs.push(contenders[0].version.clone());
+    scenario::warm_up(&remote, &contenders, interrupt)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut failed = Vec::new();
     for scenario in scenarios {
         interrupt.check()?;
-        match scenario.measure(&remote, &contenders, &inputs, options.runs, &interrupt) {
+        match scenario.measure(&remote, &contenders, &inputs, options.runs, interrupt) {
             Ok(outcome) => outcomes.push(outcome),
             // The figures of the other scenarios are still wanted.
             Err(error) => {
@@ -91,18 +166,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     interrupt.check()?;
+    Ok((Report { machine, inputs: inputs.describe(), outcomes }, failed))
+}
 
-    let report = Report { machine, inputs: inputs.describe(), outcomes };
-    if report.is_complete() {
-        let path = cargo::workspace().join("benches/RESULTS.md");
+/// Prints a report, and keeps it in `benches/` if it is worth it.
+fn publish(report: &(impl Display + Serialize), worth: bool, name: &str, options: &Options) -> Result<()> {
+    if worth {
+        let path = cargo::workspace().join("benches").join(name);
         fs::write(&path, report.to_string()).with_context(|| format!("writing {}", path.display()))?;
     }
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&report).context("writing the report as JSON")?);
+        println!("{}", serde_json::to_string_pretty(report).context("writing the report as JSON")?);
     } else {
         print!("{report}");
     }
-    ensure!(failed.is_empty(), "no figures for: {}", failed.join(", "));
     Ok(())
 }
 

@@ -37,3 +37,14 @@ fn main() -> anyhow::Result<()> {
         Task::Fuzz(options) => fuzz::run(&options),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn arguments_of_all_tasks_fit_together() {
+        Cli::command().debug_assert();
+    }
+}

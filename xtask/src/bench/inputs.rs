@@ -80,9 +80,9 @@ impl Inputs {
 
 /// Unpacks the newest release the mirror has and the oldest.
 fn kernel_trees(directory: &Path, interrupt: &Interrupt) -> Result<Pair> {
-    let versions = match kept_versions(directory)? {
-        Some(versions) => versions,
-        None => available_versions()?,
+    let versions = match <[String; 2]>::try_from(kept_versions(directory)?) {
+        Ok(versions) => versions,
+        Err(_) => available_versions()?,
     };
     let unpacked = versions.each_ref().map(|version| directory.join(format!("{PACKAGE}_{version}")));
     for (version, folder) in versions.iter().zip(&unpacked) {
@@ -106,23 +106,54 @@ fn kernel_trees(directory: &Path, interrupt: &Interrupt) -> Result<Pair> {
     Ok(Pair { old, new, description })
 }
 
-/// The two releases that lie unpacked in the work directory, older first.
-fn kept_versions(directory: &Path) -> Result<Option<[String; 2]>> {
+/// The newest release that lies unpacked in the work directory, or else the newest of the package sources, which is unpacked
+/// there.
+pub(crate) fn newest_kernel_tree(directory: &Path, interrupt: &Interrupt) -> Result<PathBuf> {
+    let version = match kept_versions(directory)?.pop() {
+        Some(version) => version,
+        None => versions_of_apt()?
+            .into_iter()
+            .next()
+            .with_context(|| format!("apt-cache knows no {PACKAGE}; is `apt-get update` due?"))?,
+    };
+    interrupt.check()?;
+    let folder = directory.join(format!("{PACKAGE}_{version}"));
+    if !folder.is_dir() {
+        unpack(&package(&version)?, &folder)?;
+    }
+    Ok(folder)
+}
+
+/// The releases that lie unpacked in the work directory, oldest first.
+fn kept_versions(directory: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(directory).with_context(|| format!("listing {}", directory.display()))?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let versions = names.filter_map(|name| Some(name.strip_prefix(PACKAGE)?.strip_prefix('_')?.to_owned()));
-    let versions: Vec<String> = versions.filter(|version| !version.ends_with(UNFINISHED)).collect();
-    let Ok([first, second]) = <[String; 2]>::try_from(versions) else { return Ok(None) };
+    let mut sorted: Vec<String> = Vec::new();
+    for version in versions.filter(|version| !version.ends_with(UNFINISHED)) {
+        let mut place = 0;
+        while place < sorted.len() && is_older(&sorted[place], &version)? {
+            place += 1;
+        }
+        sorted.insert(place, version);
+    }
+    Ok(sorted)
+}
+
+fn is_older(first: &str, second: &str) -> Result<bool> {
     let mut compared = Command::new("dpkg");
-    compared.args(["--compare-versions", &first, "lt", &second]);
-    let ordered = compared.status().context("starting dpkg")?.success();
-    Ok(Some(if ordered { [first, second] } else { [second, first] }))
+    compared.args(["--compare-versions", first, "lt", second]);
+    Ok(compared.status().context("starting dpkg")?.success())
+}
+
+/// The releases of the configured package sources, newest first.
+fn versions_of_apt() -> Result<Vec<String>> {
+    Ok(versions_in(&program::output(Command::new("apt-cache").args(["madison", PACKAGE]))?))
 }
 
 /// The oldest and the newest release of the configured package sources.
 fn available_versions() -> Result<[String; 2]> {
-    let table = program::output(Command::new("apt-cache").args(["madison", PACKAGE]))?;
-    let versions = versions_in(&table);
+    let versions = versions_of_apt()?;
     ensure!(
         versions.len() > 1,
         "apt-cache knows {} versions of {PACKAGE} and the bench wants two; is `apt-get update` due, and are \

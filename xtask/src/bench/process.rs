@@ -22,6 +22,11 @@ impl Process {
         memory_in(&fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?)
     }
 
+    /// The memory that is resident now, in bytes.
+    pub(crate) fn resident(self) -> Option<u64> {
+        bytes_in(&fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?, "VmRSS:")
+    }
+
     /// The processor time of ended descendants that were waited for, in clock ticks of 10 ms.
     pub(crate) fn ended_children_ticks(self) -> Option<u64> {
         ticks_in(&fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?, ENDED_CHILDREN_TICKS)
@@ -57,9 +62,16 @@ fn children_in(list: &str) -> Vec<Process> {
 }
 
 fn memory_in(status: &str) -> Option<(String, u64)> {
-    let field = |name| status.lines().find_map(|line: &str| line.strip_prefix(name));
-    let kibibytes: u64 = field("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some((field("Name:")?.trim().to_owned(), kibibytes << 10))
+    Some((field(status, "Name:")?.to_owned(), bytes_in(status, "VmHWM:")?))
+}
+
+fn bytes_in(status: &str, name: &str) -> Option<u64> {
+    let kibibytes: u64 = field(status, name)?.strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes << 10)
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 /// Fields of `stat`, counted from 1 as proc(5) does: `utime`, followed by `stime`.
@@ -83,8 +95,9 @@ mod tests {
 
     #[test]
     fn memory_is_read_with_its_unit() {
-        let status = "Name:\trsync\nVmPeak:\t 9 kB\nVmHWM:\t    2048 kB\n";
+        let status = "Name:\trsync\nVmPeak:\t 9 kB\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
         assert_eq!(memory_in(status), Some(("rsync".to_owned(), 2 << 20)));
+        assert_eq!(bytes_in(status, "VmRSS:"), Some(1 << 20));
         assert_eq!(memory_in("Name:\tkthreadd\n"), None);
     }
 

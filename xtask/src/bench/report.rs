@@ -1,16 +1,18 @@
 //! The measurements as people read them: medians in tables, with the machine and the versions they belong to.
 //! The same as JSON holds every run.
 
-use super::contender::{Contender, Tool};
+use super::contender::Tool;
 use super::inputs::Description;
 use super::measure::{Run, Side};
 use super::scenario::{Outcome, Scenario};
-use crate::{cargo, program};
+use super::spread::Spread;
+use crate::{cargo, dist, program};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
@@ -25,6 +27,27 @@ pub(crate) struct Report {
     pub(crate) outcomes: Vec<Outcome>,
 }
 
+/// The `coast` that is measured.
+pub(crate) struct Coast {
+    pub(crate) program: PathBuf,
+    /// The revision of the checkout that it was built from now; `None` if it was there already.
+    pub(crate) revision: Option<String>,
+}
+
+impl Coast {
+    /// The given program, or else a release build of this checkout.
+    pub(crate) fn find(given: Option<&Path>) -> Result<Self> {
+        if let Some(program) = given {
+            let program =
+                fs::canonicalize(program).with_context(|| format!("finding {}", program.display()))?;
+            return Ok(Self { program, revision: None });
+        }
+        let mut git = Command::new("git");
+        git.args(["describe", "--always", "--dirty"]).current_dir(cargo::workspace());
+        Ok(Self { program: dist::host_coast()?, revision: Some(program::output(&mut git)?) })
+    }
+}
+
 /// The machine and the programs that were measured.
 #[derive(Serialize)]
 pub(crate) struct Machine {
@@ -34,15 +57,15 @@ pub(crate) struct Machine {
     kernel: String,
     /// The load average of the minute before. Figures from a busy machine are worth less.
     load: String,
-    rsync: String,
-    coast: String,
-    revision: String,
-    ssh: String,
+    /// The revision of the checkout, unless `coast` was built elsewhere.
+    revision: Option<String>,
+    /// What each program says about its version, `coast` first.
+    pub(crate) programs: Vec<String>,
 }
 
 impl Machine {
-    pub(crate) fn describe(contenders: &[Contender; 2]) -> Result<Self> {
-        let [rsync, coast] = contenders;
+    /// Describes the machine now.
+    pub(crate) fn describe(coast: &Coast) -> Result<Self> {
         let load = fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
         let processors = fs::read_to_string("/proc/cpuinfo").context("reading /proc/cpuinfo")?;
         let processor = processors
@@ -55,12 +78,8 @@ impl Machine {
             processor,
             kernel: program::output(Command::new("uname").args(["-s", "-r", "-m"]))?,
             load: load.split(' ').next().unwrap_or_default().to_owned(),
-            rsync: rsync.version.clone(),
-            coast: coast.version.clone(),
-            revision: program::output(
-                Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(cargo::workspace()),
-            )?,
-            ssh: ssh_version()?,
+            revision: coast.revision.clone(),
+            programs: vec![program::output(Command::new(&coast.program).arg("--version"))?, ssh_version()?],
         })
     }
 }
@@ -69,6 +88,17 @@ impl Machine {
 fn ssh_version() -> Result<String> {
     let output = Command::new("ssh").arg("-V").output().context("starting ssh")?;
     Ok(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
+
+impl Display for Machine {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "- {}, {} cores ({}), {}", self.date, self.cores, self.processor, self.kernel)?;
+        writeln!(out, "- load average {} when it began", self.load)?;
+        if let Some(revision) = &self.revision {
+            writeln!(out, "- coast at revision {revision}")?;
+        }
+        self.programs.iter().try_for_each(|program| writeln!(out, "- {program}"))
+    }
 }
 
 impl Report {
@@ -80,22 +110,13 @@ impl Report {
 
 impl Display for Report {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let machine = &self.machine;
         writeln!(out, "# Results\n")?;
         writeln!(
             out,
             "Written by `cargo xtask bench`: `coast push` and rsync with the documented flags, in pairs,"
         )?;
         writeln!(out, "over one OpenSSH server on the same machine, everything in memory.\n")?;
-        writeln!(
-            out,
-            "- {}, {} cores ({}), {}",
-            machine.date, machine.cores, machine.processor, machine.kernel
-        )?;
-        writeln!(out, "- load average {} when it began", machine.load)?;
-        writeln!(out, "- {} at revision {}", machine.coast, machine.revision)?;
-        writeln!(out, "- {}", machine.rsync)?;
-        writeln!(out, "- {}", machine.ssh)?;
+        write!(out, "{}", self.machine)?;
         for input in &self.inputs.0 {
             writeln!(out, "- {input}")?;
         }
@@ -186,45 +207,4 @@ fn peaks(outcome: &Outcome, tool: Tool, side: Side) -> String {
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 fn decimal(count: u64) -> f64 {
     count as f64
-}
-
-/// Median, least and most of some measurements.
-#[derive(Debug, PartialEq)]
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Spread {
-    /// The spread of at least one measurement. Without any, all fields are `NaN`.
-    fn of(measurements: impl Iterator<Item = f64>) -> Self {
-        let mut sorted: Vec<f64> = measurements.collect();
-        sorted.sort_by(f64::total_cmp);
-        let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
-        let middle = sorted.len() / 2;
-        let median = if sorted.len() % 2 == 1 {
-            at(middle)
-        } else {
-            f64::midpoint(at(middle.wrapping_sub(1)), at(middle))
-        };
-        Self { median, least: at(0), most: at(sorted.len().wrapping_sub(1)) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn median_of_an_even_count_is_between_the_two_in_the_middle() {
-        let spread = Spread::of([4.0, 1.0, 3.0, 2.0].into_iter());
-        assert_eq!(spread, Spread { median: 2.5, least: 1.0, most: 4.0 });
-    }
-
-    #[test]
-    fn median_of_an_odd_count_is_the_one_in_the_middle() {
-        let spread = Spread::of([9.0, 1.0, 3.0].into_iter());
-        assert_eq!(spread, Spread { median: 3.0, least: 1.0, most: 9.0 });
-    }
 }
