@@ -104,14 +104,14 @@ impl Receiver {
     pub fn run(
         self,
         reader: impl Read + Send,
-        writer: impl Write + Send,
+        mut writer: impl Write + Send,
         confined: bool,
         monitor: &dyn Monitor,
         cancel: &Cancel,
     ) -> Result<ReceiverStats, EngineError> {
         let mut frames = FrameReader::new(reader);
         let mut frames = RunFrames::new(&mut frames, None);
-        self.converse(&mut frames, writer, confined, Conversation::One, monitor, cancel)
+        self.converse(&mut frames, &mut writer, confined, Conversation::One, monitor, cancel)
     }
 
     /// Receives many trees, one after the other, over a stream that stays open. See [`Receiver::run`].
@@ -137,7 +137,7 @@ impl Receiver {
     fn converse<R: Read + Send>(
         self,
         frames: &mut RunFrames<'_, R>,
-        mut writer: impl Write + Send,
+        writer: &mut (impl Write + Send),
         confined: bool,
         conversation: Conversation,
         monitor: &dyn Monitor,
@@ -158,7 +158,7 @@ impl Receiver {
             scope.spawn({
                 let (outbox, progress, stop, closing) = (&outbox, &progress, &stop, &closing);
                 move || {
-                    let written = outgoings.write_to(outbox, &mut writer, &alive, Pace::new(None), progress);
+                    let written = outgoings.write_to(outbox, writer, &alive, Pace::new(None), progress);
                     if let Err(error) = written {
                         stop.fail(error.into());
                         closing.finish();
