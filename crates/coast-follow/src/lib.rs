@@ -26,7 +26,7 @@ mod watcher;
 pub use batch::{Batch, Depth, Extent, Ticket, UNKNOWN};
 pub use follower::{
     Connecting, First, FlushOutcome, Follower, FollowerSettings, FollowerState, FollowerStatus, Halt,
-    LastBatch, MAX_LISTED, Problem, Side, Subscription, TreeSize, UnderWay, Update,
+    LastBatch, MAX_LISTED, Problem, ResolveError, Side, Subscription, TreeSize, UnderWay, Update,
 };
 pub use identity::{Identity, LostRoot};
 pub use watcher::{Next, WatchError, WatchStatus, Watcher, WatcherSettings};

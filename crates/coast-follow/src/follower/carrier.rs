@@ -1,22 +1,20 @@
 //! The thread of a follower: it connects, takes batches from the watcher, and sends them one after the other.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use coast_sync::{
-    BatchReport, Event, FollowRequest, FollowSession, Monitor, ProblemKind, Progress, Prompt, RelPath,
-    SyncError,
-};
-use coast_tree::{LockExt, LockResultExt};
+use coast_sync::{BatchReport, FollowRequest, FollowSession, Prompt, RelPath, SyncError};
 
 use super::First;
 use super::connection::{attempt, failed_at, notice_end};
 use super::guard::Guard;
+use super::notices::{Notices, last_batch};
 use super::outage::{FailedAt, Outage};
 use super::plan::{Deletions, LargeFile, LargeFiles, Plan, follow_batch, local_path};
 use super::shared::{Shared, Wish};
-use super::status::{Connecting, FollowerState, Halt, LastBatch, MAX_LISTED, Side, TreeSize};
+use super::status::{Connecting, FollowerState, Halt, TreeSize};
+use super::takeover::NotTaken;
 use super::trouble::{Again, Ended, Left, Trouble};
 use crate::batch::{Batch, Depth, Extent, Ticket};
 use crate::watcher::{Next, Watcher};
@@ -200,6 +198,7 @@ impl Carrier {
     /// Sends a batch if there is one, and then a large file if there is one.
     fn step(&mut self, session: &mut FollowSession) -> Result<(), Break> {
         self.look_at_wish(session)?;
+        self.take_over(session)?;
         let next = match self.watcher.next(Some(Instant::now())) {
             Next::TimedOut if self.large.len() == 0 => {
                 self.rest();
@@ -238,6 +237,32 @@ impl Carrier {
                 Ok(_) => "the connection was closed".to_owned(),
             };
             return Err(Break::Lost(reason));
+        }
+        Ok(())
+    }
+
+    /// Takes over the entries of the destination that a caller wants here.
+    fn take_over(&mut self, session: &mut FollowSession) -> Result<(), Break> {
+        let first = |shared: &Shared| shared.enter().resolution.take_remote.front().cloned();
+        while let Some(wanted) = first(&self.shared) {
+            let root = self.guard.open().map_err(Halt::Root)?;
+            let cancel = self.shared.enter().connection.cancel.clone();
+            let taken = wanted.take_over(&root, |into| {
+                let fetched = session.fetch(wanted.path(), into, &cancel)?;
+                let is_wanted = first(&self.shared).as_ref() == Some(&wanted);
+                if is_wanted { Ok(fetched) } else { Err(SyncError::Interrupted) }
+            });
+            let failure = match taken {
+                Ok(()) => None,
+                Err(NotTaken::Here(reason)) => {
+                    Some(format!("cannot take {} from the destination: {reason}", wanted.path()))
+                }
+                Err(NotTaken::There(error)) => match self.judge(session, &error) {
+                    Failed::Break(reason) => return Err(reason),
+                    Failed::Told(text) => Some(text),
+                },
+            };
+            self.shared.change(|state| state.resolution.done(&wanted, failure));
         }
         Ok(())
     }
@@ -310,10 +335,14 @@ impl Carrier {
         session: &mut FollowSession,
         extent: &Extent,
     ) -> Result<(BatchReport, Vec<Left>), SyncError> {
-        let notices = Notices { shared: &self.shared, left: Mutex::default() };
-        let cancel = self.shared.enter().connection.cancel.clone();
-        let report = session.send(&follow_batch(extent), &notices, &cancel)?;
-        Ok((report, notices.left.into_inner().even_poisoned()))
+        let notices = Notices::new(&self.shared);
+        let (cancel, take_source) = {
+            let state = self.shared.enter();
+            (state.connection.cancel.clone(), state.resolution.take_local.clone())
+        };
+        let batch = follow_batch(extent).take_source(take_source);
+        let report = session.send(&batch, &notices, &cancel)?;
+        Ok((report, notices.left()))
     }
 
     /// Notes how a run ended. Returns whether nothing of it is sent again at once.
@@ -427,50 +456,5 @@ impl Carrier {
     /// Everything up to a barrier has been sent and acknowledged.
     fn pass(&self, ticket: Ticket) {
         self.shared.change(|state| state.passed = state.passed.max(Some(ticket)));
-    }
-}
-
-/// What there is to tell of a run that changed something.
-fn last_batch(report: &BatchReport, elapsed: Duration) -> Option<LastBatch> {
-    let there = &report.run.receiver;
-    let files = there.transferred_files + there.cloned_files;
-    if files + there.created + there.deleted + there.attributes == 0 {
-        return None;
-    }
-    let bytes = there.transferred_bytes + there.cloned_bytes;
-    Some(LastBatch { files, bytes, deleted: there.deleted, elapsed, at: SystemTime::now() })
-}
-
-/// Watches a run: how far it is, and which entries it leaves because something else is at work there.
-struct Notices<'a> {
-    shared: &'a Shared,
-    left: Mutex<Vec<Left>>,
-}
-
-impl Monitor for Notices<'_> {
-    fn event(&self, event: &Event<'_>) {
-        let (path, text) = match event {
-            Event::Problem { path, kind: ProblemKind::DestinationChanged, text } => {
-                (path, Some((*text).to_owned()))
-            }
-            Event::Problem { path, kind: ProblemKind::Kept, .. } => (path, None),
-            Event::Notice { text } => {
-                return self.shared.tell(|told| told.notice = Some((*text).to_owned()));
-            }
-            _ => return,
-        };
-        let mut left = self.left.enter();
-        if let Ok(path) = RelPath::new(path)
-            && left.len() < MAX_LISTED
-        {
-            left.push(Left { path, side: Side::Remote, text });
-        }
-    }
-
-    fn started(&self, progress: &Arc<Progress>) {
-        self.shared.tell(|told| {
-            told.state = FollowerState::Sending;
-            told.progress = Some(Arc::clone(progress));
-        });
     }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use coast_tree::Root;
+
 use crate::identity::{Identity, LostRoot};
 
 /// See the [module](self).
@@ -25,7 +27,12 @@ impl Guard {
 
     /// Fails if a batch could delete what the worktree still has somewhere else.
     pub(super) fn check(&mut self) -> Result<(), LostRoot> {
-        self.identity.open(&self.path)?;
+        self.open().map(drop)
+    }
+
+    /// Opens the worktree. Fails as [`Guard::check`] does.
+    pub(super) fn open(&mut self) -> Result<Root, LostRoot> {
+        let root = self.identity.open(&self.path)?;
         match is_empty(&self.path) {
             Ok(false) => self.had_entries = true,
             Ok(true) if self.had_entries => {
@@ -36,7 +43,7 @@ impl Guard {
                 return Err(LostRoot::Missing { path: self.path.clone(), reason: error.to_string() });
             }
         }
-        Ok(())
+        Ok(root)
     }
 }
 

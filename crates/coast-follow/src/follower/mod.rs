@@ -3,17 +3,20 @@
 mod carrier;
 mod connection;
 mod guard;
+mod notices;
 mod outage;
 mod plan;
+mod resolution;
 mod shared;
 mod status;
 mod subscription;
+mod takeover;
 mod trouble;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -25,6 +28,7 @@ use self::guard::Guard;
 use self::shared::{Shared, Wish};
 use crate::watcher::{WatchError, Watcher, WatcherSettings};
 
+pub use self::resolution::ResolveError;
 pub use self::status::{
     Connecting, FollowerState, FollowerStatus, Halt, LastBatch, MAX_LISTED, Problem, Side, TreeSize, UnderWay,
 };
@@ -97,8 +101,11 @@ pub enum FlushOutcome {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Follower {
+    root: PathBuf,
     watcher: Arc<Watcher>,
     shared: Arc<Shared>,
+    /// Held by the call that settles conflicts. Taken before any other lock.
+    resolving: Mutex<()>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -130,7 +137,7 @@ impl Follower {
         let root = std::path::absolute(&root).unwrap_or(root);
         let watched = WatcherSettings { private, ..WatcherSettings::new(&root, rules) };
         let watcher = Arc::new(Watcher::start(watched)?);
-        let guard = Guard::new(root, watcher.identity());
+        let guard = Guard::new(root.clone(), watcher.identity());
         let shared = Arc::new(Shared::new());
         let carrier = Carrier::new(Arc::clone(&watcher), guard, request, prompt, Arc::clone(&shared));
         let ending = Ending(Arc::clone(&shared));
@@ -139,7 +146,8 @@ impl Follower {
             let _ending = ending;
             carrier.run();
         });
-        Ok(Self { watcher, shared, thread: Some(thread.map_err(WatchError::Thread)?) })
+        let thread = Some(thread.map_err(WatchError::Thread)?);
+        Ok(Self { root, watcher, shared, resolving: Mutex::default(), thread })
     }
 
     /// Begins to carry changes, or goes on after a pause or a halt. Returns at once; [`Follower::flush`] waits until they have arrived.
@@ -176,13 +184,7 @@ impl Follower {
                     _ => FlushOutcome::Left { problems, more_problems, conflicts, more_conflicts },
                 });
             }
-            match &state.told.state {
-                _ if state.ended => Some(FlushOutcome::Halted(Halt::Stopped)),
-                FollowerState::Halted(halt) => Some(FlushOutcome::Halted(halt.clone())),
-                FollowerState::Paused => Some(FlushOutcome::Halted(Halt::Paused)),
-                _ if cancel.is_cancelled() => Some(FlushOutcome::Cancelled),
-                _ => None,
-            }
+            stopped(state, cancel)
         });
         Ok(outcome.unwrap_or(FlushOutcome::TimedOut))
     }
@@ -264,6 +266,17 @@ impl Drop for Ending {
             }
             state.version += 1;
         });
+    }
+}
+
+/// Why a call does not wait any longer for what has not happened yet.
+fn stopped(state: &shared::State, cancel: &Cancel) -> Option<FlushOutcome> {
+    match &state.told.state {
+        _ if state.ended => Some(FlushOutcome::Halted(Halt::Stopped)),
+        FollowerState::Halted(halt) => Some(FlushOutcome::Halted(halt.clone())),
+        FollowerState::Paused => Some(FlushOutcome::Halted(Halt::Paused)),
+        _ if cancel.is_cancelled() => Some(FlushOutcome::Cancelled),
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@ use coast_sync::{Cancel, Conflict, FollowSession, Progress, SyncError};
 use coast_tree::{LockExt, LockResultExt};
 
 use super::First;
+use super::resolution::Resolution;
 use super::status::{FollowerState, LastBatch, Problem, TreeSize};
 use crate::batch::Ticket;
 
@@ -27,6 +28,7 @@ pub(super) struct State {
     pub(super) connection: Connection,
     /// The barriers up to this one are passed.
     pub(super) passed: Option<Ticket>,
+    pub(super) resolution: Resolution,
     pub(super) told: Told,
     /// Counts the changes of `told`.
     pub(super) version: u64,
@@ -87,6 +89,7 @@ impl Shared {
             retry_now: false,
             connection: Connection::default(),
             passed: None,
+            resolution: Resolution::default(),
             told,
             version: 0,
             ended: false,

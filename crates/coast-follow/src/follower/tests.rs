@@ -308,7 +308,7 @@ fn a_conflict_is_settled_when_the_other_side_becomes_equal() {
 /// A run that holds the lock of the workspace until it is told to go on.
 struct Holding {
     began: mpsc::Sender<()>,
-    go_on: std::sync::Mutex<mpsc::Receiver<()>>,
+    go_on: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Monitor for Holding {
@@ -323,7 +323,7 @@ fn a_batch_waits_for_another_run_in_the_workspace() {
     let followed = Followed::new(&["file"]);
     let ((began, has_begun), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
     thread::scope(|scope| {
-        let holding = Holding { began, go_on: std::sync::Mutex::new(may_go_on) };
+        let holding = Holding { began, go_on: Mutex::new(may_go_on) };
         let request = SyncRequest::push(
             format!("{}/", followed.path("").display()),
             Destination::local(followed.copy("")),
@@ -371,4 +371,95 @@ fn a_push_by_hand_in_between_is_no_conflict() {
     followed.follower.follow(First::Collected);
     followed.arrive();
     assert_eq!(fs::read_to_string(followed.copy("file")).unwrap(), "followed");
+}
+
+impl Followed {
+    fn resolve(&self, paths: &[&str], take: Side) -> Result<FlushOutcome, ResolveError> {
+        let paths: Vec<_> =
+            paths.iter().map(|path| coast_sync::RelPath::new(path.as_bytes()).unwrap()).collect();
+        self.follower.resolve(&paths, take, &Cancel::new())
+    }
+
+    /// Files that were changed on both sides, and one that was deleted here.
+    fn in_conflict() -> Self {
+        let followed = Self::new(&["d/a", "d/b", "e/deleted", "f"]);
+        for path in ["d/a", "d/b", "e/deleted", "f"] {
+            fs::write(followed.copy(path), format!("{path} there")).unwrap();
+            fs::write(followed.path(path), format!("{path} here")).unwrap();
+        }
+        fs::remove_dir_all(followed.path("e")).unwrap();
+        assert!(matches!(followed.flush(), FlushOutcome::Left { .. }));
+        assert_eq!(followed.conflicts(), ["d/a", "d/b", "e/deleted", "f"]);
+        followed
+    }
+
+    fn conflicts(&self) -> Vec<String> {
+        let conflicts = self.follower.status().conflicts.into_iter();
+        conflicts.map(|conflict| String::from_utf8(conflict.path).unwrap()).collect()
+    }
+
+    fn both(&self, path: &str) -> [Option<String>; 2] {
+        [self.path(path), self.copy(path)].map(|path| fs::read_to_string(path).ok())
+    }
+}
+
+#[test]
+fn the_worktree_wins_where_that_is_asked_for() {
+    let followed = Followed::in_conflict();
+    assert!(matches!(followed.resolve(&["d"], Side::Local).unwrap(), FlushOutcome::Left { .. }));
+    assert_eq!(followed.conflicts(), ["e/deleted", "f"]);
+    let here = |path: &str| Some(format!("{path} here"));
+    assert_eq!(followed.both("d/a"), [here("d/a"), here("d/a")]);
+    assert_eq!(followed.both("f"), [here("f"), Some("f there".to_owned())]);
+
+    assert_eq!(followed.resolve(&[], Side::Local).unwrap(), FlushOutcome::Arrived);
+    assert_eq!(followed.both("f"), [here("f"), here("f")]);
+    assert!(!followed.copy("e").exists());
+    // It was for once.
+    fs::write(followed.copy("f"), "again there").unwrap();
+    fs::write(followed.path("f"), "again here").unwrap();
+    assert!(matches!(followed.flush(), FlushOutcome::Left { .. }));
+}
+
+#[test]
+fn the_destination_wins_where_that_is_asked_for() {
+    let followed = Followed::in_conflict();
+    assert!(matches!(followed.resolve(&["d/a", "e"], Side::Remote).unwrap(), FlushOutcome::Left { .. }));
+    assert_eq!(followed.conflicts(), ["d/b", "f"]);
+    let there = |path: &str| Some(format!("{path} there"));
+    for path in ["d/a", "e/deleted"] {
+        assert_eq!(followed.both(path), [there(path), there(path)]);
+    }
+    assert_eq!(followed.both("d/b"), [Some("d/b here".to_owned()), there("d/b")]);
+
+    assert_eq!(followed.resolve(&[""], Side::Remote).unwrap(), FlushOutcome::Arrived);
+    assert_eq!(followed.both("f"), [there("f"), there("f")]);
+    // From now on it is the worktree's.
+    fs::write(followed.path("d/a"), "later").unwrap();
+    followed.arrive();
+    assert_eq!(fs::read_to_string(followed.copy("d/a")).unwrap(), "later");
+}
+
+#[test]
+fn what_cannot_be_settled_is_told_and_the_rest_goes_on() {
+    let followed = Followed::in_conflict();
+    let error = followed.resolve(&["f", "none"], Side::Local).unwrap_err().to_string();
+    assert!(error.contains("below none is in conflict"), "{error}");
+    assert_eq!(followed.conflicts().len(), 4);
+
+    fs::remove_file(followed.copy("f")).unwrap();
+    fs::create_dir(followed.copy("f")).unwrap();
+    fs::write(followed.copy("f/there"), "").unwrap();
+    let error = followed.resolve(&["d", "f"], Side::Remote).unwrap_err().to_string();
+    assert!(error.contains("f from the destination") && error.contains("directory"), "{error}");
+    assert_eq!(followed.both("f")[0].as_deref(), Some("f here"));
+    assert!(matches!(followed.flush(), FlushOutcome::Left { .. }));
+    assert!(!followed.conflicts().contains(&"d/a".to_owned()));
+
+    followed.follower.pause();
+    assert_eq!(followed.resolve(&["f"], Side::Remote).unwrap(), FlushOutcome::Halted(Halt::Paused));
+    assert_eq!(followed.resolve(&["f"], Side::Local).unwrap(), FlushOutcome::Halted(Halt::Paused));
+    followed.follower.follow(First::Collected);
+    assert!(matches!(followed.flush(), FlushOutcome::Left { .. }), "the call has ended");
+    assert!(followed.copy("f/there").exists());
 }
