@@ -15,7 +15,7 @@ use coast_instance::{
     ContinuousError, ContinuousStatus, Failure, FirstBatch, FollowSpec, Followers, InstanceId, Layer,
     Prepared, Side, WatchSession,
 };
-use coast_sync::{Cancel, Connector, NoPrompt, RemoteHelper};
+use coast_sync::{Cancel, Connector, NoPrompt, RelPath, RemoteHelper};
 use coast_tree::LockExt;
 
 pub(crate) use leases::Leases;
@@ -120,7 +120,8 @@ impl Prepared for PreparedFollower {
             FirstBatch::Everything => First::Everything,
         });
         // The transfer has just used the remote, so a first attempt that fails is told at once.
-        let arrived = arrival(&follower, Duration::ZERO, watch, cancel);
+        let arrived =
+            arrival(&follower, |waiting| flushed(&follower, waiting), Duration::ZERO, watch, cancel);
         if arrived.is_err() {
             host.end(&id, cancel)?;
         }
@@ -164,7 +165,7 @@ impl Followers for Host {
         cancel: &Cancel,
     ) -> Result<ContinuousStatus, ContinuousError> {
         let follower = self.follower(id)?;
-        arrival(&follower, OFFLINE_PATIENCE, watch, cancel)
+        arrival(&follower, |waiting| flushed(&follower, waiting), OFFLINE_PATIENCE, watch, cancel)
     }
 
     fn status(&self, id: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
@@ -182,8 +183,23 @@ impl Followers for Host {
         cancel: &Cancel,
     ) -> Result<ContinuousStatus, ContinuousError> {
         let follower = self.follower(id)?;
-        let _ = (paths, take);
-        arrival(&follower, OFFLINE_PATIENCE, &|_| {}, cancel)
+        let paths = paths.iter().map(|path| match path.as_slice() {
+            b"." | b"" => Ok(RelPath::root()),
+            path => RelPath::new(path.strip_suffix(b"/").unwrap_or(path)).map_err(|error| {
+                let said = format!("{}: {error}", path.escape_ascii());
+                ContinuousError::from(failure("path", "reading the paths", said))
+            }),
+        });
+        let paths = paths.collect::<Result<Vec<_>, _>>()?;
+        let take = match take {
+            Side::Local => coast_follow::Side::Local,
+            Side::Remote => coast_follow::Side::Remote,
+        };
+        let resolve = |waiting: &Cancel| {
+            let resolved = follower.resolve(&paths, take, waiting);
+            resolved.map_err(|error| failure("session", "settling the conflicts", error))
+        };
+        arrival(&follower, resolve, OFFLINE_PATIENCE, &|_| {}, cancel)
     }
 }
 
@@ -198,10 +214,17 @@ pub(crate) fn failure(step: &str, doing: &str, said: impl ToString) -> Failure {
     Failure { step: step.to_owned(), doing: doing.to_owned(), said: said.to_string() }
 }
 
-/// Waits until every edit that was made before has arrived, or cannot arrive. A follower that has had no connection for `patience` is
-/// not waited for.
+/// Waits for the edits that were made before.
+fn flushed(follower: &Follower, waiting: &Cancel) -> Result<FlushOutcome, Failure> {
+    let flushed = follower.flush(None, waiting);
+    flushed.map_err(|error| failure("session", "waiting for the edits", error))
+}
+
+/// Has `wait` wait until every edit that was made before has arrived, or cannot arrive. A follower that has had no connection for
+/// `patience` is not waited for.
 fn arrival(
     follower: &Follower,
+    wait: impl FnOnce(&Cancel) -> Result<FlushOutcome, Failure> + Send,
     patience: Duration,
     watch: &WatchSession<'_>,
     cancel: &Cancel,
@@ -214,7 +237,7 @@ fn arrival(
     let (outcome, offline) = thread::scope(|scope| {
         let (ended, outcome) = mpsc::channel();
         let waiting = &waiting;
-        scope.spawn(move || ended.send(follower.flush(None, waiting)));
+        scope.spawn(move || ended.send(wait(waiting)));
         let mut offline: Option<(Instant, String)> = None;
         loop {
             match outcome.recv_timeout(TOLD_EVERY) {
@@ -246,7 +269,7 @@ fn arrival(
         (Some(Ok(FlushOutcome::Halted(halt))), _) => {
             Err(failure("worktree", "following the worktree", halt).into())
         }
-        (Some(Err(error)), _) => Err(failure("session", "waiting for the edits", error).into()),
+        (Some(Err(failure)), _) => Err(failure.into()),
         (_, Some((_, error))) => Err(failure("ssh", "connecting to the remote", error).into()),
         (_, None) => Err(failure("session", "waiting for the edits", "the follower has ended").into()),
     }
