@@ -18,6 +18,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod batch;
+mod exclusions;
 mod follower;
 mod identity;
 mod pending;

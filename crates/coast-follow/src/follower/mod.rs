@@ -26,6 +26,7 @@ use coast_sync::{Cancel, Conflict, FollowRequest, Prompt};
 use self::carrier::Carrier;
 use self::guard::Guard;
 use self::shared::{Shared, Wish};
+use crate::exclusions::Exclusions;
 use crate::watcher::{WatchError, Watcher, WatcherSettings};
 
 pub use self::resolution::ResolveError;
@@ -102,6 +103,7 @@ pub enum FlushOutcome {
 /// ```
 pub struct Follower {
     root: PathBuf,
+    exclusions: Exclusions,
     watcher: Arc<Watcher>,
     shared: Arc<Shared>,
     /// Held by the call that settles conflicts. Taken before any other lock.
@@ -135,6 +137,7 @@ impl Follower {
     pub fn start(settings: FollowerSettings) -> Result<Self, WatchError> {
         let FollowerSettings { root, request, rules, private, prompt } = settings;
         let root = std::path::absolute(&root).unwrap_or(root);
+        let exclusions = Exclusions::new(root.clone(), &rules)?;
         let watched = WatcherSettings { private, ..WatcherSettings::new(&root, rules) };
         let watcher = Arc::new(Watcher::start(watched)?);
         let guard = Guard::new(root.clone(), watcher.identity());
@@ -147,7 +150,7 @@ impl Follower {
             carrier.run();
         });
         let thread = Some(thread.map_err(WatchError::Thread)?);
-        Ok(Self { root, watcher, shared, resolving: Mutex::default(), thread })
+        Ok(Self { root, exclusions, watcher, shared, resolving: Mutex::default(), thread })
     }
 
     /// Begins to carry changes, or goes on after a pause or a halt. Returns at once; [`Follower::flush`] waits until they have arrived.

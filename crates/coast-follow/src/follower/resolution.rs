@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use coast_sync::{Cancel, RelPath};
-use coast_tree::LockExt;
+use coast_tree::{LockExt, Root};
 
 use super::shared::Shared;
 use super::status::Side;
@@ -47,7 +47,7 @@ pub(super) struct Resolution {
 }
 
 impl Resolution {
-    /// Notes that an entry was taken over, or why not. An entry that is not wanted any more is nobody's business.
+    /// Notes that an entry was taken over, or why not. Does nothing if the call has ended.
     pub(super) fn done(&mut self, wanted: &Wanted, failure: Option<String>) {
         if self.take_remote.front() == Some(wanted) {
             self.take_remote.pop_front();
@@ -112,6 +112,19 @@ impl Follower {
         self.flush(None, cancel).map_err(ResolveError::Private)
     }
 
+    /// Notes what the worktree has at a path that is to come from the destination.
+    fn wanted(&self, root: &Root, path: RelPath) -> Result<Wanted, String> {
+        let failed = |path: &RelPath, reason: &dyn fmt::Display| {
+            Err(format!("cannot take {path} from the destination: {reason}"))
+        };
+        // The destination names the conflicts. It could name what is never sent, to have it written here.
+        match self.exclusions.has(root, &path) {
+            Ok(false) => Wanted::new(root, path.clone()).or_else(|error| failed(&path, &error)),
+            Ok(true) => failed(&path, &"it is excluded from what is sent"),
+            Err(error) => failed(&path, &error),
+        }
+    }
+
     /// Has the thread take entries over, and waits until it has tried all. Returns the outcome if it does not get that far.
     fn take_remote(
         &self,
@@ -121,9 +134,9 @@ impl Follower {
         let root = self.watcher.identity().open(&self.root)?;
         let (mut wanted, mut failures) = (VecDeque::new(), Vec::new());
         for path in paths {
-            match Wanted::new(&root, path.clone()) {
+            match self.wanted(&root, path) {
                 Ok(path) => wanted.push_back(path),
-                Err(error) => failures.push(format!("cannot read {path}: {error}")),
+                Err(failure) => failures.push(failure),
             }
         }
         self.shared.change(|state| {

@@ -66,7 +66,7 @@ impl Wanted {
         let staging = Staging::new(nearest(root, &parent)?)?;
         match staging.create(|file| fetch(file))? {
             (file, FetchedEntry::File { mode, .. }) => {
-                // The content may be of another user there, so no entry here runs with the rights of this user because of it.
+                // A program of the destination must not get the rights of this user by a set-id bit.
                 file.set_permissions(Permissions::from_mode(u32::from(mode) & 0o777))?;
                 file.sync_all()?;
             }

@@ -463,3 +463,19 @@ fn what_cannot_be_settled_is_told_and_the_rest_goes_on() {
     assert!(matches!(followed.flush(), FlushOutcome::Left { .. }), "the call has ended");
     assert!(followed.copy("f/there").exists());
 }
+
+#[test]
+fn a_conflict_at_an_excluded_path_is_not_taken_over() {
+    let followed = Followed::in_conflict();
+    fs::create_dir_all(followed.copy(".git/hooks")).unwrap();
+    fs::write(followed.copy(".git/hooks/pre-commit"), "rm -rf ~").unwrap();
+    // What the destination could say.
+    followed.follower.shared.change(|state| {
+        for conflict in &mut state.told.conflicts.0 {
+            conflict.path = b".git/hooks/pre-commit".to_vec();
+        }
+    });
+    let error = followed.resolve(&[], Side::Remote).unwrap_err().to_string();
+    assert!(error.contains(".git/hooks/pre-commit") && error.contains("excluded"), "{error}");
+    assert!(!followed.path(".git").exists());
+}

@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use coast_engine::{TreeMergeFiles, Whose};
 use coast_filter::{DirFilter, EntryKind, Filter, RuleError, RuleList, Side};
-use coast_tree::state::{STAGING_INSIDE, STATE_INSIDE};
 use coast_tree::{DirHandle, Kind, Listed, LockExt, LockResultExt, Name, RelPath, Root, Visit, walk_from};
 
 use super::event::WatchNumber;
@@ -27,6 +26,7 @@ use super::file_system::is_shared;
 use super::queue::Queue;
 use super::snapshot::{Difference, Snapshot};
 use crate::batch::remove_below;
+use crate::exclusions::excludes;
 use crate::identity::{Identity, LostRoot};
 
 /// Threads that walk the whole tree. A subtree is walked by one.
@@ -378,14 +378,6 @@ impl Visit for Survey<'_> {
 
     /// A directory that cannot be read is tried again when its attributes change. The run that sends it reports it.
     fn failed(&self, _: &RelPath, _: Above, _: io::Error) {}
-}
-
-/// Whether an entry takes no part in a transfer: by the rules, or because the name is one of this program's own.
-fn excludes(filter: &DirFilter, name: &Name, kind: EntryKind) -> bool {
-    let name = name.as_bytes();
-    name == STAGING_INSIDE.as_bytes()
-        || (filter.path().is_empty() && name == STATE_INSIDE.as_bytes())
-        || filter.excludes(name, kind)
 }
 
 fn filter_kind(kind: Kind) -> EntryKind {
