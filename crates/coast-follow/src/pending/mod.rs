@@ -355,6 +355,12 @@ impl Pending {
         self.entries.get(path).is_some_and(|entry| entry.writing.is_some())
     }
 
+    /// Whether an entry was made since the last batch, or a directory above it.
+    pub(crate) fn is_new(&self, path: &RelPath) -> bool {
+        let is_unseen = |path: &[u8]| self.entries.get(path).is_some_and(|entry| entry.unseen);
+        is_unseen(path.as_bytes()) || ancestors(path).any(is_unseen)
+    }
+
     /// Whether nothing is pending or under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.under_way.is_none()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coast_filter::EntryKind;
-use coast_tree::{Kind, LockExt, Name, RelPath};
+use coast_tree::{Kind, LockExt, Name, RelPath, Timestamp};
 
 use super::Shared;
 use super::event::{Event, Happened, WatchNumber};
@@ -46,7 +46,7 @@ impl Reader {
             queue,
             tree,
             git,
-            links: LinkedFiles::default(),
+            links: LinkedFiles::new(),
             shared,
             next_scan: now + SCAN,
             next_comparison: now + COMPARE,
@@ -99,8 +99,10 @@ impl Reader {
         }
         for _ in 0..MAX_BUFFERS {
             let mut events = Vec::new();
+            let asked = Timestamp::now();
             let any = self.queue.read(|event| events.push(event)).map_err(|error| self.unreadable(&error))?;
             if !any {
+                self.links.queue_is_empty(asked);
                 break;
             }
             for event in events {
@@ -224,12 +226,10 @@ impl Reader {
             Happened::Written => !self.shared.state.enter().pending.is_being_written(&path),
             _ => false,
         };
-        if begins
-            && let Ok(Some(stat)) = self.tree.open(dir).and_then(|dir| dir.stat(name))
-            && stat.kind == Kind::File
-            && stat.nlink > 1
-        {
-            self.links.note(stat.ino);
+        if begins {
+            self.look_up(dir, name, &path);
+        } else if matches!(happened, Happened::Created | Happened::MovedTo(_)) {
+            self.links.replaced(&path);
         }
         let ends = matches!(
             happened,
@@ -255,6 +255,24 @@ impl Reader {
             Happened::MovedTo(cookie) => pending.moved_to(path, Depth::Entry, cookie, now),
         });
         Ok(())
+    }
+
+    /// Looks whether a file that changed has other names.
+    fn look_up(&mut self, dir: &RelPath, name: &Name, path: &RelPath) {
+        let found = self.tree.open(dir).and_then(|dir| dir.stat(name)).ok().flatten();
+        let found = found.filter(|stat| stat.kind != Kind::Directory);
+        if let Some(stat) = &found
+            && stat.kind == Kind::File
+            && stat.nlink > 1
+        {
+            self.links.note(stat.ino);
+        }
+        if !self.shared.state.enter().pending.is_new(path) {
+            match found {
+                Some(_) => self.links.looked_up(path.clone()),
+                None => self.links.note_unknown(),
+            }
+        }
     }
 
     /// Notes a change of which only the path is known.
@@ -348,12 +366,9 @@ impl Reader {
     }
 
     fn look_for_links(&mut self) -> Result<(), LostRoot> {
-        let inodes = self.links.take();
-        if inodes.is_empty() {
-            return Ok(());
-        }
+        let Some(changed) = self.links.take() else { return Ok(()) };
         let started = Instant::now();
-        let names = self.tree.names_of(&inodes)?;
+        let names = self.tree.names_of(&changed)?;
         self.pending(|pending, now| {
             for name in names {
                 pending.touched(name, Depth::Entry, now);

@@ -320,6 +320,48 @@ fn other_names_of_a_file_that_changed_come_too() {
 }
 
 #[test]
+fn other_names_come_when_the_name_that_was_used_is_gone_or_another_file() {
+    for gone in ["removed", "renamed", "renamed with its directory", "replaced", "made anew"] {
+        let watched = Watched::new(&["a", "b"]);
+        watched.write("a/one");
+        fs::hard_link(watched.path("a/one"), watched.path("b/two")).unwrap();
+        watched.write("a/other");
+        watched.settle();
+        // The reader cannot handle the change while this is held.
+        let held = watched.watcher.shared.state.enter();
+        watched.write("a/one");
+        let one = watched.path("a/one");
+        match gone {
+            "removed" => fs::remove_file(one).unwrap(),
+            "renamed" => fs::rename(one, watched.outside("one")).unwrap(),
+            "renamed with its directory" => fs::rename(watched.path("a"), watched.path("c")).unwrap(),
+            "replaced" => fs::rename(watched.path("a/other"), one).unwrap(),
+            _ => {
+                fs::remove_file(one).unwrap();
+                watched.write("a/one");
+            }
+        }
+        drop(held);
+        let settled = watched.settle();
+        assert!(settled.names().contains("b/two"), "{gone}: {settled:?}");
+    }
+}
+
+#[test]
+fn a_save_by_a_temporary_file_does_not_bring_files_with_links() {
+    let watched = Watched::new(&[]);
+    watched.write("one");
+    watched.write("saved");
+    fs::hard_link(watched.path("one"), watched.path("two")).unwrap();
+    watched.settle();
+    let held = watched.watcher.shared.state.enter();
+    watched.write("saved.tmp");
+    fs::rename(watched.path("saved.tmp"), watched.path("saved")).unwrap();
+    drop(held);
+    assert_eq!(watched.settle(), Settled::of(&[("saved", Depth::Entry)]));
+}
+
+#[test]
 fn while_git_works_nothing_comes_and_then_all_of_it() {
     for linked in [false, true] {
         let watched = Watched::with(&[], |settings| {

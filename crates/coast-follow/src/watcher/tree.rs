@@ -10,7 +10,7 @@
 //! walk that sees the state after a rename gives the watch to the new path before the event of the rename is read. When the old path is
 //! forgotten then, the watch no longer belongs to it and stays.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use coast_tree::{DirHandle, Kind, Listed, LockExt, LockResultExt, Name, RelPath,
 
 use super::event::WatchNumber;
 use super::file_system::is_shared;
+use super::links::Changed;
 use super::queue::Queue;
 use super::snapshot::{Difference, Snapshot};
 use crate::batch::remove_below;
@@ -252,15 +253,18 @@ impl Tree {
         Ok(differences)
     }
 
-    /// The paths of the files that are these inodes, in directories that were entered. Lists every directory and looks at no file.
-    pub(super) fn names_of(&self, inodes: &HashSet<u64>) -> Result<Vec<RelPath>, LostRoot> {
+    /// The paths of files that changed, in directories that were entered. Lists every directory, and looks at a file only if it is not
+    /// known which ones changed.
+    pub(super) fn names_of(&self, changed: &Changed) -> Result<Vec<RelPath>, LostRoot> {
         let root = self.identity.open(&self.path)?;
         let mut names = Vec::new();
         for (path, directory) in &self.directories {
-            let Ok(listed) = root.dir(path).and_then(|dir| dir.list()) else { continue };
+            let Ok(dir) = root.dir(path) else { continue };
+            let Ok(listed) = dir.list() else { continue };
+            let last_change = |name: &Name| Some(dir.stat(name).ok()??.ctime);
             let linked = listed.into_iter().filter(|entry| {
                 entry.kind == Kind::File
-                    && inodes.contains(&entry.ino)
+                    && changed.has(entry.ino, || last_change(&entry.name))
                     && !excludes(&directory.filter, &entry.name, EntryKind::Other)
             });
             names.extend(linked.filter_map(|entry| path.join(&entry.name).ok()));
