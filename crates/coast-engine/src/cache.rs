@@ -105,6 +105,11 @@ impl Cache {
         }
     }
 
+    /// Calls `write` with the new cache, if there is one.
+    pub(crate) fn with_writer<T>(&self, write: impl FnOnce(Option<&CacheWriter>) -> T) -> T {
+        write(self.new.read().even_poisoned().as_ref().map(|(writer, _)| writer))
+    }
+
     /// Puts the new cache in the place of the old one. Answers whether the new one is there.
     pub(crate) fn save(&self) -> bool {
         let new = self.new.write().even_poisoned().take();

@@ -18,7 +18,7 @@ use coast_engine::{
 use coast_tree::{ContentHash, RelPath};
 use coast_wire::limits::{CHUNK_BYTES, MAX_TARGET_BYTES, MAX_UNASKED_BYTES, UNASKED_WINDOW_BYTES};
 use coast_wire::{
-    Class, Delete, Entry, Event, Fetched, FileId, Follow, FrameReader, Options, Pack, Part, Range,
+    Class, Delete, Entry, Event, Extent, Fetched, FileId, Follow, FrameReader, Gone, Options, Pack, Part, Range,
     ToReceiver, ToSender, What, end_of_run, messages,
 };
 use serde::Serialize;
@@ -187,7 +187,11 @@ fn a_save_costs_one_way_and_the_acknowledgement() {
 }
 
 fn frame<M: Serialize>(message: &M) -> Vec<u8> {
-    let mut pack = Pack::new(Class::Control);
+    frame_of(Class::Control, message)
+}
+
+fn frame_of<M: Serialize>(class: Class, message: &M) -> Vec<u8> {
+    let mut pack = Pack::new(class);
     pack.push(message).unwrap();
     pack.seal(None).unwrap()
 }
@@ -399,5 +403,120 @@ fn paths_at_which_the_source_wins_are_checked() {
         let take_source = vec![serde_bytes::ByteBuf::from(path)];
         let follow = Follow { take_source, ..Follow::default() };
         assert_refused(&[start(follow)], "path that no file can have");
+    }
+}
+
+/// A run by hand: which of the files that it asks for the sender then does not have.
+struct ByHand {
+    stream: UnixStream,
+    frames: FrameReader<UnixStream>,
+}
+
+impl ByHand {
+    fn new(stream: UnixStream) -> Self {
+        Self { frames: FrameReader::new(stream.try_clone().unwrap()), stream }
+    }
+
+    /// Has the receiver carry out a run with these parts. Files that it asks for are gone. Answers the paths of its conflicts.
+    fn run(&mut self, extent: Extent, parts: Vec<Part<'_>>, source_errors: bool) -> Vec<String> {
+        let follow = Follow { extent, ..Follow::default() };
+        let options = Options {
+            recursive: true,
+            links: true,
+            delete: Some(Delete::default()),
+            follow: Some(follow),
+            ..Options::default()
+        };
+        let said = [ToReceiver::Start(options)].into_iter().chain(parts.into_iter().map(ToReceiver::Part));
+        for message in said.chain([ToReceiver::WalkDone { source_errors }]) {
+            self.stream.write_all(&frame(&message)).unwrap();
+        }
+        let mut conflicts = Vec::new();
+        loop {
+            let answer = self.frames.next_frame().unwrap().unwrap();
+            for message in messages(&answer.decode().unwrap()) {
+                match message.unwrap() {
+                    ToSender::Needs { part, needs } => {
+                        for need in needs {
+                            let file = FileId { part, index: need.index };
+                            let gone = ToReceiver::Gone { file, reason: Gone::Vanished };
+                            self.stream.write_all(&frame_of(Class::Data, &gone)).unwrap();
+                        }
+                    }
+                    ToSender::Event(Event::Conflict { path, .. }) => {
+                        conflicts.push(String::from_utf8(path.to_vec()).unwrap());
+                    }
+                    ToSender::Finished(_) => {
+                        self.stream.write_all(&end_of_run()).unwrap();
+                        return conflicts;
+                    }
+                    ToSender::Failed { text, .. } => panic!("{text}"),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+fn whole<'a>(id: u32, path: &'a str, entries: Vec<Entry<'a>>) -> Part<'a> {
+    let parent = (id > 0).then(|| id - 1);
+    Part { id, parent, path: path.as_bytes(), range: Range::Names { after: None, last: true }, entries }
+}
+
+fn directory(name: &str) -> Entry<'_> {
+    Entry { name: name.as_bytes(), what: What::Directory, mode: 0o755, mtime: None, owner: None }
+}
+
+fn content<'a>(name: &'a str, content: &'a str) -> Entry<'a> {
+    let hash = ContentHash::of(content.as_bytes());
+    file(name.as_bytes(), content.len() as u64, Some(hash), content.as_bytes())
+}
+
+/// A file whose content does not come.
+fn gone(name: &str) -> Entry<'_> {
+    let what = What::File { size: 100, hash: None, content: None };
+    Entry { name: name.as_bytes(), what, mode: 0o644, mtime: None, owner: None }
+}
+
+#[test]
+fn what_a_run_about_everything_does_not_see_stays_known() {
+    let listed = |part: Part<'static>| Part { range: Range::Listed, ..part };
+    let incomplete = |number| match number {
+        // A directory that vanishes after it was offered.
+        0 => (vec![whole(0, "", vec![directory("d"), content("top", "1")])], false),
+        // A file that vanishes after it was offered.
+        1 => {
+            (vec![whole(0, "", vec![directory("d"), gone("top")]), whole(1, "d", vec![gone("below")])], false)
+        }
+        // Something that cannot be read: then nothing is deleted.
+        2 => (vec![whole(0, "", Vec::new())], true),
+        // A directory that cannot be read to its end.
+        3 => (vec![listed(whole(0, "", vec![directory("d")])), listed(whole(1, "d", Vec::new()))], true),
+        _ => unreachable!(),
+    };
+    for (number, extent) in
+        (0..4).flat_map(|number| [Extent::Everything, Extent::Paths].map(|of| (number, of)))
+    {
+        let scratch = tempfile::tempdir().unwrap();
+        let destination = scratch.path().join("destination");
+        let (near, far) = UnixStream::pair().unwrap();
+        let follower = Follower::start(destination.clone(), &far);
+        drop(far);
+        let mut sender = ByHand::new(near.try_clone().unwrap());
+        let tree = |text| {
+            let top = vec![directory("d"), content("top", text)];
+            vec![whole(0, "", top), whole(1, "d", vec![content("below", text)])]
+        };
+        let read = |path| fs::read_to_string(destination.join(path)).unwrap();
+        // What they are known by is in the cache, or in the journal.
+        assert!(sender.run(extent, tree("1"), false).is_empty());
+        let (parts, source_errors) = incomplete(number);
+        assert!(sender.run(Extent::Everything, parts, source_errors).is_empty());
+        assert_eq!(["top", "d/below"].map(read), ["1", "1"]);
+        let conflicts = sender.run(Extent::Paths, tree("another"), false);
+        assert!(conflicts.is_empty(), "{conflicts:?} after run {number}, {extent:?}");
+        assert_eq!(["top", "d/below"].map(read), ["another", "another"]);
+        near.shutdown(Shutdown::Both).unwrap();
+        follower.end().unwrap();
     }
 }

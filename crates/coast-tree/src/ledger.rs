@@ -18,8 +18,9 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 
+use crate::cache::path_hash;
 use crate::path::{MAX_NAME_BYTES, MAX_PATH_BYTES, check_path};
-use crate::{ContentHash, LockExt, Name, RelPath};
+use crate::{LockExt, Name, RelPath};
 
 /// Most names of one block; a larger directory takes several.
 const MAX_BLOCK_NAMES: usize = 16 * 1024;
@@ -86,8 +87,13 @@ impl LedgerWriter {
         if output.gathered_names < MAX_GATHERED_NAMES { Ok(()) } else { output.flush() }
     }
 
-    /// Whether names of this directory were added.
-    fn speaks_of(&self, path_hash: u64) -> bool {
+    /// Whether names of this directory were added. Names that are gathered count only after a flush.
+    pub fn speaks_of(&self, dir: &RelPath) -> bool {
+        self.speaks_of_hash(path_hash(dir.as_bytes()))
+    }
+
+    /// [`LedgerWriter::speaks_of`] for the [`path_hash`] of a directory.
+    pub(crate) fn speaks_of_hash(&self, path_hash: u64) -> bool {
         self.output.enter().directories.contains(&path_hash)
     }
 
@@ -210,7 +216,7 @@ impl LedgerReader {
     /// Copies the directories that no names were added of to `writer`, and that are wanted. Names that `writer` gathers count only
     /// when it is flushed.
     pub fn carry_over(&self, writer: &LedgerWriter, wanted: impl Fn(&RelPath) -> bool) -> io::Result<()> {
-        for entry in self.index.iter().filter(|entry| !writer.speaks_of(entry.path_hash)) {
+        for entry in self.index.iter().filter(|entry| !writer.speaks_of_hash(entry.path_hash)) {
             let Some(block) = self.block(entry)? else { continue };
             if let Ok(dir) = RelPath::new(block.path())
                 && wanted(&dir)
@@ -224,7 +230,7 @@ impl LedgerReader {
     /// Writes all that is in `ledgers` to `writer`, each directory once.
     pub fn merge(ledgers: &[Self], writer: &LedgerWriter) -> io::Result<()> {
         for ledger in ledgers {
-            for entry in ledger.index.iter().filter(|entry| !writer.speaks_of(entry.path_hash)) {
+            for entry in ledger.index.iter().filter(|entry| !writer.speaks_of_hash(entry.path_hash)) {
                 let Some(block) = ledger.block(entry)? else { continue };
                 let Ok(dir) = RelPath::new(block.path()) else { continue };
                 let mut names = HashSet::new();
@@ -334,11 +340,6 @@ fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
     let (taken, remaining) = rest.split_first_chunk()?;
     *rest = remaining;
     Some(taken)
-}
-
-/// The key under which a directory is found.
-fn path_hash(path: &[u8]) -> u64 {
-    ContentHash::of(path).prefix()
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {

@@ -69,8 +69,8 @@ impl Entry {
     }
 }
 
-/// The key under which a directory is found.
-pub(super) fn path_hash(path: &[u8]) -> u64 {
+/// The key under which a directory is found, here and in a ledger.
+pub(crate) fn path_hash(path: &[u8]) -> u64 {
     super::ContentHash::of(path).prefix()
 }
 

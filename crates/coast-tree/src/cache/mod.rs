@@ -10,6 +10,8 @@ mod reader;
 mod record;
 mod writer;
 
+pub(crate) use footer::path_hash;
+
 pub use clock::ClockStep;
 pub use hash::{ContentHash, ContentHasher, hash_file};
 pub use reader::{CacheError, CacheReader, DirRecords};

@@ -11,7 +11,7 @@ use super::block::{Block, RawRecord};
 use super::footer::{ENTRY_BYTES, Entry, FOOTER_BYTES, Footer, MAX_ENTRIES, VERSION, path_hash};
 use super::lookup::ContentLookup;
 use super::{CacheWriter, ContentHash, FileIdentity, Record};
-use crate::{LockExt, Name, RelPath};
+use crate::{LedgerWriter, LockExt, Name, RelPath};
 
 /// Why a file cannot be used as a cache. None of these is a reason to stop: go on with [`CacheReader::empty`].
 #[derive(Debug, Error)]
@@ -150,12 +150,17 @@ impl CacheReader {
         Ok(self.lookup()?.has_size(size))
     }
 
-    /// Copies the records of the directories that are wanted to `writer`.
+    /// Copies the records of the directories that no names were added of to `ledger`, and that are wanted, to `writer`.
     ///
     /// # Errors
     /// When the cache cannot be read, or the other one cannot be written.
-    pub fn carry_over(&self, writer: &CacheWriter, wanted: impl Fn(&RelPath) -> bool) -> io::Result<()> {
-        for entry in &self.index {
+    pub fn carry_over(
+        &self,
+        writer: &CacheWriter,
+        ledger: &LedgerWriter,
+        wanted: impl Fn(&RelPath) -> bool,
+    ) -> io::Result<()> {
+        for entry in self.index.iter().filter(|entry| !ledger.speaks_of_hash(entry.path_hash)) {
             let Some(block) = self.block(entry)? else { continue };
             if let Ok(dir) = RelPath::new(block.path())
                 && wanted(&dir)

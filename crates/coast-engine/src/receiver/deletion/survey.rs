@@ -39,6 +39,7 @@ impl Deletion<'_> {
                 let placed = || extraneous.iter().map(|entry| &entry.name).filter(|name| origins.has(name));
                 self.count_placed(placed().count());
                 self.target.note_placed(path, placed());
+                self.target.remember_contents(path, placed(), &origins);
                 for entry in extraneous {
                     self.note_kept(path, &entry.name)?;
                 }
@@ -62,7 +63,10 @@ impl Deletion<'_> {
         let origins = self.target.origins_in(path);
         let mut staying = Vec::new();
         let mut workspaces = Workspaces::of(&entries);
-        self.count_placed(entries.iter().filter(|entry| origins.has(&entry.name)).count());
+        let placed = || entries.iter().map(|entry| &entry.name).filter(|name| origins.has(name));
+        self.count_placed(placed().count());
+        // Also of those that go: they stay if the deletion fails, or is skipped.
+        self.target.remember_contents(path, placed(), &origins);
         for entry in states_last(entries) {
             let protected = filter
                 .is_some_and(|filter| DeletionFilter::protects(filter, &entry.name, entry.kind, within));
@@ -175,7 +179,6 @@ impl Deletion<'_> {
         };
         let guarded = self.target.guards(path, &entry.name);
         if guarded && origin == Origin::Changed {
-            self.target.remember_conflict(path, &entry.name, origins);
             self.report.conflict(full.as_bytes(), ConflictKind::Changed);
             return Ok(Fate::Kept);
         }

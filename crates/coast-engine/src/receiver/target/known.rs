@@ -13,8 +13,8 @@ use coast_tree::state::{
     CACHE, CLOCK, LEDGER, MERGED_LEDGER, NEW_CACHE, NEW_LEDGER, PLACEMENTS, StateDirectory, name,
 };
 use coast_tree::{
-    CacheReader, CacheWriter, ClockStep, DirHandle, DirRecords, FileIdentity, Journal, LedgerReader,
-    LedgerWriter, LockExt, Name, Record, RelPath, Replace,
+    CacheReader, CacheWriter, ClockStep, DirHandle, DirRecords, FileIdentity, Journal, JournaledDirectory,
+    LedgerReader, LedgerWriter, LockExt, Name, Record, RelPath, Replace,
 };
 
 /// What earlier runs have left, kept open between the runs of one stream.
@@ -29,7 +29,7 @@ pub(super) struct Known {
     pub(super) cache: Arc<CacheReader>,
     /// The ledger of the last run, and the one that an interrupted run left after it.
     ledgers: Vec<LedgerReader>,
-    /// No other lock is taken while it is held.
+    /// No other lock is taken while it is held but those of a new ledger and a new cache, which this type writes.
     journal: Mutex<Journal>,
     /// None where the clock of the file system could not be measured: then no identity is believed.
     pub(super) clock_step: Option<ClockStep>,
@@ -135,13 +135,59 @@ impl Known {
         names
     }
 
-    /// Copies the ledgers' directories to a new ledger that has nothing of them, if they are wanted.
+    /// Copies what is known of the directories that a new ledger has nothing of, and that are wanted, to it and to a new cache. Without
+    /// a new cache only the names are copied.
     pub(super) fn carry_over(
         &self,
-        writer: &LedgerWriter,
+        ledger: &LedgerWriter,
+        cache: Option<&CacheWriter>,
         wanted: impl Fn(&RelPath) -> bool,
     ) -> io::Result<()> {
-        self.ledgers.iter().try_for_each(|ledger| ledger.carry_over(writer, &wanted))
+        for (directory, entries) in self.journal.enter().directories() {
+            if !ledger.speaks_of(directory) && wanted(directory) {
+                self.merge_directory(directory, entries, ledger, cache)?;
+            }
+        }
+        if let Some(cache) = cache {
+            self.cache.carry_over(cache, ledger, &wanted)?;
+        }
+        self.ledgers.iter().try_for_each(|old| old.carry_over(ledger, &wanted))
+    }
+
+    /// Writes what is known of a directory, with what the journal says of its `entries`, to a new ledger and to a new cache.
+    fn merge_directory(
+        &self,
+        directory: &RelPath,
+        entries: &JournaledDirectory,
+        ledger: &LedgerWriter,
+        cache: Option<&CacheWriter>,
+    ) -> io::Result<()> {
+        let mut names = self.names_in_ledgers(directory);
+        let known =
+            self.records(directory).into_iter().flat_map(|records| records.records().collect::<Vec<_>>());
+        let outdated = |name: &Name| entries.get(name).is_some_and(coast_tree::JournalEntry::is_certain);
+        let mut records: Vec<Record> = known.filter(|record| !outdated(&record.name)).collect();
+        let mut others: Vec<Record> = Vec::new();
+        for (name, entry) in entries {
+            match entry.is_placed() {
+                Some(true) => drop(names.insert(name.clone())),
+                Some(false) => drop(names.remove(name)),
+                None => {}
+            }
+            let placed = entry.placed();
+            records.extend(placed.map(|(stat, hash)| Record { name: name.clone(), stat, hash }));
+            let intended = entry.contents().filter(|hash| placed.is_none_or(|(_, placed)| placed != *hash));
+            others.extend(intended.map(|hash| Record {
+                name: name.clone(),
+                stat: FileIdentity::unsettled(u64::MAX),
+                hash,
+            }));
+        }
+        ledger.append(directory, &names)?;
+        let Some(cache) = cache else { return Ok(()) };
+        cache.append(directory, &records)?;
+        // A part of the cache has each name once.
+        others.iter().try_for_each(|other| cache.append(directory, std::slice::from_ref(other)))
     }
 
     /// Writes cache and ledger anew, with all that the journal says, and removes the journal. A process that is killed meanwhile leaves
@@ -149,42 +195,12 @@ impl Known {
     pub(super) fn absorb_journal(&self, state: &DirHandle) -> io::Result<()> {
         let cache = CacheWriter::create(create(state, NEW_CACHE)?)?;
         let ledger = LedgerWriter::create(create(state, MERGED_LEDGER)?);
-        let mut journal = self.journal();
-        for (directory, entries) in journal.directories() {
-            let mut names = self.names_in_ledgers(directory);
-            let known =
-                self.records(directory).into_iter().flat_map(|records| records.records().collect::<Vec<_>>());
-            let outdated = |name: &Name| entries.get(name).is_some_and(coast_tree::JournalEntry::is_certain);
-            let mut records: Vec<Record> = known.filter(|record| !outdated(&record.name)).collect();
-            let mut others: Vec<Record> = Vec::new();
-            for (name, entry) in entries {
-                match entry.is_placed() {
-                    Some(true) => drop(names.insert(name.clone())),
-                    Some(false) => drop(names.remove(name)),
-                    None => {}
-                }
-                let placed = entry.placed();
-                records.extend(placed.map(|(stat, hash)| Record { name: name.clone(), stat, hash }));
-                let intended =
-                    entry.contents().filter(|hash| placed.is_none_or(|(_, placed)| placed != *hash));
-                others.extend(intended.map(|hash| Record {
-                    name: name.clone(),
-                    stat: FileIdentity::unsettled(u64::MAX),
-                    hash,
-                }));
-            }
-            ledger.append(directory, &names)?;
-            cache.append(directory, &records)?;
-            // A part of the cache has each name once.
-            others.iter().try_for_each(|other| cache.append(directory, std::slice::from_ref(other)))?;
-        }
-        self.cache.carry_over(&cache, |directory| journal.directory(directory).is_none())?;
-        self.carry_over(&ledger, |_| true)?;
+        self.carry_over(&ledger, Some(&cache), |_| true)?;
         ledger.flush()?;
         cache.finish()?;
         state.rename_to(&name(MERGED_LEDGER), state, &name(LEDGER), Replace::Any)?;
         state.rename_to(&name(NEW_CACHE), state, &name(CACHE), Replace::Any)?;
-        journal.clear(state)
+        self.journal.enter().clear(state)
     }
 }
 

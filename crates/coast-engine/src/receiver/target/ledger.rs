@@ -25,6 +25,7 @@ use coast_tree::{
 use coast_wire::Origin;
 
 use super::known::{Known, create};
+use super::memory::Memory;
 use crate::receiver::report::Report;
 
 /// The entries that runs have put at the destination.
@@ -138,14 +139,14 @@ impl Ledger {
         }
     }
 
-    /// Puts the new ledger in the place of the old one. What this run did not examine is taken over from the old one, if it is
-    /// still there. Answers whether the new ledger is in place.
-    pub(super) fn settle(&self, root: &Root, report: &Report<'_>) -> bool {
+    /// Puts the new ledger in the place of the old one. What is known of directories that this run did not examine is taken over, if
+    /// they are still there: the names, and the contents into the new cache. Answers whether the new ledger is in place.
+    pub(super) fn settle(&self, root: &Root, memory: &Memory, report: &Report<'_>) -> bool {
         let Some(new) = &self.new else { return false };
         let exists = |directory: &RelPath| root.dir(directory).is_ok();
         let settle = || -> io::Result<()> {
             new.writer.flush()?;
-            self.known.carry_over(&new.writer, exists)?;
+            memory.with_writer(|cache| self.known.carry_over(&new.writer, cache, exists))?;
             new.writer.flush()?;
             new.dir.rename_to(&name(NEW_LEDGER), &new.dir, &name(LEDGER), Replace::Any)
         };

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use coast_tree::state::{CACHE, NEW_CACHE, StateDirectory, name};
-use coast_tree::{ContentHash, FileIdentity, Name, Record, RelPath, Stat, Timestamp};
+use coast_tree::{CacheWriter, ContentHash, FileIdentity, Name, Record, RelPath, Stat, Timestamp};
 
 use super::known::Known;
 use crate::cache::{Cache, Remember};
@@ -41,6 +41,11 @@ impl Memory {
     /// Remembers files of a directory for the next run.
     pub(super) fn remember(&self, directory: &RelPath, records: Vec<Record>) {
         self.cache.append(directory, records);
+    }
+
+    /// Calls `write` with the new cache, if there is one.
+    pub(super) fn with_writer<T>(&self, write: impl FnOnce(Option<&CacheWriter>) -> T) -> T {
+        self.cache.with_writer(write)
     }
 
     /// Puts the new cache in the place of the old one. Answers whether the new one is in place.

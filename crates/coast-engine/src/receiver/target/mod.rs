@@ -341,7 +341,7 @@ impl<'a> Target<'a> {
     /// Puts the new ledger and the new cache in the places of the old ones, or ends the journal of the run.
     pub(crate) fn settle_knowledge(&self) {
         if let Some(live) = self.live() {
-            let settled = live.ledger.settle(&live.root, self.report);
+            let settled = live.ledger.settle(&live.root, &live.memory, self.report);
             let absorbed = live.memory.save() && settled;
             live.ledger.settle_journal(&live.state.dir, absorbed, self.report);
         }

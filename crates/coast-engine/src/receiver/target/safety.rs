@@ -140,17 +140,27 @@ impl Target<'_> {
         }
     }
 
-    /// Keeps for the next run what was put at the path of an entry that is left as it is.
-    pub(crate) fn remember_conflict(&self, directory: &RelPath, name: &Name, origins: &Origins) {
-        let records = origins.contents(name).into_iter().map(|hash| Record {
-            name: name.clone(),
-            stat: FileIdentity::unsettled(u64::MAX),
-            hash,
-        });
-        if let Some(live) = self.live() {
-            // A part of the cache has each name once.
-            records.for_each(|record| live.memory.remember(directory, vec![record]));
+    /// Remembers for the next run which contents earlier runs have put at these names of a directory. For entries of which this run
+    /// learns nothing new.
+    pub(crate) fn remember_contents<'n>(
+        &self,
+        directory: &RelPath,
+        names: impl IntoIterator<Item = &'n Name>,
+        origins: &Origins,
+    ) {
+        let Some(live) = self.live() else { return };
+        // A part of the cache has each name once.
+        let mut parts: Vec<Vec<Record>> = Vec::new();
+        for name in names.into_iter().filter(|name| origins.has(name)) {
+            for (number, hash) in origins.contents(name).into_iter().enumerate() {
+                if number == parts.len() {
+                    parts.push(Vec::new());
+                }
+                let stat = FileIdentity::unsettled(u64::MAX);
+                parts[number].push(Record { name: name.clone(), stat, hash });
+            }
         }
+        parts.into_iter().for_each(|records| live.memory.remember(directory, records));
     }
 }
 

@@ -114,8 +114,9 @@ impl<'a> Examination<'a> {
     fn note_placed(&self, others: &[Listed]) {
         let names = self.staying.iter().map(|&index| &self.part.entries[index as usize].name);
         let stays = |name: &&Name| !self.part.range.speaks_of(name) && self.origins.has(name);
-        let others = others.iter().map(|other| &other.name).filter(stays);
-        self.transfer.target.note_placed(&self.part.path, names.chain(others));
+        let others = || others.iter().map(|other| &other.name).filter(stays);
+        self.transfer.target.note_placed(&self.part.path, names.chain(others()));
+        self.transfer.target.remember_contents(&self.part.path, others(), self.origins);
     }
 
     /// Notes that an entry is right as it is.

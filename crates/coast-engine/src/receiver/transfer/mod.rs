@@ -161,8 +161,14 @@ impl<'a> Transfer<'a> {
             return Ok(());
         }
         let records = part.take_records();
+        let origins = part.origins(self.target);
+        // Entries that could not be brought are still what earlier runs have put there.
+        let known: HashSet<&Name> = records.iter().map(|record| &record.name).collect();
+        let others = part.entries.iter().map(|entry| &entry.name).filter(|name| !known.contains(name));
+        self.target.remember_contents(&part.path, others, origins);
+        drop(known);
         if !records.is_empty() {
-            self.target.remember(&part.path, records, part.origins(self.target));
+            self.target.remember(&part.path, records, origins);
         }
         // Counted out before the sender is told that it has room again, and told before the run can end.
         let last = self.parts.settle(part);
@@ -215,10 +221,8 @@ impl<'a> Transfer<'a> {
 
     /// Tells of an entry of the destination that is left as it is.
     fn report_conflict(&self, entry: &PartEntry, kind: ConflictKind) {
-        let name = &entry.offered().name;
-        self.target.remember_conflict(&entry.part.path, name, entry.part.origins(self.target));
         if entry.offered().kind() == Kind::Directory
-            && let Ok(path) = entry.part.path.join(name)
+            && let Ok(path) = entry.part.path.join(&entry.offered().name)
         {
             self.conflicts.enter().insert(path);
         }
