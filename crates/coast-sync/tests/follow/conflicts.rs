@@ -252,3 +252,30 @@ fn a_workspace_that_was_filled_by_others_is_taken_over_where_it_is_equal() {
     assert_eq!(followed.there_is("same"), "2");
     assert!(!followed.there("d").exists() && fs::symlink_metadata(followed.there("l")).is_err());
 }
+
+#[test]
+fn an_entry_that_came_where_a_directory_was_is_ours() {
+    for whole in [false, true] {
+        let mut followed =
+            Followed::new(&Tree::new().file("link/a", "1").file("file/a", "1").file("kept", "1"));
+        let of = |paths: &[&str]| if whole { FollowBatch::everything() } else { batch(paths, true) };
+        for name in ["link", "file"] {
+            fs::remove_dir_all(followed.here(name)).unwrap();
+        }
+        symlink("anywhere", followed.here("link")).unwrap();
+        followed.write("file", "2");
+        assert_eq!(followed.conflicts(&of(&["link", "file"])), []);
+        followed.assert_equal();
+        // Each is replaced by the other, and then both are deleted.
+        fs::remove_file(followed.here("link")).unwrap();
+        fs::remove_file(followed.here("file")).unwrap();
+        symlink("elsewhere", followed.here("file")).unwrap();
+        followed.write("link", "3");
+        assert_eq!(followed.conflicts(&of(&["link", "file"])), []);
+        followed.assert_equal();
+        fs::remove_file(followed.here("link")).unwrap();
+        fs::remove_file(followed.here("file")).unwrap();
+        assert_eq!(followed.conflicts(&of(&["link", "file"])), []);
+        followed.assert_equal();
+    }
+}

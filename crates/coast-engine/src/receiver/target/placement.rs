@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Live;
 use super::directory::DestinationEntry;
 use super::ledger::Origins;
-use super::safety::stand_in_record;
+use super::safety::{record_of_stand_in, stand_in_record};
 use super::staging::Staged;
 use crate::error::EngineError;
 use crate::receiver::failure::{Doing, Failure};
@@ -39,7 +39,7 @@ struct DelayedMove {
     /// Its name in the staging area.
     #[serde(with = "serde_bytes")]
     staged: Vec<u8>,
-    /// Of a regular file.
+    /// Of the content, or of what stands for it.
     hash: Option<[u8; 32]>,
     /// Whether it replaces an entry of another kind.
     other_kind: bool,
@@ -130,11 +130,9 @@ impl Live {
         staged: Staged,
         report: &Report<'_>,
     ) -> Result<(), Failure> {
-        match self.delayed_moves.take(entry, staged, None)? {
-            Some(staged) => {
-                let content = stand_in_record(entry.offered).map(|record| record.hash);
-                self.move_now(entry, dir, staged, content, report).map(|_| ())
-            }
+        let content = stand_in_record(entry.offered).map(|record| record.hash);
+        match self.delayed_moves.take(entry, staged, content)? {
+            Some(staged) => self.move_now(entry, dir, staged, content, report).map(|_| ()),
             None => Ok(()),
         }
     }
@@ -280,7 +278,10 @@ impl Live {
         hash: ContentHash,
         before: &Stat,
     ) {
-        let records = vec![self.memory.record_of_changed(name, hash, before, || dir.stat(name))];
+        let records = vec![match before.kind {
+            Kind::File => self.memory.record_of_changed(name, hash, before, || dir.stat(name)),
+            _ => record_of_stand_in(name, hash),
+        }];
         self.ledger.contents_placed(parent, &records, &Origins::default());
         self.memory.remember(parent, records);
     }

@@ -89,8 +89,13 @@ pub(crate) fn stand_in_record(offered: &OfferedEntry) -> Option<Record> {
         Offered::Symlink(link_target) => stand_in(Kind::Symlink, link_target),
         Offered::Special(kind, rdev) => stand_in(*kind, &rdev.to_le_bytes()),
     };
+    Some(record_of_stand_in(&offered.name, hash))
+}
+
+/// [`stand_in_record`] of an entry for which `hash` stands.
+pub(super) fn record_of_stand_in(name: &Name, hash: ContentHash) -> Record {
     // It is read each time, so no identity is needed. It has no size that a file could have.
-    Some(Record { name: offered.name.clone(), stat: FileIdentity::unsettled(u64::MAX), hash })
+    Record { name: name.clone(), stat: FileIdentity::unsettled(u64::MAX), hash }
 }
 
 impl Target<'_> {
