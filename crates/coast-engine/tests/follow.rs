@@ -18,8 +18,8 @@ use coast_engine::{
 use coast_tree::{ContentHash, RelPath};
 use coast_wire::limits::{CHUNK_BYTES, MAX_TARGET_BYTES, MAX_UNASKED_BYTES, UNASKED_WINDOW_BYTES};
 use coast_wire::{
-    Class, Delete, Entry, Event, Extent, Fetched, FileId, Follow, FrameReader, Gone, Options, Pack, Part, Range,
-    ToReceiver, ToSender, What, end_of_run, messages,
+    Class, Delete, Entry, Event, Extent, Fetched, FileId, Follow, FrameReader, Gone, Options, Pack, Part,
+    Range, ToReceiver, ToSender, What, end_of_run, messages,
 };
 use serde::Serialize;
 
