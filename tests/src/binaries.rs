@@ -15,7 +15,9 @@ use coast_testkit::target_directory;
 pub fn coast() -> &'static Path {
     static COAST: OnceLock<PathBuf> = OnceLock::new();
     COAST.get_or_init(|| {
-        build(&["--package", "coast-cli", "--package", "coast-helper"], None);
+        // The dependencies of the whole workspace have the features that `cargo test --workspace` built them with. With those
+        // of two packages alone, twenty crates would be built again.
+        build(&["--workspace", "--bin", "coast", "--bin", "coast-helper"], None);
         profile_directory().join("coast")
     })
 }
@@ -38,11 +40,11 @@ pub(crate) fn mutagen_stand_in() -> PathBuf {
 }
 
 /// Builds with the cargo and the profile of the running test.
-fn build(packages: &[&str], flags: Option<&str>) {
+fn build(targets: &[&str], flags: Option<&str>) {
     let directory = profile_directory();
     let profile = directory.file_name().expect("a profile has a name").to_str().expect("a profile is text");
     let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--quiet"]).args(packages);
+    build.args(["build", "--quiet"]).args(targets);
     build.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
     build.arg("--target-dir").arg(target_directory()).current_dir(env!("CARGO_MANIFEST_DIR"));
     build.envs(flags.map(|flags| ("RUSTFLAGS", flags)));
