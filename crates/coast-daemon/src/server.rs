@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixStream;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 
@@ -117,19 +117,21 @@ fn already_runs(running: Option<&Running>) -> String {
 pub fn run(options: &DaemonOptions, ready: impl FnOnce()) -> Result<(), DaemonError> {
     let places = &options.places;
     let unusable = |path: &Path, error| DaemonError::Place { path: path.to_owned(), error };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DaemonError::Process)?;
+    // Whoever sees the lock of this daemon may tell it to end.
+    let signals = runtime.block_on(async { Signals::open() }).map_err(DaemonError::Process)?;
     make_private(places.state(), Parents::Made).map_err(|error| unusable(places.state(), error))?;
     let lock = places.lock();
     let held = Lock::wait(&lock, LOCK_PATIENCE).map_err(|error| unusable(&lock, error))?;
     let mut held = held.ok_or_else(|| DaemonError::Runs(Lock::holder(&lock).flatten()))?;
     log::begin(places, options.echo);
 
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DaemonError::Process)?;
     let ended = runtime.block_on(async {
         let socket = Socket::bind(places).map_err(|(path, error)| DaemonError::Socket { path, error })?;
         let daemon = Arc::new(Daemon::new(options, socket.path()));
         daemon.follow()?;
-        daemon.stop_on_signals().map_err(DaemonError::Process)?;
+        daemon.stop_on(signals);
         if let Err(error) = held.announce(&Running::this_process(socket.path())) {
             // The disk may be full. Clients then look for the socket at the usual places.
             tracing::warn!("cannot write {}: {error}", lock.display());
@@ -267,19 +269,27 @@ impl Daemon {
         }
     }
 
-    /// Has SIGTERM and SIGINT end the daemon. Needs a runtime.
-    fn stop_on_signals(self: &Arc<Self>) -> io::Result<()> {
-        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-            let mut signals = signal(kind)?;
+    /// Has these signals end the daemon. Needs a runtime.
+    fn stop_on(self: &Arc<Self>, signals: Signals) {
+        for mut signal in signals.0 {
             let daemon = Arc::clone(self);
             tokio::spawn(async move {
-                if signals.recv().await.is_some() {
+                if signal.recv().await.is_some() {
                     tracing::info!("ending on a signal");
                     daemon.stop();
                 }
             });
         }
-        Ok(())
+    }
+}
+
+/// SIGTERM and SIGINT, from the moment on at which this was opened.
+struct Signals([Signal; 2]);
+
+impl Signals {
+    /// Needs a runtime.
+    fn open() -> io::Result<Self> {
+        Ok(Self([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
     }
 }
 
