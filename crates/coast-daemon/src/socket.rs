@@ -4,17 +4,27 @@ use std::fs;
 use std::io;
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::DaemonPlaces;
 use crate::directory::{Parents, make_private};
+
+/// How many connections of other users are told at once why they are refused. The others are closed.
+const MAX_REFUSALS: usize = 8;
+/// How long such a connection may take to read the answer.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The daemon's socket. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct Socket {
     listener: UnixListener,
     path: PathBuf,
+    /// Has a permit for each connection of another user that is told why it is refused.
+    refusals: Arc<Semaphore>,
 }
 
 impl Socket {
@@ -34,7 +44,7 @@ impl Socket {
                         let path: PathBuf = path;
                         tracing::warn!("cannot listen on {}: {error}", path.display());
                     }
-                    return Ok(Self { listener, path });
+                    return Ok(Self { listener, path, refusals: Arc::new(Semaphore::new(MAX_REFUSALS)) });
                 }
                 Err(error) => first_problem = first_problem.or(Some((path, error))),
             }
@@ -70,7 +80,9 @@ impl Socket {
                 Ok(peer) if peer.uid() == rustix::process::geteuid().as_raw() => return Ok(stream),
                 Ok(peer) => {
                     tracing::warn!("refused a connection of user {}", peer.uid());
-                    refuse(&stream);
+                    if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
+                        tokio::spawn(refuse(stream, place));
+                    }
                 }
                 Err(error) => tracing::warn!("refused a connection of an unknown user: {error}"),
             }
@@ -78,15 +90,27 @@ impl Socket {
     }
 }
 
-/// Answers in one piece, which a new connection always takes, and without reading.
-fn refuse(stream: &UnixStream) {
+/// Answers, and then takes what the stranger sends: a connection that is closed while something is unread loses its answer.
+async fn refuse(stream: UnixStream, _place: OwnedSemaphorePermit) {
     let body = r#"{"error":"this daemon serves another user","exit_code":1}"#;
     let answer = format!(
         "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
-    // The stranger is refused, whether or not it learns why.
+    // In one piece, which a new connection always takes. The stranger is refused, whether or not it learns why.
     let _ = stream.try_write(answer.as_bytes());
+    let taken = async {
+        let mut buffer = [0; 4096];
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut buffer) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, taken).await;
 }
 
 impl Drop for Socket {
