@@ -78,11 +78,12 @@ impl Drop for HeldSignature {
 }
 
 impl Job {
-    /// Checks needs and splits them into jobs.
+    /// Checks needs and splits them into jobs. With `small_first` no small file waits for a large one.
     pub(super) fn group(
         part: Arc<OfferedPart>,
         needs: Vec<Need<'_>>,
         held: &SignatureBytes,
+        small_first: bool,
     ) -> Result<Vec<Self>, EngineError> {
         let mut tasks = Vec::with_capacity(needs.len());
         for Need { index, want } in needs {
@@ -99,8 +100,9 @@ impl Job {
             };
             tasks.push((file.identity.size, index, task));
         }
-        // No small file waits for a large one.
-        tasks.sort_by_key(|(size, ..)| *size);
+        if small_first {
+            tasks.sort_by_key(|(size, ..)| *size);
+        }
         let mut jobs = Vec::with_capacity(tasks.len().div_ceil(GROUP));
         let mut tasks = tasks.into_iter().map(|(_, index, task)| (index, task)).peekable();
         while tasks.peek().is_some() {

@@ -326,7 +326,9 @@ impl Run<'_> {
             }
             ToSender::Needs { part, needs } => {
                 let part = self.offers.get(part)?;
-                for group in Job::group(part, needs, &self.signatures)? {
+                // In a run that follows edits, somebody waits for the small files.
+                let small_first = self.options.follow.is_some();
+                for group in Job::group(part, needs, &self.signatures, small_first)? {
                     // The receiving end lives as long as the run.
                     let _ = self.jobs.sender.send(group);
                 }
