@@ -3,8 +3,9 @@
 use clap::{Args, Subcommand};
 
 pub(super) const ABOUT: &str = "\
-Runs coastd, a daemon of your own user. It keeps one connection to each remote in use, so that other commands need no new one. \
-`coast push`, `assign` and all others work without it, and use it when it runs. A program named `coastd`, a link to coast for \
+Runs coastd, a daemon of your own user. It carries the edits of instances whose Coastfile says workspace_sync = \"native\", and has \
+running instances follow again when something breaks; `coast run`, `assign` and `start` start it for that. It also keeps one \
+connection to each remote in use, so that other commands need no new one; they work without it, too. A program named `coastd`, a link to coast for \
 example, is `coast daemon run`.";
 
 pub(super) const AFTER: &str = "\

@@ -116,7 +116,9 @@ async fn in_time(request: Request, next: Next) -> Response {
 }
 
 async fn status(State(daemon): State<Arc<Daemon>>) -> Json<DaemonStatus> {
-    Json(daemon.status())
+    // The records are read from the disk, and the thread of the runtime has to serve the other requests meanwhile.
+    let status = tokio::task::spawn_blocking(move || daemon.status()).await;
+    Json(status.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))
 }
 
 async fn shutdown(State(daemon): State<Arc<Daemon>>) -> StatusCode {

@@ -150,7 +150,7 @@ impl Tree {
         if let Ok(watch) = watch
             && self.directories.get(path).is_some_and(|known| known.watch == Some(watch))
         {
-            // An earlier walk has seen this directory here already, after it watched it.
+            // An earlier walk has watched and then listed this directory at this path.
             return Ok(());
         }
         let files = self.rule_files_of(&root);

@@ -1,6 +1,8 @@
 //! The surroundings of a lifecycle test: a project with two worktrees, a local directory in the remote's place, and a second
 //! implementation of [`Continuous`]. That layer copies files one way, as mutagen's mode one-way-safe does, and can be told to fail.
 
+mod followers;
+
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -23,7 +25,6 @@ use crate::continuous::{
     Started, WatchSession,
 };
 use crate::event::{LifecycleEvent, Observer};
-use crate::followers::{FirstBatch, FollowSpec, Followers};
 use crate::lifecycle::Lifecycle;
 use crate::record::{Record, Step};
 use crate::records::Records;
@@ -662,83 +663,6 @@ impl Continuous for Stage {
         let paths: Vec<_> = paths.iter().map(|path| String::from_utf8_lossy(path)).collect();
         self.note(format!("resolve {take:?} {}", paths.join(" ")));
         Ok(self.fake.look())
-    }
-}
-
-/// A follower that the native layer has prepared.
-pub(super) struct Prepared<'a> {
-    stage: &'a Stage,
-    worktree: PathBuf,
-    workspace: PathBuf,
-}
-
-impl crate::Prepared for Prepared<'_> {
-    fn begin(
-        self,
-        first: FirstBatch,
-        watch: &WatchSession<'_>,
-        _: &Cancel,
-    ) -> Result<ContinuousStatus, ContinuousError> {
-        self.stage.note(format!("begin {first:?}"));
-        self.stage.fake.check(Step::Session)?;
-        let (worktree, workspace) = (self.worktree, self.workspace);
-        let session = Session { worktree, workspace, known: BTreeSet::new(), paused: false };
-        let mut state = self.stage.fake.state.enter();
-        state.runner = Some(session.worktree.clone());
-        state.session = Some(session);
-        drop(state);
-        watch(&ContinuousStatus { activity: Activity::Carrying, ..ContinuousStatus::default() });
-        Ok(self.stage.fake.look())
-    }
-}
-
-impl<'s> Followers for &'s Stage {
-    type Prepared = Prepared<'s>;
-
-    fn prepare(&self, spec: &FollowSpec, _: &Cancel) -> Result<Prepared<'s>, ContinuousError> {
-        self.note("prepare");
-        if *self.fake.unreachable.enter() {
-            return Err(unreachable());
-        }
-        let (worktree, workspace) = (spec.worktree.to_path_buf(), self.on_remote(&spec.remote_path));
-        Ok(Prepared { stage: self, worktree, workspace })
-    }
-
-    fn end(&self, _: &InstanceId, _: &Cancel) -> Result<(), ContinuousError> {
-        self.note("end follower");
-        if *self.fake.stop_fails.enter() {
-            return Err(failure(Step::EndSession).into());
-        }
-        let mut state = self.fake.state.enter();
-        (state.session, state.runner) = (None, None);
-        Ok(())
-    }
-
-    fn pause(&self, id: &InstanceId, cancel: &Cancel) -> Result<(), ContinuousError> {
-        Continuous::pause(*self, id, cancel)
-    }
-
-    fn flush(
-        &self,
-        id: &InstanceId,
-        watch: &WatchSession<'_>,
-        cancel: &Cancel,
-    ) -> Result<ContinuousStatus, ContinuousError> {
-        Continuous::flush(*self, id, watch, cancel)
-    }
-
-    fn status(&self, id: &InstanceId, cancel: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
-        Continuous::status(*self, id, cancel)
-    }
-
-    fn resolve(
-        &self,
-        id: &InstanceId,
-        paths: &[Vec<u8>],
-        take: Side,
-        cancel: &Cancel,
-    ) -> Result<ContinuousStatus, ContinuousError> {
-        Continuous::resolve(*self, id, paths, take, cancel)
     }
 }
 
