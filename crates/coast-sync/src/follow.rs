@@ -13,7 +13,8 @@ use coast_engine::{
 use coast_filter::{RuleError, RuleList};
 use coast_ssh::Prompt;
 use coast_tree::RelPath;
-use coast_wire::{FailureKind, Follow, Options, Own, Ownership};
+use coast_wire::limits::MAX_RENAMES;
+use coast_wire::{FailureKind, Follow, Options, Own, Ownership, Renamed};
 
 use crate::destination::{Destination, LocalReceiver};
 use crate::failures::{Gathered, Gathering};
@@ -251,8 +252,13 @@ impl FollowSession {
         sender.threads = self.request.threads;
         // Compression would slow down a run on this machine.
         sender.compress = self.request.compress && self.request.destination.is_remote();
-        let take_source = batch.take_source.iter().map(|path| path.as_bytes().to_vec().into()).collect();
-        sender.options.follow = Some(Follow { take_source, ..Follow::default() });
+        let bytes = |path: &RelPath| path.as_bytes().to_vec().into();
+        let renamed = batch.renamed.iter().take(MAX_RENAMES);
+        sender.options.follow = Some(Follow {
+            take_source: batch.take_source.iter().map(bytes).collect(),
+            renamed: renamed.map(|(from, to)| Renamed { from: bytes(from), to: bytes(to) }).collect(),
+            ..Follow::default()
+        });
         match &batch.extent {
             BatchExtent::Everything => sender.cache.clone_from(&self.cache),
             BatchExtent::Paths(paths) => {
@@ -329,6 +335,9 @@ pub struct FollowBatch {
     /// Paths at and below which the source wins over what was made or changed at the destination. What is replaced or deleted there goes
     /// to the trash, if the options have one. The batch transfers these paths only as far as its extent has them.
     pub take_source: Vec<RelPath>,
+    /// Renames of the source, each as the old and the new path, both of which the extent must have. The source has the new path and lacks the
+    /// old one. The destination moves its own entry, unless something in it stays there; then the entry is made anew.
+    pub renamed: Vec<(RelPath, RelPath)>,
 }
 
 /// How much of the source a batch transfers.
@@ -341,20 +350,31 @@ pub enum BatchExtent {
 }
 
 impl FollowBatch {
+    fn new(extent: BatchExtent) -> Self {
+        Self { extent, take_source: Vec::new(), renamed: Vec::new() }
+    }
+
     /// A batch about the whole source.
     pub fn everything() -> Self {
-        Self { extent: BatchExtent::Everything, take_source: Vec::new() }
+        Self::new(BatchExtent::Everything)
     }
 
     /// A batch about some paths.
     pub fn paths(paths: impl IntoIterator<Item = BatchPath>) -> Self {
-        Self { extent: BatchExtent::Paths(paths.into_iter().collect()), take_source: Vec::new() }
+        Self::new(BatchExtent::Paths(paths.into_iter().collect()))
     }
 
     /// Adds paths at and below which the source wins; see [`FollowBatch::take_source`].
     #[must_use]
     pub fn take_source(mut self, paths: impl IntoIterator<Item = RelPath>) -> Self {
         self.take_source.extend(paths);
+        self
+    }
+
+    /// Adds renames; see [`FollowBatch::renamed`].
+    #[must_use]
+    pub fn renamed(mut self, renamed: impl IntoIterator<Item = (RelPath, RelPath)>) -> Self {
+        self.renamed.extend(renamed);
         self
     }
 }

@@ -51,7 +51,7 @@ pub use message::{
     Piece, ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver, ToSender,
     Update, Want, What,
 };
-pub use options::{Delete, Extent, Follow, Itemize, MASS_DELETION, Options, Own, Ownership};
+pub use options::{Delete, Extent, Follow, Itemize, MASS_DELETION, Options, Own, Ownership, Renamed};
 pub use pack::{Pack, WholeError};
 pub use text::bounded_text;
 

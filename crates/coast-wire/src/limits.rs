@@ -55,6 +55,9 @@ pub const MAX_UNASKED_BYTES: u64 = 64 << 10;
 /// Bytes of content that nobody asked for, in the parts that the sender has offered and the receiver has not settled.
 pub const UNASKED_WINDOW_BYTES: usize = 4 << 20;
 
+/// Renames that a sender may announce in a run.
+pub const MAX_RENAMES: usize = 1024;
+
 /// Bytes of a symlink's target (`PATH_MAX` on Linux).
 pub const MAX_TARGET_BYTES: usize = 4096;
 

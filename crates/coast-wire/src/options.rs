@@ -60,6 +60,18 @@ pub struct Follow {
     pub extent: Extent,
     /// Paths at and below which the source wins, as in a run on a stream of its own.
     pub take_source: Vec<serde_bytes::ByteBuf>,
+    /// Renames of the source: at most [`MAX_RENAMES`](crate::limits::MAX_RENAMES). Of each the source has the new path and lacks the old
+    /// one, and the run is about both. The receiver moves its own entry if it may; otherwise the content is transferred.
+    pub renamed: Vec<Renamed>,
+}
+
+/// A rename of an entry of the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renamed {
+    /// The old path.
+    pub from: serde_bytes::ByteBuf,
+    /// The new path.
+    pub to: serde_bytes::ByteBuf,
 }
 
 /// How much of the source a run is about.

@@ -209,7 +209,7 @@ impl Receiver {
         let filter = DeletionFilter::of(&options, &destination.absolute)?;
         let target = Target::open(destination, &knowledge, &config, system, &options, &report)?;
         let deletion = Deletion::new(filter, &options, &target, &report);
-        let transfer = Transfer::new(&target, &deletion, &report, rename, &options, workers, stop);
+        let transfer = Transfer::new(&target, &deletion, &report, rename, &options, workers, stop)?;
         report.tell(&ToSender::Ready(ready(confined))).map_err(|Stopped| EngineError::Disconnected)?;
         std::thread::scope(|scope| {
             let working: Vec<_> = (0..workers.get()).map(|_| scope.spawn(|| transfer.work())).collect();

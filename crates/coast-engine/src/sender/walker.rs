@@ -43,6 +43,8 @@ pub(super) struct Walker<'a> {
     selection: Selection,
     /// The paths that are offered; none for all of the selection.
     batch: Option<Batch>,
+    /// New paths of renamed entries. The receiver may have their contents.
+    renamed: Vec<RelPath>,
     pub(super) files: TreeMergeFiles,
     names: Option<OwnerNames>,
     /// The owners whose names were sent. The lock is held while a name is sent, so that no other thread sends an entry of the
@@ -76,7 +78,9 @@ impl<'a> Walker<'a> {
     pub(super) fn new(run: &'a Run<'a>, filter: Filter, Walk { selection, batch }: Walk) -> Self {
         let files = TreeMergeFiles::new(run.root.clone(), Whose::Sender(run.absolute.clone()));
         let names = (run.options.owner || run.options.group).then(OwnerNames::load);
-        Self { run, filter, selection, batch, files, names, told_owners: Mutex::default() }
+        let renamed = run.options.follow.iter().flat_map(|follow| &follow.renamed);
+        let renamed = renamed.filter_map(|renamed| RelPath::new(&renamed.to).ok()).collect();
+        Self { run, filter, selection, batch, renamed, files, names, told_owners: Mutex::default() }
     }
 
     /// Offers everything, then says that this was all. Ends early when the run stops.
@@ -248,7 +252,7 @@ impl<'a> Walker<'a> {
                 self.skipped(name.as_bytes(), NOT_RECURSIVE);
                 continue;
             }
-            match self.look(dir, name.clone(), records.as_ref()) {
+            match self.look(dir, name.clone(), records.as_ref(), self.may_send_unasked(path, &name)) {
                 Ok(Some(entry)) => found.push(entry),
                 Ok(None) => {
                     self.entry_problem(path, &name, ProblemKind::Vanished, "it vanished before it was read")
@@ -266,11 +270,21 @@ impl<'a> Walker<'a> {
         found
     }
 
+    /// Whether the receiver will probably ask for the content of a file.
+    fn may_send_unasked(&self, directory: &RelPath, name: &Name) -> bool {
+        let is_renamed = |to: &RelPath| {
+            directory.starts_with(to)
+                || (to.file_name().as_ref() == Some(name) && to.parent().as_ref() == Some(directory))
+        };
+        self.batch.is_some() && !self.renamed.iter().any(is_renamed)
+    }
+
     fn look(
         &self,
         dir: &DirHandle,
         name: Name,
         records: Option<&coast_tree::DirRecords>,
+        may_send_unasked: bool,
     ) -> io::Result<Option<Found>> {
         let Some(mut stat) = dir.stat(&name)? else { return Ok(None) };
         let target = if stat.kind == Kind::Symlink && self.run.options.links {
@@ -286,7 +300,7 @@ impl<'a> Walker<'a> {
             .flatten();
         let content = match hash {
             // What the cache knows was probably sent by an earlier run.
-            None if self.batch.is_some() => unasked::read(&self.run.window, dir, &name, &mut stat)?,
+            None if may_send_unasked => unasked::read(&self.run.window, dir, &name, &mut stat)?,
             _ => None,
         };
         let hash = content.as_ref().map_or(hash, |content| Some(content.hash));

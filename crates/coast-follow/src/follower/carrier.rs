@@ -281,7 +281,7 @@ impl Carrier {
         let plan = Plan::new(&batch, self.guard.path(), &mut self.deletions, Instant::now());
         let mut is_settled = true;
         if !plan.extent.is_empty() {
-            match self.send(session, &plan.extent) {
+            match self.send(session, &plan.extent, plan.renamed) {
                 Ok(sent) => {
                     is_settled = self.settle(&plan.extent, &plan.gone, sent, batch.saved);
                 }
@@ -312,7 +312,7 @@ impl Carrier {
             return Err(Halt::Root(lost).into());
         }
         let extent = Extent::Paths([(file.path.clone(), Depth::Entry)].into());
-        match self.send(session, &extent) {
+        match self.send(session, &extent, Vec::new()) {
             Ok(sent) => {
                 self.settle(&extent, &[], sent, file.saved);
             }
@@ -334,13 +334,14 @@ impl Carrier {
         &mut self,
         session: &mut FollowSession,
         extent: &Extent,
+        renamed: Vec<(RelPath, RelPath)>,
     ) -> Result<(BatchReport, Vec<Left>), SyncError> {
         let notices = Notices::new(&self.shared);
         let (cancel, take_source) = {
             let state = self.shared.enter();
             (state.connection.cancel.clone(), state.resolution.take_local.clone())
         };
-        let batch = follow_batch(extent).take_source(take_source);
+        let batch = follow_batch(extent).take_source(take_source).renamed(renamed);
         let report = session.send(&batch, &notices, &cancel)?;
         Ok((report, notices.left()))
     }

@@ -29,6 +29,8 @@ pub(super) struct Plan {
     pub(super) gone: Vec<RelPath>,
     /// The paths of large files.
     pub(super) large: Vec<RelPath>,
+    /// Renames whose old path is free.
+    pub(super) renamed: Vec<(RelPath, RelPath)>,
 }
 
 /// The deletions of the last seconds.
@@ -58,7 +60,8 @@ impl Deletions {
 
 impl Plan {
     pub(super) fn new(batch: &Batch, worktree: &Path, deletions: &mut Deletions, now: Instant) -> Self {
-        let everything = |gone| Self { extent: Extent::Everything, gone, large: Vec::new() };
+        let everything =
+            |gone| Self { extent: Extent::Everything, gone, large: Vec::new(), renamed: Vec::new() };
         let paths = match &batch.extent {
             Extent::Paths(paths) if paths.get(&RelPath::root()) != Some(&Depth::Tree) => paths,
             _ => return everything(Vec::new()),
@@ -85,7 +88,13 @@ impl Plan {
         if deletions.are_many(batch.left, now) {
             return everything(gone);
         }
-        Self { extent: Extent::Paths(at_once), gone, large }
+        let all_gone: HashSet<&RelPath> = gone.iter().collect();
+        let is_gone = |path: &RelPath| {
+            std::iter::successors(Some(path.clone()), RelPath::parent).any(|path| all_gone.contains(&path))
+        };
+        let is_renamed = |(from, to): &&(RelPath, RelPath)| is_gone(from) && !is_gone(to);
+        let renamed = batch.moved.iter().filter(is_renamed).cloned().collect();
+        Self { extent: Extent::Paths(at_once), gone, large, renamed }
     }
 }
 
@@ -200,6 +209,20 @@ mod tests {
         assert_eq!(plan.gone, [rel("gone")]);
         let Extent::Paths(paths) = plan.extent else { panic!("{plan:?}") };
         assert!(paths.keys().eq([&rel("gone"), &rel("renamed"), &rel("small")]));
+    }
+
+    #[test]
+    fn a_rename_to_a_path_that_was_taken_again_is_none() {
+        let scratch = tempfile::tempdir().unwrap();
+        for name in ["one", "two", "again"] {
+            fs::write(scratch.path().join(name), "").unwrap();
+        }
+        let mut batch = batch(&["gone", "one", "again", "two", "lost", "away"], 0);
+        batch.moved = [("gone", "one"), ("again", "two"), ("away", "lost")]
+            .map(|(from, to)| (rel(from), rel(to)))
+            .to_vec();
+        let plan = Plan::new(&batch, scratch.path(), &mut Deletions::default(), Instant::now());
+        assert_eq!(plan.renamed, [(rel("gone"), rel("one"))]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use coast_sync::{ConflictKind, FollowBatch, Options, RelPath, profile};
 use coast_testkit::Tree;
 
-use super::{Followed, batch};
+use super::{Followed, batch, rel};
 
 impl Followed {
     fn there_is(&self, path: &str) -> String {
@@ -41,10 +41,6 @@ fn changed(path: &str) -> (String, ConflictKind) {
 
 fn made(path: &str) -> (String, ConflictKind) {
     (path.to_owned(), ConflictKind::Made)
-}
-
-fn rel(path: &str) -> RelPath {
-    RelPath::new(path.as_bytes()).unwrap()
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod conflicts;
 mod fetch;
 mod full_disk;
 mod journal;
+mod renames;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -92,10 +93,12 @@ impl Followed {
     }
 }
 
+fn rel(path: &str) -> RelPath {
+    RelPath::new(path.as_bytes()).unwrap()
+}
+
 fn batch(paths: &[&str], deep: bool) -> FollowBatch {
-    FollowBatch::paths(
-        paths.iter().map(|path| BatchPath { path: RelPath::new(path.as_bytes()).unwrap(), deep }),
-    )
+    FollowBatch::paths(paths.iter().map(|path| BatchPath { path: rel(path), deep }))
 }
 
 #[test]

@@ -48,7 +48,6 @@ impl<'a> Course<'a> {
         self.record(Measure::Chmod, edits.chmod())?;
         self.record(Measure::Rename, edits.rename())?;
         self.record(Measure::AtomicSave, edits.save_atomically())?;
-        self.record(Measure::NewFiles, storms::new_files(&near))?;
         self.record(Measure::Checkout, storms::checkouts(&near))?;
         near.remove()?;
 
@@ -58,7 +57,12 @@ impl<'a> Course<'a> {
 
         let shy = project.run("shy", Way::Proxy)?;
         self.record(Measure::Away, returns::absences(&shy))?;
-        shy.remove()
+        shy.remove()?;
+
+        // Its files stay: a follower would refuse to delete more than half of the workspace.
+        let full = project.run("full", Way::Direct)?;
+        self.record(Measure::NewFiles, storms::new_files(&full))?;
+        full.remove()
     }
 
     fn large(&mut self, project: &Project<'_>) -> Result<()> {

@@ -8,6 +8,7 @@
 mod extraneous;
 mod filter;
 mod late;
+mod leaving;
 mod removal;
 mod survey;
 mod workspaces;
@@ -53,6 +54,8 @@ pub(super) struct Deletion<'a> {
     /// In a dry run, the directories in which an entry stays, so that they could not be removed. No other lock is taken while it
     /// is held.
     occupied: Mutex<HashSet<RelPath>>,
+    /// Entries that were renamed away. No other lock is taken while it is held.
+    left: Mutex<Vec<RelPath>>,
 }
 
 /// The number of entries that the error of a refused run names.
@@ -103,6 +106,7 @@ impl<'a> Deletion<'a> {
             extraneous: list_for(target, "extraneous"),
             making_way: list_for(target, "making-way"),
             occupied: Mutex::default(),
+            left: Mutex::default(),
         }
     }
 

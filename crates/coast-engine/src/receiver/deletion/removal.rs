@@ -85,7 +85,7 @@ impl Deletion<'_> {
                 self.remember_placed(&item, &path);
                 continue;
             }
-            if item.only_counted {
+            if item.only_counted || self.is_away(&path) {
                 continue;
             }
             if item.unreadable {

@@ -31,6 +31,7 @@ mod live;
 mod memory;
 mod partials;
 mod placement;
+mod rename;
 mod safety;
 mod staging;
 
@@ -62,6 +63,7 @@ pub(crate) use create::{Brought, Cloned, StagedFile};
 pub(crate) use directory::{DestinationDirectory, DestinationEntry};
 pub(crate) use known::Knowledge;
 pub(crate) use ledger::Origins;
+pub(crate) use rename::Leaving;
 pub(crate) use safety::stand_in_record;
 
 /// The destination of a run.

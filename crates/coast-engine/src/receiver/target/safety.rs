@@ -71,6 +71,14 @@ impl Safety {
     }
 }
 
+/// What a run has put at a place.
+pub(crate) enum Placed {
+    /// A directory of this name.
+    Directory(Name),
+    /// A file, or an entry that a record stands for.
+    Content(Record),
+}
+
 fn is_same(one: &Stat, other: &Stat) -> bool {
     one.kind == other.kind && FileIdentity::from(one) == FileIdentity::from(other)
 }
@@ -143,6 +151,35 @@ impl Target<'_> {
             }
             origin => Ok(origin),
         }
+    }
+
+    /// What a run has put at a place, if the entry there still is that: a record of the content, or none for a directory. The content is
+    /// read if the identity does not tell.
+    ///
+    /// # Errors
+    /// When the entry cannot be read.
+    pub(crate) fn still_placed(
+        &self,
+        origins: &Origins,
+        dir: &DirHandle,
+        name: &Name,
+        stat: &Stat,
+    ) -> io::Result<Option<Placed>> {
+        if !origins.has(name) {
+            return Ok(None);
+        }
+        let identity = FileIdentity::from(stat);
+        let known = origins.content_of(name, &identity).filter(|_| stat.kind == Kind::File);
+        if stat.kind == Kind::Directory {
+            return Ok(Some(Placed::Directory(name.clone())));
+        }
+        if let Some(hash) = known {
+            return Ok(Some(Placed::Content(Record { name: name.clone(), stat: identity, hash })));
+        }
+        let content = read_content(dir, name, stat)?.filter(|hash| origins.contents(name).contains(hash));
+        let size = if stat.kind == Kind::File { stat.size } else { u64::MAX };
+        let record = |hash| Record { name: name.clone(), stat: FileIdentity::unsettled(size), hash };
+        Ok(content.map(|hash| Placed::Content(record(hash))))
     }
 
     /// Remembers for the next run which contents earlier runs have put at these names of a directory. For entries of which this run

@@ -10,6 +10,7 @@ use super::Transfer;
 use super::compare::{self, Kept};
 use super::need_batch::NeedBatch;
 use super::part::{FileState, NameRange, Part, PartEntry};
+use super::renames;
 use super::work::Work;
 use crate::receiver::failure::Failure;
 use crate::receiver::offered::Offered;
@@ -20,6 +21,9 @@ use crate::receiver::target::{
 /// Examines the directory of a part, then lets the parts go on that waited for it.
 pub(super) fn examine(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), Failure> {
     let entered = transfer.target.enter(&part.path);
+    if let Ok(directory) = &entered {
+        renames::carry_out(transfer, part, directory)?;
+    }
     match entered.and_then(|directory| Ok((list(part, &directory)?, directory))) {
         Ok((listed, directory)) => Examination::new(transfer, part, &directory).examine(listed)?,
         Err(error) => {

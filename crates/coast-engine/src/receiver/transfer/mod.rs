@@ -13,6 +13,7 @@ mod need_batch;
 mod part;
 mod parts;
 mod reader;
+mod renames;
 mod signature_window;
 mod signing;
 mod work;
@@ -36,6 +37,7 @@ use crate::error::EngineError;
 use crate::stop::{Stop, Stopped};
 use part::{FileState, Part, PartEntry};
 use parts::Parts;
+use renames::Renames;
 use signature_window::SignatureWindow;
 use work::Work;
 
@@ -57,6 +59,7 @@ pub(super) struct Transfer<'a> {
     /// Whether a file of equal size and time is taken for right (`-t` without `-c`).
     quick_check: bool,
     workers: NonZeroUsize,
+    renames: Renames,
     parts: Parts,
     work: Channel<Work>,
     content: Channel<Frame>,
@@ -91,10 +94,10 @@ impl<'a> Transfer<'a> {
         options: &Options,
         workers: NonZeroUsize,
         stop: &'a Stop,
-    ) -> Self {
+    ) -> Result<Self, EngineError> {
         // Only root makes devices.
         let devices = options.devices && rustix::process::geteuid().is_root();
-        Self {
+        Ok(Self {
             target,
             deletion,
             report,
@@ -103,6 +106,7 @@ impl<'a> Transfer<'a> {
             taken: TakenKinds { links: options.links, devices, specials: options.specials },
             quick_check: options.times && !options.checksum,
             workers,
+            renames: Renames::of(options)?,
             parts: Parts::default(),
             work: Channel::unbounded(),
             content: Channel::bounded(workers.get() * QUEUED_FRAMES),
@@ -111,7 +115,7 @@ impl<'a> Transfer<'a> {
             source_errors: AtomicBool::new(false),
             missing_directories: AtomicBool::new(false),
             conflicts: Mutex::default(),
-        }
+        })
     }
 
     /// Waits until every offered entry is settled, or the run is stopped.
