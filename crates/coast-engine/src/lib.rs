@@ -46,7 +46,9 @@ pub use error::{EngineError, Updates};
 pub use merge::{TreeMergeFiles, Whose};
 pub use monitor::{Monitor, Progress, VoidMonitor};
 pub use receiver::{Claim, DestinationIs, Following, LoginUser, Receiver, ReceiverConfig, refuse};
-pub use sender::{BatchPath, FetchedEntry, FollowSender, NothingSent, RunReport, SenderConfig, Source, send};
+pub use sender::{
+    BatchPath, FetchedEntry, FollowSender, KnownContents, NothingSent, RunReport, SenderConfig, Source, send,
+};
 
 use std::num::NonZeroUsize;
 

@@ -257,8 +257,12 @@ impl FollowSession {
         sender.options.follow = Some(Follow {
             take_source: batch.take_source.iter().map(bytes).collect(),
             renamed: renamed.map(|(from, to)| Renamed { from: bytes(from), to: bytes(to) }).collect(),
+            stage_only: batch.stage_only,
             ..Follow::default()
         });
+        if batch.stage_only {
+            sender.options.delete = None;
+        }
         match &batch.extent {
             BatchExtent::Everything => sender.cache.clone_from(&self.cache),
             BatchExtent::Paths(paths) => {
@@ -338,6 +342,9 @@ pub struct FollowBatch {
     /// Renames of the source, each as the old and the new path, both of which the extent must have. The source has the new path and lacks the
     /// old one. The destination moves its own entry, unless something in it stays there; then the entry is made anew.
     pub renamed: Vec<(RelPath, RelPath)>,
+    /// Whether the contents of the files are only staged at the destination, without the lock of the workspace. A batch about the same
+    /// files, sent next over the same session, puts them into place.
+    pub stage_only: bool,
 }
 
 /// How much of the source a batch transfers.
@@ -351,7 +358,7 @@ pub enum BatchExtent {
 
 impl FollowBatch {
     fn new(extent: BatchExtent) -> Self {
-        Self { extent, take_source: Vec::new(), renamed: Vec::new() }
+        Self { extent, take_source: Vec::new(), renamed: Vec::new(), stage_only: false }
     }
 
     /// A batch about the whole source.
@@ -368,6 +375,13 @@ impl FollowBatch {
     #[must_use]
     pub fn take_source(mut self, paths: impl IntoIterator<Item = RelPath>) -> Self {
         self.take_source.extend(paths);
+        self
+    }
+
+    /// Only stages the contents of the files; see [`FollowBatch::stage_only`].
+    #[must_use]
+    pub fn stage_only(mut self) -> Self {
+        self.stage_only = true;
         self
     }
 

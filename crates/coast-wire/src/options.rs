@@ -63,6 +63,9 @@ pub struct Follow {
     /// Renames of the source: at most [`MAX_RENAMES`](crate::limits::MAX_RENAMES). Of each the source has the new path and lacks the old
     /// one, and the run is about both. The receiver moves its own entry if it may; otherwise the content is transferred.
     pub renamed: Vec<Renamed>,
+    /// The contents of the run's files are only staged, in the private state directory of the workspace and without its lock. The next
+    /// run that is about such a file, and has its hash, finds the content there.
+    pub stage_only: bool,
 }
 
 /// A rename of an entry of the source.

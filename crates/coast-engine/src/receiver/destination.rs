@@ -104,6 +104,28 @@ impl Destination {
         }
     }
 
+    /// The place in the private state directory where contents are staged ahead.
+    pub(super) fn ahead(&self) -> Result<Self, EngineError> {
+        let opened = match &self.state {
+            Some(state) => state.ahead(),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        let (root, state) = opened.map_err(|error| EngineError::Destination {
+            path: self.absolute.clone(),
+            doing: "opening the private directory for contents that come ahead",
+            error,
+        })?;
+        Ok(Self {
+            absolute: state.path().to_owned(),
+            root: Some(root),
+            rename: None,
+            created: false,
+            state: Some(state),
+            peeked: Peeked::default(),
+            former_mode: FormerMode::default(),
+        })
+    }
+
     /// Fails when the workspace or its state directory was removed since it was opened, or another directory is in its place.
     pub(super) fn check_in_place(&self) -> Result<(), EngineError> {
         let is_there = |dir: &DirHandle| dir.stat_self().is_ok_and(|stat| stat.nlink > 0);

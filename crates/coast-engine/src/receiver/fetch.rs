@@ -4,21 +4,11 @@ use std::io::{self, Read, Write};
 
 use coast_tree::{ContentHasher, DirHandle, FileIdentity, Kind, Name, RelPath, Root, file_stat};
 use coast_wire::limits::CHUNK_BYTES;
-use coast_wire::{Class, Fetched, Frame, Pack, ToReceiver, ToSender, WireError, messages};
+use coast_wire::{Class, Fetched, Pack, ToSender, WireError};
 
 use super::Receiver;
 use crate::Cancel;
 use crate::error::EngineError;
-
-/// The path that a frame asks for. None if the frame begins a run.
-pub(super) fn asked_path(frame: &Frame) -> Result<Option<RelPath>, EngineError> {
-    // The run says what is wrong with a frame that cannot be read.
-    let Ok(payload) = frame.decode() else { return Ok(None) };
-    let mut all = messages(&payload);
-    let (Some(Ok(ToReceiver::Fetch { path })), None) = (all.next(), all.next()) else { return Ok(None) };
-    let path = RelPath::new(path).map_err(|_| EngineError::Protocol("it sent a path that no file can have"));
-    path.map(Some)
-}
 
 impl Receiver {
     /// Answers with the entry at a path of the destination. It waits for no lock: nothing is changed, and an entry that a run replaces

@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 
-use coast_wire::{Class, Frame, FrameReader};
+use coast_tree::RelPath;
+use coast_wire::{Class, Frame, FrameReader, ToReceiver, messages};
 
 use super::frames::{End, RunFrames};
-use super::{Conversation, Receiver, fetch, refuse};
+use super::{Conversation, Receiver, refuse};
 use crate::Cancel;
 use crate::error::EngineError;
 use crate::monitor::Monitor;
@@ -56,21 +57,26 @@ impl<R: Read + Send, W: Write + Send> Following<R, W> {
     /// When no other run is possible: the stream failed, the sender broke the protocol, or the workspace was removed or replaced.
     pub fn serve(&mut self, monitor: &dyn Monitor, cancel: &Cancel) -> Result<(), EngineError> {
         let first = self.first.take();
-        let asked = first.as_ref().map_or(Ok(None), fetch::asked_path);
+        let request = first.as_ref().map_or(Ok(Request::Run), Request::of);
         let mut frames = RunFrames::new(&mut self.frames, first);
-        let run = self.receiver.for_another_run();
-        let ended = match asked {
-            Ok(None) => {
+        let run = match request {
+            Ok(Request::Run) => Ok(Some(self.receiver.for_another_run())),
+            Ok(Request::Staging) => self.receiver.for_staging().map(Some),
+            Ok(Request::Fetch(path)) => {
+                self.receiver.for_another_run().answer(&path, &mut self.writer, cancel).map(|()| None)
+            }
+            Err(error) => Err(error),
+        };
+        let ended = match run {
+            Ok(Some(run)) => {
                 let writer = &mut self.writer;
                 run.converse(&mut frames, writer, self.confined, Conversation::Many, monitor, cancel)
                     .map(drop)
             }
-            asked => asked
-                .and_then(|path| path.map_or(Ok(()), |path| run.answer(&path, &mut self.writer, cancel)))
-                .inspect_err(|error| {
-                    // A sender that cannot be told notices the end of the stream.
-                    let _ = refuse(error, &mut self.writer);
-                }),
+            answered => answered.map(drop).inspect_err(|error| {
+                // A sender that cannot be told notices the end of the stream.
+                let _ = refuse(error, &mut self.writer);
+            }),
         };
         if let Err(
             error @ (EngineError::Wire(_)
@@ -85,5 +91,35 @@ impl<R: Read + Send, W: Write + Send> Following<R, W> {
             End::OfRun => Ok(()),
             End::OfStream => Err(EngineError::Disconnected),
         }
+    }
+}
+
+/// What the first frame after the end of a run asks for.
+enum Request {
+    Run,
+    /// A run that only stages contents ahead.
+    Staging,
+    /// The entry at this path of the destination.
+    Fetch(RelPath),
+}
+
+impl Request {
+    fn of(frame: &Frame) -> Result<Self, EngineError> {
+        // The run says what is wrong with a frame that cannot be read.
+        let Ok(payload) = frame.decode() else { return Ok(Self::Run) };
+        let mut all = messages(&payload);
+        Ok(match (all.next(), all.next()) {
+            (Some(Ok(ToReceiver::Fetch { path })), None) => {
+                let path = RelPath::new(path);
+                let bad_path = |_| EngineError::Protocol("it sent a path that no file can have");
+                Self::Fetch(path.map_err(bad_path)?)
+            }
+            (Some(Ok(ToReceiver::Start(options))), None)
+                if options.follow.as_ref().is_some_and(|follow| follow.stage_only) =>
+            {
+                Self::Staging
+            }
+            _ => Self::Run,
+        })
     }
 }

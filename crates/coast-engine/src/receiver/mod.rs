@@ -49,7 +49,7 @@ use destination::{Destination, Preparation};
 pub use follow::Following;
 use frames::RunFrames;
 use report::Report;
-use target::{Knowledge, SystemFacts, Target};
+use target::{Shared, SystemFacts, Target};
 use transfer::Transfer;
 
 /// Frames of messages to the sender that may wait for the writer.
@@ -60,8 +60,7 @@ pub struct Receiver {
     config: ReceiverConfig,
     destination: Destination,
     system: SystemFacts,
-    /// Shared by the runs of a stream.
-    knowledge: Arc<Knowledge>,
+    shared: Shared,
 }
 
 impl std::fmt::Debug for Receiver {
@@ -87,7 +86,7 @@ impl Receiver {
             login_uid: config.login.map(|login| login.uid),
         };
         let destination = Destination::prepare(&config.destination, how)?;
-        Ok(Self { config, destination, system: SystemFacts::read(), knowledge: Arc::default() })
+        Ok(Self { config, destination, system: SystemFacts::read(), shared: Shared::default() })
     }
 
     /// The directories that the run works in.
@@ -130,8 +129,17 @@ impl Receiver {
             config: self.config.clone(),
             destination: self.destination.for_another_run(),
             system: self.system.clone(),
-            knowledge: self.knowledge.clone(),
+            shared: self.shared.clone(),
         }
+    }
+
+    /// The place where contents for this destination are staged ahead.
+    fn for_staging(&self) -> Result<Self, EngineError> {
+        self.destination.check_in_place()?;
+        let workspace = self.destination.root.clone();
+        let destination = self.destination.ahead()?;
+        let shared = Shared { knowledge: Arc::default(), ahead: self.shared.ahead.clone(), workspace };
+        Ok(Self { config: self.config.clone(), destination, system: self.system.clone(), shared })
     }
 
     fn converse<R: Read + Send>(
@@ -204,10 +212,10 @@ impl Receiver {
         outbox.compress_with(LevelControl::new())?;
         let workers = threads(self.config.threads);
         let report = Report::new(outbox, monitor, stop, &options);
-        let Self { config, destination, system, knowledge } = self;
+        let Self { config, destination, system, shared } = self;
         let rename = destination.rename.clone();
         let filter = DeletionFilter::of(&options, &destination.absolute)?;
-        let target = Target::open(destination, &knowledge, &config, system, &options, &report)?;
+        let target = Target::open(destination, shared, &config, system, &options, &report)?;
         let deletion = Deletion::new(filter, &options, &target, &report);
         let transfer = Transfer::new(&target, &deletion, &report, rename, &options, workers, stop)?;
         report.tell(&ToSender::Ready(ready(confined))).map_err(|Stopped| EngineError::Disconnected)?;

@@ -1,10 +1,11 @@
 //! The configuration of a sender.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use coast_filter::{Filter, FilterError, NoMergeFiles, RuleList, Side};
-use coast_tree::{Kind, Listed, RelPath};
+use coast_tree::{ContentHash, FileIdentity, Kind, Listed, Record, RelPath};
 use coast_wire::Options;
 
 use super::source::{Located, Selection, Source};
@@ -29,6 +30,8 @@ pub struct SenderConfig {
     /// The paths that are offered, with the directories above them; none for the whole source. A path that the source lacks is deleted
     /// at the destination if the run deletes. The rules hold as for the whole source.
     pub paths: Option<Vec<BatchPath>>,
+    /// Contents of files that are known although no cache has them.
+    pub known: KnownContents,
     /// Whether frames are compressed, as `-z` asks.
     pub compress: bool,
     /// Bytes per second that may be written, if limited.
@@ -50,6 +53,7 @@ impl SenderConfig {
             cache: None,
             some_paths: false,
             paths: None,
+            known: KnownContents::default(),
             compress: false,
             bytes_per_second: None,
             await_ready: false,
@@ -97,6 +101,27 @@ impl SenderConfig {
                 not_recursive.filter(|_| directory)
             }
         })
+    }
+}
+
+/// Contents of files, with the states of the files that have them. A [`FollowSender`](crate::FollowSender) fills it.
+#[derive(Debug, Clone, Default)]
+pub struct KnownContents(HashMap<RelPath, (FileIdentity, ContentHash)>);
+
+impl KnownContents {
+    /// The content of a file in this state.
+    pub(super) fn get(&self, path: &RelPath, identity: &FileIdentity) -> Option<ContentHash> {
+        self.0.get(path).filter(|(known, _)| known == identity).map(|(_, hash)| *hash)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds the contents of files of a directory.
+    pub(super) fn add(&mut self, directory: &RelPath, records: Vec<Record>) {
+        let path = |record: Record| Some((directory.join(&record.name).ok()?, (record.stat, record.hash)));
+        self.0.extend(records.into_iter().filter_map(path));
     }
 }
 

@@ -42,7 +42,7 @@ use crate::{Cancel, CancelHook, threads};
 
 use answer::{HandedOver, Job, SignatureBytes};
 use batch::Batch;
-pub use config::{BatchPath, NothingSent, SenderConfig};
+pub use config::{BatchPath, KnownContents, NothingSent, SenderConfig};
 pub use fetch::FetchedEntry;
 pub use follow::FollowSender;
 use offer::Offers;
@@ -136,6 +136,8 @@ impl<'a> Prepared<'a> {
             window: Window::new(stop.clone()),
             offers: Offers::new(),
             cache: Cache::open(config.cache.as_deref(), remember),
+            known: config.known,
+            learned: Mutex::default(),
             signatures: SignatureBytes::default(),
             jobs: Channel::unbounded(),
             to_seal: Channel::bounded(threads.get()),
@@ -188,6 +190,11 @@ impl Conversed<'_> {
         self.wrote.is_ok() && (outcome.finished.is_some() || outcome.gave_up)
     }
 
+    /// The contents of the files that the run has staged ahead.
+    fn learned(&self) -> KnownContents {
+        self.run.learned.enter().clone()
+    }
+
     /// The result of the run.
     fn report(self) -> Result<RunReport, EngineError> {
         self.run.report(self.wrote)
@@ -205,6 +212,10 @@ struct Run<'a> {
     window: Window,
     offers: Offers,
     cache: Cache,
+    /// Contents of files that the cache does not have.
+    known: KnownContents,
+    /// The contents of the files that a run stages ahead. No other lock is taken while it is held.
+    learned: Mutex<KnownContents>,
     signatures: SignatureBytes,
     /// Needs of the receiver that wait for a worker.
     jobs: Channel<Job>,
@@ -339,6 +350,9 @@ impl Run<'_> {
                 self.window.release_unasked(part.unasked_bytes);
                 add(&self.progress.settled_entries, part.entries.len() as u64);
                 add(&self.progress.settled_bytes, part.bytes());
+                if self.options.follow.as_ref().is_some_and(|follow| follow.stage_only) {
+                    self.learned.enter().add(&part.path, part.records());
+                }
                 self.cache.append(&part.path, part.records());
             }
             ToSender::Event(event) => self.monitor.event(&event),

@@ -231,6 +231,13 @@ impl<'a> Walker<'a> {
     ) -> Vec<Found> {
         let records = self.run.cache.directory(path);
         let mut found = Vec::with_capacity(listed.len());
+        let known = |name: &Name, identity: &FileIdentity| {
+            let known = records.as_ref().and_then(|records| records.get(name, identity));
+            known.or_else(|| {
+                let known = Some(&self.run.known).filter(|known| !known.is_empty())?;
+                known.get(&path.join(name).ok()?, identity)
+            })
+        };
         for Listed { name, kind, .. } in listed {
             if name.as_bytes() == STAGING_INSIDE.as_bytes() {
                 let full = path.join(&name).unwrap_or_else(|_| path.clone());
@@ -252,7 +259,7 @@ impl<'a> Walker<'a> {
                 self.skipped(name.as_bytes(), NOT_RECURSIVE);
                 continue;
             }
-            match self.look(dir, name.clone(), records.as_ref(), self.may_send_unasked(path, &name)) {
+            match self.look(dir, name.clone(), known, self.may_send_unasked(path, &name)) {
                 Ok(Some(entry)) => found.push(entry),
                 Ok(None) => {
                     self.entry_problem(path, &name, ProblemKind::Vanished, "it vanished before it was read")
@@ -283,7 +290,7 @@ impl<'a> Walker<'a> {
         &self,
         dir: &DirHandle,
         name: Name,
-        records: Option<&coast_tree::DirRecords>,
+        known: impl Fn(&Name, &FileIdentity) -> Option<ContentHash>,
         may_send_unasked: bool,
     ) -> io::Result<Option<Found>> {
         let Some(mut stat) = dir.stat(&name)? else { return Ok(None) };
@@ -295,9 +302,7 @@ impl<'a> Walker<'a> {
         } else {
             Vec::new()
         };
-        let hash = (stat.kind == Kind::File)
-            .then(|| records.and_then(|records| records.get(&name, &FileIdentity::from(&stat))))
-            .flatten();
+        let hash = (stat.kind == Kind::File).then(|| known(&name, &FileIdentity::from(&stat))).flatten();
         let content = match hash {
             // What the cache knows was probably sent by an earlier run.
             None if may_send_unasked => unasked::read(&self.run.window, dir, &name, &mut stat)?,

@@ -7,6 +7,7 @@ mod fetch;
 mod full_disk;
 mod journal;
 mod renames;
+mod stage;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -56,6 +57,22 @@ impl Followed {
         let Self { scratch, session } = self;
         drop(session);
         Self::over(scratch, |request| request)
+    }
+
+    /// A second session to the same workspace.
+    fn another(&self) -> FollowSession {
+        let destination = Destination::local(self.scratch.path().join("workspace"));
+        let request = FollowRequest::push(self.scratch.path().join("worktree"), destination).unwrap();
+        request.cache(CachePlace::Nowhere).connect(&NoPrompt, &Cancel::new()).unwrap()
+    }
+
+    /// Pushes by hand.
+    fn push(&self) {
+        let destination = Destination::local(self.scratch.path().join("workspace"));
+        let request = SyncRequest::push(self.scratch.path().join("worktree"), destination)
+            .unwrap()
+            .cache(CachePlace::Nowhere);
+        request.run(&VoidMonitor, &NoPrompt, &Cancel::new()).unwrap();
     }
 
     fn here(&self, path: &str) -> PathBuf {
@@ -205,9 +222,7 @@ fn a_push_by_hand_works_between_two_batches() {
     let mut followed = Followed::new(&Tree::new().file("a", "1").file("b", "1"));
     for number in 0..3 {
         followed.write("a", &format!("by hand {number}"));
-        let destination = Destination::local(followed.there(""));
-        let request = SyncRequest::push(followed.here(""), destination).unwrap().cache(CachePlace::Nowhere);
-        request.run(&VoidMonitor, &NoPrompt, &Cancel::new()).unwrap();
+        followed.push();
         followed.write("b", &format!("by the session {number}"));
         followed.send_paths(&["b"]);
         followed.assert_equal();

@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub use names::{
-    CACHE, CLOCK, JOURNAL, LEDGER, LOCK, MERGED_LEDGER, NEW_CACHE, NEW_JOURNAL, NEW_LEDGER, PARTIAL,
+    AHEAD, CACHE, CLOCK, JOURNAL, LEDGER, LOCK, MERGED_LEDGER, NEW_CACHE, NEW_JOURNAL, NEW_LEDGER, PARTIAL,
     PLACEMENTS, STAGING_INSIDE, STATE_INSIDE, hidden_name, name, state_owner,
 };
 pub use private_directory::{keeps_privacy, make_staging, open_existing, open_private};
@@ -155,6 +155,46 @@ impl StateDirectory {
             login_uid: self.login_uid,
             lock: None,
         }
+    }
+
+    /// The place where contents are staged ahead of the run that puts them into place: a directory in this one, with a state directory
+    /// and a lock of its own.
+    ///
+    /// # Errors
+    /// When it cannot be made, or others could read or write it.
+    pub fn ahead(&self) -> io::Result<(Root, Self)> {
+        if !self.is_private() || self.is_transient() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "nothing lasts there"));
+        }
+        let root = open_private(&self.dir, &name(AHEAD), None)?;
+        let dir = open_private(&root, &name(STATE_INSIDE), None)?;
+        let ahead = Self {
+            dir,
+            privacy: self.privacy,
+            path: self.path.join(AHEAD),
+            root: root.clone(),
+            transient: None,
+            login_uid: None,
+            lock: None,
+        };
+        Ok((Root::from_dir(root), ahead))
+    }
+
+    /// Removes the contents that were staged ahead, unless a run stages one at the moment.
+    pub fn remove_ahead(&self) -> io::Result<()> {
+        let dir = match self.dir.child(&name(AHEAD)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            dir => dir?,
+        };
+        match try_lock_directory(&dir, FlockOperation::NonBlockingLockExclusive)? {
+            true => remove_entry(&self.dir, &name(AHEAD)),
+            false => Ok(()),
+        }
+    }
+
+    /// Where the state directory is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Looks for an existing state directory of this user, to be read without a lock. `place` and `root` are those of

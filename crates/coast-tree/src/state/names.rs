@@ -45,6 +45,9 @@ pub const CLOCK: &str = "clock";
 /// The name of the directory of interrupted files.
 pub const PARTIAL: &str = "partial";
 
+/// The name of the directory of contents that were staged before the run that puts them into place.
+pub const AHEAD: &str = "ahead";
+
 pub(super) const STAGING: &str = "staging";
 
 /// The longest name that `.{name}.coast` has room for, in bytes.

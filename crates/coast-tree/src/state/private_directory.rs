@@ -3,7 +3,7 @@
 use std::io;
 
 use super::names::{
-    CACHE, CLOCK, JOURNAL, LEDGER, LOCK, MERGED_LEDGER, NEW_CACHE, NEW_JOURNAL, NEW_LEDGER, PARTIAL,
+    AHEAD, CACHE, CLOCK, JOURNAL, LEDGER, LOCK, MERGED_LEDGER, NEW_CACHE, NEW_JOURNAL, NEW_LEDGER, PARTIAL,
     PLACEMENTS, STAGING, TRASH, name,
 };
 use crate::{DirHandle, Kind, Name, file_stat, remove_entry};
@@ -160,6 +160,7 @@ pub(super) fn take_over(dir: &DirHandle) -> io::Result<bool> {
         PLACEMENTS,
         CLOCK,
         PARTIAL,
+        AHEAD,
         STAGING,
         TRASH,
     ];

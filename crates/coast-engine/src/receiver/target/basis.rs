@@ -1,8 +1,9 @@
-//! Bases of deltas: the file as it is at the destination, or what an interrupted run left of it.
+//! Bases of deltas: the file as it is at the destination or in the workspace, or what an interrupted run left of it.
 
 use std::fs::File;
+use std::io;
 
-use coast_tree::{FileIdentity, Kind, Name};
+use coast_tree::{FileIdentity, Kind, Name, Root, Stat};
 
 use super::directory::{DestinationDirectory, DestinationEntry};
 use super::partials::Partials;
@@ -20,12 +21,33 @@ enum BasisPlace {
     Destination,
     /// The part that an interrupted run left, under this name.
     Partial(Name),
+    /// The file in the workspace that a content is staged ahead for.
+    Workspace,
+}
+
+/// Where bases may lie, beside the place of the file itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Bases<'a> {
+    pub(super) partials: Option<&'a Partials>,
+    /// The workspace that contents are staged ahead for.
+    pub(super) workspace: Option<&'a Root>,
+}
+
+impl Bases<'_> {
+    /// Whether there may be a basis for a file that does not exist at its place.
+    pub(crate) fn has(self, entry: &DestinationEntry<'_>) -> bool {
+        self.partials.is_some_and(|partials| partials.has(&entry.path())) || self.workspace.is_some()
+    }
+
+    fn open_in_workspace(self, directory: &DestinationDirectory, name: &Name) -> io::Result<(File, Stat)> {
+        self.workspace.ok_or(io::ErrorKind::NotFound)?.dir(directory.path())?.open_file(name)
+    }
 }
 
 impl Basis {
     /// Opens the most useful basis for a file.
-    pub(crate) fn open(entry: &DestinationEntry<'_>, partials: Option<&Partials>) -> Option<(File, Self)> {
-        let partial = partials.and_then(|partials| {
+    pub(crate) fn open(entry: &DestinationEntry<'_>, bases: Bases<'_>) -> Option<(File, Self)> {
+        let partial = bases.partials.and_then(|partials| {
             let key = Partials::key(&entry.path());
             let (file, stat) = partials.open(&key).ok()?;
             Some((file, Self { place: BasisPlace::Partial(key), identity: FileIdentity::from(&stat) }))
@@ -37,9 +59,12 @@ impl Basis {
         {
             return Some(partial);
         }
-        existing?;
-        let (file, stat) = entry.directory.handle()?.open_file(&entry.offered.name).ok()?;
-        Some((file, Self { place: BasisPlace::Destination, identity: FileIdentity::from(&stat) }))
+        let (place, opened) = match existing {
+            Some(_) => (BasisPlace::Destination, entry.directory.handle()?.open_file(&entry.offered.name)),
+            None => (BasisPlace::Workspace, bases.open_in_workspace(entry.directory, &entry.offered.name)),
+        };
+        let (file, stat) = opened.ok()?;
+        Some((file, Self { place, identity: FileIdentity::from(&stat) }))
     }
 
     /// Opens the file again that a signature was made of: the file `name` of a directory. None when it is no longer that, or
@@ -48,19 +73,20 @@ impl Basis {
         &self,
         directory: &DestinationDirectory,
         name: &Name,
-        partials: Option<&Partials>,
+        bases: Bases<'_>,
     ) -> Option<File> {
         let opened = match &self.place {
             BasisPlace::Destination => directory.handle()?.open_file(name),
-            BasisPlace::Partial(key) => partials?.open(key),
+            BasisPlace::Partial(key) => bases.partials?.open(key),
+            BasisPlace::Workspace => bases.open_in_workspace(directory, name),
         };
         let (file, stat) = opened.ok()?;
         (FileIdentity::from(&stat) == self.identity).then_some(file)
     }
 
     /// Removes the part that an interrupted run left, if it was this basis: the file is whole now, or the part is of no use.
-    pub(crate) fn forget_partial(&self, partials: Option<&Partials>) {
-        if let (BasisPlace::Partial(key), Some(partials)) = (&self.place, partials) {
+    pub(crate) fn forget_partial(&self, bases: Bases<'_>) {
+        if let (BasisPlace::Partial(key), Some(partials)) = (&self.place, bases.partials) {
             partials.forget(key);
         }
     }

@@ -190,7 +190,7 @@ impl Target<'_> {
     }
 
     /// The staging area from which a rename reaches the place of an entry.
-    fn area_for(&self, entry: &DestinationEntry<'_>) -> Result<Arc<StagingArea>, Failure> {
+    pub(super) fn area_for(&self, entry: &DestinationEntry<'_>) -> Result<Arc<StagingArea>, Failure> {
         let (live, dir) = self.live_place(entry)?;
         let mount = entry.directory.mount(dir).doing("cannot read the mount of its directory")?;
         let path = entry.directory.path();
@@ -211,7 +211,7 @@ impl Target<'_> {
         self.finish(entry, (staged, file), hash, mtime)
     }
 
-    fn finish(
+    pub(super) fn finish(
         &self,
         entry: &DestinationEntry<'_>,
         (staged, file): (Staged, File),
@@ -223,7 +223,9 @@ impl Target<'_> {
         let acl = desired.mode.and_then(|mode| entry.inheritance().ok()?.access_acl(mode));
         set_file(&file, &desired, acl.as_ref()).doing("cannot set its attributes")?;
         let (live, dir) = self.live_place(entry)?;
-        live.put_file_in_place(entry, dir, (staged, &file), hash, self.report)
+        let record = live.put_file_in_place(entry, dir, (staged, &file), hash, self.report)?;
+        self.note_ahead(entry, hash);
+        Ok(record)
     }
 
     /// The tree and the directory for an entry. A dry run asks for no content, so content that comes then breaks the protocol.

@@ -15,6 +15,7 @@
 //! | [`Partials`] | what interrupted runs left of large files |
 //! | [`KeptEntries`](kept::KeptEntries) | entries that stay although the source does not have them |
 
+mod ahead;
 mod areas;
 mod attributes;
 mod basis;
@@ -57,8 +58,9 @@ use live::{Live, LiveSettings};
 use partials::Partials;
 use safety::Safety;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use attributes::same_time;
-pub(crate) use basis::Basis;
+pub(crate) use basis::{Bases, Basis};
 pub(crate) use create::{Brought, Cloned, StagedFile};
 pub(crate) use directory::{DestinationDirectory, DestinationEntry};
 pub(crate) use known::Knowledge;
@@ -79,12 +81,24 @@ pub(crate) struct Target<'a> {
     has_trash: bool,
     /// Whether the run is one of many on a stream.
     follows: bool,
+    /// In a run that stages contents ahead, the workspace that they are for.
+    workspace: Option<Root>,
+    ahead: Arc<Ahead>,
     /// Whether runs of zeros become holes (`-S`).
     zeros: Zeros,
     report: &'a Report<'a>,
     /// The mode that the transfer root gets back, unless the sender offers another one. Declared last, so dropped last:
     /// dropping the state directory removes an entry of the root, which needs the rights.
     former_mode: Mutex<FormerMode>,
+}
+
+/// What the runs of one stream share.
+#[derive(Clone, Default)]
+pub(crate) struct Shared {
+    pub(crate) knowledge: Arc<Knowledge>,
+    pub(crate) ahead: Arc<Ahead>,
+    /// In a run that stages contents ahead, the workspace that they are for.
+    pub(crate) workspace: Option<Root>,
 }
 
 /// The system's answers that a run needs, taken before the process is confined.
@@ -127,7 +141,7 @@ impl<'a> Target<'a> {
     /// Prepares an opened destination for a run.
     pub(crate) fn open(
         destination: Destination,
-        knowledge: &Knowledge,
+        Shared { knowledge, ahead, workspace }: Shared,
         config: &ReceiverConfig,
         SystemFacts { names, umask: process_umask }: SystemFacts,
         options: &Options,
@@ -147,7 +161,8 @@ impl<'a> Target<'a> {
                 let settings = LiveSettings {
                     remember: if config.some_paths { Remember::Nothing } else { Remember::Everything },
                     journal: config.some_paths || options.follow.is_some(),
-                    safety: Safety::of(options)?,
+                    // What is staged ahead is this program's alone.
+                    safety: if workspace.is_some() { Safety::default() } else { Safety::of(options)? },
                     process_umask,
                     // A guarded entry is looked at just before it is replaced.
                     delay_updates: options.delay_updates && options.follow.is_none(),
@@ -164,7 +179,7 @@ impl<'a> Target<'a> {
                         "cannot move the trash of {STATE_INSIDE} to that beside the destination: {error}"
                     ));
                 }
-                let live = Live::open(root, state, knowledge, settings).map_err(|error| {
+                let live = Live::open(root, state, &knowledge, settings).map_err(|error| {
                     EngineError::Destination {
                         path: config.destination.clone(),
                         doing: "preparing the private state directory",
@@ -188,6 +203,8 @@ impl<'a> Target<'a> {
             partial: options.partial,
             follows: options.follow.is_some(),
             has_trash,
+            workspace,
+            ahead,
             zeros: if options.sparse { Zeros::Holes } else { Zeros::Written },
             report,
             former_mode: Mutex::new(former_mode),
@@ -412,6 +429,11 @@ impl<'a> Target<'a> {
         self.live().filter(|_| self.partial).map(|live| &live.partials)
     }
 
+    /// Where the basis of a delta may lie.
+    pub(crate) fn bases(&self) -> Bases<'_> {
+        Bases { partials: self.partials(), workspace: self.workspace.as_ref() }
+    }
+
     /// Notes an entry that stays although the source does not have it.
     pub(crate) fn note_kept(&self, path: &RelPath) -> Result<(), EngineError> {
         self.live().map_or(Ok(()), |live| live.kept.note(path))
@@ -432,10 +454,15 @@ impl<'a> Target<'a> {
         self.live().map_or(Ok(()), |live| live.kept.give_away(&live.root, self.report))
     }
 
-    /// Removes the parts that interrupted runs left of any file: every file is whole now, or is no longer wanted.
+    /// Removes the parts that interrupted runs left of any file, and what was staged ahead: every file is whole now, or is no longer
+    /// wanted.
     pub(crate) fn forget_partials(&self) {
         if let Some(live) = self.live() {
             live.partials.forget_all();
+            if !self.follows {
+                // What cannot be removed is removed by another run.
+                let _ = live.state.remove_ahead();
+            }
         }
     }
 

@@ -66,6 +66,11 @@ impl StagingArea {
         Staged { area: self.clone(), name: Some(name) }
     }
 
+    /// Moves an entry of another private directory here.
+    pub(super) fn take_in(self: &Arc<Self>, dir: &DirHandle, name: &Name) -> io::Result<Staged> {
+        self.entry(|area, staged| dir.rename_to(name, area, staged, Replace::Any))
+    }
+
     /// Makes a copy of an entry of another area, with its content and attributes.
     pub(super) fn copy(self: &Arc<Self>, staged: &Staged) -> io::Result<Staged> {
         let (Some(name), Some(stat)) = (&staged.name, staged.stat()?) else {

@@ -63,6 +63,13 @@ fn compare(
         }
         _ => {}
     }
+    if transfer.target.is_ahead(entry, size) {
+        transfer.target.check_may_replace(entry, file.part.origins(transfer.target), known)?;
+        if let Cloned::Placed(record) = transfer.target.place_ahead(entry, theirs)? {
+            file.part.remember(record);
+            return Ok(transfer.settle(&file.part)?);
+        }
+    }
     ask_for_content(transfer, file, entry, known, &mut needs)?;
     Ok(needs.send(transfer.report, &file.part)?)
 }
@@ -124,8 +131,7 @@ pub(super) fn ask_for_content(
     }
     let useful = |basis_len: u64| basis_len >= MIN_BASIS && size >= MIN_BASIS;
     let existing = entry.existing.filter(|existing| existing.kind == Kind::File);
-    let has_partial = || transfer.target.partials().is_some_and(|partials| partials.has(&entry.path()));
-    if existing.is_some_and(|existing| useful(existing.size)) || has_partial() {
+    if existing.is_some_and(|existing| useful(existing.size)) || transfer.target.bases().has(entry) {
         transfer.enqueue(Work::Sign { file: file.clone(), granted: 0 });
     } else {
         *file.state() = FileState::Transfer(Arc::new(FileTransfer::whole(entry.existing, 0)));

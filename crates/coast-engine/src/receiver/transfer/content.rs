@@ -273,7 +273,7 @@ impl<'a> ContentWorker<'a> {
 
     fn reopen(&mut self, file: &ContentFile, basis: &Basis) -> Option<File> {
         let directory = self.directory(&file.entry.part).ok()?;
-        basis.reopen(&directory, &file.entry.offered().name, self.transfer.target.partials())
+        basis.reopen(&directory, &file.entry.offered().name, self.transfer.target.bases())
     }
 
     /// Ends a file all of whose pieces have come. The caller settles it if this fails: nothing more comes for this file.
@@ -286,7 +286,7 @@ impl<'a> ContentWorker<'a> {
             && assembly.hasher.finish() == end.hash;
         // A basis that an interrupted run left is of no more use, whether it led to the file or not.
         if let Some(basis) = &file.pieces.basis {
-            basis.forget_partial(self.transfer.target.partials());
+            basis.forget_partial(self.transfer.target.bases());
         }
         if whole {
             let Assembly { output, literal_bytes, matched_bytes, .. } = assembly;

@@ -192,10 +192,10 @@ impl<'a> Examination<'a> {
                 self.compare_later(file, theirs);
                 return Ok(());
             }
-            return self.ask_for_content(file, entry);
+            return self.bring_content(file, entry, size, theirs);
         };
         if existing.size != size {
-            return self.ask_for_content(file, entry);
+            return self.bring_content(file, entry, size, theirs);
         }
         let ours = self.origins.content_of(&entry.offered.name, &FileIdentity::from(&existing));
         if *quick_check && entry.offered.mtime.is_some_and(|mtime| same_time(mtime, existing.mtime)) {
@@ -203,7 +203,7 @@ impl<'a> Examination<'a> {
         }
         match (ours, theirs) {
             (Some(ours), Some(theirs)) if ours == theirs => self.keep(file, entry, &existing, Some(ours)),
-            (Some(_), Some(_)) => self.ask_for_content(file, entry),
+            (Some(_), Some(_)) => self.bring_content(file, entry, size, theirs),
             _ => {
                 self.compare_later(file, theirs);
                 Ok(())
@@ -234,6 +234,21 @@ impl<'a> Examination<'a> {
             self.transfer.settle(self.part)?;
         }
         Ok(())
+    }
+
+    /// Brings a content that the file does not have: from where it was staged ahead, or else from the sender.
+    fn bring_content(
+        &mut self,
+        file: &PartEntry,
+        entry: &DestinationEntry<'_>,
+        size: u64,
+        theirs: Option<ContentHash>,
+    ) -> Result<(), Failure> {
+        if self.transfer.target.is_ahead(entry, size) {
+            self.compare_later(file, theirs);
+            return Ok(());
+        }
+        self.ask_for_content(file, entry)
     }
 
     fn ask_for_content(&mut self, file: &PartEntry, entry: &DestinationEntry<'_>) -> Result<(), Failure> {

@@ -37,7 +37,7 @@ fn sign(
 ) -> Result<(), Failure> {
     // It may be another file than the one that was examined.
     transfer.target.check_may_replace(entry, file.part.origins(transfer.target), None)?;
-    let basis = Basis::open(entry, transfer.target.partials())
+    let basis = Basis::open(entry, transfer.target.bases())
         .filter(|(_, basis)| coast_delta::block_size(basis.size()) <= MAX_DIFF_BLOCK_BYTES);
     let Some((basis_file, basis)) = basis else {
         return Ok(ask_for_all(transfer, file, entry.existing, 0)?);

@@ -1,0 +1,135 @@
+//! Contents of large files are staged ahead of the batch that puts them into place, while the workspace is free for others.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::mpsc;
+
+use coast_sync::{Cancel, Event, FollowBatch, Monitor, Progress, VoidMonitor};
+use coast_testkit::Tree;
+
+use super::{Followed, batch};
+
+/// Content of 4 MiB that does not repeat.
+fn large(seed: u32) -> Vec<u8> {
+    let mut state = seed | 1;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()
+    };
+    (0..1 << 20).flat_map(next).collect()
+}
+
+fn stage(path: &str) -> FollowBatch {
+    batch(&[path], false).stage_only()
+}
+
+#[test]
+fn a_staged_content_changes_nothing_and_is_put_into_place_by_the_next_batch() {
+    let mut followed = Followed::new(&Tree::new().file("d/small", "1"));
+    for seed in [1, 2] {
+        fs::write(followed.here("d/large"), large(seed)).unwrap();
+        let before = fs::read(followed.there("d/large")).ok();
+        let staged = followed.send(&stage("d/large"));
+        assert_eq!(staged.run.receiver.transferred_files, 1);
+        assert_eq!(fs::read(followed.there("d/large")).ok(), before);
+        let placed = followed.send_paths(&["d/large"]);
+        assert_eq!((placed.run.receiver.transferred_files, placed.run.receiver.cloned_files), (0, 1));
+        assert!(placed.run.wire_sent_bytes < 4 << 10, "{}", placed.run.wire_sent_bytes);
+        followed.assert_equal();
+    }
+    // The second time only differences are sent.
+    let mut content = large(2);
+    content[1 << 20] ^= 1;
+    fs::write(followed.here("d/large"), &content).unwrap();
+    let staged = followed.send(&stage("d/large"));
+    assert!(staged.run.wire_sent_bytes < 1 << 20, "{}", staged.run.wire_sent_bytes);
+    followed.send_paths(&["d/large"]);
+    followed.assert_equal();
+    // What is known of it is as of any other file.
+    fs::remove_file(followed.here("d/large")).unwrap();
+    assert_eq!(followed.send_paths(&["d/large"]).conflicts.count, 0);
+    followed.assert_equal();
+}
+
+#[test]
+fn a_file_that_changed_since_it_was_staged_is_sent_as_it_is() {
+    let mut followed = Followed::new(&Tree::new().file("a", "1"));
+    fs::write(followed.here("large"), large(1)).unwrap();
+    followed.send(&stage("large"));
+    fs::write(followed.here("large"), large(2)).unwrap();
+    assert_eq!(followed.send_paths(&["large"]).run.receiver.transferred_files, 1);
+    followed.assert_equal();
+    fs::write(followed.here("large"), large(3)).unwrap();
+    followed.send(&stage("large"));
+    fs::remove_file(followed.here("large")).unwrap();
+    followed.send_paths(&["large"]);
+    followed.assert_equal();
+    // Another session does not believe what it has not staged itself.
+    fs::write(followed.here("large"), large(4)).unwrap();
+    followed.send(&stage("large"));
+    let mut followed = followed.reconnected();
+    assert_eq!(followed.send_paths(&["large"]).run.receiver.transferred_files, 1);
+    followed.assert_equal();
+}
+
+#[test]
+fn what_was_changed_there_is_not_replaced_by_a_staged_content() {
+    let mut followed = Followed::new(&Tree::new().file("large", "1"));
+    fs::write(followed.there("large"), "changed there").unwrap();
+    fs::write(followed.here("large"), large(1)).unwrap();
+    assert_eq!(followed.send(&stage("large")).conflicts.count, 0);
+    assert_eq!(followed.send_paths(&["large"]).conflicts.count, 1);
+    assert_eq!(fs::read(followed.there("large")).unwrap(), b"changed there");
+}
+
+/// Says when a run has begun to send, and waits for a word before it goes on.
+struct Gate {
+    begun: mpsc::SyncSender<()>,
+    go_on: std::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+impl Monitor for Gate {
+    fn event(&self, _: &Event<'_>) {}
+
+    fn started(&self, _: &std::sync::Arc<Progress>) {}
+
+    fn ready(&self, _: &coast_sync::Ready) {
+        self.begun.send(()).unwrap();
+        self.go_on.lock().unwrap().recv().unwrap();
+    }
+}
+
+#[test]
+fn the_workspace_is_free_while_a_content_is_staged() {
+    let mut followed = Followed::new(&Tree::new().file("a", "1"));
+    fs::write(followed.here("large"), large(1)).unwrap();
+    let mut other = followed.another();
+    let (begun, has_begun) = mpsc::sync_channel(1);
+    let (go_on, goes_on) = mpsc::channel();
+    let gate = Gate { begun, go_on: std::sync::Mutex::new(goes_on) };
+    std::thread::scope(|scope| {
+        let staging = scope.spawn(|| other.send(&stage("large"), &gate, &Cancel::new()).unwrap());
+        has_begun.recv().unwrap();
+        followed.write("a", "2");
+        assert_eq!(followed.send_paths(&["a"]).run.receiver.transferred_files, 1);
+        assert_eq!(fs::read(followed.there("a")).unwrap(), b"2");
+        go_on.send(()).unwrap();
+        staging.join().unwrap();
+    });
+    other.send(&batch(&["large"], false), &VoidMonitor, &Cancel::new()).unwrap();
+    followed.assert_equal();
+}
+
+#[test]
+fn a_push_tidies_what_was_staged_and_not_used() {
+    let mut followed = Followed::new(&Tree::new().file("a", "1"));
+    fs::write(followed.here("large"), large(1)).unwrap();
+    followed.send(&stage("large"));
+    let ahead = followed.there("").parent().unwrap().join(".workspace.coast/ahead");
+    assert_eq!(fs::metadata(ahead.join("large")).unwrap().size(), 4 << 20);
+    followed.push();
+    assert!(!ahead.exists());
+    followed.assert_equal();
+}
