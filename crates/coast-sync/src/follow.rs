@@ -143,7 +143,7 @@ impl FollowRequest {
         };
         let source = Source::Contents(self.worktree.clone());
         let cache = self.cache.file(&source);
-        Ok(FollowSession { request: self.clone(), source, cache, receiver })
+        Ok(FollowSession { request: self.clone(), source, cache, receiver, has_staged: false })
     }
 }
 
@@ -210,6 +210,8 @@ pub struct FollowSession {
     source: Source,
     cache: Option<PathBuf>,
     receiver: FollowedReceiver,
+    /// Whether the last batch has only staged contents.
+    has_staged: bool,
 }
 
 impl std::fmt::Debug for FollowSession {
@@ -263,6 +265,8 @@ impl FollowSession {
         if batch.stage_only {
             sender.options.delete = None;
         }
+        // Another session may have brought a later state of the file meanwhile: the file is looked at under the lock.
+        sender.await_ready = std::mem::replace(&mut self.has_staged, batch.stage_only);
         match &batch.extent {
             BatchExtent::Everything => sender.cache.clone_from(&self.cache),
             BatchExtent::Paths(paths) => {

@@ -9,9 +9,10 @@ use coast_sync::{BatchReport, FollowRequest, FollowSession, Prompt, RelPath, Syn
 use super::First;
 use super::connection::{attempt, failed_at, notice_end};
 use super::guard::Guard;
+use super::large::{LargeContext, LargeEnded, LargeFile, LargeFiles, LargeTransfer};
 use super::notices::{Notices, last_batch};
 use super::outage::{FailedAt, Outage};
-use super::plan::{Deletions, LargeFile, LargeFiles, Plan, follow_batch, local_path};
+use super::plan::{Deletions, Plan, follow_batch, local_path};
 use super::shared::{Shared, Wish};
 use super::status::{Connecting, FollowerState, Halt, TreeSize};
 use super::takeover::NotTaken;
@@ -31,6 +32,11 @@ pub(super) struct Carrier {
     guard: Guard,
     deletions: Deletions,
     large: LargeFiles,
+    large_transfer: Option<LargeTransfer>,
+    /// The session for large files, while some wait.
+    large_session: Option<FollowSession>,
+    /// Whether large files go over the session of the batches, because there is no other one. Until none waits.
+    large_goes_with_batches: bool,
     trouble: Trouble,
 }
 
@@ -73,6 +79,9 @@ impl Carrier {
             guard,
             deletions: Deletions::default(),
             large: LargeFiles::default(),
+            large_transfer: None,
+            large_session: None,
+            large_goes_with_batches: false,
             trouble: Trouble::default(),
         }
     }
@@ -195,13 +204,15 @@ impl Carrier {
         }
     }
 
-    /// Sends a batch if there is one, and then a large file if there is one.
+    /// Sends a batch if there is one, and begins to send a large file if there is one.
     fn step(&mut self, session: &mut FollowSession) -> Result<(), Break> {
         self.look_at_wish(session)?;
         self.take_over(session)?;
+        self.end_large(session)?;
         let next = match self.watcher.next(Some(Instant::now())) {
-            Next::TimedOut if self.large.len() == 0 => {
+            Next::TimedOut if self.large.len() == 0 || self.large_transfer.is_some() => {
                 self.rest();
+                // The end of a large file interrupts this.
                 self.watcher.next(self.trouble.due())
             }
             next => next,
@@ -212,9 +223,7 @@ impl Carrier {
             Next::Interrupted => return Ok(()),
             Next::TimedOut => {}
         }
-        if let Some(file) = self.large.take() {
-            self.carry_large(session, file)?;
-        }
+        self.begin_large(session)?;
         let due = self.trouble.take_due(Instant::now());
         self.send_again(due);
         Ok(())
@@ -268,8 +277,9 @@ impl Carrier {
     }
 
     fn rest(&self) {
-        if self.shared.enter().told.state != FollowerState::Watching {
-            self.shared.tell(|told| told.state = FollowerState::Watching);
+        let rests = if self.large.len() == 0 { FollowerState::Watching } else { FollowerState::Sending };
+        if self.shared.enter().told.state != rests {
+            self.shared.tell(|told| told.state = rests);
         }
     }
 
@@ -295,6 +305,7 @@ impl Carrier {
             }
         }
         self.large.add(plan.large, batch.saved);
+        self.tell_waiting();
         self.watcher.finished();
         if let Some(ticket) = batch.ticket {
             if !is_settled {
@@ -306,11 +317,72 @@ impl Carrier {
         Ok(())
     }
 
-    fn carry_large(&mut self, session: &mut FollowSession, file: LargeFile) -> Result<(), Break> {
+    /// Begins to send the next large file, if there is one and none is under way.
+    fn begin_large(&mut self, session: &mut FollowSession) -> Result<(), Break> {
+        let Some(file) = self.large.take() else { return Ok(()) };
         if let Err(lost) = self.guard.check() {
             self.large.put_back(file);
             return Err(Halt::Root(lost).into());
         }
+        if self.large_goes_with_batches {
+            return self.carry_large(session, file);
+        }
+        let context = LargeContext {
+            request: self.request.clone(),
+            prompt: Arc::clone(&self.prompt),
+            shared: Arc::clone(&self.shared),
+            guard: self.guard.clone(),
+            watcher: Arc::clone(&self.watcher),
+            take_source: self.shared.enter().resolution.take_local.clone(),
+        };
+        match LargeTransfer::begin(file.clone(), self.large_session.take(), context) {
+            Ok(transfer) => self.large_transfer = Some(transfer),
+            Err(error) => {
+                let extent = Extent::Paths([(file.path, Depth::Entry)].into());
+                self.fail(&extent, &format!("cannot start a thread: {error}"));
+                self.large_done();
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes how the transfer of a large file has ended, if it has.
+    fn end_large(&mut self, session: &mut FollowSession) -> Result<(), Break> {
+        let Some(LargeEnded { session: own, sent }) =
+            self.large_transfer.as_ref().and_then(LargeTransfer::ended)
+        else {
+            return Ok(());
+        };
+        let Some(transfer) = self.large_transfer.take() else { return Ok(()) };
+        let file = transfer.give_up();
+        let has_session = own.is_some();
+        self.large_session = own;
+        self.shared.tell(|told| told.large_progress = None);
+        let extent = Extent::Paths([(file.path.clone(), Depth::Entry)].into());
+        match sent {
+            Ok(sent) => {
+                self.settle(&extent, &[], sent, file.saved);
+            }
+            Err(error) => match self.judge(session, &error) {
+                Failed::Break(reason) => {
+                    self.large.put_back(file);
+                    return Err(reason);
+                }
+                // There is no second session: the server allows only one, or the session was lost.
+                Failed::Told(_) if !has_session => {
+                    self.large_goes_with_batches = true;
+                    self.large.put_back(file);
+                    return Ok(());
+                }
+                Failed::Told(text) => self.fail(&extent, &text),
+            },
+        }
+        self.large_done();
+        Ok(())
+    }
+
+    /// Sends a large file as a batch of its own.
+    fn carry_large(&mut self, session: &mut FollowSession, file: LargeFile) -> Result<(), Break> {
         let extent = Extent::Paths([(file.path.clone(), Depth::Entry)].into());
         match self.send(session, &extent, Vec::new()) {
             Ok(sent) => {
@@ -324,10 +396,29 @@ impl Carrier {
                 Failed::Told(text) => self.fail(&extent, &text),
             },
         }
-        if let Some(ticket) = self.large.sent() {
+        self.large_done();
+        Ok(())
+    }
+
+    /// A large file is at the destination, or could not be brought there.
+    fn large_done(&mut self) {
+        let passed = self.large.sent();
+        if self.large.len() == 0 {
+            // The receiver ends with its session.
+            self.large_session = None;
+            self.large_goes_with_batches = false;
+        }
+        self.tell_waiting();
+        if let Some(ticket) = passed {
             self.pass(ticket);
         }
-        Ok(())
+    }
+
+    fn tell_waiting(&self) {
+        let waiting_files = self.large.len();
+        if self.shared.enter().told.waiting_files != waiting_files {
+            self.shared.tell(|told| told.waiting_files = waiting_files);
+        }
     }
 
     fn send(
@@ -380,11 +471,9 @@ impl Carrier {
         let last_batch = last_batch(&report, now - saved);
         let trouble = (!was_empty || !self.trouble.is_empty())
             .then(|| (self.trouble.problems(), self.trouble.conflicts()));
-        let waiting_files = self.large.len();
         self.shared.tell(|told| {
             told.progress = None;
             told.notice = None;
-            told.waiting_files = waiting_files;
             told.size = size.or(told.size);
             told.last_batch = last_batch.or(told.last_batch);
             if let Some((problems, conflicts)) = trouble {
@@ -444,6 +533,11 @@ impl Carrier {
 
     /// Has the watcher keep what waits here, with the barriers that wait for it.
     fn put_back(&mut self) {
+        if let Some(transfer) = self.large_transfer.take() {
+            let file = transfer.give_up();
+            self.large.put_back(file);
+        }
+        self.large_session = None;
         let (files, ticket) = self.large.give_up();
         for file in files {
             self.watcher.again(file.path, Depth::Entry);
@@ -451,7 +545,10 @@ impl Carrier {
         if let Some(ticket) = ticket {
             self.watcher.keep(ticket);
         }
-        self.shared.tell(|told| (told.waiting_files, told.progress, told.notice) = (0, None, None));
+        self.shared.tell(|told| {
+            (told.waiting_files, told.notice) = (0, None);
+            (told.progress, told.large_progress) = (None, None);
+        });
     }
 
     /// Everything up to a barrier has been sent and acknowledged.

@@ -8,7 +8,7 @@ use coast_tree::Root;
 use crate::identity::{Identity, LostRoot};
 
 /// See the [module](self).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Guard {
     path: PathBuf,
     identity: Identity,

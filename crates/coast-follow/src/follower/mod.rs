@@ -3,6 +3,7 @@
 mod carrier;
 mod connection;
 mod guard;
+mod large;
 mod notices;
 mod outage;
 mod plan;
@@ -287,7 +288,7 @@ fn status_of(shared: &Shared, watcher: &Watcher) -> FollowerStatus {
     let watch = watcher.status();
     let state = shared.enter();
     let told = &state.told;
-    let under_way = told.progress.as_ref().map(|progress| UnderWay {
+    let under_way = told.progress.as_ref().or(told.large_progress.as_ref()).map(|progress| UnderWay {
         entries: progress.offered_entries.load(Ordering::Relaxed),
         settled_entries: progress.settled_entries.load(Ordering::Relaxed),
         bytes: progress.offered_bytes.load(Ordering::Relaxed),

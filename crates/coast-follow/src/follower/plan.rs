@@ -1,6 +1,6 @@
 //! What a batch of the watcher becomes: one run over its small files, and one for each large file.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use coast_sync::{BatchPath, FollowBatch, RelPath};
 
-use crate::batch::{Batch, Depth, Extent, Ticket};
+use crate::batch::{Batch, Depth, Extent};
 
-/// Files above this size, in bytes, are sent alone, after the others. So an edit waits for one of them at most.
+/// Files above this size, in bytes, are sent alone, beside the batches. So no edit waits for one of them.
 const LARGE: u64 = 8 << 20;
 
 /// How many deletions a batch may bring that is not compared with the whole workspace. A run that deletes more is refused if it is more
@@ -113,74 +113,6 @@ pub(super) fn local_path(worktree: &Path, path: &RelPath) -> PathBuf {
     worktree.join(OsStr::from_bytes(path.as_bytes()))
 }
 
-/// The large files that wait for their turn, and the barriers that wait for them.
-#[derive(Debug, Default)]
-pub(super) struct LargeFiles {
-    waiting: VecDeque<LargeFile>,
-    /// How many left the queue.
-    taken: u64,
-    /// Barriers, with the number of files that must have left the queue before.
-    barriers: VecDeque<(Ticket, u64)>,
-}
-
-/// A large file that waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LargeFile {
-    pub(super) path: RelPath,
-    /// When it was saved.
-    pub(super) saved: Instant,
-}
-
-impl LargeFiles {
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Adds files at the end of the queue. One that waits already keeps its place.
-    pub(super) fn add(&mut self, paths: Vec<RelPath>, saved: Instant) {
-        for path in paths {
-            if self.waiting.iter().all(|waiting| waiting.path != path) {
-                self.waiting.push_back(LargeFile { path, saved });
-            }
-        }
-    }
-
-    /// A barrier is passed when the files that wait now are sent. Returns it if there are none.
-    pub(super) fn pass(&mut self, ticket: Ticket) -> Option<Ticket> {
-        if self.waiting.is_empty() {
-            return Some(ticket);
-        }
-        self.barriers.push_back((ticket, self.taken + self.waiting.len() as u64));
-        None
-    }
-
-    /// Takes the next file.
-    pub(super) fn take(&mut self) -> Option<LargeFile> {
-        self.waiting.pop_front()
-    }
-
-    /// The file that was taken could not be sent yet.
-    pub(super) fn put_back(&mut self, file: LargeFile) {
-        self.waiting.push_front(file);
-    }
-
-    /// The file that was taken is sent. Returns the barrier that is passed by that.
-    pub(super) fn sent(&mut self) -> Option<Ticket> {
-        self.taken += 1;
-        let mut passed = None;
-        while self.barriers.front().is_some_and(|(_, after)| *after <= self.taken) {
-            passed = passed.max(self.barriers.pop_front().map(|(ticket, _)| ticket));
-        }
-        passed
-    }
-
-    /// Empties the queue. Returns the files, and the last barrier that waits for them.
-    pub(super) fn give_up(&mut self) -> (Vec<LargeFile>, Option<Ticket>) {
-        let ticket = self.barriers.drain(..).map(|(ticket, _)| ticket).max();
-        (std::mem::take(&mut self.waiting).into(), ticket)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,21 +168,5 @@ mod tests {
         assert!(!deletions.are_many(60, now), "those before were compared");
         assert!(!deletions.are_many(60, now + 2 * TOGETHER), "those before were long ago");
         assert!(deletions.are_many(crate::batch::UNKNOWN, now + 9 * TOGETHER));
-    }
-
-    #[test]
-    fn a_barrier_waits_for_the_large_files_before_it_only() {
-        let now = Instant::now();
-        let mut large = LargeFiles::default();
-        assert_eq!(large.pass(Ticket(1)), Some(Ticket(1)));
-        large.add(vec![rel("a"), rel("b")], now);
-        assert_eq!(large.pass(Ticket(2)), None);
-        large.add(vec![rel("b"), rel("c")], now);
-        assert_eq!(large.len(), 3);
-        assert_eq!((large.take().unwrap().path, large.sent()), (rel("a"), None));
-        assert_eq!((large.take().unwrap().path, large.sent()), (rel("b"), Some(Ticket(2))));
-        assert_eq!(large.pass(Ticket(3)), None);
-        let (left, ticket) = large.give_up();
-        assert_eq!((left[0].path.clone(), left.len(), ticket), (rel("c"), 1, Some(Ticket(3))));
     }
 }

@@ -64,6 +64,8 @@ pub(super) enum Wish {
 pub(super) struct Told {
     pub(super) state: FollowerState,
     pub(super) progress: Option<Arc<Progress>>,
+    /// Of the large file that is under way.
+    pub(super) large_progress: Option<Arc<Progress>>,
     pub(super) last_batch: Option<LastBatch>,
     pub(super) size: Option<TreeSize>,
     pub(super) waiting_files: usize,
@@ -77,6 +79,7 @@ impl Shared {
         let told = Told {
             state: FollowerState::Holding,
             progress: None,
+            large_progress: None,
             last_batch: None,
             size: None,
             waiting_files: 0,

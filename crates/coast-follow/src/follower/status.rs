@@ -15,7 +15,7 @@ pub struct FollowerStatus {
     pub state: FollowerState,
     /// How the worktree is watched, and how many paths wait to be sent.
     pub watch: WatchStatus,
-    /// How many large files wait for their turn, besides the paths that [`WatchStatus`] counts.
+    /// How many large files wait for their turn or are under way, besides the paths that [`WatchStatus`] counts.
     pub waiting_files: usize,
     /// The run under way.
     pub under_way: Option<UnderWay>,

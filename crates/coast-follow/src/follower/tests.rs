@@ -166,6 +166,56 @@ fn large_files_arrive_before_the_barrier_that_follows_them() {
     assert_eq!(followed.follower.status().waiting_files, 0);
 }
 
+/// A follower whose large files cannot be staged while the file in the result is open.
+fn with_a_large_file_that_waits() -> (Followed, fs::File) {
+    let followed = Followed::new(&["file"]);
+    fs::write(followed.path("large"), vec![b'x'; 9 << 20]).unwrap();
+    followed.arrive();
+    let ahead = fs::File::open(followed.scratch.path().join(".copy.coast/ahead")).unwrap();
+    ahead.lock().unwrap();
+    fs::write(followed.path("large"), vec![b'y'; 9 << 20]).unwrap();
+    followed.await_state(|status| status.waiting_files == 1 && status.watch.pending_paths == Some(0));
+    (followed, ahead)
+}
+
+#[test]
+fn edits_and_deletions_do_not_wait_for_a_large_file() {
+    let (followed, ahead) = with_a_large_file_that_waits();
+    fs::write(followed.path("file"), "edited").unwrap();
+    fs::write(followed.path("gone"), "soon").unwrap();
+    followed.await_state(|_| fs::read(followed.copy("file")).is_ok_and(|content| content == b"edited"));
+    followed.await_state(|_| followed.copy("gone").exists());
+    fs::remove_file(followed.path("gone")).unwrap();
+    followed.await_state(|_| !followed.copy("gone").exists());
+    assert_eq!(fs::read(followed.copy("large")).unwrap()[0], b'x');
+    assert_eq!(followed.follower.status().state, FollowerState::Sending);
+    drop(ahead);
+    followed.arrive();
+    assert_eq!(fs::read(followed.copy("large")).unwrap(), fs::read(followed.path("large")).unwrap());
+}
+
+#[test]
+fn a_large_file_that_is_deleted_while_it_waits_does_not_come_back() {
+    let (followed, ahead) = with_a_large_file_that_waits();
+    fs::remove_file(followed.path("large")).unwrap();
+    followed.await_state(|_| !followed.copy("large").exists());
+    drop(ahead);
+    followed.arrive();
+    assert!(!followed.copy("large").exists());
+}
+
+#[test]
+fn a_pause_gives_a_large_file_up_and_it_comes_afterwards() {
+    let (followed, ahead) = with_a_large_file_that_waits();
+    followed.follower.pause();
+    assert_eq!(followed.follower.status().state, FollowerState::Paused);
+    drop(ahead);
+    assert_eq!(fs::read(followed.copy("large")).unwrap()[0], b'x');
+    followed.follower.follow(First::Collected);
+    followed.arrive();
+    assert_eq!(fs::read(followed.copy("large")).unwrap()[0], b'y');
+}
+
 #[test]
 fn few_deletions_and_those_of_less_than_half_are_carried() {
     let all = names(400);
