@@ -31,7 +31,7 @@ impl Followed {
 #[test]
 fn files_and_whole_directories_move_and_nothing_is_sent() {
     let mut followed = Followed::new(
-        &Tree::new().file("a", "one").file("d/e/f", "two").file("d/g", &"x".repeat(1 << 20)).file("k/x", "3"),
+        &Tree::new().file("a", "one").file("d/e/f", "two").file("d/g", "x".repeat(1 << 20)).file("k/x", "3"),
     );
     symlink("anywhere", followed.here("d/e/link")).unwrap();
     fs::create_dir(followed.here("d/empty")).unwrap();
