@@ -9,10 +9,12 @@
 //! - Everything is due at once when a barrier is to be passed.
 //! - Nothing is due while git holds the lock of its index, but for at most [`LOCK_WAIT`].
 //!
-//! # Which changes are forgotten
-//! A file that is made and deleted again between two batches never travels. Its entry is dropped under one condition: no batch can
-//! have seen the file. So an entry is `unseen` only if it was created, if neither a pending change nor the batch under way covered its
-//! path at that time, and if no batch has taken it since. The destination then does not have it.
+//! # Entries that come and go
+//! An entry is `unseen` if it was created, if neither a pending change nor the batch under way covered its path at that time, and if no
+//! batch has taken it since. The destination does not have such an entry, with few exceptions: its event is read a little later than it
+//! is made, so a batch that has ended by then may have found it, and so may the run of another program. So the deletion of an unseen
+//! entry is sent like all others, because the entry would stay at the destination otherwise. But it does not hurry: it goes with the next
+//! batch, or after [`IDLE`]. An editor that saves by a temporary file then causes one batch.
 //!
 //! # How many entries left
 //! A batch tells how many entries it may delete at the destination. A directory can be removed only after everything in it was deleted or
@@ -28,6 +30,8 @@ use crate::batch::{Batch, Depth, Extent, Ticket, UNKNOWN, ancestors, below, remo
 
 /// How long a new, deleted or renamed entry waits for what follows.
 pub(crate) const BRIEF: Duration = Duration::from_millis(4);
+/// How long the deletion of an unseen entry waits for another batch.
+pub(crate) const IDLE: Duration = Duration::from_secs(1);
 /// How long a file that stays open waits after a write.
 pub(crate) const QUIET: Duration = Duration::from_millis(10);
 /// How long writes to an open file can delay it.
@@ -263,12 +267,16 @@ impl Pending {
             .filter(|(to, _)| self.entries.get(*to).is_some_and(|entry| !is_due(entry)))
             .map(|(_, from)| from.clone())
             .collect();
-        let due: Vec<RelPath> = self
+        let mut due: Vec<RelPath> = self
             .entries
             .iter()
             .filter(|(path, entry)| is_due(entry) && !(entry.gone && held.contains(*path)))
             .map(|(path, _)| path.clone())
             .collect();
+        if !due.is_empty() {
+            let idle = self.entries.iter().filter(|(_, entry)| entry.gone && entry.unseen && !is_due(entry));
+            due.extend(idle.map(|(path, _)| path.clone()));
+        }
         // Renamed entries are not deleted.
         let origins: HashSet<RelPath> = due.iter().filter_map(|path| self.moves.get(path)).cloned().collect();
         let (mut paths, mut moved, mut saved, mut left) = (BTreeMap::new(), Vec::new(), now, 0_u64);
@@ -412,11 +420,6 @@ impl Pending {
     fn leave(&mut self, path: RelPath, depth: Depth, left: u64, now: Instant) {
         // What was moved here and is gone was not moved.
         self.moves.remove(&path);
-        if self.entries.get(&path).is_some_and(|entry| entry.unseen) {
-            self.entries.remove(&path);
-            remove_below(&mut self.moves, &path);
-            return;
-        }
         if let Some(covering) = self.covering(&path) {
             // The destination has nothing of a directory that no batch has seen.
             if !covering.unseen {
@@ -425,9 +428,10 @@ impl Pending {
         } else if let Some(entry) = self.entry(path, depth, now) {
             entry.writing = None;
             entry.gone = true;
+            let (left, wait) = if entry.unseen { (0, IDLE) } else { (left, BRIEF) };
             entry.left = left;
-            entry.due = now + BRIEF;
-            self.schedule(now + BRIEF);
+            entry.due = now + wait;
+            self.schedule(now + wait);
         }
     }
 
