@@ -1,4 +1,4 @@
-//! The test kit: servers, accounts, Docker engines, trees, noise and the comparison of trees.
+//! The test kit: servers, accounts, Docker engines, trees, random edits, noise and the comparison of trees.
 //!
 //! Tests of every crate, `coast demo` and `cargo xtask bench` use it. No program that is shipped depends on it.
 //!
@@ -29,7 +29,9 @@
 
 mod account;
 mod debian;
+mod destination_writer;
 mod docker;
+mod edits;
 mod noise;
 mod programs;
 mod server;
@@ -37,7 +39,9 @@ mod tree;
 
 pub use account::{Account, Shell, Sudo};
 pub use debian::debian_archive;
+pub use destination_writer::{DestinationWriter, Told};
 pub use docker::DockerEngine;
+pub use edits::RandomEdits;
 pub use noise::{Noise, noise, noise_at};
 pub use programs::{require, require_root, target_directory};
 #[cfg(feature = "embedded")]
