@@ -447,8 +447,9 @@ impl Carrier {
     ) -> bool {
         let now = Instant::now();
         let was_empty = self.trouble.is_empty();
+        let looked_at = self.looked_at(extent);
         let ended = Ended {
-            extent,
+            extent: &looked_at,
             failures: &report.failures,
             conflicts: &report.conflicts,
             left,
@@ -525,6 +526,15 @@ impl Carrier {
         for path in again.conflicts {
             self.watcher.again(path, Depth::Entry);
         }
+    }
+
+    /// The part of the worktree that a run over an extent has settled. Below an entry that is no directory nothing is left to send, so
+    /// the run has settled that, too: conflicts are noted there if a directory was at that path before.
+    fn looked_at(&self, extent: &Extent) -> Extent {
+        let Extent::Paths(paths) = extent else { return Extent::Everything };
+        let depth = |path: &RelPath| if self.is_directory(path) { Depth::Entry } else { Depth::Tree };
+        let paths = paths.iter().map(|(path, own)| (path.clone(), (*own).max(depth(path))));
+        Extent::Paths(paths.collect())
     }
 
     fn is_directory(&self, path: &RelPath) -> bool {

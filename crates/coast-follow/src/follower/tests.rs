@@ -355,6 +355,19 @@ fn a_conflict_is_settled_when_the_other_side_becomes_equal() {
     assert_eq!(fs::read_to_string(followed.copy("mine")).unwrap(), "changed here");
 }
 
+#[test]
+fn a_conflict_ends_when_a_file_takes_the_place_of_its_directory() {
+    let followed = Followed::new(&["d/e/mine", "file"]);
+    fs::write(followed.copy("d/e/mine"), "changed there").unwrap();
+    fs::remove_dir_all(followed.path("d")).unwrap();
+    assert!(matches!(followed.flush(), FlushOutcome::Left { .. }));
+    assert_eq!(followed.conflicts(), ["d/e/mine"]);
+    fs::remove_file(followed.copy("d/e/mine")).unwrap();
+    fs::write(followed.path("d"), "a file").unwrap();
+    followed.arrive();
+    assert_eq!(fs::read_to_string(followed.copy("d")).unwrap(), "a file");
+}
+
 /// A run that holds the lock of the workspace until it is told to go on.
 struct Holding {
     began: mpsc::Sender<()>,
