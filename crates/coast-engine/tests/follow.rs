@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
@@ -410,16 +411,29 @@ fn paths_at_which_the_source_wins_are_checked() {
 struct ByHand {
     stream: UnixStream,
     frames: FrameReader<UnixStream>,
+    /// Where the source wins.
+    take_source: Vec<serde_bytes::ByteBuf>,
 }
 
 impl ByHand {
     fn new(stream: UnixStream) -> Self {
-        Self { frames: FrameReader::new(stream.try_clone().unwrap()), stream }
+        Self { frames: FrameReader::new(stream.try_clone().unwrap()), stream, take_source: Vec::new() }
     }
 
     /// Has the receiver carry out a run with these parts. Files that it asks for are gone. Answers the paths of its conflicts.
     fn run(&mut self, extent: Extent, parts: Vec<Part<'_>>, source_errors: bool) -> Vec<String> {
-        let follow = Follow { extent, ..Follow::default() };
+        self.run_after(extent, parts, source_errors, || ())
+    }
+
+    /// As [`Self::run`]. `change` is called when the run has begun, before the receiver learns of any part.
+    fn run_after(
+        &mut self,
+        extent: Extent,
+        parts: Vec<Part<'_>>,
+        source_errors: bool,
+        change: impl FnOnce(),
+    ) -> Vec<String> {
+        let follow = Follow { extent, take_source: self.take_source.clone(), ..Follow::default() };
         let options = Options {
             recursive: true,
             links: true,
@@ -427,15 +441,21 @@ impl ByHand {
             follow: Some(follow),
             ..Options::default()
         };
-        let said = [ToReceiver::Start(options)].into_iter().chain(parts.into_iter().map(ToReceiver::Part));
-        for message in said.chain([ToReceiver::WalkDone { source_errors }]) {
-            self.stream.write_all(&frame(&message)).unwrap();
-        }
+        let mut say = self.stream.try_clone().unwrap();
+        let mut say = |message| say.write_all(&frame(&message)).unwrap();
+        say(ToReceiver::Start(options));
+        let walk = parts.into_iter().map(ToReceiver::Part).chain([ToReceiver::WalkDone { source_errors }]);
+        let mut rest = Some((change, walk));
         let mut conflicts = Vec::new();
         loop {
             let answer = self.frames.next_frame().unwrap().unwrap();
             for message in messages(&answer.decode().unwrap()) {
                 match message.unwrap() {
+                    ToSender::Ready(_) => {
+                        let (change, walk) = rest.take().unwrap();
+                        change();
+                        walk.for_each(&mut say);
+                    }
                     ToSender::Needs { part, needs } => {
                         for need in needs {
                             let file = FileId { part, index: need.index };
@@ -516,6 +536,45 @@ fn what_a_run_about_everything_does_not_see_stays_known() {
         let conflicts = sender.run(Extent::Paths, tree("another"), false);
         assert!(conflicts.is_empty(), "{conflicts:?} after run {number}, {extent:?}");
         assert_eq!(["top", "d/below"].map(read), ["another", "another"]);
+        near.shutdown(Shutdown::Both).unwrap();
+        follower.end().unwrap();
+    }
+}
+
+#[test]
+fn a_directory_in_which_something_happened_during_a_run_stays_ours() {
+    for source_wins in [false, true] {
+        let scratch = tempfile::tempdir().unwrap();
+        let destination = scratch.path().join("destination");
+        let (near, far) = UnixStream::pair().unwrap();
+        let follower = Follower::start(destination.clone(), &far);
+        drop(far);
+        let mut sender = ByHand::new(near.try_clone().unwrap());
+        let tree = vec![whole(0, "", vec![directory("d")]), whole(1, "d", vec![directory("e")])];
+        assert!(sender.run(Extent::Everything, tree, false).is_empty());
+
+        let without_directories = || vec![whole(0, "", Vec::new())];
+        let below = destination.join("d/e");
+        let change = || {
+            let touch = || {
+                fs::write(below.join("new"), "").unwrap();
+                fs::remove_file(below.join("new")).unwrap();
+                let found = below.symlink_metadata().unwrap();
+                (found.ctime(), found.ctime_nsec())
+            };
+            // The clock of the file system may stand still for some milliseconds.
+            let first = touch();
+            while touch() == first {}
+        };
+        if source_wins {
+            sender.take_source = vec![serde_bytes::ByteBuf::from("d")];
+        }
+        assert!(sender.run_after(Extent::Everything, without_directories(), false, change).is_empty());
+        // Where no entry is guarded, what changes during a run stays until the next one.
+        assert_eq!(below.exists(), source_wins);
+        sender.take_source.clear();
+        assert!(sender.run(Extent::Everything, without_directories(), false).is_empty());
+        assert!(!destination.join("d").exists());
         near.shutdown(Shutdown::Both).unwrap();
         follower.end().unwrap();
     }

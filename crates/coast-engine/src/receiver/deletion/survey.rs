@@ -84,6 +84,8 @@ impl Deletion<'_> {
             workspaces.learn(&entry.name, one);
             match one {
                 Fate::Kept => staying.push(entry.name),
+                // The entries in it changed, but the directory is the same.
+                Fate::Appeared if entry.kind == Kind::Directory => staying.push(entry.name),
                 // What is there now was made there.
                 Fate::Appeared => {}
                 Fate::Deleted | Fate::Unreadable => continue,
@@ -200,11 +202,9 @@ impl Deletion<'_> {
             }
             return Ok(Fate::Kept);
         }
-        if self.appeared(&stat) && guarded {
-            self.report.conflict(full.as_bytes(), ConflictKind::Changed);
-            return Ok(Fate::Appeared);
-        }
-        if self.appeared(&stat) {
+        // A guarded entry is one that a run has put there as it is, whatever its ctime says: that of a directory changes with its entries,
+        // and all of them lie in the future for a while after the clock was set back.
+        if !guarded && self.appeared(&stat) {
             let text = "it was not deleted: it appeared or was changed while the run went on";
             self.report.kept(full.as_bytes(), text);
             self.target.note_kept(&full)?;
