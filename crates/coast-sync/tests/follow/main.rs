@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod clocks;
 mod conflicts;
 mod fetch;
 mod full_disk;

@@ -104,7 +104,8 @@ impl<'a> Transfer<'a> {
             stop,
             rename,
             taken: TakenKinds { links: options.links, devices, specials: options.specials },
-            quick_check: options.times && !options.checksum,
+            // A program that edits files may keep their sizes and set their times back, and the event of the edit comes once.
+            quick_check: options.times && !options.checksum && options.follow.is_none(),
             workers,
             renames: Renames::of(options)?,
             parts: Parts::default(),
