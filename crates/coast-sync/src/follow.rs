@@ -12,7 +12,7 @@ use coast_engine::{
 };
 use coast_filter::{RuleError, RuleList};
 use coast_ssh::Prompt;
-use coast_tree::RelPath;
+use coast_tree::{RelPath, Root};
 use coast_wire::limits::MAX_RENAMES;
 use coast_wire::{FailureKind, Follow, Options, Own, Ownership, Renamed};
 
@@ -247,8 +247,34 @@ impl FollowSession {
         monitor: &dyn Monitor,
         cancel: &Cancel,
     ) -> Result<BatchReport, SyncError> {
+        self.run(batch, None, monitor, cancel)
+    }
+
+    /// Does the same as [`FollowSession::send`] with a worktree that the caller has opened, whatever is at its path by now: then nothing is
+    /// deleted because another directory took its place, or another file system was mounted over it.
+    ///
+    /// # Errors
+    /// As [`FollowSession::send`].
+    pub fn send_opened(
+        &mut self,
+        batch: &FollowBatch,
+        worktree: Root,
+        monitor: &dyn Monitor,
+        cancel: &Cancel,
+    ) -> Result<BatchReport, SyncError> {
+        self.run(batch, Some(worktree), monitor, cancel)
+    }
+
+    fn run(
+        &mut self,
+        batch: &FollowBatch,
+        opened: Option<Root>,
+        monitor: &dyn Monitor,
+        cancel: &Cancel,
+    ) -> Result<BatchReport, SyncError> {
         let started = Instant::now();
         let mut sender = SenderConfig::new(self.source.clone());
+        sender.opened = opened;
         sender.options = self.request.options.clone();
         sender.rules = self.request.rules.clone();
         sender.threads = self.request.threads;

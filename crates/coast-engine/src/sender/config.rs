@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use coast_filter::{Filter, FilterError, NoMergeFiles, RuleList, Side};
-use coast_tree::{ContentHash, FileIdentity, Kind, Listed, Record, RelPath};
+use coast_tree::{ContentHash, FileIdentity, Kind, Listed, Record, RelPath, Root};
 use coast_wire::Options;
 
 use super::source::{Located, Selection, Source};
@@ -18,6 +18,8 @@ use crate::merge::{TreeMergeFiles, Whose};
 pub struct SenderConfig {
     /// The directory or the single entry that is sent.
     pub source: Source,
+    /// The directory of [`Source::Contents`], if the caller has opened it already: another directory may be at its path by now.
+    pub opened: Option<Root>,
     /// Travels to the receiver.
     pub options: Options,
     /// Filter rules of the run; they travel in `options` too, this is the parsed form.
@@ -48,6 +50,7 @@ impl SenderConfig {
     pub fn new(source: Source) -> Self {
         Self {
             source,
+            opened: None,
             options: Options::default(),
             rules: RuleList::new(),
             cache: None,
@@ -67,7 +70,7 @@ impl SenderConfig {
     /// # Errors
     /// When the source cannot be looked at, or a rule is wrong.
     pub fn sends_one_entry(&self) -> Result<bool, EngineError> {
-        let located = self.source.locate()?;
+        let located = self.source.locate(self.opened.as_ref())?;
         let Selection::Only(name) = &located.selection else { return Ok(false) };
         let Ok(dir) = located.root.handle().child(name) else { return Ok(true) };
         let files = TreeMergeFiles::new(located.root.clone(), Whose::Sender(located.absolute.clone()));
@@ -84,7 +87,7 @@ impl SenderConfig {
     /// # Errors
     /// When the source cannot be looked at, or a rule is wrong.
     pub fn sends_nothing(&self) -> Result<Option<NothingSent>, EngineError> {
-        let located = self.source.locate()?;
+        let located = self.source.locate(self.opened.as_ref())?;
         let filter = compile(&self.rules, &located)?;
         let not_recursive = (!self.options.recursive).then_some(NothingSent::NotRecursive);
         Ok(match &located.selection {

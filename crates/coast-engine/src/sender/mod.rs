@@ -114,7 +114,7 @@ impl<'a> Prepared<'a> {
             move || stop.fail(EngineError::Interrupted)
         });
         let (pace, threads) = (Pace::new(config.bytes_per_second), threads(config.threads));
-        let located = config.source.locate()?;
+        let located = config.source.locate(config.opened.as_ref())?;
         let filter = config::compile(&config.rules, &located)?;
         let mut options = config.options;
         options.rules = config.rules.to_lines().into_iter().map(serde_bytes::ByteBuf::from).collect();

@@ -34,8 +34,8 @@ pub(super) enum Selection {
 }
 
 impl Source {
-    /// Opens the directory to walk and makes sure that what is named exists.
-    pub(super) fn locate(&self) -> Result<Located, EngineError> {
+    /// Opens the directory to walk, unless it is `opened`, and makes sure that what is named exists.
+    pub(super) fn locate(&self, opened: Option<&Root>) -> Result<Located, EngineError> {
         let path = match self {
             Self::Contents(path) => path.clone(),
             Self::Entry { parent, name } => {
@@ -45,7 +45,10 @@ impl Source {
         };
         match self {
             Self::Contents(directory) => {
-                let root = Root::open(directory).reading(&path)?;
+                let root = match opened {
+                    Some(root) => root.clone(),
+                    None => Root::open(directory).reading(&path)?,
+                };
                 Ok(Located { root, absolute: absolute(directory), selection: Selection::All })
             }
             Self::Entry { parent, name } => {

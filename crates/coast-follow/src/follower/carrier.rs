@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coast_sync::{BatchReport, FollowRequest, FollowSession, Prompt, RelPath, SyncError};
+use coast_tree::Root;
 
 use super::First;
 use super::connection::{attempt, failed_at, notice_end};
@@ -284,14 +285,17 @@ impl Carrier {
     }
 
     fn carry(&mut self, session: &mut FollowSession, batch: Batch) -> Result<(), Break> {
-        if let Err(lost) = self.guard.check() {
-            self.watcher.give_back(batch);
-            return Err(Halt::Root(lost).into());
-        }
+        let worktree = match self.guard.open() {
+            Ok(worktree) => worktree,
+            Err(lost) => {
+                self.watcher.give_back(batch);
+                return Err(Halt::Root(lost).into());
+            }
+        };
         let plan = Plan::new(&batch, self.guard.path(), &mut self.deletions, Instant::now());
         let mut is_settled = true;
         if !plan.extent.is_empty() {
-            match self.send(session, &plan.extent, plan.renamed) {
+            match self.send(session, worktree, &plan.extent, plan.renamed) {
                 Ok(sent) => {
                     is_settled = self.settle(&plan.extent, &plan.gone, sent, batch.saved);
                 }
@@ -320,12 +324,15 @@ impl Carrier {
     /// Begins to send the next large file, if there is one and none is under way.
     fn begin_large(&mut self, session: &mut FollowSession) -> Result<(), Break> {
         let Some(file) = self.large.take() else { return Ok(()) };
-        if let Err(lost) = self.guard.check() {
-            self.large.put_back(file);
-            return Err(Halt::Root(lost).into());
-        }
+        let worktree = match self.guard.open() {
+            Ok(worktree) => worktree,
+            Err(lost) => {
+                self.large.put_back(file);
+                return Err(Halt::Root(lost).into());
+            }
+        };
         if self.large_goes_with_batches {
-            return self.carry_large(session, file);
+            return self.carry_large(session, worktree, file);
         }
         let context = LargeContext {
             request: self.request.clone(),
@@ -382,9 +389,14 @@ impl Carrier {
     }
 
     /// Sends a large file as a batch of its own.
-    fn carry_large(&mut self, session: &mut FollowSession, file: LargeFile) -> Result<(), Break> {
+    fn carry_large(
+        &mut self,
+        session: &mut FollowSession,
+        worktree: Root,
+        file: LargeFile,
+    ) -> Result<(), Break> {
         let extent = Extent::Paths([(file.path.clone(), Depth::Entry)].into());
-        match self.send(session, &extent, Vec::new()) {
+        match self.send(session, worktree, &extent, Vec::new()) {
             Ok(sent) => {
                 self.settle(&extent, &[], sent, file.saved);
             }
@@ -424,6 +436,7 @@ impl Carrier {
     fn send(
         &mut self,
         session: &mut FollowSession,
+        worktree: Root,
         extent: &Extent,
         renamed: Vec<(RelPath, RelPath)>,
     ) -> Result<(BatchReport, Vec<Left>), SyncError> {
@@ -433,7 +446,7 @@ impl Carrier {
             (state.connection.cancel.clone(), state.resolution.take_local.clone())
         };
         let batch = follow_batch(extent).take_source(take_source).renamed(renamed);
-        let report = session.send(&batch, &notices, &cancel)?;
+        let report = session.send_opened(&batch, worktree, &notices, &cancel)?;
         Ok((report, notices.left()))
     }
 

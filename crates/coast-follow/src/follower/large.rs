@@ -174,18 +174,18 @@ impl LargeContext {
             None => session.insert(self.request.connect(&*self.prompt, cancel)?),
         };
         let mut guard = self.guard.clone();
-        let mut check = || guard.check().map_err(|_| SyncError::Interrupted);
+        // The carrier finds out what is wrong with the worktree.
+        let mut open = || guard.open().map_err(|_| SyncError::Interrupted);
         let batch = FollowBatch::paths([BatchPath { path, deep: false }]);
         let notices = LargeNotices { notices: Notices::new(&self.shared), shared: &self.shared };
-        check()?;
-        match session.send(&batch.clone().stage_only(), &notices, cancel) {
+        match session.send_opened(&batch.clone().stage_only(), open()?, &notices, cancel) {
             // What cannot be staged comes with the next run.
             Err(_) if session.is_usable() => {}
             staged => drop(staged?),
         }
-        check()?;
         let notices = LargeNotices { notices: Notices::new(&self.shared), shared: &self.shared };
-        let report = session.send(&batch.take_source(self.take_source.clone()), &notices, cancel)?;
+        let report =
+            session.send_opened(&batch.take_source(self.take_source.clone()), open()?, &notices, cancel)?;
         Ok((report, notices.notices.left()))
     }
 }

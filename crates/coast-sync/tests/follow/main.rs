@@ -281,6 +281,22 @@ fn a_workspace_that_was_removed_or_replaced_ends_the_session_and_says_so() {
 }
 
 #[test]
+fn a_worktree_that_was_opened_is_sent_although_another_directory_took_its_place() {
+    let mut followed = Followed::new(&Tree::new().file("a", "1").file("d/b", "1"));
+    followed.write("a", "2");
+    let worktree = coast_tree::Root::open(&followed.here("")).unwrap();
+    let aside = followed.scratch.path().join("aside");
+    fs::rename(followed.here(""), &aside).unwrap();
+    fs::create_dir(followed.here("")).unwrap();
+    for batch in [batch(&["a", "d"], true), FollowBatch::everything()] {
+        let sent = followed.session.send_opened(&batch, worktree.clone(), &VoidMonitor, &Cancel::new());
+        let report = sent.unwrap();
+        assert!(report.failures.is_empty() && report.run.receiver.deleted == 0, "{report:?}");
+        Snapshot::of(followed.there("")).assert_same_content(&Snapshot::of(&aside));
+    }
+}
+
+#[test]
 fn a_batch_that_finds_everything_right_touches_nothing() {
     let mut followed = Followed::new(&Tree::new().file("d/a", "1"));
     let before = fs::metadata(followed.there("d/a")).unwrap();
