@@ -4,6 +4,7 @@ use crate::SyncError;
 use coast_engine::EngineError;
 use std::ffi::OsString;
 use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,6 +28,29 @@ pub enum Destination {
 pub struct LocalDestination {
     path: PathBuf,
     receiver: LocalReceiver,
+    relay: Option<Relay>,
+}
+
+/// Stands between the sender and a receiver in this process that stays. For tests, which let connections break.
+#[doc(hidden)]
+#[derive(Clone)]
+pub struct Relay(Arc<dyn Fn(UnixStream) -> std::io::Result<UnixStream> + Send + Sync>);
+
+impl Relay {
+    /// `connect` gets the stream to the sender, and returns the stream that the receiver gets instead. It is called for each session.
+    pub fn new(connect: impl Fn(UnixStream) -> std::io::Result<UnixStream> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(connect))
+    }
+
+    pub(crate) fn over(&self, stream: UnixStream) -> std::io::Result<UnixStream> {
+        (self.0)(stream)
+    }
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay").finish_non_exhaustive()
+    }
 }
 
 /// The receiver that writes to a local destination.
@@ -66,7 +90,7 @@ pub enum RemoteHelper {
 impl Destination {
     /// Returns a path on this machine. A thread of this process writes to it.
     pub fn local(path: impl Into<PathBuf>) -> Self {
-        Self::Local(LocalDestination { path: path.into(), receiver: LocalReceiver::InProcess })
+        Self::Local(LocalDestination::new(path, LocalReceiver::InProcess))
     }
 
     /// Checks that a local destination could be used, for a run that has nothing to send: it or its parent exists, and no other
@@ -103,7 +127,19 @@ impl Destination {
 impl LocalDestination {
     /// Returns a path on this machine. `receiver` writes to it.
     pub fn new(path: impl Into<PathBuf>, receiver: LocalReceiver) -> Self {
-        Self { path: path.into(), receiver }
+        Self { path: path.into(), receiver, relay: None }
+    }
+
+    /// Lets `relay` stand between the sender and a receiver in this process. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn relayed(mut self, relay: Relay) -> Self {
+        self.relay = Some(relay);
+        self
+    }
+
+    pub(crate) fn relay(&self) -> Option<&Relay> {
+        self.relay.as_ref()
     }
 
     pub(crate) fn receiver(&self) -> &LocalReceiver {

@@ -134,7 +134,9 @@ impl FollowRequest {
                 }
             }
             Destination::Local(local) => match local.receiver() {
-                LocalReceiver::InProcess => FollowedReceiver::Thread(FollowedThread::start(arguments)?),
+                LocalReceiver::InProcess => {
+                    FollowedReceiver::Thread(FollowedThread::start(arguments, local.relay())?)
+                }
                 LocalReceiver::Program { program, arguments: own } => {
                     let helper = ChildProgram { program, arguments: own };
                     FollowedReceiver::Child(FollowedChild::start(helper, arguments.follow_words(), cancel)?)

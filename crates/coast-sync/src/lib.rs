@@ -72,6 +72,8 @@ pub use account::{AccountReport, AccountRequest};
 pub use cache_place::CachePlace;
 pub use conflicts::{Conflict, Conflicts};
 pub use deletions::{DeletedEntries, Deletions};
+#[doc(hidden)]
+pub use destination::Relay;
 pub use destination::{Destination, LocalDestination, LocalReceiver, RemoteDestination, RemoteHelper};
 pub use error::SyncError;
 pub use failures::{Failure, Failures};

@@ -22,6 +22,7 @@ use coast_workspace::take_answer;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::SyncError;
+use crate::destination::Relay;
 use crate::follow::Sender;
 use crate::receiver_arguments::ReceiverArguments;
 
@@ -195,8 +196,12 @@ pub(crate) struct FollowedThread {
 }
 
 impl FollowedThread {
-    pub(crate) fn start(destination: ReceiverArguments) -> Result<Self, SyncError> {
+    pub(crate) fn start(destination: ReceiverArguments, relay: Option<&Relay>) -> Result<Self, SyncError> {
         let (near, far) = UnixStream::pair().map_err(stream_error)?;
+        let far = match relay {
+            Some(relay) => relay.over(far).map_err(stream_error)?,
+            None => far,
+        };
         let far_writer = WriteHalf::of(&far)?;
         let sender = sender_over(&near)?;
         // The receiver owns its end of the socket pair, so the sender sees it close even if the receiver panics.

@@ -35,6 +35,7 @@ mod edits;
 mod noise;
 mod programs;
 mod server;
+mod small_disk;
 mod tree;
 
 pub use account::{Account, Shell, Sudo};
@@ -48,6 +49,7 @@ pub use programs::{require, require_root, target_directory};
 pub use server::embedded::{EmbeddedOptions, EmbeddedServer, HostKeyKind};
 pub use server::key::{make_key, public_key};
 pub use server::sshd::{Sshd, SshdOptions};
+pub use small_disk::SmallDisk;
 pub use tree::differences::Aspects;
 pub use tree::script::quote;
 pub use tree::snapshot::{Kind, Seen, Snapshot};

@@ -2,37 +2,16 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
-use coast_testkit::{noise, require_root};
+use coast_testkit::{SmallDisk, noise};
 
 use super::*;
-
-/// A small file system, mounted until this is dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: PathBuf) -> Self {
-        require_root();
-        fs::create_dir(&at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&at).status();
-        assert!(mounted.is_ok_and(|status| status.success()), "mounting a tmpfs at {}", at.display());
-        Self(at)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(&self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.0.display());
-    }
-}
 
 #[test]
 fn a_full_disk_is_told_by_path_and_the_rest_arrives_and_the_next_batch_works() {
     let scratch = tempfile::tempdir().unwrap();
     let disk = SmallDisk::mount(scratch.path().join("disk"));
-    let (worktree, workspace) = (scratch.path().join("worktree"), disk.0.join("workspace"));
+    let (worktree, workspace) = (scratch.path().join("worktree"), disk.path().join("workspace"));
     Tree::new()
         .file("d/edited", "1")
         .file("mode", "1")
