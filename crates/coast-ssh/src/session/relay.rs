@@ -151,6 +151,10 @@ fn take_in(from: impl Read, shared: &Arc<Shared>) {
                 return shared.lost().set("coastd sent what it should not");
             }
             Ok(None) => return shared.lost().set("coastd, which had it, ended"),
+            // So the system tells the end of a process that had not read everything.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                return shared.lost().set("coastd, which had it, ended");
+            }
             Err(error) => return shared.lost().set(&format!("coastd, which had it, failed: {error}")),
         }
     }
