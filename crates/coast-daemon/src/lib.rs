@@ -19,7 +19,7 @@
 //! | `POST /v1/connections` with a [`Route`](coast_ssh::Route) | the number of an open connection, its host and peer; 404 if there is none |
 //! | `POST /v1/connections/warm` with a route | 202; the daemon makes a connection, if it can without asking anybody |
 //! | `POST /v1/connections/ID/exec` with a command, and `Upgrade: coast-channel` | 101; the connection becomes the channel of the command |
-//! | `POST /v1/passphrases` with `key` and `passphrase` | 204; the passphrase is kept in memory, for the daemon's connections |
+//! | `POST /v1/passphrases` with `key` and `passphrase` | 204; the passphrase is kept in memory alone, for the daemon's connections, and what waits for it is tried again |
 //!
 //! An error is an object with `error`, a text, and `exit_code`, the code that a command ends with.
 //!

@@ -1,6 +1,7 @@
-//! The passphrases of key files, in memory alone. They are overwritten when the daemon ends.
+//! The passphrases of key files, in memory alone. The daemon keeps each as long as it lives; a passphrase that is replaced, or that turns
+//! out to be wrong, is overwritten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -24,6 +25,7 @@ impl Passphrases {
         let mut of = self.of.enter();
         let has_room = of.len() < MAX_KEYS || of.contains_key(&key);
         if has_room {
+            leave_no_trace();
             of.insert(key, passphrase);
         }
         has_room
@@ -36,12 +38,41 @@ impl fmt::Debug for Passphrases {
     }
 }
 
-/// Answers for the daemon, which has no user to ask: with the passphrases that it has, and with no for every host.
-pub(crate) struct Answers<'a>(pub(crate) &'a Passphrases);
+/// Has the system write no image of this process to the disk when it crashes, and has it let no other process of this user read the memory.
+/// `ssh-agent` does the same.
+fn leave_no_trace() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+            tracing::warn!(
+                "cannot keep the system from writing this process to the disk if it crashes: {error}"
+            );
+        }
+    }
+}
+
+/// Answers for the daemon, which has no user to ask: with the passphrases that it has, and with no for every host. For one connection.
+pub(crate) struct Answers<'a> {
+    passphrases: &'a Passphrases,
+    /// The key files whose passphrase was given already. Guards nothing else.
+    given: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl<'a> Answers<'a> {
+    pub(crate) fn of(passphrases: &'a Passphrases) -> Self {
+        Self { passphrases, given: Mutex::default() }
+    }
+}
 
 impl Prompt for Answers<'_> {
     fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>> {
-        self.0.of.enter().get(key).cloned()
+        if !self.given.enter().insert(key.to_owned()) {
+            // It is asked for again because it was wrong.
+            self.passphrases.of.enter().remove(key);
+            return None;
+        }
+        self.passphrases.of.enter().get(key).cloned()
     }
 
     fn confirm_host(&self, _presented: &PresentedKey) -> HostAnswer {

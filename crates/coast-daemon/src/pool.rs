@@ -2,10 +2,11 @@
 //! been used for some time.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use coast_ssh::{ConnectOptions, Connector, Prompt, Route, Session, SshError, Target};
+use coast_ssh::{ConnectOptions, Connector, Prompt, Route, Session, SshError, Target, Zeroizing};
 use coast_tree::{LockExt, LockResultExt};
 use tokio::runtime::Handle;
 
@@ -108,8 +109,14 @@ impl Pool {
         }
     }
 
-    pub(crate) fn passphrases(&self) -> &Passphrases {
-        &self.passphrases
+    /// Keeps the passphrase of the key file `key`, for connections that are made from now on. False if too many are kept already.
+    pub(crate) fn keep_passphrase(&self, key: PathBuf, passphrase: Zeroizing<String>) -> bool {
+        let is_kept = self.passphrases.keep(key, passphrase);
+        if is_kept {
+            // A connection that could not be made for lack of the passphrase can be made now.
+            self.lists.enter().failed.clear();
+        }
+        is_kept
     }
 
     /// The open connection for `route`, if its server is there and its host keys are still on record. A channel is open on it for the
@@ -181,7 +188,7 @@ impl Pool {
             // Somebody else makes it.
             drop(self.made.wait(lists).even_poisoned());
         }
-        let connected = Session::connect_by(route, &Answers(&self.passphrases));
+        let connected = Session::connect_by(route, &Answers::of(&self.passphrases));
         let mut lists = self.lists.enter();
         lists.making.retain(|making| making != route);
         lists.failed.retain(|failed| failed.route != *route);

@@ -7,6 +7,7 @@
 //! worktree that is gone, empty or another one than before.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use coast_instance::{Activity, Coastfile};
 use coast_instance::{
     CoastfileChoice, Continuous, FollowOptions, Followers, Following, Insist, InstanceId, Layer, Layers,
     Lifecycle, MutagenLayer, NativeLayer, Observer, Places, Record, Records, RemoteBulk, Retry, Scope, State,
+    StoredPath,
 };
 use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use coast_tree::{LockExt, LockResultExt};
@@ -61,6 +63,8 @@ struct Broken {
     failed: u32,
     next: Instant,
     error: Option<String>,
+    /// The key file that lacked its passphrase in the last attempt.
+    missing_passphrase: Option<PathBuf>,
     under_way: bool,
     /// How many looks in a row found its session of mutagen without a connection.
     unconnected: u32,
@@ -68,7 +72,7 @@ struct Broken {
 
 impl Broken {
     fn new(now: Instant) -> Self {
-        Self { failed: 0, next: now, error: None, under_way: false, unconnected: 0 }
+        Self { failed: 0, next: now, error: None, missing_passphrase: None, under_way: false, unconnected: 0 }
     }
 }
 
@@ -136,6 +140,7 @@ impl Reconciler {
             attempt: broken.failed + 1,
             in_milliseconds: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             error: broken.error.clone().unwrap_or_else(|| "edits do not follow".to_owned()),
+            missing_passphrase: broken.missing_passphrase.as_deref().map(StoredPath::from),
         })
     }
 }
@@ -254,11 +259,17 @@ impl Shared {
     /// Begins the attempts that are due, each on a thread of its own.
     fn begin_attempts(self: &Arc<Self>, follow: &[Record]) {
         let now = Instant::now();
+        let records = Records::new(self.places.clone());
         for record in follow {
             let id = id_of(record);
             let begins = self.change(|state| {
                 let Some(broken) = state.broken.get_mut(&id) else { return false };
-                let due = !broken.under_way && broken.next <= now;
+                let mut due = !broken.under_way && broken.next <= now;
+                if due && records.holder(&id.project, &id.instance).is_some() {
+                    // The command that works on it may mend it. A command that ends has the records read again at once.
+                    broken.next = now + FIRST_WAIT;
+                    due = false;
+                }
                 broken.under_way |= due;
                 state.attempts += usize::from(due);
                 due
@@ -276,17 +287,16 @@ impl Shared {
                 }
             });
             if let Err(error) = spawned {
-                self.attempted(&id, Err(Failed { text: error.to_string(), wait: LONGEST_WAIT }));
+                self.attempted(&id, Err(Failed::of(error.to_string())));
             }
         }
     }
 
     /// Has an instance follow its worktree again.
     fn start(&self, id: &InstanceId) -> Result<(), Failed> {
-        let failed = |text: String| Failed { text, wait: LONGEST_WAIT };
         let choice = CoastfileChoice::Remembered;
         let scope = Scope::of_name(&self.places, &id.project, &id.instance, &choice);
-        let scope = scope.map_err(|error| failed(error.to_string()))?;
+        let scope = scope.map_err(|error| Failed::of(error.to_string()))?;
         let coastfile = scope.project().map(|project| project.coastfile.clone()).unwrap_or_default();
         let Remotes { helper, connector } = &self.remotes;
         let bulk = RemoteBulk::new(helper.clone()).connector(Arc::clone(connector));
@@ -299,7 +309,8 @@ impl Shared {
             Ok(_) => Ok(()),
             Err(error) => {
                 let wait = if error.needs_user() { RARELY } else { LONGEST_WAIT };
-                Err(Failed { text: error.to_string(), wait })
+                let missing_passphrase = error.missing_passphrase().map(Path::to_owned);
+                Err(Failed { text: error.to_string(), missing_passphrase, wait })
             }
         }
     }
@@ -317,9 +328,10 @@ impl Shared {
             broken.under_way = false;
             match result {
                 Ok(()) => drop(state.broken.remove(id)),
-                Err(Failed { text, wait }) => {
+                Err(Failed { text, missing_passphrase, wait }) => {
                     broken.failed = broken.failed.saturating_add(1);
                     broken.error = Some(text);
+                    broken.missing_passphrase = missing_passphrase;
                     let doubled = FIRST_WAIT * 2_u32.pow((broken.failed - 1).min(16));
                     let wait = if wait == RARELY { RARELY } else { doubled.min(wait) };
                     broken.next = Instant::now() + wait.mul_f64(1.0 - chance / 5.0);
@@ -332,8 +344,17 @@ impl Shared {
 /// An attempt that failed.
 struct Failed {
     text: String,
+    /// The key file that lacked its passphrase.
+    missing_passphrase: Option<PathBuf>,
     /// The longest wait before the next one.
     wait: Duration,
+}
+
+impl Failed {
+    /// An attempt that failed for a reason that may pass by itself.
+    fn of(text: String) -> Self {
+        Self { text, missing_passphrase: None, wait: LONGEST_WAIT }
+    }
 }
 
 fn random() -> [u8; 4] {
@@ -363,7 +384,7 @@ struct Quiet;
 impl Monitor for Quiet {}
 
 impl Prompt for Quiet {
-    fn passphrase(&self, key: &std::path::Path) -> Option<Zeroizing<String>> {
+    fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>> {
         NoPrompt.passphrase(key)
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use coast_instance::{Places, StoredPath};
-use coast_sync::{Connector, RemoteHelper};
+use coast_sync::{Connector, RemoteHelper, Zeroizing};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -223,6 +223,16 @@ impl Daemon {
     /// The connections to remotes.
     pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.pool
+    }
+
+    /// Keeps the passphrase of the key file `key`, and tries again at once what waits for it. False if too many are kept already.
+    pub(crate) fn keep_passphrase(&self, key: PathBuf, passphrase: Zeroizing<String>) -> bool {
+        let is_kept = self.pool.keep_passphrase(key, passphrase);
+        if is_kept {
+            self.host.retry_now();
+            self.reconciler.retry_now();
+        }
+        is_kept
     }
 
     /// The right to pass on one channel. `None` if there are too many, or the daemon is about to end.

@@ -322,6 +322,9 @@ pub struct Retry {
     pub in_milliseconds: u64,
     /// The error of the attempt before.
     pub error: String,
+    /// The key file whose passphrase coastd lacks. `coast start` asks for it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub missing_passphrase: Option<StoredPath>,
 }
 
 /// Files on their way to the remote.

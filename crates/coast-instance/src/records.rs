@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::carried::Carried;
 use crate::file_error::{Doing, FileError, if_found};
+use crate::lock::{FileLock, Holder};
 use crate::record::{Record, VERSION};
 use crate::{Name, Places, durable, project_file};
 
@@ -48,6 +49,11 @@ impl Records {
     /// The lock file of an instance.
     pub fn lock_file(&self, project: &Name, instance: &Name) -> PathBuf {
         self.places.instances(project).join(format!("{instance}.lock"))
+    }
+
+    /// The command that holds the lock of an instance.
+    pub fn holder(&self, project: &Name, instance: &Name) -> Option<Holder> {
+        FileLock::holder(&self.lock_file(project, instance))
     }
 
     /// The record of an instance; `None` if there is no such instance.

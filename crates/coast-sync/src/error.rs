@@ -1,7 +1,7 @@
 //! The reasons why a run did not come to its end, with rsync's exit codes.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use coast_engine::EngineError;
@@ -73,6 +73,14 @@ impl SyncError {
     /// [`Delete::no_mass_deletion`](crate::Delete::no_mass_deletion).
     pub fn is_mass_deletion(&self) -> bool {
         self.failure_kind() == Some(FailureKind::MassDeletion)
+    }
+
+    /// The file of an encrypted key that lacked its passphrase, if the login failed and this key may have passed.
+    pub fn missing_passphrase(&self) -> Option<&Path> {
+        match self {
+            Self::Ssh(error) => error.missing_passphrase(),
+            _ => None,
+        }
     }
 
     /// The kind of the receiver's failure.

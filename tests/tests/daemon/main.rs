@@ -1,6 +1,7 @@
 //! coastd: its process and its socket, connections that stay warm, and instances that follow.
 
 mod connections;
+mod passphrases;
 mod process;
 
 use std::fs;

@@ -11,9 +11,9 @@ use coast_daemon::{
     Client, ClientError, DaemonError, DaemonOptions, DaemonPlaces, DaemonStatus, InstanceSummary,
     RemoteState, Service, Started, leave_the_terminal, start,
 };
-use coast_instance::{Places, shell_word};
+use coast_instance::{Addressed, Places, shell_word};
 
-pub(crate) use connector::{connector, go_alone};
+pub(crate) use connector::{connector, connector_of_instances, go_alone};
 
 use crate::args::daemon::{DaemonCommand, RunArgs, StatusArgs};
 use crate::lifecycle::{println_json, remote_helper};
@@ -136,9 +136,13 @@ fn status_lines(status: &DaemonStatus) -> Vec<String> {
 /// An instance that should follow, and whether it does.
 fn instance_line(instance: &InstanceSummary) -> String {
     let InstanceSummary { id, layer, continuous, mending, .. } = instance;
+    let instance = Addressed::new(&id.instance, Some(&id.project));
     let state = match (mending, continuous) {
-        (Some(retry), _) => format!("do not follow: mended by coastd, {}", retry_words(retry)),
-        (None, Some(continuous)) => native_words(continuous),
+        (Some(retry), _) if retry.missing_passphrase.is_some() => {
+            format!("do not follow: coastd {}", retry_words(retry, &instance))
+        }
+        (Some(retry), _) => format!("do not follow: mended by coastd, {}", retry_words(retry, &instance)),
+        (None, Some(continuous)) => native_words(continuous, &instance),
         (None, None) => "ask it with `coast status`".to_owned(),
     };
     format!("  instance   {id} ({}): {}", layer.as_str(), shown(&state))

@@ -29,7 +29,7 @@ use coast_sync::{Cancel, RemoteHelper};
 
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::ProjectArg;
-use crate::daemon::connector;
+use crate::daemon::connector_of_instances;
 use crate::output::{Weight, complain};
 use crate::plan::helper_store;
 use crate::signals::cancel_on_signals;
@@ -122,7 +122,7 @@ impl Scene {
             Err(error) => return Ok(Err(error)),
         };
         let helper = remote_helper(helper)?;
-        let bulk = RemoteBulk::new(helper.clone()).connector(connector());
+        let bulk = RemoteBulk::new(helper.clone()).connector(connector_of_instances(&places));
         // Only commands that need the settings start a session, and they refuse a project without settings first.
         let coastfile = scope.project().map(|project| project.coastfile.clone()).unwrap_or_default();
         let mutagen = MutagenLayer::from_process(&places, &coastfile);

@@ -80,7 +80,7 @@ pub(super) async fn keep_passphrase(
     body: Bytes,
 ) -> Result<StatusCode, ApiError> {
     let KeptPassphrase { key, passphrase } = read_json(&body)?;
-    if daemon.pool().passphrases().keep(key, passphrase) {
+    if daemon.keep_passphrase(key, passphrase) {
         return Ok(StatusCode::NO_CONTENT);
     }
     let text = "coastd keeps too many passphrases already; `coast daemon restart` forgets them";

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use coast_follow::{FollowerState, FollowerStatus};
 use coast_instance::{
     Activity, Conflict, ContinuousStatus, LastBatch, Layer, Problem, Retry, RunnerState, Side, Staging,
-    Watches,
+    StoredPath, Watches,
 };
 
 pub(super) fn continuous_status(status: &FollowerStatus) -> ContinuousStatus {
@@ -15,6 +15,7 @@ pub(super) fn continuous_status(status: &FollowerStatus) -> ContinuousStatus {
             attempt: connecting.attempt,
             in_milliseconds: connecting.begins.map_or(0, milliseconds_until),
             error: error.clone(),
+            missing_passphrase: connecting.missing_passphrase.as_deref().map(StoredPath::from),
         }),
         _ => None,
     };

@@ -1,6 +1,7 @@
 //! The thread of a follower: it connects, takes batches from the watcher, and sends them one after the other.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -167,7 +168,12 @@ impl Carrier {
                 Some(Err(error)) if error.is_workspace_removed() || error.is_refused() => {
                     return Err(Halt::Workspace(error.to_string()).into());
                 }
-                Some(Err(error)) => outage.failed(Instant::now(), failed_at(&error), error.to_string()),
+                Some(Err(error)) => {
+                    outage.failed(Instant::now(), failed_at(&error), error.to_string());
+                    if let Some(key) = error.missing_passphrase() {
+                        outage.lacks_passphrase(key);
+                    }
+                }
             }
         }
     }
@@ -177,7 +183,13 @@ impl Carrier {
         let begins = Instant::now() + wait;
         let connecting = |begins| {
             let error = outage.error().map(str::to_owned);
-            FollowerState::Connecting(Connecting { attempt: outage.attempt(), begins, error })
+            let missing_passphrase = outage.missing_passphrase().map(Path::to_owned);
+            FollowerState::Connecting(Connecting {
+                attempt: outage.attempt(),
+                begins,
+                error,
+                missing_passphrase,
+            })
         };
         if !wait.is_zero() {
             self.shared.tell(|told| told.state = connecting(Some(begins)));

@@ -1,5 +1,6 @@
 //! When to connect again.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The first wait.
@@ -17,6 +18,7 @@ pub(super) struct Outage {
     attempts: u32,
     wait: Duration,
     error: Option<String>,
+    missing_passphrase: Option<PathBuf>,
 }
 
 /// Where an attempt failed.
@@ -31,7 +33,7 @@ pub(super) enum FailedAt {
 impl Outage {
     /// Begins now, with the reason why the connection was lost.
     pub(super) fn new(now: Instant, error: Option<String>) -> Self {
-        Self { since: now, attempts: 0, wait: Duration::ZERO, error }
+        Self { since: now, attempts: 0, wait: Duration::ZERO, error, missing_passphrase: None }
     }
 
     /// The number of the next attempt, from 1.
@@ -44,6 +46,16 @@ impl Outage {
         self.error.as_deref()
     }
 
+    /// The key file that lacked its passphrase in the last attempt.
+    pub(super) fn missing_passphrase(&self) -> Option<&Path> {
+        self.missing_passphrase.as_deref()
+    }
+
+    /// Notes that the last attempt failed because this key file lacked its passphrase.
+    pub(super) fn lacks_passphrase(&mut self, key: &Path) {
+        self.missing_passphrase = Some(key.to_owned());
+    }
+
     /// How long to wait before the next attempt. `chance` is from 0 to 1: many programs lose a server at the same moment, and must not
     /// come back at the same moment.
     pub(super) fn wait(&self, chance: f64) -> Duration {
@@ -54,6 +66,7 @@ impl Outage {
     pub(super) fn failed(&mut self, now: Instant, at: FailedAt, error: String) {
         self.attempts = self.attempts.saturating_add(1);
         self.error = Some(error);
+        self.missing_passphrase = None;
         let longer = match at {
             FailedAt::Network => (now - self.since) / PART_OF_OUTAGE,
             FailedAt::Login => 2 * self.wait,

@@ -1,5 +1,6 @@
 //! What a follower tells of itself.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use coast_sync::{Conflict, RelPath};
@@ -65,6 +66,8 @@ pub struct Connecting {
     pub begins: Option<Instant>,
     /// The reason why the connection was lost, or why the attempt before failed.
     pub error: Option<String>,
+    /// The key file that lacked its passphrase in the attempt before.
+    pub missing_passphrase: Option<PathBuf>,
 }
 
 /// Why a follower has stopped. It changes nothing at the destination any more.

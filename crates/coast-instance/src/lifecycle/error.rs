@@ -1,6 +1,6 @@
 //! The errors of the commands, with their exit codes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coast_sync::{KeptEntry, RuleError, SyncError};
@@ -223,17 +223,27 @@ impl LifecycleError {
         Self::NoInstance { project: project.clone(), instance: instance.clone(), known, elsewhere }
     }
 
-    /// Whether the same command fails again until the user has changed something on this machine.
+    /// The file of an encrypted key that lacked its passphrase, if the command failed for that reason.
+    pub fn missing_passphrase(&self) -> Option<&Path> {
+        match self {
+            Self::Bulk { error, .. } | Self::Occupied { error, .. } => error.missing_passphrase(),
+            Self::Unfollowed { error, .. } | Self::Unchanged { error, .. } => error.missing_passphrase(),
+            _ => None,
+        }
+    }
+
+    /// Whether the same command fails again until the user has changed or typed something on this machine.
     pub fn needs_user(&self) -> bool {
-        matches!(
-            self,
-            Self::Untrusted { .. }
-                | Self::Unsettled(_)
-                | Self::Project(_)
-                | Self::EmptyWorktree { .. }
-                | Self::MassDeletion { .. }
-                | Self::Remotes(_)
-        )
+        self.missing_passphrase().is_some()
+            || matches!(
+                self,
+                Self::Untrusted { .. }
+                    | Self::Unsettled(_)
+                    | Self::Project(_)
+                    | Self::EmptyWorktree { .. }
+                    | Self::MassDeletion { .. }
+                    | Self::Remotes(_)
+            )
     }
 
     /// The exit code. It is rsync's code for the failure, or the code of the most similar failure of rsync.

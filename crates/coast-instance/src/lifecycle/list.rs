@@ -1,7 +1,6 @@
 //! `ls`: the instances of one project, or of all projects.
 
 use crate::lifecycle::asking::{InstanceStatus, Questions};
-use crate::lock::FileLock;
 use crate::records::{RecordError, Records};
 use crate::{Name, Places};
 
@@ -36,7 +35,7 @@ pub fn list(
             // Without a record the instance was removed meanwhile.
             let Some(record) = records.load(&project, &instance).transpose() else { continue };
             let read = record.map(|record| {
-                let holder = FileLock::holder(&records.lock_file(&project, &instance));
+                let holder = records.holder(&project, &instance);
                 asked.push((record, holder));
             });
             found.push((project.clone(), instance, read));

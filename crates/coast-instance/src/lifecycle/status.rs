@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::lifecycle::asking::{InstanceStatus, Questions};
 use crate::lifecycle::{Lifecycle, LifecycleError};
-use crate::lock::FileLock;
 use crate::record::{Following, Record};
 use crate::{Name, Project};
 
@@ -29,7 +28,7 @@ impl Lifecycle<'_> {
     /// When there is no such instance.
     pub fn status(&self, instance: &Name, check: Check) -> Result<InstanceStatus, LifecycleError> {
         let record = self.record(instance)?;
-        let holder = FileLock::holder(&self.records.lock_file(&self.project.name, instance));
+        let holder = self.records.holder(&self.project.name, instance);
         let questions = Questions {
             layers: self.layers,
             remotes: (check == Check::Remote).then_some(self.bulk),

@@ -9,7 +9,7 @@ pub use self::key_attempt::{KeyAttempt, KeyOutcome, KeySource};
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The reason why a connection, a command or the helper failed. Unless a field says otherwise, `host` is the host's name
@@ -188,6 +188,24 @@ pub struct HostKeyChange {
     pub line: usize,
 }
 
+impl SshError {
+    /// The file of an encrypted key that lacked its passphrase, if a login failed that this key may have passed.
+    pub fn missing_passphrase(&self) -> Option<&Path> {
+        match self {
+            Self::NoAcceptableKey { attempts, .. } => {
+                attempts.iter().find_map(|attempt| match (&attempt.source, &attempt.outcome) {
+                    (KeySource::File(path), KeyOutcome::NoPassphrase | KeyOutcome::WrongPassphrase) => {
+                        Some(path.as_path())
+                    }
+                    _ => None,
+                })
+            }
+            Self::Jump { source, .. } => source.missing_passphrase(),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for HostKeyChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let HostKeyChange { host, algorithm, presented, recorded, file, line } = self;
@@ -257,7 +275,7 @@ impl fmt::Display for SudoRefusal {
     }
 }
 
-fn place(file: &std::path::Path, line: usize) -> String {
+fn place(file: &Path, line: usize) -> String {
     format!("{}:{line}", file.display())
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::key::{make_key, public_key};
@@ -146,6 +147,21 @@ impl Sshd {
         self.child.id()
     }
 
+    /// Cuts every connection off, as a broken network would. The server goes on.
+    pub fn cut_connections(&self) {
+        let mut processes = children(self.pid());
+        while let Some(process) = processes.pop() {
+            let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+            // A command of a session is no child of the test's, and notices the end by itself.
+            if name.starts_with("sshd") {
+                processes.extend(children(process));
+                let pid = i32::try_from(process).ok().and_then(Pid::from_raw).expect("it is a process");
+                // Fails for a process that has ended meanwhile.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+
     /// The file of the server's public host key.
     #[must_use]
     pub fn host_key_file(&self) -> PathBuf {
@@ -169,6 +185,12 @@ impl Drop for Sshd {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The processes that a process has started.
+fn children(process: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
 /// A port on which nothing listens.

@@ -67,7 +67,8 @@ pub(crate) fn instance_lines(status: &InstanceStatus, instance: &Addressed) -> V
     }
     line("edits", following_words(status, instance));
     if let Some(retry) = &status.mending {
-        line("coastd", format!("mends it: {}", retry_words(retry)));
+        let words = retry_words(retry, instance);
+        line("coastd", if retry.missing_passphrase.is_some() { words } else { format!("mends it: {words}") });
     }
     if let Some(reason) = &status.not_held {
         line("warning", format!("{}; it may delete files on the remote", shown(reason)));

@@ -19,9 +19,13 @@ pub(super) fn continuous_words(status: &ContinuousStatus, record: &Record, insta
     match status.layer {
         Layer::Mutagen => mutagen_words(status, record, instance),
         Layer::Native => match status.activity {
-            Activity::Absent => format!("{}; begin with: coast start {instance}", native_words(status)),
-            Activity::Halted => format!("{}; go on with: coast start {instance}", native_words(status)),
-            _ => native_words(status),
+            Activity::Absent => {
+                format!("{}; begin with: coast start {instance}", native_words(status, instance))
+            }
+            Activity::Halted => {
+                format!("{}; go on with: coast start {instance}", native_words(status, instance))
+            }
+            _ => native_words(status, instance),
         },
     }
 }
@@ -37,7 +41,7 @@ pub(crate) fn size_words(status: &ContinuousStatus) -> String {
 }
 
 /// The state of a follower.
-pub(crate) fn native_words(status: &ContinuousStatus) -> String {
+pub(crate) fn native_words(status: &ContinuousStatus, instance: &Addressed) -> String {
     let pending = match status.pending {
         0 => String::new(),
         pending => format!(", {} pending", counted(pending, "edit", "edits")),
@@ -49,7 +53,10 @@ pub(crate) fn native_words(status: &ContinuousStatus) -> String {
         }
         Activity::Halted => format!("do not follow: {}", shown(&status.word)),
         Activity::Connecting => match &status.retry {
-            Some(retry) => format!("do not follow: reconnecting, {}{pending}", retry_words(retry)),
+            Some(retry) if retry.missing_passphrase.is_some() => {
+                format!("do not follow: coastd {}{pending}", retry_words(retry, instance))
+            }
+            Some(retry) => format!("do not follow: reconnecting, {}{pending}", retry_words(retry, instance)),
             None => format!("do not follow yet: connecting{pending}"),
         },
         Activity::Watching => format!("follow: {}{}", size_words(status), last_batch(status)),
@@ -71,9 +78,18 @@ fn last_batch(status: &ContinuousStatus) -> String {
     })
 }
 
+/// What the next attempt waits for, if that is something that the user has to type.
+fn passphrase_words(retry: &Retry) -> Option<String> {
+    let key = retry.missing_passphrase.as_ref()?;
+    Some(format!("waits for the passphrase of {}", Shown(key.as_os_str().as_encoded_bytes())))
+}
+
 /// The next attempt, and why the one before failed.
-pub(crate) fn retry_words(retry: &Retry) -> String {
-    let Retry { attempt, in_milliseconds, error } = retry;
+pub(crate) fn retry_words(retry: &Retry, instance: &Addressed) -> String {
+    if let Some(words) = passphrase_words(retry) {
+        return format!("{words}; this command asks for it: coast start {instance}");
+    }
+    let Retry { attempt, in_milliseconds, error, .. } = retry;
     let when = match in_milliseconds {
         0 => "under way".to_owned(),
         milliseconds => format!("in {} s", milliseconds.div_ceil(1000)),
@@ -206,16 +222,22 @@ mod tests {
         let mut status = ContinuousStatus {
             layer: Layer::Native,
             activity: Activity::Connecting,
-            retry: Some(Retry { attempt: 3, in_milliseconds: 3400, error: "connection refused".to_owned() }),
+            retry: Some(Retry {
+                attempt: 3,
+                in_milliseconds: 3400,
+                error: "connection refused".to_owned(),
+                missing_passphrase: None,
+            }),
             ..ContinuousStatus::default()
         };
-        let words = native_words(&status);
+        let dev = Addressed::from(&"dev".parse::<coast_instance::Name>().unwrap());
+        let words = native_words(&status, &dev);
         assert_eq!(words, "do not follow: reconnecting, 3rd try in 4 s: connection refused");
         status.activity = Activity::Watching;
         (status.files, status.directories) = (2, 1);
         status.last_batch = Some(LastBatch { files: 1, bytes: 10, milliseconds: 7, at: u64::MAX });
         assert_eq!(
-            native_words(&status),
+            native_words(&status, &dev),
             "follow: 2 files in 1 directory; the last 1 file (10 B) arrived in 7 ms, less than a minute ago"
         );
         let ordinals = [1, 2, 3, 4, 11, 12, 13, 21, 111].map(ordinal);

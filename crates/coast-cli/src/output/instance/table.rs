@@ -1,6 +1,8 @@
 //! All instances, as a table for people.
 
-use coast_instance::{Activity, Edits, Following, InstanceStatus, Listed, RunnerState, State, WorktreeState};
+use coast_instance::{
+    Activity, ContinuousStatus, Edits, Following, InstanceStatus, Listed, RunnerState, State, WorktreeState,
+};
 
 use crate::output::Shown;
 use crate::output::lines::shown;
@@ -70,6 +72,7 @@ fn listed_edits(status: &InstanceStatus) -> &'static str {
         Following::Failed { .. } => "do not follow",
         Following::Yes => match &status.continuous {
             _ if status.edits() == Edits::Follow => "follow",
+            Some(Ok(session)) if lacks_passphrase(session) => "wait for passphrase",
             Some(Ok(session)) => match (session.activity, session.runner) {
                 (Activity::Connecting, _) => "wait for connection",
                 (Activity::Halted, _) => "halted",
@@ -81,6 +84,10 @@ fn listed_edits(status: &InstanceStatus) -> &'static str {
             Some(Err(_)) | None => "?",
         },
     }
+}
+
+fn lacks_passphrase(session: &ContinuousStatus) -> bool {
+    session.retry.as_ref().is_some_and(|retry| retry.missing_passphrase.is_some())
 }
 
 fn listed_remote(status: &InstanceStatus) -> String {
