@@ -11,6 +11,7 @@
 //! | `GET /v1/instances/PROJECT/INSTANCE` | a [`ContinuousStatus`](coast_instance::ContinuousStatus): the state of the follower |
 //! | `POST .../prepare`, a [`FollowSpec`](coast_instance::FollowSpec) | a line `prepared` with a number; edits are noted while the answer is read |
 //! | `POST .../begin`, `{"lease": NUMBER, "first": "noted" or "everything"}` | lines `session`, then `done` or `failed` |
+//! | `POST .../await` | a line `done` or `failed` when the daemon has tried to restore the instance, or has nothing to restore |
 //! | `POST .../flush` | lines `session`, then `done` or `failed` when all edits have arrived or cannot arrive |
 //! | `POST .../resolve`, `{"paths": [HEX], "take": "local" or "remote"}` | a line `done` or `failed` |
 //! | `POST .../pause`, `POST .../end` | 204 |
@@ -42,6 +43,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Versions
+//! A [`DaemonStatus`] has `version`, `protocol` and `pid` in every version, and `POST /v1/shutdown` ends the daemon in every version. So each
+//! program can tell whether the daemon is older than itself, and [`start`] and [`take_over`] then put a new daemon in its place. A newer
+//! daemon is used as it is if `protocol` is the same.
+//!
 //! # Who may use it
 //! The directory of the socket belongs to the user and has mode 0700. The daemon also asks the system for the user of each connection,
 //! and answers no other user, root included. The client does the same before it sends a byte.
@@ -67,6 +73,7 @@ mod passphrases;
 mod places;
 mod pool;
 mod reconciler;
+mod release;
 mod server;
 mod service;
 mod socket;
@@ -75,10 +82,11 @@ mod wake_up;
 
 pub use client::{Client, ClientError, EventLines, FollowersOfDaemon, PreparedAtDaemon};
 pub use connector::WarmConnector;
-pub use detach::{StartError, Started, leave_the_terminal, start};
+pub use detach::{StartError, Started, leave_the_terminal, start, take_over};
 pub use event::DaemonEvent;
 pub use lock::Running;
 pub use places::DaemonPlaces;
+pub use release::ProgramFile;
 pub use server::{DaemonError, DaemonOptions, run};
 pub use service::{Service, ServiceError};
 pub use status::{DaemonStatus, InstanceSummary, PROTOCOL, RemoteState, RemoteStatus};

@@ -13,12 +13,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::InstanceSummary;
-use crate::host::{Host, Remotes};
+use crate::host::{Host, Remotes, failure};
 use coast_instance::{Activity, Coastfile};
 use coast_instance::{
-    CoastfileChoice, Continuous, FollowOptions, Followers, Following, Insist, InstanceId, Layer, Layers,
-    Lifecycle, MutagenLayer, NativeLayer, Observer, Places, Record, Records, RemoteBulk, Retry, Scope, State,
-    StoredPath,
+    CoastfileChoice, Continuous, ContinuousError, FollowOptions, Followers, Following, Insist, InstanceId,
+    Layer, Layers, Lifecycle, MutagenLayer, NativeLayer, Observer, Places, Record, Records, RemoteBulk,
+    Retry, Scope, State, StoredPath,
 };
 use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use coast_tree::{LockExt, LockResultExt};
@@ -52,6 +52,8 @@ struct Shared {
 struct Reconciling {
     /// Whether the records are to be read again.
     look: bool,
+    /// Whether they have been read once.
+    looked: bool,
     ends: bool,
     broken: HashMap<InstanceId, Broken>,
     /// The attempts under way.
@@ -114,6 +116,30 @@ impl Reconciler {
         drop(self.0.changed.wait_while(state, |state| state.attempts > 0).even_poisoned());
     }
 
+    /// Waits for the first attempt to have an instance follow, if one is about to begin or under way. A command that comes while the
+    /// daemon starts finds the instance as it was before.
+    ///
+    /// # Errors
+    /// The reason why the instance does not follow, if an attempt has failed.
+    pub(crate) fn await_attempt(&self, id: &InstanceId, cancel: &Cancel) -> Result<(), ContinuousError> {
+        let shared = Arc::downgrade(&self.0);
+        let _hook = cancel.on_cancel(move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.change(|_| ());
+            }
+        });
+        let awaits = |state: &mut Reconciling| {
+            let is_coming = |broken: &Broken| broken.under_way || broken.failed == 0;
+            let awaited = !state.looked || state.broken.get(id).is_some_and(is_coming);
+            awaited && !state.ends && !cancel.is_cancelled()
+        };
+        let state = self.0.changed.wait_while(self.0.state.enter(), awaits).even_poisoned();
+        match state.broken.get(id).and_then(|broken| broken.error.clone()) {
+            Some(error) => Err(failure("session", "having edits follow again", error).into()),
+            None => Ok(()),
+        }
+    }
+
     /// The instances that should follow.
     pub(crate) fn summaries(&self) -> Vec<InstanceSummary> {
         let summary = |record: Record| {
@@ -164,6 +190,7 @@ impl Shared {
             }
             self.note_broken(&follow, looks_at_mutagen);
             self.begin_attempts(&follow);
+            self.change(|state| state.looked = true);
             let next_look = mutagen_looked.filter(|_| uses_mutagen).map(|looked| looked + MUTAGEN_EVERY);
             if self.wait(next_look) {
                 return;

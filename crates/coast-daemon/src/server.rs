@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
-use coast_instance::{Places, StoredPath};
-use coast_sync::{Connector, RemoteHelper, Zeroizing};
+use coast_instance::{ContinuousError, InstanceId, Places, StoredPath};
+use coast_sync::{Cancel, Connector, RemoteHelper, Zeroizing};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -23,8 +23,9 @@ use crate::log::{self, Echo};
 use crate::memory;
 use crate::pool::{Pool, PoolConnector};
 use crate::reconciler::Reconciler;
+use crate::release::Release;
 use crate::socket::Socket;
-use crate::{DaemonEvent, DaemonPlaces, DaemonStatus, PROTOCOL, api, wake_up};
+use crate::{DaemonEvent, DaemonPlaces, DaemonStatus, api, wake_up};
 
 /// How long a starting daemon waits for its lock. A client that looks whether a daemon runs holds it for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_millis(300);
@@ -55,12 +56,14 @@ pub struct DaemonOptions {
     helper: RemoteHelper,
     echo: Echo,
     idle: Duration,
+    release: Release,
 }
 
 impl DaemonOptions {
     /// A daemon with its files in `places`, for the instances of `records`. Remotes get `helper`.
     pub fn new(places: DaemonPlaces, records: Places, helper: RemoteHelper) -> Self {
-        Self { places, records, helper, echo: Echo::Nowhere, idle: IDLE }
+        let release = Release::of_this_process();
+        Self { places, records, helper, echo: Echo::Nowhere, idle: IDLE, release }
     }
 
     /// Sets how long a connection is kept that nobody uses. The default is 10 minutes.
@@ -68,6 +71,12 @@ impl DaemonOptions {
     pub fn keep_connections(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self
+    }
+
+    /// Has the daemon say that it is of another release.
+    #[cfg(test)]
+    pub(crate) fn release(self, release: Release) -> Self {
+        Self { release, ..self }
     }
 
     /// Has log lines go to standard error as well.
@@ -153,6 +162,7 @@ pub(crate) struct Daemon {
     started: SystemTime,
     running_since: Instant,
     socket: StoredPath,
+    release: Release,
     events: broadcast::Sender<DaemonEvent>,
     pool: Arc<Pool>,
     /// Has a permit for each channel that may be passed on to a client.
@@ -179,6 +189,7 @@ impl Daemon {
             started: SystemTime::now(),
             running_since: Instant::now(),
             socket: StoredPath::from(socket),
+            release: options.release.clone(),
             events: broadcast::Sender::new(EVENT_QUEUE),
             pool,
             channels: Arc::new(Semaphore::new(MAX_CHANNELS as usize)),
@@ -199,6 +210,14 @@ impl Daemon {
             tracing::warn!("cannot notice wake-ups and changes of the network: {error}");
         }
         Ok(())
+    }
+
+    /// Waits until an instance that should follow does, if that is about to happen.
+    pub(crate) fn await_follower(&self, id: &InstanceId, cancel: &Cancel) -> Result<(), ContinuousError> {
+        if self.host.has(id) {
+            return Ok(());
+        }
+        self.reconciler.await_attempt(id, cancel)
     }
 
     /// Ends the followers. Each brings the batch under way to its end.
@@ -264,11 +283,13 @@ impl Daemon {
 
     /// The state as it is now.
     pub(crate) fn status(&self) -> DaemonStatus {
+        let release = self.release.clone();
         let started = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         DaemonStatus {
             pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            protocol: PROTOCOL,
+            version: release.version,
+            protocol: release.protocol,
+            program: release.program,
             started: started.as_secs(),
             uptime_seconds: self.running_since.elapsed().as_secs(),
             memory_bytes: memory::resident_bytes(),

@@ -3,6 +3,9 @@
 use coast_instance::{ContinuousStatus, InstanceId, Layer, Retry, StoredPath};
 use serde::{Deserialize, Serialize};
 
+use crate::ProgramFile;
+use crate::release::{Release, Standing};
+
 /// The version of the API. A program and a daemon with different numbers do not understand each other.
 pub const PROTOCOL: u32 = 1;
 
@@ -16,6 +19,9 @@ pub struct DaemonStatus {
     pub version: String,
     /// The version of the API, [`PROTOCOL`].
     pub protocol: u32,
+    /// The file of the program when the daemon started; absent where the system does not tell.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub program: Option<ProgramFile>,
     /// When the daemon started, in seconds since the epoch.
     pub started: u64,
     /// How long the daemon runs, in seconds.
@@ -33,6 +39,15 @@ pub struct DaemonStatus {
     /// The instances that should follow their worktrees.
     #[serde(default)]
     pub instances: Vec<InstanceSummary>,
+}
+
+impl DaemonStatus {
+    /// Whether this program would take the place of the daemon.
+    pub fn is_outdated(&self) -> bool {
+        let release =
+            Release { version: self.version.clone(), protocol: self.protocol, program: self.program.clone() };
+        Release::of_this_process().judge(&release) == Standing::Older
+    }
 }
 
 /// A remote, and the daemon's connection to it.

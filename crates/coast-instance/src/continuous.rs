@@ -65,6 +65,21 @@ pub trait Continuous: Sync {
         cancel: &Cancel,
     ) -> Result<Started, ContinuousError>;
 
+    /// Waits for a session that is about to start by itself, as all of them do when coastd has started. Calls `watch` meanwhile. The caller
+    /// must not hold the lock of the instance, because the session starts under that lock. A layer whose sessions go on by themselves
+    /// does nothing.
+    ///
+    /// # Errors
+    /// When the attempt to start it has failed.
+    fn await_start(
+        &self,
+        _id: &InstanceId,
+        _watch: &WatchSession<'_>,
+        _cancel: &Cancel,
+    ) -> Result<(), ContinuousError> {
+        Ok(())
+    }
+
     /// Ends the session of an instance and removes as much more as `extent` says. Parts that do not exist are no error. A runner of
     /// another owner is left alone.
     ///

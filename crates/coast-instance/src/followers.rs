@@ -24,6 +24,20 @@ pub trait Followers: Sync {
     /// When the worktree cannot be watched.
     fn prepare(&self, spec: &FollowSpec, cancel: &Cancel) -> Result<Self::Prepared, ContinuousError>;
 
+    /// Waits for a follower that is about to begin by itself. Calls `watch` meanwhile. The caller must not hold the lock of the instance,
+    /// because its follower begins under that lock. Followers that only the caller begins need no wait.
+    ///
+    /// # Errors
+    /// When the attempt to have the instance follow has failed, or coastd does not answer.
+    fn await_start(
+        &self,
+        _id: &InstanceId,
+        _watch: &WatchSession<'_>,
+        _cancel: &Cancel,
+    ) -> Result<(), ContinuousError> {
+        Ok(())
+    }
+
     /// Ends the follower of an instance. No follower is no error.
     ///
     /// # Errors

@@ -78,6 +78,15 @@ impl<F: Followers> Continuous for NativeLayer<F> {
         Ok(Started { runner: RunnerChange::Created, status, traces: Vec::new() })
     }
 
+    fn await_start(
+        &self,
+        id: &InstanceId,
+        watch: &WatchSession<'_>,
+        cancel: &Cancel,
+    ) -> Result<(), ContinuousError> {
+        self.followers.await_start(id, watch, cancel)
+    }
+
     fn stop(
         &self,
         id: &InstanceId,

@@ -3,6 +3,7 @@
 mod connections;
 mod passphrases;
 mod process;
+mod upgrade;
 
 use std::fs;
 use std::path::{Path, PathBuf};

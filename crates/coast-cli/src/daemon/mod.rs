@@ -66,6 +66,12 @@ fn started(places: &DaemonPlaces) -> anyhow::Result<u8> {
     match start(places, &own_file()?) {
         Ok(Started::Now(status)) => println(&format!("coastd runs, as process {}", status.pid)),
         Ok(Started::Before(status)) => println(&format!("coastd runs already, as process {}", status.pid)),
+        Ok(Started::InPlaceOf { version, status }) => {
+            println(&format!(
+                "coastd runs, as process {}, in the place of an older one (version {version})",
+                status.pid
+            ));
+        }
         Err(error) => {
             complain(Weight::Error, &error.to_string());
             return Ok(FILE_IO);
@@ -106,6 +112,9 @@ fn status(places: &DaemonPlaces, args: &StatusArgs) -> u8 {
 
 fn status_lines(status: &DaemonStatus) -> Vec<String> {
     let mut lines = vec![format!("coastd {} runs, as process {}", status.version, status.pid)];
+    if status.is_outdated() {
+        lines.push("  warning    it is older than this program: coast daemon restart".to_owned());
+    }
     lines.push(format!("  for        {}", span(status.uptime_seconds)));
     if let Some(now) = status.memory_bytes {
         let peak = status.peak_memory_bytes.map(|peak| format!(", at most {}", Size(peak)));

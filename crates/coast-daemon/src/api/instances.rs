@@ -40,6 +40,7 @@ pub(super) fn routes() -> Router<Arc<Daemon>> {
         .route("/v1/instances/{project}/{instance}/begin", post(begin))
         .route("/v1/instances/{project}/{instance}/end", post(end))
         .route("/v1/instances/{project}/{instance}/pause", post(pause))
+        .route("/v1/instances/{project}/{instance}/await", post(await_follower))
         .route("/v1/instances/{project}/{instance}/flush", post(flush))
         .route("/v1/instances/{project}/{instance}/resolve", post(resolve))
         .route("/v1/changed", post(changed))
@@ -110,6 +111,14 @@ async fn pause(
 ) -> Result<StatusCode, ApiError> {
     blocking(move |cancel| daemon.host.pause(&id, cancel)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Waits until an instance follows that the daemon is about to restore.
+async fn await_follower(State(daemon): State<Arc<Daemon>>, Path(id): Path<InstanceId>) -> Response {
+    answer(move |_, cancel| {
+        daemon.await_follower(&id, cancel)?;
+        daemon.host.status(&id, cancel)
+    })
 }
 
 async fn flush(State(daemon): State<Arc<Daemon>>, Path(id): Path<InstanceId>) -> Response {

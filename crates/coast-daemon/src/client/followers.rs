@@ -15,7 +15,7 @@ use super::{Client, ClientError, MAX_ANSWER_BYTES};
 use crate::api::{Begin, Line, Resolve};
 use crate::exchange::Body;
 use crate::host::failure;
-use crate::start;
+use crate::{start, take_over};
 
 /// Has coastd follow worktrees. Starts coastd where a follower is to be prepared.
 #[derive(Debug, Clone)]
@@ -157,6 +157,18 @@ impl Followers for FollowersOfDaemon {
             Err(_) if cancel.is_cancelled() => Err(ContinuousError::Interrupted),
             Err(error) => Err(failed(error.into())),
         }
+    }
+
+    /// A daemon that is older than this program is replaced first.
+    fn await_start(
+        &self,
+        id: &InstanceId,
+        watch: &WatchSession<'_>,
+        cancel: &Cancel,
+    ) -> Result<(), ContinuousError> {
+        take_over(&self.client.places, &self.program)
+            .map_err(|error| failure("coastd", "asking coastd", error))?;
+        Answer::begin(&self.client, id, "await", &(), cancel)?.end(watch, cancel).map(drop)
     }
 
     fn end(&self, id: &InstanceId, _: &Cancel) -> Result<(), ContinuousError> {

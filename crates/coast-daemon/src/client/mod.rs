@@ -15,6 +15,7 @@ use crate::api::{CHANNEL_PROTOCOL, Found, KeptPassphrase, Refusal};
 use crate::directory::check_private;
 use crate::exchange::{Body, Request, Response, send};
 use crate::lock::{Lock, Running};
+use crate::release::Release;
 use crate::{DaemonEvent, DaemonPlaces, DaemonStatus};
 
 pub use followers::{FollowersOfDaemon, PreparedAtDaemon};
@@ -84,6 +85,15 @@ impl Client {
     /// # Errors
     /// When no daemon answers.
     pub fn status(&self) -> Result<DaemonStatus, ClientError> {
+        let response = self.ask("GET", "/v1/status")?;
+        read_json(response)
+    }
+
+    /// The release of the daemon. Every version of the daemon can be asked for it.
+    ///
+    /// # Errors
+    /// When no daemon answers.
+    pub(crate) fn release(&self) -> Result<Release, ClientError> {
         let response = self.ask("GET", "/v1/status")?;
         read_json(response)
     }

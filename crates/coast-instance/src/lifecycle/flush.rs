@@ -49,7 +49,12 @@ impl Lifecycle<'_> {
         command: &str,
     ) -> Result<(Record, FileLock), LifecycleError> {
         // Locking would create a lock file, even for an instance that does not exist.
-        self.record(instance)?;
+        let layer = self.record(instance)?.layer;
+        let watch = |status: &ContinuousStatus| self.tell_session(status);
+        let awaited = match self.layers.get(layer).await_start(&self.id(instance), &watch, self.cancel) {
+            Ok(()) => None,
+            Err(error) => Some(failure_of(error, None)?),
+        };
         let lock = self.lock(instance, command)?;
         let mut record = self.record(instance)?;
         if let Some(unfinished) = Unfinished::of(&record, &self.addressed(instance)) {
@@ -78,7 +83,10 @@ impl Lifecycle<'_> {
                 return Err(not_following(Failure { step: part, doing: step, said }));
             }
         }
-        Ok((record, lock))
+        match awaited.filter(|_| record.layer == layer) {
+            None => Ok((record, lock)),
+            Some(failure) => Err(not_following(failure)),
+        }
     }
 
     /// Transfers the private files, and mends the conflicts of a session by transfers of their paths. Without the settings of the project
