@@ -71,7 +71,11 @@ fn read_head(mut stream: BufReader<UnixStream>) -> io::Result<Response> {
     while !head.ends_with(b"\r\n\r\n") {
         let left = MAX_HEAD_BYTES.saturating_sub(head.len() as u64);
         if stream.by_ref().take(left).read_until(b'\n', &mut head)? == 0 {
-            return Err(malformed(if left == 0 { "its head is too long" } else { "it ends in its head" }));
+            return Err(match (left, head.len()) {
+                (0, _) => malformed("its head is too long"),
+                (_, 0) => io::Error::new(io::ErrorKind::UnexpectedEof, "there is no answer"),
+                _ => malformed("it ends in its head"),
+            });
         }
     }
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -187,9 +191,9 @@ mod tests {
     #[test]
     fn an_answer_that_is_broken_is_an_error() {
         let long = [b"HTTP/1.1 200 OK\r\nx: ".as_slice(), &vec![b'a'; 70 << 10], b"\r\n\r\n"].concat();
+        assert_eq!(answered(b"").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         for broken in [
-            b"".as_slice(),
-            b"SSH-2.0-x\r\n\r\n",
+            b"SSH-2.0-x\r\n\r\n".as_slice(),
             b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nab",
             b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",

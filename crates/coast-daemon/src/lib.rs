@@ -7,7 +7,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | a [`DaemonStatus`] |
-//! | `GET /v1/events` | one JSON object per line for everything that happens, until the daemon ends |
+//! | `GET /v1/events` | one JSON object per line for each [`DaemonEvent`]: the state of a follower has changed, for example; until the daemon ends |
 //! | `GET /v1/instances/PROJECT/INSTANCE` | a [`ContinuousStatus`](coast_instance::ContinuousStatus): the state of the follower |
 //! | `POST .../prepare`, a [`FollowSpec`](coast_instance::FollowSpec) | a line `prepared` with a number; edits are noted while the answer is read |
 //! | `POST .../begin`, `{"lease": NUMBER, "first": "noted" or "everything"}` | lines `session`, then `done` or `failed` |

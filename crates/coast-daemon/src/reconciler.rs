@@ -3,8 +3,9 @@
 //!
 //! A record is changed by commands only, and each of them says so afterwards. What the layers do meanwhile is noticed in different ways:
 //! a follower of the native layer mends its own connection, and a session of mutagen is looked at every half minute. Restoring and
-//! mending an instance is what `coast start` does. It deletes only what transfers and sessions have put on the remote, and refuses a
-//! worktree that is gone, empty or another one than before.
+//! mending an instance is what `coast start` does, under the same lock. It deletes only what transfers and sessions have put on the remote, and refuses a
+//! worktree that is gone, empty or another one than before. With the native layer it also replaces nothing that the remote has changed:
+//! nobody has asked for a transfer, so the follower carries everything by the rules of its batches.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,16 +13,17 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::InstanceSummary;
 use crate::host::{Host, Remotes, failure};
+use crate::{DaemonEvent, InstanceSummary};
 use coast_instance::{Activity, Coastfile};
 use coast_instance::{
-    CoastfileChoice, Continuous, ContinuousError, FollowOptions, Followers, Following, Insist, InstanceId,
-    Layer, Layers, Lifecycle, MutagenLayer, NativeLayer, Observer, Places, Record, Records, RemoteBulk,
-    Retry, Scope, State, StoredPath,
+    CoastfileChoice, Continuous, ContinuousError, ContinuousStatus, FollowOptions, Followers, Following,
+    Insist, InstanceId, Layer, Layers, Lifecycle, MutagenLayer, NativeLayer, Observer, Places, Record,
+    Records, RemoteBulk, Retry, Scope, State, StoredPath,
 };
 use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use coast_tree::{LockExt, LockResultExt};
+use tokio::sync::broadcast;
 
 /// The first wait after an attempt that failed. Each next wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -42,6 +44,8 @@ struct Shared {
     places: Places,
     host: Host,
     remotes: Remotes,
+    /// Gets each change of an attempt.
+    events: broadcast::Sender<DaemonEvent>,
     cancel: Cancel,
     state: Mutex<Reconciling>,
     /// Notified when `state` changed.
@@ -79,10 +83,15 @@ impl Broken {
 }
 
 impl Reconciler {
-    pub(crate) fn new(places: Places, host: Host, remotes: Remotes) -> Self {
+    pub(crate) fn new(
+        places: Places,
+        host: Host,
+        remotes: Remotes,
+        events: broadcast::Sender<DaemonEvent>,
+    ) -> Self {
         let state = Mutex::new(Reconciling { look: true, ..Reconciling::default() });
         let cancel = Cancel::new();
-        Self(Arc::new(Shared { places, host, remotes, cancel, state, changed: Condvar::new() }))
+        Self(Arc::new(Shared { places, host, remotes, events, cancel, state, changed: Condvar::new() }))
     }
 
     /// Starts the thread that looks and mends.
@@ -152,6 +161,21 @@ impl Reconciler {
             InstanceSummary { id, layer: record.layer, continuous, mending }
         };
         self.0.should_follow().into_iter().map(summary).collect()
+    }
+
+    /// The state of an instance of the native layer: of its follower, or of the next attempt to restore it.
+    pub(crate) fn status(
+        &self,
+        id: &InstanceId,
+        cancel: &Cancel,
+    ) -> Result<ContinuousStatus, ContinuousError> {
+        let mut status = self.0.host.status(id, cancel)?;
+        if status.activity == Activity::Absent
+            && let Some(retry) = self.mending(id)
+        {
+            (status.activity, status.retry) = (Activity::Connecting, Some(retry));
+        }
+        Ok(status)
     }
 
     /// The next attempt to mend an instance; `None` if there is nothing to mend.
@@ -304,6 +328,7 @@ impl Shared {
             if !begins {
                 continue;
             }
+            self.tell(&id);
             let shared = Arc::clone(self);
             let attempt = thread::Builder::new().name("coastd-start".to_owned());
             let spawned = attempt.spawn({
@@ -342,7 +367,7 @@ impl Shared {
         }
     }
 
-    fn attempted(&self, id: &InstanceId, result: Result<(), Failed>) {
+    fn attempted(self: &Arc<Self>, id: &InstanceId, result: Result<(), Failed>) {
         match &result {
             Ok(()) => tracing::info!("{id}: edits follow again"),
             Err(Failed { text, .. }) => tracing::warn!("{id}: edits do not follow yet: {text}"),
@@ -365,6 +390,16 @@ impl Shared {
                 }
             }
         });
+        self.tell(id);
+    }
+
+    /// Tells the state of an instance.
+    fn tell(self: &Arc<Self>, id: &InstanceId) {
+        if let Ok(continuous) = Reconciler(Arc::clone(self)).status(id, &self.cancel) {
+            let continuous = Box::new(continuous);
+            // Fails when nobody listens.
+            let _ = self.events.send(DaemonEvent::Instance { id: id.clone(), continuous });
+        }
     }
 }
 

@@ -180,8 +180,9 @@ impl Daemon {
         let pool = Arc::new(Pool::new(options.idle, tokio::runtime::Handle::current()));
         let connector: Arc<dyn Connector> = Arc::new(PoolConnector(Arc::clone(&pool)));
         let remotes = Remotes { helper: options.helper.clone(), connector };
-        let host = Host::new(remotes.clone(), options.places.state().to_owned());
-        let reconciler = Reconciler::new(options.records.clone(), host.clone(), remotes);
+        let events = broadcast::Sender::new(EVENT_QUEUE);
+        let host = Host::new(remotes.clone(), options.places.state().to_owned(), events.clone());
+        let reconciler = Reconciler::new(options.records.clone(), host.clone(), remotes, events.clone());
         Self {
             host,
             leases: Leases::default(),
@@ -190,7 +191,7 @@ impl Daemon {
             running_since: Instant::now(),
             socket: StoredPath::from(socket),
             release: options.release.clone(),
-            events: broadcast::Sender::new(EVENT_QUEUE),
+            events,
             pool,
             channels: Arc::new(Semaphore::new(MAX_CHANNELS as usize)),
             stop: watch::Sender::new(false),

@@ -4,6 +4,7 @@ mod connections;
 mod passphrases;
 mod process;
 mod upgrade;
+mod watching;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,9 +82,13 @@ impl Drop for Daemon<'_> {
 fn kill(pid: u64) {
     let raw = i32::try_from(pid).expect("it is the number of a process");
     kill_process(Pid::from_raw(raw).expect("it is not 0"), Signal::KILL).expect("it runs");
-    // `coast daemon start` waits for no process, so the test waits for the end of this one.
-    let proc = PathBuf::from(format!("/proc/{pid}/exe"));
-    while fs::read_link(&proc).is_ok() {
+    // Nobody may have waited for the process yet. Its files are closed when the last of its other threads has ended.
+    let has_ended = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_else(|_| ") Z".to_owned());
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        threads < 2 && stat.rsplit(") ").next().is_some_and(|state| state.starts_with('Z'))
+    };
+    while !has_ended() {
         std::thread::yield_now();
     }
 }

@@ -190,7 +190,8 @@ state, with \"runner\" (\"running\", \"stopped\" or \"absent\"), \"activity\", \
 \"error\". \"check\" has the \"login\" and whether the \"workspace\" is there, or an \"error\". \"begins_to_follow\" is true if the \
 Coastfile asks for edits to follow and did not at the last command. \"wanted\" is the worktree of an assign that did not finish \
 before its transfer. \"stale\" has the \"count\" and the first \
-\"paths\" of the entries that could not be transferred. With --watch one object per line is printed after each change.";
+\"paths\" of the entries that could not be transferred. With --watch one object per line is printed after each \
+change, also without --json unless the output is a terminal.";
 
 pub(super) const LS_ABOUT: &str = "\
 Lists the instances of this project, or of all projects. All of them are asked at once for what is true at this moment, for 2 s at \
@@ -509,7 +510,7 @@ pub(crate) struct StatusArgs {
     #[arg(long, conflicts_with = "watch")]
     pub(crate) mend: bool,
 
-    /// Go on until interrupted, and print the status again after each change
+    /// Go on until interrupted, and show each change: a live view on a terminal, and one JSON object per line otherwise
     #[arg(long)]
     pub(crate) watch: bool,
 

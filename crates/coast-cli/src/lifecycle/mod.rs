@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use coast_daemon::{Client, DaemonPlaces, FollowersOfDaemon};
 use coast_instance::{
-    CoastfileChoice, Directories, Layers, Lifecycle, LifecycleError, LifecycleEvent, MutagenLayer, Name,
-    NativeLayer, Observer, Places, ProjectError, RemoteBulk, ResolvedWorktree, Scope,
+    CoastfileChoice, Directories, InstanceId, Layers, Lifecycle, LifecycleError, LifecycleEvent,
+    MutagenLayer, Name, NativeLayer, Observer, Places, ProjectError, RemoteBulk, ResolvedWorktree, Scope,
 };
 use coast_sync::{Cancel, RemoteHelper};
 
@@ -134,6 +134,11 @@ impl Scene {
     fn lifecycle<'a>(&'a self, observer: &'a dyn Observer) -> Lifecycle<'a> {
         let layers = Layers { mutagen: &self.mutagen, native: &self.native };
         Lifecycle::new(&self.places, &self.scope, &self.bulk, layers, observer, &self.cancel)
+    }
+
+    /// An instance of the project.
+    fn id(&self, instance: &Name) -> InstanceId {
+        InstanceId { project: self.scope.name.clone(), instance: instance.clone() }
     }
 
     /// The root of the project, for the names in output. Empty if no directory is known.

@@ -1,14 +1,14 @@
 //! The commands that change nothing: `coast ls` and `coast status`.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use coast_instance::{
-    Bulk, Check, Coastfile, CoastfileChoice, Edits, InstanceId, InstanceStatus, Layer, Layers,
-    LifecycleError, Listed, MutagenLayer, Name, NativeLayer, Places, Questions, Record, RemoteBulk, Scope,
-    list,
+    Bulk, Check, Coastfile, CoastfileChoice, Edits, InstanceStatus, Layer, Layers, LifecycleError, Listed,
+    MutagenLayer, Name, NativeLayer, Places, Questions, RemoteBulk, Scope, list,
 };
 use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -20,7 +20,7 @@ use crate::daemon::connector;
 use crate::output::{InstanceObject, Lines, Weight, complain, instance_lines, listed_lines, listed_objects};
 use crate::signals::cancel_on_signals;
 
-/// The interval between two looks of `--watch`.
+/// The interval between two looks of `--watch`. What coastd tells is shown at once.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The interval between two checks whether `--watch` shall end.
@@ -140,8 +140,68 @@ fn warn_without_settings(scope: &Scope) {
 }
 
 fn show(scene: &Scene, args: &StatusArgs) -> anyhow::Result<u8> {
+    if !args.watch {
+        return show_until(scene, args, || Goes::Ends);
+    }
+    let id = scene.id(&args.instance);
+    let (tell, told) = mpsc::sync_channel(1);
+    thread::scope(|scope| {
+        // Ends the listening together with the command.
+        let over = Cancel::new();
+        let _hook = scene.cancel.on_cancel({
+            let over = over.clone();
+            move || over.cancel()
+        });
+        scope.spawn({
+            let over = over.clone();
+            move || {
+                while !over.is_cancelled() {
+                    let changed = || {
+                        // A full queue tells the same.
+                        let _ = tell.try_send(());
+                    };
+                    scene.daemon.watch(&id, &over, &changed);
+                    // coastd does not run, or has ended. It may be started again.
+                    let ended = Instant::now();
+                    while ended.elapsed() < LOOK_AGAIN && !over.is_cancelled() {
+                        thread::sleep(NOTICE);
+                    }
+                }
+            }
+        });
+        let shown = show_until(scene, args, || until_changed(scene, &told));
+        over.cancel();
+        shown
+    })
+}
+
+/// Whether `--watch` goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    On,
+    Ends,
+}
+
+/// Waits until coastd has told a change, or until it is time to look at what coastd does not tell.
+fn until_changed(scene: &Scene, told: &Receiver<()>) -> Goes {
+    let looked = Instant::now();
+    while looked.elapsed() < LOOK_AGAIN {
+        if scene.cancel.is_cancelled() || nobody_reads() {
+            return Goes::Ends;
+        }
+        if told.recv_timeout(NOTICE).is_ok() {
+            break;
+        }
+    }
+    Goes::On
+}
+
+/// Prints the status, and prints it again after each change for as long as `next` says.
+fn show_until(scene: &Scene, args: &StatusArgs, mut next: impl FnMut() -> Goes) -> anyhow::Result<u8> {
     let lifecycle = scene.lifecycle(&Silent);
     let check = if args.check { Check::Remote } else { Check::No };
+    // A view that is drawn again and again is for a terminal. Programs read lines.
+    let json = args.json || (args.watch && !io::stdout().is_terminal());
     let mut shown = None;
     loop {
         let mut status = match lifecycle.status(&args.instance, check) {
@@ -151,32 +211,23 @@ fn show(scene: &Scene, args: &StatusArgs) -> anyhow::Result<u8> {
             Err(error) => return Ok(refuse(&error, args.json)),
         };
         if status.record.layer == Layer::Mutagen && status.edits() == Edits::DoNotFollow {
-            let Record { project, instance, .. } = &status.record;
-            let id = InstanceId { project: project.clone(), instance: instance.clone() };
-            status.mending = scene.daemon.mending(&id);
+            status.mending = scene.daemon.mending(&scene.id(&status.record.instance));
         }
-        let text = if args.json {
+        let text = if json {
             serde_json::to_string(&InstanceObject::of(&status))?
         } else {
             text_of(&status, &scene.scope)
         };
         if shown.as_ref() != Some(&text) {
-            match print(&text, args.watch && !args.json) {
+            match print(&text, args.watch && !json) {
                 // The reader has closed the pipe.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(0),
                 printed => printed.context("cannot write to standard output")?,
             }
             shown = Some(text);
         }
-        if !args.watch {
-            return Ok(status.exit_code());
-        }
-        let looked = Instant::now();
-        while looked.elapsed() < LOOK_AGAIN {
-            if scene.cancel.is_cancelled() || nobody_reads() {
-                return Ok(0);
-            }
-            thread::sleep(NOTICE);
+        if next() == Goes::Ends {
+            return Ok(if args.watch { 0 } else { status.exit_code() });
         }
     }
 }

@@ -7,14 +7,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use coast_instance::{
-    Activity, ContinuousError, FirstBatch, FollowSpec, Followers, InstanceId, Prepared, Side,
-};
+use coast_instance::{ContinuousError, FirstBatch, FollowSpec, Followers, InstanceId, Prepared, Side};
 use coast_sync::Cancel;
 use serde::{Deserialize, Serialize};
 
 use super::lines::{Line, answer, keep_open};
 use super::{ApiError, FOLLOWING_FAILED};
+use crate::DaemonEvent;
 use crate::server::Daemon;
 
 /// The body of a request that has a prepared follower begin.
@@ -61,15 +60,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 async fn status(State(daemon): State<Arc<Daemon>>, Path(id): Path<InstanceId>) -> Result<Response, ApiError> {
-    let status = blocking(move |cancel| {
-        let mut status = daemon.host.status(&id, cancel)?;
-        if status.activity == Activity::Absent
-            && let Some(retry) = daemon.reconciler.mending(&id)
-        {
-            (status.activity, status.retry) = (Activity::Connecting, Some(retry));
-        }
-        Ok(status)
-    });
+    let status = blocking(move |cancel| daemon.reconciler.status(&id, cancel));
     Ok(Json(status.await?).into_response())
 }
 
@@ -141,5 +132,6 @@ async fn resolve(
 /// A command has changed a record: what should follow may be another thing now.
 async fn changed(State(daemon): State<Arc<Daemon>>) -> StatusCode {
     daemon.reconciler.look_again();
+    daemon.tell(DaemonEvent::Records);
     StatusCode::NO_CONTENT
 }

@@ -12,6 +12,7 @@ use coast_sync::{Cancel, CancelHook};
 use serde::Serialize;
 
 use super::{Client, ClientError, MAX_ANSWER_BYTES};
+use crate::DaemonEvent;
 use crate::api::{Begin, Line, Resolve};
 use crate::exchange::Body;
 use crate::host::failure;
@@ -49,6 +50,21 @@ impl FollowersOfDaemon {
     pub fn tell_changed(&self) {
         // Without a daemon nobody has to be told.
         let _ = self.client.ask("POST", "/v1/changed");
+    }
+
+    /// Calls `changed` whenever the daemon tells a change of this instance or of a record, until the daemon ends or `cancel` is cancelled.
+    /// Returns at once where no daemon runs.
+    pub fn watch(&self, id: &InstanceId, cancel: &Cancel, changed: &dyn Fn()) {
+        let Ok(events) = self.client.events() else { return };
+        let Ok(stream) = events.stream().try_clone() else { return };
+        let _hook = cancel.on_cancel(move || drop(stream.shutdown(Shutdown::Both)));
+        for event in events {
+            match event {
+                Ok(DaemonEvent::Instance { id: of, .. }) if of != *id => {}
+                Ok(_) => changed(),
+                Err(_) => return,
+            }
+        }
     }
 
     /// The next attempt of the daemon to mend an instance; `None` if there is nothing to mend, or no daemon.

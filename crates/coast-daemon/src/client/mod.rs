@@ -5,7 +5,7 @@ mod followers;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coast_ssh::{RelayStream, Route, Zeroizing};
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,6 +24,12 @@ pub use followers::{FollowersOfDaemon, PreparedAtDaemon};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the daemon may take to find a connection. It asks the server for a sign of life.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a daemon that has its lock may take to say where it listens. On a full disk it cannot say it.
+const STARTING_TIMEOUT: Duration = Duration::from_secs(3);
+/// The interval between two looks whether it has.
+const STARTING_LOOK: Duration = Duration::from_millis(20);
+/// How long a daemon that was killed may take to end.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the daemon may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 /// The most bytes of an answer.
@@ -161,7 +167,7 @@ impl Client {
         let path = format!("/v1/connections/{connection}/exec");
         let body = Some(("application/octet-stream", command));
         let request = Request { method: "POST", path: &path, body, upgrade: Some(CHANNEL_PROTOCOL) };
-        let upgraded = Self::answered(send(self.open()?, &request)?)?.body.into_upgraded();
+        let upgraded = self.exchange(self.open()?, &request)?.body.into_upgraded();
         upgraded.stream.set_read_timeout(None)?;
         upgraded.stream.set_write_timeout(None)?;
         Ok(upgraded)
@@ -171,7 +177,7 @@ impl Client {
         let stream = self.open()?;
         stream.set_read_timeout(Some(CONNECTION_TIMEOUT))?;
         let body = Some(("application/json", body));
-        Self::answered(send(stream, &Request { method: "POST", path, body, upgrade: None })?)
+        self.exchange(stream, &Request { method: "POST", path, body, upgrade: None })
     }
 
     fn ask(&self, method: &str, path: &str) -> Result<Response, ClientError> {
@@ -182,7 +188,22 @@ impl Client {
     fn send(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Response, ClientError> {
         let stream = self.open()?;
         let body = body.map(|body| ("application/json", body));
-        Self::answered(send(stream, &Request { method, path, body, upgrade: None })?)
+        self.exchange(stream, &Request { method, path, body, upgrade: None })
+    }
+
+    /// Sends a request and takes the answer. A daemon that was killed and has not ended wholly still takes connections.
+    fn exchange(&self, stream: UnixStream, request: &Request<'_>) -> Result<Response, ClientError> {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        match send(stream, request) {
+            Ok(response) => Self::answered(response),
+            Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof) => {
+                match Lock::wait(&self.places.lock(), ENDING_TIMEOUT) {
+                    Ok(Some(_)) => Err(ClientError::NotRunning),
+                    _ => Err(error.into()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The answer, if it is not a refusal.
@@ -194,8 +215,21 @@ impl Client {
         Err(ClientError::Refused { error, exit_code })
     }
 
-    /// Connects to the daemon.
+    /// Connects to the daemon. A daemon that is starting is waited for.
     fn open(&self) -> Result<UnixStream, ClientError> {
+        let until = Instant::now() + STARTING_TIMEOUT;
+        loop {
+            match self.connect() {
+                // It has its lock, and has not said yet where it listens.
+                Err(ClientError::Unreachable { pid: 0, .. }) if Instant::now() < until => {
+                    std::thread::sleep(STARTING_LOOK);
+                }
+                connected => return connected,
+            }
+        }
+    }
+
+    fn connect(&self) -> Result<UnixStream, ClientError> {
         // The text is read without the lock: a client that took it, for a moment even, could keep a daemon from starting.
         let running = Lock::text(&self.places.lock());
         let named = running.filter(Running::is_here).map(|running| running.socket.to_path_buf());
@@ -247,6 +281,13 @@ fn terminate(pid: u32) -> io::Result<()> {
 /// The events of the daemon, one after the other. It ends with the daemon.
 pub struct EventLines {
     lines: BufReader<Body>,
+}
+
+impl EventLines {
+    /// The connection that the events arrive on.
+    pub(crate) fn stream(&self) -> &UnixStream {
+        self.lines.get_ref().stream()
+    }
 }
 
 impl Iterator for EventLines {

@@ -10,19 +10,25 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use coast_follow::{First, FlushOutcome, Follower, FollowerSettings, FollowerState};
+use coast_follow::{First, FlushOutcome, Follower, FollowerSettings, FollowerState, Subscription, Update};
 use coast_instance::{
     ContinuousError, ContinuousStatus, Failure, FirstBatch, FollowSpec, Followers, InstanceId, Layer,
     Prepared, Side, WatchSession,
 };
 use coast_sync::{Cancel, Connector, NoPrompt, RelPath, RemoteHelper};
 use coast_tree::LockExt;
+use tokio::sync::broadcast;
 
 pub(crate) use leases::Leases;
 use status::continuous_status;
 
+use crate::DaemonEvent;
+
 /// How often the state of a follower is told while a command waits for it.
 const TOLD_EVERY: Duration = Duration::from_millis(250);
+
+/// How long changes of a follower are gathered before the next one is told.
+const TOLD_TOGETHER: Duration = Duration::from_millis(100);
 
 /// How long a command waits for a follower that has no connection.
 const OFFLINE_PATIENCE: Duration = Duration::from_secs(15);
@@ -43,6 +49,8 @@ struct Shared {
     remotes: Remotes,
     /// A directory for private files.
     private: PathBuf,
+    /// Gets each change of a follower.
+    events: broadcast::Sender<DaemonEvent>,
     /// The follower of each instance. No other lock is taken while it is held.
     running: Mutex<HashMap<InstanceId, Arc<Follower>>>,
 }
@@ -56,8 +64,46 @@ pub(crate) struct PreparedFollower {
 
 impl Host {
     /// No followers yet.
-    pub(crate) fn new(remotes: Remotes, private: PathBuf) -> Self {
-        Self(Arc::new(Shared { remotes, private, running: Mutex::default() }))
+    pub(crate) fn new(remotes: Remotes, private: PathBuf, events: broadcast::Sender<DaemonEvent>) -> Self {
+        Self(Arc::new(Shared { remotes, private, events, running: Mutex::default() }))
+    }
+
+    /// Tells the changes of a follower until it ends, on a thread of its own.
+    fn tell_changes(&self, id: InstanceId, mut changes: Subscription) {
+        let shared = Arc::downgrade(&self.0);
+        let told = thread::Builder::new().name("coastd-tell".to_owned()).spawn(move || {
+            loop {
+                let update = changes.next(None);
+                let Some(shared) = shared.upgrade() else { return };
+                let ended = !matches!(update, Update::Status(_));
+                let continuous = match update {
+                    Update::Status(status) => continuous_status(&status),
+                    // Another one may have taken its place already.
+                    _ => Host(Arc::clone(&shared)).present(&id),
+                };
+                // Fails when nobody listens.
+                let _ = shared
+                    .events
+                    .send(DaemonEvent::Instance { id: id.clone(), continuous: Box::new(continuous) });
+                if ended {
+                    return;
+                }
+                drop(shared);
+                thread::sleep(TOLD_TOGETHER);
+            }
+        });
+        if let Err(error) = told {
+            // Those who watch it see its state each time they ask.
+            tracing::warn!("cannot tell the changes of a follower: {error}");
+        }
+    }
+
+    /// The state of an instance's follower.
+    fn present(&self, id: &InstanceId) -> ContinuousStatus {
+        match self.follower(id) {
+            Ok(follower) => continuous_status(&follower.status()),
+            Err(_) => ContinuousStatus { layer: Layer::Native, ..ContinuousStatus::default() },
+        }
     }
 
     /// Has every follower that waits connect at once.
@@ -100,6 +146,19 @@ impl PreparedFollower {
     pub(crate) fn id(&self) -> &InstanceId {
         &self.id
     }
+
+    /// Takes the place of the follower that the instance may have, and begins to carry edits.
+    fn follow(self, first: First) -> Arc<Follower> {
+        let Self { host, id, follower } = self;
+        if let Some(before) = host.take(&id) {
+            end(before);
+        }
+        let follower = Arc::new(follower);
+        host.0.running.enter().insert(id.clone(), Arc::clone(&follower));
+        host.tell_changes(id, follower.subscribe());
+        follower.follow(first);
+        follower
+    }
 }
 
 impl Prepared for PreparedFollower {
@@ -109,13 +168,8 @@ impl Prepared for PreparedFollower {
         watch: &WatchSession<'_>,
         cancel: &Cancel,
     ) -> Result<ContinuousStatus, ContinuousError> {
-        let Self { host, id, follower } = self;
-        if let Some(before) = host.take(&id) {
-            end(before);
-        }
-        let follower = Arc::new(follower);
-        host.0.running.enter().insert(id.clone(), Arc::clone(&follower));
-        follower.follow(match first {
+        let (host, id) = (self.host.clone(), self.id.clone());
+        let follower = self.follow(match first {
             FirstBatch::Noted => First::Collected,
             FirstBatch::Everything => First::Everything,
         });
@@ -169,10 +223,7 @@ impl Followers for Host {
     }
 
     fn status(&self, id: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
-        Ok(match self.follower(id) {
-            Ok(follower) => continuous_status(&follower.status()),
-            Err(_) => ContinuousStatus { layer: Layer::Native, ..ContinuousStatus::default() },
-        })
+        Ok(self.present(id))
     }
 
     fn resolve(
