@@ -19,7 +19,7 @@ use coast_instance::{Activity, Coastfile};
 use coast_instance::{
     CoastfileChoice, Continuous, ContinuousError, ContinuousStatus, FollowOptions, Followers, Following,
     Insist, InstanceId, Layer, Layers, Lifecycle, MutagenLayer, NativeLayer, Observer, Places, Record,
-    Records, RemoteBulk, Retry, Scope, State, StoredPath,
+    Records, RemoteBulk, Resumed, Retry, Scope, State, StoredPath,
 };
 use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use coast_tree::{LockExt, LockResultExt};
@@ -356,9 +356,17 @@ impl Shared {
         let native = NativeLayer::new(self.host.clone(), helper.clone());
         let layers = Layers { mutagen: &mutagen, native: &native };
         let lifecycle = Lifecycle::new(&self.places, &scope, &bulk, layers, &Quiet, &self.cancel);
-        let options = FollowOptions::from(Insist::OnContinuous);
-        match lifecycle.start(&id.instance, options) {
-            Ok(_) => Ok(()),
+        let resumed = lifecycle.resume(&id.instance, helper, |spec| self.host.resume(spec, &self.cancel));
+        let started = match resumed {
+            Ok(Resumed::Begun) => Ok(()),
+            Ok(Resumed::NeedsStart) => {
+                let options = FollowOptions::from(Insist::OnContinuous);
+                lifecycle.start(&id.instance, options).map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(()) => Ok(()),
             Err(error) => {
                 let wait = if error.needs_user() { RARELY } else { LONGEST_WAIT };
                 let missing_passphrase = error.missing_passphrase().map(Path::to_owned);

@@ -1,8 +1,10 @@
 //! coastd: its process and its socket, connections that stay warm, and instances that follow.
 
 mod connections;
+mod kills;
 mod passphrases;
 mod process;
+mod restoring;
 mod upgrade;
 mod watching;
 

@@ -84,7 +84,7 @@ fn a_typed_passphrase_serves_coastd_until_it_ends_and_start_asks_for_it_again() 
     locked.follows("4");
     locked.coast(&["status", "dev-1"]).run().assert_code(0);
 
-    daemon.run(&["logs"]).assert_says("edits do not follow yet").assert_does_not_say(PHRASE);
+    daemon.run(&["logs"]).assert_says("no passphrase was given").assert_does_not_say(PHRASE);
     for file in fs::read_dir(daemon.files()).expect("they are ours") {
         let text = fs::read(file.expect("it can be listed").path()).unwrap_or_default();
         assert!(!String::from_utf8_lossy(&text).contains(PHRASE));

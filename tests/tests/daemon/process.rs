@@ -1,11 +1,12 @@
 //! The daemon's process: one for each user, on a socket that nobody else can use.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use coast_tests::{Account, Mount, Sandbox, Shell, Sudo};
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::{Daemon, curl, kill};
 
@@ -185,4 +186,40 @@ fn install_writes_a_unit_and_uninstall_removes_it() {
     daemon.run(&["uninstall"]).assert_code(0).assert_says("systemctl --user disable --now coastd");
     assert!(!unit.exists());
     daemon.run(&["uninstall"]).assert_code(0).assert_says("there is no");
+}
+
+#[test]
+fn two_users_have_a_daemon_each() {
+    let sandbox = Sandbox::new().open_to_all();
+    let runtime = sandbox.path("run");
+    fs::create_dir(&runtime).expect("the sandbox is ours");
+    fs::set_permissions(&runtime, Permissions::from_mode(0o1777)).expect("it is ours");
+    let accounts: [Account; 2] =
+        std::array::from_fn(|_| Account::create(&sandbox.path(""), &Shell::Bash, Sudo::Never));
+    // A shell that another user has begun may keep that user's runtime directory in the variable.
+    let coast = |account: &Account, arguments: &[&str]| {
+        let coast = sandbox.coast(["daemon"]).args(arguments).env("XDG_RUNTIME_DIR", &runtime);
+        coast.as_account(account).run()
+    };
+    let status = |account: &Account| -> Value {
+        let status = coast(account, &["status", "--json"]);
+        status.assert_code(0);
+        serde_json::from_slice(&status.stdout).expect("it prints JSON")
+    };
+    let [first, second] = &accounts;
+    coast(first, &["start"]).assert_code(0);
+    coast(second, &["status"]).assert_code(3);
+    coast(second, &["start"]).assert_code(0);
+    let (one, other) = (status(first), status(second));
+    assert_ne!(one["pid"], other["pid"]);
+    assert_eq!(one["socket"], runtime.join("coast/coastd.sock").to_str().expect("it is text"));
+    let own = second.home().join(".local/state/coast/.daemon/coastd.sock");
+    assert_eq!(other["socket"], own.to_str().expect("it is text"));
+    for (account, status) in [(first, &one), (second, &other)] {
+        let owner = fs::metadata(format!("/proc/{}", status["pid"])).expect("it runs").uid();
+        assert_eq!(owner, account.uid());
+    }
+    coast(first, &["stop"]).assert_code(0).assert_says("has ended");
+    assert_eq!(status(second)["pid"], other["pid"]);
+    coast(second, &["stop"]).assert_code(0).assert_says("has ended");
 }

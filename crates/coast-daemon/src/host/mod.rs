@@ -68,6 +68,13 @@ impl Host {
         Self(Arc::new(Shared { remotes, private, events, running: Mutex::default() }))
     }
 
+    /// Has an instance follow, beginning with everything in which its workspace differs. Does not wait for anything to arrive: a follower
+    /// without a connection tries again by itself.
+    pub(crate) fn resume(&self, spec: &FollowSpec, cancel: &Cancel) -> Result<(), ContinuousError> {
+        self.prepare(spec, cancel)?.follow(First::Everything);
+        Ok(())
+    }
+
     /// Tells the changes of a follower until it ends, on a thread of its own.
     fn tell_changes(&self, id: InstanceId, mut changes: Subscription) {
         let shared = Arc::downgrade(&self.0);

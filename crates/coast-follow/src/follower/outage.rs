@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 const FIRST: Duration = Duration::from_millis(250);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(30);
+/// The wait where only the user can mend the reason.
+const RARELY: Duration = Duration::from_secs(300);
 /// The part of the time since the connection was lost that a wait takes while the network is at fault. After a minute the waits are 1 s, so
 /// a server that was away for a minute is in use again a second after it answers. After half an hour they are 30 s.
 const PART_OF_OUTAGE: u32 = 60;
@@ -51,9 +53,10 @@ impl Outage {
         self.missing_passphrase.as_deref()
     }
 
-    /// Notes that the last attempt failed because this key file lacked its passphrase.
+    /// Notes that the last attempt failed because this key file lacked its passphrase. Who types it has the next attempt made at once.
     pub(super) fn lacks_passphrase(&mut self, key: &Path) {
         self.missing_passphrase = Some(key.to_owned());
+        self.wait = RARELY;
     }
 
     /// How long to wait before the next attempt. `chance` is from 0 to 1: many programs lose a server at the same moment, and must not

@@ -117,7 +117,11 @@ impl Work<'_> {
     }
 
     /// Refuses an empty worktree if the last transfer had files.
-    fn refuse_an_emptied_worktree(&self, worktree: &Path, rules: &RuleList) -> Result<(), LifecycleError> {
+    pub(super) fn refuse_an_emptied_worktree(
+        &self,
+        worktree: &Path,
+        rules: &RuleList,
+    ) -> Result<(), LifecycleError> {
         if is_emptied(&self.record, worktree, rules) {
             return Err(LifecycleError::EmptyWorktree {
                 instance: self.addressed(),
@@ -386,7 +390,7 @@ impl Work<'_> {
 }
 
 /// The session of an instance that follows `worktree`.
-fn session_start<'a>(
+pub(super) fn session_start<'a>(
     id: &'a InstanceId,
     worktree: &'a Path,
     identity: Option<&'a WorktreeIdentity>,

@@ -35,7 +35,7 @@ impl Lifecycle<'_> {
 
 impl Work<'_> {
     /// Refuses a worktree that is lost, after its session was paused. A worktree that cannot be examined is left to the transfer.
-    fn check_worktree(&mut self) -> Result<(), LifecycleError> {
+    pub(super) fn check_worktree(&mut self) -> Result<(), LifecycleError> {
         let state = WorktreeState::of(&self.record.worktree, self.record.identity.as_ref());
         if !state.is_lost() {
             return Ok(());

@@ -56,6 +56,9 @@ pub(crate) fn native_words(status: &ContinuousStatus, instance: &Addressed) -> S
             Some(retry) if retry.missing_passphrase.is_some() => {
                 format!("do not follow: coastd {}{pending}", retry_words(retry, instance))
             }
+            Some(retry) if retry.attempt == 1 && status.runner == RunnerState::Absent => {
+                format!("do not follow yet: coastd has them follow again{pending}")
+            }
             Some(retry) => format!("do not follow: reconnecting, {}{pending}", retry_words(retry, instance)),
             None => format!("do not follow yet: connecting{pending}"),
         },

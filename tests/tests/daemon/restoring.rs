@@ -1,0 +1,172 @@
+//! coastd makes true what the records say, and deletes nothing of a worktree that is lost.
+
+use std::fs;
+use std::path::Path;
+
+use coast_tests::{Layer, Project, Snapshot, Tree};
+
+use super::{Daemon, kill};
+
+fn project() -> Project {
+    Project::on(
+        Layer::Native,
+        &Tree::new().file("src/main.rs", "1").file("src/old.rs", "old").file("README", "read"),
+    )
+}
+
+fn daemon(project: &Project) -> Daemon<'_> {
+    Daemon::of(project.remote().sandbox())
+}
+
+/// Makes a file in a workspace, as a service on the remote does.
+fn make_there(project: &Project, instance: &str, path: &str, content: &str) {
+    let workspace = project.workspace(instance);
+    Tree::new().file(path, content).build(&workspace);
+    project.remote().account().own(workspace.join(path));
+}
+
+#[test]
+fn all_instances_follow_again_after_a_kill() {
+    let project = project();
+    let daemon = daemon(&project);
+    let feature = project.worktree("feature");
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    project.coast(["run", "dev-2", "--worktree"]).arg(&feature).run().assert_code(0);
+    project.coast(["run", "idle"]).run().assert_code(0);
+    project.coast(["stop", "idle"]).run().assert_code(0);
+    make_there(&project, "dev-1", "made/there", "by a service");
+    make_there(&project, "dev-1", "README", "changed there");
+
+    kill(daemon.pid());
+    project.coast(["status", "dev-1"]).run().assert_code(12).assert_says("coastd does not run");
+    project.coast(["ls"]).run().assert_code(0).assert_says("dev-2");
+    let root = project.root();
+    Tree::new().file("src/main.rs", "2").file("new/file", "new").build(&root);
+    fs::remove_file(root.join("src/old.rs")).expect("it was built");
+    fs::write(feature.join("README"), "edited").expect("the worktree is ours");
+    make_there(&project, "dev-1", "made/later", "by a service");
+    fs::write(root.join("README"), "changed here").expect("the repository is ours");
+
+    daemon.run(&["start"]).assert_code(0);
+    // A command that comes at once waits until the instance follows.
+    project.coast(["flush", "dev-1"]).run().assert_code(23).assert_says("README");
+    project.coast(["flush", "dev-2"]).run().assert_code(0);
+    let workspace = project.workspace("dev-1");
+    let there = |path: &str| fs::read_to_string(workspace.join(path)).expect("it is there");
+    assert_eq!((there("src/main.rs"), there("new/file")), ("2".into(), "new".into()));
+    assert!(!workspace.join("src/old.rs").exists());
+    assert_eq!((there("made/there"), there("made/later")), ("by a service".into(), "by a service".into()));
+    assert_eq!(there("README"), "changed there");
+    project.follows_with("dev-2", "README", b"edited");
+    for (root, instance) in [(&root, "dev-1"), (&feature, "dev-2")] {
+        fs::write(root.join("src/main.rs"), instance).expect("the worktree is ours");
+        project.follows_with(instance, "src/main.rs", instance.as_bytes());
+    }
+    project.coast(["status", "idle"]).run().assert_code(0).assert_says("stopped");
+    let status = daemon.status();
+    assert_eq!(status["instances"].as_array().map(Vec::len), Some(2), "{status}");
+}
+
+/// Checks that the status of `dev-1` says this, and that the workspace is as it was.
+#[track_caller]
+fn halts(project: &Project, before: &Snapshot, words: &str) {
+    project.coast_says(&["status", "dev-1"], words);
+    project.coast(["status", "dev-1"]).run().assert_code(12).assert_says("do not follow");
+    project.coast(["ls"]).run().assert_code(0).assert_does_not_say("dev-1  running  follow");
+    before.assert_same_content(&Snapshot::of(project.workspace("dev-1")));
+}
+
+#[test]
+fn a_worktree_that_is_gone_or_emptied_halts_and_deletes_nothing() {
+    let project = project();
+    let daemon = daemon(&project);
+    let (feature, away) = (project.worktree("feature"), project.remote().path("away"));
+    project.coast(["run", "dev-1", "--worktree"]).arg(&feature).run().assert_code(0);
+    let before = Snapshot::of(project.workspace("dev-1"));
+    let start = || project.coast(["start", "dev-1"]).run();
+
+    // While coastd follows it.
+    fs::rename(&feature, &away).expect("the sandbox is ours");
+    halts(&project, &before, "feature is gone");
+    fs::rename(&away, &feature).expect("the sandbox is ours");
+    start().assert_code(0);
+    let empty = |worktree: &Path| {
+        fs::create_dir(&away).expect("it was renamed");
+        for entry in fs::read_dir(worktree).expect("it is there") {
+            let entry = entry.expect("it can be listed");
+            if entry.file_name() == ".git" {
+                continue;
+            }
+            fs::rename(entry.path(), away.join(entry.file_name())).expect("the sandbox is ours");
+        }
+    };
+    let refill = || {
+        for entry in fs::read_dir(&away).expect("it is there") {
+            let entry = entry.expect("it can be listed");
+            fs::rename(entry.path(), feature.join(entry.file_name())).expect("the sandbox is ours");
+        }
+        fs::remove_dir(&away).expect("it is empty");
+    };
+    // Its directory and git's file are there, and everything else is gone.
+    kill(daemon.pid());
+    empty(&feature);
+    daemon.run(&["start"]).assert_code(0);
+    halts(&project, &before, "is empty");
+    refill();
+    start().assert_code(0);
+
+    kill(daemon.pid());
+    fs::rename(&feature, &away).expect("the sandbox is ours");
+    daemon.run(&["start"]).assert_code(0);
+    halts(&project, &before, "feature is gone");
+    // Another directory in its place is not followed either.
+    fs::create_dir(&feature).expect("it was renamed");
+    fs::write(feature.join("other"), "other").expect("the sandbox is ours");
+    daemon.run(&["restart"]).assert_code(0);
+    halts(&project, &before, "another directory than before");
+    fs::remove_dir_all(&feature).expect("the sandbox is ours");
+    fs::rename(&away, &feature).expect("the sandbox is ours");
+    start().assert_code(0);
+    fs::write(feature.join("src/main.rs"), "2").expect("the worktree is ours");
+    project.follows_with("dev-1", "src/main.rs", b"2");
+}
+
+#[test]
+fn resolve_takes_the_side_that_is_asked_for() {
+    let project = project();
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    let (root, workspace) = (project.root(), project.workspace("dev-1"));
+    let both = |path: &str| {
+        let read = |directory: &Path| fs::read_to_string(directory.join(path)).expect("it is there");
+        (read(&root), read(&workspace))
+    };
+    for path in ["conf/a", "conf/b", "c", "README"] {
+        make_there(&project, "dev-1", path, "there");
+        Tree::new().file(path, "here").build(&root);
+    }
+    project.coast(["flush", "dev-1"]).run().assert_code(23);
+    let status = project.coast(["status", "dev-1"]).run();
+    for path in ["conf/a", "conf/b", "c", "README"] {
+        status.assert_says(&format!("conflict    {path}:"));
+        assert_eq!(both(path), ("here".into(), "there".into()), "{path}");
+    }
+    let resolve = |arguments: &[&str]| project.coast(["resolve", "dev-1"]).args(arguments).run();
+    resolve(&["conf/a", "--take", "remote"]);
+    assert_eq!(both("conf/a"), ("there".into(), "there".into()));
+    resolve(&["conf", "--take", "local"]);
+    assert_eq!(both("conf/b"), ("here".into(), "here".into()));
+    assert_eq!(both("conf/a"), ("there".into(), "there".into()));
+    resolve(&["README", "--take", "local"]);
+    assert_eq!(both("README"), ("here".into(), "here".into()));
+    resolve(&["--take", "remote"]).assert_code(0);
+    assert_eq!(both("c"), ("there".into(), "there".into()));
+    project.coast(["status", "dev-1"]).run().assert_code(0).assert_does_not_say("conflict");
+    // What the remote had is in its trash.
+    project.coast(["restore", "dev-1"]).run().assert_code(0).assert_says("conf/b").assert_says("README");
+
+    for (path, content) in [("c", "2"), ("conf/a", "3"), ("README", "4")] {
+        fs::write(root.join(path), content).expect("the repository is ours");
+        project.follows_with("dev-1", path, content.as_bytes());
+    }
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+}
