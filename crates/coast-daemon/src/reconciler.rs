@@ -33,6 +33,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const RARELY: Duration = Duration::from_secs(300);
 /// How often the sessions of mutagen are looked at. A look is a program in a container.
 const MUTAGEN_EVERY: Duration = Duration::from_secs(30);
+/// How long after a look that found no session, or one that has halted, its instance is mended, unless a second look finds one that runs.
+const LOOK_TWICE: Duration = Duration::from_secs(3);
 /// How many looks in a row may find a session of mutagen without a connection. It connects again by itself every few seconds.
 const PATIENT_LOOKS: u32 = 2;
 
@@ -74,6 +76,21 @@ struct Broken {
     under_way: bool,
     /// How many looks in a row found its session of mutagen without a connection.
     unconnected: u32,
+}
+
+/// What a look at an instance has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Edits are carried.
+    Follows,
+    /// No follower of the native layer.
+    HasNoFollower,
+    /// A session of mutagen without a connection, or one that cannot be asked. Both may pass by themselves.
+    Connects,
+    /// A session of mutagen that is gone, has halted, or whose container does not run.
+    SessionEnded,
+    /// Nobody has looked.
+    NothingNew,
 }
 
 impl Broken {
@@ -270,39 +287,48 @@ impl Shared {
         let mut follows = HashMap::new();
         for record in follow {
             let id = id_of(record);
-            let follows_now = match record.layer {
-                Layer::Native => Some(self.host.has(&id)),
-                Layer::Mutagen if looks_at_mutagen => self.session_runs(&id),
-                // Nothing new is known.
-                Layer::Mutagen => None,
+            let seen = match record.layer {
+                Layer::Native if self.host.has(&id) => Seen::Follows,
+                Layer::Native => Seen::HasNoFollower,
+                Layer::Mutagen if looks_at_mutagen => self.look_at_session(&id),
+                Layer::Mutagen => Seen::NothingNew,
             };
-            follows.insert(id, (record.layer, follows_now));
+            follows.insert(id, seen);
         }
         self.change(|state| {
             state.broken.retain(|id, broken| {
-                broken.under_way || follows.get(id).is_some_and(|(_, follows)| *follows != Some(true))
+                broken.under_way || follows.get(id).is_some_and(|seen| *seen != Seen::Follows)
             });
-            for (id, (layer, follows)) in follows {
-                if follows != Some(false) {
+            for (id, seen) in follows {
+                if matches!(seen, Seen::Follows | Seen::NothingNew) {
                     continue;
                 }
                 let broken = state.broken.entry(id).or_insert_with(|| Broken::new(now));
-                if layer == Layer::Mutagen && broken.failed == 0 {
-                    broken.unconnected += 1;
-                    broken.next = if broken.unconnected < PATIENT_LOOKS { now + MUTAGEN_EVERY } else { now };
+                if broken.failed > 0 || broken.under_way {
+                    continue;
+                }
+                match seen {
+                    Seen::Connects => {
+                        broken.unconnected += 1;
+                        broken.next =
+                            if broken.unconnected < PATIENT_LOOKS { now + MUTAGEN_EVERY } else { now };
+                    }
+                    Seen::SessionEnded => broken.next = now + LOOK_TWICE,
+                    _ => {}
                 }
             }
         });
     }
 
-    /// Whether a session of mutagen carries edits.
-    fn session_runs(&self, id: &InstanceId) -> Option<bool> {
+    fn look_at_session(&self, id: &InstanceId) -> Seen {
         let mutagen = MutagenLayer::from_process(&self.places, &Coastfile::default());
-        match mutagen.status(id, &self.cancel) {
-            Ok(status) => Some(matches!(status.activity, Activity::Watching | Activity::Carrying)),
+        match mutagen.status(id, &self.cancel).map(|status| status.activity) {
+            Ok(Activity::Watching | Activity::Carrying) => Seen::Follows,
+            Ok(Activity::Connecting) => Seen::Connects,
+            Ok(Activity::Absent | Activity::Halted) => Seen::SessionEnded,
             Err(error) => {
                 tracing::info!("{id}: cannot ask the session: {error}");
-                Some(false)
+                Seen::Connects
             }
         }
     }
@@ -331,10 +357,13 @@ impl Shared {
             self.tell(&id);
             let shared = Arc::clone(self);
             let attempt = thread::Builder::new().name("coastd-start".to_owned());
+            let layer = record.layer;
             let spawned = attempt.spawn({
                 let id = id.clone();
                 move || {
-                    let result = shared.start(&id);
+                    // A session that has come back since the last look needs no transfer.
+                    let runs = layer == Layer::Mutagen && shared.look_at_session(&id) == Seen::Follows;
+                    let result = if runs { Ok(()) } else { shared.start(&id) };
                     shared.attempted(&id, result);
                 }
             });

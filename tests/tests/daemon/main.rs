@@ -2,6 +2,7 @@
 
 mod connections;
 mod kills;
+mod mending;
 mod passphrases;
 mod process;
 mod restoring;

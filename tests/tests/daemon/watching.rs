@@ -46,7 +46,8 @@ fn a_program_reads_one_object_for_each_change() {
     let project = running();
     let watch = project.coast(["status", "dev-1", "--watch"]).command_line();
     // The output of the first program is a pipe.
-    let script = format!("{watch} | while read -r line; do echo \"got $line\"; done");
+    let last = "case $line in *need_not_follow*) exit 0 ;; esac";
+    let script = format!("{watch} | while read -r line; do echo \"got $line\"; {last}; done");
     let watch = project.coast([""; 0]).by(["env", "sh", "-c", &script]);
     let mut terminal = InTerminal::start(&watch);
     terminal.wait_for("got {");
@@ -55,6 +56,9 @@ fn a_program_reads_one_object_for_each_change() {
     terminal.wait_for("\"last_batch\":{\"files\":1,\"bytes\":1,");
     project.coast(["stop", "dev-1"]).run().assert_code(0);
     terminal.wait_for("\"edits\":\"need_not_follow\"");
+    // The reader has gone, so the command ends.
+    let (code, shown) = terminal.wait();
+    assert_eq!(code, 0, "{shown}");
 }
 
 #[test]
