@@ -1,5 +1,5 @@
-//! File watchers of other projects, on a workspace at the remote: each of them reports every change that arrives there. The script
-//! `fixtures/watchers/install` installs them.
+//! File watchers of other projects, on a workspace into which a worktree is followed: each of them reports every edit that arrives there.
+//! The script `fixtures/watchers/install` installs them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,11 +7,14 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use coast_tests::{Remote, Tree};
+use coast_follow::{First, FlushOutcome, Follower, FollowerSettings};
+use coast_sync::{CachePlace, Cancel, Destination, FollowRequest, NoPrompt, profile};
+use coast_tests::Tree;
 use serde_json::Value;
 
 /// The time within which a watcher must be ready, and within which it must report a change.
@@ -26,7 +29,7 @@ struct Change {
     make: fn(&Path),
     /// The paths of new and changed files.
     there: &'static [&'static str],
-    /// The paths that had a file before.
+    /// The paths that had a file before. A watcher may report the directory that was renamed in place of the files in it.
     gone: &'static [&'static str],
     /// A file that arrives in a new directory. A watcher that does not watch the directory yet may miss it, and must report the
     /// next save of it.
@@ -111,41 +114,53 @@ fn rename(root: &Path, from: &str, to: &str) {
     fs::rename(root.join(from), root.join(to)).expect("the worktree is ours");
 }
 
-/// A worktree, and the workspace at the remote that is made equal to it.
+/// A worktree, and the workspace that it is followed into.
 struct Place {
-    remote: Remote,
+    scratch: tempfile::TempDir,
+    follower: Follower,
 }
 
 impl Place {
     fn new() -> Self {
-        let place = Self { remote: Remote::start() };
+        let scratch = tempfile::tempdir().expect("a scratch directory can be made");
+        let (worktree, workspace) = (scratch.path().join("worktree"), scratch.path().join("workspace"));
         let mut tree = Tree::new().file("src/main.js", "export default import.meta.glob(\"./**/*.js\");\n");
         for path in ["before", "moved", "saved", "deep/changed", "deep/doomed", "deep/er/x", "folder/inside"]
         {
             let path = format!("src/{path}.js");
             tree = tree.file(&path, module(&path, "1"));
         }
-        tree.build(place.worktree());
+        tree.build(&worktree);
+        let rules = profile::rules(&[""; 0], &[""; 0], true).expect("the default rules can be read");
+        let request = FollowRequest::push(&worktree, Destination::local(&workspace))
+            .expect("the default rules can be read")
+            .rules(rules.clone())
+            .cache(CachePlace::Nowhere);
+        let settings = FollowerSettings::new(&worktree, request, rules, Arc::new(NoPrompt));
+        let follower = Follower::start(settings).expect("the worktree can be watched");
+        follower.follow(First::Everything);
+        let place = Self { scratch, follower };
         place.arrive();
         place
     }
 
     fn worktree(&self) -> PathBuf {
-        self.remote.path("worktree")
+        self.scratch.path().join("worktree")
     }
 
     fn workspace(&self) -> PathBuf {
-        self.remote.path("workspace")
+        self.scratch.path().join("workspace")
     }
 
-    /// Makes the changes of the worktree arrive in the workspace.
+    /// Waits until the changes of the worktree have arrived in the workspace.
     #[track_caller]
     fn arrive(&self) {
-        self.remote.push([""; 0], self.worktree(), self.workspace()).run().assert_code(0);
+        let arrived = self.follower.flush(Some(PATIENCE), &Cancel::new());
+        assert_eq!(arrived.expect("the private directory is ours"), FlushOutcome::Arrived);
     }
 }
 
-/// What a watcher says in one line.
+/// What a watcher says in one line. A path that ends in a slash is a renamed directory with everything in it.
 enum Told {
     /// It has begun to watch everything.
     Ready,
@@ -166,7 +181,7 @@ struct Watcher {
 impl Watcher {
     fn start(place: &Place, words: &[&str], read: fn(&Path, &str) -> Vec<Told>) -> Self {
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).env("HOME", place.remote.path("home"));
+        command.args(&words[1..]).env("HOME", place.scratch.path());
         command.env("PYTHONPATH", format!("{SCRIPTS}/python"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|error| {
@@ -212,8 +227,8 @@ impl Watcher {
             for told in self.next(started, &missing) {
                 match told {
                     Told::Ready => {}
-                    Told::There(path) => drop(there.remove(&path)),
-                    Told::Gone(path) => drop(gone.remove(&path)),
+                    Told::There(path) => there.retain(|awaited| !is_about(&path, awaited)),
+                    Told::Gone(path) => gone.retain(|awaited| !is_about(&path, awaited)),
                 }
             }
         }
@@ -229,6 +244,11 @@ impl Watcher {
         self.said.push(line);
         told
     }
+}
+
+/// Whether a report about `path` is one about the file that is awaited.
+fn is_about(path: &str, awaited: &str) -> bool {
+    path == awaited || path.ends_with('/') && awaited.starts_with(path)
 }
 
 impl Drop for Watcher {
@@ -281,7 +301,9 @@ fn line_of_inotifywait(workspace: &Path, line: &str) -> Vec<Told> {
     }
     let Some((event, path)) = line.split_once(' ') else { return Vec::new() };
     let path = below(workspace, path);
-    match event.split(',').next().expect("a split has a first part") {
+    match event {
+        "MOVED_TO,ISDIR" => vec![Told::There(path + "/")],
+        "MOVED_FROM,ISDIR" => vec![Told::Gone(path + "/")],
         "CREATE" | "MODIFY" | "MOVED_TO" => vec![Told::There(path)],
         "DELETE" | "MOVED_FROM" => vec![Told::Gone(path)],
         _ => Vec::new(),
@@ -295,10 +317,13 @@ fn line_of_watchexec(workspace: &Path, line: &str) -> Vec<Told> {
     let kinds: Vec<_> = tags.iter().filter_map(|tag| tag["full"].as_str()).collect();
     let paths = tags.iter().filter_map(|tag| tag["absolute"].as_str());
     let paths: Vec<_> = paths.map(|path| below(workspace, path)).collect();
+    // It does not say whether the path of a rename was a directory.
+    if let ["Modify(Name(From))"] | ["Modify(Name(To))"] = kinds.as_slice() {
+        let told = if kinds[0].contains("From") { Told::Gone } else { Told::There };
+        return paths.iter().flat_map(|path| [told(path.clone()), told(format!("{path}/"))]).collect();
+    }
     let told = |path: &String| match kinds.as_slice() {
-        [kind] if kind.starts_with("Remove") || *kind == "Modify(Name(From))" => {
-            Some(Told::Gone(path.clone()))
-        }
+        [kind] if kind.starts_with("Remove") => Some(Told::Gone(path.clone())),
         // It has both paths. Events of their own report them, too.
         ["Modify(Name(Both))"] => None,
         [kind] if kind.starts_with("Create") || kind.starts_with("Modify") => Some(Told::There(path.clone())),
