@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::sync::Barrier;
 
 use coast_sync::{BatchPath, ConflictKind, FollowBatch, profile};
 use coast_testkit::Tree;
@@ -164,4 +165,34 @@ fn a_rename_of_what_is_not_there_is_brought_as_content() {
     followed.send(&renames(&pairs));
     followed.assert_equal();
     assert!(!followed.there("many/0").exists());
+}
+
+#[test]
+fn what_is_made_in_a_directory_while_it_is_renamed_stays_where_it_was_made() {
+    // Looking at the files takes a while, and the directory between them may have been looked at before.
+    let tree = (0..200).fold(Tree::new(), |tree, number| tree.file(format!("0/{number}"), "1"));
+    let mut followed = Followed::new(&tree.file("0/d/b", "1"));
+    for round in 0..25 {
+        let (from, to) = (round.to_string(), (round + 1).to_string());
+        followed.rename(&from, &to);
+        let (made, begins) = (followed.there(&from).join("d/made"), Barrier::new(2));
+        let was_made = std::thread::scope(|scope| {
+            let making = scope.spawn(|| {
+                begins.wait();
+                // Now before the rename, now after it.
+                (0..250 * round).for_each(|_| drop(fs::metadata("/")));
+                fs::write(&made, "made there").is_ok()
+            });
+            begins.wait();
+            followed.send(&renames(&[(&from, &to)]));
+            making.join().unwrap()
+        });
+        if was_made {
+            assert_eq!(fs::read_to_string(&made).unwrap(), "made there", "round {round}");
+            assert!(!followed.there(&to).join("d/made").exists(), "round {round}");
+            fs::remove_dir_all(followed.there(&from)).unwrap();
+        }
+        followed.send(&FollowBatch::everything());
+        followed.assert_equal();
+    }
 }

@@ -4,6 +4,9 @@
 //! what is at the new paths, and afterwards that nothing of it is at the old ones. A process that is killed in between leaves notes of
 //! paths at which nothing is. They do no harm: what somebody makes there later has another content than the notes say.
 
+use std::collections::HashSet;
+use std::io;
+
 use coast_tree::{DirHandle, Name, RelPath, Replace, Stat};
 
 use super::Target;
@@ -47,7 +50,9 @@ impl Target<'_> {
             Placed::Directory(_) => live.ledger.directory_placed(directory, name),
         }
         live.ledger.finish();
-        if !live.move_entry(leaving, (directory, dir, name)) {
+        let holds_only_placed =
+            || below.iter().all(|(old, placed)| live.holds_only(old, placed, (&from, &to)));
+        if !live.move_entry(leaving, (directory, dir, name), holds_only_placed) {
             return false;
         }
         if let Placed::Content(record) = top {
@@ -82,8 +87,13 @@ impl Live {
         }
     }
 
-    /// Answers whether the entry that was looked at is at its new place.
-    fn move_entry(&self, leaving: &Leaving, (directory, dir, name): (&RelPath, &DirHandle, &Name)) -> bool {
+    /// Answers whether the entry that was looked at is at its new place, and `is_whole` then says that nothing else came with it.
+    fn move_entry(
+        &self,
+        leaving: &Leaving,
+        (directory, dir, name): (&RelPath, &DirHandle, &Name),
+        is_whole: impl FnOnce() -> bool,
+    ) -> bool {
         let (from, old) = (&leaving.handle, &leaving.name);
         let moved = self.late_directories.change_in(&leaving.directory, from, || {
             self.late_directories.change_in(directory, dir, || from.rename_to(old, dir, name, Replace::Never))
@@ -92,12 +102,26 @@ impl Live {
             return false;
         }
         let is_the_same = |stat: &Stat| (stat.ino, stat.kind) == (leaving.stat.ino, leaving.stat.kind);
-        if dir.stat(name).ok().flatten().is_some_and(|stat| is_the_same(&stat)) {
+        if dir.stat(name).ok().flatten().is_some_and(|stat| is_the_same(&stat)) && is_whole() {
             return true;
         }
-        // Somebody put another entry at the old path just before. If that path is taken again, the entry stays at the new one.
-        let _ = dir.rename_to(name, from, old, Replace::Never);
+        // Somebody put another entry at the old path just before, or into the directory: it goes back. If the old path is taken again, it
+        // stays at the new one.
+        let _ = self.late_directories.change_in(&leaving.directory, from, || {
+            self.late_directories.change_in(directory, dir, || dir.rename_to(name, from, old, Replace::Never))
+        });
         false
+    }
+
+    /// Whether a directory has no entries but those that runs have `placed`. It was at `old` before the entry `from` moved to `to`. After the
+    /// rename nobody finds it at its old path any more, so nothing comes to it by that path.
+    fn holds_only(&self, old: &RelPath, placed: &[Placed], (from, to): (&RelPath, &RelPath)) -> bool {
+        let Some(new) = relocated(old, from, to) else { return false };
+        let placed: HashSet<&Name> = placed.iter().map(Placed::name).collect();
+        match self.root.dir(&new).and_then(|dir| dir.list()) {
+            Ok(listed) => listed.iter().all(|listed| placed.contains(&listed.name)),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
     }
 }
 
