@@ -56,7 +56,7 @@ impl Interrupted {
         let rng = &mut self.edits.rng;
         let direction = if rng.bool() { Direction::ToReceiver } else { Direction::ToSender };
         // Few bytes are as likely as many.
-        let bits = if direction == Direction::ToReceiver { 20 } else { 12 };
+        let bits = if direction == Direction::ToReceiver { 23 } else { 12 };
         let bits = rng.u8(1..=bits);
         let bytes = rng.usize(..1 << bits);
         self.edits.note(format!("limit after {bytes} bytes {direction:?}"));

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use coast_testkit::noise;
 use fastrand::Rng;
 
-/// The lengths of the files, in bytes: one that goes with its offer, those that are asked for, and one of several pieces.
-const LENGTHS: [usize; 5] = [100, 9_000, 80_000, 300_000, 1_500_000];
+/// The lengths of the files, in bytes: one that goes with its offer, those that are asked for, one of several pieces, and one that is sent
+/// apart from the batches.
+const LENGTHS: [usize; 6] = [100, 9_000, 80_000, 300_000, 1_500_000, 9 << 20];
 /// How far the stamps of a save lie from each other, in bytes.
 const STAMPED: usize = 1024;
 /// The directory of the files.
@@ -37,7 +38,7 @@ impl SealedFiles {
     /// Saves one of the files.
     pub(crate) fn save(&self, rng: &mut Rng) {
         // Large files seldom.
-        let file = rng.usize(..LENGTHS.len()).min(rng.usize(..LENGTHS.len()));
+        let file = (0..3).map(|_| rng.usize(..LENGTHS.len())).min().unwrap_or(0);
         let save = self.last.fetch_add(1, Ordering::SeqCst) + 1;
         fs::write(&self.prepared, content(file, save)).unwrap();
         fs::rename(&self.prepared, self.dir.join(file.to_string())).unwrap();
