@@ -227,6 +227,11 @@ impl DirRecords {
         self.blocks.iter().filter_map(|block| block.find(name)).map(|record| record.hash)
     }
 
+    /// The sizes of the contents that a file had, in bytes.
+    pub fn sizes_of(&self, name: &Name) -> impl Iterator<Item = u64> {
+        self.blocks.iter().filter_map(|block| block.find(name)).map(|record| record.stat.size)
+    }
+
     /// All records, sorted by name within each part that was appended.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         self.blocks.iter().flat_map(Block::records).filter_map(|record| record.to_record())

@@ -5,13 +5,14 @@ use std::sync::OnceLock;
 
 use coast_tree::{
     ContentHash, DirHandle, FileIdentity, Kind, Listed, MountId, Name, RelPath, Stat, Timestamp, file_stat,
-    hash_file,
 };
 
 use super::Target;
 use super::inheritance::Inheritance;
+use super::reading::hash_of_size;
 use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::offered::OfferedEntry;
+use crate::receiver::report::Report;
 use crate::receiver::spill::path_in;
 
 /// An opened directory of the destination.
@@ -115,13 +116,18 @@ impl<'a> DestinationEntry<'a> {
         self.directory.path_of(&self.offered.name)
     }
 
-    /// The hash of the file that exists; none when it changed meanwhile.
-    pub(crate) fn hash_existing(&self, dir: &DirHandle, stat: &Stat) -> io::Result<Option<ContentHash>> {
-        let (mut file, opened) = dir.open_file(&self.offered.name)?;
-        let (hash, _) = hash_file(&mut file, &mut Vec::new())?;
+    /// The hash of the file that exists; none when it changed meanwhile, or the run is over.
+    pub(crate) fn hash_existing(
+        &self,
+        dir: &DirHandle,
+        stat: &Stat,
+        report: &Report<'_>,
+    ) -> io::Result<Option<ContentHash>> {
+        let (file, opened) = dir.open_file(&self.offered.name)?;
+        let hash = hash_of_size(&file, stat.size, report)?;
         let unchanged = FileIdentity::from(&opened) == FileIdentity::from(stat)
             && FileIdentity::from(&file_stat(&file)?) == FileIdentity::from(stat);
-        Ok(unchanged.then_some(hash))
+        Ok(hash.filter(|_| unchanged))
     }
 
     /// Whether a file exists for a file that is offered, and this process may not read it. Root may read every file, which is

@@ -221,6 +221,9 @@ fn by_directory(paths: &[RelPath]) -> HashMap<RelPath, Vec<Name>> {
     directories
 }
 
+/// The size in records of contents whose size was not noted.
+const UNKNOWN_SIZE: u64 = u64::MAX;
+
 /// What is known of the origin of the entries of one directory.
 #[derive(Default)]
 pub(crate) struct Origins {
@@ -252,6 +255,19 @@ impl Origins {
             contents.extend(self.cached.iter().flat_map(|cached| cached.contents_of(name)));
         }
         contents
+    }
+
+    /// Whether a file of this size may have a content that runs have put at a name last.
+    pub(crate) fn may_have_size(&self, name: &Name, size: u64) -> bool {
+        let is_of_size = |known: u64| known == size || known == UNKNOWN_SIZE;
+        match self.journal.as_ref().and_then(|entries| entries.get(name)) {
+            // The size of a content that was only intended is not noted.
+            Some(entry) if entry.contents().count() > usize::from(entry.placed().is_some()) => true,
+            Some(entry) if entry.is_certain() => {
+                entry.placed().is_some_and(|(identity, _)| is_of_size(identity.size))
+            }
+            _ => self.cached.as_ref().is_some_and(|cached| cached.sizes_of(name).any(is_of_size)),
+        }
     }
 
     /// Whether a record says nothing new.

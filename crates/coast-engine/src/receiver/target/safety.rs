@@ -10,14 +10,13 @@
 
 use std::io;
 
-use coast_tree::{
-    ContentHash, DirHandle, FileIdentity, Kind, Name, Record, RelPath, Replace, Stat, hash_file,
-};
+use coast_tree::{ContentHash, DirHandle, FileIdentity, Kind, Name, Record, RelPath, Replace, Stat};
 use coast_wire::{ConflictKind, Options, Origin};
 
 use super::Target;
 use super::directory::DestinationEntry;
 use super::ledger::Origins;
+use super::reading::hash_of_size;
 use crate::error::EngineError;
 use crate::receiver::failure::{Doing, Failure};
 use crate::receiver::offered::{Offered, OfferedEntry};
@@ -129,7 +128,8 @@ impl Target<'_> {
         if !self.guards(entry.directory.path(), name) {
             return Ok(());
         }
-        match origin_by_content(origins, dir, name, &existing, hash).doing("cannot read it to compare it")? {
+        let origin = self.origin_by_content(origins, dir, name, &existing, hash);
+        match origin.doing("cannot read it to compare it")? {
             Origin::Run => Ok(()),
             Origin::Changed => Err(Failure::Conflict(ConflictKind::Changed)),
             Origin::Destination => Err(Failure::Conflict(ConflictKind::Made)),
@@ -147,7 +147,7 @@ impl Target<'_> {
     ) -> io::Result<Origin> {
         match origins.of(name, stat) {
             Origin::Changed if self.guards(directory, name) => {
-                origin_by_content(origins, dir, name, stat, None)
+                self.origin_by_content(origins, dir, name, stat, None)
             }
             origin => Ok(origin),
         }
@@ -176,7 +176,7 @@ impl Target<'_> {
         if let Some(hash) = known {
             return Ok(Some(Placed::Content(Record { name: name.clone(), stat: identity, hash })));
         }
-        let content = read_content(dir, name, stat)?.filter(|hash| origins.contents(name).contains(hash));
+        let content = self.placed_content(origins, dir, name, stat)?;
         let size = if stat.kind == Kind::File { stat.size } else { u64::MAX };
         let record = |hash| Record { name: name.clone(), stat: FileIdentity::unsettled(size), hash };
         Ok(content.map(|hash| Placed::Content(record(hash))))
@@ -204,45 +204,63 @@ impl Target<'_> {
         }
         parts.into_iter().for_each(|records| live.memory.remember(directory, records));
     }
-}
 
-/// The origin of an entry, of which the content is compared with what runs have put there if its identity does not tell. `hash` is the
-/// content's, if it was read just now.
-fn origin_by_content(
-    origins: &Origins,
-    dir: &DirHandle,
-    name: &Name,
-    stat: &Stat,
-    hash: Option<ContentHash>,
-) -> io::Result<Origin> {
-    let origin = origins.of(name, stat);
-    let contents = origins.contents(name);
-    if origin == Origin::Run || stat.kind == Kind::Directory || contents.is_empty() {
-        return Ok(origin);
-    }
-    let content = match hash {
-        None => read_content(dir, name, stat)?,
-        hash => hash,
-    };
-    let is_ours = content.is_some_and(|content| contents.contains(&content));
-    Ok(if is_ours { Origin::Run } else { Origin::Changed })
-}
-
-/// The content of an entry as it was when it had the status `stat`. None if it changes meanwhile, or cannot be read.
-fn read_content(dir: &DirHandle, name: &Name, stat: &Stat) -> io::Result<Option<ContentHash>> {
-    let content = match stat.kind {
-        Kind::File => dir.open_file(name).and_then(|(mut file, _)| hash_file(&mut file, &mut Vec::new())),
-        Kind::Symlink => dir.read_link(name).map(|link_target| (stand_in(stat.kind, &link_target), 0)),
-        kind => {
-            let rdev = if kind.is_device() { stat.rdev } else { 0 };
-            return Ok(Some(stand_in(kind, &rdev.to_le_bytes())));
+    /// The origin of an entry, of which the content is compared with what runs have put there if its identity does not tell. `hash` is
+    /// the content's, if it was read just now.
+    fn origin_by_content(
+        &self,
+        origins: &Origins,
+        dir: &DirHandle,
+        name: &Name,
+        stat: &Stat,
+        hash: Option<ContentHash>,
+    ) -> io::Result<Origin> {
+        let origin = origins.of(name, stat);
+        if origin == Origin::Run || stat.kind == Kind::Directory || origins.contents(name).is_empty() {
+            return Ok(origin);
         }
-    };
-    let content = match content {
-        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => {
+        let is_ours = match hash {
+            None => self.placed_content(origins, dir, name, stat)?.is_some(),
+            Some(hash) => origins.contents(name).contains(&hash),
+        };
+        Ok(if is_ours { Origin::Run } else { Origin::Changed })
+    }
+
+    /// The content of an entry, if it is one that runs have put at this name last. A file of another size than those is not read.
+    fn placed_content(
+        &self,
+        origins: &Origins,
+        dir: &DirHandle,
+        name: &Name,
+        stat: &Stat,
+    ) -> io::Result<Option<ContentHash>> {
+        if stat.kind == Kind::File && !origins.may_have_size(name, stat.size) {
             return Ok(None);
         }
-        content => content?.0,
-    };
-    Ok(dir.stat(name)?.filter(|now| is_same(stat, now)).map(|_| content))
+        let content = self.read_content(dir, name, stat)?;
+        Ok(content.filter(|content| origins.contents(name).contains(content)))
+    }
+
+    /// The content of an entry as it was when it had the status `stat`. None if it changes meanwhile, or cannot be read.
+    fn read_content(&self, dir: &DirHandle, name: &Name, stat: &Stat) -> io::Result<Option<ContentHash>> {
+        let content = match stat.kind {
+            Kind::File => {
+                dir.open_file(name).and_then(|(file, _)| hash_of_size(&file, stat.size, self.report))
+            }
+            Kind::Symlink => dir.read_link(name).map(|link_target| Some(stand_in(stat.kind, &link_target))),
+            kind => {
+                let rdev = if kind.is_device() { stat.rdev } else { 0 };
+                return Ok(Some(stand_in(kind, &rdev.to_le_bytes())));
+            }
+        };
+        let content = match content {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) =>
+            {
+                return Ok(None);
+            }
+            content => content?,
+        };
+        Ok(content.filter(|_| dir.stat(name).is_ok_and(|now| now.is_some_and(|now| is_same(stat, &now)))))
+    }
 }

@@ -41,7 +41,7 @@ fn compare(
     let mut known = None;
     match (entry.existing.filter(|existing| existing.kind == Kind::File), entry.directory.handle()) {
         (Some(existing), Some(dir)) if existing.size == size => {
-            let ours = match entry.hash_existing(dir, &existing) {
+            let ours = match entry.hash_existing(dir, &existing, transfer.report) {
                 // As in rsync, a file that cannot be read counts as different.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
                 ours => ours.doing("cannot read it to compare it")?,
