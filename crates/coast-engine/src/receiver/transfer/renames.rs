@@ -56,7 +56,7 @@ pub(super) fn carry_out(
         if !is_free || !matches!(kind, Kind::File | Kind::Directory) {
             continue;
         }
-        let Some(leaving) = transfer.deletion.leaving(&from, kind)? else { continue };
+        let Some(leaving) = transfer.deletion.leaving(&from, &to, kind)? else { continue };
         if transfer.target.rename(&leaving, (&part.path, dir, &entry.name)) {
             transfer.deletion.has_left(from);
         }
