@@ -134,6 +134,8 @@ pub struct Delete {
     /// than half of those that are there. Entries that `placed` names count as put there by a run. Entries in protected and excluded
     /// directories are not counted.
     pub no_mass_deletion: bool,
+    /// How many entries the runs just before this one have deleted. They count as if this run deleted them.
+    pub deleted_before: u64,
 }
 
 /// The number of entries that may be deleted however few there are; see [`Delete::no_mass_deletion`].

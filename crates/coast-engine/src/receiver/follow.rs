@@ -20,6 +20,8 @@ pub struct Following<R, W> {
     confined: bool,
     /// The first frame of the next run.
     first: Option<Frame>,
+    /// Whether nothing was asked for yet.
+    is_new: bool,
 }
 
 impl<R, W> std::fmt::Debug for Following<R, W> {
@@ -30,7 +32,7 @@ impl<R, W> std::fmt::Debug for Following<R, W> {
 
 impl<R: Read + Send, W: Write + Send> Following<R, W> {
     pub(super) fn new(receiver: Receiver, reader: R, writer: W, confined: bool) -> Self {
-        Self { receiver, frames: FrameReader::new(reader), writer, confined, first: None }
+        Self { receiver, frames: FrameReader::new(reader), writer, confined, first: None, is_new: true }
     }
 
     /// Waits for the next run, however long that takes. False when the sender has closed the stream.
@@ -57,6 +59,9 @@ impl<R: Read + Send, W: Write + Send> Following<R, W> {
     /// When no other run is possible: the stream failed, the sender broke the protocol, or the workspace was removed or replaced.
     pub fn serve(&mut self, monitor: &dyn Monitor, cancel: &Cancel) -> Result<(), EngineError> {
         let first = self.first.take();
+        if std::mem::take(&mut self.is_new) {
+            self.receiver.forget_ahead();
+        }
         let request = first.as_ref().map_or(Ok(Request::Run), Request::of);
         let mut frames = RunFrames::new(&mut self.frames, first);
         let run = match request {

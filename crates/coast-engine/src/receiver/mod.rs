@@ -133,6 +133,14 @@ impl Receiver {
         }
     }
 
+    /// Removes what other processes have staged ahead, and do not stage at the moment.
+    fn forget_ahead(&self) {
+        if let Some(state) = &self.destination.state {
+            // What cannot be removed is removed by a push.
+            let _ = state.remove_ahead();
+        }
+    }
+
     /// The place where contents for this destination are staged ahead.
     fn for_staging(&self) -> Result<Self, EngineError> {
         self.destination.check_in_place()?;

@@ -1,5 +1,6 @@
 //! The thread of a follower: it connects, takes batches from the watcher, and sends them one after the other.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -343,7 +344,8 @@ impl Carrier {
                 return Err(Halt::Root(lost).into());
             }
         };
-        if self.large_goes_with_batches {
+        // A look at a conflict needs no content.
+        if self.large_goes_with_batches || self.trouble.is_in_conflict(&file.path) {
             return self.carry_large(session, worktree, file);
         }
         let context = LargeContext {
@@ -359,7 +361,7 @@ impl Carrier {
             Err(error) => {
                 let extent = Extent::Paths([(file.path, Depth::Entry)].into());
                 self.fail(&extent, &format!("cannot start a thread: {error}"));
-                self.large_done();
+                self.large_done(true);
             }
         }
         Ok(())
@@ -378,10 +380,9 @@ impl Carrier {
         self.large_session = own;
         self.shared.tell(|told| told.large_progress = None);
         let extent = Extent::Paths([(file.path.clone(), Depth::Entry)].into());
+        let mut is_settled = true;
         match sent {
-            Ok(sent) => {
-                self.settle(&extent, &[], sent, file.saved);
-            }
+            Ok(sent) => is_settled = self.settle(&extent, &[], sent, file.saved),
             Err(error) => match self.judge(session, &error) {
                 Failed::Break(reason) => {
                     self.large.put_back(file);
@@ -396,7 +397,7 @@ impl Carrier {
                 Failed::Told(text) => self.fail(&extent, &text),
             },
         }
-        self.large_done();
+        self.large_done(is_settled);
         Ok(())
     }
 
@@ -408,10 +409,9 @@ impl Carrier {
         file: LargeFile,
     ) -> Result<(), Break> {
         let extent = Extent::Paths([(file.path.clone(), Depth::Entry)].into());
+        let mut is_settled = true;
         match self.send(session, worktree, &extent, Vec::new()) {
-            Ok(sent) => {
-                self.settle(&extent, &[], sent, file.saved);
-            }
+            Ok(sent) => is_settled = self.settle(&extent, &[], sent, file.saved),
             Err(error) => match self.judge(session, &error) {
                 Failed::Break(reason) => {
                     self.large.put_back(file);
@@ -420,12 +420,12 @@ impl Carrier {
                 Failed::Told(text) => self.fail(&extent, &text),
             },
         }
-        self.large_done();
+        self.large_done(is_settled);
         Ok(())
     }
 
-    /// A large file is at the destination, or could not be brought there.
-    fn large_done(&mut self) {
+    /// A large file is at the destination, or could not be brought there. If it is not settled, it comes again.
+    fn large_done(&mut self, is_settled: bool) {
         let passed = self.large.sent();
         if self.large.len() == 0 {
             // The receiver ends with its session.
@@ -433,8 +433,10 @@ impl Carrier {
             self.large_goes_with_batches = false;
         }
         self.tell_waiting();
-        if let Some(ticket) = passed {
-            self.pass(ticket);
+        match passed {
+            Some(ticket) if is_settled => self.pass(ticket),
+            Some(ticket) => self.watcher.keep(ticket),
+            None => {}
         }
     }
 
@@ -457,7 +459,10 @@ impl Carrier {
             let state = self.shared.enter();
             (state.connection.cancel.clone(), state.resolution.take_local.clone())
         };
-        let batch = follow_batch(extent).take_source(take_source).renamed(renamed);
+        let batch = follow_batch(extent)
+            .take_source(take_source)
+            .renamed(renamed)
+            .deleted_before(self.deletions.before());
         let report = session.send_opened(&batch, worktree, &notices, &cancel)?;
         Ok((report, notices.left()))
     }
@@ -472,13 +477,16 @@ impl Carrier {
     ) -> bool {
         let now = Instant::now();
         let was_empty = self.trouble.is_empty();
+        self.deletions.carried(report.run.receiver.deleted, now);
         let looked_at = self.looked_at(extent);
+        let is_skipped = report.run.receiver.deletion_skipped;
+        let not_deleted = if is_skipped { may_be_left(extent, gone) } else { Vec::new() };
         let ended = Ended {
             extent: &looked_at,
             failures: &report.failures,
             conflicts: &report.conflicts,
             left,
-            not_deleted: report.run.receiver.deletion_skipped.then_some(gone),
+            not_deleted: is_skipped.then_some(&not_deleted),
         };
         let mut again = self.trouble.settle(ended, now, report.elapsed);
         if let Extent::Paths(paths) = extent {
@@ -590,4 +598,14 @@ impl Carrier {
     fn pass(&self, ticket: Ticket) {
         self.shared.change(|state| state.passed = state.passed.max(Some(ticket)));
     }
+}
+
+/// The paths at and below which deletions are left if a run has deleted nothing: those that are gone, and the directories that were sent
+/// with everything in them.
+fn may_be_left(extent: &Extent, gone: &[RelPath]) -> Vec<RelPath> {
+    let Extent::Paths(paths) = extent else { return gone.to_vec() };
+    let all_gone: HashSet<&RelPath> = gone.iter().collect();
+    let is_gone = |path: &RelPath| all_gone.contains(path);
+    let whole = paths.iter().filter(|(path, depth)| **depth == Depth::Tree && !is_gone(path));
+    gone.iter().chain(whole.map(|(path, _)| path)).cloned().collect()
 }

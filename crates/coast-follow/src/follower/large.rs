@@ -150,7 +150,14 @@ impl LargeTransfer {
 
     /// How the transfer has ended, if it has.
     pub(super) fn ended(&self) -> Option<LargeEnded> {
-        self.ended.try_recv().ok()
+        match self.ended.try_recv() {
+            Ok(ended) => Some(ended),
+            Err(mpsc::TryRecvError::Empty) => None,
+            // Its thread has panicked.
+            Err(mpsc::TryRecvError::Disconnected) => {
+                Some(LargeEnded { session: None, sent: Err(SyncError::Interrupted) })
+            }
+        }
     }
 
     /// Gives the transfer up, and waits until nothing is changed at the destination any more.

@@ -38,6 +38,8 @@ pub(super) struct Plan {
 pub(super) struct Deletions {
     count: u64,
     last: Option<Instant>,
+    /// How many of them are carried.
+    carried: u64,
 }
 
 impl Deletions {
@@ -45,6 +47,7 @@ impl Deletions {
     fn are_many(&mut self, left: u64, now: Instant) -> bool {
         if self.last.is_none_or(|last| now - last > TOGETHER) {
             self.count = 0;
+            self.carried = 0;
         }
         if left > 0 {
             self.count = self.count.saturating_add(left);
@@ -55,6 +58,19 @@ impl Deletions {
             self.count = 0;
         }
         many
+    }
+
+    /// Notes how many entries a run has deleted.
+    pub(super) fn carried(&mut self, entries: u64, now: Instant) {
+        if entries > 0 {
+            self.carried = self.carried.saturating_add(entries);
+            self.last = Some(now);
+        }
+    }
+
+    /// How many entries the runs of the last seconds have deleted: a large directory may go in several batches.
+    pub(super) fn before(&self) -> u64 {
+        self.carried
     }
 }
 
@@ -168,5 +184,11 @@ mod tests {
         assert!(!deletions.are_many(60, now), "those before were compared");
         assert!(!deletions.are_many(60, now + 2 * TOGETHER), "those before were long ago");
         assert!(deletions.are_many(crate::batch::UNKNOWN, now + 9 * TOGETHER));
+
+        deletions.carried(500, now + 10 * TOGETHER);
+        deletions.are_many(1, now + 11 * TOGETHER);
+        assert_eq!(deletions.before(), 500);
+        deletions.are_many(1, now + 13 * TOGETHER);
+        assert_eq!(deletions.before(), 0, "those before were long ago");
     }
 }

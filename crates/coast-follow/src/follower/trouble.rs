@@ -19,7 +19,7 @@ const TRIES: u32 = 3;
 
 /// What is told of deletions that a run left out.
 const NOT_DELETED: &str =
-    "it was deleted here and stays there, because something of the worktree could not be read";
+    "what was deleted here at or below it stays there, because something of the worktree could not be read";
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -189,6 +189,11 @@ impl Trouble {
     /// The conflicts, and how many there are beyond those.
     pub(super) fn conflicts(&self) -> (Vec<Conflict>, u64) {
         (self.conflicts.values().cloned().collect(), self.more_conflicts)
+    }
+
+    /// Whether the destination has left an entry as it is, because something there made or changed it.
+    pub(super) fn is_in_conflict(&self, path: &RelPath) -> bool {
+        self.conflicts.contains_key(path)
     }
 
     /// Whether there is nothing to tell.

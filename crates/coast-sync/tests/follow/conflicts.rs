@@ -275,3 +275,49 @@ fn an_entry_that_came_where_a_directory_was_is_ours() {
         followed.assert_equal();
     }
 }
+
+#[test]
+fn what_only_the_destination_has_stays_also_where_the_source_wins() {
+    let mut followed = Followed::new(&Tree::new().file("d/a", "1").file("b", "1"));
+    followed.change_there("d/a", "there");
+    followed.change_there("d/made", "there");
+    fs::create_dir(followed.there("database")).unwrap();
+    followed.change_there("database/rows", "there");
+    let report = followed.send(&FollowBatch::everything().take_source([RelPath::root()]));
+    assert_eq!((report.conflicts.count, followed.there_is("d/a")), (0, "1".to_owned()));
+    assert_eq!(["d/made", "database/rows"].map(|path| followed.there_is(path)), ["there", "there"]);
+}
+
+#[test]
+fn a_file_that_became_huge_there_is_a_conflict_at_once() {
+    let mut followed = Followed::new(&Tree::new().file("log", "1"));
+    let huge = fs::File::options().write(true).open(followed.there("log")).unwrap();
+    // Reading it would take hours.
+    huge.set_len(1 << 43).unwrap();
+    followed.write("log", "2");
+    assert_eq!(followed.conflicts_of(&["log"]), [changed("log")]);
+    huge.set_len(1).unwrap();
+    fs::write(followed.there("log"), "2").unwrap();
+    assert_eq!(followed.conflicts_of(&["log"]), []);
+}
+
+#[test]
+fn deletions_of_batches_in_a_row_count_together() {
+    let tree = (0..400).fold(Tree::new(), |tree, number| tree.file(number.to_string(), "1"));
+    let limited = |request: coast_sync::FollowRequest| {
+        let delete = coast_sync::Delete { no_mass_deletion: true, ..coast_sync::Delete::default() };
+        request.options(Options { delete: Some(delete), ..profile::options() })
+    };
+    let mut followed = Followed::with(&tree, limited);
+    for number in 0..150 {
+        fs::remove_file(followed.here(&number.to_string())).unwrap();
+    }
+    assert_eq!(followed.send(&FollowBatch::everything()).run.receiver.deleted, 150);
+    for number in 150..250 {
+        fs::remove_file(followed.here(&number.to_string())).unwrap();
+    }
+    let error = followed.try_send(&FollowBatch::everything().deleted_before(150)).unwrap_err();
+    assert!(error.is_mass_deletion(), "{error}");
+    assert!(followed.there("249").exists());
+    assert_eq!(followed.send(&FollowBatch::everything()).run.receiver.deleted, 100);
+}

@@ -143,6 +143,17 @@ fn protected_and_excluded_entries_stay_where_they_are() {
 }
 
 #[test]
+fn what_is_excluded_at_the_new_path_does_not_come_there() {
+    let rules = profile::rules(&["/b/secret"], &[""; 0], true).unwrap();
+    let mut followed =
+        Followed::with(&Tree::new().file("a/secret", "1").file("a/f", "2"), |request| request.rules(rules));
+    followed.rename("a", "b");
+    followed.send(&renames(&[("a", "b")]));
+    assert!(followed.there("b/f").exists() && !followed.there("b/secret").exists());
+    assert!(!followed.there("a").exists());
+}
+
+#[test]
 fn a_rename_of_what_is_not_there_is_brought_as_content() {
     let mut followed = Followed::new(&Tree::new().file("a", "1"));
     followed.write("never/sent", "2");

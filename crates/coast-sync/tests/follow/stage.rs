@@ -1,7 +1,7 @@
 //! Contents of large files are staged ahead of the batch that puts them into place, while the workspace is free for others.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::mpsc;
 
 use coast_sync::{Cancel, Event, FollowBatch, Monitor, Progress, VoidMonitor};
@@ -132,4 +132,32 @@ fn a_push_tidies_what_was_staged_and_not_used() {
     followed.push();
     assert!(!ahead.exists());
     followed.assert_equal();
+}
+
+#[test]
+fn a_staged_content_takes_the_mode_of_the_file_that_it_replaces() {
+    let mut followed = Followed::new(&Tree::new().file("large", "1"));
+    for mode in [0o600, 0o660] {
+        fs::set_permissions(followed.there("large"), fs::Permissions::from_mode(mode)).unwrap();
+        fs::write(followed.here("large"), large(mode)).unwrap();
+        followed.send(&stage("large"));
+        assert_eq!(followed.send_paths(&["large"]).run.receiver.cloned_files, 1);
+        assert_eq!(fs::metadata(followed.there("large")).unwrap().mode() & 0o7777, mode);
+    }
+}
+
+#[test]
+fn contents_that_were_staged_and_not_used_do_not_stay() {
+    let mut followed = Followed::new(&Tree::new().file("a", "1"));
+    let ahead = followed.there("").parent().unwrap().join(".workspace.coast/ahead");
+    for name in ["one", "two"] {
+        fs::write(followed.here(name), large(1)).unwrap();
+        followed.send(&stage(name));
+        fs::remove_file(followed.here(name)).unwrap();
+        followed.send_paths(&[name]);
+    }
+    assert!(!ahead.join("one").exists() && ahead.join("two").exists());
+    let mut followed = followed.reconnected();
+    followed.send_paths(&["a"]);
+    assert!(!ahead.exists());
 }

@@ -37,8 +37,13 @@ impl Deletion<'_> {
     ) -> Result<(), EngineError> {
         let (going, placed, first) = {
             let placed = self.placed.enter();
-            (placed.going, placed.seen, placed.first.clone())
+            let before = self.deleted_before;
+            let all = (placed.going.saturating_add(before), placed.seen.saturating_add(before));
+            (all.0, all.1, placed.first.clone())
         };
+        if self.placed.enter().going == 0 {
+            return Ok(());
+        }
         if !self.no_mass_deletion || going <= MASS_DELETION || going <= placed / 2 {
             return Ok(());
         }

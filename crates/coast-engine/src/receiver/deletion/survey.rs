@@ -184,8 +184,14 @@ impl Deletion<'_> {
             self.report.conflict(full.as_bytes(), ConflictKind::Changed);
             return Ok(Fate::Kept);
         }
-        let claimed =
-            if guarded { origin == Origin::Run } else { !self.only_placed || self.may_claim(origin) };
+        let claimed = if guarded {
+            origin == Origin::Run
+        } else if self.target.follows() && origin == Origin::Destination && !top.makes_way {
+            // No conflict: the source never had it.
+            false
+        } else {
+            !self.only_placed || self.may_claim(origin)
+        };
         if !claimed {
             self.report.left_made_there();
             self.target.note_kept(&full)?;

@@ -15,6 +15,7 @@ use coast_wire::{EntryKind, Update};
 use super::Target;
 use super::create::Cloned;
 use super::directory::DestinationEntry;
+use super::staging::chmod_file;
 use crate::receiver::failure::{Doing, Failure};
 
 /// How many contents are known. If there are more, all are forgotten, and sent again.
@@ -91,6 +92,10 @@ impl Target<'_> {
         if !content.is(&file_stat(&file).doing("cannot read its attributes")?) {
             return Ok(Cloned::NotFound);
         }
+        // It was made for a place where nothing was before.
+        let mode = self.desired_here(entry)?.mode.unwrap_or(0o600);
+        chmod_file(&file, mode).doing("cannot set its mode")?;
+        entry.inheritance()?.give_flags(&file).doing("cannot set the attributes it inherits")?;
         let record = self.finish(entry, (staged, file), hash, None)?;
         self.report.cloned(content.size);
         self.report_created(entry, EntryKind::File, Update::Local);
@@ -107,8 +112,20 @@ impl Target<'_> {
         }
     }
 
+    /// Removes the contents that were staged ahead and not used by the runs after that.
+    pub(super) fn forget_ahead(&self) {
+        let unused = std::mem::take(&mut *self.ahead.contents.enter());
+        let Some(root) = self.root() else { return };
+        for path in unused.keys() {
+            if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+                // It was put into place, or another process has removed it.
+                let _ = root.dir(&parent).and_then(|dir| dir.unlink(&name));
+            }
+        }
+    }
+
     /// Whether this run stages contents ahead.
-    fn stages_ahead(&self) -> bool {
+    pub(super) fn stages_ahead(&self) -> bool {
         self.workspace.is_some()
     }
 

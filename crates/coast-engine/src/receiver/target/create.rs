@@ -26,7 +26,7 @@ pub(crate) struct StagedFile {
 }
 
 impl DestinationEntry<'_> {
-    fn inheritance(&self) -> Result<&Inheritance, Failure> {
+    pub(super) fn inheritance(&self) -> Result<&Inheritance, Failure> {
         self.directory.inheritance().doing("cannot read its directory's attributes")
     }
 }
@@ -272,7 +272,7 @@ impl Target<'_> {
 
     /// The attributes that a staged entry gets, with those that it inherits from its directory. As in rsync, an entry that replaces
     /// another one is a new one in this: it inherits, and takes over no mode of a file that cannot be read.
-    fn desired_here(&self, entry: &DestinationEntry<'_>) -> Result<DesiredAttributes, Failure> {
+    pub(super) fn desired_here(&self, entry: &DestinationEntry<'_>) -> Result<DesiredAttributes, Failure> {
         let inheritance = entry.inheritance()?;
         let existing = entry.existing.as_ref().filter(|_| !entry.is_unreadable_file());
         let mut desired = self.attributes.desired(entry.offered, existing, inheritance.default_acl.as_ref());

@@ -32,6 +32,7 @@ mod live;
 mod memory;
 mod partials;
 mod placement;
+mod reading;
 mod rename;
 mod safety;
 mod staging;
@@ -195,7 +196,7 @@ impl<'a> Target<'a> {
             }
             (None, _) => Tree::Absent,
         };
-        Ok(Self {
+        let target = Self {
             tree,
             attributes,
             created,
@@ -208,7 +209,11 @@ impl<'a> Target<'a> {
             zeros: if options.sparse { Zeros::Holes } else { Zeros::Written },
             report,
             former_mode: Mutex::new(former_mode),
-        })
+        };
+        if target.stages_ahead() {
+            target.forget_ahead();
+        }
+        Ok(target)
     }
 
     /// The transfer root; none in a dry run that would have made it.
@@ -218,6 +223,11 @@ impl<'a> Target<'a> {
             Tree::DryRun(dry) => Some(&dry.root),
             Tree::Live(live) => Some(&live.root),
         }
+    }
+
+    /// Whether the run is one of many on a stream.
+    pub(crate) fn follows(&self) -> bool {
+        self.follows
     }
 
     /// Whether nothing is changed.
