@@ -293,7 +293,7 @@ impl FollowSession {
         if batch.stage_only {
             sender.options.delete = None;
         } else if let Some(delete) = &mut sender.options.delete {
-            delete.deleted_before = batch.deleted_before;
+            delete.there_before = batch.there_before;
         }
         // Another session may have brought a later state of the file meanwhile: the file is looked at under the lock.
         sender.await_ready = std::mem::replace(&mut self.has_staged, batch.stage_only);
@@ -379,9 +379,9 @@ pub struct FollowBatch {
     /// Whether the contents of the files are only staged at the destination, without the lock of the workspace. A batch about the same
     /// files, sent next over the same session, puts them into place.
     pub stage_only: bool,
-    /// How many entries the batches just before this one have deleted. They count for the limit on deletions
-    /// ([`Delete::no_mass_deletion`](crate::Delete::no_mass_deletion)) as if this batch deleted them.
-    pub deleted_before: u64,
+    /// How many entries were at the destination before the batches just before this one, or 0; see
+    /// [`Delete::there_before`](crate::Delete::there_before).
+    pub there_before: u64,
 }
 
 /// How much of the source a batch transfers.
@@ -395,7 +395,7 @@ pub enum BatchExtent {
 
 impl FollowBatch {
     fn new(extent: BatchExtent) -> Self {
-        Self { extent, take_source: Vec::new(), renamed: Vec::new(), stage_only: false, deleted_before: 0 }
+        Self { extent, take_source: Vec::new(), renamed: Vec::new(), stage_only: false, there_before: 0 }
     }
 
     /// A batch about the whole source.
@@ -422,10 +422,10 @@ impl FollowBatch {
         self
     }
 
-    /// Tells how many entries the batches just before have deleted; see [`FollowBatch::deleted_before`].
+    /// Tells how many entries there were before the batches just before; see [`FollowBatch::there_before`].
     #[must_use]
-    pub fn deleted_before(mut self, entries: u64) -> Self {
-        self.deleted_before = entries;
+    pub fn there_before(mut self, entries: u64) -> Self {
+        self.there_before = entries;
         self
     }
 

@@ -134,8 +134,9 @@ pub struct Delete {
     /// than half of those that are there. Entries that `placed` names count as put there by a run. Entries in protected and excluded
     /// directories are not counted.
     pub no_mass_deletion: bool,
-    /// How many entries the runs just before this one have deleted. They count as if this run deleted them.
-    pub deleted_before: u64,
+    /// How many entries were there before the runs just before this one. What those runs have deleted, and did not make again, counts as
+    /// if this run deleted it. 0 if no run came just before.
+    pub there_before: u64,
 }
 
 /// The number of entries that may be deleted however few there are; see [`Delete::no_mass_deletion`].

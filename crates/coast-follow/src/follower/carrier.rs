@@ -462,7 +462,7 @@ impl Carrier {
         let batch = follow_batch(extent)
             .take_source(take_source)
             .renamed(renamed)
-            .deleted_before(self.deletions.before());
+            .there_before(self.deletions.there_before());
         let report = session.send_opened(&batch, worktree, &notices, &cancel)?;
         Ok((report, notices.left()))
     }
@@ -477,7 +477,7 @@ impl Carrier {
     ) -> bool {
         let now = Instant::now();
         let was_empty = self.trouble.is_empty();
-        self.deletions.carried(report.run.receiver.deleted, now);
+        self.deletions.carried(extent, &report.run, now);
         let looked_at = self.looked_at(extent);
         let is_skipped = report.run.receiver.deletion_skipped;
         let not_deleted = if is_skipped { may_be_left(extent, gone) } else { Vec::new() };

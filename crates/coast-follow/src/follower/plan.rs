@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use coast_sync::{BatchPath, FollowBatch, RelPath};
+use coast_sync::{BatchPath, FollowBatch, RelPath, RunReport};
 
 use crate::batch::{Batch, Depth, Extent};
 
@@ -33,21 +33,29 @@ pub(super) struct Plan {
     pub(super) renamed: Vec<(RelPath, RelPath)>,
 }
 
+/// Deletions that follow each other for longer than this are looked at anew.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// The deletions of the last seconds.
 #[derive(Debug, Default)]
 pub(super) struct Deletions {
     count: u64,
+    began: Option<Instant>,
     last: Option<Instant>,
-    /// How many of them are carried.
-    carried: u64,
+    /// How many entries are at the destination, as far as the runs tell.
+    there: u64,
+    /// How many were there before the first of these deletions.
+    there_before: u64,
 }
 
 impl Deletions {
     /// Adds the deletions of a batch. Returns whether the run has to compare them with the whole workspace.
     fn are_many(&mut self, left: u64, now: Instant) -> bool {
-        if self.last.is_none_or(|last| now - last > TOGETHER) {
+        let is_over = |since: Option<Instant>, limit| since.is_none_or(|since| now - since > limit);
+        if is_over(self.last, TOGETHER) || is_over(self.began, LONGEST) {
             self.count = 0;
-            self.carried = 0;
+            self.began = Some(now);
+            self.there_before = self.there;
         }
         if left > 0 {
             self.count = self.count.saturating_add(left);
@@ -60,17 +68,21 @@ impl Deletions {
         many
     }
 
-    /// Notes how many entries a run has deleted.
-    pub(super) fn carried(&mut self, entries: u64, now: Instant) {
-        if entries > 0 {
-            self.carried = self.carried.saturating_add(entries);
+    /// Notes a run over this extent.
+    pub(super) fn carried(&mut self, extent: &Extent, run: &RunReport, now: Instant) {
+        let (here, there) = (&run.sender, &run.receiver);
+        self.there = match extent {
+            Extent::Everything => here.files + here.directories + here.others,
+            Extent::Paths(_) => (self.there + there.created).saturating_sub(there.deleted),
+        };
+        if there.deleted > 0 {
             self.last = Some(now);
         }
     }
 
-    /// How many entries the runs of the last seconds have deleted: a large directory may go in several batches.
-    pub(super) fn before(&self) -> u64 {
-        self.carried
+    /// How many entries were there before the deletions of the last seconds: a large directory may go in several batches.
+    pub(super) fn there_before(&self) -> u64 {
+        self.there_before
     }
 }
 
@@ -184,11 +196,25 @@ mod tests {
         assert!(!deletions.are_many(60, now), "those before were compared");
         assert!(!deletions.are_many(60, now + 2 * TOGETHER), "those before were long ago");
         assert!(deletions.are_many(crate::batch::UNKNOWN, now + 9 * TOGETHER));
+    }
 
-        deletions.carried(500, now + 10 * TOGETHER);
-        deletions.are_many(1, now + 11 * TOGETHER);
-        assert_eq!(deletions.before(), 500);
-        deletions.are_many(1, now + 13 * TOGETHER);
-        assert_eq!(deletions.before(), 0, "those before were long ago");
+    #[test]
+    fn what_was_there_before_a_row_of_deletions_is_known_until_it_is_over() {
+        let now = Instant::now();
+        let mut deletions = Deletions { there: 500, ..Deletions::default() };
+        deletions.are_many(60, now);
+        deletions.there = 200;
+        deletions.are_many(60, now + TOGETHER);
+        assert_eq!(deletions.there_before(), 500);
+        deletions.are_many(60, now + 3 * TOGETHER);
+        assert_eq!(deletions.there_before(), 200);
+        let mut at = now + 3 * TOGETHER;
+        while at < now + 3 * TOGETHER + LONGEST {
+            at += TOGETHER;
+            deletions.are_many(1, at);
+            deletions.there -= 1;
+        }
+        deletions.are_many(1, at + TOGETHER);
+        assert!(deletions.there_before() < 200);
     }
 }

@@ -65,7 +65,8 @@ impl Followed {
         self.follower = None;
         let mut rules = RuleList::new();
         profile::add_default_rules(&mut rules).unwrap();
-        let delete = Delete { only_placed: true, no_mass_deletion: true, ..Delete::default() };
+        // The edits of a test may delete most of its small tree within a second.
+        let delete = Delete { only_placed: true, no_mass_deletion: false, ..Delete::default() };
         let copy = LocalDestination::new(self.copy(), LocalReceiver::InProcess);
         let request = FollowRequest::push(self.worktree(), copy.relayed(Cuts::relay(&self.cuts)))
             .unwrap()

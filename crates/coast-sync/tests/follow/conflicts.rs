@@ -316,7 +316,7 @@ fn deletions_of_batches_in_a_row_count_together() {
     for number in 150..250 {
         fs::remove_file(followed.here(&number.to_string())).unwrap();
     }
-    let error = followed.try_send(&FollowBatch::everything().deleted_before(150)).unwrap_err();
+    let error = followed.try_send(&FollowBatch::everything().there_before(400)).unwrap_err();
     assert!(error.is_mass_deletion(), "{error}");
     assert!(followed.there("249").exists());
     assert_eq!(followed.send(&FollowBatch::everything()).run.receiver.deleted, 100);

@@ -42,8 +42,8 @@ pub(super) struct Deletion<'a> {
     only_placed: bool,
     /// Whether a deletion of most entries is refused.
     no_mass_deletion: bool,
-    /// How many entries the runs just before have deleted.
-    deleted_before: u64,
+    /// How many entries were there before the runs just before this one.
+    there_before: u64,
     /// What became of updates if the run is refused before they move into place.
     updates_before_deletion: Updates,
     /// When the run began, by the clock of the destination's file system; none in a dry run.
@@ -102,7 +102,7 @@ impl<'a> Deletion<'a> {
             only_placed: delete.is_some_and(|delete| delete.only_placed) && options.follow.is_none(),
             // A run about some paths does not see how many there are.
             no_mass_deletion: delete.is_some_and(|delete| delete.no_mass_deletion) && !some_paths,
-            deleted_before: delete.map_or(0, |delete| delete.deleted_before),
+            there_before: delete.map_or(0, |delete| delete.there_before),
             updates_before_deletion: if options.delay_updates { Updates::Dropped } else { Updates::InPlace },
             began: target.began(),
             placed: Mutex::default(),

@@ -37,13 +37,10 @@ impl Deletion<'_> {
     ) -> Result<(), EngineError> {
         let (going, placed, first) = {
             let placed = self.placed.enter();
-            let before = self.deleted_before;
-            let all = (placed.going.saturating_add(before), placed.seen.saturating_add(before));
-            (all.0, all.1, placed.first.clone())
+            let before = placed.seen.max(self.there_before);
+            let going = if placed.going == 0 { 0 } else { before - placed.seen + placed.going };
+            (going, before, placed.first.clone())
         };
-        if self.placed.enter().going == 0 {
-            return Ok(());
-        }
         if !self.no_mass_deletion || going <= MASS_DELETION || going <= placed / 2 {
             return Ok(());
         }
