@@ -173,7 +173,10 @@ fn with_a_large_file_that_waits() -> (Followed, fs::File) {
     followed.arrive();
     let ahead = fs::File::open(followed.scratch.path().join(".copy.coast/ahead")).unwrap();
     ahead.lock().unwrap();
-    fs::write(followed.path("large"), vec![b'y'; 9 << 20]).unwrap();
+    // In one step: while it is written it may be taken for a small file.
+    let prepared = followed.scratch.path().join("prepared");
+    fs::write(&prepared, vec![b'y'; 9 << 20]).unwrap();
+    fs::rename(prepared, followed.path("large")).unwrap();
     followed.await_state(|status| status.waiting_files == 1 && status.watch.pending_paths == Some(0));
     (followed, ahead)
 }
