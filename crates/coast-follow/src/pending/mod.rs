@@ -61,8 +61,10 @@ pub(crate) struct Pending {
     reached: Option<Instant>,
     /// Set when all changes are to go with the next batch.
     urgent: bool,
-    /// When git took the lock of its index, if it holds it.
-    locked: Option<Instant>,
+    /// Whether git holds the lock of its index.
+    is_locked: bool,
+    /// When it took it first, of several locks in a row while changes are pending.
+    locked_since: Option<Instant>,
     /// No entry is due before this time.
     soonest: Option<Instant>,
 }
@@ -219,12 +221,16 @@ impl Pending {
 
     /// Git took the lock of its index.
     pub(crate) fn locked(&mut self, now: Instant) {
-        self.locked.get_or_insert(now);
+        self.is_locked = true;
+        self.locked_since.get_or_insert(now);
     }
 
     /// Git gave the lock back: what it changed is one batch.
     pub(crate) fn unlocked(&mut self) {
-        if self.locked.take().is_some() && !self.entries.is_empty() {
+        let was_locked = std::mem::take(&mut self.is_locked);
+        if self.entries.is_empty() {
+            self.locked_since = None;
+        } else if was_locked {
             self.urgent = true;
         }
     }
@@ -248,6 +254,9 @@ impl Pending {
         };
         if self.entries.is_empty() {
             self.urgent = false;
+        }
+        if !self.is_locked {
+            self.locked_since = None;
         }
         if self.ticket.is_none() {
             self.reached = None;
@@ -312,7 +321,7 @@ impl Pending {
             None => self.soonest,
         };
         let due = due.or(self.reached);
-        match self.locked {
+        match self.locked_since.filter(|_| self.is_locked) {
             Some(since) => due.map(|due| due.max(since + LOCK_WAIT)),
             None => due,
         }

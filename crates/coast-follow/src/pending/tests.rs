@@ -219,6 +219,14 @@ fn while_git_holds_its_lock_nothing_is_due_for_a_while() {
     clock.pass(MILLISECOND);
     assert_eq!(clock.take(), ["d"], "a lock that was left behind delays no longer");
     assert_eq!(clock.save("e").take(), ["e"]);
+    clock.note(|pending, _| pending.unlocked());
+
+    // A rebase takes the lock again and again.
+    clock.note(|pending, now| pending.locked(now)).save("f").pass(LOCK_WAIT / 2);
+    clock.note(|pending, _| pending.unlocked()).note(|pending, now| pending.locked(now));
+    assert_eq!(clock.take(), NOTHING);
+    clock.pass(LOCK_WAIT / 2);
+    assert_eq!(clock.take(), ["f"], "it counts from the first lock");
 }
 
 #[test]
