@@ -367,7 +367,7 @@ pub(crate) fn request(
 ) -> Result<SyncRequest, SyncError> {
     let Deletes { only_placed, carried, trash, no_mass_deletion } = transfer.deletes;
     let options = Options {
-        delete: Some(Delete { only_placed, placed: carried.to_vec(), no_mass_deletion, max: None }),
+        delete: Some(Delete { only_placed, placed: carried.to_vec(), no_mass_deletion, ..Delete::default() }),
         trash,
         delay_updates: transfer.delay_updates,
         dry_run: transfer.dry_run,

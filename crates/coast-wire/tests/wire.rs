@@ -49,6 +49,8 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
         follow: Some(Follow {
             extent: Extent::Paths,
             take_source: vec![serde_bytes::ByteBuf::from(b"x".to_vec())],
+            renamed: vec![coast_wire::Renamed { from: vec![1].into(), to: vec![2, 3].into() }],
+            stage_only: true,
         }),
         ..Options::default()
     };
