@@ -9,7 +9,7 @@
 //! | `GET /v1/status` | a [`DaemonStatus`] |
 //! | `GET /v1/events` | one JSON object per line for each [`DaemonEvent`]: the state of a follower has changed, for example; until the daemon ends |
 //! | `GET /v1/instances/PROJECT/INSTANCE` | a [`ContinuousStatus`](coast_instance::ContinuousStatus): the state of the follower |
-//! | `POST .../prepare`, a [`FollowSpec`](coast_instance::FollowSpec) | a line `prepared` with a number; edits are noted while the answer is read |
+//! | `POST .../prepare`, a [`FollowSpec`](coast_instance::FollowSpec) | a line `prepared` with a number, and edits are noted while the answer is read; or a line `failed` |
 //! | `POST .../begin`, `{"lease": NUMBER, "first": "noted" or "everything"}` | lines `session`, then `done` or `failed` |
 //! | `POST .../await` | a line `done` or `failed` when the daemon has tried to restore the instance, or has nothing to restore |
 //! | `POST .../flush` | lines `session`, then `done` or `failed` when all edits have arrived or cannot arrive |

@@ -17,9 +17,9 @@ use crate::host::{Host, Remotes, failure};
 use crate::{DaemonEvent, InstanceSummary};
 use coast_instance::{Activity, Coastfile};
 use coast_instance::{
-    CoastfileChoice, Continuous, ContinuousError, ContinuousStatus, FollowOptions, Followers, Following,
-    Insist, InstanceId, Layer, Layers, Lifecycle, MutagenLayer, NativeLayer, Observer, Places, Record,
-    Records, RemoteBulk, Resumed, Retry, Scope, State, StoredPath,
+    CoastfileChoice, Continuous, ContinuousError, ContinuousStatus, Failure, FollowOptions, Followers,
+    Following, Insist, InstanceId, Layer, Layers, Lifecycle, MutagenLayer, NativeLayer, Observer, Places,
+    Record, Records, RemoteBulk, Resumed, Retry, Scope, State, StoredPath,
 };
 use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use coast_tree::{LockExt, LockResultExt};
@@ -161,7 +161,7 @@ impl Reconciler {
         };
         let state = self.0.changed.wait_while(self.0.state.enter(), awaits).even_poisoned();
         match state.broken.get(id).and_then(|broken| broken.error.clone()) {
-            Some(error) => Err(failure("session", "having edits follow again", error).into()),
+            Some(error) => Err(failure(Failure::SESSION, "having edits follow again", error).into()),
             None => Ok(()),
         }
     }
@@ -468,7 +468,7 @@ fn should_follow(record: &Record) -> bool {
     record.state == State::Running
         && match &record.following {
             Following::Yes => true,
-            Following::Failed { part, .. } => part != "worktree",
+            Following::Failed { part, .. } => !Failure::is_lost_worktree(part),
             Following::BulkOnly | Following::Off => false,
         }
 }

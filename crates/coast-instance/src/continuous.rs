@@ -497,6 +497,20 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The [`step`](Self::step) of a worktree that is gone or was replaced.
+    pub const WORKTREE: &'static str = "worktree";
+    /// The [`step`](Self::step) of a worktree whose files are all gone.
+    pub const EMPTIED: &'static str = "emptied";
+    /// The [`step`](Self::step) of a transfer that failed. Only another transfer can mend that.
+    pub const TRANSFER: &'static str = "transfer";
+    /// The [`step`](Self::step) of a session, which is made anew each time.
+    pub const SESSION: &'static str = "session";
+
+    /// Whether only the user can mend the part `step`: the worktree is lost or empty. coastd does not try again.
+    pub fn is_lost_worktree(step: &str) -> bool {
+        matches!(step, Self::WORKTREE | Self::EMPTIED)
+    }
+
     /// What to do about it, for a sentence about the instance: what to mend first, if anything, and the command after that.
     pub fn ways_on(&self, instance: &Addressed) -> String {
         remedy(&self.step, instance)
@@ -507,11 +521,11 @@ impl Failure {
 pub(crate) fn remedy(part: &str, instance: &Addressed) -> String {
     match part {
         // These are made anew each time.
-        "session" | "agent" | "mutagen" => format!("try again with: coast start {instance}"),
+        Failure::SESSION | "agent" | "mutagen" => format!("try again with: coast start {instance}"),
         "image" => format!(
             "after that: coast start {instance}, or name another image with: coast start {instance} --image IMAGE"
         ),
-        "worktree" => format!(
+        Failure::WORKTREE => format!(
             "bring the worktree back and then: coast start {instance}, or follow another one with: coast assign {instance} --worktree NAME_OR_PATH"
         ),
         _ => format!("mend that first, and then: coast start {instance}"),

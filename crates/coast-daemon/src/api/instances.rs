@@ -11,7 +11,7 @@ use coast_instance::{ContinuousError, FirstBatch, FollowSpec, Followers, Instanc
 use coast_sync::Cancel;
 use serde::{Deserialize, Serialize};
 
-use super::lines::{Line, answer, keep_open};
+use super::lines::{Line, answer, keep_open, one_line};
 use super::{ApiError, FOLLOWING_FAILED};
 use crate::DaemonEvent;
 use crate::server::Daemon;
@@ -74,8 +74,11 @@ async fn prepare(
         return Err(ApiError::new(StatusCode::BAD_REQUEST, text, super::NOT_UNDERSTOOD));
     }
     let host = daemon.host.clone();
-    let prepared = blocking(move |cancel| host.prepare(&spec, cancel)).await?;
-    let lease = daemon.leases.add(prepared);
+    // The line of a failure says which part failed. An error of the request would not.
+    let lease = match blocking(move |cancel| Ok(host.prepare(&spec, cancel))).await? {
+        Ok(prepared) => daemon.leases.add(prepared),
+        Err(error) => return Ok(one_line(&Line::failed(error))),
+    };
     Ok(keep_open(&Line::Prepared { lease: lease.number() }, lease))
 }
 

@@ -11,6 +11,9 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+/// The media type of an answer in lines.
+const NDJSON: &str = "application/x-ndjson";
+
 /// The lines that may wait for the client. A state that finds no room is left out: the next one is newer.
 const QUEUED_LINES: usize = 16;
 
@@ -31,14 +34,20 @@ pub(crate) enum Line {
 impl Line {
     /// The last line of an answer. `None` if nobody waits for it any more.
     fn last(result: Result<ContinuousStatus, ContinuousError>) -> Option<Self> {
-        Some(match result {
-            Ok(continuous) => Self::Done { continuous },
-            Err(ContinuousError::Failed(failure) | ContinuousError::Left { failure, .. }) => {
-                Self::Failed { failure }
-            }
-            Err(ContinuousError::Interrupted) => return None,
-            Err(error) => Self::Failed { failure: crate::host::failure("coastd", "asking coastd", error) },
-        })
+        match result {
+            Ok(continuous) => Some(Self::Done { continuous }),
+            Err(ContinuousError::Interrupted) => None,
+            Err(error) => Some(Self::failed(error)),
+        }
+    }
+
+    /// The line of an error.
+    pub(super) fn failed(error: ContinuousError) -> Self {
+        let failure = match error {
+            ContinuousError::Failed(failure) | ContinuousError::Left { failure, .. } => failure,
+            error => crate::host::failure("coastd", "asking coastd", error),
+        };
+        Self::Failed { failure }
     }
 }
 
@@ -78,6 +87,11 @@ pub(crate) fn answer(
     response(receiver, CancelWhenDropped(cancel))
 }
 
+/// Answers with one line.
+pub(crate) fn one_line(line: &Line) -> Response {
+    ([(header::CONTENT_TYPE, NDJSON)], bytes(line)).into_response()
+}
+
 /// Answers with one line, and then keeps the answer open: `kept` is dropped when the client goes away.
 pub(crate) fn keep_open(line: &Line, kept: impl Send + 'static) -> Response {
     let (sender, receiver) = mpsc::channel(1);
@@ -90,7 +104,7 @@ fn response(receiver: mpsc::Receiver<Bytes>, kept: impl Send + 'static) -> Respo
         let line = receiver.recv().await?;
         Some((Ok::<_, Infallible>(line), (receiver, kept)))
     });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+    ([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response()
 }
 
 /// Cancels the work for a client that has gone, and work that has ended already.

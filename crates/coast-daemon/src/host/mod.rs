@@ -10,10 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use coast_follow::{First, FlushOutcome, Follower, FollowerSettings, FollowerState, Subscription, Update};
+use coast_follow::{
+    First, FlushOutcome, Follower, FollowerSettings, FollowerState, Halt, LostRoot, Subscription, Update,
+    WatchError,
+};
 use coast_instance::{
     ContinuousError, ContinuousStatus, Failure, FirstBatch, FollowSpec, Followers, InstanceId, Layer,
-    Prepared, Side, WatchSession,
+    Prepared, Side, WatchSession, WorktreeState,
 };
 use coast_sync::{Cancel, Connector, NoPrompt, RelPath, RemoteHelper};
 use coast_tree::LockExt;
@@ -32,6 +35,13 @@ const TOLD_TOGETHER: Duration = Duration::from_millis(100);
 
 /// How long a command waits for a follower that has no connection.
 const OFFLINE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// The part of a [`Failure`]: the filter rules cannot be used.
+const RULES: &str = "rules";
+/// The part of a [`Failure`]: the worktree is there and cannot be watched.
+const WATCH: &str = "watch";
+/// The part of a [`Failure`]: the workspace on the remote is gone, or most of it would be deleted.
+const WORKSPACE: &str = "workspace";
 
 /// How remotes are reached.
 #[derive(Clone)]
@@ -141,7 +151,8 @@ impl Host {
 
     fn follower(&self, id: &InstanceId) -> Result<Arc<Follower>, ContinuousError> {
         let follower = self.0.running.enter().get(id).cloned();
-        follower.ok_or_else(|| failure("session", "looking for the follower", "coastd has none").into())
+        follower
+            .ok_or_else(|| failure(Failure::SESSION, "looking for the follower", "coastd has none").into())
     }
 
     fn take(&self, id: &InstanceId) -> Option<Arc<Follower>> {
@@ -194,14 +205,23 @@ impl Followers for Host {
     type Prepared = PreparedFollower;
 
     fn prepare(&self, spec: &FollowSpec, _: &Cancel) -> Result<PreparedFollower, ContinuousError> {
-        let unusable = |error: &dyn std::fmt::Display| failure("worktree", "watching the worktree", error);
+        let unusable =
+            |part: &str, error: &dyn std::fmt::Display| failure(part, "watching the worktree", error);
         let Remotes { helper, connector } = &self.0.remotes;
         let destination = spec.destination(helper).connector(Arc::clone(connector));
-        let request = spec.request(destination).map_err(|error| unusable(&error))?;
-        let rules = spec.rules().map_err(|error| unusable(&error))?;
+        let request = spec.request(destination).map_err(|error| unusable(RULES, &error))?;
+        let rules = spec.rules().map_err(|error| unusable(RULES, &error))?;
         let mut settings = FollowerSettings::new(&*spec.worktree, request, rules, Arc::new(NoPrompt));
         settings.private.clone_from(&self.0.private);
-        let follower = Follower::start(settings).map_err(|error| unusable(&error))?;
+        let follower = Follower::start(settings).map_err(|error| unusable(part_of(&error), &error))?;
+        // The follower watches the directory that it has found at the path. A file system may have been unmounted there since the command
+        // looked at the worktree.
+        match WorktreeState::of(&spec.worktree, spec.identity.as_ref()) {
+            WorktreeState::There => {}
+            WorktreeState::Gone => return Err(lost(spec, "it is gone").into()),
+            WorktreeState::Another => return Err(lost(spec, "another directory stands in its place").into()),
+            WorktreeState::Unknown(error) => return Err(unusable(WATCH, &error).into()),
+        }
         Ok(PreparedFollower { host: self.clone(), id: spec.id.clone(), follower })
     }
 
@@ -255,7 +275,7 @@ impl Followers for Host {
         };
         let resolve = |waiting: &Cancel| {
             let resolved = follower.resolve(&paths, take, waiting);
-            resolved.map_err(|error| failure("session", "settling the conflicts", error))
+            resolved.map_err(|error| failure(Failure::SESSION, "settling the conflicts", error))
         };
         arrival(&follower, resolve, OFFLINE_PATIENCE, &|_| {}, cancel)
     }
@@ -267,6 +287,38 @@ fn end(follower: Arc<Follower>) {
     follower.pause();
 }
 
+/// The part that failed when a follower could not start.
+fn part_of(error: &WatchError) -> &'static str {
+    match error {
+        WatchError::Root(lost) => part_of_root(lost),
+        WatchError::Rules(_) => RULES,
+        _ => WATCH,
+    }
+}
+
+/// The part that failed when the worktree cannot be followed where it is.
+fn part_of_root(lost: &LostRoot) -> &'static str {
+    match lost {
+        LostRoot::Emptied { .. } => Failure::EMPTIED,
+        LostRoot::Unwatched { .. } => WATCH,
+        _ => Failure::WORKTREE,
+    }
+}
+
+/// The part that failed when a follower halted.
+fn part_of_halt(halt: &Halt) -> &'static str {
+    match halt {
+        Halt::Root(lost) => part_of_root(lost),
+        Halt::MassDeletion(_) | Halt::Workspace(_) => WORKSPACE,
+        _ => Failure::SESSION,
+    }
+}
+
+/// The worktree is not the one that the instance follows.
+fn lost(spec: &FollowSpec, said: &str) -> Failure {
+    failure(Failure::WORKTREE, "watching the worktree", format!("{}: {said}", spec.worktree.display()))
+}
+
 /// The failure of a part of the work.
 pub(crate) fn failure(step: &str, doing: &str, said: impl ToString) -> Failure {
     Failure { step: step.to_owned(), doing: doing.to_owned(), said: said.to_string() }
@@ -275,7 +327,7 @@ pub(crate) fn failure(step: &str, doing: &str, said: impl ToString) -> Failure {
 /// Waits for the edits that were made before.
 fn flushed(follower: &Follower, waiting: &Cancel) -> Result<FlushOutcome, Failure> {
     let flushed = follower.flush(None, waiting);
-    flushed.map_err(|error| failure("session", "waiting for the edits", error))
+    flushed.map_err(|error| failure(Failure::SESSION, "waiting for the edits", error))
 }
 
 /// Has `wait` wait until every edit that was made before has arrived, or cannot arrive. A follower that has had no connection for
@@ -325,10 +377,79 @@ fn arrival(
             Ok(continuous_status(&follower.status()))
         }
         (Some(Ok(FlushOutcome::Halted(halt))), _) => {
-            Err(failure("worktree", "following the worktree", halt).into())
+            Err(failure(part_of_halt(&halt), "following the worktree", halt).into())
         }
         (Some(Err(failure)), _) => Err(failure.into()),
         (_, Some((_, error))) => Err(failure("ssh", "connecting to the remote", error).into()),
-        (_, None) => Err(failure("session", "waiting for the edits", "the follower has ended").into()),
+        (_, None) => Err(failure(Failure::SESSION, "waiting for the edits", "the follower has ended").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coast_instance::WorktreeIdentity;
+    use coast_sync::{Direct, Own};
+    use std::path::Path;
+
+    fn host(private: &Path) -> Host {
+        let connector = Arc::new(Direct);
+        let remotes = Remotes { helper: RemoteHelper::Installed("/nonexistent".into()), connector };
+        Host::new(remotes, private.to_owned(), broadcast::Sender::new(1))
+    }
+
+    fn spec(worktree: &Path) -> FollowSpec {
+        let text = serde_json::json!({
+            "project": "shop", "instance": "dev-1", "worktree": worktree, "remote": { "host": "localhost" },
+            "identity": WorktreeIdentity::of(worktree).unwrap(), "remote_path": "/data/workspaces/shop/dev-1",
+            "exclude": [], "protect": [], "default_rules": true, "own": Own::default(),
+        });
+        serde_json::from_value(text).unwrap()
+    }
+
+    /// The part that fails.
+    fn failed_part(host: &Host, spec: &FollowSpec) -> String {
+        match host.prepare(spec, &Cancel::new()) {
+            Err(ContinuousError::Failed(failure)) => failure.step,
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("it was prepared"),
+        }
+    }
+
+    #[test]
+    fn only_a_lost_worktree_is_not_tried_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let worktree = scratch.path().join("worktree");
+        std::fs::create_dir(&worktree).unwrap();
+        let spec = spec(&worktree);
+        assert!(host(scratch.path()).prepare(&spec, &Cancel::new()).is_ok());
+        let no_private = host(&scratch.path().join("nothing"));
+        assert_eq!(failed_part(&no_private, &spec), WATCH);
+        assert_eq!(part_of(&WatchError::Queue(std::io::ErrorKind::Other.into())), WATCH);
+        assert!(!Failure::is_lost_worktree(WATCH));
+
+        // The first directory lives on, so that the second one cannot get its inode number.
+        std::fs::rename(&worktree, scratch.path().join("away")).unwrap();
+        assert_eq!(failed_part(&host(scratch.path()), &spec), Failure::WORKTREE);
+        std::fs::create_dir(&worktree).unwrap();
+        assert_eq!(failed_part(&host(scratch.path()), &spec), Failure::WORKTREE);
+    }
+
+    #[test]
+    fn a_halt_names_the_part_that_failed() {
+        let (path, reason) = (Path::new("/p").to_owned(), "no".to_owned());
+        let emptied = Halt::Root(LostRoot::Emptied { path: path.clone() });
+        assert!(Failure::is_lost_worktree(part_of_halt(&emptied)));
+        let replaced = Halt::Root(LostRoot::Replaced { path: path.clone() });
+        assert_eq!(part_of_halt(&replaced), Failure::WORKTREE);
+        for halt in [
+            Halt::Root(LostRoot::Unwatched { path, reason: reason.clone() }),
+            Halt::MassDeletion(reason.clone()),
+            Halt::Workspace(reason),
+            Halt::Paused,
+            Halt::Stopped,
+        ] {
+            assert!(!Failure::is_lost_worktree(part_of_halt(&halt)), "{halt}");
+        }
     }
 }

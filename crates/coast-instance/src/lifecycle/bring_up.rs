@@ -145,7 +145,8 @@ impl Work<'_> {
         if self.end_or_tell(Extent::Access).is_err() {
             return error;
         }
-        let (part, step) = ("transfer".to_owned(), "transferring the worktree to the remote".to_owned());
+        let (part, step) =
+            (Failure::TRANSFER.to_owned(), "transferring the worktree to the remote".to_owned());
         self.record.following = Following::Failed { part, step, said: error.to_string(), at: now() };
         // The next command must take over from the transfer.
         if let Err(error) = self.finish(state) {

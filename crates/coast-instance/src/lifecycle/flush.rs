@@ -122,10 +122,14 @@ impl Lifecycle<'_> {
 
 /// The worktree is lost, and its session could not be paused.
 fn lost(said: String) -> Failure {
-    Failure { step: "worktree".to_owned(), doing: "the worktree is gone or replaced".to_owned(), said }
+    Failure { step: Failure::WORKTREE.to_owned(), doing: "the worktree is gone or replaced".to_owned(), said }
 }
 
 fn no_session() -> Failure {
     let text = |text: &str| text.to_owned();
-    Failure { step: text("session"), doing: text("looking for the session"), said: text("there is none") }
+    Failure {
+        step: text(Failure::SESSION),
+        doing: text("looking for the session"),
+        said: text("there is none"),
+    }
 }

@@ -3,7 +3,7 @@
 
 use coast_sync::Cancel;
 
-use crate::continuous::{Activity, Continuous, ContinuousStatus, InstanceId};
+use crate::continuous::{Activity, Continuous, ContinuousStatus, Failure, InstanceId};
 use crate::record::{Following, Record, now};
 use crate::records::Records;
 use crate::worktree::WorktreeState;
@@ -37,7 +37,7 @@ pub(super) fn hold(
         _ => "the session was paused, so that it deletes nothing more on the remote",
     };
     let said = format!("{lost}; {paused}{}", carried(record, session));
-    let (part, step) = ("worktree".to_owned(), "reading the worktree".to_owned());
+    let (part, step) = (Failure::WORKTREE.to_owned(), "reading the worktree".to_owned());
     let recorded = Record { following: Following::Failed { part, step, said, at: now() }, ..record.clone() };
     records.save(&recorded).map_err(|error| error.to_string())?;
     *record = recorded;

@@ -7,7 +7,7 @@
 use coast_sync::RemoteHelper;
 
 use crate::bulk;
-use crate::continuous::ContinuousError;
+use crate::continuous::{ContinuousError, Failure};
 use crate::followers::FollowSpec;
 use crate::lifecycle::bring_up::session_start;
 use crate::lifecycle::error::failure_of;
@@ -41,7 +41,7 @@ impl Lifecycle<'_> {
             let native = Layer::Native;
             let transferred = match &record.following {
                 Following::Yes => true,
-                Following::Failed { part, .. } => part != "transfer",
+                Following::Failed { part, .. } => part != Failure::TRANSFER,
                 Following::Off | Following::BulkOnly => false,
             };
             record.layer == native

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use coast_instance::{
-    Addressed, Checked, Following, Holder, InstanceStatus, LastTransfer, Record, Stale, State, Unended,
-    WorktreeState, shell_word,
+    Addressed, Checked, Failure, Following, Holder, InstanceStatus, LastTransfer, Record, Stale, State,
+    Unended, WorktreeState, shell_word,
 };
 
 pub(crate) use object::{InstanceObject, listed_objects};
@@ -170,7 +170,7 @@ fn following_words(status: &InstanceStatus, instance: &Addressed) -> String {
         }
         (Following::Off, _) => "do not follow yet".to_owned(),
         (Following::Failed { part, .. }, _)
-            if part == "worktree" && status.worktree == WorktreeState::There =>
+            if part == Failure::WORKTREE && status.worktree == WorktreeState::There =>
         {
             format!(
                 "do not follow: the session was paused while the worktree was gone; it is back: go on with: coast start {instance}"
@@ -298,7 +298,7 @@ mod tests {
     fn a_worktree_that_is_back_is_not_called_gone() {
         let mut status = status();
         status.record.following = Following::Failed {
-            part: "worktree".to_owned(),
+            part: Failure::WORKTREE.to_owned(),
             step: "reading the worktree".to_owned(),
             said: "/p is gone; the session was paused".to_owned(),
             at: 0,
