@@ -47,11 +47,13 @@ pub enum ClientError {
     #[error("coastd runs on {machine}, as process {pid}; see to it there")]
     Elsewhere { machine: String, pid: u32 },
     /// A daemon runs, and its socket cannot be used.
-    #[error(
-        "coastd runs as process {pid}, and its socket {} cannot be used: {error}; `coast daemon restart` helps",
-        socket.display()
-    )]
-    Unreachable { pid: u32, socket: PathBuf, error: io::Error },
+    #[error("{}", unreachable(*.pid, socket, error))]
+    Unreachable {
+        /// `None` if it has not written its process id, as on a full disk.
+        pid: Option<u32>,
+        socket: PathBuf,
+        error: io::Error,
+    },
     /// The exchange with the daemon failed.
     #[error("asking coastd: {0}")]
     Exchange(#[from] io::Error),
@@ -59,8 +61,38 @@ pub enum ClientError {
     #[error("{error}")]
     Refused { error: String, exit_code: u8 },
     /// The daemon does not end.
-    #[error("coastd, process {pid}, has not ended within {} s; `kill -9 {pid}` ends it", STOP_TIMEOUT.as_secs())]
-    StillRuns { pid: u32 },
+    #[error("{}", still_runs(*.pid))]
+    StillRuns {
+        /// `None` if it has not written its process id, as on a full disk.
+        pid: Option<u32>,
+    },
+}
+
+/// What to do about a daemon whose process id is not known.
+const FIND_IT: &str = "see which process it is with: pgrep -af coast";
+
+fn unreachable(pid: Option<u32>, socket: &Path, error: &io::Error) -> String {
+    let socket = socket.display();
+    match pid {
+        Some(pid) => format!(
+            "coastd runs as process {pid}, and its socket {socket} cannot be used: {error}; `coast daemon restart` helps"
+        ),
+        None => format!(
+            "coastd runs and could not write its process id, and its socket {socket} cannot be used: {error}; {FIND_IT}"
+        ),
+    }
+}
+
+fn still_runs(pid: Option<u32>) -> String {
+    let seconds = STOP_TIMEOUT.as_secs();
+    match pid {
+        Some(pid) => {
+            format!("coastd, process {pid}, has not ended within {seconds} s; `kill -9 {pid}` ends it")
+        }
+        None => {
+            format!("coastd has not ended within {seconds} s, and could not write its process id; {FIND_IT}")
+        }
+    }
 }
 
 impl ClientError {
@@ -124,7 +156,7 @@ impl Client {
             Ok(_) => Lock::holder(&self.places.lock()).flatten().map(|running| running.pid),
             Err(ClientError::NotRunning) => return Ok(false),
             // Its socket may have been removed together with the runtime directory of a login.
-            Err(ClientError::Unreachable { pid, .. }) => {
+            Err(ClientError::Unreachable { pid: Some(pid), .. }) => {
                 terminate(pid)?;
                 Some(pid)
             }
@@ -132,7 +164,7 @@ impl Client {
         };
         match Lock::wait(&self.places.lock(), STOP_TIMEOUT)? {
             Some(_) => Ok(true),
-            None => Err(ClientError::StillRuns { pid: pid.unwrap_or_default() }),
+            None => Err(ClientError::StillRuns { pid }),
         }
     }
 
@@ -221,7 +253,7 @@ impl Client {
         loop {
             match self.connect() {
                 // It has its lock, and has not said yet where it listens.
-                Err(ClientError::Unreachable { pid: 0, .. }) if Instant::now() < until => {
+                Err(ClientError::Unreachable { pid: None, .. }) if Instant::now() < until => {
                     std::thread::sleep(STARTING_LOOK);
                 }
                 connected => return connected,
@@ -250,7 +282,7 @@ impl Client {
             }
             Some(running) => {
                 let (socket, error) = problem.unwrap_or_else(unknown);
-                Err(ClientError::Unreachable { pid: running.map_or(0, |running| running.pid), socket, error })
+                Err(ClientError::Unreachable { pid: running.map(|running| running.pid), socket, error })
             }
         }
     }
@@ -299,6 +331,25 @@ impl Iterator for EventLines {
             Ok(0) => None,
             Ok(_) => Some(serde_json::from_slice(&line).map_err(io::Error::from)),
             Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coast_tree::Attempt;
+
+    #[test]
+    fn a_daemon_that_could_not_write_its_process_id_gets_no_signal() {
+        let scratch = tempfile::tempdir().unwrap();
+        let places = DaemonPlaces::below(scratch.path());
+        std::fs::create_dir_all(places.state()).unwrap();
+        let Attempt::Acquired(_held) = Lock::attempt(&places.lock()).unwrap() else { panic!("it was free") };
+        let Err(error) = Client::new(places).shut_down() else { panic!("there is no socket") };
+        assert!(matches!(error, ClientError::Unreachable { pid: None, .. }), "{error}");
+        for text in [error.to_string(), ClientError::StillRuns { pid: None }.to_string()] {
+            assert!(!text.contains("kill") && !text.contains("process 0"), "{text}");
         }
     }
 }
