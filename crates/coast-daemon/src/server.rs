@@ -135,6 +135,13 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce()) -> Result<(), DaemonEr
     let held = Lock::wait(&lock, LOCK_PATIENCE).map_err(|error| unusable(&lock, error))?;
     let mut held = held.ok_or_else(|| DaemonError::Runs(Lock::holder(&lock).flatten()))?;
     log::begin(places, options.echo);
+    // Nobody else has a follower, because this process has the lock.
+    if let Err(error) = coast_follow::remove_abandoned_barriers(places.state()) {
+        tracing::warn!(
+            "cannot remove what a killed coastd has left in {}: {error}",
+            places.state().display()
+        );
+    }
 
     let ended = runtime.block_on(async {
         let socket = Socket::bind(places).map_err(|(path, error)| DaemonError::Socket { path, error })?;
@@ -459,5 +466,21 @@ mod tests {
         let places = daemon.places.clone();
         daemon.end();
         assert!(matches!(Client::new(places).status(), Err(ClientError::NotRunning)));
+    }
+
+    #[test]
+    fn barriers_of_a_killed_daemon_are_removed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let places = DaemonPlaces::below(scratch.path());
+        make_private(places.state(), Parents::Made).unwrap();
+        let abandoned = places.state().join("coast-barrier-abc");
+        std::fs::create_dir(&abandoned).unwrap();
+        let options = options(&places, scratch.path());
+        run(&options, || {
+            assert!(!abandoned.exists());
+            let client = Client::new(places.clone());
+            std::thread::spawn(move || client.shut_down());
+        })
+        .unwrap();
     }
 }

@@ -30,4 +30,4 @@ pub use follower::{
     LastBatch, MAX_LISTED, Problem, ResolveError, Side, Subscription, TreeSize, UnderWay, Update,
 };
 pub use identity::{Identity, LostRoot};
-pub use watcher::{Next, WatchError, WatchStatus, Watcher, WatcherSettings};
+pub use watcher::{Next, WatchError, WatchStatus, Watcher, WatcherSettings, remove_abandoned_barriers};

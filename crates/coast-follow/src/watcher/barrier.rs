@@ -24,6 +24,9 @@ use super::event::WatchNumber;
 use super::queue::Queue;
 use crate::batch::Ticket;
 
+/// The names of private directories begin with this.
+const PREFIX: &str = "coast-barrier-";
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Barriers {
@@ -88,8 +91,44 @@ impl Barriers {
     }
 }
 
+/// Removes the private directories that killed processes have left in `place`. The caller knows that no other process has a watcher with
+/// its private directory there, and has none itself yet.
+///
+/// # Errors
+/// When `place` cannot be listed, or one of them cannot be removed.
+pub fn remove_abandoned_barriers(place: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(place)? {
+        let entry = entry?;
+        let is_ours = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        if is_ours && entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn private_directory(queue: &Queue, place: &Path) -> io::Result<(TempDir, WatchNumber)> {
-    let private = tempfile::Builder::new().prefix("coast-barrier-").tempdir_in(place)?;
+    let private = tempfile::Builder::new().prefix(PREFIX).tempdir_in(place)?;
     let watch = queue.watch(&Root::open(private.path())?.handle(), private.path())?;
     Ok((private, watch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_barriers_are_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let abandoned = place.path().join(format!("{PREFIX}abc"));
+        fs::create_dir(&abandoned).unwrap();
+        fs::write(abandoned.join("1"), "").unwrap();
+        fs::create_dir(place.path().join("other")).unwrap();
+        fs::write(place.path().join(format!("{PREFIX}file")), "").unwrap();
+        remove_abandoned_barriers(place.path()).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [format!("{PREFIX}file").as_str(), "other"]);
+    }
 }

@@ -25,6 +25,7 @@ use coast_filter::{RuleError, RuleList};
 use coast_tree::{LockExt, LockResultExt, RelPath};
 
 use self::barrier::Barriers;
+pub use self::barrier::remove_abandoned_barriers;
 use self::queue::{Queue, Waker};
 use self::reader::Reader;
 use self::tree::Tree;
