@@ -443,6 +443,14 @@ mod tests {
             r#"{"error":"coastd has no /v1/nothing; see whether it is of this version","exit_code":2}"#
         );
         assert_eq!(daemon.answer("GET", "/v1/shutdown").0, 405);
+        for what in ["prepare", "begin", "resolve"] {
+            let (status, text) = daemon.answer("POST", &format!("/v1/instances/shop/dev-1/{what}"));
+            assert_eq!(status, 400, "{text}");
+            assert!(text.starts_with(r#"{"error":"coastd does not understand the request"#), "{text}");
+        }
+        let (status, text) = daemon.answer("GET", "/v1/instances/shop/..%2F");
+        assert_eq!(status, 400, "{text}");
+        assert!(text.starts_with(r#"{"error":"#), "{text}");
         assert_eq!(daemon.answer("POST", "/v1/status").0, 405);
         daemon.end();
     }

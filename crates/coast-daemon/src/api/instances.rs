@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -12,7 +15,7 @@ use coast_sync::Cancel;
 use serde::{Deserialize, Serialize};
 
 use super::lines::{Line, answer, keep_open, one_line};
-use super::{ApiError, FOLLOWING_FAILED};
+use super::{ApiError, FOLLOWING_FAILED, read_json};
 use crate::DaemonEvent;
 use crate::server::Daemon;
 
@@ -30,6 +33,24 @@ pub(crate) struct Resolve {
     /// Relative paths, in hexadecimal digits because they need not be UTF-8. None means every conflict.
     pub(crate) paths: Vec<String>,
     pub(crate) take: Side,
+}
+
+/// The instance that the path of a request names.
+struct Of(InstanceId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Of {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(id)) => Ok(Self(id)),
+            Err(rejection) => Err(not_named(&rejection)),
+        }
+    }
+}
+
+fn not_named(rejection: &PathRejection) -> ApiError {
+    ApiError::new(rejection.status(), rejection.body_text(), super::NOT_UNDERSTOOD)
 }
 
 pub(super) fn routes() -> Router<Arc<Daemon>> {
@@ -59,16 +80,13 @@ async fn blocking<T: Send + 'static>(
     Ok(called.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
 }
 
-async fn status(State(daemon): State<Arc<Daemon>>, Path(id): Path<InstanceId>) -> Result<Response, ApiError> {
+async fn status(State(daemon): State<Arc<Daemon>>, Of(id): Of) -> Result<Response, ApiError> {
     let status = blocking(move |cancel| daemon.reconciler.status(&id, cancel));
     Ok(Json(status.await?).into_response())
 }
 
-async fn prepare(
-    State(daemon): State<Arc<Daemon>>,
-    Path(id): Path<InstanceId>,
-    Json(spec): Json<FollowSpec>,
-) -> Result<Response, ApiError> {
+async fn prepare(State(daemon): State<Arc<Daemon>>, Of(id): Of, body: Bytes) -> Result<Response, ApiError> {
+    let spec: FollowSpec = read_json(&body)?;
     if spec.id != id {
         let text = format!("the request is about {id}, and its parameters about {}", spec.id);
         return Err(ApiError::new(StatusCode::BAD_REQUEST, text, super::NOT_UNDERSTOOD));
@@ -82,11 +100,8 @@ async fn prepare(
     Ok(keep_open(&Line::Prepared { lease: lease.number() }, lease))
 }
 
-async fn begin(
-    State(daemon): State<Arc<Daemon>>,
-    Path(id): Path<InstanceId>,
-    Json(Begin { lease, first }): Json<Begin>,
-) -> Result<Response, ApiError> {
+async fn begin(State(daemon): State<Arc<Daemon>>, Of(id): Of, body: Bytes) -> Result<Response, ApiError> {
+    let Begin { lease, first } = read_json(&body)?;
     let prepared = daemon.leases.take(lease, &id).ok_or_else(|| {
         let text = format!("nothing is prepared for {id} under the number {lease}");
         ApiError::new(StatusCode::NOT_FOUND, text, super::NOT_UNDERSTOOD)
@@ -94,36 +109,30 @@ async fn begin(
     Ok(answer(move |lines, cancel| prepared.begin(first, &|status| lines.session(status), cancel)))
 }
 
-async fn end(State(daemon): State<Arc<Daemon>>, Path(id): Path<InstanceId>) -> Result<StatusCode, ApiError> {
+async fn end(State(daemon): State<Arc<Daemon>>, Of(id): Of) -> Result<StatusCode, ApiError> {
     blocking(move |cancel| daemon.host.end(&id, cancel)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn pause(
-    State(daemon): State<Arc<Daemon>>,
-    Path(id): Path<InstanceId>,
-) -> Result<StatusCode, ApiError> {
+async fn pause(State(daemon): State<Arc<Daemon>>, Of(id): Of) -> Result<StatusCode, ApiError> {
     blocking(move |cancel| daemon.host.pause(&id, cancel)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Waits until an instance follows that the daemon is about to restore.
-async fn await_follower(State(daemon): State<Arc<Daemon>>, Path(id): Path<InstanceId>) -> Response {
+async fn await_follower(State(daemon): State<Arc<Daemon>>, Of(id): Of) -> Response {
     answer(move |_, cancel| {
         daemon.await_follower(&id, cancel)?;
         daemon.host.status(&id, cancel)
     })
 }
 
-async fn flush(State(daemon): State<Arc<Daemon>>, Path(id): Path<InstanceId>) -> Response {
+async fn flush(State(daemon): State<Arc<Daemon>>, Of(id): Of) -> Response {
     answer(move |lines, cancel| daemon.host.flush(&id, &|status| lines.session(status), cancel))
 }
 
-async fn resolve(
-    State(daemon): State<Arc<Daemon>>,
-    Path(id): Path<InstanceId>,
-    Json(Resolve { paths, take }): Json<Resolve>,
-) -> Result<Response, ApiError> {
+async fn resolve(State(daemon): State<Arc<Daemon>>, Of(id): Of, body: Bytes) -> Result<Response, ApiError> {
+    let Resolve { paths, take } = read_json(&body)?;
     let paths = paths.iter().map(|path| data_encoding::HEXLOWER.decode(path.as_bytes()));
     let paths = paths.collect::<Result<Vec<_>, _>>().map_err(|error| {
         let text = format!("a path must be an even number of hexadecimal digits: {error}");
