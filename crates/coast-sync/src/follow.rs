@@ -231,12 +231,6 @@ impl FollowSession {
         }
     }
 
-    /// Sets the filter rules for the batches to come. Entries that the old rules excluded and the new ones do not are sent with the next
-    /// batch that is about them.
-    pub fn set_rules(&mut self, rules: RuleList) {
-        self.request.rules = rules;
-    }
-
     /// Brings the destination up to date as far as the batch goes. Blocks until the receiver has finished, or the run failed. `cancel`
     /// ends the session.
     ///
