@@ -1,11 +1,12 @@
-//! Makes true what the records say: every running instance follows its worktree. It restores them when the daemon starts, and mends them
-//! when something breaks.
+//! Makes true what the records say: every running instance follows its worktree. It restores them when the daemon starts, and mends
+//! them when something breaks.
 //!
-//! A record is changed by commands only, and each of them says so afterwards. What the layers do meanwhile is noticed in different ways:
-//! a follower of the native layer mends its own connection, and a session of mutagen is looked at every half minute. Restoring and
-//! mending an instance is what `coast start` does, under the same lock. It deletes only what transfers and sessions have put on the remote, and refuses a
-//! worktree that is gone, empty or another one than before. With the native layer it also replaces nothing that the remote has changed:
-//! nobody has asked for a transfer, so the follower carries everything by the rules of its batches.
+//! A record is changed by commands only, and each of them says so afterwards. What the layers do meanwhile is noticed in different
+//! ways: a follower of the native layer mends its own connection, and a session of mutagen is looked at every half minute. A native
+//! instance is restored by [`Lifecycle::resume`]: nobody has asked for a transfer, so its follower carries everything by the rules
+//! of its batches, and replaces nothing that the remote has changed. An instance of mutagen, and a native one whose last transfer
+//! failed, is restored by [`Lifecycle::start`], as by `coast start`. Both take the lock of the instance, delete only what transfers
+//! and sessions have put on the remote, and refuse a worktree that is gone, empty or another one than before.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const RARELY: Duration = Duration::from_secs(300);
 /// How often the sessions of mutagen are looked at. A look is a program in a container.
 const MUTAGEN_EVERY: Duration = Duration::from_secs(30);
-/// How long after a look that found no session, or one that has halted, its instance is mended, unless a second look finds one that runs.
+/// How long after a look that found no session, or one that has halted, its instance is mended, unless a second look finds one that
+/// runs.
 const LOOK_TWICE: Duration = Duration::from_secs(3);
 /// How many looks in a row may find a session of mutagen without a connection. It connects again by itself every few seconds.
 const PATIENT_LOOKS: u32 = 2;
@@ -142,8 +144,8 @@ impl Reconciler {
         drop(self.0.changed.wait_while(state, |state| state.attempts > 0).even_poisoned());
     }
 
-    /// Waits for the first attempt to have an instance follow, if one is about to begin or under way. A command that comes while the
-    /// daemon starts finds the instance as it was before.
+    /// Waits for the first attempt to have an instance follow, if one is about to begin or under way. A command that comes while
+    /// the daemon starts finds the instance as it was before.
     ///
     /// # Errors
     /// The reason why the instance does not follow, if an attempt has failed.

@@ -80,11 +80,12 @@ EXIT CODES
 names them until a later transfer has brought them up to date. Source files that vanished during the transfer (24) are a warning.";
 
 pub(super) const ASSIGN_ABOUT: &str = "\
-Makes an instance follow another worktree. The old session ends, only the differences are sent, the shell container gets the new \
-worktree, and a new session begins. Replaced files move into place together at the end, so that a dev server sees one short \
-burst. Protected and excluded paths of the workspace stay as they are. Every other entry that the worktree does not have is \
-deleted; what was made or changed on the remote moves to the trash there (`coast restore`). A worktree that does not exist, an instance that is \
-stopped, a remote that cannot be reached, and an old session that cannot be ended are errors before anything is changed.";
+Makes an instance follow another worktree. The old session ends, only the differences are sent, and a new session begins: with \
+native, coastd watches the new worktree; with mutagen, the shell container gets it. Replaced files move into place together at the \
+end, so that a dev server sees one short burst. Protected and excluded paths of the workspace stay as they are. Every other entry \
+that the worktree does not have is deleted; what was made or changed on the remote moves to the trash there (`coast restore`). A \
+worktree that does not exist, an instance that is stopped, a remote that cannot be reached, and an old session that cannot be \
+ended are errors before anything is changed.";
 
 /// The part of the help texts about `--all`.
 macro_rules! all_instances {
@@ -152,28 +153,30 @@ them was taken. A directory that is no worktree of this project's repository is 
 that it lacks would be deleted; with --any-directory it is taken all the same.";
 
 pub(super) const STOP_ABOUT: &str = "\
-Stops an instance: the session ends, and the key is removed from the shell container, which is stopped. The workspace on the \
-remote stays as it is. `coast start` makes edits follow again.";
+Stops an instance: the session ends. With native, coastd watches the worktree no more; with mutagen, the key is removed from the \
+shell container, which is stopped. The workspace on the remote stays as it is. `coast start` makes edits follow again.";
 
 pub(super) const START_ABOUT: &str = "\
-Starts a stopped instance: transfers the changes made meanwhile, and makes edits follow again. On an instance that runs it \
-repairs every reason why edits do not follow: a halted session, a missing container, conflicts, a killed command. The old \
-session is ended only once the remote has answered; if it cannot be ended, nothing is changed, unless --force is given.";
+Starts a stopped instance: transfers the changes made meanwhile, and makes edits follow again. On an instance that runs it repairs \
+every reason why edits do not follow: a halted session, a killed command; with native, a coastd that does not run; with mutagen, a \
+missing container and conflicts. The old session is ended only once the remote has answered; if it cannot be ended, nothing is \
+changed, unless --force is given.";
 
 pub(super) const RM_ABOUT: &str = "\
-Removes an instance: its session, its shell container with the key in it, and its directory on the remote with everything in it, \
-including files that exist only there. The directory of the project there goes if it is empty then, and so do the files of the \
-instance's sessions in ~/.mutagen there, and the helper with the last instance on that remote. Your worktree is not touched.";
+Removes an instance: its session, with mutagen its shell container with the key in it, and its directory on the remote with \
+everything in it, including files that exist only there. The directory of the project there goes if it is empty then, and so do \
+the files of the instance's sessions of mutagen in ~/.mutagen there, and the helper with the last instance on that remote. Your \
+worktree is not touched.";
 
 pub(super) const STATUS_ABOUT: &str = "\
-Shows the state of an instance as it is at this moment: whether its worktree is there, its shell container runs and its session \
-carries edits, the last transfer, the entries that could not be transferred, and each conflict and problem with its path. It says \
-that edits follow only if an edit that is made now would arrive. With --check it also connects to the remote and looks for the \
-workspace.
+Shows the state of an instance as it is at this moment: whether its worktree is there, whether its session carries edits (with \
+native its follower in coastd; with mutagen the session in its shell container), the last transfer, the entries that could not be \
+transferred, and each conflict and problem with its path. It says that edits follow only if an edit that is made now would arrive. \
+With --check it also connects to the remote and looks for the workspace.
 
 It does not wait for other commands, starts nothing, and changes nothing, with one exception: if the worktree is gone, or another \
-directory stands at its path, the session is paused, because it would carry that as deletions. `coast ls`, `flush` and `start` \
-do the same.";
+directory stands at its path, the session is paused, because it would carry that as deletions. `coast ls`, `flush` and `start` do \
+the same.";
 
 pub(super) const STATUS_AFTER: &str = "\
 EXIT CODES
@@ -187,7 +190,8 @@ JSON
 \"unknown\". \"state\" is \"running\", \"stopped\" or \"working\" (with \"command\" and \"step\"). \"following\" is the result of the \
 last command: \"is\" is \"yes\", \"off\", \"bulk_only\" or \"failed\" (with \"part\", \"step\" and \"said\"). \"continuous\" is the session's present \
 state, with \"runner\" (\"running\", \"stopped\" or \"absent\"), \"activity\", \"word\", \"files\", \"conflicts\", \"problems\" and \"private\", or an \
-\"error\". \"check\" has the \"login\" and whether the \"workspace\" is there, or an \"error\". \"begins_to_follow\" is true if the \
+\"error\". With native it may have \"retry\", the next attempt: \"attempt\", \"in_milliseconds\", \"error\", and \"missing_passphrase\", \
+the key file whose passphrase coastd lacks; `coast start` asks for it. \"check\" has the \"login\" and whether the \"workspace\" is there, or an \"error\". \"begins_to_follow\" is true if the \
 Coastfile asks for edits to follow and did not at the last command. \"wanted\" is the worktree of an assign that did not finish \
 before its transfer. \"stale\" has the \"count\" and the first \
 \"paths\" of the entries that could not be transferred. With --watch one object per line is printed after each \

@@ -10,7 +10,8 @@ use super::lifecycle::{ProjectArg, TellingArgs};
 pub(super) const ABOUT: &str = "\
 Settles conflicts of an instance by taking one side. A conflict is a path at which the remote has something that neither a transfer \
 nor the session put there: edits of that path do not arrive, and what is on the remote stays. `coast status` lists the conflicts. A \
-conflict also ends by itself as soon as both sides have the same content.
+conflict also ends by itself as soon as both sides have the same content. \
+With workspace_sync = \"mutagen\", `coast flush` is used in place of this command.
 
 With --take local, the entry of the worktree takes the place of the one on the remote, which moves to the trash there. With --take \
 remote, the file of the remote replaces the one in the worktree.";
