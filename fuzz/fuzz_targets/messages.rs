@@ -1,4 +1,5 @@
-//! Any bytes as messages of either direction, or as answers: no panic, and what decodes encodes to something that decodes to the same.
+//! Any bytes as messages of either direction, or as answers: no panic, and what decodes encodes to something that decodes to the
+//! same.
 #![no_main]
 
 use coast_wire::{Answer, ToReceiver, ToSender, messages};

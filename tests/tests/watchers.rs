@@ -1,5 +1,5 @@
-//! File watchers of other projects, on a workspace into which a worktree is followed: each of them reports every edit that arrives there.
-//! The script `fixtures/watchers/install` installs them.
+//! File watchers of other projects, on a workspace into which a worktree is followed: each of them reports every edit that arrives
+//! there. The script `fixtures/watchers/install` installs them.
 
 use std::collections::BTreeSet;
 use std::fs;

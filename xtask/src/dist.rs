@@ -110,8 +110,8 @@ fn build_helper(triple: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The flags of a helper. Less is inlined than by default (225): 106 kB less. On one platform Rust links with lld, which folds functions
-/// of the same code into one: 50 kB less. Rust promises nobody that two functions have different addresses.
+/// The flags of a helper. Less is inlined than by default (225): 106 kB less. On one platform Rust links with lld, which folds
+/// functions of the same code into one: 50 kB less. Rust promises nobody that two functions have different addresses.
 fn helper_flags(triple: &str) -> &'static str {
     match triple {
         "x86_64-unknown-linux-gnu" => {

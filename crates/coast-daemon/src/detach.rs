@@ -66,8 +66,9 @@ enum Absent {
     Leave,
 }
 
-/// Starts `program daemon run --detached` unless a daemon runs, and waits until it answers. A daemon that is older than this program is
-/// ended first, when its requests are answered and its batches have ended. What should follow follows again, so nothing is lost.
+/// Starts `program daemon run --detached` unless a daemon runs, and waits until it answers. A daemon that is older than this
+/// program is ended first, when its requests are answered and its batches have ended. What should follow follows again, so nothing
+/// is lost.
 ///
 /// # Errors
 /// When it cannot be started, or ends at once; and when a daemon runs that this program is too old for.
@@ -158,8 +159,8 @@ pub fn leave_the_terminal() -> io::Result<impl FnOnce()> {
     })
 }
 
-/// Closes what the parent had open and this program does not know of. A lock or a pipe of a script would otherwise stay open as long as
-/// the daemon runs, and the script would wait for ever.
+/// Closes what the parent had open and this program does not know of. A lock or a pipe of a script would otherwise stay open as
+/// long as the daemon runs, and the script would wait for ever.
 fn close_inherited_files() -> io::Result<()> {
     let numbers =
         std::fs::read_dir("/dev/fd")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

@@ -1,5 +1,5 @@
-//! coastd, the daemon of one user: it follows the worktrees of running instances, mends what breaks, keeps connections to remotes warm
-//! for other `coast` commands, and answers over a socket.
+//! coastd, the daemon of one user: it follows the worktrees of running instances, mends what breaks, keeps connections to remotes
+//! warm for other `coast` commands, and answers over a socket.
 //!
 //! [`run`] is the daemon; it returns when it has been told to end. [`Client`] talks to it, and [`start`] starts it as a process of its
 //! own. The daemon speaks HTTP/1.1 and JSON on a Unix socket, below `/v1/`:
@@ -44,13 +44,13 @@
 //! ```
 //!
 //! # Versions
-//! A [`DaemonStatus`] has `version`, `protocol` and `pid` in every version, and `POST /v1/shutdown` ends the daemon in every version. So each
-//! program can tell whether the daemon is older than itself, and [`start`] and [`take_over`] then put a new daemon in its place. A newer
-//! daemon is used as it is if `protocol` is the same.
+//! A [`DaemonStatus`] has `version`, `protocol` and `pid` in every version, and `POST /v1/shutdown` ends the daemon in every
+//! version. So each program can tell whether the daemon is older than itself, and [`start`] and [`take_over`] then put a new daemon
+//! in its place. A newer daemon is used as it is if `protocol` is the same.
 //!
 //! # Who may use it
-//! The directory of the socket belongs to the user and has mode 0700. The daemon also asks the system for the user of each connection,
-//! and answers no other user, root included. The client does the same before it sends a byte.
+//! The directory of the socket belongs to the user and has mode 0700. The daemon also asks the system for the user of each
+//! connection, and answers no other user, root included. The client does the same before it sends a byte.
 //!
 //! # One daemon for a user
 //! The lock is in the state directory, beside the records that the daemon serves. So two daemons never serve the same records, even

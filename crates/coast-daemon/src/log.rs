@@ -1,5 +1,5 @@
-//! The log: lines in a file that moves aside when it is full. A log that cannot be written, on a full disk for example, loses lines and
-//! never stops the daemon.
+//! The log: lines in a file that moves aside when it is full. A log that cannot be written, on a full disk for example, loses lines
+//! and never stops the daemon.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

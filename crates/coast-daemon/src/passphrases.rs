@@ -1,5 +1,5 @@
-//! The passphrases of key files, in memory alone. The daemon keeps each as long as it lives; a passphrase that is replaced, or that turns
-//! out to be wrong, is overwritten.
+//! The passphrases of key files, in memory alone. The daemon keeps each as long as it lives; a passphrase that is replaced, or that
+//! turns out to be wrong, is overwritten.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -38,8 +38,8 @@ impl fmt::Debug for Passphrases {
     }
 }
 
-/// Has the system write no image of this process to the disk when it crashes, and has it let no other process of this user read the memory.
-/// `ssh-agent` does the same.
+/// Has the system write no image of this process to the disk when it crashes, and has it let no other process of this user read the
+/// memory. `ssh-agent` does the same.
 fn leave_no_trace() {
     #[cfg(target_os = "linux")]
     {
@@ -52,7 +52,8 @@ fn leave_no_trace() {
     }
 }
 
-/// Answers for the daemon, which has no user to ask: with the passphrases that it has, and with no for every host. For one connection.
+/// Answers for the daemon, which has no user to ask: with the passphrases that it has, and with no for every host. For one
+/// connection.
 pub(crate) struct Answers<'a> {
     passphrases: &'a Passphrases,
     /// The key files whose passphrase was given already. Guards nothing else.

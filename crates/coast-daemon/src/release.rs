@@ -1,5 +1,5 @@
-//! The release that a program belongs to. A program compares its own with that of the daemon, and takes the daemon over where that is an
-//! older one.
+//! The release that a program belongs to. A program compares its own with that of the daemon, and takes the daemon over where that
+//! is an older one.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

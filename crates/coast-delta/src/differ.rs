@@ -10,7 +10,8 @@ use crate::layout::HEADER_BYTES;
 use crate::signature::Signature;
 use crate::weak::Weak;
 
-/// How much is searched at a time, unless blocks are so large that this is less than a run of them. Small enough to stay in the processor's cache.
+/// How much is searched at a time, unless blocks are so large that this is less than a run of them. Small enough to stay in the
+/// processor's cache.
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// The most bytes hashed at a time because they may continue a run of matches.

@@ -54,8 +54,8 @@
 //! # Cost
 //!
 //! A verdict allocates nothing, and no pattern makes it backtrack: patterns run as bit sets over the bytes of a
-//! name. Names and extensions of long lists are looked up in tables; of the other rules only those are tried that begin and end as the name does; and path
-//! patterns are matched against the directories of a path once a directory, not once a name.
+//! name. Names and extensions of long lists are looked up in tables; of the other rules only those are tried that begin and end as
+//! the name does; and path patterns are matched against the directories of a path once a directory, not once a name.
 //!
 //! `globset` would have been the engine to build on. It cannot express most of the above (bytes, classes, tails of
 //! paths, directories only), knows nothing of the order of rules, and brings a regex engine of 0.9 MiB into a helper

@@ -1,5 +1,5 @@
-//! The bulk layer: it transfers a worktree to a workspace, restores what transfers moved to the trash, and removes a workspace. It is a trait, so that a test can put a local
-//! directory in the remote's place.
+//! The bulk layer: it transfers a worktree to a workspace, restores what transfers moved to the trash, and removes a workspace. It
+//! is a trait, so that a test can put a local directory in the remote's place.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::continuous::Access;
 use crate::ignores::VERSION_CONTROL;
 use crate::{Coastfile, Remote};
 
-/// How long a removal and a question about the trash wait for a run that holds the workspace's lock. The helper of a killed command holds it until it notices the
-/// end of the connection.
+/// How long a removal and a question about the trash wait for a run that holds the workspace's lock. The helper of a killed command
+/// holds it until it notices the end of the connection.
 const BUSY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The interval between two attempts.

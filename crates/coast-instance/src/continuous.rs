@@ -65,9 +65,9 @@ pub trait Continuous: Sync {
         cancel: &Cancel,
     ) -> Result<Started, ContinuousError>;
 
-    /// Waits for a session that is about to start by itself, as all of them do when coastd has started. Calls `watch` meanwhile. The caller
-    /// must not hold the lock of the instance, because the session starts under that lock. A layer whose sessions go on by themselves
-    /// does nothing.
+    /// Waits for a session that is about to start by itself, as all of them do when coastd has started. Calls `watch` meanwhile.
+    /// The caller must not hold the lock of the instance, because the session starts under that lock. A layer whose sessions go on
+    /// by themselves does nothing.
     ///
     /// # Errors
     /// When the attempt to start it has failed.

@@ -1,5 +1,5 @@
-//! Followers: each watches the worktree of one instance and carries its edits over a helper that stays on the remote. coastd has them.
-//! [`Followers`] is a trait because a command reaches them over coastd's socket, and coastd itself directly.
+//! Followers: each watches the worktree of one instance and carries its edits over a helper that stays on the remote. coastd has
+//! them. [`Followers`] is a trait because a command reaches them over coastd's socket, and coastd itself directly.
 
 use std::path::PathBuf;
 
@@ -50,8 +50,8 @@ pub trait Followers: Sync {
     /// When the follower may go on.
     fn pause(&self, id: &InstanceId, cancel: &Cancel) -> Result<(), ContinuousError>;
 
-    /// Waits until every edit that was made before the call has arrived. Calls `watch` meanwhile. Returns the status after that; a path in
-    /// its problems or conflicts has not arrived.
+    /// Waits until every edit that was made before the call has arrived. Calls `watch` meanwhile. Returns the status after that; a
+    /// path in its problems or conflicts has not arrived.
     ///
     /// # Errors
     /// When there is no follower, or it cannot carry anything.

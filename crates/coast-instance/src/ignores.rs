@@ -229,8 +229,8 @@ pub(crate) fn for_mutagen(excludes: &[String], defaults: bool) -> Result<Vec<Str
     all.map(|pattern| to_mutagen(pattern).map_err(|bad| (pattern.to_owned(), bad))).collect()
 }
 
-/// The entries that neither layer ever transfers. `.git` can also be a file: in a linked worktree it names a path of this machine. The
-/// others are the directories that mutagen excludes with `--ignore-vcs`.
+/// The entries that neither layer ever transfers. `.git` can also be a file: in a linked worktree it names a path of this machine.
+/// The others are the directories that mutagen excludes with `--ignore-vcs`.
 pub(crate) const VERSION_CONTROL: [&str; 5] = [".git", ".svn/", ".hg/", ".bzr/", "_darcs/"];
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Instances: a project's worktree on a remote machine. Two layers keep the remote directory equal to the worktree: bulk transfers
-//! ([`Bulk`]) and a continuous layer that carries every edit ([`Continuous`]). [`Lifecycle`] runs the commands that keep both in step.
+//! ([`Bulk`]) and a continuous layer that carries every edit ([`Continuous`]). [`Lifecycle`] runs the commands that keep both in
+//! step.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]

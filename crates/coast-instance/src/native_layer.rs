@@ -1,5 +1,5 @@
-//! The native continuous layer. Its runner is a *follower* in coastd: a thread that watches the worktree, and a helper on the remote that
-//! stays.
+//! The native continuous layer. Its runner is a *follower* in coastd: a thread that watches the worktree, and a helper on the
+//! remote that stays.
 
 use std::path::PathBuf;
 use std::sync::Mutex;

@@ -191,8 +191,8 @@ impl Project {
     /// The worktree that `wanted` means in the directory `here`.
     ///
     /// A name without a slash is a worktree or branch of the project: first by its path below a directory of `worktree_dir`, then by the
-    /// name of its directory, then by git's name for it, then by its branch. Only if no worktree and no branch has the name is it a directory. With a slash it is a directory first, and
-    /// a branch second.
+    /// name of its directory, then by git's name for it, then by its branch. Only if no worktree and no branch has the name is it a
+    /// directory. With a slash it is a directory first, and a branch second.
     ///
     /// # Errors
     /// When nothing has the name, several worktrees have it, or `directories` does not allow the directory.

@@ -1,5 +1,5 @@
-//! The records of all instances: each in a file, `{state}/{project}/{instance}.json`. A file is replaced as a whole and flushed to the
-//! disk.
+//! The records of all instances: each in a file, `{state}/{project}/{instance}.json`. A file is replaced as a whole and flushed to
+//! the disk.
 
 use std::fs;
 use std::io;

@@ -246,8 +246,8 @@ impl FollowSession {
         self.run(batch, None, monitor, cancel)
     }
 
-    /// Does the same as [`FollowSession::send`] with a worktree that the caller has opened, whatever is at its path by now: then nothing is
-    /// deleted because another directory took its place, or another file system was mounted over it.
+    /// Does the same as [`FollowSession::send`] with a worktree that the caller has opened, whatever is at its path by now: then
+    /// nothing is deleted because another directory took its place, or another file system was mounted over it.
     ///
     /// # Errors
     /// As [`FollowSession::send`].
@@ -310,8 +310,8 @@ impl FollowSession {
         Ok(BatchReport { run, elapsed: started.elapsed(), failures, conflicts, deletions })
     }
 
-    /// Reads the file or the symlink at a path of the destination, as it is there now. The content of a file is written to `into` piece by
-    /// piece, and is whole and verified only when this returns without an error. `cancel` ends the session.
+    /// Reads the file or the symlink at a path of the destination, as it is there now. The content of a file is written to `into`
+    /// piece by piece, and is whole and verified only when this returns without an error. `cancel` ends the session.
     ///
     /// # Errors
     /// When nothing is at the path, or an entry of another kind, which the error names; when the entry cannot be read, or is changed
@@ -357,9 +357,9 @@ impl SessionEnd {
     }
 }
 
-/// What a batch is about. A batch is safe in one direction: an entry that something else than a run has made or changed at the destination is
-/// neither replaced nor deleted, but reported as a conflict. The conflict is settled by the next batch that is about the path and finds both
-/// contents equal.
+/// What a batch is about. A batch is safe in one direction: an entry that something else than a run has made or changed at the
+/// destination is neither replaced nor deleted, but reported as a conflict. The conflict is settled by the next batch that is about
+/// the path and finds both contents equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowBatch {
     /// How much of the source is transferred.
@@ -367,8 +367,8 @@ pub struct FollowBatch {
     /// Paths at and below which the source wins over what was made or changed at the destination. What is replaced or deleted there goes
     /// to the trash, if the options have one. The batch transfers these paths only as far as its extent has them.
     pub take_source: Vec<RelPath>,
-    /// Renames of the source, each as the old and the new path, both of which the extent must have. The source has the new path and lacks the
-    /// old one. The destination moves its own entry, unless something in it stays there; then the entry is made anew.
+    /// Renames of the source, each as the old and the new path, both of which the extent must have. The source has the new path and
+    /// lacks the old one. The destination moves its own entry, unless something in it stays there; then the entry is made anew.
     pub renamed: Vec<(RelPath, RelPath)>,
     /// Whether the contents of the files are only staged at the destination, without the lock of the workspace. A batch about the same
     /// files, sent next over the same session, puts them into place.

@@ -65,8 +65,8 @@ impl ProbeRequest {
         Self { remote }
     }
 
-    /// Asks. Blocks until the remote has answered, the request has failed, or `cancel` stopped it. Questions and notices of the connection
-    /// go to `prompt`.
+    /// Asks. Blocks until the remote has answered, the request has failed, or `cancel` stopped it. Questions and notices of the
+    /// connection go to `prompt`.
     ///
     /// # Errors
     /// When there is no answer. A directory that cannot be written is no error: see [`ProbeReport::writable`].

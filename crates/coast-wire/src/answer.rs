@@ -1,5 +1,6 @@
 //! The answers of a helper to questions that are no transfer: to look at a place, to remove a workspace, to list its trash or to
-//! restore from it, to list workspaces, and to list or remove the leftovers in an account. The question itself is its command line; nothing is sent to it.
+//! restore from it, to list workspaces, and to list or remove the leftovers in an account. The question itself is its command line;
+//! nothing is sent to it.
 
 use serde::{Deserialize, Serialize};
 

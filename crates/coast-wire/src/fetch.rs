@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::HashBytes;
 
-/// A piece of the answer to [`ToReceiver::Fetch`](crate::ToReceiver::Fetch). A file is announced, and then its content follows in pieces
-/// up to the end. A symlink is all in one message.
+/// A piece of the answer to [`ToReceiver::Fetch`](crate::ToReceiver::Fetch). A file is announced, and then its content follows in
+/// pieces up to the end. A symlink is all in one message.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum Fetched<'a> {
     /// A regular file.

@@ -461,7 +461,8 @@ pub struct ReceiverStats {
     pub trashed: u64,
     /// Files that were replaced, and that are in the trash as they were, because no run had put them there so.
     pub replaced_trashed: u64,
-    /// Extraneous entries kept because no run had put them there, or because that is not certain and there is no trash. A directory counts once, with all that is in it.
+    /// Extraneous entries kept because no run had put them there, or because that is not certain and there is no trash. A directory
+    /// counts once, with all that is in it.
     pub left_made_there: u64,
     /// Extraneous entries kept because a rule protects them.
     pub protected: u64,

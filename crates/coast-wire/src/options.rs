@@ -52,8 +52,8 @@ pub struct Options {
     pub verbose: bool,
 }
 
-/// The settings of one of many runs on a stream. Such a run is safe in one direction: an entry of the destination that something else than
-/// a run has made or changed is neither replaced nor deleted, but told as a [`Conflict`](crate::Event::Conflict).
+/// The settings of one of many runs on a stream. Such a run is safe in one direction: an entry of the destination that something
+/// else than a run has made or changed is neither replaced nor deleted, but told as a [`Conflict`](crate::Event::Conflict).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Follow {
     /// How much of the source the run is about.

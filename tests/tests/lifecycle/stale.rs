@@ -1,5 +1,5 @@
-//! Entries that cannot be written on the remote: `run`, `assign` and `start` exit 23 and leave an instance that runs, and `status` names
-//! the entries until a later transfer has brought them.
+//! Entries that cannot be written on the remote: `run`, `assign` and `start` exit 23 and leave an instance that runs, and `status`
+//! names the entries until a later transfer has brought them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

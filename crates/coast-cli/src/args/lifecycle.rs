@@ -186,16 +186,16 @@ EXIT CODES
 with --check where the remote cannot be reached or has no workspace
 
 JSON
-  One object. \"edits\" is \"follow\", \"need_not_follow\" or \"do_not_follow\". \"worktree_is\" is \"there\", \"gone\", \"another\" or \
-\"unknown\". \"state\" is \"running\", \"stopped\" or \"working\" (with \"command\" and \"step\"). \"following\" is the result of the \
-last command: \"is\" is \"yes\", \"off\", \"bulk_only\" or \"failed\" (with \"part\", \"step\" and \"said\"). \"continuous\" is the session's present \
-state, with \"runner\" (\"running\", \"stopped\" or \"absent\"), \"activity\", \"word\", \"files\", \"conflicts\", \"problems\" and \"private\", or an \
-\"error\". With native it may have \"retry\", the next attempt: \"attempt\", \"in_milliseconds\", \"error\", and \"missing_passphrase\", \
-the key file whose passphrase coastd lacks; `coast start` asks for it. \"check\" has the \"login\" and whether the \"workspace\" is there, or an \"error\". \"begins_to_follow\" is true if the \
-Coastfile asks for edits to follow and did not at the last command. \"wanted\" is the worktree of an assign that did not finish \
-before its transfer. \"stale\" has the \"count\" and the first \
-\"paths\" of the entries that could not be transferred. With --watch one object per line is printed after each \
-change, also without --json unless the output is a terminal.";
+  One object. \"edits\" is \"follow\", \"need_not_follow\" or \"do_not_follow\". \"worktree_is\" is \"there\", \"gone\", \
+\"another\" or \"unknown\". \"state\" is \"running\", \"stopped\" or \"working\" (with \"command\" and \"step\"). \"following\" is \
+the result of the last command: \"is\" is \"yes\", \"off\", \"bulk_only\" or \"failed\" (with \"part\", \"step\" and \"said\"). \
+\"continuous\" is the session's present state, with \"runner\" (\"running\", \"stopped\" or \"absent\"), \"activity\", \"word\", \
+\"files\", \"conflicts\", \"problems\" and \"private\", or an \"error\". With native it may have \"retry\", the next attempt: \
+\"attempt\", \"in_milliseconds\", \"error\", and \"missing_passphrase\", the key file whose passphrase coastd lacks; `coast start` \
+asks for it. \"check\" has the \"login\" and whether the \"workspace\" is there, or an \"error\". \"begins_to_follow\" is true if \
+the Coastfile asks for edits to follow and did not at the last command. \"wanted\" is the worktree of an assign that did not \
+finish before its transfer. \"stale\" has the \"count\" and the first \"paths\" of the entries that could not be transferred. With \
+--watch one object per line is printed after each change, also without --json unless the output is a terminal.";
 
 pub(super) const LS_ABOUT: &str = "\
 Lists the instances of this project, or of all projects. All of them are asked at once for what is true at this moment, for 2 s at \

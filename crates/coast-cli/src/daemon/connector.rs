@@ -35,8 +35,8 @@ pub(crate) fn connector() -> Arc<dyn Connector> {
     }
 }
 
-/// Where connections to the workspaces of instances come from. The daemon connects to them by itself, too, so it gets the passphrases that
-/// the user types, also with `--no-daemon`.
+/// Where connections to the workspaces of instances come from. The daemon connects to them by itself, too, so it gets the
+/// passphrases that the user types, also with `--no-daemon`.
 pub(crate) fn connector_of_instances(places: &Places) -> Arc<dyn Connector> {
     let daemon = WarmConnector::new(Client::new(DaemonPlaces::from_process(places))).hand_passphrases_over();
     Arc::new(if goes_alone() { daemon.without_connections_of_the_daemon() } else { daemon })

@@ -86,7 +86,8 @@ fn left_objects(left: &[KeptEntry]) -> Vec<LeftObject<'_>> {
         .collect()
 }
 
-/// The trash in lines for people. `words` are those after `coast restore` that name the workspace. Without `hints` only entries are listed.
+/// The trash in lines for people. `words` are those after `coast restore` that name the workspace. Without `hints` only entries are
+/// listed.
 pub(crate) fn trash_lines(
     report: &TrashReport,
     (workspace, words): (&str, &str),

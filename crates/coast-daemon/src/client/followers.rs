@@ -52,8 +52,8 @@ impl FollowersOfDaemon {
         let _ = self.client.ask("POST", "/v1/changed");
     }
 
-    /// Calls `changed` whenever the daemon tells a change of this instance or of a record, until the daemon ends or `cancel` is cancelled.
-    /// Returns at once where no daemon runs.
+    /// Calls `changed` whenever the daemon tells a change of this instance or of a record, until the daemon ends or `cancel` is
+    /// cancelled. Returns at once where no daemon runs.
     pub fn watch(&self, id: &InstanceId, cancel: &Cancel, changed: &dyn Fn()) {
         let Ok(events) = self.client.events() else { return };
         let Ok(stream) = events.stream().try_clone() else { return };

@@ -281,8 +281,8 @@ impl Followers for Host {
     }
 }
 
-/// Ends a follower when the batch under way is at its end. A call that waits for it may keep its threads for a moment longer; it carries
-/// nothing more.
+/// Ends a follower when the batch under way is at its end. A call that waits for it may keep its threads for a moment longer; it
+/// carries nothing more.
 fn end(follower: Arc<Follower>) {
     follower.pause();
 }

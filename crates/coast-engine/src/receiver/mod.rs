@@ -96,7 +96,8 @@ impl Receiver {
         root.into_iter().chain(state).chain(self.destination.peeked.dir.clone()).collect()
     }
 
-    /// Receives the tree that the sender offers. The `Ready` message repeats `confined`. Dropping `writer` must end the stream for the other side, as it does for a pipe.
+    /// Receives the tree that the sender offers. The `Ready` message repeats `confined`. Dropping `writer` must end the stream for
+    /// the other side, as it does for a pipe.
     ///
     /// # Errors
     /// When the run could not be brought to its end; the sender has been told, if it could be.

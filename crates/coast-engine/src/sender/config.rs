@@ -38,8 +38,8 @@ pub struct SenderConfig {
     pub compress: bool,
     /// Bytes per second that may be written, if limited.
     pub bytes_per_second: Option<u64>,
-    /// Whether nothing is offered before the receiver is ready and [`Monitor::ready`](crate::Monitor::ready) has returned: for whoever has to
-    /// remember what the destination was taken for before anything changes there. Costs a round trip.
+    /// Whether nothing is offered before the receiver is ready and [`Monitor::ready`](crate::Monitor::ready) has returned: for
+    /// whoever has to remember what the destination was taken for before anything changes there. Costs a round trip.
     pub await_ready: bool,
     /// Worker threads; by default as many as there are processors, from 2 to 8.
     pub threads: Option<NonZeroUsize>,

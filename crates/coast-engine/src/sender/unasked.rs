@@ -18,7 +18,8 @@ pub(super) struct Unasked {
 }
 
 /// Reads the content of a small file, and brings `stat` up to date with it. None for a file that is large or is no regular one, that
-/// the window has no room for, and that changes while it is read or cannot be read: the receiver asks for it, and that is answered as usual.
+/// the window has no room for, and that changes while it is read or cannot be read: the receiver asks for it, and that is answered
+/// as usual.
 ///
 /// # Errors
 /// None but the system's answer to a look at an open file.

@@ -600,8 +600,8 @@ impl Carrier {
     }
 }
 
-/// The paths at and below which deletions are left if a run has deleted nothing: those that are gone, and the directories that were sent
-/// with everything in them.
+/// The paths at and below which deletions are left if a run has deleted nothing: those that are gone, and the directories that were
+/// sent with everything in them.
 fn may_be_left(extent: &Extent, gone: &[RelPath]) -> Vec<RelPath> {
     let Extent::Paths(paths) = extent else { return gone.to_vec() };
     let all_gone: HashSet<&RelPath> = gone.iter().collect();

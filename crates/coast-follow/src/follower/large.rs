@@ -1,7 +1,7 @@
 //! Large files: each goes alone, over a session of its own, so that no batch waits for it.
 //!
-//! Its content is staged at the destination first, without the lock of the workspace. Then a run like that of a batch puts it into place.
-//! That run looks at the file only when it has the lock: a deletion that a batch has brought before is not undone.
+//! Its content is staged at the destination first, without the lock of the workspace. Then a run like that of a batch puts it into
+//! place. That run looks at the file only when it has the lock: a deletion that a batch has brought before is not undone.
 
 use std::collections::VecDeque;
 use std::io;

@@ -9,8 +9,8 @@ const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(30);
 /// The wait where only the user can mend the reason.
 const RARELY: Duration = Duration::from_secs(300);
-/// The part of the time since the connection was lost that a wait takes while the network is at fault. After a minute the waits are 1 s, so
-/// a server that was away for a minute is in use again a second after it answers. After half an hour they are 30 s.
+/// The part of the time since the connection was lost that a wait takes while the network is at fault. After a minute the waits are
+/// 1 s, so a server that was away for a minute is in use again a second after it answers. After half an hour they are 30 s.
 const PART_OF_OUTAGE: u32 = 60;
 
 /// A time without a connection.

@@ -14,8 +14,8 @@ use crate::batch::{Batch, Depth, Extent};
 /// Files above this size, in bytes, are sent alone, beside the batches. So no edit waits for one of them.
 const LARGE: u64 = 8 << 20;
 
-/// How many deletions a batch may bring that is not compared with the whole workspace. A run that deletes more is refused if it is more
-/// than half of the workspace, and only a run over everything can tell that. It takes 0.2 s for 78,000 files.
+/// How many deletions a batch may bring that is not compared with the whole workspace. A run that deletes more is refused if it is
+/// more than half of the workspace, and only a run over everything can tell that. It takes 0.2 s for 78,000 files.
 const FEW: u64 = coast_sync::MASS_DELETION;
 
 /// Deletions that follow each other within this time count together: `rm -rf` may take longer than a batch.

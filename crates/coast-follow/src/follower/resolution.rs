@@ -74,8 +74,8 @@ impl Follower {
     /// Settles the conflicts at and below `paths` in favour of one side, and waits until that is at the destination: as
     /// [`Follower::flush`] does. No path, or the root among them, means every conflict.
     ///
-    /// If [`Side::Local`] wins, what the destination has goes to its trash. If [`Side::Remote`] wins, files and symlinks of the destination
-    /// replace those of the worktree; a file that is edited meanwhile stays, and its conflict with it.
+    /// If [`Side::Local`] wins, what the destination has goes to its trash. If [`Side::Remote`] wins, files and symlinks of the
+    /// destination replace those of the worktree; a file that is edited meanwhile stays, and its conflict with it.
     ///
     /// A call waits for the one before it. When `cancel` ends it, what was not settled yet stays as it is.
     ///

@@ -1,7 +1,8 @@
 //! Puts a file or a symlink of the destination in the place of an entry of the worktree.
 //!
-//! The content is written to a directory of the name [`STAGING_INSIDE`], which no run sends, beside the entry. It gets the entry's name
-//! only when it is whole, and only if the entry is the one that was there when the caller decided: an edit made meanwhile is kept.
+//! The content is written to a directory of the name [`STAGING_INSIDE`], which no run sends, beside the entry. It gets the entry's
+//! name only when it is whole, and only if the entry is the one that was there when the caller decided: an edit made meanwhile is
+//! kept.
 
 use std::fs::Permissions;
 use std::io::{self, Write};

@@ -11,8 +11,8 @@ use crate::batch::Extent;
 /// How long a path that failed waits for the next try, if it does not change before. The wait doubles each time.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
-/// How often a follower looks at its conflicts again. A conflict is settled when the contents of both sides have become equal. A follower
-/// without conflicts does not look.
+/// How often a follower looks at its conflicts again. A conflict is settled when the contents of both sides have become equal. A
+/// follower without conflicts does not look.
 const RECHECK: Duration = Duration::from_secs(5);
 /// How often in a row a path is sent again at once, if something else is at work there.
 const TRIES: u32 = 3;

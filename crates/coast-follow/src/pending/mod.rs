@@ -10,16 +10,16 @@
 //! - Nothing is due while git holds the lock of its index, but for at most [`LOCK_WAIT`].
 //!
 //! # Entries that come and go
-//! An entry is `unseen` if it was created, if neither a pending change nor the batch under way covered its path at that time, and if no
-//! batch has taken it since. The destination does not have such an entry, with few exceptions: its event is read a little later than it
-//! is made, so a batch that has ended by then may have found it, and so may the run of another program. So the deletion of an unseen
-//! entry is sent like all others, because the entry would stay at the destination otherwise. But it does not hurry: it goes with the next
-//! batch, or after [`IDLE`]. An editor that saves by a temporary file then causes one batch.
+//! An entry is `unseen` if it was created, if neither a pending change nor the batch under way covered its path at that time, and
+//! if no batch has taken it since. The destination does not have such an entry, with few exceptions: its event is read a little
+//! later than it is made, so a batch that has ended by then may have found it, and so may the run of another program. So the
+//! deletion of an unseen entry is sent like all others, because the entry would stay at the destination otherwise. But it does not
+//! hurry: it goes with the next batch, or after [`IDLE`]. An editor that saves by a temporary file then causes one batch.
 //!
 //! # How many entries left
-//! A batch tells how many entries it may delete at the destination. A directory can be removed only after everything in it was deleted or
-//! moved away, and each of these steps was a change of its own. So it counts for what was noted below it, and no more. A directory
-//! that was moved out of the worktree, or that is gone without a word about its content, counts for an unknown number.
+//! A batch tells how many entries it may delete at the destination. A directory can be removed only after everything in it was
+//! deleted or moved away, and each of these steps was a change of its own. So it counts for what was noted below it, and no more. A
+//! directory that was moved out of the worktree, or that is gone without a word about its content, counts for an unknown number.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};

@@ -2,10 +2,10 @@
 //!
 //! # Why a barrier orders
 //! The kernel puts an event into the queue during the system call that causes it: a write before `write` returns, a close before
-//! `close` returns, or before the process ends. All watches of one queue share one list, and an event is added at its end. An event that
-//! is merged with an equal one is merged with the last event only. So when a program saves a file and then asks for a barrier, the
-//! events of the file come before the creation of the barrier's file. The reader handles events in their order: when it sees the
-//! barrier's file, it has noted the save.
+//! `close` returns, or before the process ends. All watches of one queue share one list, and an event is added at its end. An event
+//! that is merged with an equal one is merged with the last event only. So when a program saves a file and then asks for a barrier,
+//! the events of the file come before the creation of the barrier's file. The reader handles events in their order: when it sees
+//! the barrier's file, it has noted the save.
 //!
 //! Two things are not in this order, and are caught up when the barrier's file is seen, before the barrier counts as reached: scanned
 //! directories are scanned, and other names of changed files with several links are looked for. If events were lost, the file of a
@@ -91,8 +91,8 @@ impl Barriers {
     }
 }
 
-/// Removes the private directories that killed processes have left in `place`. The caller knows that no other process has a watcher with
-/// its private directory there, and has none itself yet.
+/// Removes the private directories that killed processes have left in `place`. The caller knows that no other process has a watcher
+/// with its private directory there, and has none itself yet.
 ///
 /// # Errors
 /// When `place` cannot be listed, or one of them cannot be removed.

@@ -1,14 +1,14 @@
 //! Changes to files with several links. The kernel reports the name that a program used, and the file changes under all of its names.
 //!
 //! # Names that are gone
-//! The event of a change has a name, and the file is found by it. If the name was removed, or given to another file, before the event is
-//! read, it is not known which file changed. Then all files count that changed since the queue was empty, by the time of their last change
-//! (ctime). A file with one link counts too: the other one may be the name that was removed. Such a name leads to nothing, or it leads to
-//! another file. The second case shows in a later event of the same name, which is in the queue before the name is looked up; so the
-//! names that changed are kept until the queue was empty.
+//! The event of a change has a name, and the file is found by it. If the name was removed, or given to another file, before the
+//! event is read, it is not known which file changed. Then all files count that changed since the queue was empty, by the time of
+//! their last change (ctime). A file with one link counts too: the other one may be the name that was removed. Such a name leads to
+//! nothing, or it leads to another file. The second case shows in a later event of the same name, which is in the queue before the
+//! name is looked up; so the names that changed are kept until the queue was empty.
 //!
-//! A name that was made since the last batch is taken for that of a new file: most programs save by a temporary file. A file that gets a
-//! second name, changes under it, and loses it again at once is found by the next comparison only.
+//! A name that was made since the last batch is taken for that of a new file: most programs save by a temporary file. A file that
+//! gets a second name, changes under it, and loses it again at once is found by the next comparison only.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ const CLOCK_SLACK: i64 = 1;
 
 /// Files with several links that changed, whose other names were not looked for yet.
 ///
-/// To look for them, all directories are listed: 30 ms for 84,000 entries. This is done once for all files that changed in the meantime,
-/// and takes at most a tenth of the time.
+/// To look for them, all directories are listed: 30 ms for 84,000 entries. This is done once for all files that changed in the
+/// meantime, and takes at most a tenth of the time.
 #[derive(Debug)]
 pub(super) struct LinkedFiles {
     changed: Changed,

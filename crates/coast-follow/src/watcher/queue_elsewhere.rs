@@ -1,5 +1,5 @@
-//! The queue of systems other than Linux, by the crate `notify`. These systems tell that a path changed, and neither when a writer closes
-//! a file nor which two paths are the halves of a rename.
+//! The queue of systems other than Linux, by the crate `notify`. These systems tell that a path changed, and neither when a writer
+//! closes a file nor which two paths are the halves of a rename.
 
 use std::collections::VecDeque;
 use std::io;

@@ -2,13 +2,14 @@
 //!
 //! # No gap
 //! A directory is watched before it is listed, and listed before it is reported. A change before the listing is found by the run that
-//! sends the directory; a change after it causes an event. Watching and listing may see different directories if one was moved away in
-//! between; the rename is an event of the directory above, which is watched already, and the new name is entered when the event comes.
+//! sends the directory; a change after it causes an event. Watching and listing may see different directories if one was moved away
+//! in between; the rename is an event of the directory above, which is watched already, and the new name is entered when the event
+//! comes.
 //!
 //! # Watches and moved directories
 //! The kernel has one watch for each directory, wherever the directory moves. So `watched` tells which path a watch stands for now. A
-//! walk that sees the state after a rename gives the watch to the new path before the event of the rename is read. When the old path is
-//! forgotten then, the watch no longer belongs to it and stays.
+//! walk that sees the state after a rename gives the watch to the new path before the event of the rename is read. When the old
+//! path is forgotten then, the watch no longer belongs to it and stays.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -1,5 +1,5 @@
-//! Connections that break and followers that die, at random points while edits go on. Everything arrives in the end, no file is ever seen
-//! in part, and what was made at the destination stays.
+//! Connections that break and followers that die, at random points while edits go on. Everything arrives in the end, no file is
+//! ever seen in part, and what was made at the destination stays.
 //!
 //! `COAST_FAULTS` sets the number of interruptions of each kind, `COAST_FAULTS_SEED` repeats the edits and the points of a run.
 

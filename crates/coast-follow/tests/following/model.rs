@@ -1,8 +1,8 @@
-//! Random edits of a worktree while another program writes to the destination. After each flush both sides are equal, but for what that
-//! program made and changed: that is as it was, and the conflicts with it are told.
+//! Random edits of a worktree while another program writes to the destination. After each flush both sides are equal, but for what
+//! that program made and changed: that is as it was, and the conflicts with it are told.
 //!
-//! `COAST_MODEL_ROUNDS` sets the number of rounds. `COAST_MODEL_SEED` repeats the edits of a run; how they fall into batches is left to
-//! the scheduler.
+//! `COAST_MODEL_ROUNDS` sets the number of rounds. `COAST_MODEL_SEED` repeats the edits of a run; how they fall into batches is
+//! left to the scheduler.
 
 use std::time::{Duration, Instant};
 

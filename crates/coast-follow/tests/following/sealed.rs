@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use coast_testkit::noise;
 use fastrand::Rng;
 
-/// The lengths of the files, in bytes: one that goes with its offer, those that are asked for, one of several pieces, and one that is sent
-/// apart from the batches.
+/// The lengths of the files, in bytes: one that goes with its offer, those that are asked for, one of several pieces, and one that
+/// is sent apart from the batches.
 const LENGTHS: [usize; 6] = [100, 9_000, 80_000, 300_000, 1_500_000, 9 << 20];
 /// How far the stamps of a save lie from each other, in bytes.
 const STAMPED: usize = 1024;

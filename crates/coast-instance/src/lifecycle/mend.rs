@@ -1,9 +1,9 @@
 //! The transfers that mend conflicts: each of some paths alone.
 //!
-//! A repair deletes only what transfers have put on the remote. That is not enough for a directory that was deleted here while a session
-//! ran: the session may have carried files into it, and no list has their names. In such a directory everything is deleted except the
-//! paths that the rules exclude or protect and the paths that the session reports as made on the remote. If it cannot name these, or they
-//! are too many, the transfer is a repair like any other.
+//! A repair deletes only what transfers have put on the remote. That is not enough for a directory that was deleted here while a
+//! session ran: the session may have carried files into it, and no list has their names. In such a directory everything is deleted
+//! except the paths that the rules exclude or protect and the paths that the session reports as made on the remote. If it cannot
+//! name these, or they are too many, the transfer is a repair like any other.
 
 use std::ffi::OsStr;
 use std::fs;

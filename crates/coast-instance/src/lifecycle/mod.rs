@@ -72,7 +72,8 @@ pub struct FollowOptions {
     pub no_trash: bool,
     /// Whether `start` may delete most of what earlier transfers have put on the remote.
     pub allow_mass_deletion: bool,
-    /// The image for [`MutagenLayer`](crate::MutagenLayer), in place of the one in the record and of the Coastfile's. The record keeps it.
+    /// The image for [`MutagenLayer`](crate::MutagenLayer), in place of the one in the record and of the Coastfile's. The record
+    /// keeps it.
     pub image: Option<String>,
     /// What happens if the user does not trust the settings of the project yet.
     pub trust: Trust,

@@ -1,8 +1,8 @@
 //! `resume`: coastd has a running instance of the native layer follow again, without a command of the user.
 //!
-//! `start` transfers the worktree before, and the worktree wins where both sides have changed a file: the user has asked for that. Nobody
-//! has asked coastd. So the follower carries everything in which the workspace differs, by the rules of its batches: what the remote has
-//! made or changed stays, and is a conflict.
+//! `start` transfers the worktree before, and the worktree wins where both sides have changed a file: the user has asked for that.
+//! Nobody has asked coastd. So the follower carries everything in which the workspace differs, by the rules of its batches: what
+//! the remote has made or changed stays, and is a conflict.
 
 use coast_sync::RemoteHelper;
 

@@ -1,5 +1,5 @@
-//! A channel that one process passes on to another over a Unix socket. The process with the connection runs [`Channel::pass_on`]; the other
-//! one has a [`Session`](crate::Session) over a [`Relay`].
+//! A channel that one process passes on to another over a Unix socket. The process with the connection runs [`Channel::pass_on`];
+//! the other one has a [`Session`](crate::Session) over a [`Relay`].
 
 use crate::error::SshError;
 use crate::link::{

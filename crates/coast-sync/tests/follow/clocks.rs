@@ -1,5 +1,5 @@
-//! Times that say nothing of the content: clocks are set, and programs set the times of files. An edit keeps its file's size here, so that
-//! nothing but the content tells it.
+//! Times that say nothing of the content: clocks are set, and programs set the times of files. An edit keeps its file's size here,
+//! so that nothing but the content tells it.
 
 use std::fs::{self, File, FileTimes};
 use std::time::{Duration, SystemTime};

@@ -1,8 +1,8 @@
 //! The journal: what runs have put at a destination, and deleted there, since its ledger and its content cache were written.
 //!
 //! A run that is about some paths only appends to the journal, so that what it costs does not grow with the tree. Every later run
-//! reads the journal together with ledger and cache. A run about everything writes those two anew and removes the journal. What such a
-//! run puts there before it is interrupted is in a file beside the journal ([`Placements`]), which the next run takes over.
+//! reads the journal together with ledger and cache. A run about everything writes those two anew and removes the journal. What
+//! such a run puts there before it is interrupted is in a file beside the journal ([`Placements`]), which the next run takes over.
 //!
 //! Before an entry moves into place its content is noted as intended, and afterwards as placed. Between the two notes a run may be
 //! killed: then the entry has either the old content or the new one, and both are known as put there.

@@ -1,8 +1,8 @@
 //! Contents that a run about everything puts at the destination, kept for the case that the run is interrupted before it has written
 //! ledger and cache anew.
 //!
-//! The file has the format of the journal, and only notes of what is intended. Nothing of it is kept in memory, because such a run may
-//! put any number of files there.
+//! The file has the format of the journal, and only notes of what is intended. Nothing of it is kept in memory, because such a run
+//! may put any number of files there.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};

@@ -143,8 +143,8 @@ fn mutagen_words(status: &ContinuousStatus, record: &Record, instance: &Addresse
     }
 }
 
-/// The conflicts, the problems and the error of a session. A conflict at an entry of `stale`, which is named with its own reason, is left
-/// out: the entry could not be written.
+/// The conflicts, the problems and the error of a session. A conflict at an entry of `stale`, which is named with its own reason,
+/// is left out: the entry could not be written.
 pub(crate) fn trouble_lines(status: &ContinuousStatus, stale: Option<&Stale>) -> Vec<String> {
     let mut lines = Vec::new();
     let shown = |path: &[u8]| if path.is_empty() { "./".to_owned() } else { Shown(path).to_string() };

@@ -1,6 +1,6 @@
-//! Whether an entry may leave its path as a whole, because the source has renamed it. At the old path a rename is a deletion, so it needs
-//! what a deletion needs, for the entry and for everything in it: a run has put it there, nobody has changed it since, and no rule protects
-//! it. No rule may exclude it at the new path either: a transfer would not bring it there.
+//! Whether an entry may leave its path as a whole, because the source has renamed it. At the old path a rename is a deletion, so it
+//! needs what a deletion needs, for the entry and for everything in it: a run has put it there, nobody has changed it since, and no
+//! rule protects it. No rule may exclude it at the new path either: a transfer would not bring it there.
 
 use coast_filter::{DirFilter, FilterError};
 use coast_tree::{DirHandle, Kind, Listed, LockExt, MountId, Name, RelPath, Root};
@@ -10,8 +10,8 @@ use super::filter::{DeletionFilter, Within, unreadable_rules};
 use crate::error::EngineError;
 use crate::receiver::target::Leaving;
 
-/// Entries that leave with one directory. What is known of them is in memory meanwhile. A larger directory is made anew from the content of
-/// the old one.
+/// Entries that leave with one directory. What is known of them is in memory meanwhile. A larger directory is made anew from the
+/// content of the old one.
 const MAX_LEAVING: usize = 32 << 10;
 
 /// The look at everything that leaves with an entry.

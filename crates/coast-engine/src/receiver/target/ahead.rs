@@ -1,8 +1,8 @@
-//! Contents that are staged ahead of the run that puts them into place: those of large files in a run that follows others. While such a
-//! content is on its way, nobody waits for the lock of the workspace.
+//! Contents that are staged ahead of the run that puts them into place: those of large files in a run that follows others. While
+//! such a content is on its way, nobody waits for the lock of the workspace.
 //!
-//! Invariant: a content is used only by the process that has staged and verified it. It lies in a private directory, where nobody else
-//! writes.
+//! Invariant: a content is used only by the process that has staged and verified it. It lies in a private directory, where nobody
+//! else writes.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

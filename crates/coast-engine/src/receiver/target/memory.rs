@@ -1,7 +1,7 @@
 //! The content cache: what the destination's files were known to hold, and what this run learns of them.
 //!
-//! A hash is remembered together with an identity (size, times, inode) that tells this state of the file apart from every later one. If
-//! the identity cannot tell that, the hash is remembered without it: it is still the content that was put there last.
+//! A hash is remembered together with an identity (size, times, inode) that tells this state of the file apart from every later
+//! one. If the identity cannot tell that, the hash is remembered without it: it is still the content that was put there last.
 
 use std::io;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! An entry of the destination moves to another path, with everything in it, as the source has renamed it.
 //!
-//! Invariant: everything that moves is as runs have put it there. What is known of it moves with it: before the rename the journal says
-//! what is at the new paths, and afterwards that nothing of it is at the old ones. A process that is killed in between leaves notes of
-//! paths at which nothing is. They do no harm: what somebody makes there later has another content than the notes say.
+//! Invariant: everything that moves is as runs have put it there. What is known of it moves with it: before the rename the journal
+//! says what is at the new paths, and afterwards that nothing of it is at the old ones. A process that is killed in between leaves
+//! notes of paths at which nothing is. They do no harm: what somebody makes there later has another content than the notes say.
 
 use std::collections::HashSet;
 use std::io;
@@ -26,7 +26,8 @@ pub(crate) struct Leaving {
 }
 
 impl Target<'_> {
-    /// Moves an entry to the free name `name` of the directory `dir` at `directory`. Answers whether it is there. If not, it is where it was.
+    /// Moves an entry to the free name `name` of the directory `dir` at `directory`. Answers whether it is there. If not, it is
+    /// where it was.
     pub(crate) fn rename(
         &self,
         leaving: &Leaving,
@@ -113,8 +114,8 @@ impl Live {
         false
     }
 
-    /// Whether a directory has no entries but those that runs have `placed`. It was at `old` before the entry `from` moved to `to`. After the
-    /// rename nobody finds it at its old path any more, so nothing comes to it by that path.
+    /// Whether a directory has no entries but those that runs have `placed`. It was at `old` before the entry `from` moved to `to`.
+    /// After the rename nobody finds it at its old path any more, so nothing comes to it by that path.
     fn holds_only(&self, old: &RelPath, placed: &[Placed], (from, to): (&RelPath, &RelPath)) -> bool {
         let Some(new) = relocated(old, from, to) else { return false };
         let placed: HashSet<&Name> = placed.iter().map(Placed::name).collect();

@@ -2,8 +2,8 @@
 //!
 //! Invariant: an entry counts as one of ours, and may be replaced or deleted, only if
 //! - it is a file with an identity that a run remembered, *settled*, with the content that it put there or found right; or
-//! - its content is the content that a run has put at this very path last. So a new owner, mode or time is no conflict, and neither is a
-//!   file whose identity could not be remembered because its stamps were too young; or
+//! - its content is the content that a run has put at this very path last. So a new owner, mode or time is no conflict, and neither
+//!   is a file whose identity could not be remembered because its stamps were too young; or
 //! - it is a directory that a run has made. It is deleted only when it is empty.
 //!
 //! That is looked at when the entry is examined. Just before it is replaced or deleted, its identity must still be the one of then.

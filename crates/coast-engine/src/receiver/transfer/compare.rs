@@ -102,8 +102,8 @@ pub(super) fn keep(
     Ok(Kept::Right)
 }
 
-/// Asks the sender for the content of a file, unless that came with the offer: as a delta where there is a useful basis. `ours` is the content of the file that exists, if
-/// it is known.
+/// Asks the sender for the content of a file, unless that came with the offer: as a delta where there is a useful basis. `ours` is
+/// the content of the file that exists, if it is known.
 pub(super) fn ask_for_content(
     transfer: &Transfer<'_>,
     file: &PartEntry,

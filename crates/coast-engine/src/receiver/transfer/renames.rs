@@ -15,8 +15,8 @@ use crate::receiver::target::DestinationDirectory;
 /// The renames that are not carried out yet.
 #[derive(Default)]
 pub(super) struct Renames {
-    /// The old path of each new one. The lock is held while an entry moves, so that no other thread finds the source's own entry at the old
-    /// path meanwhile. Locks of the target and of the deletion are taken while it is held, never the other way round.
+    /// The old path of each new one. The lock is held while an entry moves, so that no other thread finds the source's own entry at
+    /// the old path meanwhile. Locks of the target and of the deletion are taken while it is held, never the other way round.
     pending: Mutex<HashMap<RelPath, RelPath>>,
 }
 
@@ -36,8 +36,8 @@ impl Renames {
     }
 }
 
-/// Moves entries of the destination to those names of a part to which the source has renamed them. Called before the directory of the part
-/// is listed, and before what is known of it is read. An entry that may not move is brought like any other.
+/// Moves entries of the destination to those names of a part to which the source has renamed them. Called before the directory of
+/// the part is listed, and before what is known of it is read. An entry that may not move is brought like any other.
 pub(super) fn carry_out(
     transfer: &Transfer<'_>,
     part: &Part,
