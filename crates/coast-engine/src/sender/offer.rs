@@ -13,6 +13,10 @@ use crate::error::EngineError;
 /// coarsest in use. A file changed within it before the run is only hashed once more in the next.
 const SOURCE_CLOCK_STEP: Duration = Duration::from_secs(2);
 
+/// The clock step of a source whose stamps have parts of a millisecond: the tick of the kernel, which is 10 ms at most, with room. A
+/// content that is staged ahead is put into place within a moment, and must not be read again for that.
+const FINE_CLOCK_STEP: Duration = Duration::from_millis(50);
+
 /// A part that was offered and is not settled.
 pub(super) struct OfferedPart {
     pub(super) id: u32,
@@ -38,6 +42,8 @@ pub(super) struct OfferedFile {
     pub(super) known_hash: Option<ContentHash>,
     /// Found in this run, with the identity it belongs to, if that tells it apart from later states.
     pub(super) found_hash: OnceLock<(FileIdentity, ContentHash)>,
+    /// Whether the stamps of the source are taken for as fine as they look.
+    pub(super) trusts_fine_stamps: bool,
     /// Whether the receiver waits for an answer. It may ask again only then.
     pub(super) asked: AtomicBool,
     /// How often it was begun to be sent in pieces. Never the same number twice, so that pieces of an earlier try which
@@ -78,7 +84,9 @@ impl OfferedPart {
 impl OfferedFile {
     /// Remembers a hash that was computed of the state `identity`, looked at after `observed_at`.
     pub(super) fn found(&self, identity: FileIdentity, hash: ContentHash, observed_at: Timestamp) {
-        if ClockStep::from_duration(SOURCE_CLOCK_STEP).settled(&identity, observed_at) {
+        let is_fine = self.trusts_fine_stamps && !identity.ctime.nanos().is_multiple_of(1_000_000);
+        let step = if is_fine { FINE_CLOCK_STEP } else { SOURCE_CLOCK_STEP };
+        if ClockStep::from_duration(step).settled(&identity, observed_at) {
             let _ = self.found_hash.set((identity, hash));
         }
     }

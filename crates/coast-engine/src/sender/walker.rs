@@ -369,12 +369,13 @@ impl<'a> Walker<'a> {
             self.tell_owner(&entry.stat)?;
         }
         self.count(found);
+        let stages = self.run.options.follow.as_ref().is_some_and(|follow| follow.stage_only);
         self.run.offers.insert(OfferedPart {
             id,
             path: path.clone(),
             lacking,
             unasked_bytes: found.iter().map(Found::content_bytes).sum(),
-            entries: found.iter().map(Found::to_offer).collect(),
+            entries: found.iter().map(|found| found.to_offer(stages)).collect(),
         });
         let entries =
             found.iter().map(|entry| self.entry(entry.name.as_bytes(), &entry.stat, what(entry))).collect();
@@ -469,13 +470,14 @@ impl Found {
     }
 
     /// What is remembered of it until it is settled.
-    fn to_offer(&self) -> OfferedEntry {
+    fn to_offer(&self, trusts_fine_stamps: bool) -> OfferedEntry {
         let file = (self.stat.kind == Kind::File).then(|| {
             let identity = FileIdentity::from(&self.stat);
             let file = OfferedFile {
                 identity,
                 known_hash: self.hash.filter(|_| self.content.is_none()),
                 found_hash: OnceLock::new(),
+                trusts_fine_stamps,
                 asked: AtomicBool::new(false),
                 attempts: AtomicU32::new(0),
             };

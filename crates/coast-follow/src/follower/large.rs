@@ -5,9 +5,10 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coast_sync::{
     BatchPath, BatchReport, Cancel, Event, FollowBatch, FollowRequest, FollowSession, Monitor, Progress,
@@ -16,10 +17,15 @@ use coast_sync::{
 
 use super::guard::Guard;
 use super::notices::Notices;
+use super::plan::local_path;
 use super::shared::Shared;
 use super::trouble::Left;
 use crate::batch::Ticket;
 use crate::watcher::Watcher;
+
+/// How long ago a file must have been written before it is read. Then a later write is told by its stamps, and the content is not read
+/// again while the workspace is locked.
+const SETTLED: Duration = Duration::from_millis(100);
 
 /// The large files that wait for their turn, and the barriers that wait for them.
 #[derive(Debug, Default)]
@@ -183,6 +189,7 @@ impl LargeContext {
         let mut guard = self.guard.clone();
         // The carrier finds out what is wrong with the worktree.
         let mut open = || guard.open().map_err(|_| SyncError::Interrupted);
+        wait_until_settled(&local_path(guard.path(), &path));
         let batch = FollowBatch::paths([BatchPath { path, deep: false }]);
         let notices = LargeNotices { notices: Notices::new(&self.shared), shared: &self.shared };
         match session.send_opened(&batch.clone().stage_only(), open()?, &notices, cancel) {
@@ -194,6 +201,15 @@ impl LargeContext {
         let report =
             session.send_opened(&batch.take_source(self.take_source.clone()), open()?, &notices, cancel)?;
         Ok((report, notices.notices.left()))
+    }
+}
+
+fn wait_until_settled(file: &Path) {
+    let age = file.symlink_metadata().and_then(|found| found.modified()).ok();
+    // The clock may have been stepped.
+    let age = age.and_then(|modified| modified.elapsed().ok());
+    if let Some(left) = age.and_then(|age| SETTLED.checked_sub(age)) {
+        thread::sleep(left);
     }
 }
 

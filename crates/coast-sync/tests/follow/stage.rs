@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use coast_sync::{Cancel, Event, FollowBatch, Monitor, Progress, VoidMonitor};
 use coast_testkit::Tree;
@@ -160,4 +161,19 @@ fn contents_that_were_staged_and_not_used_do_not_stay() {
     let mut followed = followed.reconnected();
     followed.send_paths(&["a"]);
     assert!(!ahead.exists());
+}
+
+#[test]
+fn a_content_that_was_staged_is_not_read_again() {
+    let mut followed = Followed::new(&Tree::new().file("a", "1"));
+    fs::write(followed.here("large"), large(1)).unwrap();
+    // A content that is younger than a few ticks of the clock may change without a new time.
+    let written = || fs::metadata(followed.here("large")).unwrap().modified().unwrap();
+    while written().elapsed().unwrap() < Duration::from_millis(100) {
+        std::thread::yield_now();
+    }
+    followed.send(&stage("large"));
+    let placed = followed.send_paths(&["large"]);
+    assert_eq!((placed.run.receiver.cloned_files, placed.run.sender.hashed_files), (1, 0));
+    followed.assert_equal();
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use coast_delta::MIN_BASIS;
-use coast_tree::{ContentHash, Kind, Stat};
+use coast_tree::{ContentHash, FileIdentity, Kind, Stat};
 use coast_wire::{EntryKind, Need, Origin, ToSender, Update, Want};
 
 use super::Transfer;
@@ -41,10 +41,14 @@ fn compare(
     let mut known = None;
     match (entry.existing.filter(|existing| existing.kind == Kind::File), entry.directory.handle()) {
         (Some(existing), Some(dir)) if existing.size == size => {
-            let ours = match entry.hash_existing(dir, &existing, transfer.report) {
-                // As in rsync, a file that cannot be read counts as different.
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
-                ours => ours.doing("cannot read it to compare it")?,
+            let origins = file.part.origins(transfer.target);
+            let ours = match origins.content_of(&entry.offered.name, &FileIdentity::from(&existing)) {
+                Some(ours) => Some(ours),
+                None => match entry.hash_existing(dir, &existing, transfer.report) {
+                    // As in rsync, a file that cannot be read counts as different.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+                    ours => ours.doing("cannot read it to compare it")?,
+                },
             };
             if ours == Some(theirs) {
                 if keep(transfer, file, entry, &existing, ours, &mut needs)? == Kept::Right {
