@@ -187,9 +187,9 @@ impl LargeContext {
             None => session.insert(self.request.connect(&*self.prompt, cancel)?),
         };
         let mut guard = self.guard.clone();
+        wait_until_settled(&local_path(guard.path(), &path));
         // The carrier finds out what is wrong with the worktree.
         let mut open = || guard.open().map_err(|_| SyncError::Interrupted);
-        wait_until_settled(&local_path(guard.path(), &path));
         let batch = FollowBatch::paths([BatchPath { path, deep: false }]);
         let notices = LargeNotices { notices: Notices::new(&self.shared), shared: &self.shared };
         match session.send_opened(&batch.clone().stage_only(), open()?, &notices, cancel) {

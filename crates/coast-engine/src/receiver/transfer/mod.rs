@@ -176,9 +176,9 @@ impl<'a> Transfer<'a> {
             self.target.remember(&part.path, records, origins);
         }
         // Counted out before the sender is told that it has room again, and told before the run can end.
-        let last = self.parts.settle(part);
+        self.parts.settle(part);
         self.report.tell(&ToSender::Settled { part: part.id })?;
-        if last {
+        if self.parts.told() {
             self.all_settled();
         }
         Ok(())

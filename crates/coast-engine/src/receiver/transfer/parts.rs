@@ -30,6 +30,16 @@ struct State {
     /// Bytes of content that came with the offers of live parts.
     content_bytes: usize,
     walk_done: bool,
+    /// Settled parts of which the sender was not told yet.
+    untold: usize,
+}
+
+impl State {
+    /// Whether every part was settled, and the sender was told so. What it is told after the end of a run it would take for a message of
+    /// the next one.
+    fn is_over(&self) -> bool {
+        self.walk_done && self.live.is_empty() && self.untold == 0
+    }
 }
 
 impl Parts {
@@ -77,21 +87,28 @@ impl Parts {
         self.lock().live.get(&id).cloned()
     }
 
-    /// Forgets a part; true when that was the last one.
-    pub(super) fn settle(&self, part: &Part) -> bool {
+    /// Forgets a part, of which the sender is told next. The transfer does not end before [`Parts::told`].
+    pub(super) fn settle(&self, part: &Part) {
         let mut state = self.lock();
         if state.live.remove(&part.id).is_some() {
             state.weight -= part.weight();
             state.content_bytes -= part.content_bytes();
         }
-        state.walk_done && state.live.is_empty()
+        state.untold += 1;
+    }
+
+    /// The sender was told of a settled part; true when that was the last one.
+    pub(super) fn told(&self) -> bool {
+        let mut state = self.lock();
+        state.untold -= 1;
+        state.is_over()
     }
 
     /// No more parts will come; true when none is left.
     pub(super) fn walk_done(&self) -> bool {
         let mut state = self.lock();
         state.walk_done = true;
-        state.live.is_empty()
+        state.is_over()
     }
 
     /// The parts that are left when a run ends early.
