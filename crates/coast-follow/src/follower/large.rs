@@ -195,7 +195,13 @@ impl LargeContext {
         match session.send_opened(&batch.clone().stage_only(), open()?, &notices, cancel) {
             // What cannot be staged comes with the next run.
             Err(_) if session.is_usable() => {}
-            staged => drop(staged?),
+            staged => {
+                let staged = staged?;
+                // A file that is still written to is not sent while the workspace is locked. It comes again with its next change.
+                if staged.failures.count > 0 {
+                    return Ok((staged, notices.notices.left()));
+                }
+            }
         }
         let notices = LargeNotices { notices: Notices::new(&self.shared), shared: &self.shared };
         let report =
