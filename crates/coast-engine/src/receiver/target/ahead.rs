@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use coast_tree::state::{AHEAD, name};
-use coast_tree::{ContentHash, DirHandle, Kind, LockExt, Name, RelPath, Root, Stat, Timestamp, file_stat};
-
+use coast_tree::{ContentHash, Kind, LockExt, RelPath, Root, Stat, Timestamp, file_stat};
 use coast_wire::{EntryKind, Update};
 
 use super::Target;
@@ -64,7 +63,7 @@ impl Ahead {
 impl Target<'_> {
     /// Whether a content of this size was staged ahead for an entry.
     pub(crate) fn is_ahead(&self, entry: &DestinationEntry<'_>, size: u64) -> bool {
-        !self.stages_ahead() && self.ahead_of(entry).is_some_and(|content| content.size == size)
+        self.ahead_of(entry).is_some_and(|content| content.size == size)
     }
 
     /// Makes a file from the content that was staged ahead for it, if that is this content.
@@ -73,20 +72,14 @@ impl Target<'_> {
         entry: &DestinationEntry<'_>,
         hash: ContentHash,
     ) -> Result<Cloned, Failure> {
-        let content = self.ahead_of(entry).filter(|content| content.hash == hash && !self.stages_ahead());
+        let content = self.ahead_of(entry).filter(|content| content.hash == hash);
         let Some((content, live)) = content.zip(self.live()) else { return Ok(Cloned::NotFound) };
-        let found = |dir: &DirHandle, name: &Name| {
-            dir.stat(name).ok().flatten().is_some_and(|stat| content.is(&stat))
-        };
         let (path, own) = (entry.directory.path(), &entry.offered.name);
         let Ok(dir) = live.state.dir.child(&name(AHEAD)).and_then(|dir| Root::from_dir(dir).dir(path)) else {
             return Ok(Cloned::NotFound);
         };
-        if !found(&dir, own) {
-            return Ok(Cloned::NotFound);
-        }
         let staged = self.area_for(entry)?.take_in(&dir, own);
-        // It may lie on another file system than the place of the file.
+        // It may be gone, or lie on another file system than the place of the file.
         let Ok(staged) = staged else { return Ok(Cloned::NotFound) };
         let file = staged.open().doing("cannot open what was staged")?;
         if !content.is(&file_stat(&file).doing("cannot read its attributes")?) {
@@ -104,10 +97,12 @@ impl Target<'_> {
 
     /// Notes a content that this run has staged ahead.
     pub(super) fn note_ahead(&self, entry: &DestinationEntry<'_>, hash: ContentHash) {
-        let stat = entry.directory.handle().and_then(|dir| dir.stat(&entry.offered.name).ok()?);
-        if let (true, Some(stat), Ok(path)) =
-            (self.stages_ahead(), stat, entry.directory.path().join(&entry.offered.name))
-        {
+        if !self.stages_ahead() {
+            return;
+        }
+        let (dir, name) = (entry.directory.handle(), &entry.offered.name);
+        let stat = dir.and_then(|dir| dir.stat(name).ok()?);
+        if let (Some(stat), Ok(path)) = (stat, entry.directory.path().join(name)) {
             self.ahead.note(path, AheadContent::new(&stat, hash));
         }
     }
@@ -130,8 +125,7 @@ impl Target<'_> {
     }
 
     fn ahead_of(&self, entry: &DestinationEntry<'_>) -> Option<AheadContent> {
-        // Without a lock nothing is staged.
-        if !self.follows {
+        if !self.follows || self.stages_ahead() {
             return None;
         }
         self.ahead.get(&entry.directory.path().join(&entry.offered.name).ok()?)
