@@ -478,11 +478,11 @@ impl Carrier {
         let now = Instant::now();
         let was_empty = self.trouble.is_empty();
         self.deletions.carried(extent, &report.run, now);
-        let looked_at = self.looked_at(extent);
+        let looked_at = (!was_empty).then(|| self.looked_at(extent));
         let is_skipped = report.run.receiver.deletion_skipped;
         let not_deleted = if is_skipped { may_be_left(extent, gone) } else { Vec::new() };
         let ended = Ended {
-            extent: &looked_at,
+            extent: looked_at.as_ref().unwrap_or(extent),
             failures: &report.failures,
             conflicts: &report.conflicts,
             left,
