@@ -77,7 +77,7 @@ pub fn start(places: &DaemonPlaces, program: &Path) -> Result<Started, StartErro
     Ok(started.expect("a daemon that does not run is started"))
 }
 
-/// As [`start`], but starts nothing where no daemon runs.
+/// Does what [`start`] does, but starts nothing where no daemon runs.
 ///
 /// # Errors
 /// As [`start`].

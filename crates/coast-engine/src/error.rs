@@ -26,7 +26,7 @@ pub enum EngineError {
     Refused { path: PathBuf, reason: String },
     /// Most of what runs have put there would be deleted.
     #[error(
-        "{going} of the {placed} entries that were put there would be deleted, such as {}; {updates}, and nothing was deleted",
+        "{going} of the {placed} entries that were put there would be deleted, such as {}; {updates}, and this run has deleted nothing",
         first.iter().map(|path| path.escape_ascii().to_string()).collect::<Vec<_>>().join(", ")
     )]
     MassDeletion {

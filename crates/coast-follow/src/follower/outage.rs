@@ -53,7 +53,8 @@ impl Outage {
         self.missing_passphrase.as_deref()
     }
 
-    /// Notes that the last attempt failed because this key file lacked its passphrase. Who types it has the next attempt made at once.
+    /// Notes that the last attempt failed because this key file lacked its passphrase. The next attempt is
+    /// made at once when somebody has typed it.
     pub(super) fn lacks_passphrase(&mut self, key: &Path) {
         self.missing_passphrase = Some(key.to_owned());
         self.wait = RARELY;

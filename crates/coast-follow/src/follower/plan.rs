@@ -11,7 +11,8 @@ use coast_sync::{BatchPath, FollowBatch, RelPath, RunReport};
 
 use crate::batch::{Batch, Depth, Extent};
 
-/// Files above this size, in bytes, are sent alone, beside the batches. So no edit waits for one of them.
+/// Files above this size, in bytes, are sent alone, beside the batches. An edit waits for one only if that comes with
+/// its directory.
 const LARGE: u64 = 8 << 20;
 
 /// How many deletions a batch may bring that is not compared with the whole workspace. A run that deletes more is refused if it is

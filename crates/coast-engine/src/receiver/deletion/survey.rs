@@ -187,7 +187,7 @@ impl Deletion<'_> {
         let claimed = if guarded {
             origin == Origin::Run
         } else if self.target.follows() && origin == Origin::Destination && !top.makes_way {
-            // No conflict: the source never had it.
+            // An entry that only the destination has is no conflict, so it stays even where the source wins.
             false
         } else {
             !self.only_placed || self.may_claim(origin)
