@@ -7,7 +7,7 @@ use coast_engine::{Monitor, Progress};
 use coast_tree::{LockExt, LockResultExt};
 use coast_wire::{Event, ProblemKind, Ready};
 
-use crate::{Conflicts, Deletions};
+use crate::{Conflicts, Deferred, Deletions};
 
 /// Entries that a run could not bring up to date: they could not be read at the source, or not be written, replaced or
 /// deleted at the destination.
@@ -72,6 +72,7 @@ pub(crate) struct Gathered {
     pub(crate) failures: Failures,
     pub(crate) deletions: Deletions,
     pub(crate) conflicts: Conflicts,
+    pub(crate) deferred: Deferred,
     /// The paths in `failures.first`.
     known: HashSet<Vec<u8>>,
 }
@@ -106,6 +107,7 @@ impl Monitor for Gathering<'_> {
                 self.gathered.enter().add(path, *kind, text);
             }
             Event::Conflict { path, kind } => self.gathered.enter().conflicts.add(path, *kind),
+            Event::Deferred { path } => self.gathered.enter().deferred.add(path),
             Event::Replaced { path } => self.gathered.enter().deletions.replaced.add(path, false),
             Event::Deleted { path, directory, origin } => {
                 self.gathered.enter().deletions.add(path, *directory, *origin);

@@ -21,7 +21,7 @@ use crate::failures::{Gathered, Gathering};
 use crate::local::{ChildProgram, FollowedChild, FollowedThread};
 use crate::receiver_arguments::ReceiverArguments;
 use crate::remote::{ConnectionReport, FollowedRemote};
-use crate::{CachePlace, Conflicts, Deletions, Failures, SyncError, profile};
+use crate::{CachePlace, Conflicts, Deferred, Deletions, Failures, SyncError, profile};
 
 /// The reading and writing ends of a stream to a receiver that stays.
 pub(crate) type Sender = FollowSender<Box<dyn Read + Send>, Box<dyn Write + Send>>;
@@ -282,6 +282,7 @@ impl FollowSession {
             take_source: batch.take_source.iter().map(bytes).collect(),
             renamed: renamed.map(|(from, to)| Renamed { from: bytes(from), to: bytes(to) }).collect(),
             stage_only: batch.stage_only,
+            defer_above: batch.defer_above,
             ..Follow::default()
         });
         if batch.stage_only {
@@ -305,9 +306,9 @@ impl FollowSession {
         }
         let gathering = Gathering::new(monitor);
         let run = self.receiver.talk(cancel, |stream| stream.run(sender, &gathering, cancel))?;
-        let Gathered { failures, mut deletions, conflicts, .. } = gathering.into_gathered();
+        let Gathered { failures, mut deletions, conflicts, deferred, .. } = gathering.into_gathered();
         deletions.to_trash = self.request.options.trash;
-        Ok(BatchReport { run, elapsed: started.elapsed(), failures, conflicts, deletions })
+        Ok(BatchReport { run, elapsed: started.elapsed(), failures, conflicts, deferred, deletions })
     }
 
     /// Reads the file or the symlink at a path of the destination, as it is there now. The content of a file is written to `into`
@@ -373,6 +374,9 @@ pub struct FollowBatch {
     /// Whether the contents of the files are only staged at the destination, without the lock of the workspace. A batch about the same
     /// files, sent next over the same session, puts them into place.
     pub stage_only: bool,
+    /// Files of more bytes than this are left for another batch where their content would have to be sent, or compared by its hash; see
+    /// [`BatchReport::deferred`]. `None` brings every file.
+    pub defer_above: Option<u64>,
     /// How many entries were at the destination before the batches just before this one, or 0; see
     /// [`Delete::there_before`](crate::Delete::there_before).
     pub there_before: u64,
@@ -389,7 +393,14 @@ pub enum BatchExtent {
 
 impl FollowBatch {
     fn new(extent: BatchExtent) -> Self {
-        Self { extent, take_source: Vec::new(), renamed: Vec::new(), stage_only: false, there_before: 0 }
+        Self {
+            extent,
+            take_source: Vec::new(),
+            renamed: Vec::new(),
+            stage_only: false,
+            defer_above: None,
+            there_before: 0,
+        }
     }
 
     /// A batch about the whole source.
@@ -413,6 +424,13 @@ impl FollowBatch {
     #[must_use]
     pub fn stage_only(mut self) -> Self {
         self.stage_only = true;
+        self
+    }
+
+    /// Leaves large files for another batch; see [`FollowBatch::defer_above`].
+    #[must_use]
+    pub fn defer_above(mut self, bytes: u64) -> Self {
+        self.defer_above = Some(bytes);
         self
     }
 
@@ -444,6 +462,8 @@ pub struct BatchReport {
     pub failures: Failures,
     /// The entries that were left as they are, because something else than a run made or changed them.
     pub conflicts: Conflicts,
+    /// The files that were left for another batch, because they are large.
+    pub deferred: Deferred,
     /// The entries that were deleted.
     pub deletions: Deletions,
 }

@@ -47,6 +47,7 @@
 mod account;
 mod cache_place;
 mod conflicts;
+mod deferred;
 mod deletions;
 mod destination;
 mod error;
@@ -71,6 +72,7 @@ mod watchdog;
 pub use account::{AccountReport, AccountRequest};
 pub use cache_place::CachePlace;
 pub use conflicts::{Conflict, Conflicts};
+pub use deferred::Deferred;
 pub use deletions::{DeletedEntries, Deletions};
 #[doc(hidden)]
 pub use destination::Relay;

@@ -295,6 +295,12 @@ pub enum Event<'a> {
         path: &'a [u8],
         kind: ConflictKind,
     },
+    /// A file is left as it is for another run, because it is larger than [`Follow::defer_above`](crate::Follow::defer_above).
+    Deferred {
+        /// Relative to the transfer root.
+        #[serde(borrow, with = "serde_bytes")]
+        path: &'a [u8],
+    },
     /// Something failed; the run goes on.
     Problem {
         /// The entry, relative to the transfer root.

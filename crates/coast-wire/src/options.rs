@@ -66,6 +66,9 @@ pub struct Follow {
     /// The contents of the run's files are only staged, in the private state directory of the workspace and without its lock. The next
     /// run that is about such a file, and has its hash, finds the content there.
     pub stage_only: bool,
+    /// A file of more bytes than this is left as it is where its content would have to be sent, or compared by its hash. It is told as
+    /// [`Deferred`](crate::Event::Deferred), and another run brings it. None brings every file.
+    pub defer_above: Option<u64>,
 }
 
 /// A rename of an entry of the source.

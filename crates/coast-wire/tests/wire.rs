@@ -51,6 +51,7 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
             take_source: vec![serde_bytes::ByteBuf::from(b"x".to_vec())],
             renamed: vec![coast_wire::Renamed { from: vec![1].into(), to: vec![2, 3].into() }],
             stage_only: true,
+            defer_above: Some(8 << 20),
         }),
         ..Options::default()
     };
@@ -124,6 +125,7 @@ fn to_sender() -> Vec<ToSender<'static>> {
         ToSender::Event(Event::Changed { path: b"x", change }),
         ToSender::Event(Event::Replaced { path: b"x/\xfe" }),
         ToSender::Event(Event::Deleted { path: b"x/\xfe", directory: true, origin: Origin::Changed }),
+        ToSender::Event(Event::Deferred { path: b"x/y" }),
         ToSender::Event(Event::Conflict { path: b"x", kind: ConflictKind::Changed }),
         ToSender::Event(Event::Problem { path: b"x", kind: ProblemKind::Destination, text: "cannot" }),
         ToSender::Event(Event::Problem {

@@ -129,6 +129,11 @@ impl<'a> Report<'a> {
         self.event(Event::Conflict { path, kind });
     }
 
+    /// Tells of a file that is left for another run.
+    pub(super) fn deferred(&self, path: &[u8]) {
+        self.event(Event::Deferred { path });
+    }
+
     /// Counts an extraneous entry that stays because of `--max-delete`.
     pub(super) fn over_max_delete(&self) {
         self.count(|stats| stats.over_max_delete += 1);

@@ -12,7 +12,7 @@ use coast_tree::Root;
 use super::First;
 use super::connection::{attempt, failed_at, notice_end};
 use super::guard::Guard;
-use super::large::{LargeContext, LargeEnded, LargeFile, LargeFiles, LargeTransfer};
+use super::large::{LARGE, LargeContext, LargeDone, LargeEnded, LargeFile, LargeFiles};
 use super::notices::{Notices, last_batch};
 use super::outage::{FailedAt, Outage};
 use super::plan::{Deletions, Plan, follow_batch, local_path};
@@ -35,11 +35,6 @@ pub(super) struct Carrier {
     guard: Guard,
     deletions: Deletions,
     large: LargeFiles,
-    large_transfer: Option<LargeTransfer>,
-    /// The session for large files, while some wait.
-    large_session: Option<FollowSession>,
-    /// Whether large files go over the session of the batches, because there is no other one. Until none waits.
-    large_goes_with_batches: bool,
     trouble: Trouble,
 }
 
@@ -51,6 +46,14 @@ enum Break {
     Halt(Halt),
     /// The session was lost.
     Lost(String),
+}
+
+/// What a run does with the large files of its extent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LargeAre {
+    Sent,
+    /// Left for a run of their own.
+    Deferred,
 }
 
 impl From<Halt> for Break {
@@ -82,9 +85,6 @@ impl Carrier {
             guard,
             deletions: Deletions::default(),
             large: LargeFiles::default(),
-            large_transfer: None,
-            large_session: None,
-            large_goes_with_batches: false,
             trouble: Trouble::default(),
         }
     }
@@ -224,7 +224,7 @@ impl Carrier {
         self.take_over(session)?;
         self.end_large(session)?;
         let next = match self.watcher.next(Some(Instant::now())) {
-            Next::TimedOut if self.large.len() == 0 || self.large_transfer.is_some() => {
+            Next::TimedOut if !self.large.can_begin() => {
                 self.rest();
                 // The end of a large file interrupts this.
                 self.watcher.next(self.trouble.due())
@@ -308,9 +308,10 @@ impl Carrier {
         let plan = Plan::new(&batch, self.guard.path(), &mut self.deletions, Instant::now());
         let mut is_settled = true;
         if !plan.extent.is_empty() {
-            match self.send(session, worktree, &plan.extent, plan.renamed) {
-                Ok(sent) => {
-                    is_settled = self.settle(&plan.extent, &plan.gone, sent, batch.saved);
+            match self.send(session, worktree, &plan.extent, plan.renamed, LargeAre::Deferred) {
+                Ok((report, left)) => {
+                    self.large.add(report.deferred.first.clone(), report.deferred.has_more(), batch.saved);
+                    is_settled = self.settle(&plan.extent, &plan.gone, (report, left), batch.saved);
                 }
                 Err(error) => match self.judge(session, &error) {
                     Failed::Break(reason) => {
@@ -321,7 +322,6 @@ impl Carrier {
                 },
             }
         }
-        self.large.add(plan.large, batch.saved);
         self.tell_waiting();
         self.watcher.finished();
         if let Some(ticket) = batch.ticket {
@@ -344,8 +344,7 @@ impl Carrier {
                 return Err(Halt::Root(lost).into());
             }
         };
-        // A look at a conflict needs no content.
-        if self.large_goes_with_batches || self.trouble.is_in_conflict(&file.path) {
+        if self.large.go_with_batches() {
             return self.carry_large(session, worktree, file);
         }
         let context = LargeContext {
@@ -356,28 +355,17 @@ impl Carrier {
             watcher: Arc::clone(&self.watcher),
             take_source: self.shared.enter().resolution.take_local.clone(),
         };
-        match LargeTransfer::begin(file.clone(), self.large_session.take(), context) {
-            Ok(transfer) => self.large_transfer = Some(transfer),
-            Err(error) => {
-                let extent = Extent::Paths([(file.path, Depth::Entry)].into());
-                self.fail(&extent, &format!("cannot start a thread: {error}"));
-                self.large_done(true);
-            }
+        let extent = Extent::Paths([(file.path.clone(), Depth::Entry)].into());
+        if let Err(error) = self.large.begin(file, context) {
+            self.fail(&extent, &format!("cannot start a thread: {error}"));
+            self.large_done(true);
         }
         Ok(())
     }
 
     /// Notes how the transfer of a large file has ended, if it has.
     fn end_large(&mut self, session: &mut FollowSession) -> Result<(), Break> {
-        let Some(LargeEnded { session: own, sent }) =
-            self.large_transfer.as_ref().and_then(LargeTransfer::ended)
-        else {
-            return Ok(());
-        };
-        let Some(transfer) = self.large_transfer.take() else { return Ok(()) };
-        let file = transfer.give_up();
-        let has_session = own.is_some();
-        self.large_session = own;
+        let Some(LargeEnded { file, has_session, sent }) = self.large.ended() else { return Ok(()) };
         self.shared.tell(|told| told.large_progress = None);
         let extent = Extent::Paths([(file.path.clone(), Depth::Entry)].into());
         let mut is_settled = true;
@@ -388,10 +376,9 @@ impl Carrier {
                     self.large.put_back(file);
                     return Err(reason);
                 }
-                // There is no second session: the server allows only one, or the session was lost.
+                // The server allows only one session, or the second one was lost.
                 Failed::Told(_) if !has_session => {
-                    self.large_goes_with_batches = true;
-                    self.large.put_back(file);
+                    self.large.put_back_for_batches(file);
                     return Ok(());
                 }
                 Failed::Told(text) => self.fail(&extent, &text),
@@ -410,7 +397,7 @@ impl Carrier {
     ) -> Result<(), Break> {
         let extent = Extent::Paths([(file.path.clone(), Depth::Entry)].into());
         let mut is_settled = true;
-        match self.send(session, worktree, &extent, Vec::new()) {
+        match self.send(session, worktree, &extent, Vec::new(), LargeAre::Sent) {
             Ok(sent) => is_settled = self.settle(&extent, &[], sent, file.saved),
             Err(error) => match self.judge(session, &error) {
                 Failed::Break(reason) => {
@@ -426,17 +413,16 @@ impl Carrier {
 
     /// A large file is at the destination, or could not be brought there. If it is not settled, it comes again.
     fn large_done(&mut self, is_settled: bool) {
-        let passed = self.large.sent();
-        if self.large.len() == 0 {
-            // The receiver ends with its session.
-            self.large_session = None;
-            self.large_goes_with_batches = false;
-        }
+        let LargeDone { passed, more } = self.large.done();
         self.tell_waiting();
         match passed {
             Some(ticket) if is_settled => self.pass(ticket),
             Some(ticket) => self.watcher.keep(ticket),
             None => {}
+        }
+        if let Some(ticket) = more {
+            self.watcher.compare_everything();
+            ticket.into_iter().for_each(|ticket| self.watcher.keep(ticket));
         }
     }
 
@@ -453,16 +439,20 @@ impl Carrier {
         worktree: Root,
         extent: &Extent,
         renamed: Vec<(RelPath, RelPath)>,
+        large: LargeAre,
     ) -> Result<(BatchReport, Vec<Left>), SyncError> {
         let notices = Notices::new(&self.shared);
         let (cancel, take_source) = {
             let state = self.shared.enter();
             (state.connection.cancel.clone(), state.resolution.take_local.clone())
         };
-        let batch = follow_batch(extent)
+        let mut batch = follow_batch(extent)
             .take_source(take_source)
             .renamed(renamed)
             .there_before(self.deletions.there_before());
+        if large == LargeAre::Deferred {
+            batch = batch.defer_above(LARGE);
+        }
         let report = session.send_opened(&batch, worktree, &notices, &cancel)?;
         Ok((report, notices.left()))
     }
@@ -576,11 +566,6 @@ impl Carrier {
 
     /// Has the watcher keep what waits here, with the barriers that wait for it.
     fn put_back(&mut self) {
-        if let Some(transfer) = self.large_transfer.take() {
-            let file = transfer.give_up();
-            self.large.put_back(file);
-        }
-        self.large_session = None;
         let (files, ticket) = self.large.give_up();
         for file in files {
             self.watcher.again(file.path, Depth::Entry);

@@ -1,6 +1,6 @@
-//! What a batch of the watcher becomes: one run over its small files, and one for each large file.
+//! The run that a batch of the watcher becomes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -10,10 +10,6 @@ use std::time::{Duration, Instant};
 use coast_sync::{BatchPath, FollowBatch, RelPath, RunReport};
 
 use crate::batch::{Batch, Depth, Extent};
-
-/// Files above this size, in bytes, are sent alone, beside the batches. An edit waits for one only if that comes with
-/// its directory.
-const LARGE: u64 = 8 << 20;
 
 /// How many deletions a batch may bring that is not compared with the whole workspace. A run that deletes more is refused if it is
 /// more than half of the workspace, and only a run over everything can tell that. It takes 0.2 s for 78,000 files.
@@ -28,8 +24,6 @@ pub(super) struct Plan {
     pub(super) extent: Extent,
     /// The paths that do not exist any more.
     pub(super) gone: Vec<RelPath>,
-    /// The paths of large files.
-    pub(super) large: Vec<RelPath>,
     /// Renames whose old path is free.
     pub(super) renamed: Vec<(RelPath, RelPath)>,
 }
@@ -89,31 +83,16 @@ impl Deletions {
 
 impl Plan {
     pub(super) fn new(batch: &Batch, worktree: &Path, deletions: &mut Deletions, now: Instant) -> Self {
-        let everything =
-            |gone| Self { extent: Extent::Everything, gone, large: Vec::new(), renamed: Vec::new() };
+        let everything = |gone| Self { extent: Extent::Everything, gone, renamed: Vec::new() };
         let paths = match &batch.extent {
             Extent::Paths(paths) if paths.get(&RelPath::root()) != Some(&Depth::Tree) => paths,
             _ => return everything(Vec::new()),
         };
-        // The destination moves a file to its new name before it deletes the old one.
-        let moved: HashSet<&RelPath> = batch.moved.iter().map(|(_, to)| to).collect();
-        let (mut at_once, mut gone, mut large) = (BTreeMap::new(), Vec::new(), Vec::new());
-        for (path, depth) in paths {
-            match fs::symlink_metadata(local_path(worktree, path)) {
-                Ok(found)
-                    if *depth == Depth::Entry
-                        && found.is_file()
-                        && found.len() > LARGE
-                        && !moved.contains(path) =>
-                {
-                    large.push(path.clone());
-                    continue;
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => gone.push(path.clone()),
-                _ => {}
-            }
-            at_once.insert(path.clone(), *depth);
-        }
+        let is_missing = |path: &RelPath| {
+            let found = fs::symlink_metadata(local_path(worktree, path));
+            found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
+        let gone: Vec<RelPath> = paths.keys().filter(|path| is_missing(path)).cloned().collect();
         if deletions.are_many(batch.left, now) {
             return everything(gone);
         }
@@ -123,7 +102,7 @@ impl Plan {
         };
         let is_renamed = |(from, to): &&(RelPath, RelPath)| is_gone(from) && !is_gone(to);
         let renamed = batch.moved.iter().filter(is_renamed).cloned().collect();
-        Self { extent: Extent::Paths(at_once), gone, large, renamed }
+        Self { extent: batch.extent.clone(), gone, renamed }
     }
 }
 
@@ -157,19 +136,12 @@ mod tests {
     }
 
     #[test]
-    fn large_files_are_sent_apart_and_missing_ones_are_told() {
+    fn paths_that_are_missing_are_told() {
         let scratch = tempfile::tempdir().unwrap();
         fs::write(scratch.path().join("small"), "").unwrap();
-        for name in ["large", "renamed"] {
-            fs::File::create(scratch.path().join(name)).unwrap().set_len(LARGE + 1).unwrap();
-        }
-        let mut batch = batch(&["small", "large", "gone", "renamed"], 1);
-        batch.moved = vec![(rel("old"), rel("renamed"))];
+        let batch = batch(&["small", "gone"], 1);
         let plan = Plan::new(&batch, scratch.path(), &mut Deletions::default(), Instant::now());
-        assert_eq!(plan.large, [rel("large")]);
-        assert_eq!(plan.gone, [rel("gone")]);
-        let Extent::Paths(paths) = plan.extent else { panic!("{plan:?}") };
-        assert!(paths.keys().eq([&rel("gone"), &rel("renamed"), &rel("small")]));
+        assert_eq!((plan.gone, plan.extent), (vec![rel("gone")], batch.extent));
     }
 
     #[test]

@@ -198,6 +198,36 @@ fn edits_and_deletions_do_not_wait_for_a_large_file() {
 }
 
 #[test]
+fn edits_do_not_wait_for_a_large_file_in_a_new_directory() {
+    let (followed, ahead) = with_a_large_file_that_waits();
+    let prepared = followed.scratch.path().join("prepared");
+    fs::create_dir(&prepared).unwrap();
+    fs::write(prepared.join("large"), vec![b'z'; 9 << 20]).unwrap();
+    fs::write(prepared.join("small"), "small").unwrap();
+    fs::rename(&prepared, followed.path("new")).unwrap();
+    followed.await_state(|status| status.waiting_files == 2 && followed.copy("new/small").exists());
+    assert!(!followed.copy("new/large").exists());
+    drop(ahead);
+    followed.arrive();
+    for path in ["large", "new/large"] {
+        assert_eq!(fs::read(followed.copy(path)).unwrap(), fs::read(followed.path(path)).unwrap());
+    }
+}
+
+#[test]
+fn edits_do_not_wait_for_a_large_file_after_the_connection_was_lost() {
+    let (followed, ahead) = with_a_large_file_that_waits();
+    followed.cut();
+    fs::write(followed.path("file"), "edited").unwrap();
+    followed.await_state(|_| fs::read(followed.copy("file")).is_ok_and(|content| content == b"edited"));
+    followed.await_state(|status| status.waiting_files == 1);
+    assert_eq!(fs::read(followed.copy("large")).unwrap()[0], b'x');
+    drop(ahead);
+    followed.arrive();
+    assert_eq!(fs::read(followed.copy("large")).unwrap()[0], b'y');
+}
+
+#[test]
 fn a_large_file_that_is_deleted_while_it_waits_does_not_come_back() {
     let (followed, ahead) = with_a_large_file_that_waits();
     fs::remove_file(followed.path("large")).unwrap();

@@ -191,11 +191,6 @@ impl Trouble {
         (self.conflicts.values().cloned().collect(), self.more_conflicts)
     }
 
-    /// Whether the destination has left an entry as it is, because something there made or changed it.
-    pub(super) fn is_in_conflict(&self, path: &RelPath) -> bool {
-        self.conflicts.contains_key(path)
-    }
-
     /// Whether there is nothing to tell.
     pub(super) fn is_empty(&self) -> bool {
         self.problems.is_empty() && self.conflicts.is_empty()

@@ -4,6 +4,7 @@
 
 mod clocks;
 mod conflicts;
+mod deferred;
 mod fetch;
 mod full_disk;
 mod journal;

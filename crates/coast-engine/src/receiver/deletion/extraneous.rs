@@ -32,13 +32,13 @@ pub(super) struct ExtraneousRoot {
 }
 
 /// The identity of an entry, which tells it apart from one that took its name later: inode numbers are given out again, but
-/// not with the time of the last change of content. The ctime is no part of it: deleting one of a file's names changes that of
+/// not with the size and the time of the last change of content. The ctime is no part of it: deleting one of a file's names changes that of
 /// the others.
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
 pub(super) struct EntryIdentity {
     ino: u64,
-    /// Seconds and nanoseconds; none for a directory, which changes with each deletion in it.
-    mtime: Option<(i64, u32)>,
+    /// The size in bytes, and the time in seconds and nanoseconds; none for a directory, which changes with each deletion in it.
+    content: Option<(u64, i64, u32)>,
 }
 
 /// Whether an extraneous entry goes.
@@ -74,7 +74,7 @@ impl Extraneous {
 
 impl EntryIdentity {
     pub(super) fn from(stat: &Stat) -> Self {
-        let mtime = (stat.kind != Kind::Directory).then(|| (stat.mtime.secs(), stat.mtime.nanos()));
-        Self { ino: stat.ino, mtime }
+        let content = || (stat.size, stat.mtime.secs(), stat.mtime.nanos());
+        Self { ino: stat.ino, content: (stat.kind != Kind::Directory).then(content) }
     }
 }

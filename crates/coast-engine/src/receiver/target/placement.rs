@@ -166,25 +166,27 @@ impl Live {
         report: &Report<'_>,
     ) -> Result<Moved, Failure> {
         let (path, name) = (entry.directory.path(), &entry.offered.name);
-        let replace = self.safety.check_place(path, dir, name, entry.existing.as_ref())?;
         if replaces_other_kind(entry) && !self.safety.guards(path, name) {
             self.discard_in_the_way(path, dir, name, report).doing("cannot remove what is in the way")?;
         }
-        self.move_into((path, dir, name), staged, content, replace)
+        self.move_into((path, dir, name), entry.existing.as_ref(), staged, content)
     }
 
-    /// Moves a staged entry with this content to its place. Where no rename reaches that from the entry's area, a copy is made in the
-    /// directory and moved.
+    /// Moves a staged entry with this content to its place, which held `examined` before. Where no rename reaches that from the entry's
+    /// area, a copy is made in the directory and moved.
     fn move_into(
         &self,
         (path, dir, name): (&RelPath, &DirHandle, &Name),
+        examined: Option<&Stat>,
         mut staged: Staged,
         content: Option<ContentHash>,
-        replace: Replace,
     ) -> Result<Moved, Failure> {
         if let Some(content) = content {
             self.ledger.intended(path, name, content);
         }
+        // Last of all, so that nothing but the rename comes after it. An exchange of the two names would leave no time at all, but shows
+        // programs that watch the directory a file that vanishes.
+        let replace = self.safety.check_place(path, dir, name, examined)?;
         let change_in =
             |change: &mut dyn FnMut() -> io::Result<()>| self.late_directories.change_in(path, dir, change);
         let moved = match change_in(&mut || staged.move_into_place(dir, name, replace)) {
@@ -262,8 +264,7 @@ impl Live {
                 .doing("cannot remove what is in the way")?;
         }
         let hash = item.hash.map(ContentHash::from_bytes);
-        let replace = self.safety.check_place(&parent, &dir, &name, None)?;
-        let moved = self.move_into((&parent, &dir, &name), staged, hash, replace)?;
+        let moved = self.move_into((&parent, &dir, &name), None, staged, hash)?;
         if let (Some(before), Some(hash), Moved::Itself) = (before, hash, moved) {
             self.remember_moved(&parent, &dir, &name, hash, &before);
         }

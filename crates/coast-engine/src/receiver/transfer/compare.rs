@@ -118,6 +118,10 @@ pub(super) fn ask_for_content(
     let Offered::File { size, hash, content } = &entry.offered.what else { return Ok(()) };
     let size = *size;
     transfer.target.check_may_replace(entry, file.part.origins(transfer.target), ours)?;
+    if size > transfer.defer_above {
+        transfer.report.deferred(&entry.path());
+        return Ok(transfer.settle(&file.part)?);
+    }
     if let Some(existing) = entry.existing.filter(|existing| existing.kind == Kind::File)
         && transfer.target.has_trash()
         && !transfer.target.guards(&file.part.path, &entry.offered.name)

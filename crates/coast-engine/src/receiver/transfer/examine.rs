@@ -189,8 +189,7 @@ impl<'a> Examination<'a> {
             deletion.note_in_the_way(entry)?;
             // Maybe the destination has the content elsewhere.
             if size > 0 && entry.offered.content_bytes() == 0 && target.may_have_content_of(size) {
-                self.compare_later(file, theirs);
-                return Ok(());
+                return self.compare_later(file, entry, size, theirs);
             }
             return self.bring_content(file, entry, size, theirs);
         };
@@ -204,15 +203,24 @@ impl<'a> Examination<'a> {
         match (ours, theirs) {
             (Some(ours), Some(theirs)) if ours == theirs => self.keep(file, entry, &existing, Some(ours)),
             (Some(_), Some(_)) => self.bring_content(file, entry, size, theirs),
-            _ => {
-                self.compare_later(file, theirs);
-                Ok(())
-            }
+            _ => self.compare_later(file, entry, size, theirs),
         }
     }
 
-    /// Has the file compared by its hash; asks the sender for that first if it is not known.
-    fn compare_later(&mut self, file: &PartEntry, theirs: Option<ContentHash>) {
+    /// Has the file compared by its hash; asks the sender for that first if it is not known. A large file is left for another run, but
+    /// not one in conflict: the comparison may settle that.
+    fn compare_later(
+        &mut self,
+        file: &PartEntry,
+        entry: &DestinationEntry<'_>,
+        size: u64,
+        theirs: Option<ContentHash>,
+    ) -> Result<(), Failure> {
+        let Transfer { target, report, defer_above, .. } = self.transfer;
+        if size > *defer_above && target.check_may_replace(entry, self.origins, None).is_ok() {
+            report.deferred(&entry.path());
+            return Ok(self.transfer.settle(self.part)?);
+        }
         match theirs {
             Some(theirs) => self.transfer.enqueue(Work::Compare(file.clone(), theirs)),
             None => {
@@ -220,6 +228,7 @@ impl<'a> Examination<'a> {
                 self.needs.hash(file.index);
             }
         }
+        Ok(())
     }
 
     fn keep(
@@ -245,8 +254,7 @@ impl<'a> Examination<'a> {
         theirs: Option<ContentHash>,
     ) -> Result<(), Failure> {
         if self.transfer.target.is_ahead(entry, size) {
-            self.compare_later(file, theirs);
-            return Ok(());
+            return self.compare_later(file, entry, size, theirs);
         }
         self.ask_for_content(file, entry)
     }

@@ -58,6 +58,8 @@ pub(super) struct Transfer<'a> {
     taken: TakenKinds,
     /// Whether a file of equal size and time is taken for right (`-t` without `-c`).
     quick_check: bool,
+    /// Larger files, in bytes, are left for another run.
+    defer_above: u64,
     workers: NonZeroUsize,
     renames: Renames,
     parts: Parts,
@@ -106,6 +108,7 @@ impl<'a> Transfer<'a> {
             taken: TakenKinds { links: options.links, devices, specials: options.specials },
             // A program that edits files may keep their sizes and set their times back, and the event of the edit comes once.
             quick_check: options.times && !options.checksum && options.follow.is_none(),
+            defer_above: options.follow.as_ref().and_then(|follow| follow.defer_above).unwrap_or(u64::MAX),
             workers,
             renames: Renames::of(options)?,
             parts: Parts::default(),
