@@ -47,7 +47,7 @@ pub use merge::{TreeMergeFiles, Whose};
 pub use monitor::{Monitor, Progress, VoidMonitor};
 pub use receiver::{Claim, DestinationIs, Following, LoginUser, Receiver, ReceiverConfig, refuse};
 pub use sender::{
-    BatchPath, FetchedEntry, FollowSender, KnownContents, NothingSent, RunReport, SenderConfig, Source, send,
+    BatchPath, FetchedEntry, FollowSender, NothingSent, RunReport, SenderConfig, Source, StagedContents, send,
 };
 
 use std::num::NonZeroUsize;

@@ -2,7 +2,7 @@
 
 use coast_tree::RelPath;
 
-/// Files that are larger than [`FollowBatch::defer_above`](crate::FollowBatch::defer_above), and were left as they are.
+/// Files that are larger than [`FileContents::DeferAbove`](crate::FileContents::DeferAbove) has it, and were left as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deferred {

@@ -14,7 +14,7 @@ use coast_filter::{RuleError, RuleList};
 use coast_ssh::Prompt;
 use coast_tree::{RelPath, Root};
 use coast_wire::limits::MAX_RENAMES;
-use coast_wire::{FailureKind, Follow, Options, Own, Ownership, Renamed};
+use coast_wire::{FailureKind, FileContents, Follow, Options, Own, Ownership, Renamed};
 
 use crate::destination::{Destination, LocalReceiver};
 use crate::failures::{Gathered, Gathering};
@@ -281,17 +281,17 @@ impl FollowSession {
         sender.options.follow = Some(Follow {
             take_source: batch.take_source.iter().map(bytes).collect(),
             renamed: renamed.map(|(from, to)| Renamed { from: bytes(from), to: bytes(to) }).collect(),
-            stage_only: batch.stage_only,
-            defer_above: batch.defer_above,
+            contents: batch.contents,
             ..Follow::default()
         });
-        if batch.stage_only {
+        let stages = batch.contents == FileContents::StageOnly;
+        if stages {
             sender.options.delete = None;
         } else if let Some(delete) = &mut sender.options.delete {
             delete.there_before = batch.there_before;
         }
         // Another session may have brought a later state of the file meanwhile: the file is looked at under the lock.
-        sender.await_ready = std::mem::replace(&mut self.has_staged, batch.stage_only);
+        sender.await_ready = std::mem::replace(&mut self.has_staged, stages);
         match &batch.extent {
             BatchExtent::Everything => sender.cache.clone_from(&self.cache),
             BatchExtent::Paths(paths) => {
@@ -371,12 +371,9 @@ pub struct FollowBatch {
     /// Renames of the source, each as the old and the new path, both of which the extent must have. The source has the new path and
     /// lacks the old one. The destination moves its own entry, unless something in it stays there; then the entry is made anew.
     pub renamed: Vec<(RelPath, RelPath)>,
-    /// Whether the contents of the files are only staged at the destination, without the lock of the workspace. A batch about the same
-    /// files, sent next over the same session, puts them into place.
-    pub stage_only: bool,
-    /// Files of more bytes than this are left for another batch where their content would have to be sent, or compared by its hash; see
-    /// [`BatchReport::deferred`]. `None` brings every file.
-    pub defer_above: Option<u64>,
+    /// What becomes of the contents of files. If [`FileContents::StageOnly`], a batch about the same files with [`FileContents::DeferAbove`], sent
+    /// next over the same session, puts the larger ones into place as they were when they were staged.
+    pub contents: FileContents,
     /// How many entries were at the destination before the batches just before this one, or 0; see
     /// [`Delete::there_before`](crate::Delete::there_before).
     pub there_before: u64,
@@ -397,8 +394,7 @@ impl FollowBatch {
             extent,
             take_source: Vec::new(),
             renamed: Vec::new(),
-            stage_only: false,
-            defer_above: None,
+            contents: FileContents::Place,
             there_before: 0,
         }
     }
@@ -420,17 +416,17 @@ impl FollowBatch {
         self
     }
 
-    /// Only stages the contents of the files; see [`FollowBatch::stage_only`].
+    /// Only stages the contents of the files; see [`FollowBatch::contents`].
     #[must_use]
     pub fn stage_only(mut self) -> Self {
-        self.stage_only = true;
+        self.contents = FileContents::StageOnly;
         self
     }
 
-    /// Leaves large files for another batch; see [`FollowBatch::defer_above`].
+    /// Leaves files of more bytes than this for another batch; see [`FollowBatch::contents`].
     #[must_use]
     pub fn defer_above(mut self, bytes: u64) -> Self {
-        self.defer_above = Some(bytes);
+        self.contents = FileContents::DeferAbove(bytes);
         self
     }
 

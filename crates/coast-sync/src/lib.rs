@@ -105,6 +105,6 @@ pub use coast_ssh::{
 };
 pub use coast_tree::{BadPath, RelPath};
 pub use coast_wire::{
-    Change, ConflictKind, Delete, EntryKind, Event, Itemize, MASS_DELETION, Options, Origin, Own, Ownership,
-    ProblemKind, Ready, ReceiverStats, SenderStats, TimeChange, Update,
+    Change, ConflictKind, Delete, EntryKind, Event, FileContents, Itemize, MASS_DELETION, Options, Origin,
+    Own, Ownership, ProblemKind, Ready, ReceiverStats, SenderStats, TimeChange, Update,
 };

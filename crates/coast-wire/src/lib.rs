@@ -51,7 +51,9 @@ pub use message::{
     Piece, ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver, ToSender,
     Update, Want, What,
 };
-pub use options::{Delete, Extent, Follow, Itemize, MASS_DELETION, Options, Own, Ownership, Renamed};
+pub use options::{
+    Delete, Extent, FileContents, Follow, Itemize, MASS_DELETION, Options, Own, Ownership, Renamed,
+};
 pub use pack::{Pack, WholeError};
 pub use text::bounded_text;
 

@@ -295,7 +295,7 @@ pub enum Event<'a> {
         path: &'a [u8],
         kind: ConflictKind,
     },
-    /// A file is left as it is for another run, because it is larger than [`Follow::defer_above`](crate::Follow::defer_above).
+    /// A file is left as it is for another run, because it is larger than [`FileContents::DeferAbove`](crate::FileContents::DeferAbove).
     Deferred {
         /// Relative to the transfer root.
         #[serde(borrow, with = "serde_bytes")]

@@ -63,12 +63,32 @@ pub struct Follow {
     /// Renames of the source: at most [`MAX_RENAMES`](crate::limits::MAX_RENAMES). Of each the source has the new path and lacks the old
     /// one, and the run is about both. The receiver moves its own entry if it may; otherwise the content is transferred.
     pub renamed: Vec<Renamed>,
-    /// The contents of the run's files are only staged, in the private state directory of the workspace and without its lock. The next
-    /// run that is about such a file, and has its hash, finds the content there.
-    pub stage_only: bool,
-    /// A file of more bytes than this is left as it is where its content would have to be sent, or compared by its hash. It is told as
-    /// [`Deferred`](crate::Event::Deferred), and another run brings it. None brings every file.
-    pub defer_above: Option<u64>,
+    /// What becomes of the contents of files.
+    pub contents: FileContents,
+}
+
+impl Follow {
+    /// Files of more bytes than this are left for another run.
+    pub fn defer_above(&self) -> u64 {
+        match self.contents {
+            FileContents::DeferAbove(bytes) => bytes,
+            FileContents::Place | FileContents::StageOnly => u64::MAX,
+        }
+    }
+}
+
+/// What a run on a stream of many does with the contents of files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileContents {
+    /// Every file is brought.
+    #[default]
+    Place,
+    /// A file of more bytes than this is left as it is where its content would have to be sent, or compared by its hash, unless the run
+    /// before has staged its content. It is told as [`Deferred`](crate::Event::Deferred), and another run brings it.
+    DeferAbove(u64),
+    /// Contents are only staged, in the private state directory of the workspace and without its lock. The next run that is about such a
+    /// file, and has its hash, finds the content there.
+    StageOnly,
 }
 
 /// A rename of an entry of the source.

@@ -50,8 +50,7 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
             extent: Extent::Paths,
             take_source: vec![serde_bytes::ByteBuf::from(b"x".to_vec())],
             renamed: vec![coast_wire::Renamed { from: vec![1].into(), to: vec![2, 3].into() }],
-            stage_only: true,
-            defer_above: Some(8 << 20),
+            contents: coast_wire::FileContents::DeferAbove(8 << 20),
         }),
         ..Options::default()
     };

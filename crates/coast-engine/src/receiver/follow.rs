@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use coast_tree::RelPath;
-use coast_wire::{Class, Frame, FrameReader, ToReceiver, messages};
+use coast_wire::{Class, FileContents, Frame, FrameReader, ToReceiver, messages};
 
 use super::frames::{End, RunFrames};
 use super::{Conversation, Receiver, refuse};
@@ -120,7 +120,10 @@ impl Request {
                 Self::Fetch(path.map_err(bad_path)?)
             }
             (Some(Ok(ToReceiver::Start(options))), None)
-                if options.follow.as_ref().is_some_and(|follow| follow.stage_only) =>
+                if options
+                    .follow
+                    .as_ref()
+                    .is_some_and(|follow| follow.contents == FileContents::StageOnly) =>
             {
                 Self::Staging
             }

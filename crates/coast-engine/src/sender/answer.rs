@@ -10,6 +10,7 @@ use coast_wire::{Class, Compressor, FileId, Gone, Need, Pack, ProblemKind, ToRec
 use serde::Serialize;
 
 use super::Run;
+use super::config::StagedContent;
 use super::offer::{OfferedFile, OfferedPart};
 use super::reading::has_hole;
 use super::under_way::{Ticket, UnderWay};
@@ -281,6 +282,7 @@ impl Answerer<'_> {
                 }
                 // Of what was read, never a remembered one: a write through a memory map may leave the identity as it was.
                 let hash = ContentHash::of(&buffer[start..]);
+                file.tell(StagedContent { size: stat.size, hash, mtime: stat.mtime });
                 if file.known_hash != Some(hash) || file.identity != before {
                     file.found(before, hash, observed_at);
                 }

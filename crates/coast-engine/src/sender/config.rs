@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use coast_filter::{Filter, FilterError, NoMergeFiles, RuleList, Side};
-use coast_tree::{ContentHash, FileIdentity, Kind, Listed, Record, RelPath, Root};
+use coast_tree::{ContentHash, Kind, Listed, Name, RelPath, Root, Timestamp};
 use coast_wire::Options;
 
 use super::source::{Located, Selection, Source};
@@ -32,8 +32,8 @@ pub struct SenderConfig {
     /// The paths that are offered, with the directories above them; none for the whole source. A path that the source lacks is deleted
     /// at the destination if the run deletes. The rules hold as for the whole source.
     pub paths: Option<Vec<BatchPath>>,
-    /// Contents of files that are known although no cache has them.
-    pub known: KnownContents,
+    /// The contents that the run before has staged.
+    pub staged: StagedContents,
     /// Whether frames are compressed, as `-z` asks.
     pub compress: bool,
     /// Bytes per second that may be written, if limited.
@@ -56,7 +56,7 @@ impl SenderConfig {
             cache: None,
             some_paths: false,
             paths: None,
-            known: KnownContents::default(),
+            staged: StagedContents::default(),
             compress: false,
             bytes_per_second: None,
             await_ready: false,
@@ -107,24 +107,36 @@ impl SenderConfig {
     }
 }
 
-/// Contents of files, with the states of the files that have them. A [`FollowSender`](crate::FollowSender) fills it.
+/// Contents of files that a run has staged at the destination. A [`FollowSender`](crate::FollowSender) fills it.
 #[derive(Debug, Clone, Default)]
-pub struct KnownContents(HashMap<RelPath, (FileIdentity, ContentHash)>);
+pub struct StagedContents(HashMap<RelPath, StagedContent>);
 
-impl KnownContents {
-    /// The content of a file in this state.
-    pub(super) fn get(&self, path: &RelPath, identity: &FileIdentity) -> Option<ContentHash> {
-        self.0.get(path).filter(|(known, _)| known == identity).map(|(_, hash)| *hash)
+/// The content of a file as it was when it was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StagedContent {
+    /// In bytes.
+    pub(super) size: u64,
+    pub(super) hash: ContentHash,
+    pub(super) mtime: Timestamp,
+}
+
+impl StagedContents {
+    pub(super) fn get(&self, path: &RelPath) -> Option<StagedContent> {
+        self.0.get(path).copied()
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds the contents of files of a directory.
-    pub(super) fn add(&mut self, directory: &RelPath, records: Vec<Record>) {
-        let path = |record: Record| Some((directory.join(&record.name).ok()?, (record.stat, record.hash)));
-        self.0.extend(records.into_iter().filter_map(path));
+    /// Adds contents of files of a directory.
+    pub(super) fn add<'n>(
+        &mut self,
+        directory: &RelPath,
+        contents: impl Iterator<Item = (&'n Name, StagedContent)>,
+    ) {
+        let path = |(name, content): (&Name, _)| Some((directory.join(name).ok()?, content));
+        self.0.extend(contents.filter_map(path));
     }
 }
 

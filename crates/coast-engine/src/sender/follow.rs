@@ -6,7 +6,7 @@ use std::sync::Arc;
 use coast_tree::RelPath;
 use coast_wire::{Extent, FrameReader, ToReceiver, end_of_run};
 
-use super::config::{KnownContents, SenderConfig};
+use super::config::{SenderConfig, StagedContents};
 use super::fetch::{self, FetchedEntry};
 use super::report::RunReport;
 use super::{Counted, Prepared, Stream, sealed};
@@ -21,15 +21,15 @@ pub struct FollowSender<R, W> {
     writer: W,
     /// Whether both ends know where the next run begins.
     usable: bool,
-    /// The contents of the files that the last run has staged ahead.
-    staged: KnownContents,
+    /// The contents that the last run has staged.
+    staged: StagedContents,
 }
 
 impl<R: Read + Send, W: Write + Send> FollowSender<R, W> {
     /// A stream on which no run was made yet. Dropping `writer` must end the stream for the other side.
     pub fn new(reader: R, writer: W) -> Self {
         let frames = FrameReader::new(Counted { stream: reader, progress: Arc::default() });
-        Self { frames, writer, usable: true, staged: KnownContents::default() }
+        Self { frames, writer, usable: true, staged: StagedContents::default() }
     }
 
     /// Carries out one run; returns when the receiver has finished it. The extent of the run is [`SenderConfig::paths`]. The run is safe
@@ -49,14 +49,14 @@ impl<R: Read + Send, W: Write + Send> FollowSender<R, W> {
         }
         let extent = if config.paths.is_some() { Extent::Paths } else { Extent::Everything };
         config.some_paths = extent == Extent::Paths;
-        config.known = std::mem::take(&mut self.staged);
+        config.staged = std::mem::take(&mut self.staged);
         config.options.follow.get_or_insert_default().extent = extent;
         let run = Prepared::new(config, monitor, cancel)?;
         self.frames.get_mut().progress = run.progress();
         let stream = Stream { frames: &mut self.frames, writer: &mut self.writer, end: Some(end_of_run()) };
         let conversed = run.converse(stream)?;
         self.usable = conversed.is_complete();
-        self.staged = conversed.learned();
+        self.staged = conversed.staged();
         conversed.report()
     }
 

@@ -28,8 +28,8 @@ use std::sync::{Arc, Mutex};
 use coast_filter::Filter;
 use coast_tree::{LockExt, LockResultExt, Root};
 use coast_wire::{
-    Class, Event, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready, ReceiverStats, SenderStats,
-    ToReceiver, ToSender, WireError, messages,
+    Class, Event, FileContents, Follow, FrameReader, LevelControl, Options, Pack, ProblemKind, Ready,
+    ReceiverStats, SenderStats, ToReceiver, ToSender, WireError, messages,
 };
 
 use crate::cache::{Cache, Remember};
@@ -42,7 +42,7 @@ use crate::{Cancel, CancelHook, threads};
 
 use answer::{HandedOver, Job, SignatureBytes};
 use batch::Batch;
-pub use config::{BatchPath, KnownContents, NothingSent, SenderConfig};
+pub use config::{BatchPath, NothingSent, SenderConfig, StagedContents};
 pub use fetch::FetchedEntry;
 pub use follow::FollowSender;
 use offer::Offers;
@@ -136,8 +136,8 @@ impl<'a> Prepared<'a> {
             window: Window::new(stop.clone()),
             offers: Offers::new(),
             cache: Cache::open(config.cache.as_deref(), remember),
-            known: config.known,
-            learned: Mutex::default(),
+            staged_before: config.staged,
+            staged: Mutex::default(),
             signatures: SignatureBytes::default(),
             jobs: Channel::unbounded(),
             to_seal: Channel::bounded(threads.get()),
@@ -190,9 +190,9 @@ impl Conversed<'_> {
         self.wrote.is_ok() && (outcome.finished.is_some() || outcome.gave_up)
     }
 
-    /// The contents of the files that the run has staged ahead.
-    fn learned(&self) -> KnownContents {
-        self.run.learned.enter().clone()
+    /// The contents that the run has staged.
+    fn staged(&self) -> StagedContents {
+        self.run.staged.enter().clone()
     }
 
     /// The result of the run.
@@ -212,10 +212,10 @@ struct Run<'a> {
     window: Window,
     offers: Offers,
     cache: Cache,
-    /// Contents of files that the cache does not have.
-    known: KnownContents,
-    /// The contents of the files that a run stages ahead. No other lock is taken while it is held.
-    learned: Mutex<KnownContents>,
+    /// The contents that the run before has staged.
+    staged_before: StagedContents,
+    /// The contents that this run stages. No other lock is taken while it is held but that of one file's content.
+    staged: Mutex<StagedContents>,
     signatures: SignatureBytes,
     /// Needs of the receiver that wait for a worker.
     jobs: Channel<Job>,
@@ -350,8 +350,13 @@ impl Run<'_> {
                 self.window.release_unasked(part.unasked_bytes);
                 add(&self.progress.settled_entries, part.entries.len() as u64);
                 add(&self.progress.settled_bytes, part.bytes());
-                if self.options.follow.as_ref().is_some_and(|follow| follow.stage_only) {
-                    self.learned.enter().add(&part.path, part.records());
+                if self
+                    .options
+                    .follow
+                    .as_ref()
+                    .is_some_and(|follow| follow.contents == FileContents::StageOnly)
+                {
+                    self.staged.enter().add(&part.path, part.told());
                 }
                 self.cache.append(&part.path, part.records());
             }
@@ -367,6 +372,11 @@ impl Run<'_> {
             _ => return Err(EngineError::Protocol("it sent a message of an unknown kind")),
         }
         Ok(())
+    }
+
+    /// Files of more bytes than this are left for another run.
+    fn defer_above(&self) -> u64 {
+        self.options.follow.as_ref().map_or(u64::MAX, Follow::defer_above)
     }
 
     fn count(&self, change: impl FnOnce(&mut SenderStats)) {

@@ -7,15 +7,12 @@ use std::time::Duration;
 
 use coast_tree::{ClockStep, ContentHash, FileIdentity, LockExt, Name, Record, RelPath, Timestamp};
 
+use super::config::StagedContent;
 use crate::error::EngineError;
 
 /// The clock step assumed of the source's file system, whose real one cannot be measured without writing there: the
 /// coarsest in use. A file changed within it before the run is only hashed once more in the next.
 const SOURCE_CLOCK_STEP: Duration = Duration::from_secs(2);
-
-/// The clock step of a source whose stamps have parts of a millisecond: the tick of the kernel, which is 10 ms at most, with room. A
-/// content that is staged ahead is put into place within a moment, and must not be read again for that.
-const FINE_CLOCK_STEP: Duration = Duration::from_millis(50);
 
 /// A part that was offered and is not settled.
 pub(super) struct OfferedPart {
@@ -42,8 +39,8 @@ pub(super) struct OfferedFile {
     pub(super) known_hash: Option<ContentHash>,
     /// Found in this run, with the identity it belongs to, if that tells it apart from later states.
     pub(super) found_hash: OnceLock<(FileIdentity, ContentHash)>,
-    /// Whether the stamps of the source are taken for as fine as they look.
-    pub(super) trusts_fine_stamps: bool,
+    /// The content that the receiver was told last.
+    pub(super) told: Mutex<Option<StagedContent>>,
     /// Whether the receiver waits for an answer. It may ask again only then.
     pub(super) asked: AtomicBool,
     /// How often it was begun to be sent in pieces. Never the same number twice, so that pieces of an earlier try which
@@ -52,6 +49,11 @@ pub(super) struct OfferedFile {
 }
 
 impl OfferedFile {
+    /// Notes the content that the receiver is told: itself or its hash.
+    pub(super) fn tell(&self, content: StagedContent) {
+        *self.told.enter() = Some(content);
+    }
+
     /// Free for the next question.
     pub(super) fn answered(&self) {
         self.asked.store(false, Ordering::Release);
@@ -79,14 +81,18 @@ impl OfferedPart {
         };
         self.entries.iter().filter_map(record).collect()
     }
+
+    /// The contents of its files that the receiver was told.
+    pub(super) fn told(&self) -> impl Iterator<Item = (&Name, StagedContent)> {
+        let told = |entry: &OfferedEntry| *entry.file.as_ref()?.told.enter();
+        self.entries.iter().filter_map(move |entry| Some((&entry.name, told(entry)?)))
+    }
 }
 
 impl OfferedFile {
     /// Remembers a hash that was computed of the state `identity`, looked at after `observed_at`.
     pub(super) fn found(&self, identity: FileIdentity, hash: ContentHash, observed_at: Timestamp) {
-        let is_fine = self.trusts_fine_stamps && !identity.ctime.nanos().is_multiple_of(1_000_000);
-        let step = if is_fine { FINE_CLOCK_STEP } else { SOURCE_CLOCK_STEP };
-        if ClockStep::from_duration(step).settled(&identity, observed_at) {
+        if ClockStep::from_duration(SOURCE_CLOCK_STEP).settled(&identity, observed_at) {
             let _ = self.found_hash.set((identity, hash));
         }
     }

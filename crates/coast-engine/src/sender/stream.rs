@@ -8,6 +8,7 @@ use coast_wire::limits::{CHUNK_BYTES, MAX_DELTA_BYTES, MAX_DIFF_BLOCK_BYTES, MAX
 use coast_wire::{FileId, Gone, Piece, ToReceiver};
 
 use super::answer::{ATTEMPTS, Answerer, Failure, HeldSignature, changing};
+use super::config::StagedContent;
 use super::offer::OfferedFile;
 use super::reading::{Reading, Stretch, WasRead};
 use super::under_way::UnderWay;
@@ -47,7 +48,8 @@ impl Answerer<'_> {
             }
             let unchanged = FileIdentity::from(&coast_tree::file_stat(reading.file())?) == before;
             if unchanged || tried == ATTEMPTS {
-                let hash = reading.was_read().hash;
+                let WasRead { size, hash } = reading.was_read();
+                file.tell(StagedContent { size, hash, mtime: stat.mtime });
                 if unchanged {
                     file.found(before, hash, observed_at);
                 }
@@ -97,6 +99,7 @@ impl Answerer<'_> {
                 earlier = Some(read);
                 continue;
             }
+            file.tell(StagedContent { size, hash, mtime: stat.mtime });
             file.answered();
             let mtime = self.run.options.times.then(|| wire_time(stat.mtime));
             self.chunk(&mut chunks, Piece::End { size, hash: *hash.as_bytes(), mtime })?;

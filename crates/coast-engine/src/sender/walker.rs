@@ -232,11 +232,7 @@ impl<'a> Walker<'a> {
         let records = self.run.cache.directory(path);
         let mut found = Vec::with_capacity(listed.len());
         let known = |name: &Name, identity: &FileIdentity| {
-            let known = records.as_ref().and_then(|records| records.get(name, identity));
-            known.or_else(|| {
-                let known = Some(&self.run.known).filter(|known| !known.is_empty())?;
-                known.get(&path.join(name).ok()?, identity)
-            })
+            records.as_ref().and_then(|records| records.get(name, identity))
         };
         for Listed { name, kind, .. } in listed {
             if name.as_bytes() == STAGING_INSIDE.as_bytes() {
@@ -260,7 +256,10 @@ impl<'a> Walker<'a> {
                 continue;
             }
             match self.look(dir, name.clone(), known, self.may_send_unasked(path, &name)) {
-                Ok(Some(entry)) => found.push(entry),
+                Ok(Some(mut entry)) => {
+                    self.offer_as_staged(path, &mut entry);
+                    found.push(entry);
+                }
                 Ok(None) => {
                     self.entry_problem(path, &name, ProblemKind::Vanished, "it vanished before it was read")
                 }
@@ -275,6 +274,18 @@ impl<'a> Walker<'a> {
             }
         }
         found
+    }
+
+    /// Offers a large file as the run before has staged it, whatever was written to it since: the next change of it brings that. A file
+    /// that has become small is offered as it is, because other runs do not leave it for this one, and may have brought it.
+    fn offer_as_staged(&self, directory: &RelPath, entry: &mut Found) {
+        let may_be_staged = !self.run.staged_before.is_empty()
+            && entry.stat.kind == Kind::File
+            && entry.stat.size > self.run.defer_above();
+        let path = may_be_staged.then(|| directory.join(&entry.name).ok()).flatten();
+        if let Some(staged) = path.and_then(|path| self.run.staged_before.get(&path)) {
+            (entry.stat.size, entry.stat.mtime, entry.hash) = (staged.size, staged.mtime, Some(staged.hash));
+        }
     }
 
     /// Whether the receiver will probably ask for the content of a file.
@@ -369,13 +380,12 @@ impl<'a> Walker<'a> {
             self.tell_owner(&entry.stat)?;
         }
         self.count(found);
-        let stages = self.run.options.follow.as_ref().is_some_and(|follow| follow.stage_only);
         self.run.offers.insert(OfferedPart {
             id,
             path: path.clone(),
             lacking,
             unasked_bytes: found.iter().map(Found::content_bytes).sum(),
-            entries: found.iter().map(|found| found.to_offer(stages)).collect(),
+            entries: found.iter().map(Found::to_offer).collect(),
         });
         let entries =
             found.iter().map(|entry| self.entry(entry.name.as_bytes(), &entry.stat, what(entry))).collect();
@@ -470,14 +480,14 @@ impl Found {
     }
 
     /// What is remembered of it until it is settled.
-    fn to_offer(&self, trusts_fine_stamps: bool) -> OfferedEntry {
+    fn to_offer(&self) -> OfferedEntry {
         let file = (self.stat.kind == Kind::File).then(|| {
             let identity = FileIdentity::from(&self.stat);
             let file = OfferedFile {
                 identity,
                 known_hash: self.hash.filter(|_| self.content.is_none()),
                 found_hash: OnceLock::new(),
-                trusts_fine_stamps,
+                told: Mutex::default(),
                 asked: AtomicBool::new(false),
                 attempts: AtomicU32::new(0),
             };

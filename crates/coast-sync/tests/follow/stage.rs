@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::mpsc;
-use std::time::Duration;
 
 use coast_sync::{Cancel, Event, FollowBatch, Monitor, Progress, VoidMonitor};
 use coast_testkit::Tree;
@@ -26,6 +25,11 @@ fn stage(path: &str) -> FollowBatch {
     batch(&[path], false).stage_only()
 }
 
+/// Puts what was staged into place.
+fn place(path: &str) -> FollowBatch {
+    batch(&[path], false).defer_above(1 << 20)
+}
+
 #[test]
 fn a_staged_content_changes_nothing_and_is_put_into_place_by_the_next_batch() {
     let mut followed = Followed::new(&Tree::new().file("d/small", "1"));
@@ -35,7 +39,7 @@ fn a_staged_content_changes_nothing_and_is_put_into_place_by_the_next_batch() {
         let staged = followed.send(&stage("d/large"));
         assert_eq!(staged.run.receiver.transferred_files, 1);
         assert_eq!(fs::read(followed.there("d/large")).ok(), before);
-        let placed = followed.send_paths(&["d/large"]);
+        let placed = followed.send(&place("d/large"));
         assert_eq!((placed.run.receiver.transferred_files, placed.run.receiver.cloned_files), (0, 1));
         assert!(placed.run.wire_sent_bytes < 4 << 10, "{}", placed.run.wire_sent_bytes);
         followed.assert_equal();
@@ -46,31 +50,54 @@ fn a_staged_content_changes_nothing_and_is_put_into_place_by_the_next_batch() {
     fs::write(followed.here("d/large"), &content).unwrap();
     let staged = followed.send(&stage("d/large"));
     assert!(staged.run.wire_sent_bytes < 1 << 20, "{}", staged.run.wire_sent_bytes);
-    followed.send_paths(&["d/large"]);
+    followed.send(&place("d/large"));
     followed.assert_equal();
     // What is known of it is as of any other file.
     fs::remove_file(followed.here("d/large")).unwrap();
-    assert_eq!(followed.send_paths(&["d/large"]).conflicts.count, 0);
+    assert_eq!(followed.send(&place("d/large")).conflicts.count, 0);
     followed.assert_equal();
 }
 
 #[test]
-fn a_file_that_changed_since_it_was_staged_is_sent_as_it_is() {
+fn a_large_file_is_put_into_place_as_it_was_staged() {
+    let mut followed = Followed::new(&Tree::new().file("a", "1"));
+    // It is written to all the time.
+    let mut content = large(1);
+    for _ in 0..3 {
+        fs::write(followed.here("large"), &content).unwrap();
+        followed.send(&stage("large"));
+        let staged = content.clone();
+        content.extend(b"more");
+        fs::write(followed.here("large"), &content).unwrap();
+        let placed = followed.send(&place("large"));
+        assert_eq!((placed.run.receiver.cloned_files, placed.run.sender.hashed_files), (1, 0));
+        assert_eq!(placed.deferred.count, 0);
+        assert_eq!(fs::read(followed.there("large")).unwrap(), staged);
+    }
+    followed.send_paths(&["large"]);
+    followed.assert_equal();
+}
+
+#[test]
+fn a_file_that_became_small_or_went_since_it_was_staged_is_sent_as_it_is() {
     let mut followed = Followed::new(&Tree::new().file("a", "1"));
     fs::write(followed.here("large"), large(1)).unwrap();
     followed.send(&stage("large"));
-    fs::write(followed.here("large"), large(2)).unwrap();
-    assert_eq!(followed.send_paths(&["large"]).run.receiver.transferred_files, 1);
+    fs::write(followed.here("large"), "small").unwrap();
+    // Another session has brought it already.
+    followed.another().send(&batch(&["large"], false), &VoidMonitor, &Cancel::new()).unwrap();
+    followed.send(&place("large"));
     followed.assert_equal();
     fs::write(followed.here("large"), large(3)).unwrap();
     followed.send(&stage("large"));
     fs::remove_file(followed.here("large")).unwrap();
-    followed.send_paths(&["large"]);
+    followed.send(&place("large"));
     followed.assert_equal();
     // Another session does not believe what it has not staged itself.
     fs::write(followed.here("large"), large(4)).unwrap();
     followed.send(&stage("large"));
     let mut followed = followed.reconnected();
+    assert_eq!(followed.send(&place("large")).deferred.count, 1);
     assert_eq!(followed.send_paths(&["large"]).run.receiver.transferred_files, 1);
     followed.assert_equal();
 }
@@ -81,7 +108,7 @@ fn what_was_changed_there_is_not_replaced_by_a_staged_content() {
     fs::write(followed.there("large"), "changed there").unwrap();
     fs::write(followed.here("large"), large(1)).unwrap();
     assert_eq!(followed.send(&stage("large")).conflicts.count, 0);
-    assert_eq!(followed.send_paths(&["large"]).conflicts.count, 1);
+    assert_eq!(followed.send(&place("large")).conflicts.count, 1);
     assert_eq!(fs::read(followed.there("large")).unwrap(), b"changed there");
 }
 
@@ -119,7 +146,7 @@ fn the_workspace_is_free_while_a_content_is_staged() {
         go_on.send(()).unwrap();
         staging.join().unwrap();
     });
-    other.send(&batch(&["large"], false), &VoidMonitor, &Cancel::new()).unwrap();
+    other.send(&place("large"), &VoidMonitor, &Cancel::new()).unwrap();
     followed.assert_equal();
 }
 
@@ -142,7 +169,7 @@ fn a_staged_content_takes_the_mode_of_the_file_that_it_replaces() {
         fs::set_permissions(followed.there("large"), fs::Permissions::from_mode(mode)).unwrap();
         fs::write(followed.here("large"), large(mode)).unwrap();
         followed.send(&stage("large"));
-        assert_eq!(followed.send_paths(&["large"]).run.receiver.cloned_files, 1);
+        assert_eq!(followed.send(&place("large")).run.receiver.cloned_files, 1);
         assert_eq!(fs::metadata(followed.there("large")).unwrap().mode() & 0o7777, mode);
     }
 }
@@ -161,19 +188,4 @@ fn contents_that_were_staged_and_not_used_do_not_stay() {
     let mut followed = followed.reconnected();
     followed.send_paths(&["a"]);
     assert!(!ahead.exists());
-}
-
-#[test]
-fn a_content_that_was_staged_is_not_read_again() {
-    let mut followed = Followed::new(&Tree::new().file("a", "1"));
-    fs::write(followed.here("large"), large(1)).unwrap();
-    // A content that is younger than a few ticks of the clock may change without a new time.
-    let written = || fs::metadata(followed.here("large")).unwrap().modified().unwrap();
-    while written().elapsed().unwrap() < Duration::from_millis(100) {
-        std::thread::yield_now();
-    }
-    followed.send(&stage("large"));
-    let placed = followed.send_paths(&["large"]);
-    assert_eq!((placed.run.receiver.cloned_files, placed.run.sender.hashed_files), (1, 0));
-    followed.assert_equal();
 }

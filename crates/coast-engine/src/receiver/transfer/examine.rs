@@ -217,7 +217,10 @@ impl<'a> Examination<'a> {
         theirs: Option<ContentHash>,
     ) -> Result<(), Failure> {
         let Transfer { target, report, defer_above, .. } = self.transfer;
-        if size > *defer_above && target.check_may_replace(entry, self.origins, None).is_ok() {
+        if size > *defer_above
+            && !target.is_ahead(entry, size)
+            && target.check_may_replace(entry, self.origins, None).is_ok()
+        {
             report.deferred(&entry.path());
             return Ok(self.transfer.settle(self.part)?);
         }

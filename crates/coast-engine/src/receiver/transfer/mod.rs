@@ -26,7 +26,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coast_tree::{Kind, LockExt, Name, RelPath};
-use coast_wire::{ConflictKind, Frame, Options, ToSender};
+use coast_wire::{ConflictKind, Follow, Frame, Options, ToSender};
 
 use super::deletion::Deletion;
 use super::failure::{Blocked, Doing, Failure};
@@ -108,7 +108,7 @@ impl<'a> Transfer<'a> {
             taken: TakenKinds { links: options.links, devices, specials: options.specials },
             // A program that edits files may keep their sizes and set their times back, and the event of the edit comes once.
             quick_check: options.times && !options.checksum && options.follow.is_none(),
-            defer_above: options.follow.as_ref().and_then(|follow| follow.defer_above).unwrap_or(u64::MAX),
+            defer_above: options.follow.as_ref().map_or(u64::MAX, Follow::defer_above),
             workers,
             renames: Renames::of(options)?,
             parts: Parts::default(),

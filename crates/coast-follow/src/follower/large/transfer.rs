@@ -4,27 +4,21 @@
 //! place. That run looks at the file only when it has the lock: a deletion that a batch has brought before is not undone.
 
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
 
 use coast_sync::{
     BatchPath, BatchReport, Cancel, Event, FollowBatch, FollowRequest, FollowSession, Monitor, Progress,
     Prompt, RelPath, SyncError,
 };
 
+use super::LARGE;
 use super::queue::LargeFile;
 use crate::follower::guard::Guard;
 use crate::follower::notices::Notices;
-use crate::follower::plan::local_path;
 use crate::follower::shared::Shared;
 use crate::follower::trouble::Left;
 use crate::watcher::Watcher;
-
-/// How long ago a file must have been written before it is read. Then a later write is told by its stamps, and the content is not read
-/// again while the workspace is locked.
-const SETTLED: Duration = Duration::from_millis(100);
 
 /// A large file on its way.
 pub(super) struct LargeTransfer {
@@ -111,35 +105,31 @@ impl LargeContext {
             None => session.insert(self.request.connect(&*self.prompt, cancel)?),
         };
         let mut guard = self.guard.clone();
-        wait_until_settled(&local_path(guard.path(), &path));
-        // The carrier finds out what is wrong with the worktree.
-        let mut open = || guard.open().map_err(|_| SyncError::Interrupted);
         let batch = FollowBatch::paths([BatchPath { path, deep: false }]);
-        let notices = LargeNotices { notices: Notices::new(&self.shared), shared: &self.shared };
-        match session.send_opened(&batch.clone().stage_only(), open()?, &notices, cancel) {
-            // What cannot be staged comes with the next run.
+        let mut send = |session: &mut FollowSession, batch: &FollowBatch| {
+            // The carrier finds out what is wrong with the worktree.
+            let worktree = guard.open().map_err(|_| SyncError::Interrupted)?;
+            let notices = LargeNotices { notices: Notices::new(&self.shared), shared: &self.shared };
+            let report = session.send_opened(batch, worktree, &notices, cancel)?;
+            Ok::<_, SyncError>((report, notices.notices.left()))
+        };
+        let place = batch.clone().take_source(self.take_source.clone());
+        match send(session, &batch.stage_only()) {
+            // It cannot be staged.
             Err(_) if session.is_usable() => {}
-            staged => {
-                let staged = staged?;
-                // A file that is still written to is not sent while the workspace is locked. It comes again with its next change.
-                if staged.failures.count > 0 {
-                    return Ok((staged, notices.notices.left()));
+            Err(error) => return Err(error),
+            // It is written to all the time. It comes again with its next change.
+            Ok(staged) if staged.0.failures.count > 0 => return Ok(staged),
+            Ok(_) => {
+                let placed = send(session, &place.clone().defer_above(LARGE))?;
+                if placed.0.deferred.count == 0 {
+                    return Ok(placed);
                 }
             }
         }
-        let notices = LargeNotices { notices: Notices::new(&self.shared), shared: &self.shared };
-        let report =
-            session.send_opened(&batch.take_source(self.take_source.clone()), open()?, &notices, cancel)?;
-        Ok((report, notices.notices.left()))
-    }
-}
-
-fn wait_until_settled(file: &Path) {
-    let age = file.symlink_metadata().and_then(|found| found.modified()).ok();
-    // The clock may have been stepped.
-    let age = age.and_then(|modified| modified.elapsed().ok());
-    if let Some(left) = age.and_then(|age| SETTLED.checked_sub(age)) {
-        thread::sleep(left);
+        // What was staged could not be moved into place: another file system is mounted there. The lock of the workspace is held while the
+        // content is sent.
+        send(session, &place)
     }
 }
 
