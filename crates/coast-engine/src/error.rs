@@ -26,7 +26,8 @@ pub enum EngineError {
     Refused { path: PathBuf, reason: String },
     /// Most of what runs have put there would be deleted.
     #[error(
-        "{going} of the {placed} entries that were put there would be deleted, such as {}; {updates}, and this run has deleted nothing",
+        "{going} of the {placed} entries that were put there would be deleted, such as {}, and the source has only {offered}; {updates}, \
+         and this run has deleted nothing",
         first.iter().map(|path| path.escape_ascii().to_string()).collect::<Vec<_>>().join(", ")
     )]
     MassDeletion {
@@ -34,6 +35,8 @@ pub enum EngineError {
         going: u64,
         /// How many entries that earlier runs put there are there.
         placed: u64,
+        /// How many entries the source has.
+        offered: u64,
         /// The paths of the first files that would be deleted.
         first: Vec<Vec<u8>>,
         updates: Updates,

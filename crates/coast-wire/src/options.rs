@@ -154,7 +154,7 @@ pub struct Delete {
     /// to the transfer root.
     pub placed: Vec<Vec<u8>>,
     /// Nothing is deleted, and the run fails, if more than [`MASS_DELETION`] entries that runs have put there would be deleted, and more
-    /// than half of those that are there. Entries that `placed` names count as put there by a run. Entries in protected and excluded
+    /// than half of those that are there, and if the source has at most half as many entries as are there. Entries that `placed` names count as put there by a run. Entries in protected and excluded
     /// directories are not counted.
     pub no_mass_deletion: bool,
     /// How many entries were there before the runs just before this one. What those runs have deleted, and did not make again, counts as

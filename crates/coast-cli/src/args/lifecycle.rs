@@ -106,7 +106,8 @@ pub(super) const RM_AFTER: &str =
 pub(super) const START_AFTER: &str = concat!(all_instances!(), "\n\n", "\
 WHAT IS DELETED
   Only entries that a transfer or a session has put on the remote and that the worktree does not have any more. If these are more \
-than 100, and more than half of what was put there and is there, nothing is deleted and the exit code is 25; --allow-mass-deletion allows it.
+than 100, and more than half of what was put there and is there, and the worktree has not half as many entries, nothing is deleted \
+and the exit code is 25; --allow-mass-deletion allows it.
 
 EXIT CODES
   Those of `coast run --help`, and 25 as above.");

@@ -44,6 +44,12 @@ enum Break {
     Wish,
     /// It is not safe or not possible to go on.
     Halt(Halt),
+    /// A run was refused because it would delete most of the workspace.
+    Refused {
+        text: String,
+        /// The barrier that waits for the run.
+        ticket: Option<Ticket>,
+    },
     /// The session was lost.
     Lost(String),
 }
@@ -65,6 +71,8 @@ impl From<Halt> for Break {
 /// What to do after a run that failed.
 enum Failed {
     Break(Break),
+    /// It would delete most of the workspace.
+    Refused(String),
     /// The reason lies in what was sent.
     Told(String),
 }
@@ -92,18 +100,46 @@ impl Carrier {
     /// Runs until it is told to stop.
     pub(super) fn run(mut self) {
         while self.await_wish().is_continue() {
-            let reason = self.follow();
-            self.put_back();
-            if let Break::Halt(halt) = reason {
-                self.shared.change(|state| {
-                    state.told.state = FollowerState::Halted(halt);
-                    state.version += 1;
-                    if state.follows() {
-                        state.wish = Wish::Hold;
-                    }
-                });
+            match self.follow() {
+                Break::Wish | Break::Lost(_) => self.put_back(),
+                Break::Halt(halt) => {
+                    self.put_back();
+                    self.halt(halt);
+                    self.shared.change(|state| {
+                        if state.follows() {
+                            state.wish = Wish::Hold;
+                        }
+                    });
+                }
+                Break::Refused { text, ticket } => {
+                    let ticket = self.give_up_large().1.max(ticket);
+                    self.halt(Halt::MassDeletion(text));
+                    self.await_change(ticket);
+                }
             }
         }
+    }
+
+    fn halt(&self, halt: Halt) {
+        self.shared.tell(|told| told.state = FollowerState::Halted(halt));
+    }
+
+    /// Waits for the next change of the worktree, which may bring back what was lost there, and has everything compared then. `ticket` is
+    /// that of the barrier which waits for that. Ends early when the callers want something else.
+    fn await_change(&self, mut ticket: Option<Ticket>) {
+        while matches!(self.shared.enter().wish, Wish::Follow(None)) {
+            match self.watcher.next(None) {
+                Next::Batch(batch) => {
+                    ticket = ticket.max(batch.ticket);
+                    self.watcher.finished();
+                    break;
+                }
+                Next::Interrupted | Next::TimedOut => {}
+                Next::Lost(_) => break,
+            }
+        }
+        self.watcher.compare_everything();
+        ticket.into_iter().for_each(|ticket| self.watcher.keep(ticket));
     }
 
     /// Waits until changes are to be sent. Breaks when the thread is to end.
@@ -282,7 +318,7 @@ impl Carrier {
                 }
                 Err(NotTaken::There(error)) => match self.judge(session, &error) {
                     Failed::Break(reason) => return Err(reason),
-                    Failed::Told(text) => Some(text),
+                    Failed::Told(text) | Failed::Refused(text) => Some(text),
                 },
             };
             self.shared.change(|state| state.resolution.done(&wanted, failure));
@@ -317,6 +353,10 @@ impl Carrier {
                     Failed::Break(reason) => {
                         self.watcher.give_back(batch);
                         return Err(reason);
+                    }
+                    Failed::Refused(text) => {
+                        self.watcher.finished();
+                        return Err(Break::Refused { text, ticket: batch.ticket });
                     }
                     Failed::Told(text) => self.fail(&plan.extent, &text),
                 },
@@ -381,7 +421,7 @@ impl Carrier {
                     self.large.put_back_for_batches(file);
                     return Ok(());
                 }
-                Failed::Told(text) => self.fail(&extent, &text),
+                Failed::Told(text) | Failed::Refused(text) => self.fail(&extent, &text),
             },
         }
         self.large_done(is_settled);
@@ -404,7 +444,7 @@ impl Carrier {
                     self.large.put_back(file);
                     return Err(reason);
                 }
-                Failed::Told(text) => self.fail(&extent, &text),
+                Failed::Told(text) | Failed::Refused(text) => self.fail(&extent, &text),
             },
         }
         self.large_done(is_settled);
@@ -525,7 +565,7 @@ impl Carrier {
         if !self.shared.enter().follows() {
             Failed::Break(Break::Wish)
         } else if error.is_mass_deletion() {
-            Failed::Break(Halt::MassDeletion(text).into())
+            Failed::Refused(text)
         } else if error.is_workspace_removed() || error.is_refused() {
             Failed::Break(Halt::Workspace(text).into())
         } else if let Err(lost) = self.guard.check() {
@@ -566,17 +606,23 @@ impl Carrier {
 
     /// Has the watcher keep what waits here, with the barriers that wait for it.
     fn put_back(&mut self) {
-        let (files, ticket) = self.large.give_up();
+        let (files, ticket) = self.give_up_large();
         for file in files {
             self.watcher.again(file.path, Depth::Entry);
         }
         if let Some(ticket) = ticket {
             self.watcher.keep(ticket);
         }
+    }
+
+    /// Gives the large files up, with the barrier that waits for them.
+    fn give_up_large(&mut self) -> (Vec<LargeFile>, Option<Ticket>) {
+        let given_up = self.large.give_up();
         self.shared.tell(|told| {
             (told.waiting_files, told.notice) = (0, None);
             (told.progress, told.large_progress) = (None, None);
         });
+        given_up
     }
 
     /// Everything up to a barrier has been sent and acknowledged.

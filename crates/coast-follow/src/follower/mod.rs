@@ -170,13 +170,20 @@ impl Follower {
     }
 
     /// Waits until every change that was made before the call is at the destination and acknowledged. Before [`Follower::follow`]
-    /// and while there is no connection it waits, too.
+    /// and while there is no connection it waits, too. After a refused deletion it makes another attempt.
     ///
     /// # Errors
     /// When no file can be made in the private directory, which orders the changes.
     pub fn flush(&self, timeout: Option<Duration>, cancel: &Cancel) -> io::Result<FlushOutcome> {
         let until = timeout.map(|timeout| Instant::now() + timeout);
         let ticket = self.watcher.barrier()?;
+        let may_have_healed = {
+            let state = self.shared.enter();
+            state.follows() && matches!(state.told.state, FollowerState::Halted(Halt::MassDeletion(_)))
+        };
+        if may_have_healed {
+            self.follow(First::Everything);
+        }
         let shared = Arc::clone(&self.shared);
         let _hook = cancel.on_cancel(move || shared.wake());
         let outcome = self.shared.wait(until, |state| {

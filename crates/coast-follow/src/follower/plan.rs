@@ -15,6 +15,9 @@ use crate::batch::{Batch, Depth, Extent};
 /// more than half of the workspace, and only a run over everything can tell that. It takes 0.2 s for 78,000 files.
 const FEW: u64 = coast_sync::MASS_DELETION;
 
+/// How many deletions are carried while it is not known how many entries there are: a run over everything tells.
+const FEW_OF_UNKNOWN: u64 = 10;
+
 /// Deletions that follow each other within this time count together: `rm -rf` may take longer than a batch.
 const TOGETHER: Duration = Duration::from_secs(2);
 
@@ -37,8 +40,8 @@ pub(super) struct Deletions {
     count: u64,
     began: Option<Instant>,
     last: Option<Instant>,
-    /// How many entries are at the destination, as far as the runs tell.
-    there: u64,
+    /// How many entries are at the destination, as far as the runs tell. None before the first run over everything.
+    there: Option<u64>,
     /// How many were there before the first of these deletions.
     there_before: u64,
 }
@@ -50,13 +53,14 @@ impl Deletions {
         if is_over(self.last, TOGETHER) || is_over(self.began, LONGEST) {
             self.count = 0;
             self.began = Some(now);
-            self.there_before = self.there;
+            self.there_before = self.there.unwrap_or(0);
         }
         if left > 0 {
             self.count = self.count.saturating_add(left);
             self.last = Some(now);
         }
-        let many = left > 0 && self.count > FEW;
+        let few = if self.there.is_some() { FEW } else { FEW_OF_UNKNOWN };
+        let many = left > 0 && self.count > few;
         if many {
             self.count = 0;
         }
@@ -67,8 +71,8 @@ impl Deletions {
     pub(super) fn carried(&mut self, extent: &Extent, run: &RunReport, now: Instant) {
         let (here, there) = (&run.sender, &run.receiver);
         self.there = match extent {
-            Extent::Everything => here.files + here.directories + here.others,
-            Extent::Paths(_) => (self.there + there.created).saturating_sub(there.deleted),
+            Extent::Everything => Some(here.files + here.directories + here.others),
+            Extent::Paths(_) => self.there.map(|count| (count + there.created).saturating_sub(there.deleted)),
         };
         if there.deleted > 0 {
             self.last = Some(now);
@@ -162,6 +166,11 @@ mod tests {
     fn many_deletions_in_a_row_are_compared_with_the_whole_workspace() {
         let now = Instant::now();
         let mut deletions = Deletions::default();
+        assert!(
+            !deletions.are_many(FEW_OF_UNKNOWN, now) && deletions.are_many(1, now),
+            "it is not known how many there are"
+        );
+        let mut deletions = Deletions { there: Some(1000), ..Deletions::default() };
         assert!(!deletions.are_many(60, now));
         assert!(!deletions.are_many(40, now), "not more than a hundred");
         assert!(!deletions.are_many(0, now));
@@ -174,9 +183,9 @@ mod tests {
     #[test]
     fn what_was_there_before_a_row_of_deletions_is_known_until_it_is_over() {
         let now = Instant::now();
-        let mut deletions = Deletions { there: 500, ..Deletions::default() };
+        let mut deletions = Deletions { there: Some(500), ..Deletions::default() };
         deletions.are_many(60, now);
-        deletions.there = 200;
+        deletions.there = Some(200);
         deletions.are_many(60, now + TOGETHER);
         assert_eq!(deletions.there_before(), 500);
         deletions.are_many(60, now + 3 * TOGETHER);
@@ -185,7 +194,7 @@ mod tests {
         while at < now + 3 * TOGETHER + LONGEST {
             at += TOGETHER;
             deletions.are_many(1, at);
-            deletions.there -= 1;
+            deletions.there = deletions.there.map(|there| there - 1);
         }
         deletions.are_many(1, at + TOGETHER);
         assert!(deletions.there_before() < 200);

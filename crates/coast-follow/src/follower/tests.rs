@@ -291,6 +291,42 @@ fn deletions_of_most_of_the_worktree_halt() {
 }
 
 #[test]
+fn a_worktree_that_gets_its_files_back_is_followed_again() {
+    let all: Vec<String> = names(300).into_iter().map(|name| format!("d/{name}")).collect();
+    let followed = Followed::new(&all.iter().map(String::as_str).chain(["stays"]).collect::<Vec<_>>());
+    let aside = followed.scratch.path().join("aside");
+    for flushes in [false, true] {
+        fs::rename(followed.path("d"), &aside).unwrap();
+        assert!(matches!(followed.halt(), Halt::MassDeletion(_)));
+        fs::write(followed.path("stays"), "edited").unwrap();
+        fs::write(aside.join("0"), format!("edited {flushes}")).unwrap();
+        fs::rename(&aside, followed.path("d")).unwrap();
+        if flushes {
+            followed.arrive();
+        } else {
+            followed.await_state(|status| status.state == FollowerState::Watching);
+            followed.arrive();
+        }
+        for file in ["stays", "d/0"] {
+            assert_eq!(fs::read(followed.copy(file)).unwrap(), fs::read(followed.path(file)).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_checkout_that_moves_most_files_is_carried() {
+    let all = names(300);
+    let followed = Followed::new(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    fs::create_dir(followed.path("app")).unwrap();
+    for name in &all {
+        fs::remove_file(followed.path(name)).unwrap();
+        fs::write(followed.path("app").join(name), "another").unwrap();
+    }
+    followed.arrive();
+    assert_eq!((followed.files_there(), fs::read_dir(followed.copy("app")).unwrap().count()), (1, 300));
+}
+
+#[test]
 fn a_directory_with_a_few_files_is_deleted_without_comparing_everything() {
     let followed = Followed::new(&["d/a", "d/b", "d/e/c", "f"]);
     // Only a run over everything would bring it again.

@@ -68,6 +68,8 @@ const NAMED: usize = 3;
 #[derive(Default)]
 struct Placed {
     seen: u64,
+    /// How many entries the source has.
+    offered: u64,
     /// How many of them are going to be deleted.
     going: u64,
     /// The first of the files among those.
@@ -142,6 +144,11 @@ impl<'a> Deletion<'a> {
     /// Counts entries of one directory that earlier runs have put there and that this run has seen.
     pub(super) fn count_placed(&self, entries: usize) {
         self.placed.enter().seen += entries as u64;
+    }
+
+    /// Counts entries of one directory that the source has.
+    pub(super) fn count_offered(&self, entries: usize) {
+        self.placed.enter().offered += entries as u64;
     }
 
     /// Counts an entry that is going to be deleted.

@@ -24,7 +24,8 @@ enum Outcome {
 }
 
 impl Deletion<'_> {
-    /// Fails if most of what runs have put there would be deleted. Where rules of files in the tree have a say, that is known only
+    /// Fails if most of what runs have put there would be deleted, and the source has not as much instead: then it has lost its entries,
+    /// and was not changed to another state. What a refused run has brought changes nothing in that for the next run. Where rules of files in the tree have a say, that is known only
     /// when the entries are judged.
     pub(in crate::receiver) fn check_amount(&self) -> Result<(), EngineError> {
         self.refuse_mass_deletion([&self.making_way, &self.extraneous], self.updates_before_deletion)
@@ -35,19 +36,19 @@ impl Deletion<'_> {
         lists: [&Spill<Extraneous>; 2],
         updates: Updates,
     ) -> Result<(), EngineError> {
-        let (going, placed, first) = {
+        let (going, placed, offered, first) = {
             let placed = self.placed.enter();
             let before = placed.seen.max(self.there_before);
             let going = if placed.going == 0 { 0 } else { before - placed.seen + placed.going };
-            (going, before, placed.first.clone())
+            (going, before, placed.offered, placed.first.clone())
         };
-        if !self.no_mass_deletion || going <= MASS_DELETION || going <= placed / 2 {
+        if !self.no_mass_deletion || going <= MASS_DELETION || going <= placed / 2 || offered > placed / 2 {
             return Ok(());
         }
         for list in lists {
             self.remember_all(list)?;
         }
-        Err(EngineError::MassDeletion { going, placed, first, updates })
+        Err(EngineError::MassDeletion { going, placed, offered, first, updates })
     }
 
     /// Deletes the noted entries, those that make way first. Not called when the source could not be read without errors.

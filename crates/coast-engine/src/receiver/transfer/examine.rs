@@ -103,6 +103,7 @@ impl<'a> Examination<'a> {
         }
         extraneous.extend(listed);
         self.transfer.deletion.count_placed(placed);
+        self.transfer.deletion.count_offered(self.part.entries.len());
         self.note_placed(&extraneous);
         self.needs.send(self.transfer.report, self.part)?;
         let Some(dir) = self.directory.handle() else { return Ok(()) };
