@@ -143,7 +143,7 @@ async fn resolve(State(daemon): State<Arc<Daemon>>, Of(id): Of, body: Bytes) -> 
 
 /// A command has changed a record: what should follow may be another thing now.
 async fn changed(State(daemon): State<Arc<Daemon>>) -> StatusCode {
-    daemon.reconciler.look_again();
+    daemon.reconciler.reread_records();
     daemon.tell(DaemonEvent::Records);
     StatusCode::NO_CONTENT
 }

@@ -1,15 +1,17 @@
 //! Makes true what the records say: every running instance follows its worktree. It restores them when the daemon starts, and mends
 //! them when something breaks.
 //!
-//! A record is changed by commands only, and each of them says so afterwards. What the layers do meanwhile is noticed in different
-//! ways: a follower of the native layer mends its own connection, and a session of mutagen is looked at every half minute. A native
+//! A record is changed by commands only, and each of them tells the daemon afterwards. A follower of the native layer mends its own
+//! connection; a session of mutagen is checked every half minute. A native
 //! instance is restored by [`Lifecycle::resume`]: nobody has asked for a transfer, so its follower carries everything by the rules
 //! of its batches, and replaces nothing that the remote has changed. An instance of mutagen, and a native one whose last transfer
 //! failed, is restored by [`Lifecycle::start`], as by `coast start`. Both take the lock of the instance, delete only what transfers
 //! and sessions have put on the remote, and refuse a worktree that is gone, empty or another one than before.
 
+mod broken;
+
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,25 +22,16 @@ use coast_instance::{Activity, Coastfile};
 use coast_instance::{
     CoastfileChoice, Continuous, ContinuousError, ContinuousStatus, Failure, FollowOptions, Followers,
     Following, Insist, InstanceId, Layer, Layers, Lifecycle, MutagenLayer, NativeLayer, Observer, Places,
-    Record, Records, RemoteBulk, Resumed, Retry, Scope, State, StoredPath,
+    Record, Records, RemoteBulk, Resumed, Retry, Scope, State,
 };
 use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use coast_tree::{LockExt, LockResultExt};
 use tokio::sync::broadcast;
 
-/// The first wait after an attempt that failed. Each next wait is twice as long.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// The longest wait where only the user can mend the reason: settings that are not trusted, a worktree that is gone.
-const RARELY: Duration = Duration::from_secs(300);
-/// How often the sessions of mutagen are looked at. A look is a program in a container.
+use broken::{BrokenInstances, FailedAttempt, Health};
+
+/// How often the sessions of mutagen are checked. A check runs a program in the container.
 const MUTAGEN_EVERY: Duration = Duration::from_secs(30);
-/// How long after a look that found no session, or one that has halted, its instance is mended, unless a second look finds one that
-/// runs.
-const LOOK_TWICE: Duration = Duration::from_secs(3);
-/// How many looks in a row may find a session of mutagen without a connection. It connects again by itself every few seconds.
-const PATIENT_LOOKS: u32 = 2;
 
 /// See the [module](self).
 #[derive(Clone)]
@@ -51,6 +44,7 @@ struct Shared {
     /// Gets each change of an attempt.
     events: broadcast::Sender<DaemonEvent>,
     cancel: Cancel,
+    /// No other lock of this process is taken while it is held.
     state: Mutex<Reconciling>,
     /// Notified when `state` changed.
     changed: Condvar,
@@ -59,46 +53,12 @@ struct Shared {
 #[derive(Default)]
 struct Reconciling {
     /// Whether the records are to be read again.
-    look: bool,
-    /// Whether they have been read once.
-    looked: bool,
+    rereads_records: bool,
+    /// Whether all records have been read, and the first attempts that they ask for have begun.
+    has_read_records: bool,
+    /// Whether the daemon ends.
     ends: bool,
-    broken: HashMap<InstanceId, Broken>,
-    /// The attempts under way.
-    attempts: usize,
-}
-
-/// An instance that does not follow.
-struct Broken {
-    failed: u32,
-    next: Instant,
-    error: Option<String>,
-    /// The key file that lacked its passphrase in the last attempt.
-    missing_passphrase: Option<PathBuf>,
-    under_way: bool,
-    /// How many looks in a row found its session of mutagen without a connection.
-    unconnected: u32,
-}
-
-/// What a look at an instance has found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    /// Edits are carried.
-    Follows,
-    /// No follower of the native layer.
-    HasNoFollower,
-    /// A session of mutagen without a connection, or one that cannot be asked. Both may pass by themselves.
-    Connects,
-    /// A session of mutagen that is gone, has halted, or whose container does not run.
-    SessionEnded,
-    /// Nobody has looked.
-    NothingNew,
-}
-
-impl Broken {
-    fn new(now: Instant) -> Self {
-        Self { failed: 0, next: now, error: None, missing_passphrase: None, under_way: false, unconnected: 0 }
-    }
+    broken: BrokenInstances,
 }
 
 impl Reconciler {
@@ -108,31 +68,28 @@ impl Reconciler {
         remotes: Remotes,
         events: broadcast::Sender<DaemonEvent>,
     ) -> Self {
-        let state = Mutex::new(Reconciling { look: true, ..Reconciling::default() });
+        let state = Mutex::new(Reconciling { rereads_records: true, ..Reconciling::default() });
         let cancel = Cancel::new();
         Self(Arc::new(Shared { places, host, remotes, events, cancel, state, changed: Condvar::new() }))
     }
 
-    /// Starts the thread that looks and mends.
+    /// Starts the thread that reads the records and has what is broken mended.
     pub(crate) fn start(&self) -> std::io::Result<()> {
         let shared = Arc::clone(&self.0);
         thread::Builder::new().name("coastd-mend".to_owned()).spawn(move || shared.run())?;
         Ok(())
     }
 
-    /// A record was changed.
-    pub(crate) fn look_again(&self) {
-        self.0.change(|state| state.look = true);
+    /// Has the records read again, because a command has changed one.
+    pub(crate) fn reread_records(&self) {
+        self.0.change(|state| state.rereads_records = true);
     }
 
-    /// What broke may be mended now: the machine woke up, or the network changed.
+    /// Has every broken instance tried at once: the machine woke up, the network changed, or a passphrase was typed.
     pub(crate) fn retry_now(&self) {
         self.0.change(|state| {
-            state.look = true;
-            let now = Instant::now();
-            for broken in state.broken.values_mut() {
-                broken.next = now;
-            }
+            state.rereads_records = true;
+            state.broken.retry_at(Instant::now());
         });
     }
 
@@ -141,7 +98,7 @@ impl Reconciler {
         self.0.cancel.cancel();
         self.0.change(|state| state.ends = true);
         let state = self.0.state.enter();
-        drop(self.0.changed.wait_while(state, |state| state.attempts > 0).even_poisoned());
+        drop(self.0.changed.wait_while(state, |state| state.broken.has_attempt_under_way()).even_poisoned());
     }
 
     /// Waits for the first attempt to have an instance follow, if one is about to begin or under way. A command that comes while
@@ -157,12 +114,11 @@ impl Reconciler {
             }
         });
         let awaits = |state: &mut Reconciling| {
-            let is_coming = |broken: &Broken| broken.under_way || broken.failed == 0;
-            let awaited = !state.looked || state.broken.get(id).is_some_and(is_coming);
-            awaited && !state.ends && !cancel.is_cancelled()
+            let is_coming = !state.has_read_records || state.broken.awaits_attempt(id);
+            is_coming && !state.ends && !cancel.is_cancelled()
         };
         let state = self.0.changed.wait_while(self.0.state.enter(), awaits).even_poisoned();
-        match state.broken.get(id).and_then(|broken| broken.error.clone()) {
+        match state.broken.error(id) {
             Some(error) => Err(failure(Failure::SESSION, "having edits follow again", error).into()),
             None => Ok(()),
         }
@@ -199,18 +155,7 @@ impl Reconciler {
 
     /// The next attempt to mend an instance; `None` if there is nothing to mend.
     pub(crate) fn mending(&self, id: &InstanceId) -> Option<Retry> {
-        let state = self.0.state.enter();
-        let broken = state.broken.get(id).filter(|broken| broken.under_way || broken.failed > 0)?;
-        let left = match broken.under_way {
-            true => Duration::ZERO,
-            false => broken.next.saturating_duration_since(Instant::now()),
-        };
-        Some(Retry {
-            attempt: broken.failed + 1,
-            in_milliseconds: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
-            error: broken.error.clone().unwrap_or_else(|| "edits do not follow".to_owned()),
-            missing_passphrase: broken.missing_passphrase.as_deref().map(StoredPath::from),
-        })
+        self.0.state.enter().broken.retry(id, Instant::now())
     }
 }
 
@@ -222,37 +167,37 @@ impl Shared {
     }
 
     fn run(self: Arc<Self>) {
-        let mut mutagen_looked: Option<Instant> = None;
+        let mut last_check: Option<Instant> = None;
         loop {
             let follow = self.should_follow();
             let uses_mutagen = follow.iter().any(|record| record.layer == Layer::Mutagen);
-            let looks_at_mutagen =
-                uses_mutagen && mutagen_looked.is_none_or(|looked| looked.elapsed() >= MUTAGEN_EVERY);
-            if looks_at_mutagen {
-                mutagen_looked = Some(Instant::now());
+            let checks_mutagen =
+                uses_mutagen && last_check.is_none_or(|checked| checked.elapsed() >= MUTAGEN_EVERY);
+            if checks_mutagen {
+                last_check = Some(Instant::now());
             }
-            self.note_broken(&follow, looks_at_mutagen);
+            let checked = self.check(&follow, checks_mutagen);
+            self.change(|state| state.broken.update(&checked, Instant::now()));
             self.begin_attempts(&follow);
-            self.change(|state| state.looked = true);
-            let next_look = mutagen_looked.filter(|_| uses_mutagen).map(|looked| looked + MUTAGEN_EVERY);
-            if self.wait(next_look) {
+            self.change(|state| state.has_read_records = true);
+            let next_check = last_check.filter(|_| uses_mutagen).map(|checked| checked + MUTAGEN_EVERY);
+            if self.wait(next_check) {
                 return;
             }
         }
     }
 
     /// Waits until there is something to do. Returns whether the daemon ends.
-    fn wait(&self, next_look: Option<Instant>) -> bool {
+    fn wait(&self, next_check: Option<Instant>) -> bool {
         let mut state = self.state.enter();
         loop {
             if state.ends {
                 return true;
             }
-            if std::mem::take(&mut state.look) {
+            if std::mem::take(&mut state.rereads_records) {
                 return false;
             }
-            let waiting = state.broken.values().filter(|broken| !broken.under_way);
-            let next = waiting.map(|broken| broken.next).chain(next_look).min();
+            let next = state.broken.next_attempt().into_iter().chain(next_check).min();
             state = match next {
                 None => self.changed.wait(state).even_poisoned(),
                 Some(next) => {
@@ -283,54 +228,30 @@ impl Shared {
         found
     }
 
-    /// Notes which of these instances do not follow, and forgets the others.
-    fn note_broken(&self, follow: &[Record], looks_at_mutagen: bool) {
-        let now = Instant::now();
-        let mut follows = HashMap::new();
-        for record in follow {
+    /// The health of the instances with these records. The sessions of mutagen are only asked with `checks_mutagen`.
+    fn check(&self, follow: &[Record], checks_mutagen: bool) -> HashMap<InstanceId, Health> {
+        let check = |record| {
             let id = id_of(record);
-            let seen = match record.layer {
-                Layer::Native if self.host.has(&id) => Seen::Follows,
-                Layer::Native => Seen::HasNoFollower,
-                Layer::Mutagen if looks_at_mutagen => self.look_at_session(&id),
-                Layer::Mutagen => Seen::NothingNew,
+            let health = match record.layer {
+                Layer::Native if self.host.has(&id) => Health::Follows,
+                Layer::Native => Health::NoFollower,
+                Layer::Mutagen if checks_mutagen => self.check_session(&id),
+                Layer::Mutagen => Health::Unchecked,
             };
-            follows.insert(id, seen);
-        }
-        self.change(|state| {
-            state.broken.retain(|id, broken| {
-                broken.under_way || follows.get(id).is_some_and(|seen| *seen != Seen::Follows)
-            });
-            for (id, seen) in follows {
-                if matches!(seen, Seen::Follows | Seen::NothingNew) {
-                    continue;
-                }
-                let broken = state.broken.entry(id).or_insert_with(|| Broken::new(now));
-                if broken.failed > 0 || broken.under_way {
-                    continue;
-                }
-                match seen {
-                    Seen::Connects => {
-                        broken.unconnected += 1;
-                        broken.next =
-                            if broken.unconnected < PATIENT_LOOKS { now + MUTAGEN_EVERY } else { now };
-                    }
-                    Seen::SessionEnded => broken.next = now + LOOK_TWICE,
-                    _ => {}
-                }
-            }
-        });
+            (id, health)
+        };
+        follow.iter().map(check).collect()
     }
 
-    fn look_at_session(&self, id: &InstanceId) -> Seen {
+    fn check_session(&self, id: &InstanceId) -> Health {
         let mutagen = MutagenLayer::from_process(&self.places, &Coastfile::default());
         match mutagen.status(id, &self.cancel).map(|status| status.activity) {
-            Ok(Activity::Watching | Activity::Carrying) => Seen::Follows,
-            Ok(Activity::Connecting) => Seen::Connects,
-            Ok(Activity::Absent | Activity::Halted) => Seen::SessionEnded,
+            Ok(Activity::Watching | Activity::Carrying) => Health::Follows,
+            Ok(Activity::Connecting) => Health::Disconnected,
+            Ok(Activity::Absent | Activity::Halted) => Health::SessionEnded,
             Err(error) => {
                 tracing::info!("{id}: cannot ask the session: {error}");
-                Seen::Connects
+                Health::Disconnected
             }
         }
     }
@@ -341,19 +262,9 @@ impl Shared {
         let records = Records::new(self.places.clone());
         for record in follow {
             let id = id_of(record);
-            let begins = self.change(|state| {
-                let Some(broken) = state.broken.get_mut(&id) else { return false };
-                let mut due = !broken.under_way && broken.next <= now;
-                if due && records.holder(&id.project, &id.instance).is_some() {
-                    // The command that works on it may mend it. A command that ends has the records read again at once.
-                    broken.next = now + FIRST_WAIT;
-                    due = false;
-                }
-                broken.under_way |= due;
-                state.attempts += usize::from(due);
-                due
-            });
-            if !begins {
+            // A command that works on the instance may mend it. A command that ends has the records read again at once.
+            let may_begin = || records.holder(&id.project, &id.instance).is_none();
+            if !self.change(|state| state.broken.begin_attempt(&id, now, may_begin)) {
                 continue;
             }
             self.tell(&id);
@@ -363,30 +274,30 @@ impl Shared {
             let spawned = attempt.spawn({
                 let id = id.clone();
                 move || {
-                    // A session that has come back since the last look needs no transfer.
-                    let runs = layer == Layer::Mutagen && shared.look_at_session(&id) == Seen::Follows;
+                    // A session that has come back since the last check needs no transfer.
+                    let runs = layer == Layer::Mutagen && shared.check_session(&id) == Health::Follows;
                     let result = if runs { Ok(()) } else { shared.start(&id) };
                     shared.attempted(&id, result);
                 }
             });
             if let Err(error) = spawned {
-                self.attempted(&id, Err(Failed::of(error.to_string())));
+                self.attempted(&id, Err(FailedAttempt::passing(error.to_string())));
             }
         }
     }
 
     /// Has an instance follow its worktree again.
-    fn start(&self, id: &InstanceId) -> Result<(), Failed> {
+    fn start(&self, id: &InstanceId) -> Result<(), FailedAttempt> {
         let choice = CoastfileChoice::Remembered;
         let scope = Scope::of_name(&self.places, &id.project, &id.instance, &choice);
-        let scope = scope.map_err(|error| Failed::of(error.to_string()))?;
+        let scope = scope.map_err(|error| FailedAttempt::passing(error.to_string()))?;
         let coastfile = scope.project().map(|project| project.coastfile.clone()).unwrap_or_default();
         let Remotes { helper, connector } = &self.remotes;
         let bulk = RemoteBulk::new(helper.clone()).connector(Arc::clone(connector));
         let mutagen = MutagenLayer::from_process(&self.places, &coastfile);
         let native = NativeLayer::new(self.host.clone(), helper.clone());
         let layers = Layers { mutagen: &mutagen, native: &native };
-        let lifecycle = Lifecycle::new(&self.places, &scope, &bulk, layers, &Quiet, &self.cancel);
+        let lifecycle = Lifecycle::new(&self.places, &scope, &bulk, layers, &Unattended, &self.cancel);
         let resumed = lifecycle.resume(&id.instance, helper, |spec| self.host.resume(spec, &self.cancel));
         let started = match resumed {
             Ok(Resumed::Begun) => Ok(()),
@@ -396,37 +307,23 @@ impl Shared {
             }
             Err(error) => Err(error),
         };
-        match started {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let wait = if error.needs_user() { RARELY } else { LONGEST_WAIT };
-                let missing_passphrase = error.missing_passphrase().map(Path::to_owned);
-                Err(Failed { text: error.to_string(), missing_passphrase, wait })
-            }
-        }
+        started.map_err(|error| FailedAttempt {
+            error: error.to_string(),
+            missing_passphrase: error.missing_passphrase().map(Path::to_owned),
+            needs_user: error.needs_user(),
+        })
     }
 
-    fn attempted(self: &Arc<Self>, id: &InstanceId, result: Result<(), Failed>) {
+    fn attempted(self: &Arc<Self>, id: &InstanceId, result: Result<(), FailedAttempt>) {
         match &result {
             Ok(()) => tracing::info!("{id}: edits follow again"),
-            Err(Failed { text, .. }) => tracing::warn!("{id}: edits do not follow yet: {text}"),
+            Err(FailedAttempt { error, .. }) => tracing::warn!("{id}: edits do not follow yet: {error}"),
         }
-        let chance = f64::from(u32::from_ne_bytes(random())) / f64::from(u32::MAX);
         self.change(|state| {
-            state.attempts -= 1;
-            state.look = true;
-            let Some(broken) = state.broken.get_mut(id) else { return };
-            broken.under_way = false;
+            state.rereads_records = true;
             match result {
-                Ok(()) => drop(state.broken.remove(id)),
-                Err(Failed { text, missing_passphrase, wait }) => {
-                    broken.failed = broken.failed.saturating_add(1);
-                    broken.error = Some(text);
-                    broken.missing_passphrase = missing_passphrase;
-                    let doubled = FIRST_WAIT * 2_u32.pow((broken.failed - 1).min(16));
-                    let wait = if wait == RARELY { RARELY } else { doubled.min(wait) };
-                    broken.next = Instant::now() + wait.mul_f64(1.0 - chance / 5.0);
-                }
+                Ok(()) => state.broken.succeeded(id),
+                Err(failed) => state.broken.failed(id, failed, Instant::now(), fastrand::f64()),
             }
         });
         self.tell(id);
@@ -440,29 +337,6 @@ impl Shared {
             let _ = self.events.send(DaemonEvent::Instance { id: id.clone(), continuous });
         }
     }
-}
-
-/// An attempt that failed.
-struct Failed {
-    text: String,
-    /// The key file that lacked its passphrase.
-    missing_passphrase: Option<PathBuf>,
-    /// The longest wait before the next one.
-    wait: Duration,
-}
-
-impl Failed {
-    /// An attempt that failed for a reason that may pass by itself.
-    fn of(text: String) -> Self {
-        Self { text, missing_passphrase: None, wait: LONGEST_WAIT }
-    }
-}
-
-fn random() -> [u8; 4] {
-    let mut bytes = [0; 4];
-    // Without randomness the waits are a fifth shorter.
-    let _ = getrandom::fill(&mut bytes);
-    bytes
 }
 
 /// Whether an instance should follow. One whose worktree was lost waits for the user.
@@ -479,12 +353,12 @@ fn id_of(record: &Record) -> InstanceId {
     InstanceId { project: record.project.clone(), instance: record.instance.clone() }
 }
 
-/// Nobody to tell, and nobody to ask.
-struct Quiet;
+/// Writes notices into the log, and answers no question: the daemon has no user to ask.
+struct Unattended;
 
-impl Monitor for Quiet {}
+impl Monitor for Unattended {}
 
-impl Prompt for Quiet {
+impl Prompt for Unattended {
     fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>> {
         NoPrompt.passphrase(key)
     }
@@ -502,4 +376,4 @@ impl Prompt for Quiet {
     }
 }
 
-impl Observer for Quiet {}
+impl Observer for Unattended {}
