@@ -25,7 +25,7 @@ pub enum RecordError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The content of the file is not a valid record.
-    #[error("the record {} cannot be understood: {message}; correct it, or remove the file, and the workspace and the container that it names", file.display())]
+    #[error("the record {} cannot be understood: {message}; correct it, or remove the file, the workspace and, with mutagen, the container that it names", file.display())]
     Content { file: PathBuf, message: String },
 }
 

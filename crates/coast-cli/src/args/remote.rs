@@ -24,7 +24,7 @@ EXAMPLES
   coast remote sudoers box
       Print what to put into /etc/sudoers.d there, so that transfers write as root.
   coast remote key box --create
-      Make a key that sessions use, so that your own key is not copied into a container.
+      Make a key that sessions of mutagen use, so that your own key is not copied into a container.
   coast remote prune box --dry-run
       List what instances that are gone have left there.
   coast remote rm lab
@@ -37,9 +37,9 @@ can be written to, and the architecture. A check that fails says what to do, and
 remote is changed, except that the helper is uploaded to its user's cache directory.";
 
 const KEY_ABOUT: &str = "\
-Shows which keys are used at a machine. Transfers log in with your own key, which stays where it is. The session that makes edits \
-follow runs in a shell container, and a key is copied into that container. With --create this is a key that is made for the \
-purpose: an ed25519 key without a passphrase in $XDG_DATA_HOME/coast/keys (by default ~/.local/share/coast/keys). Its line in \
+Shows which keys are used at a machine. Transfers and coastd log in with your own key, which stays where it is. With \
+workspace_sync = \"mutagen\", the session that makes edits follow runs in a shell container, and a key is copied into that \
+container. With --create this is a key that is made for the purpose: an ed25519 key without a passphrase in $XDG_DATA_HOME/coast/keys (by default ~/.local/share/coast/keys). Its line in \
 ~/.ssh/authorized_keys on the machine begins with `restrict`, so it can run commands there, but has no terminal and forwards \
 nothing. Without such a key, the key that logs in is copied, and it must be in a file without a passphrase.";
 

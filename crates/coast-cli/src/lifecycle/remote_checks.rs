@@ -266,7 +266,7 @@ fn found(
             "key",
             format!("{key}, through {}", connection.peer.jumps.join(", ")),
             format!(
-                "the shell container cannot go through a jump host, so edits will not follow: give the remote's direct address with: {}",
+                "with mutagen edits will not follow, because the shell container cannot go through a jump host: give the remote's direct address with: {}",
                 change.of_address()
             ),
         ),
@@ -274,7 +274,7 @@ fn found(
             "key",
             key,
             format!(
-                "the shell container cannot use it, so edits will not follow: make a key for this purpose with: coast remote key {} --create",
+                "with mutagen edits will not follow, because the shell container cannot use this key: make a key for sessions alone with: coast remote key {} --create",
                 change.name
             ),
         ),

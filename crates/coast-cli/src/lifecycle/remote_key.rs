@@ -57,7 +57,7 @@ fn show(places: &Places, args: &KeyArgs) -> Result<(), LifecycleError> {
         lines.print(&match &key {
             Some(key) => format!("sessions     {} ({})", shown(&key.file), key.fingerprint),
             None => format!(
-                "sessions     the key that logs in, which is copied into the shell container; a key for this purpose alone: coast \
+                "sessions     the key that logs in; with mutagen it is copied into the shell container; a key for sessions alone: coast \
                  remote key {name} --create"
             ),
         });
