@@ -9,7 +9,7 @@ use crate::continuous::{Conflict, ContinuousStatus, Failure, RunnerChange};
 use crate::lock::Holder;
 use crate::record::{Command, Record, Step, Unended};
 use crate::stale::Stale;
-use crate::{Addressed, TrustQuestion};
+use crate::{Addressed, Layer, TrustQuestion};
 
 /// Receives the events of a command and of its transfers, and answers questions to the user.
 pub trait Observer: Monitor + Prompt {
@@ -63,7 +63,7 @@ pub enum LifecycleEvent<'a> {
     /// exist there. Both are empty where the paths are not known.
     GapOpen { conflicts: &'a [Conflict], vanished: &'a [Vec<u8>], reason: String },
     /// Edits are not carried until the next `assign` or `start` that succeeds.
-    NotFollowing { instance: &'a Addressed, failure: &'a Failure },
+    NotFollowing { instance: &'a Addressed, layer: Layer, failure: &'a Failure },
     /// A session could not be ended and may still run. `record` is that of the instance.
     Unended { instance: &'a Addressed, record: &'a Record, unended: &'a Unended },
     /// The runner could not be cleaned up.

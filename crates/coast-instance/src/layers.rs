@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::continuous::Continuous;
+use crate::continuous::{self, Continuous};
+use crate::{Addressed, mutagen_layer};
 
 /// A continuous layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -28,6 +29,15 @@ impl Layer {
     /// private files, and to mend conflicts.
     pub(crate) fn needs_transfers(self) -> bool {
         self == Self::Mutagen
+    }
+
+    /// What to do in an instance of this layer about a part that failed: the [`step`](crate::Failure::step) of its failure.
+    pub(crate) fn remedy(self, part: &str, instance: &Addressed) -> String {
+        let own = match self {
+            Self::Mutagen => mutagen_layer::remedy(part, instance),
+            Self::Native => None,
+        };
+        own.unwrap_or_else(|| continuous::remedy(part, instance))
     }
 }
 

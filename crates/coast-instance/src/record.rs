@@ -7,7 +7,6 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::continuous::remedy;
 use crate::stale::Stale;
 use crate::stored_path::StoredPath;
 use crate::words::shell_word;
@@ -316,7 +315,7 @@ impl Record {
     /// What to do so that edits are carried again after a step failed. `None` if none failed.
     pub fn remedy(&self, instance: &Addressed) -> Option<String> {
         match &self.following {
-            Following::Failed { part, .. } => Some(remedy(part, instance)),
+            Following::Failed { part, .. } => Some(self.layer.remedy(part, instance)),
             Following::BulkOnly | Following::Off | Following::Yes => None,
         }
     }

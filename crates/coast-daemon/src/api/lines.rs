@@ -45,7 +45,7 @@ impl Line {
     pub(super) fn failed(error: ContinuousError) -> Self {
         let failure = match error {
             ContinuousError::Failed(failure) | ContinuousError::Left { failure, .. } => failure,
-            error => crate::host::failure("coastd", "asking coastd", error),
+            error => Failure::new("coastd", "asking coastd", error),
         };
         Self::Failed { failure }
     }

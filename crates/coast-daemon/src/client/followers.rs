@@ -5,8 +5,8 @@ use std::net::Shutdown;
 use std::path::PathBuf;
 
 use coast_instance::{
-    ContinuousError, ContinuousStatus, FirstBatch, FollowSpec, Followers, InstanceId, Layer, Prepared, Retry,
-    Side, WatchSession,
+    ContinuousError, ContinuousStatus, Failure, FirstBatch, FollowSpec, Followers, InstanceId, Layer,
+    Prepared, Retry, Side, WatchSession,
 };
 use coast_sync::{Cancel, CancelHook};
 use serde::Serialize;
@@ -15,7 +15,6 @@ use super::{Client, ClientError, MAX_ANSWER_BYTES};
 use crate::DaemonEvent;
 use crate::api::{Begin, Line, Resolve};
 use crate::exchange::Body;
-use crate::host::failure;
 use crate::{start, take_over};
 
 /// Has coastd follow worktrees. Starts coastd where a follower is to be prepared.
@@ -97,7 +96,7 @@ fn path(id: &InstanceId, what: &str) -> String {
 }
 
 fn failed(error: ClientError) -> ContinuousError {
-    failure("coastd", "asking coastd", error).into()
+    Failure::new("coastd", "asking coastd", error).into()
 }
 
 impl Answer {
@@ -159,7 +158,7 @@ impl Followers for FollowersOfDaemon {
 
     fn prepare(&self, spec: &FollowSpec, cancel: &Cancel) -> Result<PreparedAtDaemon, ContinuousError> {
         start(&self.client.places, &self.program)
-            .map_err(|error| failure("coastd", "starting coastd", error))?;
+            .map_err(|error| Failure::new("coastd", "starting coastd", error))?;
         let mut answer = Answer::begin(&self.client, &spec.id, "prepare", spec, cancel)?;
         match answer.next() {
             Ok(Line::Prepared { lease }) => Ok(PreparedAtDaemon {
@@ -169,7 +168,7 @@ impl Followers for FollowersOfDaemon {
                 _answer: answer,
             }),
             Ok(Line::Failed { failure }) => Err(failure.into()),
-            Ok(_) => Err(failure("coastd", "asking coastd", "it did not prepare the follower").into()),
+            Ok(_) => Err(Failure::new("coastd", "asking coastd", "it did not prepare the follower").into()),
             Err(_) if cancel.is_cancelled() => Err(ContinuousError::Interrupted),
             Err(error) => Err(failed(error.into())),
         }
@@ -183,7 +182,7 @@ impl Followers for FollowersOfDaemon {
         cancel: &Cancel,
     ) -> Result<(), ContinuousError> {
         take_over(&self.client.places, &self.program)
-            .map_err(|error| failure("coastd", "asking coastd", error))?;
+            .map_err(|error| Failure::new("coastd", "asking coastd", error))?;
         Answer::begin(&self.client, id, "await", &(), cancel)?.end(watch, cancel).map(drop)
     }
 

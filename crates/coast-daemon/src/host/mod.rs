@@ -151,8 +151,9 @@ impl Host {
 
     fn follower(&self, id: &InstanceId) -> Result<Arc<Follower>, ContinuousError> {
         let follower = self.0.running.enter().get(id).cloned();
-        follower
-            .ok_or_else(|| failure(Failure::SESSION, "looking for the follower", "coastd has none").into())
+        follower.ok_or_else(|| {
+            Failure::new(Failure::SESSION, "looking for the follower", "coastd has none").into()
+        })
     }
 
     fn take(&self, id: &InstanceId) -> Option<Arc<Follower>> {
@@ -206,7 +207,7 @@ impl Followers for Host {
 
     fn prepare(&self, spec: &FollowSpec, _: &Cancel) -> Result<PreparedFollower, ContinuousError> {
         let unusable =
-            |part: &str, error: &dyn std::fmt::Display| failure(part, "watching the worktree", error);
+            |part: &str, error: &dyn std::fmt::Display| Failure::new(part, "watching the worktree", error);
         let Remotes { helper, connector } = &self.0.remotes;
         let destination = spec.destination(helper).connector(Arc::clone(connector));
         let request = spec.request(destination).map_err(|error| unusable(RULES, &error))?;
@@ -265,7 +266,7 @@ impl Followers for Host {
             b"." | b"" => Ok(RelPath::root()),
             path => RelPath::new(path.strip_suffix(b"/").unwrap_or(path)).map_err(|error| {
                 let said = format!("{}: {error}", path.escape_ascii());
-                ContinuousError::from(failure("path", "reading the paths", said))
+                ContinuousError::from(Failure::new("path", "reading the paths", said))
             }),
         });
         let paths = paths.collect::<Result<Vec<_>, _>>()?;
@@ -275,7 +276,7 @@ impl Followers for Host {
         };
         let resolve = |waiting: &Cancel| {
             let resolved = follower.resolve(&paths, take, waiting);
-            resolved.map_err(|error| failure(Failure::SESSION, "settling the conflicts", error))
+            resolved.map_err(|error| Failure::new(Failure::SESSION, "settling the conflicts", error))
         };
         arrival(&follower, resolve, OFFLINE_PATIENCE, &|_| {}, cancel)
     }
@@ -316,18 +317,13 @@ fn part_of_halt(halt: &Halt) -> &'static str {
 
 /// The worktree is not the one that the instance follows.
 fn lost(spec: &FollowSpec, said: &str) -> Failure {
-    failure(Failure::WORKTREE, "watching the worktree", format!("{}: {said}", spec.worktree.display()))
-}
-
-/// The failure of a part of the work.
-pub(crate) fn failure(step: &str, doing: &str, said: impl ToString) -> Failure {
-    Failure { step: step.to_owned(), doing: doing.to_owned(), said: said.to_string() }
+    Failure::new(Failure::WORKTREE, "watching the worktree", format!("{}: {said}", spec.worktree.display()))
 }
 
 /// Waits for the edits that were made before.
 fn flushed(follower: &Follower, waiting: &Cancel) -> Result<FlushOutcome, Failure> {
     let flushed = follower.flush(None, waiting);
-    flushed.map_err(|error| failure(Failure::SESSION, "waiting for the edits", error))
+    flushed.map_err(|error| Failure::new(Failure::SESSION, "waiting for the edits", error))
 }
 
 /// Has `wait` wait until every edit that was made before has arrived, or cannot arrive. A follower that has had no connection for
@@ -377,11 +373,13 @@ fn arrival(
             Ok(continuous_status(&follower.status()))
         }
         (Some(Ok(FlushOutcome::Halted(halt))), _) => {
-            Err(failure(part_of_halt(&halt), "following the worktree", halt).into())
+            Err(Failure::new(part_of_halt(&halt), "following the worktree", halt).into())
         }
         (Some(Err(failure)), _) => Err(failure.into()),
-        (_, Some((_, error))) => Err(failure("ssh", "connecting to the remote", error).into()),
-        (_, None) => Err(failure(Failure::SESSION, "waiting for the edits", "the follower has ended").into()),
+        (_, Some((_, error))) => Err(Failure::new("ssh", "connecting to the remote", error).into()),
+        (_, None) => {
+            Err(Failure::new(Failure::SESSION, "waiting for the edits", "the follower has ended").into())
+        }
     }
 }
 

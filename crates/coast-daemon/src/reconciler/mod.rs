@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::host::{Host, Remotes, failure};
+use crate::host::{Host, Remotes};
 use crate::{DaemonEvent, InstanceSummary};
 use coast_instance::{Activity, Coastfile};
 use coast_instance::{
@@ -119,7 +119,7 @@ impl Reconciler {
         };
         let state = self.0.changed.wait_while(self.0.state.enter(), awaits).even_poisoned();
         match state.broken.error(id) {
-            Some(error) => Err(failure(Failure::SESSION, "having edits follow again", error).into()),
+            Some(error) => Err(Failure::new(Failure::SESSION, "having edits follow again", error).into()),
             None => Ok(()),
         }
     }

@@ -107,12 +107,16 @@ impl Work<'_> {
         let Failure { step: part, doing: step, said } = failure.clone();
         self.record.following = Following::Failed { part, step, said, at: now() };
         self.finish(State::Running)?;
+        let layer = self.record.layer;
         match insist {
             Insist::No => {
-                self.tell(&LifecycleEvent::NotFollowing { instance: &self.addressed(), failure: &failure });
+                let instance = &self.addressed();
+                self.tell(&LifecycleEvent::NotFollowing { instance, layer, failure: &failure });
                 Ok(())
             }
-            Insist::OnContinuous => Err(LifecycleError::NotFollowing { instance: self.addressed(), failure }),
+            Insist::OnContinuous => {
+                Err(LifecycleError::NotFollowing { instance: self.addressed(), layer, failure })
+            }
         }
     }
 

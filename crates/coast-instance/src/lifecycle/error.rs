@@ -10,7 +10,7 @@ use crate::lock::LockError;
 use crate::record::{Command, Record, Step};
 use crate::records::Records;
 use crate::words::{did_you_mean, shell_word};
-use crate::{Addressed, Name, ProjectError, RecordError, RemotesError, StoredPath, TrustQuestion};
+use crate::{Addressed, Layer, Name, ProjectError, RecordError, RemotesError, StoredPath, TrustQuestion};
 
 /// The error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +64,8 @@ pub enum LifecycleError {
     )]
     NotBegun(Addressed),
     /// Edits should be carried and are not.
-    #[error("edits do not follow: {failure}; {}", failure.ways_on(instance))]
-    NotFollowing { instance: Addressed, failure: Failure },
+    #[error("edits do not follow: {failure}; {}", failure.remedy(*layer, instance))]
+    NotFollowing { instance: Addressed, layer: Layer, failure: Failure },
     /// A `run` that did not finish on one remote was asked to finish on another.
     #[error(
         "run {} was begun on the remote {begun:?} and did not finish; finish it there with: coast run {instance}, or remove it first with: coast rm {instance}", instance.instance()

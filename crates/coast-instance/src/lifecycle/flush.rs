@@ -22,8 +22,8 @@ impl Lifecycle<'_> {
     /// When there is no such instance, or its edits are not carried.
     pub fn flush(&self, instance: &Name) -> Result<ContinuousStatus, LifecycleError> {
         let (record, lock) = self.follows(instance, "flush")?;
-        let not_following =
-            |failure| LifecycleError::NotFollowing { instance: self.addressed(instance), failure };
+        let (layer, addressed) = (record.layer, self.addressed(instance));
+        let not_following = |failure| LifecycleError::NotFollowing { instance: addressed, layer, failure };
         let continuous = self.layers.get(record.layer);
         let watch = |status: &ContinuousStatus| self.tell_session(status);
         match continuous.flush(&self.id(instance), &watch, self.cancel) {
@@ -49,12 +49,13 @@ impl Lifecycle<'_> {
         command: &str,
     ) -> Result<(Record, FileLock), LifecycleError> {
         // Locking would create a lock file, even for an instance that does not exist.
-        let layer = self.record(instance)?.layer;
+        let awaited_layer = self.record(instance)?.layer;
         let watch = |status: &ContinuousStatus| self.tell_session(status);
-        let awaited = match self.layers.get(layer).await_start(&self.id(instance), &watch, self.cancel) {
-            Ok(()) => None,
-            Err(error) => Some(failure_of(error, None)?),
-        };
+        let awaited =
+            match self.layers.get(awaited_layer).await_start(&self.id(instance), &watch, self.cancel) {
+                Ok(()) => None,
+                Err(error) => Some(failure_of(error, None)?),
+            };
         let lock = self.lock(instance, command)?;
         let mut record = self.record(instance)?;
         if let Some(unfinished) = Unfinished::of(&record, &self.addressed(instance)) {
@@ -63,8 +64,9 @@ impl Lifecycle<'_> {
         if record.state == State::Stopped {
             return Err(LifecycleError::stopped(&record, self.addressed(instance)));
         }
+        let layer = record.layer;
         let not_following =
-            |failure| LifecycleError::NotFollowing { instance: self.addressed(instance), failure };
+            |failure| LifecycleError::NotFollowing { instance: self.addressed(instance), layer, failure };
         let continuous = self.layers.get(record.layer);
         let worktree = WorktreeState::of(&record.worktree, record.identity.as_ref());
         if worktree.is_lost() {
@@ -83,7 +85,7 @@ impl Lifecycle<'_> {
                 return Err(not_following(Failure { step: part, doing: step, said }));
             }
         }
-        match awaited.filter(|_| record.layer == layer) {
+        match awaited.filter(|_| record.layer == awaited_layer) {
             None => Ok((record, lock)),
             Some(failure) => Err(not_following(failure)),
         }
@@ -122,14 +124,9 @@ impl Lifecycle<'_> {
 
 /// The worktree is lost, and its session could not be paused.
 fn lost(said: String) -> Failure {
-    Failure { step: Failure::WORKTREE.to_owned(), doing: "the worktree is gone or replaced".to_owned(), said }
+    Failure::new(Failure::WORKTREE, "the worktree is gone or replaced", said)
 }
 
 fn no_session() -> Failure {
-    let text = |text: &str| text.to_owned();
-    Failure {
-        step: text(Failure::SESSION),
-        doing: text("looking for the session"),
-        said: text("there is none"),
-    }
+    Failure::new(Failure::SESSION, "looking for the session", "there is none")
 }

@@ -65,7 +65,7 @@ impl Lifecycle<'_> {
         let start = session_start(&work.id, &worktree, identity.as_ref(), &remote, remote_path, coastfile);
         begin(&FollowSpec::of(&start, helper)).or_else(|error| {
             let failure = failure_of(error, None)?;
-            Err(LifecycleError::NotFollowing { instance: work.addressed(), failure })
+            Err(LifecycleError::NotFollowing { instance: work.addressed(), layer: Layer::Native, failure })
         })?;
         if work.record.following != Following::Yes {
             work.record.following = Following::Yes;

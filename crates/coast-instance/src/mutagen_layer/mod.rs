@@ -1,26 +1,29 @@
 //! The continuous layer with mutagen. Its runner is a *shell container*: a Docker container with the worktree mounted in it, mutagen
 //! and an ssh client.
 
-use std::fs;
+mod access;
+mod status;
+
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use coast_mutagen::{
     Docker, DockerEnvironment, Endpoint, Ensured, Interrupt, MutagenError, RemoteAccess, SessionSpec,
-    SessionState, Shell, ShellSpec, Status, Zeroizing, shell_labels, shell_name,
+    SessionState, Shell, ShellSpec, shell_labels, shell_name,
 };
-use coast_sync::{Cancel, CancelHook, IdentityUsed};
+use coast_sync::{Cancel, CancelHook};
 
 use crate::continuous::{
-    Access, Activity, AfterTransfer, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart,
-    ContinuousStatus, Extent, Failure, InstanceId, PrivateFile, Problem, Remains, RunnerChange, RunnerState,
-    Side, Staging, Started, WatchSession,
+    AfterTransfer, BeginStep, Continuous, ContinuousError, ContinuousStart, ContinuousStatus, Extent,
+    Failure, InstanceId, Remains, RunnerChange, Side, Started, WatchSession,
 };
 use crate::private::Private;
 use crate::record::Step;
 use crate::records::Records;
-use crate::{Coastfile, Places, bulk, ignores};
+use crate::{Addressed, Coastfile, Places, bulk, ignores};
+use access::remote_access;
+use status::{foreign_status, latest_status, stopped_status};
 
 /// The time limit of a flush, the first scan included: mutagen reads every file of both sides once.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -114,7 +117,7 @@ impl Continuous for MutagenLayer {
         let image = self.image(start.id)?;
         let ignores =
             ignores::for_mutagen(start.excludes, start.default_rules).map_err(|(pattern, why)| {
-                failure(
+                Failure::new(
                     "session",
                     "translating the exclude patterns for mutagen",
                     format!("{pattern:?}: {why}"),
@@ -202,7 +205,7 @@ impl Continuous for MutagenLayer {
         };
         let session = session_error.is_some() || !is_running;
         let access = access_error.is_some() || extent == Extent::Everything || !is_running;
-        let mut failure = failure(error.step().as_str(), &error.step().to_string(), error.to_string());
+        let mut failure = Failure::new(error.step().as_str(), &error.step().to_string(), error.to_string());
         for (part, error) in [("the session", session_error), ("the key", access_error)] {
             if let Some(error) = error {
                 failure.said.push_str(&format!("; {part} could not be removed from it either: {error}"));
@@ -259,7 +262,7 @@ impl Continuous for MutagenLayer {
             "mutagen takes neither side; replace the files of the remote with: coast flush {}",
             id.instance
         );
-        Err(failure("session", "settling conflicts", said).into())
+        Err(Failure::new("session", "settling conflicts", said).into())
     }
 }
 
@@ -292,20 +295,6 @@ fn running_shell(docker: &Docker, id: &InstanceId) -> Result<FoundShell, Continu
         FoundShell::Own(shell) if !shell.is_running() => Ok(FoundShell::Absent),
         found => Ok(found),
     }
-}
-
-fn stopped_status(shell: &Shell) -> ContinuousStatus {
-    let said = format!(
-        "the container {} is not running, and still holds the key of the remote; `coast start` starts it, and `coast stop` removes \
-         it with the key",
-        shell.name()
-    );
-    let last_error = shell.is_stopped_with_key().then_some(said);
-    ContinuousStatus { runner: RunnerState::Stopped, last_error, ..ContinuousStatus::default() }
-}
-
-fn foreign_status(said: String) -> ContinuousStatus {
-    ContinuousStatus { last_error: Some(said), ..ContinuousStatus::default() }
 }
 
 fn container_name(id: &InstanceId) -> String {
@@ -364,11 +353,6 @@ fn status_of(shell: &Shell, id: &InstanceId) -> Result<ContinuousStatus, Continu
     Ok(latest_status(&shell.sessions(id.project.as_str(), id.instance.as_str())?))
 }
 
-fn latest_status(sessions: &[SessionState]) -> ContinuousStatus {
-    let none = || ContinuousStatus { runner: RunnerState::Running, ..ContinuousStatus::default() };
-    sessions.last().map_or_else(none, status)
-}
-
 /// The files that a session has in mutagen's directory on the remote, which is its side "beta".
 fn traces(session: &str) -> [String; 2] {
     [format!(".mutagen/caches/{session}_beta"), format!(".mutagen/staging/{session}-beta")]
@@ -376,7 +360,7 @@ fn traces(session: &str) -> [String; 2] {
 
 /// The files that the session would open to others. An error if they are too many to leave out.
 fn private(start: &ContinuousStart<'_>) -> Result<Private, Failure> {
-    let unable = |said: String| failure("session", "looking for files that others may not read", said);
+    let unable = |said: String| Failure::new("session", "looking for files that others may not read", said);
     let rules = bulk::exclusions(start.excludes, start.default_rules);
     let rules = rules.map_err(|error| unable(error.to_string()))?;
     let private = Private::of(start.worktree, &rules)
@@ -393,55 +377,21 @@ fn private(start: &ContinuousStart<'_>) -> Result<Private, Failure> {
     Ok(private)
 }
 
-/// The credentials for the container. An error if the container could not use them.
-fn remote_access(access: &Access) -> Result<RemoteAccess, Failure> {
-    let unable = |said: String| failure("key", "giving the shell container access to the remote", said);
-    let path = match &access.identity {
-        IdentityUsed::File { path, encrypted: false } => path,
-        IdentityUsed::File { path, encrypted: true } => {
-            return Err(unable(format!(
-                "the key {} has a passphrase, which nobody can type in the container; make a key for sessions alone with: \
-                 coast remote key NAME --create",
-                path.display()
-            )));
-        }
-        IdentityUsed::Agent { comment } => {
-            return Err(unable(format!(
-                "the key that was accepted ({comment}) is only in the agent, which the container cannot reach; make a key for \
-                 sessions alone with: coast remote key NAME --create"
-            )));
-        }
-        other => {
-            return Err(unable(format!(
-                "the key that was accepted ({other}) cannot be put into the container; make a key for sessions alone with: \
-                 coast remote key NAME --create"
-            )));
-        }
-    };
-    if let Some(jump) = access.jumps.first() {
-        return Err(unable(format!(
-            "the remote is reached through the jump host {jump}, and the container can only connect directly; give the remote's own \
-             address: coast remote add --replace NAME USER@HOST"
-        )));
+/// What to do about a part that only this layer has. `None` for every other part.
+pub(crate) fn remedy(part: &str, instance: &Addressed) -> Option<String> {
+    match part {
+        // The agents and the daemon of mutagen are started anew each time.
+        "agent" | "mutagen" => Some(format!("try again with: coast start {instance}")),
+        "image" => Some(format!(
+            "after that: coast start {instance}, or name another image with: coast start {instance} --image IMAGE"
+        )),
+        _ => None,
     }
-    let private_key =
-        fs::read(path).map_err(|error| unable(format!("cannot read the key {}: {error}", path.display())))?;
-    Ok(RemoteAccess {
-        user: access.user.clone(),
-        host: access.host_name.clone(),
-        port: access.port,
-        private_key: Zeroizing::new(private_key),
-        host_key: access.host_key.clone(),
-    })
 }
 
 fn no_image() -> Failure {
     let said = "no image is named; make one with mutagen and an ssh client with `coast image build`, and name it with [remote] shell_image in the Coastfile";
-    failure("image", "finding the image of the shell container", said.to_owned())
-}
-
-fn failure(step: &str, doing: &str, said: String) -> Failure {
-    Failure { step: step.to_owned(), doing: doing.to_owned(), said }
+    Failure::new("image", "finding the image of the shell container", said.to_owned())
 }
 
 impl From<MutagenError> for ContinuousError {
@@ -450,133 +400,14 @@ impl From<MutagenError> for ContinuousError {
             return Self::Interrupted;
         }
         let step = error.step();
-        Self::Failed(failure(step.as_str(), &step.to_string(), error.to_string()))
-    }
-}
-
-/// The text of a problem. Mutagen's own words for a file that changes while it is read name the parts of mutagen that noticed it.
-fn problem_words(text: &str) -> String {
-    let changed_here = text.starts_with("hashed size mismatch")
-        || text.starts_with("unable to set staged file permissions")
-            && text.ends_with("no such file or directory")
-        || text.contains("unable to locate staged file");
-    if changed_here {
-        return "it changes while it is copied, as a log does; it follows as soon as it rests, and can be left out with [remote] exclude \
-                in the Coastfile"
-            .to_owned();
-    }
-    if text.ends_with("modification detected") {
-        return "it was changed there after the last look, and is looked at again".to_owned();
-    }
-    text.to_owned()
-}
-
-/// The status of a mutagen session in the terms of the trait.
-fn status(session: &SessionState) -> ContinuousStatus {
-    let activity = match &session.status {
-        _ if session.paused => Activity::Halted,
-        status if status.is_halted() => Activity::Halted,
-        Status::Watching => Activity::Watching,
-        Status::Disconnected | Status::ConnectingAlpha | Status::ConnectingBeta => Activity::Connecting,
-        _ => Activity::Carrying,
-    };
-    let mut problems = Vec::new();
-    for (side, endpoint) in [(Side::Local, &session.alpha), (Side::Remote, &session.beta)] {
-        problems.extend(endpoint.problems().map(|(path, text)| Problem {
-            side,
-            path: path.as_bytes().to_vec(),
-            text: problem_words(text),
-        }));
-    }
-    ContinuousStatus {
-        runner: RunnerState::Running,
-        activity,
-        word: if session.paused { "paused".to_owned() } else { session.status.as_str().to_owned() },
-        files: session.alpha.files,
-        directories: session.alpha.directories,
-        staging: session.beta.staging_progress.as_ref().map(|staging| Staging {
-            arrived_files: staging.received_files,
-            files: staging.expected_files,
-            arrived_bytes: staging.total_received_size,
-            file_bytes_left: staging.expected_size.saturating_sub(staging.received_size),
-        }),
-        // Every scan counts the root.
-        remote_files: (session.beta.directories > 0).then_some(session.beta.files),
-        conflicts: session
-            .conflicts()
-            .map(|conflict| Conflict {
-                path: conflict.root.as_bytes().to_vec(),
-                made_there: conflict.made_there().map(|path| path.as_bytes().to_vec()).collect(),
-                kept_by_ignored: conflict.is_kept_by_ignored(),
-            })
-            .collect(),
-        more_conflicts: session.excluded_conflicts,
-        problems,
-        more_problems: session.alpha.excluded_problems() + session.beta.excluded_problems(),
-        private: session.private().map(|path| PrivateFile { path: path.into_bytes() }).collect(),
-        last_error: session.last_error.clone(),
-        ..ContinuousStatus::default()
+        Self::Failed(Failure::new(step.as_str(), &step.to_string(), error.to_string()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn access(identity: IdentityUsed) -> Access {
-        Access {
-            user: "dev".to_owned(),
-            host_name: "remote.example".to_owned(),
-            port: 22,
-            jumps: Vec::new(),
-            host_key: "ssh-ed25519 AAAA".to_owned(),
-            identity,
-        }
-    }
-
-    #[test]
-    fn a_key_that_the_container_cannot_use_is_an_error_with_a_remedy() {
-        for (identity, said) in [
-            (IdentityUsed::File { path: "/k".into(), encrypted: true }, "/k has a passphrase"),
-            (IdentityUsed::Agent { comment: "me@laptop".to_owned() }, "(me@laptop) is only in the agent"),
-            (
-                IdentityUsed::File { path: "/no/such/key".into(), encrypted: false },
-                "cannot read the key /no/such/key",
-            ),
-        ] {
-            let failure = remote_access(&access(identity)).unwrap_err();
-            assert_eq!(failure.step, "key");
-            assert!(failure.said.contains(said), "{failure}");
-        }
-        let jumping = Access {
-            jumps: vec!["jump.example".to_owned()],
-            ..access(IdentityUsed::File { path: "/k".into(), encrypted: false })
-        };
-        assert!(remote_access(&jumping).unwrap_err().said.contains("through the jump host jump.example"));
-    }
-
-    #[test]
-    fn a_file_that_changes_while_it_is_copied_is_told_in_words_of_our_own() {
-        for text in [
-            "hashed size mismatch: 1203 != 1100",
-            "unable to set staged file permissions: unable to query file: no such file or directory",
-            "unable to locate staged file",
-        ] {
-            let words = problem_words(text);
-            assert!(
-                words.starts_with("it changes while it is copied") && words.contains("exclude"),
-                "{words}"
-            );
-        }
-        assert!(
-            problem_words("unable to validate existing file: modification detected")
-                .contains("changed there")
-        );
-        for text in ["unable to open file: permission denied", "unable to relocate staged file: file exists"]
-        {
-            assert_eq!(problem_words(text), text);
-        }
-    }
+    use coast_mutagen::Zeroizing;
 
     #[test]
     fn a_remote_that_is_this_machine_needs_the_network_of_this_machine() {
@@ -611,46 +442,5 @@ mod tests {
         {
             assert!(!said(network, step, host).contains("shell_network"), "{network} {host}");
         }
-    }
-
-    /// A recorded list of sessions.
-    fn recorded(name: &str) -> ContinuousStatus {
-        let path = format!("{}/../../fixtures/mutagen/recordings/{name}.json", env!("CARGO_MANIFEST_DIR"));
-        let sessions: Vec<SessionState> = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-        status(&sessions[0])
-    }
-
-    #[test]
-    fn a_session_becomes_a_status_with_its_conflicts_and_problems() {
-        let watching = recorded("watching");
-        assert_eq!(
-            (watching.activity, watching.word.as_str(), watching.files),
-            (Activity::Watching, "watching", 798)
-        );
-        assert!(watching.conflicts.is_empty() && watching.problems.is_empty());
-        let conflict = recorded("conflict");
-        assert_eq!(
-            conflict.conflicts,
-            [Conflict {
-                path: b"conf.txt".to_vec(),
-                made_there: vec![b"conf.txt".to_vec()],
-                kept_by_ignored: false
-            }]
-        );
-        assert_eq!(
-            conflict.problems,
-            [Problem {
-                side: Side::Remote,
-                path: b"perm".to_vec(),
-                text: "unable to open directory: permission denied".to_owned()
-            }]
-        );
-        let created = recorded("just-created");
-        assert_eq!(created.activity, Activity::Carrying);
-        let staging = Staging { arrived_files: 97, files: 798, arrived_bytes: 314_512, file_bytes_left: 0 };
-        assert_eq!((created.staging, watching.staging), (Some(staging), None));
-        let emptied = recorded("emptied");
-        assert_eq!((emptied.activity, emptied.word.as_str()), (Activity::Halted, "halted-on-root-emptied"));
-        assert_eq!(recorded("paused").activity, Activity::Halted);
     }
 }

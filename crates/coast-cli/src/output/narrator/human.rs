@@ -211,10 +211,10 @@ impl Observer for HumanNarrator {
                     "the remote may still differ from the worktree at these paths: {reason}{paths}"
                 ));
             }
-            LifecycleEvent::NotFollowing { instance, failure } => self.warn(&format!(
+            LifecycleEvent::NotFollowing { instance, layer, failure } => self.warn(&format!(
                 "{}\nedits do not follow, and the workspace is as the transfer left it; {}",
                 failure_words(failure),
-                failure.ways_on(instance)
+                failure.remedy(*layer, instance)
             )),
             LifecycleEvent::LeftBehind { runner, failure } => {
                 self.warn_once(format!(

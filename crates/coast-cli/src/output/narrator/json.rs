@@ -222,11 +222,11 @@ impl Observer for JsonNarrator {
             LifecycleEvent::GapOpen { conflicts, vanished, reason } => {
                 Line::GapOpen { conflicts, vanished: paths(vanished), reason }
             }
-            LifecycleEvent::NotFollowing { instance, failure } => Line::NotFollowing {
+            LifecycleEvent::NotFollowing { instance, layer, failure } => Line::NotFollowing {
                 step: &failure.step,
                 doing: &failure.doing,
                 said: &failure.said,
-                text: format!("edits do not follow; {}", failure.ways_on(instance)),
+                text: format!("edits do not follow; {}", failure.remedy(*layer, instance)),
             },
             LifecycleEvent::LeftBehind { runner, failure } => {
                 Line::LeftBehind { runner, text: failure.to_string() }

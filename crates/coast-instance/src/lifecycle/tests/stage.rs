@@ -521,17 +521,11 @@ impl Fake {
 }
 
 fn failure(step: Step) -> Failure {
-    Failure {
-        step: step.as_str().to_owned(),
-        doing: format!("doing {}", step.as_str()),
-        said: "no".to_owned(),
-    }
+    Failure::new(step.as_str(), &format!("doing {}", step.as_str()), "no")
 }
 
 fn unreachable() -> ContinuousError {
-    let text = |text: &str| text.to_owned();
-    Failure { step: text("layer"), doing: text("reaching the layer"), said: text("it does not answer") }
-        .into()
+    Failure::new("layer", "reaching the layer", "it does not answer").into()
 }
 
 impl Continuous for Stage {

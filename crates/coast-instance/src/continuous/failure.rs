@@ -1,0 +1,77 @@
+//! The failures of a continuous layer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::records::RecordError;
+use crate::{Addressed, Layer};
+
+/// Why a session could not be started, stopped, flushed or asked for its status.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are named by the variant's doc")]
+pub enum ContinuousError {
+    /// A part of the work failed.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// A part could not be removed. `session` tells whether the session may still run, `access` whether a key may still be in the
+    /// runner.
+    #[error("{failure}")]
+    Left { failure: Failure, session: bool, access: bool },
+    /// A step could not be recorded, and was not begun.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The call was cancelled.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// The part of the work that failed, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{doing}: {said}")]
+pub struct Failure {
+    /// The part, as one word for programs.
+    pub step: String,
+    /// A participle phrase for messages, such as "starting mutagen".
+    pub doing: String,
+    /// The output of the tool, or the answer of the system.
+    pub said: String,
+}
+
+impl Failure {
+    /// The [`step`](Self::step) of a worktree that is gone or was replaced.
+    pub const WORKTREE: &'static str = "worktree";
+    /// The [`step`](Self::step) of a worktree whose files are all gone.
+    pub const EMPTIED: &'static str = "emptied";
+    /// The [`step`](Self::step) of a transfer that failed. Only another transfer can mend that.
+    pub const TRANSFER: &'static str = "transfer";
+    /// The [`step`](Self::step) of a session, which is made anew each time.
+    pub const SESSION: &'static str = "session";
+
+    /// The failure of the part `step`. The fields of a failure explain the other parameters.
+    pub fn new(step: &str, doing: &str, said: impl ToString) -> Self {
+        Self { step: step.to_owned(), doing: doing.to_owned(), said: said.to_string() }
+    }
+
+    /// Whether only the user can mend the part `step`: the worktree is lost or empty. coastd does not try again.
+    pub fn is_lost_worktree(step: &str) -> bool {
+        matches!(step, Self::WORKTREE | Self::EMPTIED)
+    }
+
+    /// What to do about it in an instance of `layer`, for a sentence about the instance: the thing to mend first, if anything, and the
+    /// command after that.
+    pub fn remedy(&self, layer: Layer, instance: &Addressed) -> String {
+        layer.remedy(&self.step, instance)
+    }
+}
+
+/// What to do about a part that every layer has.
+pub(crate) fn remedy(part: &str, instance: &Addressed) -> String {
+    match part {
+        // A session is made anew each time.
+        Failure::SESSION => format!("try again with: coast start {instance}"),
+        Failure::WORKTREE => format!(
+            "bring the worktree back and then: coast start {instance}, or follow another one with: coast assign {instance} --worktree NAME_OR_PATH"
+        ),
+        _ => format!("mend that first, and then: coast start {instance}"),
+    }
+}
