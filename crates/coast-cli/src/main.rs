@@ -10,6 +10,7 @@ mod daemon;
 #[cfg(feature = "demo")]
 mod demo;
 mod endpoint;
+mod exit_code;
 mod lifecycle;
 mod output;
 mod plan;
@@ -26,12 +27,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use crate::args::{Cli, Command};
-
-/// The exit code for a command line that was not understood.
-const USAGE: u8 = 1;
-
-/// The exit code for a local file that could not be read or written.
-const FILE_IO: u8 = 11;
+use crate::exit_code::{FILE_IO, USAGE};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();

@@ -9,8 +9,7 @@ use coast_sync::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// rsync's exit code for a run that a signal interrupted.
-const INTERRUPTED: i32 = 20;
+use crate::exit_code::INTERRUPTED;
 
 /// Signals within this time of the first count as one: `timeout` signals its child, and then the process group of the child.
 const TAKEN_FOR_ONE: Duration = Duration::from_millis(500);
@@ -24,7 +23,7 @@ pub(crate) fn cancel_on_signals(cancel: &Cancel) -> io::Result<()> {
         let mut first: Option<Instant> = None;
         for _ in &mut signals {
             match first {
-                Some(first) if first.elapsed() >= TAKEN_FOR_ONE => process::exit(INTERRUPTED),
+                Some(first) if first.elapsed() >= TAKEN_FOR_ONE => process::exit(i32::from(INTERRUPTED)),
                 Some(_) => {}
                 None => {
                     first = Some(Instant::now());

@@ -9,13 +9,11 @@ use std::time::Duration;
 use anyhow::Context;
 use coast_daemon::DaemonPlaces;
 
+use crate::exit_code::UNUSABLE;
 use crate::output::{Weight, complain};
 
 /// The interval between two looks for new lines.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-
-/// The exit code if there is no log.
-const NO_LOG: u8 = 3;
 
 /// Prints the logs. With `follow` it goes on until it is interrupted, or the output is closed.
 pub(super) fn print(places: &DaemonPlaces, follow: bool) -> anyhow::Result<u8> {
@@ -35,7 +33,7 @@ pub(super) fn print(places: &DaemonPlaces, follow: bool) -> anyhow::Result<u8> {
     if !follow {
         if last.is_none() {
             complain(Weight::Error, &format!("there is no log {}", places.log().display()));
-            return Ok(NO_LOG);
+            return Ok(UNUSABLE);
         }
         return Ok(0);
     }

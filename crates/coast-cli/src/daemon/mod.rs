@@ -16,14 +16,9 @@ use coast_instance::{Addressed, Places, shell_word};
 pub(crate) use connector::{connector, connector_of_instances, go_alone};
 
 use crate::args::daemon::{DaemonCommand, RunArgs, StatusArgs};
+use crate::exit_code::{FILE_IO, UNUSABLE};
 use crate::lifecycle::{println_json, remote_helper};
 use crate::output::{Lines, Shown, Size, Weight, complain, counted, native_words, retry_words, shown};
-
-/// The exit code if no daemon runs, as with `systemctl status`, and if one runs already.
-const OTHERWISE: u8 = 3;
-
-/// The exit code for files that cannot be used.
-const FILE_IO: u8 = 11;
 
 /// `coast daemon`
 pub(crate) fn daemon(command: DaemonCommand) -> anyhow::Result<u8> {
@@ -57,7 +52,7 @@ fn run(places: DaemonPlaces, records: Places, args: &RunArgs) -> anyhow::Result<
         Ok(()) => 0,
         Err(error) => {
             complain(Weight::Error, &error.to_string());
-            if matches!(error, DaemonError::Runs(_)) { OTHERWISE } else { FILE_IO }
+            if matches!(error, DaemonError::Runs(_)) { UNUSABLE } else { FILE_IO }
         }
     })
 }

@@ -9,11 +9,9 @@ use serde_json::json;
 use super::{Chosen, Scene, here, println_json, refuse};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{ProjectArg, TellingArgs};
+use crate::exit_code::INTERRUPTED;
 use crate::output::{Lines, Shown, Weight, complain, counted};
 use crate::signals::cancel_on_signals;
-
-/// The exit code after a signal.
-const INTERRUPTED: u8 = 20;
 
 /// The end of a command on one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

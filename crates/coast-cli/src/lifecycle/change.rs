@@ -19,18 +19,10 @@ use crate::args::lifecycle::{
     StartArgs, StopArgs, TellingArgs, TrashArg, TrustArg, UnassignArgs,
 };
 use crate::args::which::WhichArgs;
+use crate::exit_code::{NOT_CONFIRMED, PARTIAL, TIMED_OUT};
 use crate::output::{
     Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, Terminal, counted, narrator, shown,
 };
-
-/// The exit code when the removal was not confirmed.
-const NOT_CONFIRMED: u8 = 1;
-
-/// The exit code when edits did not arrive.
-const NOT_CARRIED: u8 = 23;
-
-/// The exit code when the time for a command is over.
-const TIMED_OUT: u8 = 30;
 
 impl From<&InsistArg> for Insist {
     fn from(argument: &InsistArg) -> Self {
@@ -323,7 +315,7 @@ fn confirm(question: &str, what: &str, cancel: &Cancel, json: bool) -> Result<()
 /// The exit code of a command that has waited until every edit has arrived.
 pub(super) fn carried_code(status: &ContinuousStatus) -> u8 {
     let all_arrived = status.conflicts.is_empty() && status.problems.is_empty() && status.private.is_empty();
-    if all_arrived { 0 } else { NOT_CARRIED }
+    if all_arrived { 0 } else { PARTIAL }
 }
 
 /// `coast flush`

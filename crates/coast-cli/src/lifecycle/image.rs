@@ -5,15 +5,9 @@ use coast_sync::Cancel;
 
 use super::{absolute, println_json, refuse_with};
 use crate::args::image::{BuildArgs, ImageCommand};
+use crate::exit_code::{INTERRUPTED, NO_CONNECTION, UNUSABLE};
 use crate::output::{Lines, Shown};
 use crate::signals::cancel_on_signals;
-
-/// The exit code for a base or an archive that cannot be used.
-const UNUSABLE: u8 = 3;
-/// The exit code for an engine that cannot be reached.
-const NO_CONNECTION: u8 = 10;
-/// The exit code after a signal.
-const INTERRUPTED: u8 = 20;
 
 /// `coast image`
 pub(crate) fn image(command: ImageCommand) -> anyhow::Result<u8> {

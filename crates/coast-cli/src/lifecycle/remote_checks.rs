@@ -14,11 +14,9 @@ use coast_tree::LockExt;
 
 use super::{println_json, refuse_with, remote_helper};
 use crate::args::remote::TestArgs;
+use crate::exit_code::UNUSABLE;
 use crate::output::{Finding, Lines, OutputOptions, Seconds, Size, Verdict, finding_lines, narrator};
 use crate::signals::cancel_on_signals;
-
-/// The exit code for a remote that instances cannot live on, and for a remote that does not exist.
-const UNUSABLE: u8 = 3;
 
 /// Room below which a remote is warned of: less than a workspace with its packages takes.
 const LITTLE_ROOM_BYTES: u64 = 1_000_000_000;

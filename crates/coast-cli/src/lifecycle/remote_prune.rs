@@ -7,20 +7,12 @@ use serde::Serialize;
 use super::remote_checks::chosen;
 use super::{println_json, refuse, refuse_with, remote_helper};
 use crate::args::remote::PruneArgs;
+use crate::exit_code::{NOT_CONFIRMED, PARTIAL, UNUSABLE};
 use crate::output::{
     Lines, Narrator, OutputOptions, Size, Terminal, Weight, ago, complain, counted, left_lines, narrator,
     shown, table,
 };
 use crate::signals::cancel_on_signals;
-
-/// The exit code for a remote that does not exist.
-const UNUSABLE: u8 = 3;
-
-/// The exit code when the removal was not confirmed.
-const NOT_CONFIRMED: u8 = 1;
-
-/// The exit code when something could not be removed.
-const NOT_EVERYTHING: u8 = 23;
 
 /// What was found, and what was removed, as an object.
 #[derive(Serialize)]
@@ -104,7 +96,7 @@ pub(super) fn prune(places: &Places, args: &PruneArgs) -> anyhow::Result<u8> {
         Ok(stayed) => stayed,
         Err(error) => return Ok(refuse(&error, args.json)),
     };
-    let exit_code = if stayed.is_empty() { 0 } else { NOT_EVERYTHING };
+    let exit_code = if stayed.is_empty() { 0 } else { PARTIAL };
     if args.json {
         println_json(&object(name, &left, false, stayed, exit_code));
         return Ok(exit_code);

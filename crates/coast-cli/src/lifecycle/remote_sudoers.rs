@@ -6,11 +6,9 @@ use coast_sync::{AccountRequest, Cancel};
 use super::remote_checks::chosen;
 use super::{println_json, refuse_with, remote_helper};
 use crate::args::remote::TestArgs;
+use crate::exit_code::UNUSABLE;
 use crate::output::{Lines, OutputOptions, narrator};
 use crate::signals::cancel_on_signals;
-
-/// The exit code for a remote that does not exist, and for a path that cannot be written into sudoers.
-const UNUSABLE: u8 = 3;
 
 /// `coast remote sudoers`
 pub(super) fn sudoers(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {

@@ -9,10 +9,8 @@ use super::{
     absolute, println_json, refuse, refuse_with, remote_checks, remote_key, remote_prune, remote_sudoers,
 };
 use crate::args::remote::{AddArgs, ListArgs, RemoteCommand, RemoveArgs};
+use crate::exit_code::UNUSABLE;
 use crate::output::{Lines, Shown, Weight, complain, table};
-
-/// The exit code for a key that is not there.
-const UNUSABLE: u8 = 3;
 
 /// `coast remote`
 pub(crate) fn remote(command: RemoteCommand) -> anyhow::Result<u8> {
