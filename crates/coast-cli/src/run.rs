@@ -1,15 +1,12 @@
 //! Carries out a planned run and returns its exit code.
 
-use coast_sync::Cancel;
-
 use crate::output::{self, Manner};
 use crate::plan::Plan;
-use crate::signals::cancel_on_signals;
+use crate::signals::cancelled_by_signals;
 
 /// Carries out the plan, and returns the program's exit code.
 pub(crate) fn run(plan: Plan) -> anyhow::Result<u8> {
-    let cancel = Cancel::new();
-    cancel_on_signals(&cancel)?;
+    let cancel = cancelled_by_signals()?;
     let manner = plan.output.manner;
     let output = output::open(plan.output, &cancel);
     let ended = plan.request.run(&*output, &*output, &cancel);

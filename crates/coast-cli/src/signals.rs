@@ -14,11 +14,15 @@ use crate::exit_code::INTERRUPTED;
 /// Signals within this time of the first count as one: `timeout` signals its child, and then the process group of the child.
 const TAKEN_FOR_ONE: Duration = Duration::from_millis(500);
 
-/// Starts a thread that cancels the run at the first SIGHUP, SIGINT or SIGTERM: the connection closes, so the other side cleans
-/// up. At a later signal the thread ends the process.
-pub(crate) fn cancel_on_signals(cancel: &Cancel) -> io::Result<()> {
+/// A token that the first SIGHUP, SIGINT or SIGTERM cancels: the connection closes, so the other side cleans up. A later signal ends
+/// the process.
+///
+/// # Errors
+/// When the system cannot deliver the signals to a thread.
+pub(crate) fn cancelled_by_signals() -> io::Result<Cancel> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    let cancel = cancel.clone();
+    let cancel = Cancel::new();
+    let token = cancel.clone();
     thread::spawn(move || {
         let mut first: Option<Instant> = None;
         for _ in &mut signals {
@@ -32,5 +36,5 @@ pub(crate) fn cancel_on_signals(cancel: &Cancel) -> io::Result<()> {
             }
         }
     });
-    Ok(())
+    Ok(token)
 }

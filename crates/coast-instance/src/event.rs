@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use coast_sync::{Deletions, Monitor, Prompt, SyncReport};
+use coast_sync::{
+    AcceptedKey, Deletions, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, SyncReport, Zeroizing,
+};
 
 use crate::continuous::{Conflict, ContinuousStatus, Failure, RunnerChange};
 use crate::lock::Holder;
@@ -24,6 +26,32 @@ pub trait Observer: Monitor + Prompt {
         None
     }
 }
+
+/// An observer that ignores every event and has no user to ask.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct VoidObserver;
+
+impl Monitor for VoidObserver {}
+
+impl Prompt for VoidObserver {
+    fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>> {
+        NoPrompt.passphrase(key)
+    }
+
+    fn confirm_host(&self, presented: &PresentedKey) -> HostAnswer {
+        NoPrompt.confirm_host(presented)
+    }
+
+    fn host_key_accepted(&self, accepted: &AcceptedKey) {
+        NoPrompt.host_key_accepted(accepted);
+    }
+
+    fn notice(&self, text: &str) {
+        Prompt::notice(&NoPrompt, text);
+    }
+}
+
+impl Observer for VoidObserver {}
 
 /// An event of a command.
 #[derive(Debug)]

@@ -53,7 +53,7 @@ pub use continuous::{
     RunnerChange, RunnerState, Side, Staging, Started, WatchSession, Watches,
 };
 pub use draft::Draft;
-pub use event::{LifecycleEvent, Observer};
+pub use event::{LifecycleEvent, Observer, VoidObserver};
 pub use file_error::FileError;
 pub use followers::{FirstBatch, FollowSpec, Followers, Prepared};
 pub use layers::{Layer, Layers};

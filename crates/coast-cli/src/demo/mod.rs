@@ -18,7 +18,7 @@ use coast_testkit::{Aspects, EmbeddedOptions, EmbeddedServer, Snapshot, Tree};
 use crate::args::demo::DemoArgs;
 use crate::output::{Lines, Seconds, Shown, Size, Weight, complain, counted};
 use crate::plan::helper_store;
-use crate::signals::cancel_on_signals;
+use crate::signals::cancelled_by_signals;
 use verdict::{Verdict, entries};
 
 /// The destination of the pushes, below the home directory of the server's user.
@@ -26,8 +26,7 @@ const DESTINATION: &str = "data/workspaces/demo/1";
 
 /// Runs the demonstration and returns the program's exit code.
 pub(crate) fn run(args: DemoArgs) -> anyhow::Result<u8> {
-    let cancel = Cancel::new();
-    cancel_on_signals(&cancel)?;
+    let cancel = cancelled_by_signals()?;
     let lines = Lines::new();
     let stage = Stage::set_up(args.workspace.as_deref(), cancel, &lines)?;
     let exit_code = stage.play()?;

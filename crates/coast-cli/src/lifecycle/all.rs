@@ -11,7 +11,7 @@ use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{ProjectArg, TellingArgs};
 use crate::exit_code::INTERRUPTED;
 use crate::output::{Lines, Shown, Weight, complain, counted};
-use crate::signals::cancel_on_signals;
+use crate::signals::cancelled_by_signals;
 
 /// The end of a command on one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,7 @@ impl<'a> All<'a> {
         telling: &'a TellingArgs,
     ) -> anyhow::Result<Result<Self, LifecycleError>> {
         let places = Places::from_process()?;
-        let cancel = Cancel::new();
-        cancel_on_signals(&cancel)?;
+        let cancel = cancelled_by_signals()?;
         let found = || -> Result<_, LifecycleError> {
             Ok(match &argument.project {
                 Some(project) => {

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use coast_instance::{
     CoastfileChoice, ContinuousStatus, Directories, FollowOptions, Insist, LifecycleError, LifecycleEvent,
-    Name, Record, RmOptions, RunOptions, Trust,
+    Name, Record, RmOptions, RunOptions, Trust, VoidObserver,
 };
 use coast_sync::Cancel;
 
 use super::all::{All, Ended};
 use super::explain::explain;
-use super::show::Silent;
 use super::time_limit::TimeLimit;
 use super::{Chosen, Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
@@ -232,7 +231,7 @@ pub(crate) fn rm(args: RmArgs) -> anyhow::Result<u8> {
     let Some(instance) = &args.which.instance else { return rm_all(&args) };
     Scene::with(&Chosen::by(&args.project, instance), Some(&args.helper), json, |scene| {
         if !args.yes && !args.keep_workspace {
-            let record = match scene.lifecycle(&Silent).record(instance) {
+            let record = match scene.lifecycle(&VoidObserver).record(instance) {
                 Ok(record) => record,
                 Err(error) => return Ok(refuse(&error, json)),
             };

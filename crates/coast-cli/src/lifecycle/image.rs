@@ -1,13 +1,12 @@
 //! `coast image build`.
 
 use coast_mutagen::{Docker, DockerEnvironment, ImageBase, ImageSpec, Interrupt, MutagenError};
-use coast_sync::Cancel;
 
 use super::{absolute, println_json, refuse_with};
 use crate::args::image::{BuildArgs, ImageCommand};
 use crate::exit_code::{INTERRUPTED, NO_CONNECTION, UNUSABLE};
 use crate::output::{Lines, Shown};
-use crate::signals::cancel_on_signals;
+use crate::signals::cancelled_by_signals;
 
 /// `coast image`
 pub(crate) fn image(command: ImageCommand) -> anyhow::Result<u8> {
@@ -22,8 +21,7 @@ fn build(args: BuildArgs) -> anyhow::Result<u8> {
         None => ImageBase::Image(args.base),
     };
     let spec = ImageSpec { tag: args.tag, base, mutagen: absolute(&args.mutagen)?, network: args.network };
-    let cancel = Cancel::new();
-    cancel_on_signals(&cancel)?;
+    let cancel = cancelled_by_signals()?;
     let interrupt = Interrupt::new();
     let _hook = cancel.on_cancel({
         let interrupt = interrupt.clone();

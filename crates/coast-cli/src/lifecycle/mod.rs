@@ -32,7 +32,7 @@ use crate::args::lifecycle::ProjectArg;
 use crate::daemon::connector_of_instances;
 use crate::output::{Weight, complain};
 use crate::plan::helper_store;
-use crate::signals::cancel_on_signals;
+use crate::signals::cancelled_by_signals;
 
 pub(crate) use change::{assign, flush, rm, run, start, stop, unassign};
 pub(crate) use image::image;
@@ -102,8 +102,7 @@ impl Scene {
         json: bool,
         command: impl FnOnce(&Self) -> anyhow::Result<u8>,
     ) -> anyhow::Result<u8> {
-        let cancel = Cancel::new();
-        cancel_on_signals(&cancel)?;
+        let cancel = cancelled_by_signals()?;
         match Self::open(chosen, helper, &cancel)? {
             Ok(scene) => command(&scene),
             Err(error) => Ok(refuse(&error, json)),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use coast_instance::{Name, Places, Remote, Remotes, RemotesError, shell_word};
 use coast_ssh::SshError;
 use coast_sync::{
-    AcceptedKey, AccountReport, AccountRequest, Cancel, HostAnswer, IdentityUsed, PresentedKey, ProbeReport,
+    AcceptedKey, AccountReport, AccountRequest, HostAnswer, IdentityUsed, PresentedKey, ProbeReport,
     ProbeRequest, Prompt, RunsAs, SyncError, Zeroizing,
 };
 use coast_tree::LockExt;
@@ -16,7 +16,7 @@ use super::{println_json, refuse_with, remote_helper};
 use crate::args::remote::TestArgs;
 use crate::exit_code::UNUSABLE;
 use crate::output::{Finding, Lines, OutputOptions, Seconds, Size, Verdict, finding_lines, narrator};
-use crate::signals::cancel_on_signals;
+use crate::signals::cancelled_by_signals;
 
 /// Room below which a remote is warned of: less than a workspace with its packages takes.
 const LITTLE_ROOM_BYTES: u64 = 1_000_000_000;
@@ -82,8 +82,7 @@ fn check(places: &Places, args: &TestArgs, depth: Depth) -> anyhow::Result<u8> {
         Ok(chosen) => chosen,
         Err(text) => return Ok(refuse_with(&text, UNUSABLE, args.json)),
     };
-    let cancel = Cancel::new();
-    cancel_on_signals(&cancel)?;
+    let cancel = cancelled_by_signals()?;
     // The new host keys are told with the findings.
     let options = OutputOptions::for_questions(args.json, true);
     let narrator = narrator(options, &cancel);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{println_json, refuse, remote_helper};
 use crate::args::remote::KeyArgs;
 use crate::output::{Lines, Narrator, OutputOptions, Shown, Weight, complain, narrator};
-use crate::signals::cancel_on_signals;
+use crate::signals::cancelled_by_signals;
 
 /// The keys of a remote as an object.
 #[derive(Serialize)]
@@ -66,8 +66,8 @@ fn show(places: &Places, args: &KeyArgs) -> Result<(), LifecycleError> {
 }
 
 fn create(places: &Places, args: &KeyArgs) -> anyhow::Result<Result<(), LifecycleError>> {
-    let cancel = Cancel::new();
-    let prompt = prompt(args, &cancel)?;
+    let cancel = cancelled_by_signals()?;
+    let prompt = prompt(args, &cancel);
     let helper = remote_helper(None)?;
     let created = || -> Result<(), LifecycleError> {
         let (key, authorized) = SessionKey::create(places, &args.name, helper, &*prompt, &cancel)?;
@@ -92,8 +92,8 @@ fn create(places: &Places, args: &KeyArgs) -> anyhow::Result<Result<(), Lifecycl
 }
 
 fn remove(places: &Places, args: &KeyArgs) -> anyhow::Result<Result<(), LifecycleError>> {
-    let cancel = Cancel::new();
-    let prompt = prompt(args, &cancel)?;
+    let cancel = cancelled_by_signals()?;
+    let prompt = prompt(args, &cancel);
     let helper = remote_helper(None)?;
     let removed = || -> Result<(), LifecycleError> {
         let removed = SessionKey::remove(places, &args.name, args.force, helper, &*prompt, &cancel)?;
@@ -162,8 +162,6 @@ fn shown(path: &Path) -> String {
     Shown(path.as_os_str().as_encoded_bytes()).to_string()
 }
 
-fn prompt(args: &KeyArgs, cancel: &Cancel) -> anyhow::Result<Box<dyn Narrator>> {
-    cancel_on_signals(cancel)?;
-    let options = OutputOptions::for_questions(args.json, false);
-    Ok(narrator(options, cancel))
+fn prompt(args: &KeyArgs, cancel: &Cancel) -> Box<dyn Narrator> {
+    narrator(OutputOptions::for_questions(args.json, false), cancel)
 }

@@ -12,7 +12,7 @@ use crate::output::{
     Lines, Narrator, OutputOptions, Size, Terminal, Weight, ago, complain, counted, left_lines, narrator,
     shown, table,
 };
-use crate::signals::cancel_on_signals;
+use crate::signals::cancelled_by_signals;
 
 /// What was found, and what was removed, as an object.
 #[derive(Serialize)]
@@ -58,8 +58,7 @@ pub(super) fn prune(places: &Places, args: &PruneArgs) -> anyhow::Result<u8> {
         Ok(chosen) => chosen,
         Err(text) => return Ok(refuse_with(&text, UNUSABLE, args.json)),
     };
-    let cancel = Cancel::new();
-    cancel_on_signals(&cancel)?;
+    let cancel = cancelled_by_signals()?;
     let narrator = narrator(OutputOptions::for_questions(args.json, false), &cancel);
     let pruning = Pruning::new(places, name, remote, remote_helper(Some(&args.helper))?);
     let left = match pruning.look(&*narrator, &cancel) {

@@ -1,14 +1,14 @@
 //! `coast remote sudoers`: prints the lines of sudoers for the account of a remote.
 
 use coast_instance::{Places, Remotes};
-use coast_sync::{AccountRequest, Cancel};
+use coast_sync::AccountRequest;
 
 use super::remote_checks::chosen;
 use super::{println_json, refuse_with, remote_helper};
 use crate::args::remote::TestArgs;
 use crate::exit_code::UNUSABLE;
 use crate::output::{Lines, OutputOptions, narrator};
-use crate::signals::cancel_on_signals;
+use crate::signals::cancelled_by_signals;
 
 /// `coast remote sudoers`
 pub(super) fn sudoers(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
@@ -18,8 +18,7 @@ pub(super) fn sudoers(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
         Ok(chosen) => chosen,
         Err(text) => return Ok(refuse_with(&text, UNUSABLE, args.json)),
     };
-    let cancel = Cancel::new();
-    cancel_on_signals(&cancel)?;
+    let cancel = cancelled_by_signals()?;
     let narrator = narrator(OutputOptions::for_questions(args.json, false), &cancel);
     let destination = remote.destination(&remote.service_home, remote_helper(Some(&args.helper))?);
     let account = match AccountRequest::new(destination).run(&*narrator, &cancel) {

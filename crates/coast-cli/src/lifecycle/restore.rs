@@ -16,7 +16,7 @@ use crate::output::{
     restored_line, trash_lines,
 };
 use crate::plan::{Restorable, TypedConnection, restorable, restore_words};
-use crate::signals::cancel_on_signals;
+use crate::signals::cancelled_by_signals;
 
 /// `coast restore`
 pub(crate) fn restore(args: RestoreArgs) -> anyhow::Result<u8> {
@@ -27,8 +27,7 @@ pub(crate) fn restore(args: RestoreArgs) -> anyhow::Result<u8> {
 }
 
 fn of_instance(args: &RestoreArgs, instance: &Name) -> anyhow::Result<u8> {
-    let cancel = Cancel::new();
-    cancel_on_signals(&cancel)?;
+    let cancel = cancelled_by_signals()?;
     let failed = |error: LifecycleError| {
         let text = format!("{error}{}", directory_hint(args, &error));
         refuse_with(&text, error.exit_code(), args.json)
@@ -58,8 +57,7 @@ fn directory_hint(args: &RestoreArgs, error: &LifecycleError) -> String {
 }
 
 fn of_destination(args: &RestoreArgs, destination: Destination) -> anyhow::Result<u8> {
-    let cancel = Cancel::new();
-    cancel_on_signals(&cancel)?;
+    let cancel = cancelled_by_signals()?;
     let narrator = prompt(args, &cancel);
     let prompt: &dyn Prompt = &*narrator;
     let failed = |error: SyncError| refuse_with(&error.to_string(), error.exit_code(), args.json);

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use coast_instance::{
     Bulk, Check, Coastfile, CoastfileChoice, Edits, InstanceStatus, Layer, Layers, LifecycleError, Listed,
-    MutagenLayer, Name, NativeLayer, Places, Questions, RemoteBulk, Scope, list,
+    MutagenLayer, Name, NativeLayer, Places, Questions, RemoteBulk, Scope, VoidObserver, list,
 };
-use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
+use coast_sync::{Cancel, NoPrompt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::change::{carried_code, narrator_for};
@@ -18,7 +18,7 @@ use super::{Chosen, Scene, followers, here, println_json, refuse, remote_helper}
 use crate::args::lifecycle::{LsArgs, StatusArgs, TellingArgs};
 use crate::daemon::connector;
 use crate::output::{InstanceObject, Lines, Weight, complain, instance_lines, listed_lines, listed_objects};
-use crate::signals::cancel_on_signals;
+use crate::signals::cancelled_by_signals;
 
 /// The interval between two looks of `--watch`. What coastd tells is shown at once.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -55,8 +55,7 @@ pub(crate) fn ls(args: &LsArgs) -> anyhow::Result<u8> {
             Err(error) => return Ok(refuse(&error, args.json)),
         },
     };
-    let cancel = Cancel::new();
-    cancel_on_signals(&cancel)?;
+    let cancel = cancelled_by_signals()?;
     // The settings of a project do not matter for questions.
     let mutagen = MutagenLayer::from_process(&places, &Coastfile::default());
     let helper = remote_helper(None)?;
@@ -198,7 +197,7 @@ fn until_changed(scene: &Scene, told: &Receiver<()>) -> Goes {
 
 /// Prints the status, and prints it again after each change for as long as `next` says.
 fn show_until(scene: &Scene, args: &StatusArgs, mut next: impl FnMut() -> Goes) -> anyhow::Result<u8> {
-    let lifecycle = scene.lifecycle(&Silent);
+    let lifecycle = scene.lifecycle(&VoidObserver);
     let check = if args.check { Check::Remote } else { Check::No };
     // A view that is drawn again and again is for a terminal. Programs read lines.
     let json = args.json || (args.watch && !io::stdout().is_terminal());
@@ -251,24 +250,3 @@ fn nobody_reads() -> bool {
     poll(&mut looked, Some(&at_once)).is_ok()
         && looked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
-
-/// Ignores every event, for commands that only look.
-pub(super) struct Silent;
-
-impl Monitor for Silent {}
-
-impl Prompt for Silent {
-    fn passphrase(&self, key: &std::path::Path) -> Option<Zeroizing<String>> {
-        NoPrompt.passphrase(key)
-    }
-
-    fn confirm_host(&self, presented: &PresentedKey) -> HostAnswer {
-        NoPrompt.confirm_host(presented)
-    }
-
-    fn host_key_accepted(&self, _accepted: &AcceptedKey) {}
-
-    fn notice(&self, _text: &str) {}
-}
-
-impl coast_instance::Observer for Silent {}
