@@ -160,8 +160,8 @@ impl Place {
     }
 }
 
-/// What a watcher says in one line. A path that ends in a slash is a renamed directory with everything in it.
-enum Told {
+/// An event that a watcher prints in one line. A path that ends in a slash is a renamed directory with everything in it.
+enum WatcherEvent {
     /// It has begun to watch everything.
     Ready,
     There(String),
@@ -173,13 +173,13 @@ struct Watcher {
     child: Child,
     lines: Receiver<String>,
     /// Reads a line of the watcher. The first argument is the workspace.
-    read: fn(&Path, &str) -> Vec<Told>,
+    read: fn(&Path, &str) -> Vec<WatcherEvent>,
     workspace: PathBuf,
     said: Vec<String>,
 }
 
 impl Watcher {
-    fn start(place: &Place, words: &[&str], read: fn(&Path, &str) -> Vec<Told>) -> Self {
+    fn start(place: &Place, words: &[&str], read: fn(&Path, &str) -> Vec<WatcherEvent>) -> Self {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).env("HOME", place.scratch.path());
         command.env("PYTHONPATH", format!("{SCRIPTS}/python"));
@@ -200,7 +200,7 @@ impl Watcher {
         while !self
             .next(started, "the watcher is not ready; fixtures/watchers/install installs it")
             .iter()
-            .any(|told| matches!(told, Told::Ready))
+            .any(|told| matches!(told, WatcherEvent::Ready))
         {}
     }
 
@@ -226,9 +226,9 @@ impl Watcher {
             let missing = format!("{} is not reported: {there:?} there, {gone:?} gone", change.what);
             for told in self.next(started, &missing) {
                 match told {
-                    Told::Ready => {}
-                    Told::There(path) => there.retain(|awaited| !is_about(&path, awaited)),
-                    Told::Gone(path) => gone.retain(|awaited| !is_about(&path, awaited)),
+                    WatcherEvent::Ready => {}
+                    WatcherEvent::There(path) => there.retain(|awaited| !is_about(&path, awaited)),
+                    WatcherEvent::Gone(path) => gone.retain(|awaited| !is_about(&path, awaited)),
                 }
             }
         }
@@ -236,7 +236,7 @@ impl Watcher {
 
     /// The next line.
     #[track_caller]
-    fn next(&mut self, started: Instant, missing: &str) -> Vec<Told> {
+    fn next(&mut self, started: Instant, missing: &str) -> Vec<WatcherEvent> {
         let left = PATIENCE.saturating_sub(started.elapsed());
         let line = self.lines.recv_timeout(left);
         let line = line.unwrap_or_else(|error| panic!("{missing}, {error}:\n{}", self.said.join("\n")));
@@ -284,34 +284,34 @@ fn watched_inodes(descriptors: &Path) -> BTreeSet<u64> {
 }
 
 /// The line of a script in `fixtures/watchers`.
-fn line_of_a_script(_: &Path, line: &str) -> Vec<Told> {
+fn line_of_a_script(_: &Path, line: &str) -> Vec<WatcherEvent> {
     let told = match line.split_once(' ') {
-        None if line == "ready" => Some(Told::Ready),
-        Some(("there", path)) => Some(Told::There(path.to_owned())),
-        Some(("gone", path)) => Some(Told::Gone(path.to_owned())),
+        None if line == "ready" => Some(WatcherEvent::Ready),
+        Some(("there", path)) => Some(WatcherEvent::There(path.to_owned())),
+        Some(("gone", path)) => Some(WatcherEvent::Gone(path.to_owned())),
         _ => None,
     };
     told.into_iter().collect()
 }
 
 /// The line of `inotifywait --format '%e %w%f'`.
-fn line_of_inotifywait(workspace: &Path, line: &str) -> Vec<Told> {
+fn line_of_inotifywait(workspace: &Path, line: &str) -> Vec<WatcherEvent> {
     if line == "Watches established." {
-        return vec![Told::Ready];
+        return vec![WatcherEvent::Ready];
     }
     let Some((event, path)) = line.split_once(' ') else { return Vec::new() };
     let path = below(workspace, path);
     match event {
-        "MOVED_TO,ISDIR" => vec![Told::There(path + "/")],
-        "MOVED_FROM,ISDIR" => vec![Told::Gone(path + "/")],
-        "CREATE" | "MODIFY" | "MOVED_TO" => vec![Told::There(path)],
-        "DELETE" | "MOVED_FROM" => vec![Told::Gone(path)],
+        "MOVED_TO,ISDIR" => vec![WatcherEvent::There(path + "/")],
+        "MOVED_FROM,ISDIR" => vec![WatcherEvent::Gone(path + "/")],
+        "CREATE" | "MODIFY" | "MOVED_TO" => vec![WatcherEvent::There(path)],
+        "DELETE" | "MOVED_FROM" => vec![WatcherEvent::Gone(path)],
         _ => Vec::new(),
     }
 }
 
 /// The line of `watchexec --emit-events-to=json-stdio`.
-fn line_of_watchexec(workspace: &Path, line: &str) -> Vec<Told> {
+fn line_of_watchexec(workspace: &Path, line: &str) -> Vec<WatcherEvent> {
     let Ok(event) = serde_json::from_str::<Value>(line) else { return Vec::new() };
     let tags = event["tags"].as_array().map(Vec::as_slice).unwrap_or_default();
     let kinds: Vec<_> = tags.iter().filter_map(|tag| tag["full"].as_str()).collect();
@@ -319,14 +319,16 @@ fn line_of_watchexec(workspace: &Path, line: &str) -> Vec<Told> {
     let paths: Vec<_> = paths.map(|path| below(workspace, path)).collect();
     // It does not say whether the path of a rename was a directory.
     if let ["Modify(Name(From))"] | ["Modify(Name(To))"] = kinds.as_slice() {
-        let told = if kinds[0].contains("From") { Told::Gone } else { Told::There };
+        let told = if kinds[0].contains("From") { WatcherEvent::Gone } else { WatcherEvent::There };
         return paths.iter().flat_map(|path| [told(path.clone()), told(format!("{path}/"))]).collect();
     }
     let told = |path: &String| match kinds.as_slice() {
-        [kind] if kind.starts_with("Remove") => Some(Told::Gone(path.clone())),
+        [kind] if kind.starts_with("Remove") => Some(WatcherEvent::Gone(path.clone())),
         // It has both paths. Events of their own report them, too.
         ["Modify(Name(Both))"] => None,
-        [kind] if kind.starts_with("Create") || kind.starts_with("Modify") => Some(Told::There(path.clone())),
+        [kind] if kind.starts_with("Create") || kind.starts_with("Modify") => {
+            Some(WatcherEvent::There(path.clone()))
+        }
         _ => None,
     };
     paths.iter().filter_map(told).collect()

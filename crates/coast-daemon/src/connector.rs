@@ -64,9 +64,9 @@ impl WarmConnector {
         match self.passphrases {
             TypedPassphrases::Dropped => Session::connect_by(route, prompt),
             TypedPassphrases::HandedOver => {
-                let listener = Listener { prompt, typed: Mutex::default() };
-                let session = Session::connect_by(route, &listener)?;
-                for (key, passphrase) in listener.typed.into_inner().even_poisoned() {
+                let remembering = RememberingPrompt { prompt, typed: Mutex::default() };
+                let session = Session::connect_by(route, &remembering)?;
+                for (key, passphrase) in remembering.typed.into_inner().even_poisoned() {
                     // A daemon that does not run, or keeps no more, asks for it by its status when it needs it.
                     let _ = self.client.keep_passphrase(&key, &passphrase);
                 }
@@ -104,19 +104,20 @@ impl Connector for WarmConnector {
 }
 
 /// Passes everything on to another prompt, and remembers the passphrases.
-struct Listener<'a> {
+struct RememberingPrompt<'a> {
     prompt: &'a dyn Prompt,
-    /// The last passphrase of each key file: one that is asked for again was wrong. Guards nothing else.
+    /// The last passphrase of each key file: a passphrase that is asked for again was wrong. The lock guards nothing else, and no
+    /// other lock is taken while it is held.
     typed: Mutex<BTreeMap<PathBuf, Zeroizing<String>>>,
 }
 
-impl Prompt for Listener<'_> {
+impl Prompt for RememberingPrompt<'_> {
     fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>> {
         let typed = self.prompt.passphrase(key);
-        let mut all = self.typed.enter();
+        let mut passphrases = self.typed.enter();
         match &typed {
-            Some(passphrase) => drop(all.insert(key.to_owned(), passphrase.clone())),
-            None => drop(all.remove(key)),
+            Some(passphrase) => drop(passphrases.insert(key.to_owned(), passphrase.clone())),
+            None => drop(passphrases.remove(key)),
         }
         typed
     }

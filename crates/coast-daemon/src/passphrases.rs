@@ -15,18 +15,18 @@ const MAX_KEYS: usize = 64;
 /// The passphrase of each key file that the user has typed.
 #[derive(Default)]
 pub(crate) struct Passphrases {
-    /// Guards nothing else.
-    of: Mutex<BTreeMap<PathBuf, Zeroizing<String>>>,
+    /// By key file. The lock guards nothing else, and no other lock is taken while it is held.
+    by_key: Mutex<BTreeMap<PathBuf, Zeroizing<String>>>,
 }
 
 impl Passphrases {
     /// Keeps the passphrase of the key file `key`. False if too many are kept already.
     pub(crate) fn keep(&self, key: PathBuf, passphrase: Zeroizing<String>) -> bool {
-        let mut of = self.of.enter();
-        let has_room = of.len() < MAX_KEYS || of.contains_key(&key);
+        let mut by_key = self.by_key.enter();
+        let has_room = by_key.len() < MAX_KEYS || by_key.contains_key(&key);
         if has_room {
             leave_no_trace();
-            of.insert(key, passphrase);
+            by_key.insert(key, passphrase);
         }
         has_room
     }
@@ -56,7 +56,7 @@ fn leave_no_trace() {
 /// connection.
 pub(crate) struct Answers<'a> {
     passphrases: &'a Passphrases,
-    /// The key files whose passphrase was given already. Guards nothing else.
+    /// The key files whose passphrase was given already. The lock guards nothing else, and no other lock is taken while it is held.
     given: Mutex<BTreeSet<PathBuf>>,
 }
 
@@ -70,10 +70,10 @@ impl Prompt for Answers<'_> {
     fn passphrase(&self, key: &Path) -> Option<Zeroizing<String>> {
         if !self.given.enter().insert(key.to_owned()) {
             // It is asked for again because it was wrong.
-            self.passphrases.of.enter().remove(key);
+            self.passphrases.by_key.enter().remove(key);
             return None;
         }
-        self.passphrases.of.enter().get(key).cloned()
+        self.passphrases.by_key.enter().get(key).cloned()
     }
 
     fn confirm_host(&self, _presented: &PresentedKey) -> HostAnswer {

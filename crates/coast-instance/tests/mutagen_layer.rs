@@ -100,7 +100,7 @@ fn what_is_left_is_told_one_by_one() {
     let (engine, _worktree) = with_shell(mutagen_fails);
     engine.stick();
     let error = stop(&engine, Extent::Access).0.unwrap_err();
-    assert!(matches!(error, ContinuousError::Left { session: true, access: false, .. }), "{error:?}");
+    assert!(matches!(error, ContinuousError::NotRemoved { session: true, access: false, .. }), "{error:?}");
     let said = error.to_string();
     assert!(said.contains("remove the container p-coasts-dev-1-shell: device or resource busy"), "{said}");
     assert!(

@@ -8,9 +8,9 @@ use coast_instance::{
 };
 use coast_sync::Cancel;
 
-use super::all::{All, Ended};
 use super::explain::explain;
 use super::time_limit::TimeLimit;
+use super::whole_project::{Ended, WholeProject};
 use super::{Chosen, Scene, refuse, refuse_with};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{
@@ -136,8 +136,8 @@ fn on_each(
             let chosen = Chosen::typed(project, instance, coastfile);
             Scene::with(&chosen, helper, telling.json, |scene| Ok(command(scene, instance).exit_code()))
         }
-        None => match All::find(project, telling)? {
-            Ok(all) => all.carry_out(helper, &coastfile, done, command),
+        None => match WholeProject::find(project, telling)? {
+            Ok(whole) => whole.carry_out(helper, &coastfile, done, command),
             Err(error) => Ok(refuse(&error, telling.json)),
         },
     }
@@ -248,33 +248,33 @@ pub(crate) fn rm(args: RmArgs) -> anyhow::Result<u8> {
 /// `coast rm --all`
 fn rm_all(args: &RmArgs) -> anyhow::Result<u8> {
     let json = args.telling.json;
-    let mut all = match All::find(&args.project, &args.telling)? {
-        Ok(all) => all,
+    let mut whole = match WholeProject::find(&args.project, &args.telling)? {
+        Ok(whole) => whole,
         Err(error) => return Ok(refuse(&error, json)),
     };
     if args.yes && args.project.project.is_none() {
-        all.leave_lost();
+        whole.leave_lost();
     }
-    if !args.yes && !args.keep_workspace && !all.members.is_empty() {
+    if !args.yes && !args.keep_workspace && !whole.instances.is_empty() {
         let named = |before: &str, between: &str| {
-            let members = all.members.iter().map(|member| {
-                let place = member.place.as_deref().unwrap_or("its record does not tell the workspace");
-                let lost = member
+            let instances = whole.instances.iter().map(|instance| {
+                let place = instance.place.as_deref().unwrap_or("its record does not tell the workspace");
+                let lost = instance
                     .lost_root
                     .as_ref()
                     .map(|root| format!(", made in {}, which is gone", root.display()));
-                format!("{before}{} ({place}{})", all.name(member), lost.unwrap_or_default())
+                format!("{before}{} ({place}{})", whole.name(instance), lost.unwrap_or_default())
             });
-            members.collect::<Vec<_>>().join(between)
+            instances.collect::<Vec<_>>().join(between)
         };
         let question =
             format!("Remove these instances:\n{}\nwith everything in these places", named("  ", "\n"));
         let what = named("", ", ");
-        if let Err(code) = confirm(&question, &what, &all.cancel, json) {
+        if let Err(code) = confirm(&question, &what, &whole.cancel, json) {
             return Ok(code);
         }
     }
-    all.carry_out(Some(&args.helper), &CoastfileChoice::Remembered, "removed", |scene, instance| {
+    whole.carry_out(Some(&args.helper), &CoastfileChoice::Remembered, "removed", |scene, instance| {
         rm_in(scene, args, instance)
     })
 }

@@ -1,6 +1,5 @@
 //! The commands on instances and remotes. Each turns its arguments into a call of `coast-instance`, and prints the outcome.
 
-mod all;
 mod change;
 mod explain;
 mod image;
@@ -15,6 +14,7 @@ mod restore;
 mod show;
 mod time_limit;
 mod trust;
+mod whole_project;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ enum Chosen<'a> {
     /// The project of the current directory, with its settings, for an instance that may not exist yet.
     Here { instance: &'a Name, coastfile: CoastfileChoice },
     /// The project of the current directory, as far as an existing instance needs it.
-    Of { instance: &'a Name, coastfile: CoastfileChoice },
+    Existing { instance: &'a Name, coastfile: CoastfileChoice },
     /// The project of an existing instance, by its name.
     Named { project: &'a Name, instance: &'a Name, coastfile: CoastfileChoice },
 }
@@ -61,14 +61,14 @@ impl<'a> Chosen<'a> {
     fn typed(argument: &'a ProjectArg, instance: &'a Name, coastfile: CoastfileChoice) -> Self {
         match &argument.project {
             Some(project) => Self::Named { project, instance, coastfile },
-            None => Self::Of { instance, coastfile },
+            None => Self::Existing { instance, coastfile },
         }
     }
 
     fn scope(&self, places: &Places) -> Result<Scope, LifecycleError> {
         match self {
             Self::Here { instance, coastfile } => Scope::to_make(places, &here()?, instance, coastfile),
-            Self::Of { instance, coastfile } => {
+            Self::Existing { instance, coastfile } => {
                 Scope::of_directory(places, &here()?, Some(instance), coastfile)
             }
             Self::Named { project, instance, coastfile } => {

@@ -93,15 +93,15 @@ fn check(places: &Places, args: &TestArgs, depth: Depth) -> anyhow::Result<u8> {
     };
     let destination = remote.destination(&path, remote_helper(Some(&args.helper))?);
     let asked = Instant::now();
-    let change = Change { name, remote };
+    let remedies = Remedies { name, remote };
     let answered = ProbeRequest::new(destination.clone()).run(&prompt, &cancel).and_then(|report| {
         let mut findings =
-            found(&report, remote.session_key.as_deref(), &prompt.accepted.enter(), asked, &change);
+            found(&report, remote.session_key.as_deref(), &prompt.accepted.enter(), asked, &remedies);
         if depth == Depth::Setup {
             match AccountRequest::new(destination).run(&prompt, &cancel) {
-                Ok(account) => findings.extend(further(&report, &account, &path, &change)),
+                Ok(account) => findings.extend(further(&report, &account, &path, &remedies)),
                 Err(SyncError::Interrupted) => return Err(SyncError::Interrupted),
-                Err(error) => findings.push(failure(&error, &change)),
+                Err(error) => findings.push(failure(&error, &remedies)),
             }
         }
         Ok(findings)
@@ -118,7 +118,7 @@ fn check(places: &Places, args: &TestArgs, depth: Depth) -> anyhow::Result<u8> {
         Err(error) => {
             // A key may have been accepted before the connection failed.
             let mut findings: Vec<_> = prompt.accepted.enter().iter().map(new_key).collect();
-            findings.push(failure(&error, &change));
+            findings.push(failure(&error, &remedies));
             (findings, error.exit_code())
         }
     };
@@ -132,13 +132,14 @@ fn check(places: &Places, args: &TestArgs, depth: Depth) -> anyhow::Result<u8> {
     Ok(exit_code)
 }
 
-/// The commands that change how a remote is reached. Each keeps what it does not change.
-struct Change<'a> {
+/// The commands that mend what a check has found. A command that changes the address, the key or the service home of the remote keeps
+/// the two others.
+struct Remedies<'a> {
     name: &'a Name,
     remote: &'a Remote,
 }
 
-impl Change<'_> {
+impl Remedies<'_> {
     fn of_address(&self) -> String {
         self.command("USER@HOST[:PORT]", self.key(), "")
     }
@@ -228,7 +229,7 @@ fn found(
     session_key: Option<&Path>,
     accepted: &[AcceptedKey],
     asked: Instant,
-    change: &Change<'_>,
+    remedies: &Remedies<'_>,
 ) -> Vec<Finding> {
     let connection = &report.connection;
     let ok = |what, found| Finding { what, verdict: Verdict::Ok, found, todo: None };
@@ -264,7 +265,7 @@ fn found(
             format!("{key}, through {}", connection.peer.jumps.join(", ")),
             format!(
                 "with mutagen edits will not follow, because the shell container cannot go through a jump host: give the remote's direct address with: {}",
-                change.of_address()
+                remedies.of_address()
             ),
         ),
         _ => warning(
@@ -272,7 +273,7 @@ fn found(
             key,
             format!(
                 "with mutagen edits will not follow, because the shell container cannot use this key: make a key for sessions alone with: coast remote key {} --create",
-                change.name
+                remedies.name
             ),
         ),
     });
@@ -283,7 +284,7 @@ fn found(
             format!("the helper runs as {}: {refusal}", connection.peer.user),
             format!(
                 "files of services that run as other users cannot be replaced; let the user run the helper as root: {}",
-                change.of_sudo()
+                remedies.of_sudo()
             ),
         ),
         _ => ok("sudo", format!("not asked for; the helper runs as {}", connection.peer.user)),
@@ -301,12 +302,13 @@ fn found(
             found: format!("{room}, and nothing can be written there: {reason}"),
             todo: Some(format!(
                 "let the user run the helper as root ({}), or choose another place with: {}",
-                change.of_sudo(),
-                change.of_service_home()
+                remedies.of_sudo(),
+                remedies.of_service_home()
             )),
         },
         None if report.free_bytes < LITTLE_ROOM_BYTES => {
-            let todo = format!("make room there, or choose another place with: {}", change.of_service_home());
+            let todo =
+                format!("make room there, or choose another place with: {}", remedies.of_service_home());
             warning("space", room, todo)
         }
         None => ok("space", room),
@@ -316,7 +318,12 @@ fn found(
 }
 
 /// The findings of `setup` besides those of `test`. `path` is the directory of workspaces.
-fn further(report: &ProbeReport, account: &AccountReport, path: &str, change: &Change<'_>) -> Vec<Finding> {
+fn further(
+    report: &ProbeReport,
+    account: &AccountReport,
+    path: &str,
+    remedies: &Remedies<'_>,
+) -> Vec<Finding> {
     let ok = |what, found| Finding { what, verdict: Verdict::Ok, found, todo: None };
     let warning =
         |what, found, todo: String| Finding { what, verdict: Verdict::Warning, found, todo: Some(todo) };
@@ -329,13 +336,13 @@ fn further(report: &ProbeReport, account: &AccountReport, path: &str, change: &C
         (Some(reason), _) => failed(
             "workspaces",
             format!("{path}: {reason}"),
-            change.there(&format!("sudo install -d -o {} {}", account.uid, shell_word(Path::new(path)))),
+            remedies.there(&format!("sudo install -d -o {} {}", account.uid, shell_word(Path::new(path)))),
         ),
     });
     if !report.confined {
         let todo = format!(
             "use Linux 5.19 or later, and have landlock in the list of: {}",
-            change.there("cat /sys/kernel/security/lsm; uname -r")
+            remedies.there("cat /sys/kernel/security/lsm; uname -r")
         );
         findings.push(warning(
             "landlock",
@@ -349,7 +356,7 @@ fn further(report: &ProbeReport, account: &AccountReport, path: &str, change: &C
         (total, free) if few => warning(
             "entries",
             format!("{free} of {total} files and directories free at {}", report.directory.display()),
-            format!("make room there; see what is left by instances that are gone: coast remote prune {} --dry-run", change.name),
+            format!("make room there; see what is left by instances that are gone: coast remote prune {} --dry-run", remedies.name),
         ),
         (total, free) => ok("entries", format!("{free} of {total} files and directories free")),
     });
@@ -361,10 +368,10 @@ fn further(report: &ProbeReport, account: &AccountReport, path: &str, change: &C
         let todo = format!(
             "echo fs.inotify.max_user_watches={ENOUGH_WATCHES} | sudo tee /etc/sysctl.d/60-coast.conf && sudo sysctl --system"
         );
-        warning("watches", format!("{found}, too few for development servers"), change.there(&todo))
+        warning("watches", format!("{found}, too few for development servers"), remedies.there(&todo))
     }));
     let limit = |settings: &str| {
-        change.there(&format!(
+        remedies.there(&format!(
             "printf \"{settings}\" | sudo tee /etc/ssh/sshd_config.d/00-coast.conf && sudo sshd -t && (sudo systemctl reload ssh || sudo systemctl reload sshd)"
         ))
     };
@@ -390,20 +397,20 @@ fn further(report: &ProbeReport, account: &AccountReport, path: &str, change: &C
 }
 
 /// The finding for an error, with a remedy.
-fn failure(error: &SyncError, change: &Change<'_>) -> Finding {
+fn failure(error: &SyncError, remedies: &Remedies<'_>) -> Finding {
     let (what, todo) = match error {
-        SyncError::Ssh(error) => ssh_failure(error, change),
+        SyncError::Ssh(error) => ssh_failure(error, remedies),
         SyncError::Interrupted => ("connect", None),
         _ => (
             "helper",
             Some("try again; if it fails again, look at the remote's disk and its system log".to_owned()),
         ),
     };
-    Finding { what, verdict: Verdict::Failed, found: format!("{}: {error}", change.remote.address()), todo }
+    Finding { what, verdict: Verdict::Failed, found: format!("{}: {error}", remedies.remote.address()), todo }
 }
 
 /// The check that failed with this error, and the remedy.
-fn ssh_failure(error: &SshError, change: &Change<'_>) -> (&'static str, Option<String>) {
+fn ssh_failure(error: &SshError, remedies: &Remedies<'_>) -> (&'static str, Option<String>) {
     let (what, todo) = match error {
         SshError::Config { .. } | SshError::Option { .. } => {
             ("ssh config", Some("correct the ssh configuration that the message names"))
@@ -411,7 +418,7 @@ fn ssh_failure(error: &SshError, change: &Change<'_>) -> (&'static str, Option<S
         SshError::Resolve { .. } => {
             return (
                 "connect",
-                Some(format!("check the host's name; change it with: {}", change.of_address())),
+                Some(format!("check the host's name; change it with: {}", remedies.of_address())),
             );
         }
         SshError::NoRoute { .. } | SshError::TimedOut { .. } | SshError::Tcp { .. } => {
@@ -425,10 +432,10 @@ fn ssh_failure(error: &SshError, change: &Change<'_>) -> (&'static str, Option<S
         }
         SshError::NoAcceptableKey { .. } => {
             let todo = "put your public key into ~/.ssh/authorized_keys there, or name another key with";
-            return ("key", Some(format!("{todo}: {}", change.of_key())));
+            return ("key", Some(format!("{todo}: {}", remedies.of_key())));
         }
-        SshError::Jump { source, .. } => return ssh_failure(source, change),
-        SshError::Sudo { .. } => return ("sudo", Some(change.of_sudo())),
+        SshError::Jump { source, .. } => return ssh_failure(source, remedies),
+        SshError::Sudo { .. } => return ("sudo", Some(remedies.of_sudo())),
         SshError::NoHelperFor { .. } => {
             ("architecture", Some("the remote must be Linux on x86_64 or aarch64"))
         }
@@ -446,11 +453,14 @@ mod tests {
     fn a_command_that_changes_a_remote_keeps_the_rest_of_it() {
         let name = "box".parse().unwrap();
         let remote = Remote::parse("dev@host:2222", Some("/k".into()), Some("/srv".to_owned())).unwrap();
-        let change = Change { name: &name, remote: &remote };
+        let remedies = Remedies { name: &name, remote: &remote };
         let command = "coast remote add --replace box";
-        assert_eq!(change.of_service_home(), format!("{command} dev@host:2222 --key /k --service-home DIR"));
-        assert_eq!(change.of_key(), format!("{command} dev@host:2222 --key PATH"));
-        assert_eq!(change.of_address(), format!("{command} USER@HOST[:PORT] --key /k"));
-        assert_eq!(change.there("sudo true"), "ssh -t -p 2222 -i /k dev@host 'sudo true'");
+        assert_eq!(
+            remedies.of_service_home(),
+            format!("{command} dev@host:2222 --key /k --service-home DIR")
+        );
+        assert_eq!(remedies.of_key(), format!("{command} dev@host:2222 --key PATH"));
+        assert_eq!(remedies.of_address(), format!("{command} USER@HOST[:PORT] --key /k"));
+        assert_eq!(remedies.there("sudo true"), "ssh -t -p 2222 -i /k dev@host 'sudo true'");
     }
 }

@@ -1,6 +1,7 @@
 //! The commands that change nothing: `coast ls` and `coast status`.
 
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,8 +21,8 @@ use crate::daemon::connector;
 use crate::output::{InstanceObject, Lines, Weight, complain, instance_lines, listed_lines, listed_objects};
 use crate::signals::cancelled_by_signals;
 
-/// The interval between two looks of `--watch`. What coastd tells is shown at once.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The interval between two checks of `--watch`. A change that coastd tells is shown at once.
+const CHECK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The interval between two checks whether `--watch` shall end.
 const NOTICE: Duration = Duration::from_millis(100);
@@ -140,7 +141,7 @@ fn warn_without_settings(scope: &Scope) {
 
 fn show(scene: &Scene, args: &StatusArgs) -> anyhow::Result<u8> {
     if !args.watch {
-        return show_until(scene, args, || Goes::Ends);
+        return show_until(scene, args, || ControlFlow::Break(()));
     }
     let id = scene.id(&args.instance);
     let (tell, told) = mpsc::sync_channel(1);
@@ -162,7 +163,7 @@ fn show(scene: &Scene, args: &StatusArgs) -> anyhow::Result<u8> {
                     scene.daemon.watch(&id, &over, &changed);
                     // coastd does not run, or has ended. It may be started again.
                     let ended = Instant::now();
-                    while ended.elapsed() < LOOK_AGAIN && !over.is_cancelled() {
+                    while ended.elapsed() < CHECK_AGAIN && !over.is_cancelled() {
                         thread::sleep(NOTICE);
                     }
                 }
@@ -174,29 +175,26 @@ fn show(scene: &Scene, args: &StatusArgs) -> anyhow::Result<u8> {
     })
 }
 
-/// Whether `--watch` goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goes {
-    On,
-    Ends,
-}
-
-/// Waits until coastd has told a change, or until it is time to look at what coastd does not tell.
-fn until_changed(scene: &Scene, told: &Receiver<()>) -> Goes {
-    let looked = Instant::now();
-    while looked.elapsed() < LOOK_AGAIN {
+/// Waits until coastd has told a change, or until it is time to check what coastd does not tell. Breaks when `--watch` ends.
+fn until_changed(scene: &Scene, told: &Receiver<()>) -> ControlFlow<()> {
+    let checked = Instant::now();
+    while checked.elapsed() < CHECK_AGAIN {
         if scene.cancel.is_cancelled() || nobody_reads() {
-            return Goes::Ends;
+            return ControlFlow::Break(());
         }
         if told.recv_timeout(NOTICE).is_ok() {
             break;
         }
     }
-    Goes::On
+    ControlFlow::Continue(())
 }
 
-/// Prints the status, and prints it again after each change for as long as `next` says.
-fn show_until(scene: &Scene, args: &StatusArgs, mut next: impl FnMut() -> Goes) -> anyhow::Result<u8> {
+/// Prints the status, and prints it again after each change until `next` breaks.
+fn show_until(
+    scene: &Scene,
+    args: &StatusArgs,
+    mut next: impl FnMut() -> ControlFlow<()>,
+) -> anyhow::Result<u8> {
     let lifecycle = scene.lifecycle(&VoidObserver);
     let check = if args.check { Check::Remote } else { Check::No };
     // A view that is drawn again and again is for a terminal. Programs read lines.
@@ -225,7 +223,7 @@ fn show_until(scene: &Scene, args: &StatusArgs, mut next: impl FnMut() -> Goes) 
             }
             shown = Some(text);
         }
-        if next() == Goes::Ends {
+        if next().is_break() {
             return Ok(if args.watch { 0 } else { status.exit_code() });
         }
     }

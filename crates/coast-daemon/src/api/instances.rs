@@ -36,9 +36,9 @@ pub(crate) struct Resolve {
 }
 
 /// The instance that the path of a request names.
-struct Of(InstanceId);
+struct NamedInstance(InstanceId);
 
-impl<S: Send + Sync> FromRequestParts<S> for Of {
+impl<S: Send + Sync> FromRequestParts<S> for NamedInstance {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
@@ -80,12 +80,19 @@ async fn blocking<T: Send + 'static>(
     Ok(called.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
 }
 
-async fn status(State(daemon): State<Arc<Daemon>>, Of(id): Of) -> Result<Response, ApiError> {
+async fn status(
+    State(daemon): State<Arc<Daemon>>,
+    NamedInstance(id): NamedInstance,
+) -> Result<Response, ApiError> {
     let status = blocking(move |cancel| daemon.reconciler.status(&id, cancel));
     Ok(Json(status.await?).into_response())
 }
 
-async fn prepare(State(daemon): State<Arc<Daemon>>, Of(id): Of, body: Bytes) -> Result<Response, ApiError> {
+async fn prepare(
+    State(daemon): State<Arc<Daemon>>,
+    NamedInstance(id): NamedInstance,
+    body: Bytes,
+) -> Result<Response, ApiError> {
     let spec: FollowSpec = read_json(&body)?;
     if spec.id != id {
         let text = format!("the request is about {id}, and its parameters about {}", spec.id);
@@ -100,7 +107,11 @@ async fn prepare(State(daemon): State<Arc<Daemon>>, Of(id): Of, body: Bytes) -> 
     Ok(keep_open(&Line::Prepared { lease: lease.number() }, lease))
 }
 
-async fn begin(State(daemon): State<Arc<Daemon>>, Of(id): Of, body: Bytes) -> Result<Response, ApiError> {
+async fn begin(
+    State(daemon): State<Arc<Daemon>>,
+    NamedInstance(id): NamedInstance,
+    body: Bytes,
+) -> Result<Response, ApiError> {
     let Begin { lease, first } = read_json(&body)?;
     let prepared = daemon.leases.take(lease, &id).ok_or_else(|| {
         let text = format!("nothing is prepared for {id} under the number {lease}");
@@ -109,29 +120,39 @@ async fn begin(State(daemon): State<Arc<Daemon>>, Of(id): Of, body: Bytes) -> Re
     Ok(answer(move |lines, cancel| prepared.begin(first, &|status| lines.session(status), cancel)))
 }
 
-async fn end(State(daemon): State<Arc<Daemon>>, Of(id): Of) -> Result<StatusCode, ApiError> {
+async fn end(
+    State(daemon): State<Arc<Daemon>>,
+    NamedInstance(id): NamedInstance,
+) -> Result<StatusCode, ApiError> {
     blocking(move |cancel| daemon.host.end(&id, cancel)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn pause(State(daemon): State<Arc<Daemon>>, Of(id): Of) -> Result<StatusCode, ApiError> {
+async fn pause(
+    State(daemon): State<Arc<Daemon>>,
+    NamedInstance(id): NamedInstance,
+) -> Result<StatusCode, ApiError> {
     blocking(move |cancel| daemon.host.pause(&id, cancel)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Waits until an instance follows that the daemon is about to restore.
-async fn await_follower(State(daemon): State<Arc<Daemon>>, Of(id): Of) -> Response {
+async fn await_follower(State(daemon): State<Arc<Daemon>>, NamedInstance(id): NamedInstance) -> Response {
     answer(move |_, cancel| {
         daemon.await_follower(&id, cancel)?;
         daemon.host.status(&id, cancel)
     })
 }
 
-async fn flush(State(daemon): State<Arc<Daemon>>, Of(id): Of) -> Response {
+async fn flush(State(daemon): State<Arc<Daemon>>, NamedInstance(id): NamedInstance) -> Response {
     answer(move |lines, cancel| daemon.host.flush(&id, &|status| lines.session(status), cancel))
 }
 
-async fn resolve(State(daemon): State<Arc<Daemon>>, Of(id): Of, body: Bytes) -> Result<Response, ApiError> {
+async fn resolve(
+    State(daemon): State<Arc<Daemon>>,
+    NamedInstance(id): NamedInstance,
+    body: Bytes,
+) -> Result<Response, ApiError> {
     let Resolve { paths, take } = read_json(&body)?;
     let paths = paths.iter().map(|path| data_encoding::HEXLOWER.decode(path.as_bytes()));
     let paths = paths.collect::<Result<Vec<_>, _>>().map_err(|error| {

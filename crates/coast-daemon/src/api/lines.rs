@@ -44,7 +44,7 @@ impl Line {
     /// The line of an error.
     pub(super) fn failed(error: ContinuousError) -> Self {
         let failure = match error {
-            ContinuousError::Failed(failure) | ContinuousError::Left { failure, .. } => failure,
+            ContinuousError::Failed(failure) | ContinuousError::NotRemoved { failure, .. } => failure,
             error => Failure::new("coastd", "asking coastd", error),
         };
         Self::Failed { failure }

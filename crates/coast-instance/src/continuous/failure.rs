@@ -16,7 +16,7 @@ pub enum ContinuousError {
     /// A part could not be removed. `session` tells whether the session may still run, `access` whether a key may still be in the
     /// runner.
     #[error("{failure}")]
-    Left { failure: Failure, session: bool, access: bool },
+    NotRemoved { failure: Failure, session: bool, access: bool },
     /// A step could not be recorded, and was not begun.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -92,7 +92,7 @@ pub trait Continuous: Sync {
     /// another owner is left alone.
     ///
     /// # Errors
-    /// When a part is or may be left: [`ContinuousError::Left`] if the layer knows which.
+    /// When a part is or may be left: [`ContinuousError::NotRemoved`] if the layer knows which.
     fn stop(
         &self,
         id: &InstanceId,

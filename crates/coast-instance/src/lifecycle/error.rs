@@ -293,7 +293,7 @@ impl From<LockError> for LifecycleError {
 /// Separates failures of the continuous layer from errors that end the command.
 pub(super) fn failure_of(error: ContinuousError, at: Option<Step>) -> Result<Failure, LifecycleError> {
     match error {
-        ContinuousError::Failed(failure) | ContinuousError::Left { failure, .. } => Ok(failure),
+        ContinuousError::Failed(failure) | ContinuousError::NotRemoved { failure, .. } => Ok(failure),
         ContinuousError::Record(error) => Err(error.into()),
         ContinuousError::Interrupted => Err(LifecycleError::Interrupted { at }),
     }

@@ -92,7 +92,7 @@ impl Lifecycle<'_> {
             claim: if record.claimed { Claim::Workspace } else { Claim::NewWorkspace },
             dry_run: true,
         };
-        let first = First { inner: self.observer, sent: Mutex::default(), made: Mutex::default() };
+        let first = FirstPaths { inner: self.observer, sent: Mutex::default(), made: Mutex::default() };
         let transferred = self.bulk.transfer(&transfer, &first, self.observer, self.cancel);
         let transferred = transferred.map_err(|error| match error {
             coast_sync::SyncError::Interrupted => LifecycleError::Interrupted { at: None },
@@ -117,7 +117,7 @@ impl Lifecycle<'_> {
 }
 
 /// Keeps the first paths that would change. Other events are passed on, but not the deletions, which the report has.
-struct First<'a> {
+struct FirstPaths<'a> {
     inner: &'a dyn Monitor,
     /// Guards the entries whose content would be sent.
     sent: Mutex<Entries>,
@@ -132,7 +132,7 @@ struct Entries {
     paths: Vec<Vec<u8>>,
 }
 
-impl Monitor for First<'_> {
+impl Monitor for FirstPaths<'_> {
     fn event(&self, event: &Event<'_>) {
         let (entries, path) = match event {
             Event::Changed { path, change } => match change.update {

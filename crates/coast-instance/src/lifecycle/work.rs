@@ -176,7 +176,7 @@ impl<'l> Work<'l> {
                 Ok(Ending::Complete)
             }
             Err(error) => {
-                if let ContinuousError::Left { session, access, .. } = error {
+                if let ContinuousError::NotRemoved { session, access, .. } = error {
                     self.may_have_session = session;
                     self.record.access = access;
                 }

@@ -211,7 +211,7 @@ impl Continuous for MutagenLayer {
                 failure.said.push_str(&format!("; {part} could not be removed from it either: {error}"));
             }
         }
-        Err(ContinuousError::Left { failure, session, access })
+        Err(ContinuousError::NotRemoved { failure, session, access })
     }
 
     fn pause(&self, id: &InstanceId, cancel: &Cancel) -> Result<(), ContinuousError> {

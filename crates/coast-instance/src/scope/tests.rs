@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
-use crate::Member;
+use crate::ProjectInstance;
 use crate::record::Record;
 
 struct Home {
@@ -56,7 +56,7 @@ fn a_project_inside_another_never_means_the_instance_of_the_outer_one() {
         };
         let scope = here(Some(&name("dev-1")));
         assert_ne!(scope.name.as_str(), "mono", "{content}");
-        assert_eq!(Member::of_scope(&home.places, &here(None)).unwrap(), [], "{content}");
+        assert_eq!(ProjectInstance::of_scope(&home.places, &here(None)).unwrap(), [], "{content}");
     }
 }
 

@@ -13,7 +13,7 @@ use coast_sync::{
 };
 use coast_tree::LockExt;
 
-use super::awaited::Awaited;
+use super::awaited_session::AwaitedSession;
 use super::{Narrator, ambiguous_words, failure_words, step_words, taking_over_words};
 use crate::output::human::Human;
 use crate::output::instance::{size_words, stale_words, trouble_lines, unended_words};
@@ -31,7 +31,7 @@ pub(super) struct HumanNarrator {
     quiet: bool,
     last_step: Mutex<Option<Step>>,
     /// The session that the command waits for.
-    awaited: Mutex<Awaited>,
+    awaited: Mutex<AwaitedSession>,
     /// The entries that the transfer deleted.
     deletions: Mutex<Deletions>,
     /// The last warning of a runner that is left. More than one step may find it.

@@ -1,6 +1,6 @@
 //! The events of a command on an instance, printed as text or as JSON.
 
-mod awaited;
+mod awaited_session;
 mod human;
 mod json;
 

@@ -284,7 +284,7 @@ fn runner_of_another_owner_is_reported_and_forgotten() {
 #[test]
 fn earlier_session_that_may_still_run_is_reported_and_recorded_until_it_has_ended() {
     for (command, follows) in [
-        ((|coast, _| coast.start(&dev_1(), forced())) as Again, true),
+        ((|coast, _| coast.start(&dev_1(), forced())) as NextCommand, true),
         (|coast, feature| coast.assign(&dev_1(), feature, forced()), true),
         (|coast, _| coast.stop(&dev_1()), false),
     ] {
@@ -316,11 +316,11 @@ fn earlier_session_that_may_still_run_is_reported_and_recorded_until_it_has_ende
     }
 }
 
-/// A command that follows one that left something.
-type Again = fn(&Lifecycle<'_>, &Path) -> Result<Record, LifecycleError>;
+/// A command after another one that has left something.
+type NextCommand = fn(&Lifecycle<'_>, &Path) -> Result<Record, LifecycleError>;
 
 /// The commands that end the old session, transfer a worktree and start a new session.
-const FOLLOW: [Again; 3] = [
+const FOLLOW: [NextCommand; 3] = [
     |coast, _| coast.start(&dev_1(), Insist::No),
     |coast, feature| coast.assign(&dev_1(), feature, Insist::No),
     |coast, _| coast.unassign(&dev_1(), Insist::No),

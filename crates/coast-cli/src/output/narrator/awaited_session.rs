@@ -8,19 +8,19 @@ use crate::output::figures::{Grouped, Size};
 use crate::output::progress::{Rate, left_words, rate_words};
 
 /// A session that is waited for.
-pub(super) struct Awaited {
+pub(super) struct AwaitedSession {
     since: Instant,
     /// The rate at which its files arrive.
     rate: Rate,
 }
 
-impl Default for Awaited {
+impl Default for AwaitedSession {
     fn default() -> Self {
         Self { since: Instant::now(), rate: Rate::default() }
     }
 }
 
-impl Awaited {
+impl AwaitedSession {
     /// The state of the session now.
     pub(super) fn words(&mut self, status: &ContinuousStatus) -> String {
         self.words_at(self.since.elapsed(), status)
@@ -56,7 +56,7 @@ mod tests {
             staging,
             ..ContinuousStatus::default()
         };
-        let mut awaited = Awaited::default();
+        let mut awaited = AwaitedSession::default();
         let mut words = |second, arrived_files, files, arrived_bytes, file_bytes_left| {
             let staging = Staging { arrived_files, files, arrived_bytes, file_bytes_left };
             awaited.words_at(Duration::from_secs(second), &status("staging-beta", Some(staging)))
@@ -67,6 +67,6 @@ mod tests {
             words(4, 1199, 1200, 8_000_000, 20_000_000),
             "1,199 of 1,200 files, 8.0 MB, 2.0 MB/s, 0:10 left"
         );
-        assert_eq!(Awaited::default().words(&status("scanning", None)), "scanning");
+        assert_eq!(AwaitedSession::default().words(&status("scanning", None)), "scanning");
     }
 }

@@ -3,22 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use crate::records::{RecordError, Records};
-use crate::{Name, Places, Scope};
+use crate::{InstanceId, Name, Places, Scope};
 
 /// An instance of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// The name of the project in the records.
-    pub project: Name,
-    /// The name of the instance.
-    pub instance: Name,
+pub struct ProjectInstance {
+    /// Its name, and the name of the project in its record: an earlier name, if the project was renamed.
+    pub id: InstanceId,
     /// The workspace as `remote:path`. `None` if the record cannot be read.
     pub place: Option<String>,
     /// The root in which it was made, if that is gone. It may be the root of another project whose disk is not mounted.
     pub lost_root: Option<PathBuf>,
 }
 
-impl Member {
+impl ProjectInstance {
     /// The instances of the project of a directory, sorted by name: those that were made in its root, under the present name or an
     /// earlier one, and those of that name whose own root is gone, because the project may have been moved from there. An instance
     /// whose record cannot be read is among them, so that a command on it tells why.
@@ -33,11 +31,11 @@ impl Member {
                 .as_deref()
                 .is_none_or(|ours| ours == root || (*project == scope.name && !root.is_dir()))
         };
-        let mut members = Vec::new();
+        let mut found = Vec::new();
         for project in scope.names(places) {
-            members.extend(Self::of_records(&records, &project, |root| is_ours(&project, root))?);
+            found.extend(Self::of_records(&records, &project, |root| is_ours(&project, root))?);
         }
-        Ok(members)
+        Ok(found)
     }
 
     /// The instances of the project `name`, of any root, sorted by name.
@@ -53,7 +51,7 @@ impl Member {
         project: &Name,
         is_ours: impl Fn(&Path) -> bool,
     ) -> Result<Vec<Self>, RecordError> {
-        let mut members = Vec::new();
+        let mut found = Vec::new();
         for instance in records.instances(project)? {
             let (place, lost_root) = match records.load(project, &instance) {
                 // The instance was removed meanwhile.
@@ -65,9 +63,9 @@ impl Member {
                 ),
                 Err(_) => (None, None),
             };
-            members.push(Self { project: project.clone(), instance, place, lost_root });
+            found.push(Self { id: InstanceId { project: project.clone(), instance }, place, lost_root });
         }
-        Ok(members)
+        Ok(found)
     }
 }
 
@@ -104,16 +102,16 @@ mod tests {
 
         let scope =
             Scope::of_directory(&places, &at("shop"), None, &crate::CoastfileChoice::Remembered).unwrap();
-        let shown = |members: Vec<Member>| {
-            members.iter().map(|member| format!("{}/{}", member.project, member.instance)).collect::<Vec<_>>()
+        let shown = |found: Vec<ProjectInstance>| {
+            found.iter().map(|instance| instance.id.to_string()).collect::<Vec<_>>()
         };
-        let members = Member::of_scope(&places, &scope).unwrap();
-        assert_eq!(members[0].place, None);
-        assert_eq!(members[1].place.as_deref(), Some("box:/data/workspaces/shop/moved"));
-        assert_eq!((&members[1].lost_root, &members[2].lost_root), (&Some(at("gone")), &None));
-        assert_eq!(shown(members), ["shop/damaged", "shop/moved", "shop/ours", "store/earlier"]);
-        let named = Member::of_name(&places, &name("store")).unwrap();
+        let found = ProjectInstance::of_scope(&places, &scope).unwrap();
+        assert_eq!(found[0].place, None);
+        assert_eq!(found[1].place.as_deref(), Some("box:/data/workspaces/shop/moved"));
+        assert_eq!((&found[1].lost_root, &found[2].lost_root), (&Some(at("gone")), &None));
+        assert_eq!(shown(found), ["shop/damaged", "shop/moved", "shop/ours", "store/earlier"]);
+        let named = ProjectInstance::of_name(&places, &name("store")).unwrap();
         assert_eq!(shown(named), ["store/earlier", "store/foreign"]);
-        assert_eq!(Member::of_name(&places, &name("none")).unwrap(), []);
+        assert_eq!(ProjectInstance::of_name(&places, &name("none")).unwrap(), []);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use coast_instance::{CoastfileChoice, LifecycleError, Member, Name, Places, Scope};
+use coast_instance::{CoastfileChoice, InstanceId, LifecycleError, Name, Places, ProjectInstance, Scope};
 use coast_sync::Cancel;
 use serde_json::json;
 
@@ -31,16 +31,17 @@ impl Ended {
 }
 
 /// All instances of a project, and the command on them.
-pub(super) struct All<'a> {
-    /// The words of the project in the message that it has no instances.
+pub(super) struct WholeProject<'a> {
+    /// The name of the project.
     project: String,
-    pub(super) members: Vec<Member>,
+    pub(super) instances: Vec<ProjectInstance>,
     pub(super) cancel: Cancel,
+    /// Whether the user has named the project. Otherwise it is that of the current directory.
     by_name: bool,
     telling: &'a TellingArgs,
 }
 
-impl<'a> All<'a> {
+impl<'a> WholeProject<'a> {
     /// The instances of the project of the current directory, or of the one that the argument names.
     pub(super) fn find(
         argument: &ProjectArg,
@@ -52,18 +53,18 @@ impl<'a> All<'a> {
             Ok(match &argument.project {
                 Some(project) => {
                     Scope::check_name(&places, project)?;
-                    (project.clone(), Member::of_name(&places, project)?)
+                    (project.clone(), ProjectInstance::of_name(&places, project)?)
                 }
                 None => {
                     let scope = Scope::of_directory(&places, &here()?, None, &CoastfileChoice::Remembered)?;
-                    let members = Member::of_scope(&places, &scope)?;
-                    (scope.name, members)
+                    let instances = ProjectInstance::of_scope(&places, &scope)?;
+                    (scope.name, instances)
                 }
             })
         };
-        Ok(found().map(|(project, members)| Self {
+        Ok(found().map(|(project, instances)| Self {
             project: project.to_string(),
-            members,
+            instances,
             cancel,
             by_name: argument.project.is_some(),
             telling,
@@ -72,10 +73,10 @@ impl<'a> All<'a> {
 
     /// Leaves the instances whose root is gone, because nobody is asked about them: they may be those of another project.
     pub(super) fn leave_lost(&mut self) {
-        for Member { instance, lost_root, .. } in
-            self.members.extract_if(.., |member| member.lost_root.is_some())
+        for ProjectInstance { id, lost_root, .. } in
+            self.instances.extract_if(.., |instance| instance.lost_root.is_some())
         {
-            let root = lost_root.unwrap_or_default();
+            let (instance, root) = (id.instance, lost_root.unwrap_or_default());
             let text = format!(
                 "{instance} stays: it was made in {}, which is gone; remove it with: coast rm {instance}",
                 Shown(root.as_os_str().as_bytes())
@@ -85,10 +86,10 @@ impl<'a> All<'a> {
     }
 
     /// The name of an instance, with that of its project if the instances have several.
-    pub(super) fn name(&self, member: &Member) -> String {
-        let Member { project, instance, .. } = member;
-        let several = self.members.iter().any(|other| other.project != *project);
-        if several { format!("{project}/{instance}") } else { instance.to_string() }
+    pub(super) fn name(&self, instance: &ProjectInstance) -> String {
+        let id = &instance.id;
+        let several = self.instances.iter().any(|other| other.id.project != id.project);
+        if several { id.to_string() } else { id.instance.to_string() }
     }
 
     /// Carries out `command` on one instance after the other, and prints how it ended. `done` is the participle of the command.
@@ -102,39 +103,39 @@ impl<'a> All<'a> {
     ) -> anyhow::Result<u8> {
         let mut outcome = Outcome::default();
         let mut ends_all = false;
-        for member in &self.members {
+        for instance in &self.instances {
             if ends_all || self.cancel.is_cancelled() {
-                outcome.left.push(self.name(member));
+                outcome.not_begun.push(self.name(instance));
                 continue;
             }
-            self.tell_begin(member);
-            let Member { project, instance, .. } = member;
+            self.tell_begin(instance);
+            let InstanceId { project, instance: name } = &instance.id;
             // The directory of the project is known better than that in a record: the project may have been moved.
             let chosen = if self.by_name || project.as_str() != self.project {
-                Chosen::Named { project, instance, coastfile: coastfile.clone() }
+                Chosen::Named { project, instance: name, coastfile: coastfile.clone() }
             } else {
-                Chosen::Of { instance, coastfile: coastfile.clone() }
+                Chosen::Existing { instance: name, coastfile: coastfile.clone() }
             };
             let ended = match Scene::open(&chosen, helper, &self.cancel)? {
-                Ok(scene) => command(&scene, instance),
+                Ok(scene) => command(&scene, name),
                 Err(error) => Ended::With(refuse(&error, self.telling.json)),
             };
             ends_all = matches!(ended, Ended::ForAll(_));
             match ended.exit_code() {
-                0 => outcome.done.push(self.name(member)),
-                code => outcome.failed.push((self.name(member), code)),
+                0 => outcome.done.push(self.name(instance)),
+                code => outcome.failed.push((self.name(instance), code)),
             }
         }
         self.tell_end(&outcome, done);
         Ok(outcome.exit_code())
     }
 
-    fn tell_begin(&self, member: &Member) {
+    fn tell_begin(&self, instance: &ProjectInstance) {
         if self.telling.json {
-            let Member { project, instance, .. } = member;
+            let InstanceId { project, instance } = &instance.id;
             println_json(&json!({ "event": "instance", "project": project, "instance": instance }));
         } else if !self.telling.quiet {
-            println(&format!("{}:", self.name(member)));
+            println(&format!("{}:", self.name(instance)));
         }
     }
 
@@ -144,15 +145,15 @@ impl<'a> All<'a> {
             let failed = outcome.failed.iter();
             let failed: Vec<_> =
                 failed.map(|(name, code)| json!({ "instance": name, "exit_code": code })).collect();
-            let Outcome { done, left, .. } = outcome;
+            let Outcome { done, not_begun, .. } = outcome;
             println_json(&json!({
-                "event": "all", "exit_code": code, "done": done, "failed": failed, "left": left,
+                "event": "all", "exit_code": code, "done": done, "failed": failed, "left": not_begun,
             }));
-        } else if self.members.is_empty() {
+        } else if self.instances.is_empty() {
             println(&format!("the project {} has no instances", self.project));
         } else if code == 0 {
             if !self.telling.quiet {
-                println(&format!("{} {done}", count(self.members.len())));
+                println(&format!("{} {done}", count(self.instances.len())));
             }
         } else {
             complain(Weight::Error, &format!("{} (code {code})", outcome.words(done)));
@@ -166,8 +167,8 @@ struct Outcome {
     done: Vec<String>,
     /// The instances with errors, and their exit codes.
     failed: Vec<(String, u8)>,
-    /// The instances that the command did not come to.
-    left: Vec<String>,
+    /// The instances on which the command was not begun.
+    not_begun: Vec<String>,
 }
 
 impl Outcome {
@@ -175,21 +176,21 @@ impl Outcome {
         match self.failed.first() {
             Some((_, code)) => *code,
             // A signal came before the first instance, or between two of them.
-            None if !self.left.is_empty() => INTERRUPTED,
+            None if !self.not_begun.is_empty() => INTERRUPTED,
             None => 0,
         }
     }
 
     fn words(&self, done: &str) -> String {
-        let Self { done: names, failed, left } = self;
-        let all = names.len() + failed.len() + left.len();
+        let Self { done: names, failed, not_begun } = self;
+        let all = names.len() + failed.len() + not_begun.len();
         let failed: Vec<String> = failed.iter().map(|(name, code)| format!("{name} (code {code})")).collect();
         let mut text = format!("{} of {} {done}", names.len(), count(all));
         if !failed.is_empty() {
             text.push_str(&format!("; with errors: {}", failed.join(", ")));
         }
-        if !left.is_empty() {
-            text.push_str(&format!("; not begun: {}", left.join(", ")));
+        if !not_begun.is_empty() {
+            text.push_str(&format!("; not begun: {}", not_begun.join(", ")));
         }
         text
     }
@@ -215,13 +216,13 @@ mod tests {
         let outcome = Outcome {
             done: names(&["a"]),
             failed: vec![("b".to_owned(), 12), ("c".to_owned(), 3)],
-            left: names(&["d"]),
+            not_begun: names(&["d"]),
         };
         assert_eq!(outcome.exit_code(), 12);
         let said = "1 of 4 instances stopped; with errors: b (code 12), c (code 3); not begun: d";
         assert_eq!(outcome.words("stopped"), said);
         assert_eq!(Outcome::default().exit_code(), 0);
-        let interrupted = Outcome { done: names(&["a"]), left: names(&["b"]), ..Outcome::default() };
+        let interrupted = Outcome { done: names(&["a"]), not_begun: names(&["b"]), ..Outcome::default() };
         assert_eq!(interrupted.exit_code(), 20);
         assert_eq!(interrupted.words("removed"), "1 of 2 instances removed; not begun: b");
     }
