@@ -14,14 +14,11 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
-use super::{ApiError, MAX_BODY_BYTES, NOT_UNDERSTOOD, read_json};
+use super::{ApiError, MAX_BODY_BYTES, NO_CONNECTION, NOT_UNDERSTOOD, blocking, read_json};
 use crate::server::Daemon;
 
 /// The protocol of a channel, as the headers of an upgrade name it.
 pub(crate) const CHANNEL_PROTOCOL: &str = "coast-channel";
-
-/// The exit code for a connection that is not there.
-const NO_CONNECTION: u8 = 10;
 
 /// A connection that can be used.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -137,11 +134,4 @@ fn taken_back(upgraded: Upgraded) -> Option<RelayStream> {
     let stream = parts.io.into_inner().into_std().ok()?;
     stream.set_nonblocking(false).ok()?;
     Some(RelayStream { stream, read_ahead: parts.read_buf.to_vec() })
-}
-
-/// Runs blocking work on another thread.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("coastd failed: {error}"), NO_CONNECTION)
-    })
 }

@@ -15,7 +15,7 @@ use coast_sync::Cancel;
 use serde::{Deserialize, Serialize};
 
 use super::lines::{Line, answer, keep_open, one_line};
-use super::{ApiError, FOLLOWING_FAILED, read_json};
+use super::{ApiError, FAILED, blocking, read_json};
 use crate::DaemonEvent;
 use crate::server::Daemon;
 
@@ -68,24 +68,16 @@ pub(super) fn routes() -> Router<Arc<Daemon>> {
 
 impl From<ContinuousError> for ApiError {
     fn from(error: ContinuousError) -> Self {
-        Self::new(StatusCode::CONFLICT, error.to_string(), FOLLOWING_FAILED)
+        Self::new(StatusCode::CONFLICT, error.to_string(), FAILED)
     }
-}
-
-/// Runs a call that may block on a thread of its own.
-async fn blocking<T: Send + 'static>(
-    call: impl FnOnce(&Cancel) -> Result<T, ContinuousError> + Send + 'static,
-) -> Result<T, ApiError> {
-    let called = tokio::task::spawn_blocking(move || call(&Cancel::new())).await;
-    Ok(called.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
 }
 
 async fn status(
     State(daemon): State<Arc<Daemon>>,
     NamedInstance(id): NamedInstance,
 ) -> Result<Response, ApiError> {
-    let status = blocking(move |cancel| daemon.reconciler.status(&id, cancel));
-    Ok(Json(status.await?).into_response())
+    let status = blocking(move || daemon.reconciler.status(&id, &Cancel::new())).await?;
+    Ok(Json(status?).into_response())
 }
 
 async fn prepare(
@@ -100,7 +92,7 @@ async fn prepare(
     }
     let host = daemon.host.clone();
     // The line of a failure says which part failed. An error of the request would not.
-    let lease = match blocking(move |cancel| Ok(host.prepare(&spec, cancel))).await? {
+    let lease = match blocking(move || host.prepare(&spec, &Cancel::new())).await? {
         Ok(prepared) => daemon.leases.add(prepared),
         Err(error) => return Ok(one_line(&Line::failed(error))),
     };
@@ -124,7 +116,7 @@ async fn end(
     State(daemon): State<Arc<Daemon>>,
     NamedInstance(id): NamedInstance,
 ) -> Result<StatusCode, ApiError> {
-    blocking(move |cancel| daemon.host.end(&id, cancel)).await?;
+    blocking(move || daemon.host.end(&id, &Cancel::new())).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -132,7 +124,7 @@ async fn pause(
     State(daemon): State<Arc<Daemon>>,
     NamedInstance(id): NamedInstance,
 ) -> Result<StatusCode, ApiError> {
-    blocking(move |cancel| daemon.host.pause(&id, cancel)).await?;
+    blocking(move || daemon.host.pause(&id, &Cancel::new())).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 

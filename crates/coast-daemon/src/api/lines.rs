@@ -1,4 +1,4 @@
-//! Answers that take long: one JSON object per line, the same objects as `--json` prints.
+//! Answers of one JSON object per line: those that take long, with the same objects as `--json` prints, and the events.
 
 use std::convert::Infallible;
 
@@ -7,7 +7,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use coast_instance::{ContinuousError, ContinuousStatus, Failure};
 use coast_sync::Cancel;
-use futures_util::stream;
+use futures_util::stream::{self, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -58,14 +58,24 @@ pub(crate) struct Lines(mpsc::Sender<Bytes>);
 impl Lines {
     /// Adds the state of a follower, if there is room.
     pub(crate) fn session(&self, status: &ContinuousStatus) {
-        let _ = self.0.try_send(bytes(&Line::Session { continuous: status.clone() }));
+        let _ = self.0.try_send(json_line(&Line::Session { continuous: status.clone() }));
     }
 }
 
-fn bytes(line: &Line) -> Bytes {
-    let mut line = serde_json::to_vec(line).expect("a line has no maps, so it can be written");
+/// The line of an object.
+fn json_line(object: &impl Serialize) -> Bytes {
+    let mut line = serde_json::to_vec(object).expect("it has no maps, so it can be written");
     line.push(b'\n');
     line.into()
+}
+
+/// Answers with the objects of a stream.
+pub(super) fn stream_lines<T: Serialize>(objects: impl Stream<Item = T> + Send + 'static) -> Response {
+    lines_of(objects.map(|object| json_line(&object)))
+}
+
+fn lines_of(lines: impl Stream<Item = Bytes> + Send + 'static) -> Response {
+    ([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines.map(Ok::<_, Infallible>))).into_response()
 }
 
 /// Answers with the lines of `work`, which runs on a thread of its own. Its cancellation is the end of the client's interest.
@@ -80,7 +90,7 @@ pub(crate) fn answer(
             let lines = Lines(sender);
             if let Some(line) = Line::last(work(&lines, &cancel)) {
                 // Fails if the client has gone.
-                let _ = lines.0.blocking_send(bytes(&line));
+                let _ = lines.0.blocking_send(json_line(&line));
             }
         }
     });
@@ -89,22 +99,22 @@ pub(crate) fn answer(
 
 /// Answers with one line.
 pub(crate) fn one_line(line: &Line) -> Response {
-    ([(header::CONTENT_TYPE, NDJSON)], bytes(line)).into_response()
+    ([(header::CONTENT_TYPE, NDJSON)], json_line(line)).into_response()
 }
 
 /// Answers with one line, and then keeps the answer open: `kept` is dropped when the client goes away.
 pub(crate) fn keep_open(line: &Line, kept: impl Send + 'static) -> Response {
     let (sender, receiver) = mpsc::channel(1);
-    let _ = sender.try_send(bytes(line));
+    let _ = sender.try_send(json_line(line));
     response(receiver, (kept, sender))
 }
 
 fn response(receiver: mpsc::Receiver<Bytes>, kept: impl Send + 'static) -> Response {
     let lines = stream::unfold((receiver, kept), |(mut receiver, kept)| async move {
         let line = receiver.recv().await?;
-        Some((Ok::<_, Infallible>(line), (receiver, kept)))
+        Some((line, (receiver, kept)))
     });
-    ([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response()
+    lines_of(lines)
 }
 
 /// Cancels the work for a client that has gone, and work that has ended already.

@@ -4,18 +4,16 @@ mod connections;
 mod instances;
 mod lines;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -35,8 +33,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The exit code for two sides that do not understand each other.
 const NOT_UNDERSTOOD: u8 = 2;
-/// The exit code for edits that cannot be carried.
-const FOLLOWING_FAILED: u8 = 12;
+/// The exit code for a connection that is not there.
+const NO_CONNECTION: u8 = 10;
+/// The exit code for edits that cannot be carried, and for a fault of the daemon.
+const FAILED: u8 = 12;
 /// The exit code for a request that took too long.
 const TOO_SLOW: u8 = 30;
 
@@ -115,10 +115,19 @@ async fn in_time(request: Request, next: Next) -> Response {
     }
 }
 
-async fn status(State(daemon): State<Arc<Daemon>>) -> Json<DaemonStatus> {
-    // The records are read from the disk, and the thread of the runtime has to serve the other requests meanwhile.
-    let status = tokio::task::spawn_blocking(move || daemon.status()).await;
-    Json(status.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))
+/// Runs work that may block, such as reading the records, on a thread of its own. The thread of the runtime serves the other requests
+/// meanwhile.
+///
+/// # Errors
+/// When the work panics.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("coastd failed: {error}"), FAILED)
+    })
+}
+
+async fn status(State(daemon): State<Arc<Daemon>>) -> Result<Json<DaemonStatus>, ApiError> {
+    Ok(Json(blocking(move || daemon.status()).await?))
 }
 
 async fn shutdown(State(daemon): State<Arc<Daemon>>) -> StatusCode {
@@ -129,18 +138,15 @@ async fn shutdown(State(daemon): State<Arc<Daemon>>) -> StatusCode {
 
 async fn events(State(daemon): State<Arc<Daemon>>) -> Response {
     let listener = Listener { events: daemon.events(), daemon: Arc::clone(&daemon), over: false };
-    let first = line(&DaemonEvent::Listening { pid: std::process::id() });
-    let lines = stream::unfold((Some(first), listener), |(first, mut listener)| async {
-        let line = match first {
-            Some(first) => Some(first),
-            None => listener.next().await.map(|event| line(&event)),
-        };
-        line.map(|line| (Ok::<_, Infallible>(line), (None, listener)))
+    let first = stream::iter([DaemonEvent::Listening { pid: std::process::id() }]);
+    let next = stream::unfold(listener, async |mut listener| {
+        let event = listener.next().await?;
+        Some((event, listener))
     });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+    lines::stream_lines(first.chain(next))
 }
 
-/// One who listens to the events.
+/// The events for one client.
 struct Listener {
     events: broadcast::Receiver<DaemonEvent>,
     daemon: Arc<Daemon>,
@@ -167,10 +173,4 @@ impl Listener {
         self.over = event == DaemonEvent::Stopping;
         Some(event)
     }
-}
-
-fn line(event: &DaemonEvent) -> Bytes {
-    let mut line = serde_json::to_vec(event).expect("an event has no maps, so it can be written");
-    line.push(b'\n');
-    line.into()
 }

@@ -1,6 +1,6 @@
 //! The followers of coastd, as a command reaches them over its socket.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::net::Shutdown;
 use std::path::PathBuf;
 
@@ -11,10 +11,11 @@ use coast_instance::{
 use coast_sync::{Cancel, CancelHook};
 use serde::Serialize;
 
-use super::{Client, ClientError, MAX_ANSWER_BYTES};
+use super::lines::JsonLines;
+use super::{Client, ClientError, read_json};
 use crate::DaemonEvent;
 use crate::api::{Begin, Line, Resolve};
-use crate::exchange::Body;
+use crate::exchange::Response;
 use crate::{start, take_over};
 
 /// Has coastd follow worktrees. Starts coastd where a follower is to be prepared.
@@ -35,7 +36,7 @@ pub struct PreparedAtDaemon {
 
 /// The lines of an answer that takes long.
 struct Answer {
-    lines: BufReader<Body>,
+    lines: JsonLines,
     _hook: CancelHook,
 }
 
@@ -78,11 +79,11 @@ impl FollowersOfDaemon {
         id: &InstanceId,
         what: &str,
         absent: impl FnOnce() -> T,
-        read: impl FnOnce(Body) -> io::Result<T>,
+        read: impl FnOnce(Response) -> Result<T, ClientError>,
     ) -> Result<T, ContinuousError> {
         let method = if what.is_empty() { "GET" } else { "POST" };
         match self.client.ask(method, &path(id, what)) {
-            Ok(response) => Ok(read(response.body).map_err(|error| failed(error.into()))?),
+            Ok(response) => read(response).map_err(failed),
             Err(ClientError::NotRunning) => Ok(absent()),
             Err(error) => Err(failed(error)),
         }
@@ -110,20 +111,15 @@ impl Answer {
     ) -> Result<Self, ContinuousError> {
         let body = serde_json::to_vec(body).map_err(|error| failed(io::Error::from(error).into()))?;
         let response = client.send("POST", &path(id, what), Some(&body)).map_err(failed)?;
-        let stream = response.body.stream();
-        // Between two lines any time may pass.
-        let own = stream.set_read_timeout(None).and_then(|()| stream.try_clone());
-        let own = own.map_err(|error| failed(error.into()))?;
-        let hook = cancel.on_cancel(move || drop(own.shutdown(Shutdown::Both)));
-        Ok(Self { lines: BufReader::new(response.body), _hook: hook })
+        let lines = JsonLines::of(response.body).map_err(|error| failed(error.into()))?;
+        let stream = lines.stream().try_clone().map_err(|error| failed(error.into()))?;
+        let hook = cancel.on_cancel(move || drop(stream.shutdown(Shutdown::Both)));
+        Ok(Self { lines, _hook: hook })
     }
 
     fn next(&mut self) -> io::Result<Line> {
-        let mut line = Vec::new();
-        if self.lines.by_ref().take(MAX_ANSWER_BYTES).read_until(b'\n', &mut line)? == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "coastd ended before its answer did"));
-        }
-        Ok(serde_json::from_slice(&line)?)
+        let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, "coastd ended before its answer did");
+        self.lines.next()?.ok_or_else(ended)
     }
 
     /// Reads to the last line.
@@ -209,11 +205,7 @@ impl Followers for FollowersOfDaemon {
             word: "coastd does not run".to_owned(),
             ..ContinuousStatus::default()
         };
-        self.ask(id, "", absent, |body| {
-            let mut text = Vec::new();
-            body.take(MAX_ANSWER_BYTES).read_to_end(&mut text)?;
-            Ok(serde_json::from_slice(&text)?)
-        })
+        self.ask(id, "", absent, read_json)
     }
 
     fn resolve(

@@ -1,8 +1,9 @@
 //! The client of the daemon. Its calls block.
 
 mod followers;
+mod lines;
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,12 +14,13 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{CHANNEL_PROTOCOL, Found, KeptPassphrase, Refusal};
 use crate::directory::check_private;
-use crate::exchange::{Body, Request, Response, send};
+use crate::exchange::{Request, Response, send};
 use crate::lock::{Lock, Running};
 use crate::release::Release;
 use crate::{DaemonEvent, DaemonPlaces, DaemonStatus};
 
 pub use followers::{FollowersOfDaemon, PreparedAtDaemon};
+use lines::JsonLines;
 
 /// How long the daemon may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -123,8 +125,7 @@ impl Client {
     /// # Errors
     /// When no daemon answers.
     pub fn status(&self) -> Result<DaemonStatus, ClientError> {
-        let response = self.ask("GET", "/v1/status")?;
-        read_json(response)
+        self.read_status()
     }
 
     /// The release of the daemon. Every version of the daemon can be asked for it.
@@ -132,8 +133,12 @@ impl Client {
     /// # Errors
     /// When no daemon answers.
     pub(crate) fn release(&self) -> Result<Release, ClientError> {
-        let response = self.ask("GET", "/v1/status")?;
-        read_json(response)
+        self.read_status()
+    }
+
+    /// Those fields of the daemon's status that `T` has.
+    fn read_status<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        read_json(self.ask("GET", "/v1/status")?)
     }
 
     /// The events of the daemon from now on.
@@ -142,9 +147,7 @@ impl Client {
     /// When no daemon answers.
     pub fn events(&self) -> Result<EventLines, ClientError> {
         let response = self.ask("GET", "/v1/events")?;
-        // Between two events any time may pass.
-        response.body.stream().set_read_timeout(None)?;
-        Ok(EventLines { lines: BufReader::new(response.body) })
+        Ok(EventLines(JsonLines::of(response.body)?))
     }
 
     /// Tells the daemon to end, and waits until it has ended. Returns false if no daemon ran.
@@ -311,14 +314,12 @@ fn terminate(pid: u32) -> io::Result<()> {
 }
 
 /// The events of the daemon, one after the other. It ends with the daemon.
-pub struct EventLines {
-    lines: BufReader<Body>,
-}
+pub struct EventLines(JsonLines);
 
 impl EventLines {
     /// The connection that the events arrive on.
     pub(crate) fn stream(&self) -> &UnixStream {
-        self.lines.get_ref().stream()
+        self.0.stream()
     }
 }
 
@@ -326,12 +327,7 @@ impl Iterator for EventLines {
     type Item = io::Result<DaemonEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut line = Vec::new();
-        match self.lines.by_ref().take(MAX_ANSWER_BYTES).read_until(b'\n', &mut line) {
-            Ok(0) => None,
-            Ok(_) => Some(serde_json::from_slice(&line).map_err(io::Error::from)),
-            Err(error) => Some(Err(error)),
-        }
+        self.0.next().transpose()
     }
 }
 
