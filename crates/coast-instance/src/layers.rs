@@ -31,7 +31,7 @@ impl Layer {
         self == Self::Mutagen
     }
 
-    /// What to do in an instance of this layer about a part that failed: the [`step`](crate::Failure::step) of its failure.
+    /// What to do in an instance of this layer about a part that failed.
     pub(crate) fn remedy(self, part: &str, instance: &Addressed) -> String {
         let own = match self {
             Self::Mutagen => mutagen_layer::remedy(part, instance),

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::continuous::Failure;
 use crate::stale::Stale;
 use crate::stored_path::StoredPath;
 use crate::words::shell_word;
@@ -210,13 +211,22 @@ pub enum Following {
         /// The part that failed, as one word for programs. Older records lack it.
         #[serde(default)]
         part: String,
-        /// A participle phrase for the step, such as "starting mutagen".
-        step: String,
+        /// A participle phrase for the part, such as "starting mutagen".
+        #[serde(rename = "step")]
+        doing: String,
         /// The output of the tool, or the answer of the system.
         said: String,
         /// The time of the failure, in seconds since the epoch.
         at: u64,
     },
+}
+
+impl Following {
+    /// Edits are not carried because of a failure at `at`, in seconds since the epoch.
+    pub(crate) fn failed(failure: Failure, at: u64) -> Self {
+        let Failure { part, doing, said } = failure;
+        Self::Failed { part, doing, said, at }
+    }
 }
 
 /// A session that could not be ended and may still run.

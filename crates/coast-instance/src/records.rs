@@ -235,7 +235,7 @@ mod tests {
         let mut record = record("p", "dev-1");
         record.following = Following::Failed {
             part: "image".to_owned(),
-            step: "the image".to_owned(),
+            doing: "the image".to_owned(),
             said: "no such image".to_owned(),
             at: 7,
         };

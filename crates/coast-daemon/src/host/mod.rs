@@ -326,6 +326,14 @@ fn flushed(follower: &Follower, waiting: &Cancel) -> Result<FlushOutcome, Failur
     flushed.map_err(|error| Failure::new(Failure::SESSION, "waiting for the edits", error))
 }
 
+/// A follower that has lost its connection.
+struct Offline {
+    /// When that was noticed.
+    since: Instant,
+    /// Why the follower does not connect.
+    error: String,
+}
+
 /// Has `wait` wait until every edit that was made before has arrived, or cannot arrive. A follower that has had no connection for
 /// `patience` is not waited for.
 fn arrival(
@@ -344,7 +352,7 @@ fn arrival(
         let (ended, outcome) = mpsc::channel();
         let waiting = &waiting;
         scope.spawn(move || ended.send(wait(waiting)));
-        let mut offline: Option<(Instant, String)> = None;
+        let mut offline: Option<Offline> = None;
         loop {
             match outcome.recv_timeout(TOLD_EVERY) {
                 Ok(outcome) => return (Some(outcome), offline),
@@ -355,12 +363,12 @@ fn arrival(
             watch(&continuous_status(&status));
             offline = match &status.state {
                 FollowerState::Connecting(connecting) => {
-                    let since = offline.as_ref().map_or_else(Instant::now, |(since, _)| *since);
-                    connecting.error.clone().map(|error| (since, error))
+                    let since = offline.as_ref().map_or_else(Instant::now, |offline| offline.since);
+                    connecting.error.clone().map(|error| Offline { since, error })
                 }
                 _ => None,
             };
-            if offline.as_ref().is_some_and(|(since, _)| since.elapsed() >= patience) {
+            if offline.as_ref().is_some_and(|offline| offline.since.elapsed() >= patience) {
                 waiting.cancel();
             }
         }
@@ -376,7 +384,9 @@ fn arrival(
             Err(Failure::new(part_of_halt(&halt), "following the worktree", halt).into())
         }
         (Some(Err(failure)), _) => Err(failure.into()),
-        (_, Some((_, error))) => Err(Failure::new("ssh", "connecting to the remote", error).into()),
+        (_, Some(Offline { error, .. })) => {
+            Err(Failure::new("ssh", "connecting to the remote", error).into())
+        }
         (_, None) => {
             Err(Failure::new(Failure::SESSION, "waiting for the edits", "the follower has ended").into())
         }
@@ -408,7 +418,7 @@ mod tests {
     /// The part that fails.
     fn failed_part(host: &Host, spec: &FollowSpec) -> String {
         match host.prepare(spec, &Cancel::new()) {
-            Err(ContinuousError::Failed(failure)) => failure.step,
+            Err(ContinuousError::Failed(failure)) => failure.part,
             Err(error) => panic!("{error}"),
             Ok(_) => panic!("it was prepared"),
         }

@@ -30,7 +30,8 @@ pub enum ContinuousError {
 #[error("{doing}: {said}")]
 pub struct Failure {
     /// The part, as one word for programs.
-    pub step: String,
+    #[serde(rename = "step")]
+    pub part: String,
     /// A participle phrase for messages, such as "starting mutagen".
     pub doing: String,
     /// The output of the tool, or the answer of the system.
@@ -38,29 +39,29 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The [`step`](Self::step) of a worktree that is gone or was replaced.
+    /// The [`part`](Self::part): a worktree that is gone or was replaced.
     pub const WORKTREE: &'static str = "worktree";
-    /// The [`step`](Self::step) of a worktree whose files are all gone.
+    /// The [`part`](Self::part): a worktree whose files are all gone.
     pub const EMPTIED: &'static str = "emptied";
-    /// The [`step`](Self::step) of a transfer that failed. Only another transfer can mend that.
+    /// The [`part`](Self::part): a transfer that failed. Only another transfer can mend that.
     pub const TRANSFER: &'static str = "transfer";
-    /// The [`step`](Self::step) of a session, which is made anew each time.
+    /// The [`part`](Self::part): a session, which is made anew each time.
     pub const SESSION: &'static str = "session";
 
-    /// The failure of the part `step`. The fields of a failure explain the other parameters.
-    pub fn new(step: &str, doing: &str, said: impl ToString) -> Self {
-        Self { step: step.to_owned(), doing: doing.to_owned(), said: said.to_string() }
+    /// The failure of a part. The fields of a failure explain the other parameters.
+    pub fn new(part: &str, doing: &str, said: impl ToString) -> Self {
+        Self { part: part.to_owned(), doing: doing.to_owned(), said: said.to_string() }
     }
 
-    /// Whether only the user can mend the part `step`: the worktree is lost or empty. coastd does not try again.
-    pub fn is_lost_worktree(step: &str) -> bool {
-        matches!(step, Self::WORKTREE | Self::EMPTIED)
+    /// Whether only the user can mend this part: the worktree is lost or empty. coastd does not try again.
+    pub fn is_lost_worktree(part: &str) -> bool {
+        matches!(part, Self::WORKTREE | Self::EMPTIED)
     }
 
     /// What to do about it in an instance of `layer`, for a sentence about the instance: the thing to mend first, if anything, and the
     /// command after that.
     pub fn remedy(&self, layer: Layer, instance: &Addressed) -> String {
-        layer.remedy(&self.step, instance)
+        layer.remedy(&self.part, instance)
     }
 }
 

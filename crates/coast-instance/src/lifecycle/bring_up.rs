@@ -104,8 +104,7 @@ impl Work<'_> {
     }
 
     fn rest_without_following(&mut self, failure: Failure, insist: Insist) -> Result<(), LifecycleError> {
-        let Failure { step: part, doing: step, said } = failure.clone();
-        self.record.following = Following::Failed { part, step, said, at: now() };
+        self.record.following = Following::failed(failure.clone(), now());
         self.finish(State::Running)?;
         let layer = self.record.layer;
         match insist {
@@ -149,9 +148,8 @@ impl Work<'_> {
         if self.end_or_tell(Extent::Access).is_err() {
             return error;
         }
-        let (part, step) =
-            (Failure::TRANSFER.to_owned(), "transferring the worktree to the remote".to_owned());
-        self.record.following = Following::Failed { part, step, said: error.to_string(), at: now() };
+        let failure = Failure::new(Failure::TRANSFER, "transferring the worktree to the remote", &error);
+        self.record.following = Following::failed(failure, now());
         // The next command must take over from the transfer.
         if let Err(error) = self.finish(state) {
             return error;

@@ -81,8 +81,8 @@ impl Lifecycle<'_> {
             }
             Following::BulkOnly => return Err(LifecycleError::BulkOnly),
             Following::Off => return Err(not_following(no_session())),
-            Following::Failed { part, step, said, .. } => {
-                return Err(not_following(Failure { step: part, doing: step, said }));
+            Following::Failed { part, doing, said, .. } => {
+                return Err(not_following(Failure { part, doing, said }));
             }
         }
         match awaited.filter(|_| record.layer == awaited_layer) {

@@ -37,8 +37,8 @@ pub(super) fn hold(
         _ => "the session was paused, so that it deletes nothing more on the remote",
     };
     let said = format!("{lost}; {paused}{}", carried(record, session));
-    let (part, step) = (Failure::WORKTREE.to_owned(), "reading the worktree".to_owned());
-    let recorded = Record { following: Following::Failed { part, step, said, at: now() }, ..record.clone() };
+    let failure = Failure::new(Failure::WORKTREE, "reading the worktree", said);
+    let recorded = Record { following: Following::failed(failure, now()), ..record.clone() };
     records.save(&recorded).map_err(|error| error.to_string())?;
     *record = recorded;
     Ok(())

@@ -75,7 +75,7 @@ mod tests {
             ),
         ] {
             let failure = remote_access(&access(identity)).unwrap_err();
-            assert_eq!(failure.step, "key");
+            assert_eq!(failure.part, "key");
             assert!(failure.said.contains(said), "{failure}");
         }
         let jumping = Access {

@@ -75,7 +75,7 @@ impl MutagenLayer {
     fn explained(&self, error: MutagenError, remote: &RemoteAccess) -> ContinuousError {
         let mut error = ContinuousError::from(error);
         if let ContinuousError::Failed(failure) = &mut error
-            && matches!(failure.step.as_str(), "ssh" | "agent" | "session")
+            && matches!(failure.part.as_str(), "ssh" | "agent" | "session")
             && self.network != "host"
             && remote.is_this_machine()
         {

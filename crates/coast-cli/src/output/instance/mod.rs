@@ -176,8 +176,8 @@ fn following_words(status: &InstanceStatus, instance: &Addressed) -> String {
                 "do not follow: the session was paused while the worktree was gone; it is back: go on with: coast start {instance}"
             )
         }
-        (Following::Failed { step, said, at, .. }, _) => indented(&format!(
-            "do not follow: {step} failed {}: {}\n{}",
+        (Following::Failed { doing, said, at, .. }, _) => indented(&format!(
+            "do not follow: {doing} failed {}: {}\n{}",
             ago(*at),
             shown(said),
             record.remedy(instance).unwrap_or_default()
@@ -299,7 +299,7 @@ mod tests {
         let mut status = status();
         status.record.following = Following::Failed {
             part: Failure::WORKTREE.to_owned(),
-            step: "reading the worktree".to_owned(),
+            doing: "reading the worktree".to_owned(),
             said: "/p is gone; the session was paused".to_owned(),
             at: 0,
         };

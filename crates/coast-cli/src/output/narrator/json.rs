@@ -223,7 +223,7 @@ impl Observer for JsonNarrator {
                 Line::GapOpen { conflicts, vanished: paths(vanished), reason }
             }
             LifecycleEvent::NotFollowing { instance, layer, failure } => Line::NotFollowing {
-                step: &failure.step,
+                step: &failure.part,
                 doing: &failure.doing,
                 said: &failure.said,
                 text: format!("edits do not follow; {}", failure.remedy(*layer, instance)),

@@ -102,7 +102,7 @@ fn workspace_is_transferred_and_recorded_even_when_the_session_cannot_start() {
         let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
         assert!(stage.log().iter().any(|line| line.starts_with("told NotFollowing")), "{:?}", stage.log());
         assert_eq!(record.state, State::Running);
-        let Following::Failed { step: doing, said, .. } = &record.following else { panic!("{record:?}") };
+        let Following::Failed { doing, said, .. } = &record.following else { panic!("{record:?}") };
         assert_eq!((doing.as_str(), said.as_str()), (&*format!("doing {}", step.as_str()), "no"));
         assert_eq!(files(&stage.workspace()), files(&stage.root()));
         stage.assert_quiet();
@@ -383,8 +383,8 @@ fn an_assign_whose_transfer_breaks_leaves_no_key_and_says_that_edits_do_not_foll
     assert!(text.contains("edits do not follow now") && text.ends_with("coast start dev-1"), "{text}");
     stage.assert_quiet();
     let record = stage.record().unwrap();
-    let Following::Failed { step, .. } = &record.following else { panic!("{record:?}") };
-    assert_eq!(step, "transferring the worktree to the remote");
+    let Following::Failed { doing, .. } = &record.following else { panic!("{record:?}") };
+    assert_eq!(doing, "transferring the worktree to the remote");
     assert_eq!((record.access, record.unfinished()), (false, Some((Command::Assign, Step::Transfer))));
 
     *stage.transfer_fails.lock().unwrap() = None;
