@@ -16,10 +16,22 @@ const MAX_CHUNK_LINE_BYTES: u64 = 256;
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
-    /// A body with its media type.
-    pub(crate) body: Option<(&'a str, &'a [u8])>,
+    pub(crate) body: Option<RequestBody<'a>>,
     /// The protocol that the connection is to go on with.
     pub(crate) upgrade: Option<&'a str>,
+}
+
+/// The body of a request.
+pub(crate) struct RequestBody<'a> {
+    pub(crate) media_type: &'a str,
+    pub(crate) content: &'a [u8],
+}
+
+impl<'a> RequestBody<'a> {
+    /// A body of JSON.
+    pub(crate) fn json(content: &'a [u8]) -> Self {
+        Self { media_type: "application/json", content }
+    }
 }
 
 /// An answer whose head has been read.
@@ -55,13 +67,13 @@ pub(crate) fn send(mut stream: UnixStream, request: &Request<'_>) -> io::Result<
         Some(protocol) => format!("connection: upgrade\r\nupgrade: {protocol}\r\n"),
         None => "connection: close\r\n".to_owned(),
     };
-    let (media_type, body) = body.unwrap_or(("", b""));
-    if !media_type.is_empty() {
+    if let Some(RequestBody { media_type, .. }) = body {
         head += &format!("content-type: {media_type}\r\n");
     }
-    head += &format!("content-length: {}\r\n\r\n", body.len());
+    let content = body.as_ref().map_or(b"".as_slice(), |body| body.content);
+    head += &format!("content-length: {}\r\n\r\n", content.len());
     let mut whole = Zeroizing::new(head.into_bytes());
-    whole.extend_from_slice(body);
+    whole.extend_from_slice(content);
     stream.write_all(&whole)?;
     read_head(BufReader::new(stream))
 }

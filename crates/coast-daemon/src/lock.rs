@@ -43,6 +43,25 @@ fn machine() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// Whether a daemon holds the lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LockState {
+    /// No daemon holds it.
+    Free,
+    /// A daemon holds it. `None` if the daemon has not written its name, as on a full disk.
+    Held(Option<Running>),
+}
+
+impl LockState {
+    /// The daemon that holds the lock, if it has written its name.
+    pub(crate) fn holder(self) -> Option<Running> {
+        match self {
+            Self::Free => None,
+            Self::Held(running) => running,
+        }
+    }
+}
+
 /// A lock, held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
@@ -76,13 +95,13 @@ impl Lock {
         read(&mut open(path, false).ok()?)
     }
 
-    /// The present holder. `Some(None)` if the holder has not written its name yet.
-    pub(crate) fn holder(path: &Path) -> Option<Option<Running>> {
-        let mut file = open(path, false).ok()?;
+    /// The present state of the lock.
+    pub(crate) fn state(path: &Path) -> LockState {
+        let Ok(mut file) = open(path, false) else { return LockState::Free };
         match try_flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(false) => Some(read(&mut file)),
-            // A lock whose state is not known keeps nobody from anything: whoever needs it gets the error of the system.
-            Ok(true) | Err(_) => None,
+            Ok(false) => LockState::Held(read(&mut file)),
+            // A lock whose state is not known counts as free: a process that needs it gets the error of the system.
+            Ok(true) | Err(_) => LockState::Free,
         }
     }
 
@@ -132,14 +151,14 @@ mod tests {
     fn a_lock_names_its_holder_until_it_is_freed() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("lock");
-        assert_eq!(Lock::holder(&path), None);
+        assert_eq!(Lock::state(&path), LockState::Free);
         let Attempt::Acquired(mut lock) = Lock::attempt(&path).unwrap() else { panic!("it was free") };
-        assert_eq!(Lock::holder(&path), Some(None));
+        assert_eq!(Lock::state(&path), LockState::Held(None));
         let holder = Running::this_process(Path::new("/s"));
         lock.announce(&holder).unwrap();
-        assert_eq!(Lock::holder(&path), Some(Some(holder.clone())));
+        assert_eq!(Lock::state(&path), LockState::Held(Some(holder.clone())));
         assert!(matches!(Lock::attempt(&path).unwrap(), Attempt::Held(Some(held)) if held == holder));
         drop(lock);
-        assert_eq!(Lock::holder(&path), None);
+        assert_eq!(Lock::state(&path), LockState::Free);
     }
 }

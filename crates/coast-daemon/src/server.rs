@@ -24,7 +24,7 @@ use crate::memory;
 use crate::pool::{Pool, PoolConnector};
 use crate::reconciler::Reconciler;
 use crate::release::Release;
-use crate::socket::Socket;
+use crate::socket::{BindError, Socket};
 use crate::{DaemonEvent, DaemonPlaces, DaemonStatus, api, wake_up};
 
 /// How long a starting daemon waits for its lock. A client that looks whether a daemon runs holds it for a moment.
@@ -133,7 +133,7 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce()) -> Result<(), DaemonEr
     make_private(places.state(), Parents::Made).map_err(|error| unusable(places.state(), error))?;
     let lock = places.lock();
     let held = Lock::wait(&lock, LOCK_PATIENCE).map_err(|error| unusable(&lock, error))?;
-    let mut held = held.ok_or_else(|| DaemonError::Runs(Lock::holder(&lock).flatten()))?;
+    let mut held = held.ok_or_else(|| DaemonError::Runs(Lock::state(&lock).holder()))?;
     log::begin(places, options.echo);
     // Nobody else has a follower, because this process has the lock.
     if let Err(error) = coast_follow::remove_abandoned_barriers(places.state()) {
@@ -144,7 +144,8 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce()) -> Result<(), DaemonEr
     }
 
     let ended = runtime.block_on(async {
-        let socket = Socket::bind(places).map_err(|(path, error)| DaemonError::Socket { path, error })?;
+        let socket =
+            Socket::bind(places).map_err(|BindError { path, error }| DaemonError::Socket { path, error })?;
         let daemon = Arc::new(Daemon::new(options, socket.path()));
         daemon.follow()?;
         daemon.stop_on(signals);

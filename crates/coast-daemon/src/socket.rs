@@ -27,29 +27,38 @@ pub(crate) struct Socket {
     refusals: Arc<Semaphore>,
 }
 
+/// A socket that cannot be made at `path`.
+#[derive(Debug)]
+pub(crate) struct BindError {
+    pub(crate) path: PathBuf,
+    pub(crate) error: io::Error,
+}
+
 impl Socket {
     /// Listens in the best of the directories that this user can use. The caller holds the daemon's lock, so a socket that is there
     /// has been left behind and is replaced. Needs a runtime.
     ///
     /// # Errors
-    /// The path that cannot be used, and why.
-    pub(crate) fn bind(places: &DaemonPlaces) -> Result<Self, (PathBuf, io::Error)> {
-        let mut first_problem = None;
+    /// When none of the directories can be used: the error of the best one.
+    pub(crate) fn bind(places: &DaemonPlaces) -> Result<Self, BindError> {
+        let mut first_error: Option<BindError> = None;
         for directory in places.socket_directories() {
             let parents = if directory == places.state() { Parents::Made } else { Parents::Needed };
             let path = DaemonPlaces::socket_in(directory);
             match make_private(directory, parents).and_then(|()| Self::bind_at(&path)) {
                 Ok(listener) => {
-                    if let Some((path, error)) = first_problem {
-                        let path: PathBuf = path;
+                    if let Some(BindError { path, error }) = first_error {
                         tracing::warn!("cannot listen on {}: {error}", path.display());
                     }
                     return Ok(Self { listener, path, refusals: Arc::new(Semaphore::new(MAX_REFUSALS)) });
                 }
-                Err(error) => first_problem = first_problem.or(Some((path, error))),
+                Err(error) => first_error = first_error.or(Some(BindError { path, error })),
             }
         }
-        Err(first_problem.unwrap_or_else(|| (places.state().to_owned(), io::ErrorKind::NotFound.into())))
+        Err(first_error.unwrap_or_else(|| BindError {
+            path: places.state().to_owned(),
+            error: io::ErrorKind::NotFound.into(),
+        }))
     }
 
     fn bind_at(path: &Path) -> io::Result<UnixListener> {

@@ -51,17 +51,20 @@ pub(crate) struct Refusal {
 
 /// A refusal with its HTTP status.
 #[derive(Debug)]
-struct ApiError(StatusCode, Refusal);
+struct ApiError {
+    status: StatusCode,
+    refusal: Refusal,
+}
 
 impl ApiError {
     fn new(status: StatusCode, error: impl Into<String>, exit_code: u8) -> Self {
-        Self(status, Refusal { error: error.into(), exit_code })
+        Self { status, refusal: Refusal { error: error.into(), exit_code } }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.0, Json(self.1)).into_response()
+        (self.status, Json(self.refusal)).into_response()
     }
 }
 

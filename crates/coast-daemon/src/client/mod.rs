@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{CHANNEL_PROTOCOL, Found, KeptPassphrase, Refusal};
 use crate::directory::check_private;
-use crate::exchange::{Request, Response, send};
-use crate::lock::{Lock, Running};
+use crate::exchange::{Request, RequestBody, Response, send};
+use crate::lock::{Lock, LockState, Running};
 use crate::release::Release;
 use crate::{DaemonEvent, DaemonPlaces, DaemonStatus};
 
@@ -156,7 +156,7 @@ impl Client {
     /// When it does not end in time, or runs on another machine.
     pub fn shut_down(&self) -> Result<bool, ClientError> {
         let pid = match self.ask("POST", "/v1/shutdown") {
-            Ok(_) => Lock::holder(&self.places.lock()).flatten().map(|running| running.pid),
+            Ok(_) => Lock::state(&self.places.lock()).holder().map(|running| running.pid),
             Err(ClientError::NotRunning) => return Ok(false),
             // Its socket may have been removed together with the runtime directory of a login.
             Err(ClientError::Unreachable { pid: Some(pid), .. }) => {
@@ -200,7 +200,7 @@ impl Client {
     /// Has the daemon run `command` on the connection with this number.
     pub(crate) fn exec(&self, connection: u64, command: &[u8]) -> Result<RelayStream, ClientError> {
         let path = format!("/v1/connections/{connection}/exec");
-        let body = Some(("application/octet-stream", command));
+        let body = Some(RequestBody { media_type: "application/octet-stream", content: command });
         let request = Request { method: "POST", path: &path, body, upgrade: Some(CHANNEL_PROTOCOL) };
         let upgraded = self.exchange(self.open()?, &request)?.body.into_upgraded();
         upgraded.stream.set_read_timeout(None)?;
@@ -211,7 +211,7 @@ impl Client {
     fn post(&self, path: &str, body: &[u8]) -> Result<Response, ClientError> {
         let stream = self.open()?;
         stream.set_read_timeout(Some(CONNECTION_TIMEOUT))?;
-        let body = Some(("application/json", body));
+        let body = Some(RequestBody::json(body));
         self.exchange(stream, &Request { method: "POST", path, body, upgrade: None })
     }
 
@@ -222,7 +222,7 @@ impl Client {
     /// Sends a request, whose body is JSON if there is one.
     fn send(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Response, ClientError> {
         let stream = self.open()?;
-        let body = body.map(|body| ("application/json", body));
+        let body = body.map(RequestBody::json);
         self.exchange(stream, &Request { method, path, body, upgrade: None })
     }
 
@@ -278,12 +278,12 @@ impl Client {
             }
         }
         let unknown = || (PathBuf::new(), io::ErrorKind::NotFound.into());
-        match Lock::holder(&self.places.lock()) {
-            None => Err(ClientError::NotRunning),
-            Some(Some(running)) if !running.is_here() => {
+        match Lock::state(&self.places.lock()) {
+            LockState::Free => Err(ClientError::NotRunning),
+            LockState::Held(Some(running)) if !running.is_here() => {
                 Err(ClientError::Elsewhere { machine: running.machine, pid: running.pid })
             }
-            Some(running) => {
+            LockState::Held(running) => {
                 let (socket, error) = problem.unwrap_or_else(unknown);
                 Err(ClientError::Unreachable { pid: running.map(|running| running.pid), socket, error })
             }
