@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use coast_sync::Cancel;
 use coast_tree::LockExt;
 
-use super::{Session, Stage, failure, unreachable};
+use super::Stage;
+use super::layer::{Session, failure, unreachable};
 use crate::continuous::{
     Activity, Continuous, ContinuousError, ContinuousStatus, InstanceId, Side, WatchSession,
 };
