@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::continuous::Failure;
+use crate::continuous::{Failure, InstanceId};
 use crate::stale::Stale;
 use crate::stored_path::StoredPath;
 use crate::words::shell_word;
@@ -320,6 +320,11 @@ impl Record {
                 None => format!("finish it with: coast start {instance}"),
             },
         })
+    }
+
+    /// The instance.
+    pub fn id(&self) -> InstanceId {
+        InstanceId { project: self.project.clone(), instance: self.instance.clone() }
     }
 
     /// What to do so that edits are carried again after a step failed. `None` if none failed.

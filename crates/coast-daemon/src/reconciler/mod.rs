@@ -127,7 +127,7 @@ impl Reconciler {
     /// The instances that should follow.
     pub(crate) fn summaries(&self) -> Vec<InstanceSummary> {
         let summary = |record: Record| {
-            let id = id_of(&record);
+            let id = record.id();
             let mending = self.mending(&id);
             let continuous = match record.layer {
                 Layer::Native => self.0.host.status(&id, &self.0.cancel).ok(),
@@ -230,8 +230,8 @@ impl Shared {
 
     /// The health of the instances with these records. The sessions of mutagen are only asked with `checks_mutagen`.
     fn check(&self, follow: &[Record], checks_mutagen: bool) -> HashMap<InstanceId, Health> {
-        let check = |record| {
-            let id = id_of(record);
+        let check = |record: &Record| {
+            let id = record.id();
             let health = match record.layer {
                 Layer::Native if self.host.has(&id) => Health::Follows,
                 Layer::Native => Health::NoFollower,
@@ -261,7 +261,7 @@ impl Shared {
         let now = Instant::now();
         let records = Records::new(self.places.clone());
         for record in follow {
-            let id = id_of(record);
+            let id = record.id();
             // A command that works on the instance may mend it. A command that ends has the records read again at once.
             let may_begin = || records.holder(&id.project, &id.instance).is_none();
             if !self.change(|state| state.broken.begin_attempt(&id, now, may_begin)) {
@@ -347,10 +347,6 @@ fn should_follow(record: &Record) -> bool {
             Following::Failed { part, .. } => !Failure::is_lost_worktree(part),
             Following::BulkOnly | Following::Off => false,
         }
-}
-
-fn id_of(record: &Record) -> InstanceId {
-    InstanceId { project: record.project.clone(), instance: record.instance.clone() }
 }
 
 /// Writes notices into the log, and answers no question: the daemon has no user to ask.

@@ -12,7 +12,7 @@ use coast_sync::{Cancel, Prompt};
 use coast_tree::{LockExt, LockResultExt};
 
 use crate::bulk::{Bulk, Checked};
-use crate::continuous::{Activity, ContinuousError, ContinuousStatus, InstanceId, Retry};
+use crate::continuous::{Activity, ContinuousError, ContinuousStatus, Retry};
 use crate::lifecycle::hold::hold;
 use crate::lock::{FileLock, Holder};
 use crate::record::{Following, Record, State};
@@ -168,7 +168,8 @@ fn look(record: &Record) -> Receiver<WorktreeState> {
 
 /// An instance that is asked about.
 struct Asked {
-    /// Guards the record, which changes if the session is paused.
+    /// Guards the record, which changes if the session is paused. Held while the record's file is locked and read, and while the session
+    /// is paused. It is never held together with the lock of `worktree`.
     record: Mutex<Record>,
     holder: Option<Holder>,
     /// Guards the receiver of the worktree's state.
@@ -235,7 +236,7 @@ impl Asking<'_> {
     fn ask_session(&self, asked: &Asked) {
         let (id, layer) = {
             let record = asked.record.enter();
-            (id_of(&record), record.layer)
+            (record.id(), record.layer)
         };
         let continuous = self.questions.layers.get(layer);
         let session = match continuous.status(&id, &self.cancel) {
@@ -326,8 +327,4 @@ impl Asked {
             mending: None,
         }
     }
-}
-
-fn id_of(record: &Record) -> InstanceId {
-    InstanceId { project: record.project.clone(), instance: record.instance.clone() }
 }

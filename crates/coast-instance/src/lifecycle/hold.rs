@@ -3,7 +3,7 @@
 
 use coast_sync::Cancel;
 
-use crate::continuous::{Activity, Continuous, ContinuousStatus, Failure, InstanceId};
+use crate::continuous::{Activity, Continuous, ContinuousStatus, Failure};
 use crate::record::{Following, Record, now};
 use crate::records::Records;
 use crate::worktree::WorktreeState;
@@ -25,8 +25,9 @@ pub(super) fn hold(
     if record.following != Following::Yes {
         return Ok(());
     }
-    let id = InstanceId { project: record.project.clone(), instance: record.instance.clone() };
-    continuous.pause(&id, cancel).map_err(|error| format!("the session could not be paused: {error}"))?;
+    continuous
+        .pause(&record.id(), cancel)
+        .map_err(|error| format!("the session could not be paused: {error}"))?;
     let path = record.worktree.display();
     let lost = match worktree {
         WorktreeState::Another => format!("another directory stands at {path}"),
