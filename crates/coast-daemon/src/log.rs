@@ -65,7 +65,7 @@ impl Write for Stderr {
 struct Log {
     places: DaemonPlaces,
     full: u64,
-    /// Guards the order of lines and of moves.
+    /// The file that is open. The lock also guards the order of lines and of moves. No other lock is taken while it is held.
     open: Mutex<Option<Open>>,
 }
 

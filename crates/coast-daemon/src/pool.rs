@@ -26,7 +26,7 @@ const MAX_FAILED: usize = 64;
 
 /// The open connections.
 pub(crate) struct Pool {
-    /// Guards the lists. No connection is made, used or closed while it is held.
+    /// Guards the lists. No connection is made, used or closed while it is held. It is taken before [`Warm::used`].
     lists: Mutex<Lists>,
     /// Told when a connection has been made, or could not be made.
     made: Condvar,
@@ -72,7 +72,7 @@ pub(crate) struct Warm {
     id: u64,
     route: Route,
     session: Session,
-    /// When it was last used, or seen in use. Guards nothing else.
+    /// When it was last used, or seen in use. The lock guards nothing else, and no other lock is taken while it is held.
     used: Mutex<Instant>,
 }
 

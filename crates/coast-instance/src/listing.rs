@@ -16,6 +16,7 @@ use coast_tree::{DirHandle, Kind, Listed, LockExt, LockResultExt, Name, RelPath,
 
 /// Paths in a file. Each ends in a NUL, which no path has.
 pub(crate) struct Listing {
+    /// The file, or the first error of writing it. No other lock is taken while it is held.
     file: Mutex<Result<BufWriter<File>, io::Error>>,
     /// The filter for entries of the worktree's root.
     filter: DirFilter,

@@ -50,6 +50,7 @@ impl Private {
 /// Examines the files of each directory.
 #[derive(Default)]
 struct Walk {
+    /// The files of all directories, which several threads examine. No other lock is taken while it is held.
     found: Mutex<Found>,
 }
 

@@ -189,6 +189,7 @@ impl Remedies<'_> {
 /// A prompt that keeps the accepted host keys for the findings, and passes on everything else.
 struct NewKeys<'a> {
     inner: &'a dyn Prompt,
+    /// The keys that were accepted. No other lock is taken while it is held.
     accepted: Mutex<Vec<AcceptedKey>>,
 }
 

@@ -31,11 +31,13 @@ pub(crate) struct Human {
     options: OutputOptions,
     lines: Lines,
     terminal: Terminal,
-    /// The bar that is drawn. A bar that was finished cannot be drawn again, so each run and each step has a new one.
+    /// The bar that is drawn. A bar that was finished cannot be drawn again, so each run and each step has a new one. The lock is held
+    /// while a line is printed beside the bar, so it is taken before that of `lines`.
     bar: Mutex<ProgressBar>,
-    /// The thread that draws the bar, while a run is under way.
+    /// The thread that draws the bar, while a run is under way. The lock is held while the thread is waited for. The thread has a bar of
+    /// its own and takes no lock of these fields.
     ticker: Mutex<Option<Ticker>>,
-    /// The paths whose problem was printed.
+    /// The paths whose problem was printed. No other lock is taken while it is held.
     told: Mutex<HashSet<Vec<u8>>>,
     /// Whether the bar is drawn. It must then be suspended for every line.
     drawing: AtomicBool,

@@ -21,6 +21,7 @@ use coast_tree::LockExt;
 pub(crate) struct Json {
     options: OutputOptions,
     lines: Arc<Lines>,
+    /// The thread that prints the progress of a run. The lock is held while the thread is waited for, which takes the lock of `lines`.
     ticker: Mutex<Option<Ticker>>,
 }
 

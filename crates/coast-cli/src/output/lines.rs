@@ -10,7 +10,7 @@ use coast_tree::LockExt;
 
 /// Standard output. It is buffered unless it is a terminal.
 pub(crate) struct Lines {
-    /// `None` after a failed write.
+    /// `None` after a failed write. The lock is the last one that is taken.
     out: Mutex<Option<BufWriter<io::Stdout>>>,
     /// Flush after every line.
     at_once: bool,

@@ -9,6 +9,8 @@ use coast_tree::LockExt;
 use super::PreparedFollower;
 
 /// The prepared followers, by number.
+///
+/// The lock guards the number of the last lease and the followers. No other lock is taken while it is held, and no follower is ended.
 #[derive(Clone, Default)]
 pub(crate) struct Leases(Arc<Mutex<State>>);
 

@@ -454,7 +454,8 @@ struct Handover<'a> {
 struct HandoverAndListing<'a, 'l, 'h> {
     inner: &'a dyn Monitor,
     listing: Option<&'a Listing>,
-    /// Guards the instance and its handover.
+    /// Guards the instance and its handover. Held while the handover takes place, which tells the observer: locks of the observer are
+    /// taken after this one.
     handover: Mutex<(&'a mut Work<'l>, &'a mut Handover<'h>)>,
     /// Ends the transfer if the handover fails.
     cancel: Cancel,

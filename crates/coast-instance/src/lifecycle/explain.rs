@@ -119,7 +119,7 @@ impl Lifecycle<'_> {
 /// Keeps the first paths that would change. Other events are passed on, but not the deletions, which the report has.
 struct FirstPaths<'a> {
     inner: &'a dyn Monitor,
-    /// Guards the entries whose content would be sent.
+    /// Guards the entries whose content would be sent. Never held together with the lock of `made`.
     sent: Mutex<Entries>,
     /// Guards the other entries that would be made or changed.
     made: Mutex<Entries>,

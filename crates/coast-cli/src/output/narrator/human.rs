@@ -25,10 +25,11 @@ const FLUSHING: &str = "waiting until every edit has arrived";
 /// The number of paths that one message names.
 const MAX_NAMED: usize = 20;
 
-/// Prints text.
+/// Prints text. No two of its locks are held together; each may be held while `human` prints or draws, which takes the locks of `human`.
 pub(super) struct HumanNarrator {
     human: Human,
     quiet: bool,
+    /// The step that was begun last.
     last_step: Mutex<Option<Step>>,
     /// The session that the command waits for.
     awaited: Mutex<AwaitedSession>,
