@@ -1,7 +1,10 @@
 //! Settings that the user does not trust are not used.
 
-use super::*;
-use crate::lifecycle::Trust;
+use std::fs;
+
+use super::stage::{Stage, dev_1};
+use crate::lifecycle::{FollowOptions, LifecycleError, RunOptions, Trust};
+use crate::record::Following;
 
 const ASKS: &str = "[remote]\nworkspace_sync = \"mutagen\"\nshell_image = \"theirs\"\n";
 
