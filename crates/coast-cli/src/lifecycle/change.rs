@@ -55,7 +55,7 @@ impl From<&AnyDirectoryArg> for Directories {
 pub(super) fn narrator_for(telling: &TellingArgs, scene: &Scene) -> Box<dyn Narrator> {
     let options = OutputOptions {
         manner: Manner::Push,
-        form: if telling.json { Form::Json } else { Form::Text },
+        form: Form::of(telling.json),
         detail: match telling.verbose {
             _ if telling.quiet => Detail::Problems,
             0 => Detail::Problems,

@@ -4,14 +4,16 @@ use coast_instance::{Directories, LifecycleError};
 
 use super::{Chosen, Scene, println_json, refuse};
 use crate::args::lifecycle::AssignArgs;
-use crate::output::{ExplanationObject, Lines, OutputOptions, explanation_lines, narrator};
+use crate::output::{ExplanationObject, Form, Lines, OutputOptions, explanation_lines, narrator};
 
 /// Shows what `coast assign` would do with these arguments.
 pub(super) fn explain(args: &AssignArgs) -> anyhow::Result<u8> {
     let json = args.telling.json;
     let chosen = Chosen::typed(&args.project, &args.instance, args.kind.choice());
     Scene::with(&chosen, Some(&args.helper), json, |scene| {
-        let narrator = narrator(OutputOptions::for_questions(json, args.telling.quiet), &scene.cancel);
+        let options =
+            OutputOptions { quiet: args.telling.quiet, ..OutputOptions::for_questions(Form::of(json)) };
+        let narrator = narrator(options, &scene.cancel);
         let explained = || -> Result<_, LifecycleError> {
             let directories = Directories::from(&args.any_directory);
             let worktree = scene.worktree(&args.worktree, directories, &*narrator)?;

@@ -15,7 +15,7 @@ use coast_tree::LockExt;
 use super::{println_json, refuse_with, remote_helper};
 use crate::args::remote::TestArgs;
 use crate::exit_code::UNUSABLE;
-use crate::output::{Finding, Lines, OutputOptions, Seconds, Size, Verdict, finding_lines, narrator};
+use crate::output::{Finding, Form, Lines, OutputOptions, Seconds, Size, Verdict, finding_lines, narrator};
 use crate::signals::cancelled_by_signals;
 
 /// Room below which a remote is warned of: less than a workspace with its packages takes.
@@ -84,7 +84,7 @@ fn check(places: &Places, args: &TestArgs, depth: Depth) -> anyhow::Result<u8> {
     };
     let cancel = cancelled_by_signals()?;
     // The new host keys are told with the findings.
-    let options = OutputOptions::for_questions(args.json, true);
+    let options = OutputOptions { quiet: true, ..OutputOptions::for_questions(Form::of(args.json)) };
     let narrator = narrator(options, &cancel);
     let prompt = NewKeys { inner: &*narrator, accepted: Mutex::default() };
     let path = match depth {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{println_json, refuse, remote_helper};
 use crate::args::remote::KeyArgs;
-use crate::output::{Lines, Narrator, OutputOptions, Shown, Weight, complain, narrator};
+use crate::output::{Form, Lines, Narrator, OutputOptions, Shown, Weight, complain, narrator};
 use crate::signals::cancelled_by_signals;
 
 /// The keys of a remote as an object.
@@ -163,5 +163,5 @@ fn shown(path: &Path) -> String {
 }
 
 fn prompt(args: &KeyArgs, cancel: &Cancel) -> Box<dyn Narrator> {
-    narrator(OutputOptions::for_questions(args.json, false), cancel)
+    narrator(OutputOptions::for_questions(Form::of(args.json)), cancel)
 }

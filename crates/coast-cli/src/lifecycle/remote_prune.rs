@@ -9,8 +9,8 @@ use super::{println_json, refuse, refuse_with, remote_helper};
 use crate::args::remote::PruneArgs;
 use crate::exit_code::{NOT_CONFIRMED, PARTIAL, UNUSABLE};
 use crate::output::{
-    Lines, Narrator, OutputOptions, Size, Terminal, Weight, ago, complain, counted, left_lines, narrator,
-    shown, table,
+    Form, Lines, Narrator, OutputOptions, Size, Terminal, Weight, ago, complain, counted, left_lines,
+    narrator, shown, table,
 };
 use crate::signals::cancelled_by_signals;
 
@@ -59,7 +59,7 @@ pub(super) fn prune(places: &Places, args: &PruneArgs) -> anyhow::Result<u8> {
         Err(text) => return Ok(refuse_with(&text, UNUSABLE, args.json)),
     };
     let cancel = cancelled_by_signals()?;
-    let narrator = narrator(OutputOptions::for_questions(args.json, false), &cancel);
+    let narrator = narrator(OutputOptions::for_questions(Form::of(args.json)), &cancel);
     let pruning = Pruning::new(places, name, remote, remote_helper(Some(&args.helper))?);
     let left = match pruning.look(&*narrator, &cancel) {
         Ok(left) => left,

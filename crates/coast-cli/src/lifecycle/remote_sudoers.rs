@@ -7,7 +7,7 @@ use super::remote_checks::chosen;
 use super::{println_json, refuse_with, remote_helper};
 use crate::args::remote::TestArgs;
 use crate::exit_code::UNUSABLE;
-use crate::output::{Lines, OutputOptions, narrator};
+use crate::output::{Form, Lines, OutputOptions, narrator};
 use crate::signals::cancelled_by_signals;
 
 /// `coast remote sudoers`
@@ -19,7 +19,7 @@ pub(super) fn sudoers(places: &Places, args: &TestArgs) -> anyhow::Result<u8> {
         Err(text) => return Ok(refuse_with(&text, UNUSABLE, args.json)),
     };
     let cancel = cancelled_by_signals()?;
-    let narrator = narrator(OutputOptions::for_questions(args.json, false), &cancel);
+    let narrator = narrator(OutputOptions::for_questions(Form::of(args.json)), &cancel);
     let destination = remote.destination(&remote.service_home, remote_helper(Some(&args.helper))?);
     let account = match AccountRequest::new(destination).run(&*narrator, &cancel) {
         Ok(account) => account,

@@ -12,8 +12,8 @@ use super::{Chosen, Scene, println_json, refuse_with};
 use crate::args::connection::SudoArg;
 use crate::args::restore::RestoreArgs;
 use crate::output::{
-    Lines, Narrator, OutputOptions, RestoredObject, TrashObject, Weight, complain, left_lines, narrator,
-    restored_line, trash_lines,
+    Form, Lines, Narrator, OutputOptions, RestoredObject, TrashObject, Weight, complain, left_lines,
+    narrator, restored_line, trash_lines,
 };
 use crate::plan::{Restorable, TypedConnection, restorable, restore_words};
 use crate::signals::cancelled_by_signals;
@@ -84,7 +84,7 @@ fn paths(args: &RestoreArgs) -> Vec<Vec<u8>> {
 
 /// Asks the questions of the connection, and prints its notices.
 fn prompt(args: &RestoreArgs, cancel: &Cancel) -> Box<dyn Narrator> {
-    let options = OutputOptions::for_questions(args.json, args.quiet);
+    let options = OutputOptions { quiet: args.quiet, ..OutputOptions::for_questions(Form::of(args.json)) };
     narrator(options, cancel)
 }
 

@@ -61,12 +61,12 @@ pub(crate) struct OutputOptions {
 
 impl OutputOptions {
     /// For a command without a transfer: questions, notices and problems.
-    pub(crate) fn for_questions(json: bool, quiet: bool) -> Self {
+    pub(crate) fn for_questions(form: Form) -> Self {
         Self {
             manner: Manner::Push,
-            form: if json { Form::Json } else { Form::Text },
+            form,
             detail: Detail::Problems,
-            quiet,
+            quiet: false,
             stats: false,
             dry_run: false,
             progress: ProgressWish::Never,
@@ -86,10 +86,20 @@ pub(crate) enum Manner {
     Sync,
 }
 
+/// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
+    /// Lines for people.
     Text,
+    /// One JSON object per line, for programs.
     Json,
+}
+
+impl Form {
+    /// The form that the option `--json` asks for.
+    pub(crate) fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
 }
 
 /// How much is printed about single entries.

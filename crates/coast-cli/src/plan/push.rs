@@ -96,7 +96,7 @@ fn check_meant_local(path: &Path, args: &PushArgs) -> anyhow::Result<()> {
 fn output(args: &PushArgs) -> OutputOptions {
     OutputOptions {
         manner: Manner::Push,
-        form: if args.json { Form::Json } else { Form::Text },
+        form: Form::of(args.json),
         detail: match args.verbose {
             _ if args.quiet => Detail::Problems,
             0 => Detail::Problems,

@@ -148,7 +148,7 @@ fn output(args: &SyncArgs, remote: bool, source: &Path) -> OutputOptions {
     let output = &args.output;
     OutputOptions {
         manner: Manner::Sync,
-        form: if output.json { Form::Json } else { Form::Text },
+        form: Form::of(output.json),
         detail: match (output.itemize_changes, output.verbose) {
             (true, _) => Detail::Itemized,
             (false, 0) => Detail::Problems,
