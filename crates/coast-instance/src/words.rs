@@ -29,14 +29,15 @@ pub(crate) fn did_you_mean<'a>(word: &str, valid: impl IntoIterator<Item = &'a s
     nearest(word, valid).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 
-/// A path as one word of a shell's command line, for a command that a message suggests.
+/// A path as one word of a shell's command line, for a command that a message suggests. It is quoted only where a shell would not read
+/// it as it is.
 pub fn shell_word(path: &Path) -> String {
     let text = path.to_string_lossy();
     let plain = |letter: char| letter.is_alphanumeric() || "/._-+,@:%".contains(letter);
     if !text.is_empty() && text.chars().all(plain) {
         text.into_owned()
     } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
+        String::from_utf8_lossy(&coast_ssh::quote(text.as_bytes())).into_owned()
     }
 }
 
@@ -66,6 +67,7 @@ mod tests {
             ("/wt/a b", "'/wt/a b'"),
             ("/wt/it's", "'/wt/it'\\''s'"),
             ("/wt/$HOME", "'/wt/$HOME'"),
+            ("/wt/a\\b", "'/wt/a'\\\\'b'"),
             ("", "''"),
         ] {
             assert_eq!(shell_word(Path::new(path)), word);
