@@ -327,6 +327,16 @@ impl Record {
         InstanceId { project: self.project.clone(), instance: self.instance.clone() }
     }
 
+    /// Whether coastd has the edits of the instance carried. An instance whose worktree was lost waits for the user.
+    pub fn should_follow(&self) -> bool {
+        self.state == State::Running
+            && match &self.following {
+                Following::Yes => true,
+                Following::Failed { part, .. } => !Failure::is_lost_worktree(part),
+                Following::BulkOnly | Following::Off => false,
+            }
+    }
+
     /// What to do so that edits are carried again after a step failed. `None` if none failed.
     pub fn remedy(&self, instance: &Addressed) -> Option<String> {
         match &self.following {

@@ -18,11 +18,10 @@ use std::time::{Duration, Instant};
 
 use crate::host::{Host, Remotes};
 use crate::{DaemonEvent, InstanceSummary};
-use coast_instance::{Activity, Coastfile};
 use coast_instance::{
-    CoastfileChoice, Continuous, ContinuousError, ContinuousStatus, Failure, FollowOptions, Followers,
-    Following, Insist, InstanceId, Layer, Layers, Lifecycle, MutagenLayer, NativeLayer, Observer, Places,
-    Record, Records, RemoteBulk, Resumed, Retry, Scope, State,
+    Activity, Coastfile, CoastfileChoice, Continuous, ContinuousError, ContinuousStatus, Failure,
+    FollowOptions, Followers, Insist, InstanceId, Layer, Layers, Lifecycle, MutagenLayer, NativeLayer,
+    Observer, Places, Record, Records, RemoteBulk, Resumed, Retry, Scope,
 };
 use coast_sync::{AcceptedKey, Cancel, HostAnswer, Monitor, NoPrompt, PresentedKey, Prompt, Zeroizing};
 use coast_tree::{LockExt, LockResultExt};
@@ -218,7 +217,7 @@ impl Shared {
         for project in records.projects().unwrap_or_default() {
             for instance in records.instances(&project).unwrap_or_default() {
                 match records.load(&project, &instance) {
-                    Ok(Some(record)) if should_follow(&record) => found.push(record),
+                    Ok(Some(record)) if record.should_follow() => found.push(record),
                     Ok(_) => {}
                     // `coast ls` names it.
                     Err(error) => tracing::warn!("{project}/{instance}: {error}"),
@@ -337,16 +336,6 @@ impl Shared {
             let _ = self.events.send(DaemonEvent::Instance { id: id.clone(), continuous });
         }
     }
-}
-
-/// Whether an instance should follow. One whose worktree was lost waits for the user.
-fn should_follow(record: &Record) -> bool {
-    record.state == State::Running
-        && match &record.following {
-            Following::Yes => true,
-            Following::Failed { part, .. } => !Failure::is_lost_worktree(part),
-            Following::BulkOnly | Following::Off => false,
-        }
 }
 
 /// Writes notices into the log, and answers no question: the daemon has no user to ask.
