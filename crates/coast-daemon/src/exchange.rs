@@ -46,7 +46,7 @@ pub(crate) struct Body {
     rest: Rest,
 }
 
-/// What of a body has not been read.
+/// The part of a body that has not been read.
 enum Rest {
     /// This number of bytes.
     Bytes(u64),

@@ -15,9 +15,9 @@ use crate::status::{RemoteState, RemoteStatus};
 
 /// How long a server may take to open a channel before its connection counts as lost.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
-/// How many may use a connection at once. OpenSSH's `MaxSessions` is 10 by default.
+/// The most commands that use a connection at once. OpenSSH's `MaxSessions` is 10 by default.
 const MAX_USERS: usize = 8;
-/// How often a connection is looked at within the time after which it is closed.
+/// The number of checks of a connection within the time after which it is closed.
 const LOOKS: u32 = 10;
 /// How long a route is not tried again, at a client's request, after its connection could not be made.
 const RETRY_AFTER: Duration = Duration::from_secs(60);

@@ -78,7 +78,7 @@ fn lines_of(lines: impl Stream<Item = Bytes> + Send + 'static) -> Response {
     ([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines.map(Ok::<_, Infallible>))).into_response()
 }
 
-/// Answers with the lines of `work`, which runs on a thread of its own. Its cancellation is the end of the client's interest.
+/// Answers with the lines of `work`, which runs on a thread of its own. The work is cancelled when the client has gone.
 pub(crate) fn answer(
     work: impl FnOnce(&Lines, &Cancel) -> Result<ContinuousStatus, ContinuousError> + Send + 'static,
 ) -> Response {

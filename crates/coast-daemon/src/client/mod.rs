@@ -28,7 +28,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a daemon that has its lock may take to say where it listens. On a full disk it cannot say it.
 const STARTING_TIMEOUT: Duration = Duration::from_secs(3);
-/// The interval between two looks whether it has.
+/// The interval between two attempts to connect to such a daemon.
 const STARTING_LOOK: Duration = Duration::from_millis(20);
 /// How long a daemon that was killed may take to end.
 const ENDING_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,12 +1,13 @@
-//! Makes true what the records say: every running instance follows its worktree. It restores them when the daemon starts, and mends
-//! them when something breaks.
+//! Has every instance follow its worktree whose record says that it should. The reconciler restores the instances when the daemon
+//! starts, and mends an instance that no longer follows.
 //!
-//! A record is changed by commands only, and each of them tells the daemon afterwards. A follower of the native layer mends its own
-//! connection; a session of mutagen is checked every half minute. A native
-//! instance is restored by [`Lifecycle::resume`]: nobody has asked for a transfer, so its follower carries everything by the rules
-//! of its batches, and replaces nothing that the remote has changed. An instance of mutagen, and a native one whose last transfer
-//! failed, is restored by [`Lifecycle::start`], as by `coast start`. Both take the lock of the instance, delete only what transfers
-//! and sessions have put on the remote, and refuse a worktree that is gone, empty or another one than before.
+//! Only commands change a record, and each of them tells the daemon afterwards. A follower of the native layer mends its own
+//! connection; a session of mutagen is checked every half minute.
+//!
+//! A native instance is restored by [`Lifecycle::resume`]: nobody has asked for a transfer, so its follower carries everything by the
+//! rules of its batches, and replaces nothing that the remote has changed. An instance of mutagen, and a native instance whose last
+//! transfer failed, is restored by [`Lifecycle::start`], as by `coast start`. Both take the lock of the instance, delete only entries
+//! that transfers and sessions have put on the remote, and refuse a worktree that is gone, is empty or was replaced.
 
 mod broken;
 

@@ -31,7 +31,7 @@ pub struct ContinuousStatus {
     /// The number of files on the remote that the session knows, if it has looked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_files: Option<u64>,
-    /// The paths that the session does not carry, because something there on the remote was not put there by it.
+    /// The paths that the session does not carry, because the session has not put the entry there on the remote.
     pub conflicts: Vec<Conflict>,
     /// The number of conflicts beyond those listed.
     pub more_conflicts: u64,
@@ -148,7 +148,7 @@ pub enum Activity {
     Halted,
 }
 
-/// A path that the session does not carry, because something there on the remote was not put there by it.
+/// A path that the session does not carry, because the session has not put the entry there on the remote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// Relative to the workspace; the workspace itself is the empty path.
