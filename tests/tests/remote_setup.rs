@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
+use coast_sync::WORKSPACE_COMMANDS;
 use coast_tests::{Outcome, Remote, Shell, Sudo, Tree};
 
 /// A machine named `box`, whose user may not write to the service home and has these rights.
@@ -70,6 +71,13 @@ fn the_lines_of_sudoers_grant_the_helper_in_workspaces_and_nothing_else() {
     let service = remote.path("service");
     let at = |path: &str| service.join(path).to_str().unwrap().to_owned();
     assert!(may_run(&remote, &[program, "probe", "--root", &at("workspaces/shop")]));
+    for command in WORKSPACE_COMMANDS {
+        assert!(may_run(&remote, &[program, command, "--root", &at("workspaces/none")]), "{command}");
+    }
+    assert!(may_run(
+        &remote,
+        &[program, "follow", "--claim=existing-workspace", "--root", &at("workspaces/none")]
+    ));
     let refused: &[&[&str]] = &[
         &[program, "probe", "--root", "/etc"],
         &[program, "receive", "--root", service.to_str().unwrap()],

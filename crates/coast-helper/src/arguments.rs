@@ -188,6 +188,8 @@ fn no_root() -> String {
 
 #[cfg(test)]
 mod tests {
+    use coast_wire::WORKSPACE_COMMANDS;
+
     use super::*;
 
     fn parse_words(words: &[&str]) -> Result<Command, String> {
@@ -233,6 +235,16 @@ mod tests {
             let error = parse_words(&["restore", "--root", "/data/w", "--", path]).unwrap_err();
             assert!(error.contains("no path in a workspace"), "{path}: {error}");
         }
+    }
+
+    #[test]
+    fn the_commands_about_a_workspace_are_those_that_a_rule_of_sudoers_grants() {
+        let others = ["restore", "leftovers", "sweep"];
+        let known: Vec<&str> = COMMANDS.iter().map(|(word, _)| *word).collect();
+        for word in &known {
+            assert!(WORKSPACE_COMMANDS.contains(word) != others.contains(word), "{word}");
+        }
+        assert!(WORKSPACE_COMMANDS.iter().all(|word| known.contains(word)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::stale::Stale;
 use crate::stored_path::StoredPath;
 use crate::words::shell_word;
 use crate::worktree::WorktreeIdentity;
-use crate::{Addressed, CoastfileType, Layer, Name};
+use crate::{Addressed, CoastfileType, Layer, Name, Remote};
 
 /// The version of the file's format. A file of another version is refused.
 pub(crate) const VERSION: u32 = 1;
@@ -51,6 +51,10 @@ pub struct Record {
     /// nothing in it is replaced or deleted.
     #[serde(default = "yes")]
     pub claimed: bool,
+    /// Whether a transfer has written to the workspace as root. Then every later one has to: the user who logs in can read neither the
+    /// ledger nor the trash of root, and would take the files for ones that were made there.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub as_root: bool,
     /// The image that `run --image` named. It takes precedence over the Coastfile's.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub image: Option<String>,
@@ -366,6 +370,7 @@ impl Record {
             remote,
             remote_path,
             claimed: false,
+            as_root: false,
             image: None,
             coastfile_type: None,
             layer: Layer::default(),
@@ -387,6 +392,11 @@ impl Record {
         self.traces.retain(|trace| !traces.contains(trace));
         self.traces.extend(traces);
         self.traces.drain(..self.traces.len().saturating_sub(MAX_TRACES));
+    }
+
+    /// The remote as this instance uses it.
+    pub(crate) fn as_used(&self, remote: &Remote) -> Remote {
+        Remote { as_root: remote.as_root || self.as_root, ..remote.clone() }
     }
 
     /// Records a transfer of the whole worktree, after which `stale` is not up to date.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coast_sync::{ConnectOptions, Environment, RemoteDestination, RemoteHelper, Target};
+use coast_sync::{ConnectOptions, Environment, RemoteDestination, RemoteHelper, Sudo, Target};
 use serde::{Deserialize, Serialize};
 
 use crate::Name;
@@ -33,6 +33,9 @@ pub struct Remote {
     /// The absolute path of the directory that holds `workspaces/`.
     #[serde(default = "default_service_home")]
     pub service_home: String,
+    /// Whether the helper has to run as root. Otherwise it does where sudo allows it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub as_root: bool,
 }
 
 fn default_service_home() -> String {
@@ -76,6 +79,7 @@ impl Remote {
             key,
             session_key: None,
             service_home,
+            as_root: false,
         };
         remote.check_address()?;
         Ok(remote)
@@ -135,7 +139,8 @@ impl Remote {
     ) -> RemoteDestination {
         let target = Target { user: self.user.clone(), host: self.host.clone(), port: self.port };
         let connect = ConnectOptions { connect_timeout, ..self.connect_options() };
-        RemoteDestination::new(target, path).connect(connect).helper(helper)
+        let sudo = if self.as_root { Sudo::Always } else { Sudo::Auto };
+        RemoteDestination::new(target, path).connect(connect).helper(helper).sudo(sudo)
     }
 
     /// The address in the form `USER@HOST:PORT`.

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use coast_sync::AccountReport;
+use coast_sync::{AccountReport, WORKSPACE_COMMANDS};
 
 use crate::Remote;
 
@@ -49,6 +49,7 @@ pub fn sudoers(remote: &Remote, account: &AccountReport) -> Result<String, Unwri
             .to_owned(),
         None => format!("# {helper} must be writable by root only, and every directory above it too.\n"),
     };
+    let commands = WORKSPACE_COMMANDS.join("|");
     Ok(format!(
         "# Lets {user} run coast's helper as root without a password, in {home}/workspaces alone. There the helper receives\n\
          # files, gives them owners and modes, lists them, deletes them and restores them. In {home} it looks at the free space.\n\
@@ -59,7 +60,7 @@ pub fn sudoers(remote: &Remote, account: &AccountReport) -> Result<String, Unwri
          # They need sudo 1.9.10 or later. For an older sudo use the last line without its # instead; who may write {helper}\n\
          # or use it for other directories can then do everything that root can.\n\
          {rule} ^probe --root {pattern}$\n\
-         {rule} ^(receive|probe|remove|trash|survey)( --[a-z-]+(\\=[a-z0-9-]+)?)* --root {workspaces}$\n\
+         {rule} ^({commands})( --[a-z-]+(\\=[a-z0-9-]+)?)* --root {workspaces}$\n\
          {rule} ^restore --root {workspaces} -- .*$\n\
          # {user} ALL=(root) NOPASSWD: {helper}\n"
     ))

@@ -75,6 +75,11 @@ impl SyncError {
         self.failure_kind() == Some(FailureKind::MassDeletion)
     }
 
+    /// Whether the helper had to run as root, and sudo refused.
+    pub fn is_not_root(&self) -> bool {
+        matches!(self, Self::Ssh(error) if matches!(**error, SshError::Sudo { .. }))
+    }
+
     /// The file of an encrypted key that lacked its passphrase, if the login failed and this key may have passed.
     pub fn missing_passphrase(&self) -> Option<&Path> {
         match self {

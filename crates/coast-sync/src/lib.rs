@@ -106,5 +106,5 @@ pub use coast_ssh::{
 pub use coast_tree::{BadPath, RelPath};
 pub use coast_wire::{
     Change, ConflictKind, Delete, EntryKind, Event, FileContents, Itemize, MASS_DELETION, Options, Origin,
-    Own, Ownership, ProblemKind, Ready, ReceiverStats, SenderStats, TimeChange, Update,
+    Own, Ownership, ProblemKind, Ready, ReceiverStats, SenderStats, TimeChange, Update, WORKSPACE_COMMANDS,
 };

@@ -57,6 +57,10 @@ pub use options::{
 pub use pack::{Pack, WholeError};
 pub use text::bounded_text;
 
+/// The commands of a helper that are about one workspace and have no words after `--root PATH`. Who may run the helper as root for
+/// workspaces needs all of them: with some of them, root and the user who logs in would write to one workspace in turn.
+pub const WORKSPACE_COMMANDS: [&str; 6] = ["receive", "follow", "probe", "remove", "trash", "survey"];
+
 /// The fault in a stream of frames.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

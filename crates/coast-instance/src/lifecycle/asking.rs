@@ -281,19 +281,18 @@ impl Asking<'_> {
 
     fn ask_remote(&self, asked: &Asked) {
         let Some((bulk, remotes)) = &self.remotes else { return };
-        let (remote, path) = {
-            let record = asked.record.enter();
-            (record.remote.clone(), record.remote_path.clone())
-        };
+        let record = asked.record.enter().clone();
         let found = remotes.as_ref().map_err(Clone::clone);
-        let found = found.and_then(|remotes| remotes.get(&remote).map_err(|error| error.to_string()));
-        let checked = found.and_then(|remote| {
+        let found = found.and_then(|remotes| remotes.get(&record.remote).map_err(|error| error.to_string()));
+        let checked = found.map(|remote| record.as_used(remote)).and_then(|remote| {
             if self.cancel.is_cancelled() {
                 return Err(self.no_answer());
             }
-            bulk.check(remote, &path, self.questions.prompt, &self.cancel).map_err(|error| match error {
-                coast_sync::SyncError::Interrupted => self.no_answer(),
-                error => error.to_string(),
+            bulk.check(&remote, &record.remote_path, self.questions.prompt, &self.cancel).map_err(|error| {
+                match error {
+                    coast_sync::SyncError::Interrupted => self.no_answer(),
+                    error => error.to_string(),
+                }
             })
         });
         let _ = asked.remote.set(checked);

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 
-use coast_sync::{Cancel, Claim, Event, Monitor, Progress, Ready, RuleList, SyncReport};
+use coast_sync::{Cancel, Claim, Event, Monitor, Progress, Ready, RuleList, RunsAs, SyncReport};
 
 use crate::bulk::{self, Deletes, Transfer, Transferred};
 use crate::coastfile::Strategy;
@@ -93,6 +93,7 @@ impl Work<'_> {
             self.end_or_tell(Extent::Everything)?;
             return self.finish(State::Running);
         }
+        let remote = &self.record.as_used(remote);
         match self.follow(worktree, remote, rules, &access, listing)? {
             Followed::Yes(status) => {
                 self.tell(&LifecycleEvent::Following { status: &status, stale: self.record.stale.as_ref() });
@@ -318,6 +319,8 @@ impl Work<'_> {
             error => self.bulk_error(format!("the transfer to {} failed", self.place()), error),
         })?;
         self.tell(&LifecycleEvent::Transferred { report: &report });
+        self.record.as_root |=
+            report.connection.as_ref().is_some_and(|reached| reached.runs_as == RunsAs::Root);
         self.record.transferred(counts(&report), Stale::of(&report));
         // The remote knows these paths now.
         self.tell_uncarried(carried.forget());
@@ -332,6 +335,9 @@ impl Work<'_> {
     pub(super) fn bulk_error(&self, doing: String, error: coast_sync::SyncError) -> LifecycleError {
         match error {
             coast_sync::SyncError::Interrupted => LifecycleError::Interrupted { at: self.step() },
+            error if error.is_not_root() && self.record.as_root => {
+                LifecycleError::NotRoot { doing, remote: self.record.remote.clone(), error }
+            }
             error => LifecycleError::Bulk { doing, error },
         }
     }

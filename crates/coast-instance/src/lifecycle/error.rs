@@ -71,6 +71,11 @@ pub enum LifecycleError {
         "run {} was begun on the remote {begun:?} and did not finish; finish it there with: coast run {instance}, or remove it first with: coast rm {instance}", instance.instance()
     )]
     OtherRemote { instance: Addressed, begun: Name },
+    /// The workspace was written as root, and the helper cannot run as root any more.
+    #[error(
+        "{doing}: {error}. Root has written to the workspace before, and nobody else may; print the lines for sudo with: coast remote sudoers {remote}"
+    )]
+    NotRoot { doing: String, remote: Name, error: SyncError },
     /// The instance belongs to a project of the same name in another directory.
     #[error("the instance {instance:?} belongs to the project at {}, this one is at {}; give one of them another name with [coast] name in its Coastfile", theirs.display(), ours.display())]
     OtherProject { instance: Name, theirs: PathBuf, ours: PathBuf },
@@ -270,7 +275,7 @@ impl LifecycleError {
             Self::Remotes(RemotesError::File(_) | RemotesError::Lock(_)) | Self::Record(_) => 11,
             Self::Lock(LockError::Interrupted) | Self::Interrupted { .. } => 20,
             Self::Lock(_) => 11,
-            Self::Bulk { error, .. } => error.exit_code(),
+            Self::Bulk { error, .. } | Self::NotRoot { error, .. } => error.exit_code(),
             Self::Unfollowed { error, .. } | Self::Unchanged { error, .. } => error.exit_code(),
             Self::OldSession { .. } | Self::Continuous { .. } | Self::NotFollowing { .. } => 12,
             Self::BulkOnly | Self::NotBegun(_) => 12,

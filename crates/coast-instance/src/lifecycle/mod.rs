@@ -213,7 +213,7 @@ impl<'a> Lifecycle<'a> {
     }
 
     fn remote_of(&self, record: &Record) -> Result<Remote, LifecycleError> {
-        Ok(Remotes::load(self.places)?.get(&record.remote)?.clone())
+        Ok(record.as_used(Remotes::load(self.places)?.get(&record.remote)?))
     }
 }
 

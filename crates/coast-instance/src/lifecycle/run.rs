@@ -119,7 +119,7 @@ impl Lifecycle<'_> {
                     begun: record.remote,
                 });
             }
-            let remote = editor.remotes().get(&record.remote)?.clone();
+            let remote = record.as_used(editor.remotes().get(&record.remote)?);
             return Ok((record, remote));
         }
         let (name, remote) = editor.remotes().choose(wanted)?;
