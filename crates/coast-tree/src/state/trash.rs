@@ -78,9 +78,11 @@ impl Trash {
     pub fn begin(&self, now: u64, root: &Root) -> io::Result<Batch> {
         for at in now..now.saturating_add(MAX_NAMES) {
             let taken = self.batches()?.iter().any(|batch| batch.at == at);
+            if taken {
+                continue;
+            }
             let own = batch_name(at, None);
             match self.dir.mkdir(&own, 0o700) {
-                _ if taken => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 made => {
                     made?;
@@ -390,6 +392,22 @@ mod tests {
         fs::write(scratch.path("e"), "x").unwrap();
         put(&trash, &scratch, 3000, "e");
         assert_eq!(kept().iter().map(|batch| batch.at).collect::<Vec<_>>(), [3000]);
+    }
+
+    #[test]
+    fn batches_of_one_second_have_names_of_their_own() {
+        let scratch = Scratch::new().file("root/x", "").file("state/x", "");
+        let root = Root::open(&scratch.path("root")).unwrap();
+        let trash = Trash::make(&scratch.root().handle().child(&name("state")).unwrap()).unwrap();
+        for _ in 0..3 {
+            trash.begin(1000, &root).unwrap().finish().unwrap();
+        }
+        let mut names: Vec<String> = fs::read_dir(scratch.path("state/trash"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["1000.0", "1001.0", "1002.0"]);
     }
 
     #[test]
