@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use thiserror::Error;
 
@@ -47,6 +47,9 @@ pub struct CacheReader {
     lookup: OnceLock<ContentLookup>,
     /// Held while the lookup is built, so that it is built once.
     building: Mutex<()>,
+    /// The block in which a content was found last, with its place in the index: a copied directory asks for one content of it after the
+    /// other. No other lock is taken while it is held.
+    last_found: Mutex<Option<(usize, Arc<Block>)>>,
 }
 
 impl CacheReader {
@@ -87,12 +90,20 @@ impl CacheReader {
             files: records,
             lookup: OnceLock::new(),
             building: Mutex::new(()),
+            last_found: Mutex::default(),
         })
     }
 
     /// A cache that knows nothing.
     pub fn empty() -> Self {
-        Self { file: None, index: Vec::new(), files: 0, lookup: OnceLock::new(), building: Mutex::new(()) }
+        Self {
+            file: None,
+            index: Vec::new(),
+            files: 0,
+            lookup: OnceLock::new(),
+            building: Mutex::new(()),
+            last_found: Mutex::default(),
+        }
     }
 
     /// How many blocks there are: one for every directory with files, more for very large ones.
@@ -129,8 +140,7 @@ impl CacheReader {
 
         let mut found = Vec::new();
         for (position, record) in self.lookup()?.places(hash) {
-            let Some(entry) = self.index.get(position) else { continue };
-            let Some(block) = self.block(entry)? else { continue };
+            let Some(block) = self.block_at(position)? else { continue };
             let Some(record) = block.record(record) else { continue };
             if record.hash == *hash
                 && let (Ok(dir), Ok(name)) = (RelPath::new(block.path()), Name::new(record.name))
@@ -183,6 +193,20 @@ impl CacheReader {
         }
         let built = ContentLookup::build(&self.index, |entry| self.block(entry))?;
         Ok(self.lookup.get_or_init(|| built))
+    }
+
+    /// The block at a place of the index, which is read unless it was the last one.
+    fn block_at(&self, position: usize) -> io::Result<Option<Arc<Block>>> {
+        let last = self.last_found.enter().clone();
+        if let Some((_, block)) = last.filter(|(last, _)| *last == position) {
+            return Ok(Some(block));
+        }
+        let Some(entry) = self.index.get(position) else { return Ok(None) };
+        let block = self.block(entry)?.map(Arc::new);
+        if let Some(block) = &block {
+            *self.last_found.enter() = Some((position, Arc::clone(block)));
+        }
+        Ok(block)
     }
 
     /// Reads and checks one block. None when it is damaged or no longer there.
