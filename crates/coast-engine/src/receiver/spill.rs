@@ -1,4 +1,5 @@
-//! A list that grows with the tree and is read once at the end: in a file of the state directory, not in memory.
+//! A list that grows with the tree and is read once at the end: in memory while it is short, so that a short one also works on a full
+//! disk, and then in a file of the state directory.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -14,6 +15,9 @@ use crate::error::EngineError;
 /// Bytes of one item at most; ours are a few paths.
 const MAX_ITEM_BYTES: usize = 1 << 20;
 
+/// Bytes that a list has in memory before it goes to a file.
+const MAX_MEMORY_BYTES: usize = 64 << 10;
+
 /// A list of items, appended to by many threads.
 pub(super) struct Spill<T> {
     /// Guards the file and its position. No other lock is taken while it is held.
@@ -23,19 +27,15 @@ pub(super) struct Spill<T> {
 
 struct Items {
     store: Store,
+    /// Where the file is made, which gets this name for a moment. None in a dry run, which writes no file.
+    place: Option<(DirHandle, Name)>,
     count: u64,
     scratch: Vec<u8>,
 }
 
 enum Store {
-    /// Nothing was pushed. The file gets this name for a moment.
-    Unmade {
-        dir: DirHandle,
-        name: Name,
-    },
-    File(BufWriter<File>),
-    /// In a dry run, which writes no file.
     Memory(Vec<u8>),
+    File(BufWriter<File>),
 }
 
 /// A path relative to the transfer root, as it is written to a list.
@@ -75,16 +75,12 @@ pub(super) fn path_in(directory: &RelPath, name: &Name) -> Vec<u8> {
 }
 
 impl<T: Serialize + DeserializeOwned> Spill<T> {
-    /// A list in a nameless file of `dir`, made with the first item; in memory if there is no directory for it.
+    /// A list whose file is a nameless one of `dir`, made when the list is long; only in memory if there is no directory for it.
     pub(super) fn new(dir: Option<&DirHandle>, name: &'static str) -> Self {
-        let store = match dir {
-            None => Store::Memory(Vec::new()),
-            Some(dir) => Store::Unmade {
-                dir: dir.clone(),
-                name: Name::new(name.as_bytes()).expect("a constant without a slash"),
-            },
-        };
-        Self { items: Mutex::new(Items { store, count: 0, scratch: Vec::new() }), item: PhantomData }
+        let name = || Name::new(name.as_bytes()).expect("a constant without a slash");
+        let place = dir.map(|dir| (dir.clone(), name()));
+        let items = Items { store: Store::Memory(Vec::new()), place, count: 0, scratch: Vec::new() };
+        Self { items: Mutex::new(items), item: PhantomData }
     }
 
     /// Appends an item.
@@ -111,20 +107,23 @@ impl<T: Serialize + DeserializeOwned> Spill<T> {
 
 impl Items {
     fn push<T: Serialize>(&mut self, item: &T) -> io::Result<()> {
-        let Self { store, count, scratch } = self;
+        let Self { store, place, count, scratch } = self;
         scratch.clear();
         let encoded = postcard::to_extend(item, std::mem::take(scratch)).map_err(io::Error::other)?;
         let length = u32::try_from(encoded.len()).map_err(io::Error::other)?.to_le_bytes();
-        if let Store::Unmade { dir, name } = store {
+        if let (Store::Memory(bytes), Some((dir, name))) = (&*store, &*place)
+            && bytes.len() + encoded.len() > MAX_MEMORY_BYTES
+        {
             let file = dir.create_file(name, 0o600)?;
             // Open and nameless: nothing is left of it, however the run ends.
             dir.unlink(name)?;
-            *store = Store::File(BufWriter::with_capacity(64 << 10, file));
+            let mut file = BufWriter::with_capacity(64 << 10, file);
+            file.write_all(bytes)?;
+            *store = Store::File(file);
         }
         let writer: &mut dyn Write = match store {
             Store::File(file) => file,
             Store::Memory(bytes) => bytes,
-            Store::Unmade { .. } => unreachable!("the file was made above"),
         };
         // The length on both sides, so that the list can be read from either end.
         for bytes in [&length[..], &encoded, &length[..]] {
@@ -143,7 +142,6 @@ impl Items {
                 Box::new(BufReader::with_capacity(64 << 10, file))
             }
             Store::Memory(bytes) => Box::new(io::Cursor::new(bytes)),
-            Store::Unmade { .. } => Box::new(io::empty()),
         };
         Ok((reader, std::mem::take(&mut self.count)))
     }
@@ -160,7 +158,6 @@ impl Items {
                 let end = bytes.len() as u64;
                 (Box::new(io::Cursor::new(bytes)), end)
             }
-            Store::Unmade { .. } => (Box::new(io::empty()), 0),
         })
     }
 
