@@ -23,6 +23,13 @@ pub enum LostRoot {
         /// What the system answered.
         reason: String,
     },
+    /// It cannot be looked at for the moment: permissions, too many open files, a file server that does not answer.
+    #[error("the worktree {} cannot be opened: {reason}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        /// What the system answered.
+        reason: String,
+    },
     /// There is another directory at its path.
     #[error(
         "{} is another directory than when edits began to follow; start again if it is the right one",
@@ -65,7 +72,20 @@ impl Identity {
             let stat = root.handle().stat_self()?;
             Ok((Self { device: stat.dev, inode: stat.ino }, root))
         };
-        opened().map_err(|error| LostRoot::Missing { path: path.to_owned(), reason: error.to_string() })
+        opened().map_err(|error| LostRoot::of(path, &error))
+    }
+}
+
+impl LostRoot {
+    /// What an error of the system about the worktree at `path` says of it.
+    pub(crate) fn of(path: &Path, error: &io::Error) -> Self {
+        let (path, reason) = (path.to_owned(), error.to_string());
+        let is_symlink = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing { path, reason },
+            _ if is_symlink => Self::Missing { path, reason },
+            _ => Self::Unreadable { path, reason },
+        }
     }
 }
 

@@ -115,6 +115,8 @@ pub enum Gone {
     Unreadable,
     /// It changed at every try to read it.
     Changing,
+    /// It has become larger than [`FileContents::DeferAbove`](crate::FileContents::DeferAbove) since it was offered.
+    Deferred,
 }
 
 /// All entries of a directory, or those of a range of names when the directory is large.

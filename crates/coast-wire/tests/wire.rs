@@ -95,6 +95,7 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
         ToReceiver::Gone { file: FILE, reason: Gone::Vanished },
         ToReceiver::Gone { file: FILE, reason: Gone::Unreadable },
         ToReceiver::Gone { file: FILE, reason: Gone::Changing },
+        ToReceiver::Gone { file: FILE, reason: Gone::Deferred },
         ToReceiver::WalkDone { source_errors: true },
         ToReceiver::Alive,
     ]

@@ -1,12 +1,15 @@
 //! Answers what the receiver needs: reads, hashes and packs small files together; large ones are streamed.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coast_delta::{Signature, SignatureError};
 use coast_tree::{ContentHash, DirHandle, FileIdentity, Timestamp};
 use coast_wire::limits::{MAX_SIGNATURE_BYTES, MAX_WHOLE_BYTES, PACK_BYTES, SIGNATURE_WINDOW_BYTES};
-use coast_wire::{Class, Compressor, FileId, Gone, Need, Pack, ProblemKind, ToReceiver, Want, WholeError};
+use coast_wire::{
+    Class, Compressor, Event, FileId, Gone, Need, Pack, ProblemKind, ToReceiver, Want, WholeError,
+};
 use serde::Serialize;
 
 use super::Run;
@@ -118,6 +121,8 @@ pub(super) enum Failure {
     Stopped,
     /// It is told to both sides.
     Gone(Gone, String),
+    /// It has grown so large that it is left for another run.
+    Deferred,
 }
 
 impl From<Stopped> for Failure {
@@ -126,14 +131,28 @@ impl From<Stopped> for Failure {
     }
 }
 
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::NotFound {
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if has_vanished(&error) {
             Self::Gone(Gone::Vanished, "it vanished before it was read".to_owned())
         } else {
             Self::Gone(Gone::Unreadable, format!("cannot read it: {error}"))
         }
     }
+}
+
+/// Whether an error says that an entry is not there any more, or that another kind of entry has taken its place or that of a directory
+/// above it.
+pub(super) fn has_vanished(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound};
+    // `DirHandle::open_file` answers InvalidInput for what is no regular file.
+    matches!(error.kind(), NotFound | NotADirectory | IsADirectory | InvalidInput)
+        || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+/// An error of the system once more.
+fn same_error(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 /// A pack of a large file that waits to be compressed by whoever has time.
@@ -192,12 +211,19 @@ impl Answerer<'_> {
             let Some(file) = &entry.file else { continue };
             let answered = match &opened {
                 Ok(dir) => self.answer_one(dir, part, id, file, task),
-                Err(error) => Err(std::io::Error::from(error.kind()).into()),
+                Err(error) => Err(same_error(error).into()),
             };
             match answered {
                 Ok(()) => {}
                 Err(Failure::Stopped) => return Err(Stopped),
                 Err(Failure::Gone(reason, text)) => self.gone(part, id, file, reason, &text)?,
+                Err(Failure::Deferred) => {
+                    if let Ok(path) = part.path.join(&entry.name) {
+                        self.run.monitor.event(&Event::Deferred { path: path.as_bytes() });
+                    }
+                    file.answered();
+                    self.push(&ToReceiver::Gone { file: id, reason: Gone::Deferred })?;
+                }
             }
         }
         Ok(())
@@ -231,7 +257,7 @@ impl Answerer<'_> {
         let kind = match reason {
             Gone::Vanished => ProblemKind::Vanished,
             Gone::Unreadable => ProblemKind::SourceRead,
-            Gone::Changing => ProblemKind::Changing,
+            Gone::Changing | Gone::Deferred => ProblemKind::Changing,
         };
         let path = part.path.join(&part.entries[id.index as usize].name);
         self.run.problem(path.as_ref().map_or(part.path.as_bytes(), |path| path.as_bytes()), kind, text);
@@ -269,7 +295,7 @@ impl Answerer<'_> {
                     if rustix::io::retry_on_intr(|| {
                         rustix::io::read(&opened, rustix::buffer::spare_capacity(buffer))
                     })
-                    .map_err(std::io::Error::from)?
+                    .map_err(io::Error::from)?
                         == 0
                         || buffer.len() == start + length
                     {

@@ -39,6 +39,7 @@ impl Answerer<'_> {
             tried += 1;
             let observed_at = Timestamp::now();
             let (opened, stat) = dir.open_file(name)?;
+            self.check_size(stat.size, file)?;
             let before = FileIdentity::from(&stat);
             let mut reading = Reading::new(opened, stat.size, None);
             let mut buffer =
@@ -82,6 +83,7 @@ impl Answerer<'_> {
         for _ in 0..ATTEMPTS {
             let observed_at = Timestamp::now();
             let (opened, stat) = dir.open_file(name)?;
+            self.check_size(stat.size, file)?;
             let before = FileIdentity::from(&stat);
             let mut reading = Reading::new(opened, before.size, earlier);
             let under_way = UnderWay::new(self.run.stop.clone());
@@ -204,6 +206,12 @@ impl Answerer<'_> {
             self.hand_over(&chunks.under_way, pieces)?;
         }
         Ok(())
+    }
+
+    /// Fails if a file has become so large since it was offered that it is left for another run.
+    fn check_size(&self, size: u64, offered: &OfferedFile) -> Result<(), Failure> {
+        let limit = self.run.defer_above();
+        if size > limit && offered.identity.size <= limit { Err(Failure::Deferred) } else { Ok(()) }
     }
 
     fn check_running(&self) -> Result<(), Failure> {

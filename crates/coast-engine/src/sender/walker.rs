@@ -15,6 +15,7 @@ use coast_wire::limits::MAX_PART_ENTRIES;
 use coast_wire::{Entry, Event, OwnerName, Part, ProblemKind, Range, ToReceiver, What};
 
 use super::Run;
+use super::answer::has_vanished;
 use super::batch::Batch;
 use super::offer::{OfferedEntry, OfferedFile, OfferedPart};
 use super::source::Selection;
@@ -394,8 +395,8 @@ impl<'a> Walker<'a> {
 
     /// Tells of a directory that cannot be read.
     pub(super) fn directory_failed(&self, path: &RelPath, error: &io::Error) {
-        match error.kind() {
-            io::ErrorKind::NotFound => {
+        match error {
+            error if has_vanished(error) => {
                 self.run.problem(path.as_bytes(), ProblemKind::Vanished, "it vanished before it was read");
             }
             _ => {

@@ -21,6 +21,7 @@ use super::status::{Connecting, FollowerState, Halt, TreeSize};
 use super::takeover::NotTaken;
 use super::trouble::{Again, Ended, Left, Trouble};
 use crate::batch::{Batch, Depth, Extent, Ticket};
+use crate::identity::LostRoot;
 use crate::watcher::{Next, Watcher};
 
 /// How long a session must last so that the next attempt to connect is a first one.
@@ -39,7 +40,7 @@ pub(super) struct Carrier {
 }
 
 /// Why no more batches are sent over a session.
-enum Break {
+pub(super) enum Break {
     /// The callers want something else.
     Wish,
     /// It is not safe or not possible to go on.
@@ -60,6 +61,16 @@ enum LargeAre {
     Sent,
     /// Left for a run of their own.
     Deferred,
+}
+
+impl From<LostRoot> for Break {
+    fn from(lost: LostRoot) -> Self {
+        match lost {
+            // It is tried again, as a connection is.
+            LostRoot::Unreadable { .. } => Self::Lost(lost.to_string()),
+            lost => Self::Halt(Halt::Root(lost)),
+        }
+    }
 }
 
 impl From<Halt> for Break {
@@ -104,8 +115,10 @@ impl Carrier {
                 Break::Wish | Break::Lost(_) => self.put_back(),
                 Break::Halt(halt) => {
                     self.put_back();
-                    self.halt(halt);
+                    // In one step: a caller who sees the halt may want to go on at once.
                     self.shared.change(|state| {
+                        state.told.state = FollowerState::Halted(halt);
+                        state.version += 1;
                         if state.follows() {
                             state.wish = Wish::Hold;
                         }
@@ -113,15 +126,11 @@ impl Carrier {
                 }
                 Break::Refused { text, ticket } => {
                     let ticket = self.give_up_large().1.max(ticket);
-                    self.halt(Halt::MassDeletion(text));
+                    self.shared.tell(|told| told.state = FollowerState::Halted(Halt::MassDeletion(text)));
                     self.await_change(ticket);
                 }
             }
         }
-    }
-
-    fn halt(&self, halt: Halt) {
-        self.shared.tell(|told| told.state = FollowerState::Halted(halt));
     }
 
     /// Waits for the next change of the worktree, which may bring back what was lost there, and has everything compared then. `ticket` is
@@ -269,7 +278,7 @@ impl Carrier {
         };
         match next {
             Next::Batch(batch) => self.carry(session, batch)?,
-            Next::Lost(lost) => return Err(Halt::Root(lost).into()),
+            Next::Lost(lost) => return Err(lost.into()),
             Next::Interrupted => return Ok(()),
             Next::TimedOut => {}
         }
@@ -304,7 +313,7 @@ impl Carrier {
     fn take_over(&mut self, session: &mut FollowSession) -> Result<(), Break> {
         let first = |shared: &Shared| shared.enter().resolution.take_remote.front().cloned();
         while let Some(wanted) = first(&self.shared) {
-            let root = self.guard.open().map_err(Halt::Root)?;
+            let root = self.guard.open()?;
             let cancel = self.shared.enter().connection.cancel.clone();
             let taken = wanted.take_over(&root, |into| {
                 let fetched = session.fetch(wanted.path(), into, &cancel)?;
@@ -338,7 +347,7 @@ impl Carrier {
             Ok(worktree) => worktree,
             Err(lost) => {
                 self.watcher.give_back(batch);
-                return Err(Halt::Root(lost).into());
+                return Err(lost.into());
             }
         };
         let plan = Plan::new(&batch, self.guard.path(), &mut self.deletions, Instant::now());
@@ -381,7 +390,7 @@ impl Carrier {
             Ok(worktree) => worktree,
             Err(lost) => {
                 self.large.put_back(file);
-                return Err(Halt::Root(lost).into());
+                return Err(lost.into());
             }
         };
         if self.large.go_with_batches() {
@@ -569,7 +578,7 @@ impl Carrier {
         } else if error.is_workspace_removed() || error.is_refused() {
             Failed::Break(Halt::Workspace(text).into())
         } else if let Err(lost) = self.guard.check() {
-            Failed::Break(Halt::Root(lost).into())
+            Failed::Break(lost.into())
         } else if !session.is_usable() {
             Failed::Break(Break::Lost(text))
         } else {

@@ -40,7 +40,7 @@ impl Guard {
             }
             Ok(true) => {}
             Err(error) => {
-                return Err(LostRoot::Missing { path: self.path.clone(), reason: error.to_string() });
+                return Err(LostRoot::of(&self.path, &error));
             }
         }
         Ok(root)

@@ -22,11 +22,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use coast_filter::RuleList;
-use coast_sync::{Cancel, Conflict, FollowRequest, Prompt};
+use coast_sync::{Cancel, Conflict, FollowRequest, Prompt, RelPath};
 
 use self::carrier::Carrier;
 use self::guard::Guard;
 use self::shared::{Shared, Wish};
+use crate::batch::Depth;
 use crate::exclusions::Exclusions;
 use crate::watcher::{WatchError, Watcher, WatcherSettings};
 
@@ -176,6 +177,7 @@ impl Follower {
     /// When no file can be made in the private directory, which orders the changes.
     pub fn flush(&self, timeout: Option<Duration>, cancel: &Cancel) -> io::Result<FlushOutcome> {
         let until = timeout.map(|timeout| Instant::now() + timeout);
+        self.try_again();
         let ticket = self.watcher.barrier()?;
         let may_have_healed = {
             let state = self.shared.enter();
@@ -198,6 +200,27 @@ impl Follower {
             stopped(state, cancel)
         });
         Ok(outcome.unwrap_or(FlushOutcome::TimedOut))
+    }
+
+    /// Has the next batch look at the paths that were not settled: what was in the way may be gone.
+    fn try_again(&self) {
+        let (problems, conflicts) = {
+            let state = self.shared.enter();
+            (state.told.problems.clone(), state.told.conflicts.clone())
+        };
+        if problems.1 > 0 || problems.0.iter().any(|problem| problem.path.is_root()) {
+            self.watcher.compare_everything();
+        }
+        for problem in problems.0 {
+            let path = plan::local_path(&self.root, &problem.path);
+            let is_directory = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+            self.watcher.again(problem.path, if is_directory { Depth::Tree } else { Depth::Entry });
+        }
+        for conflict in conflicts.0 {
+            if let Ok(path) = RelPath::new(&conflict.path) {
+                self.watcher.again(path, Depth::Entry);
+            }
+        }
     }
 
     /// Carries nothing more until [`Follower::follow`]. When this returns, the destination is left alone. A batch that takes long is cut

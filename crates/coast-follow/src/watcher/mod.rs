@@ -273,6 +273,7 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.shared.state.enter().stopping = true;
+        self.shared.changed.notify_all();
         self.waker.wake();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has been reported by it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coast_filter::EntryKind;
-use coast_tree::{Kind, LockExt, Name, RelPath, Timestamp};
+use coast_tree::{Kind, LockExt, LockResultExt, Name, RelPath, Timestamp};
 
 use super::Shared;
 use super::event::{Event, Happened, WatchNumber};
@@ -24,6 +24,8 @@ const SCAN: Duration = Duration::from_secs(2);
 const COMPARE: Duration = Duration::from_secs(5 * 60);
 /// How long a comparison is put off while there are changes.
 const COMPARE_LATER: Duration = Duration::from_secs(10);
+/// How long the reader waits before it looks again at a worktree that could not be opened.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Buffers that are read before other work has its turn.
 const MAX_BUFFERS: usize = 64;
 
@@ -58,7 +60,17 @@ impl Reader {
 
     /// Reads until the watcher is dropped, or until the worktree is lost.
     pub(super) fn run(mut self) {
-        if let Err(lost) = self.read() {
+        let mut read = self.read();
+        // For the moment the worktree cannot be looked at. What changes meanwhile is found by a comparison.
+        while let Err(LostRoot::Unreadable { .. }) = read {
+            let state = self.shared.state.enter();
+            let waited = self.shared.changed.wait_timeout_while(state, AGAIN, |state| !state.stopping);
+            if waited.even_poisoned().0.stopping {
+                return;
+            }
+            read = self.lose_events().and_then(|()| self.read());
+        }
+        if let Err(lost) = read {
             self.shared.state.enter().lost = Some(lost);
             self.shared.changed.notify_all();
         }

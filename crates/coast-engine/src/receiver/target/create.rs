@@ -81,7 +81,14 @@ impl Target<'_> {
         }
         let mode = desired.mode.unwrap_or(0o755);
         // The owner needs all rights while entries are brought.
-        self.change_in(path, dir, || dir.mkdir(name, mode | 0o700)).doing("cannot make the directory")?;
+        if let Some(live) = self.live() {
+            live.ledger.directory_intended(path, name);
+        }
+        let made = self.change_in(path, dir, || dir.mkdir(name, mode | 0o700));
+        if made.is_err() {
+            self.note_gone(path, name);
+        }
+        made.doing("cannot make the directory")?;
         self.note_directory_placed(path, name);
         self.set_new_directory(dir, name, desired).doing("cannot set its attributes")?;
         let path = StoredPath::of_entry(path, name);

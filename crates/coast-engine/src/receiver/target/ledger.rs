@@ -107,6 +107,17 @@ impl Ledger {
         }
     }
 
+    /// Notes in the journal a directory that is about to be made. The note is with the system when this returns: a directory that a killed
+    /// run has made and not noted would stay for ever.
+    pub(super) fn directory_intended(&self, directory: &RelPath, name: &Name) {
+        if let Some(state) = &self.journal {
+            let mut journal = self.known.journal();
+            journal.note_named(directory, name);
+            // As in `intended`.
+            let _ = journal.write(state);
+        }
+    }
+
     /// Notes the content that is about to be put at a place. A note in the journal is with the system when this returns.
     pub(super) fn intended(&self, directory: &RelPath, name: &Name, content: ContentHash) {
         if let Some(placements) = &self.placements {
