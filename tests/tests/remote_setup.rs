@@ -30,11 +30,10 @@ fn may_run(remote: &Remote, words: &[&str]) -> bool {
     sudo.args(["-n", "-u", remote.account().name(), "--", "sudo", "-n", "--"]).args(words);
     let output = sudo.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() || said.contains("password is required") || said.contains("coast-helper"),
-        "{said}"
-    );
-    output.stdout.starts_with(b"coast-helper ")
+    // A helper that was started greets, and may then miss its input.
+    let has_greeted = output.stdout.starts_with(b"coast-helper ");
+    assert!(has_greeted || said.contains("password is required") || said.contains("coast-helper"), "{said}");
+    has_greeted
 }
 
 #[test]
