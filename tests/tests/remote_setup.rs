@@ -126,3 +126,27 @@ fn setup_names_a_command_for_each_fault_and_runs_none() {
     setup.assert_code(if all_well { 0 } else { 3 });
     assert!(!Path::new(&machine.path("service/workspaces")).exists());
 }
+
+#[test]
+fn a_workspace_that_root_has_written_is_left_to_root() {
+    let remote = remote(Sudo::WithoutPassword);
+    let project = remote.path("project");
+    Tree::new().file("Coastfile", "[coast]\nname = \"shop\"\n").file("a", "1").build(&project);
+    for arguments in [&["init", "-q"][..], &["add", "."], &["commit", "-qm", "first"]] {
+        let identity = ["-c", "user.name=test", "-c", "user.email=test@example.com"];
+        let done = Command::new("git").current_dir(&project).args(identity).args(arguments).status().unwrap();
+        assert!(done.success());
+    }
+    let coast = |arguments: &[&str]| remote.sandbox().coast(arguments).directory(&project).run();
+    coast(&["run", "dev-1"]).assert_code(0);
+    let there = remote.path("service/workspaces/shop/dev-1/a");
+    fs::write(project.join("a"), "2").unwrap();
+    remote.account().set_sudoers("");
+    for command in [&["start", "dev-1"][..], &["rm", "-y", "dev-1"]] {
+        coast(command).assert_code(255).assert_says("coast remote sudoers box");
+        assert_eq!(fs::read(&there).unwrap(), b"1");
+    }
+    remote.account().set_sudoers(&format!("{} ALL=(root) NOPASSWD: ALL\n", remote.account().name()));
+    coast(&["start", "dev-1"]).assert_code(0);
+    assert_eq!(fs::read(&there).unwrap(), b"2");
+}
