@@ -132,6 +132,42 @@ fn a_worktree_that_is_gone_or_emptied_halts_and_deletes_nothing() {
 }
 
 #[test]
+fn a_refused_deletion_names_the_command_that_allows_it_and_is_logged_once() {
+    let many = (0..150).map(|number| format!("many/{number}")).collect::<Vec<_>>();
+    let tree = many.iter().fold(Tree::new().file("README", "read"), |tree, path| tree.file(path, path));
+    let project = Project::on(Layer::Native, &tree);
+    let daemon = daemon(&project);
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    let (many, away) = (project.root().join("many"), project.remote().path("away"));
+    fs::rename(&many, &away).expect("the repository is ours");
+    let command = "coast start dev-1 --allow-mass-deletion";
+    let flushed = project.coast(["flush", "dev-1"]).run();
+    flushed
+        .assert_code(12)
+        .assert_says(command)
+        .assert_says("go on by themselves")
+        .assert_does_not_say("mend that");
+    project.coast_says(&["status", "dev-1"], command);
+    assert_eq!(fs::read_dir(project.workspace("dev-1").join("many")).expect("it is there").count(), 150);
+
+    project.coast_says(&["daemon", "logs"], "edits do not follow: ");
+    fs::rename(&away, &many).expect("the sandbox is ours");
+    project.coast(["flush", "dev-1"]).run().assert_code(0);
+    project.coast_says(&["daemon", "logs"], "edits follow again");
+    let log = daemon.run(&["logs"]).text();
+    assert_eq!(
+        (log.matches("edits do not follow").count(), log.matches("follow again").count()),
+        (1, 1),
+        "{log}"
+    );
+
+    fs::rename(&many, &away).expect("the repository is ours");
+    project.coast_says(&["status", "dev-1"], command);
+    project.coast(command.split(' ').skip(1)).run().assert_code(0);
+    assert!(!project.workspace("dev-1").join("many").exists());
+}
+
+#[test]
 fn resolve_takes_the_side_that_is_asked_for() {
     let project = project();
     project.coast(["run", "dev-1"]).run().assert_code(0);

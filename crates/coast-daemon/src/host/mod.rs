@@ -2,6 +2,7 @@
 
 mod leases;
 mod status;
+mod trouble_log;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,8 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coast_follow::{
-    First, FlushOutcome, Follower, FollowerSettings, FollowerState, Halt, LostRoot, Subscription, Update,
-    WatchError,
+    First, FlushOutcome, Follower, FollowerSettings, FollowerState, Subscription, Update, WatchError,
 };
 use coast_instance::{
     ContinuousError, ContinuousStatus, Failure, FirstBatch, FollowSpec, Followers, InstanceId, Layer,
@@ -23,7 +23,8 @@ use coast_tree::LockExt;
 use tokio::sync::broadcast;
 
 pub(crate) use leases::Leases;
-use status::continuous_status;
+use status::{continuous_status, halt_words, part_of_halt, part_of_root};
+use trouble_log::TroubleLog;
 
 use crate::DaemonEvent;
 
@@ -40,8 +41,6 @@ const OFFLINE_PATIENCE: Duration = Duration::from_secs(15);
 const RULES: &str = "rules";
 /// The part of a [`Failure`]: the worktree is there and cannot be watched.
 const WATCH: &str = "watch";
-/// The part of a [`Failure`]: the workspace on the remote is gone, or most of it would be deleted.
-const WORKSPACE: &str = "workspace";
 
 /// How remotes are reached.
 #[derive(Clone)]
@@ -89,12 +88,17 @@ impl Host {
     fn tell_changes(&self, id: InstanceId, mut changes: Subscription) {
         let shared = Arc::downgrade(&self.0);
         let told = thread::Builder::new().name("coastd-tell".to_owned()).spawn(move || {
+            let mut trouble = TroubleLog::of(&id);
             loop {
                 let update = changes.next(None);
                 let Some(shared) = shared.upgrade() else { return };
                 let ended = !matches!(update, Update::Status(_));
                 let continuous = match update {
-                    Update::Status(status) => continuous_status(&status),
+                    Update::Status(status) => {
+                        let continuous = continuous_status(&status);
+                        trouble.note(&continuous);
+                        continuous
+                    }
                     // Another one may have taken its place already.
                     _ => Host(Arc::clone(&shared)).present(&id),
                 };
@@ -297,24 +301,6 @@ fn part_of(error: &WatchError) -> &'static str {
     }
 }
 
-/// The part that failed when the worktree cannot be followed where it is.
-fn part_of_root(lost: &LostRoot) -> &'static str {
-    match lost {
-        LostRoot::Emptied { .. } => Failure::EMPTIED,
-        LostRoot::Unwatched { .. } => WATCH,
-        _ => Failure::WORKTREE,
-    }
-}
-
-/// The part that failed when a follower halted.
-fn part_of_halt(halt: &Halt) -> &'static str {
-    match halt {
-        Halt::Root(lost) => part_of_root(lost),
-        Halt::MassDeletion(_) | Halt::Workspace(_) => WORKSPACE,
-        _ => Failure::SESSION,
-    }
-}
-
 /// The worktree is not the one that the instance follows.
 fn lost(spec: &FollowSpec, said: &str) -> Failure {
     Failure::new(Failure::WORKTREE, "watching the worktree", format!("{}: {said}", spec.worktree.display()))
@@ -381,7 +367,7 @@ fn arrival(
             Ok(continuous_status(&follower.status()))
         }
         (Some(Ok(FlushOutcome::Halted(halt))), _) => {
-            Err(Failure::new(part_of_halt(&halt), "following the worktree", halt).into())
+            Err(Failure::new(part_of_halt(&halt), "following the worktree", halt_words(&halt)).into())
         }
         (Some(Err(failure)), _) => Err(failure.into()),
         (_, Some(Offline { error, .. })) => {
@@ -396,7 +382,8 @@ fn arrival(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use coast_instance::WorktreeIdentity;
+    use coast_follow::{Halt, LostRoot};
+    use coast_instance::{Addressed, WorktreeIdentity};
     use coast_sync::{Direct, Own};
     use std::path::Path;
 
@@ -451,13 +438,34 @@ mod tests {
         let replaced = Halt::Root(LostRoot::Replaced { path: path.clone() });
         assert_eq!(part_of_halt(&replaced), Failure::WORKTREE);
         for halt in [
-            Halt::Root(LostRoot::Unwatched { path, reason: reason.clone() }),
+            Halt::Root(LostRoot::Unwatched { path: path.clone(), reason: reason.clone() }),
+            Halt::Root(LostRoot::Unreadable { path, reason: reason.clone() }),
             Halt::MassDeletion(reason.clone()),
             Halt::Workspace(reason),
             Halt::Paused,
             Halt::Stopped,
         ] {
             assert!(!Failure::is_lost_worktree(part_of_halt(&halt)), "{halt}");
+        }
+    }
+
+    #[test]
+    fn a_halt_is_told_with_one_command_for_its_instance() {
+        let (path, reason) = (Path::new("/p").to_owned(), "no".to_owned());
+        let (instance, project) = ("dev-1".parse().unwrap(), "shop".parse().unwrap());
+        let instance = Addressed::new(&instance, Some(&project));
+        for (halt, command) in [
+            (Halt::MassDeletion(reason.clone()), "coast start dev-1 --project shop --allow-mass-deletion"),
+            (Halt::Workspace(reason.clone()), "coast start dev-1 --project shop"),
+            (Halt::Root(LostRoot::Emptied { path: path.clone() }), "coast start dev-1 --project shop"),
+            (Halt::Root(LostRoot::Unwatched { path, reason }), "coast start dev-1 --project shop"),
+            (Halt::Stopped, "coast start dev-1 --project shop"),
+            (Halt::Paused, "coast start dev-1 --project shop"),
+        ] {
+            let failure = Failure::new(part_of_halt(&halt), "following the worktree", halt_words(&halt));
+            let text = format!("{failure}; {}", failure.remedy(Layer::Native, &instance));
+            assert!(text.ends_with(&format!(": {command}")), "{text}");
+            assert_eq!(text.matches("coast start").count(), 1, "{text}");
         }
     }
 }

@@ -2,14 +2,20 @@
 
 use std::time::{Instant, SystemTime};
 
-use coast_follow::{FollowerState, FollowerStatus};
+use coast_follow::{FollowerState, FollowerStatus, Halt, LostRoot};
 use coast_instance::{
-    Activity, Conflict, ContinuousStatus, LastBatch, Layer, Problem, Retry, RunnerState, Side, Staging,
-    StoredPath, Watches,
+    Activity, Conflict, ContinuousStatus, Failure, LastBatch, Layer, Problem, Retry, RunnerState, Side,
+    Staging, StoredPath, Watches,
 };
+
+use super::WATCH;
 
 pub(super) fn continuous_status(status: &FollowerStatus) -> ContinuousStatus {
     let (activity, word) = activity(&status.state);
+    let failed_part = match &status.state {
+        FollowerState::Halted(halt) => Some(part_of_halt(halt).to_owned()),
+        _ => None,
+    };
     let retry = match &status.state {
         FollowerState::Connecting(connecting) => connecting.error.as_ref().map(|error| Retry {
             attempt: connecting.attempt,
@@ -24,6 +30,7 @@ pub(super) fn continuous_status(status: &FollowerStatus) -> ContinuousStatus {
         runner: RunnerState::Running,
         activity,
         word,
+        failed_part,
         files: status.size.map_or(0, |size| size.files),
         directories: status.size.map_or(0, |size| size.directories),
         staging: status.under_way.map(|run| Staging {
@@ -80,11 +87,50 @@ fn activity(state: &FollowerState) -> (Activity, String) {
         FollowerState::Connecting(_) => (Activity::Connecting, "connecting".to_owned()),
         FollowerState::Sending => (Activity::Carrying, "sending".to_owned()),
         FollowerState::Watching => (Activity::Watching, "watching".to_owned()),
-        FollowerState::Paused => (Activity::Halted, "paused".to_owned()),
-        FollowerState::Halted(halt) => (Activity::Halted, halt.to_string()),
+        FollowerState::Paused => (Activity::Halted, "following is paused".to_owned()),
+        FollowerState::Halted(halt) => (Activity::Halted, halt_words(halt)),
         _ => (Activity::Halted, "in a state that this version does not know".to_owned()),
     };
     (activity, word)
+}
+
+/// Why a follower has halted, without what to do about it: that depends on the name of the instance.
+pub(super) fn halt_words(halt: &Halt) -> String {
+    match halt {
+        Halt::Root(LostRoot::Missing { path, reason } | LostRoot::Unreadable { path, reason }) => {
+            format!("the worktree {} cannot be opened: {reason}", path.display())
+        }
+        Halt::Root(LostRoot::Replaced { path }) => {
+            format!("{} is another directory than when edits began to follow", path.display())
+        }
+        Halt::Root(LostRoot::Emptied { path }) => format!("the worktree {} is empty now", path.display()),
+        Halt::Root(LostRoot::Unwatched { path, reason }) => {
+            format!("changes of {} are no longer reported: {reason}", path.display())
+        }
+        Halt::MassDeletion(text) | Halt::Workspace(text) => text.clone(),
+        Halt::Stopped => "the follower has ended".to_owned(),
+        Halt::Paused => "following is paused".to_owned(),
+        halt => halt.to_string(),
+    }
+}
+
+/// The part that failed when a follower halted.
+pub(super) fn part_of_halt(halt: &Halt) -> &'static str {
+    match halt {
+        Halt::Root(lost) => part_of_root(lost),
+        Halt::MassDeletion(_) => Failure::MASS_DELETION,
+        Halt::Workspace(_) => Failure::WORKSPACE,
+        _ => Failure::SESSION,
+    }
+}
+
+/// The part that failed when the worktree cannot be followed where it is.
+pub(super) fn part_of_root(lost: &LostRoot) -> &'static str {
+    match lost {
+        LostRoot::Emptied { .. } => Failure::EMPTIED,
+        LostRoot::Unwatched { .. } | LostRoot::Unreadable { .. } => WATCH,
+        _ => Failure::WORKTREE,
+    }
 }
 
 fn milliseconds_until(time: Instant) -> u64 {

@@ -47,6 +47,10 @@ impl Failure {
     pub const TRANSFER: &'static str = "transfer";
     /// The [`part`](Self::part): a session, which is made anew each time.
     pub const SESSION: &'static str = "session";
+    /// The [`part`](Self::part): a session that would have deleted most of what was put on the remote.
+    pub const MASS_DELETION: &'static str = "mass_deletion";
+    /// The [`part`](Self::part): a workspace that was removed or replaced on the remote.
+    pub const WORKSPACE: &'static str = "workspace";
 
     /// The failure of a part. The fields of a failure explain the other parameters.
     pub fn new(part: &str, doing: &str, said: impl ToString) -> Self {
@@ -73,6 +77,12 @@ pub(crate) fn remedy(part: &str, instance: &Addressed) -> String {
         Failure::WORKTREE => format!(
             "bring the worktree back and then: coast start {instance}, or follow another one with: coast assign {instance} --worktree NAME_OR_PATH"
         ),
+        Failure::EMPTIED => format!("bring its files back and then: coast start {instance}"),
+        Failure::MASS_DELETION => format!(
+            "they go on by themselves when the worktree has its files again; if the worktree is as it should be, delete the other \
+             files on the remote with: coast start {instance} --allow-mass-deletion"
+        ),
+        Failure::WORKSPACE => format!("go on with: coast start {instance}"),
         _ => format!("mend that first, and then: coast start {instance}"),
     }
 }

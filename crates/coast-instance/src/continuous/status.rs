@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Layer, StoredPath};
+use crate::{Addressed, Layer, StoredPath};
 
 /// The status of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct ContinuousStatus {
     pub activity: Activity,
     /// The layer's own word for the activity.
     pub word: String,
+    /// The part of the work for whose failure the session has halted, if the layer tells that. It is a part of a [`Failure`](crate::Failure).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failed_part: Option<String>,
     /// The number of files in the worktree.
     pub files: u64,
     /// The number of directories in the worktree.
@@ -57,6 +60,16 @@ pub struct ContinuousStatus {
     /// The next attempt to connect, if the session waits for one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry: Option<Retry>,
+}
+
+impl ContinuousStatus {
+    /// What to do about a session that has halted, for a sentence about the instance.
+    pub fn remedy(&self, instance: &Addressed) -> String {
+        match &self.failed_part {
+            Some(part) => self.layer.remedy(part, instance),
+            None => format!("go on with: coast start {instance}"),
+        }
+    }
 }
 
 fn is_zero(count: &u64) -> bool {

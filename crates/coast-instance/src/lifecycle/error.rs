@@ -81,7 +81,7 @@ pub enum LifecycleError {
     OtherProject { instance: Name, theirs: PathBuf, ours: PathBuf },
     /// A repair would delete most of what was put on the remote.
     #[error(
-        "{error}; if the worktree is as it should be, repeat it with: coast start --allow-mass-deletion {instance}"
+        "{error}; if the worktree is as it should be, delete them with: coast start {instance} --allow-mass-deletion"
     )]
     MassDeletion { instance: Addressed, error: SyncError },
     /// The worktree is empty, and the last transfer had files.

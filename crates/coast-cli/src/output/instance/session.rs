@@ -23,7 +23,7 @@ pub(super) fn continuous_words(status: &ContinuousStatus, record: &Record, insta
                 format!("{}; begin with: coast start {instance}", native_words(status, instance))
             }
             Activity::Halted => {
-                format!("{}; go on with: coast start {instance}", native_words(status, instance))
+                format!("{}; {}", native_words(status, instance), status.remedy(instance))
             }
             _ => native_words(status, instance),
         },

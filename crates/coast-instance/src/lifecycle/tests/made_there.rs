@@ -165,7 +165,7 @@ fn a_start_that_would_delete_most_of_what_was_placed_is_refused() {
     let error = stage.command(|coast| coast.start(&dev_1(), Insist::No)).unwrap_err();
     assert_eq!(error.exit_code(), 25);
     let text = error.to_string();
-    assert!(text.contains("many/") && text.contains("coast start --allow-mass-deletion dev-1"), "{text}");
+    assert!(text.contains("many/") && text.contains("coast start dev-1 --allow-mass-deletion"), "{text}");
     assert_eq!(files(&stage.workspace()), before);
     stage.assert_quiet();
     let options = FollowOptions { allow_mass_deletion: true, ..FollowOptions::default() };
