@@ -38,8 +38,11 @@ fn all_instances_follow_again_after_a_kill() {
     make_there(&project, "dev-1", "README", "changed there");
 
     kill(daemon.pid());
-    project.coast(["status", "dev-1"]).run().assert_code(12).assert_says("coastd does not run");
-    project.coast(["ls"]).run().assert_code(0).assert_says("dev-2");
+    let begin = "do not follow: coastd does not run; begin with: coast start dev-1";
+    for command in [&["status", "dev-1"][..], &["status", "dev-1", "--check"], &["flush", "dev-1"]] {
+        project.coast(command).run().assert_code(12).assert_says(begin);
+    }
+    project.coast(["ls"]).run().assert_code(0).assert_says("dev-2").assert_says("coastd does not run");
     let root = project.root();
     Tree::new().file("src/main.rs", "2").file("new/file", "new").build(&root);
     fs::remove_file(root.join("src/old.rs")).expect("it was built");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use coast_instance::{
     ContinuousError, ContinuousStatus, Failure, FirstBatch, FollowSpec, Followers, InstanceId, Layer,
-    Prepared, Retry, Side, WatchSession,
+    Prepared, Retry, RunnerState, Side, WatchSession,
 };
 use coast_sync::{Cancel, CancelHook};
 use serde::Serialize;
@@ -97,7 +97,10 @@ fn path(id: &InstanceId, what: &str) -> String {
 }
 
 fn failed(error: ClientError) -> ContinuousError {
-    Failure::new("coastd", "asking coastd", error).into()
+    match error {
+        ClientError::NotRunning => Failure::not_running().into(),
+        error => Failure::new("coastd", "asking coastd", error).into(),
+    }
 }
 
 impl Answer {
@@ -202,7 +205,8 @@ impl Followers for FollowersOfDaemon {
     fn status(&self, id: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
         let absent = || ContinuousStatus {
             layer: Layer::Native,
-            word: "coastd does not run".to_owned(),
+            runner: RunnerState::Stopped,
+            word: Failure::not_running().said,
             ..ContinuousStatus::default()
         };
         self.ask(id, "", absent, read_json)

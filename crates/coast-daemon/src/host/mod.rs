@@ -12,11 +12,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coast_follow::{
-    First, FlushOutcome, Follower, FollowerSettings, FollowerState, Subscription, Update, WatchError,
+    First, FlushOutcome, Follower, FollowerSettings, Subscription, Update, WatchError,
 };
 use coast_instance::{
     ContinuousError, ContinuousStatus, Failure, FirstBatch, FollowSpec, Followers, InstanceId, Layer,
-    Prepared, Side, WatchSession, WorktreeState,
+    Prepared, Retry, Side, WatchSession, WorktreeState,
 };
 use coast_sync::{Cancel, Connector, NoPrompt, RelPath, RemoteHelper};
 use coast_tree::LockExt;
@@ -35,7 +35,32 @@ const TOLD_EVERY: Duration = Duration::from_millis(250);
 const TOLD_TOGETHER: Duration = Duration::from_millis(100);
 
 /// How long a command waits for a follower that has no connection.
-const OFFLINE_PATIENCE: Duration = Duration::from_secs(15);
+#[derive(Clone, Copy)]
+enum Patience {
+    /// The transfer has just used the remote, so a first attempt that fails is told at once.
+    AfterTransfer,
+    /// The follower may connect again soon.
+    Reconnecting,
+}
+
+impl Patience {
+    fn limit(self) -> Duration {
+        match self {
+            Self::AfterTransfer => Duration::ZERO,
+            Self::Reconnecting => Duration::from_secs(15),
+        }
+    }
+
+    /// The failure of a command that waits no longer.
+    fn ended(self, retry: &Retry) -> Failure {
+        match self {
+            Self::AfterTransfer => {
+                Failure::new(Failure::CONNECTION, "connecting to the remote", &retry.error)
+            }
+            Self::Reconnecting => Failure::reconnecting(retry),
+        }
+    }
+}
 
 /// The part of a [`Failure`]: the filter rules cannot be used.
 const RULES: &str = "rules";
@@ -196,9 +221,8 @@ impl Prepared for PreparedFollower {
             FirstBatch::Noted => First::Collected,
             FirstBatch::Everything => First::Everything,
         });
-        // The transfer has just used the remote, so a first attempt that fails is told at once.
         let arrived =
-            arrival(&follower, |waiting| flushed(&follower, waiting), Duration::ZERO, watch, cancel);
+            arrival(&follower, |waiting| flushed(&follower, waiting), Patience::AfterTransfer, watch, cancel);
         if arrived.is_err() {
             host.end(&id, cancel)?;
         }
@@ -251,7 +275,7 @@ impl Followers for Host {
         cancel: &Cancel,
     ) -> Result<ContinuousStatus, ContinuousError> {
         let follower = self.follower(id)?;
-        arrival(&follower, |waiting| flushed(&follower, waiting), OFFLINE_PATIENCE, watch, cancel)
+        arrival(&follower, |waiting| flushed(&follower, waiting), Patience::Reconnecting, watch, cancel)
     }
 
     fn status(&self, id: &InstanceId, _: &Cancel) -> Result<ContinuousStatus, ContinuousError> {
@@ -282,7 +306,7 @@ impl Followers for Host {
             let resolved = follower.resolve(&paths, take, waiting);
             resolved.map_err(|error| Failure::new(Failure::SESSION, "settling the conflicts", error))
         };
-        arrival(&follower, resolve, OFFLINE_PATIENCE, &|_| {}, cancel)
+        arrival(&follower, resolve, Patience::Reconnecting, &|_| {}, cancel)
     }
 }
 
@@ -316,16 +340,16 @@ fn flushed(follower: &Follower, waiting: &Cancel) -> Result<FlushOutcome, Failur
 struct Offline {
     /// When that was noticed.
     since: Instant,
-    /// Why the follower does not connect.
-    error: String,
+    /// Its next attempt, and why it does not connect.
+    retry: Retry,
 }
 
 /// Has `wait` wait until every edit that was made before has arrived, or cannot arrive. A follower that has had no connection for
-/// `patience` is not waited for.
+/// as long as `patience` allows is not waited for.
 fn arrival(
     follower: &Follower,
     wait: impl FnOnce(&Cancel) -> Result<FlushOutcome, Failure> + Send,
-    patience: Duration,
+    patience: Patience,
     watch: &WatchSession<'_>,
     cancel: &Cancel,
 ) -> Result<ContinuousStatus, ContinuousError> {
@@ -345,16 +369,13 @@ fn arrival(
                 Err(RecvTimeoutError::Disconnected) => return (None, offline),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let status = follower.status();
-            watch(&continuous_status(&status));
-            offline = match &status.state {
-                FollowerState::Connecting(connecting) => {
-                    let since = offline.as_ref().map_or_else(Instant::now, |offline| offline.since);
-                    connecting.error.clone().map(|error| Offline { since, error })
-                }
-                _ => None,
-            };
-            if offline.as_ref().is_some_and(|offline| offline.since.elapsed() >= patience) {
+            let status = continuous_status(&follower.status());
+            watch(&status);
+            offline = status.retry.map(|retry| {
+                let since = offline.as_ref().map_or_else(Instant::now, |offline| offline.since);
+                Offline { since, retry }
+            });
+            if offline.as_ref().is_some_and(|offline| offline.since.elapsed() >= patience.limit()) {
                 waiting.cancel();
             }
         }
@@ -370,9 +391,7 @@ fn arrival(
             Err(Failure::new(part_of_halt(&halt), "following the worktree", halt_words(&halt)).into())
         }
         (Some(Err(failure)), _) => Err(failure.into()),
-        (_, Some(Offline { error, .. })) => {
-            Err(Failure::new("ssh", "connecting to the remote", error).into())
-        }
+        (_, Some(Offline { retry, .. })) => Err(patience.ended(&retry).into()),
         (_, None) => {
             Err(Failure::new(Failure::SESSION, "waiting for the edits", "the follower has ended").into())
         }

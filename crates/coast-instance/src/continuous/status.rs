@@ -118,6 +118,29 @@ pub struct Retry {
     pub missing_passphrase: Option<StoredPath>,
 }
 
+impl Retry {
+    /// When the next attempt begins, and why the one before failed: `3rd try in 4 s: connection refused`.
+    pub fn words(&self) -> String {
+        let when = match self.in_milliseconds {
+            0 => "under way".to_owned(),
+            milliseconds => format!("in {} s", milliseconds.div_ceil(1000)),
+        };
+        format!("{} try {when}: {}", ordinal(self.attempt), self.error)
+    }
+}
+
+/// `1st`, `2nd`, `3rd`, `4th`
+fn ordinal(number: u32) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
 /// Files on their way to the remote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Staging {
@@ -138,7 +161,7 @@ pub enum RunnerState {
     /// It does not exist, or belongs to another owner.
     #[default]
     Absent,
-    /// It exists and does not run.
+    /// It exists and does not run: a container that has ended, or the follower of a coastd that does not run.
     Stopped,
     /// It runs.
     Running,
@@ -243,6 +266,12 @@ mod path_fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tries_are_counted_as_people_count() {
+        let ordinals = [1, 2, 3, 4, 11, 12, 13, 21, 111].map(ordinal);
+        assert_eq!(ordinals, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "111th"]);
+    }
 
     #[test]
     fn a_path_that_is_no_text_is_written_with_its_bytes() {

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use coast_instance::{
-    Addressed, Checked, Failure, Following, Holder, InstanceStatus, LastTransfer, Record, Stale, State,
-    Unended, WorktreeState, shell_word,
+    Activity, Addressed, Checked, ContinuousStatus, Failure, Following, Holder, InstanceStatus, LastTransfer,
+    Record, Stale, State, Unended, WorktreeState, shell_word,
 };
 
 pub(crate) use object::{InstanceObject, listed_objects};
@@ -176,16 +176,19 @@ fn following_words(status: &InstanceStatus, instance: &Addressed) -> String {
                 "do not follow: the session was paused while the worktree was gone; it is back: go on with: coast start {instance}"
             )
         }
-        (Following::Failed { doing, said, at, .. }, _) => indented(&format!(
-            "do not follow: {doing} failed {}: {}\n{}",
-            ago(*at),
-            shown(said),
-            record.remedy(instance).unwrap_or_default()
-        )),
+        (Following::Failed { doing, said, at, .. }, _) => {
+            let failed = match doing.as_str() {
+                "" => format!("{}, {}", shown(said), ago(*at)),
+                doing => format!("{doing} failed {}: {}", ago(*at), shown(said)),
+            };
+            indented(&format!("do not follow: {failed}\n{}", record.remedy(instance).unwrap_or_default()))
+        }
         (Following::Yes, _) if status.worktree.is_lost() => {
             "do not follow: the worktree is gone or replaced".to_owned()
         }
-        (Following::Yes, _) if matches!(status.remote, Some(Err(_))) => {
+        (Following::Yes, session)
+            if matches!(status.remote, Some(Err(_))) && reconnects(session.as_ref()) =>
+        {
             "do not follow: the remote cannot be reached; they will when it can be reached again".to_owned()
         }
         (Following::Yes, _) if status.remote.as_ref().is_some_and(has_no_workspace) => {
@@ -197,6 +200,15 @@ fn following_words(status: &InstanceStatus, instance: &Addressed) -> String {
         }
         (Following::Yes, Some(Ok(continuous))) => continuous_words(continuous, record, instance),
     }
+}
+
+/// Whether edits follow by themselves when the remote is reached again. A session that tells more of its state says so itself.
+fn reconnects(session: Option<&Result<ContinuousStatus, String>>) -> bool {
+    session.and_then(|session| session.as_ref().ok()).is_some_and(|session| match session.activity {
+        Activity::Watching | Activity::Carrying => true,
+        Activity::Connecting => session.retry.is_none(),
+        Activity::Absent | Activity::Halted => false,
+    })
 }
 
 /// A path as a word of a command, in a form that cannot control the terminal.
@@ -265,6 +277,8 @@ pub(crate) fn ago(at: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use coast_instance::Layer;
+
     use super::*;
 
     fn name(text: &str) -> coast_instance::Name {
@@ -308,6 +322,23 @@ mod tests {
         assert_eq!(line_of(&status, "edits"), back);
         status.worktree = WorktreeState::Gone;
         assert!(line_of(&status, "edits").contains("/p is gone; the session was paused"));
+    }
+
+    #[test]
+    fn a_session_that_does_not_run_does_not_wait_for_the_remote() {
+        let mut status = status();
+        status.remote = Some(Err("connection refused".to_owned()));
+        let session = |activity, word: &str| ContinuousStatus {
+            layer: Layer::Native,
+            activity,
+            word: word.to_owned(),
+            ..ContinuousStatus::default()
+        };
+        status.continuous = Some(Ok(session(Activity::Absent, "coastd does not run")));
+        let begin = "edits       do not follow: coastd does not run; begin with: coast start dev";
+        assert_eq!(line_of(&status, "edits"), begin);
+        status.continuous = Some(Ok(session(Activity::Watching, "watching")));
+        assert!(line_of(&status, "edits").ends_with("they will when it can be reached again"));
     }
 
     #[test]

@@ -92,24 +92,7 @@ pub(crate) fn retry_words(retry: &Retry, instance: &Addressed) -> String {
     if let Some(words) = passphrase_words(retry) {
         return format!("{words}; this command asks for it: coast start {instance}");
     }
-    let Retry { attempt, in_milliseconds, error, .. } = retry;
-    let when = match in_milliseconds {
-        0 => "under way".to_owned(),
-        milliseconds => format!("in {} s", milliseconds.div_ceil(1000)),
-    };
-    format!("{} try {when}: {}", ordinal(*attempt), shown(error))
-}
-
-/// `1st`, `2nd`, `3rd`, `4th`
-fn ordinal(number: u32) -> String {
-    let ending = match (number % 10, number % 100) {
-        (_, 11..=13) => "th",
-        (1, _) => "st",
-        (2, _) => "nd",
-        (3, _) => "rd",
-        _ => "th",
-    };
-    format!("{number}{ending}")
+    shown(&retry.words())
 }
 
 fn mutagen_words(status: &ContinuousStatus, record: &Record, instance: &Addressed) -> String {
@@ -243,7 +226,5 @@ mod tests {
             native_words(&status, &dev),
             "follow: 2 files in 1 directory; the last 1 file (10 B) arrived in 7 ms, less than a minute ago"
         );
-        let ordinals = [1, 2, 3, 4, 11, 12, 13, 21, 111].map(ordinal);
-        assert_eq!(ordinals, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "111th"]);
     }
 }

@@ -1,7 +1,8 @@
 //! All instances, as a table for people.
 
 use coast_instance::{
-    Activity, ContinuousStatus, Edits, Following, InstanceStatus, Listed, RunnerState, State, WorktreeState,
+    Activity, ContinuousStatus, Edits, Following, InstanceStatus, Layer, Listed, RunnerState, State,
+    WorktreeState,
 };
 
 use crate::output::Shown;
@@ -76,6 +77,10 @@ fn listed_edits(status: &InstanceStatus) -> &'static str {
             Some(Ok(session)) => match (session.activity, session.runner) {
                 (Activity::Connecting, _) => "wait for connection",
                 (Activity::Halted, _) => "halted",
+                (Activity::Absent, runner) if session.layer == Layer::Native => match runner {
+                    RunnerState::Stopped => "coastd does not run",
+                    _ => "no follower",
+                },
                 (Activity::Absent, RunnerState::Running) => "no session",
                 (Activity::Absent, RunnerState::Stopped) => "runner stopped",
                 (Activity::Absent, RunnerState::Absent) => "no runner",

@@ -66,7 +66,10 @@ fn taking_over_words(command: Command, step: Step, given_up: Option<&Path>) -> S
 
 /// The reason why edits do not follow.
 fn failure_words(failure: &Failure) -> String {
-    format!("{} failed: {}", failure.doing, failure.said)
+    match failure.doing.as_str() {
+        "" => failure.said.clone(),
+        doing => format!("{doing} failed: {}", failure.said),
+    }
 }
 
 /// A setting that needs trust: its name, its value, and what it allows.
