@@ -20,7 +20,7 @@ use crate::directory::{Parents, make_private};
 use crate::host::{Host, Leases, Remotes};
 use crate::lock::{Lock, Running};
 use crate::log::{self, Echo};
-use crate::memory;
+use crate::memory::Memory;
 use crate::pool::{Pool, PoolConnector};
 use crate::reconciler::Reconciler;
 use crate::release::Release;
@@ -294,6 +294,7 @@ impl Daemon {
     pub(crate) fn status(&self) -> DaemonStatus {
         let release = self.release.clone();
         let started = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let memory = Memory::of_this_process();
         DaemonStatus {
             pid: std::process::id(),
             version: release.version,
@@ -301,8 +302,8 @@ impl Daemon {
             program: release.program,
             started: started.as_secs(),
             uptime_seconds: self.running_since.elapsed().as_secs(),
-            memory_bytes: memory::resident_bytes(),
-            peak_memory_bytes: memory::peak_bytes(),
+            memory_bytes: memory.resident,
+            peak_memory_bytes: memory.peak,
             socket: self.socket.clone(),
             remotes: self.pool.status(),
             instances: self.reconciler.summaries(),

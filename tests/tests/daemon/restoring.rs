@@ -68,6 +68,10 @@ fn all_instances_follow_again_after_a_kill() {
     project.coast(["status", "idle"]).run().assert_code(0).assert_says("stopped");
     let status = daemon.status();
     assert_eq!(status["instances"].as_array().map(Vec::len), Some(2), "{status}");
+    let stopped = daemon.run(&["stop"]);
+    let name = project.name();
+    stopped.assert_says(&format!("do not follow any more in: {name}/dev-1, {name}/dev-2;"));
+    stopped.assert_says("coast daemon start").assert_does_not_say("idle");
 }
 
 /// Checks that the status of `dev-1` says this, and that the workspace is as it was.

@@ -11,7 +11,7 @@ use coast_daemon::{
     Client, ClientError, DaemonError, DaemonOptions, DaemonPlaces, DaemonStatus, InstanceSummary,
     RemoteState, Service, Started, leave_the_terminal, start,
 };
-use coast_instance::{Addressed, Places, shell_word};
+use coast_instance::{Addressed, Layer, Places, shell_word};
 
 pub(crate) use connector::{connector, connector_of_instances, go_alone};
 
@@ -81,12 +81,27 @@ fn ended(places: &DaemonPlaces) -> Result<bool, ClientError> {
 }
 
 fn stop(places: &DaemonPlaces) -> u8 {
+    // A daemon of another version may not answer in words that this program knows, and is ended all the same.
+    let followed = Client::new(places.clone()).status().map(|status| status.instances).unwrap_or_default();
     match ended(places) {
-        Ok(true) => println("coastd has ended"),
+        Ok(true) => println(&ended_words(&followed)),
         Ok(false) => println("coastd did not run"),
         Err(error) => return refuse(&error),
     }
     0
+}
+
+/// Says which instances no longer follow because the daemon has ended. Sessions of mutagen go on without it.
+fn ended_words(instances: &[InstanceSummary]) -> String {
+    let native = instances.iter().filter(|instance| instance.layer == Layer::Native);
+    let names: Vec<_> = native.map(|instance| instance.id.to_string()).collect();
+    if names.is_empty() {
+        return "coastd has ended".to_owned();
+    }
+    format!(
+        "coastd has ended; edits do not follow any more in: {}; they follow again after: coast daemon start",
+        names.join(", ")
+    )
 }
 
 fn status(places: &DaemonPlaces, args: &StatusArgs) -> u8 {

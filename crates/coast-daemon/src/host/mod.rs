@@ -11,9 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use coast_follow::{
-    First, FlushOutcome, Follower, FollowerSettings, Subscription, Update, WatchError,
-};
+use coast_follow::{First, FlushOutcome, Follower, FollowerSettings, Subscription, Update, WatchError};
 use coast_instance::{
     ContinuousError, ContinuousStatus, Failure, FirstBatch, FollowSpec, Followers, InstanceId, Layer,
     Prepared, Retry, Side, WatchSession, WorktreeState,
