@@ -137,10 +137,14 @@ impl Remote {
         helper: RemoteHelper,
         connect_timeout: Option<Duration>,
     ) -> RemoteDestination {
-        let target = Target { user: self.user.clone(), host: self.host.clone(), port: self.port };
         let connect = ConnectOptions { connect_timeout, ..self.connect_options() };
         let sudo = if self.as_root { Sudo::Always } else { Sudo::Auto };
-        RemoteDestination::new(target, path).connect(connect).helper(helper).sudo(sudo)
+        RemoteDestination::new(self.target(), path).connect(connect).helper(helper).sudo(sudo)
+    }
+
+    /// The machine and the user, as the ssh configuration is asked for them.
+    pub(crate) fn target(&self) -> Target {
+        Target { user: self.user.clone(), host: self.host.clone(), port: self.port }
     }
 
     /// The address in the form `USER@HOST:PORT`.

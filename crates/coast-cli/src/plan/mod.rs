@@ -6,10 +6,11 @@ mod restore;
 mod rules;
 mod sync;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use coast_instance::{Addressed, Places, occupant};
 use coast_sync::{
     ConnectOptions, Destination, HelperStore, LocalDestination, LocalReceiver, Platform, RemoteDestination,
     RemoteHelper, Sudo, SyncRequest, Target,
@@ -45,18 +46,45 @@ struct ConnectionOptions {
 }
 
 impl ConnectionOptions {
-    /// Returns the destination at `endpoint`. The user and the port of the endpoint win over those of the options.
-    fn destination(self, endpoint: RemoteEndpoint, sudo: Sudo) -> anyhow::Result<Destination> {
-        let target = Target {
-            user: endpoint.user.or(self.user),
-            host: endpoint.host,
+    /// The machine of `endpoint`. The user and the port of the endpoint win over those of the options.
+    fn target(&self, endpoint: &RemoteEndpoint) -> Target {
+        Target {
+            user: endpoint.user.clone().or(self.user.clone()),
+            host: endpoint.host.clone(),
             port: endpoint.port.or(self.port),
-        };
-        let connect = ConnectOptions {
-            identities: self.identities,
-            overrides: self.options.into_iter().map(|option| (option.name, option.value)).collect(),
+        }
+    }
+
+    fn connect(&self) -> ConnectOptions {
+        let overrides = self.options.iter().map(|option| (option.name.clone(), option.value.clone()));
+        ConnectOptions {
+            identities: self.identities.clone(),
+            overrides: overrides.collect(),
             ..ConnectOptions::default()
+        }
+    }
+
+    /// Refuses a run that deletes in the workspace of an instance: it does not know the rules of the instance. `root` is the directory
+    /// at `endpoint` in which entries are deleted.
+    fn check_no_instance(&self, endpoint: &RemoteEndpoint, root: &Path) -> anyhow::Result<()> {
+        // Without directories of its own this machine has no instance.
+        let Ok(places) = Places::from_process() else { return Ok(()) };
+        let Some(id) = occupant(&places, &self.target(endpoint), &self.connect(), root) else {
+            return Ok(());
         };
+        let instance = Addressed::new(&id.instance, Some(&id.project));
+        bail!(
+            "{}:{} belongs to the instance {id}, and this run would delete what the rules of that instance protect; transfer its \
+             worktree with: coast start {instance}; or another worktree with: coast assign {instance} --worktree NAME_OR_PATH; a run \
+             that deletes nothing is allowed, -n shows what would be done, and --into-instance does it all the same",
+            endpoint.host,
+            root.display()
+        );
+    }
+
+    /// Returns the destination at `endpoint`.
+    fn destination(self, endpoint: RemoteEndpoint, sudo: Sudo) -> anyhow::Result<Destination> {
+        let (target, connect) = (self.target(&endpoint), self.connect());
         let helper = match self.installed_helper {
             Some(path) => RemoteHelper::Installed(path),
             None => RemoteHelper::Deployed(helper_store()?),

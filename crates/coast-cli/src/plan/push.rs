@@ -47,6 +47,9 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
                 options: args.ssh_option,
                 installed_helper: args.helper.helper,
             };
+            if options.delete.is_some() && !args.dry_run && !args.into_instance {
+                connection.check_no_instance(&endpoint, &endpoint.path)?;
+            }
             connection.destination(endpoint, args.sudo.into())?
         }
     };

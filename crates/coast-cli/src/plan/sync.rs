@@ -29,7 +29,7 @@ pub(crate) fn plan(args: &SyncArgs) -> anyhow::Result<Plan> {
     };
     let destination = match destination {
         Endpoint::Local(path) => local_destination(path)?,
-        Endpoint::Remote(endpoint) => remote(args, endpoint)?,
+        Endpoint::Remote(endpoint) => remote(args, endpoint, &source, &options)?,
     };
     let request = SyncRequest::new(source, destination)
         .options(options)
@@ -128,7 +128,12 @@ fn is_rsync(program: &str) -> bool {
     Path::new(program).file_name() == Some(OsStr::new("rsync"))
 }
 
-fn remote(args: &SyncArgs, endpoint: RemoteEndpoint) -> anyhow::Result<coast_sync::Destination> {
+fn remote(
+    args: &SyncArgs,
+    endpoint: RemoteEndpoint,
+    source: &Path,
+    options: &Options,
+) -> anyhow::Result<coast_sync::Destination> {
     let shell = match (&args.transfer.rsh, std::env::var("RSYNC_RSH")) {
         (Some(command), _) => RemoteShell::parse(command).context("-e")?,
         (None, Ok(command)) if !command.is_empty() => RemoteShell::parse(&command).context("RSYNC_RSH")?,
@@ -141,7 +146,18 @@ fn remote(args: &SyncArgs, endpoint: RemoteEndpoint) -> anyhow::Result<coast_syn
         options: shell.options,
         installed_helper: args.transfer.helper.helper.clone(),
     };
+    if options.delete.is_some() && !options.dry_run && !args.transfer.into_instance {
+        connection.check_no_instance(&endpoint, &deletion_root(source, &endpoint.path))?;
+    }
     connection.destination(endpoint, sudo(args)?)
+}
+
+/// The directory at `destination` in which entries are deleted: without a slash at its end, the source directory itself is sent.
+fn deletion_root(source: &Path, destination: &Path) -> PathBuf {
+    match source.strip_prefix(coast_sync::transfer_root(source)) {
+        Ok(below) => destination.join(below),
+        Err(_) => destination.to_owned(),
+    }
 }
 
 fn output(args: &SyncArgs, remote: bool, source: &Path) -> OutputOptions {
