@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use coast_tree::LockExt;
 use tracing::level_filters::LevelFilter;
@@ -17,6 +18,14 @@ use crate::DaemonPlaces;
 const FULL_BYTES: u64 = 1 << 20;
 /// The number of logs that are kept, with the one that is written to.
 pub(crate) const KEPT_FILES: usize = 4;
+
+/// How long after a line about a failure the same failure is logged again.
+const REPEAT_AFTER: Duration = Duration::from_secs(60);
+
+/// Whether a failure that repeats is to be logged at `now`. `last` is when it was logged last, if it was.
+pub(crate) fn is_due(last: Option<Instant>, now: Instant) -> bool {
+    last.is_none_or(|last| now.saturating_duration_since(last) >= REPEAT_AFTER)
+}
 
 /// Whether lines also go to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

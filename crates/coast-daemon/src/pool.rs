@@ -10,6 +10,7 @@ use coast_ssh::{ConnectOptions, Connector, Prompt, Route, Session, SshError, Tar
 use coast_tree::{LockExt, LockResultExt};
 use tokio::runtime::Handle;
 
+use crate::log::is_due;
 use crate::passphrases::{Answers, Passphrases};
 use crate::status::{RemoteState, RemoteStatus};
 
@@ -81,6 +82,24 @@ struct Failed {
     route: Route,
     problem: String,
     at: Instant,
+    /// When a failure of this route was logged last.
+    logged: Instant,
+}
+
+impl Lists {
+    /// Notes that the connection for `route` could not be made. Returns whether that is to be logged: followers try again each few
+    /// seconds.
+    fn note_failure(&mut self, route: &Route, problem: String, at: Instant) -> bool {
+        let before = self.failed.iter().find(|failed| failed.route == *route).map(|failed| failed.logged);
+        self.failed.retain(|failed| failed.route != *route);
+        if self.failed.len() >= MAX_FAILED {
+            self.failed.remove(0);
+        }
+        let is_due = is_due(before, at);
+        let logged = before.filter(|_| !is_due).unwrap_or(at);
+        self.failed.push(Failed { route: route.clone(), problem, at, logged });
+        is_due
+    }
 }
 
 impl Warm {
@@ -191,10 +210,10 @@ impl Pool {
         let connected = Session::connect_by(route, &Answers::of(&self.passphrases));
         let mut lists = self.lists.enter();
         lists.making.retain(|making| making != route);
-        lists.failed.retain(|failed| failed.route != *route);
         self.made.notify_all();
         match connected {
             Ok(session) => {
+                lists.failed.retain(|failed| failed.route != *route);
                 tracing::info!("connected to {} as {}", session.host(), route.user());
                 lists.last += 1;
                 let share = session.share().expect("a connection of this process can be shared");
@@ -207,12 +226,9 @@ impl Pool {
                 Ok(share)
             }
             Err(error) => {
-                tracing::warn!("cannot connect to {} as {}: {error}", route.host(), route.user());
-                if lists.failed.len() >= MAX_FAILED {
-                    lists.failed.remove(0);
+                if lists.note_failure(route, error.to_string(), Instant::now()) {
+                    tracing::warn!("cannot connect to {} as {}: {error}", route.host(), route.user());
                 }
-                let (route, problem) = (route.clone(), error.to_string());
-                lists.failed.push(Failed { route, problem, at: Instant::now() });
                 Err(error)
             }
         }
@@ -288,4 +304,30 @@ impl Pool {
 enum Look {
     Again,
     NoMore,
+}
+
+#[cfg(test)]
+mod tests {
+    use coast_ssh::Environment;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_that_repeats_is_logged_once_a_minute() {
+        let home = tempfile::tempdir().unwrap();
+        let environment = Environment::isolated(home.path(), "me");
+        let options = ConnectOptions { environment, ..ConnectOptions::default() };
+        let route = |host: &str| Route::of(&Target::host(host), &options).unwrap();
+        let (began, mut lists) = (Instant::now(), Lists::default());
+        let mut logged_at = Vec::new();
+        for second in 0..150 {
+            let at = began + Duration::from_secs(second);
+            if lists.note_failure(&route("a"), "refused".to_owned(), at) {
+                logged_at.push(second);
+            }
+        }
+        assert_eq!(logged_at, [0, 60, 120]);
+        assert!(lists.note_failure(&route("b"), "refused".to_owned(), began));
+        assert_eq!(lists.failed.len(), 2);
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use coast_instance::{InstanceId, Retry, StoredPath};
 
 use super::MUTAGEN_EVERY;
+use crate::log::is_due;
 
 /// The first wait after an attempt that failed. Each next wait is twice as long.
 pub(super) const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -64,6 +65,8 @@ struct Broken {
     /// When the next attempt begins.
     next: Instant,
     error: Option<String>,
+    /// When a failed attempt was logged last.
+    logged: Option<Instant>,
     /// The key file that lacked its passphrase in the last attempt.
     missing_passphrase: Option<PathBuf>,
     /// Whether an attempt is under way.
@@ -78,6 +81,7 @@ impl Broken {
             failed_attempts: 0,
             next: now,
             error: None,
+            logged: None,
             missing_passphrase: None,
             under_way: false,
             disconnected_checks: 0,
@@ -151,15 +155,26 @@ impl BrokenInstances {
     }
 
     /// The attempt under way has failed. `chance` is from 0 to 1: many instances lose a remote at the same moment, and must not
-    /// all come back at the same moment.
-    pub(super) fn failed(&mut self, id: &InstanceId, failed: FailedAttempt, now: Instant, chance: f64) {
-        let Some(broken) = self.0.get_mut(id) else { return };
+    /// all come back at the same moment. Returns whether the failure is to be logged: the first one, and one a minute.
+    pub(super) fn failed(
+        &mut self,
+        id: &InstanceId,
+        failed: FailedAttempt,
+        now: Instant,
+        chance: f64,
+    ) -> bool {
+        let Some(broken) = self.0.get_mut(id) else { return false };
         broken.under_way = false;
         broken.failed_attempts = broken.failed_attempts.saturating_add(1);
         broken.error = Some(failed.error);
         broken.missing_passphrase = failed.missing_passphrase;
         let wait = if failed.needs_user { RARELY } else { wait_after(broken.failed_attempts) };
         broken.next = now + wait.mul_f64(1.0 - chance / 5.0);
+        let is_due = is_due(broken.logged, now);
+        if is_due {
+            broken.logged = Some(now);
+        }
+        is_due
     }
 
     /// Whether an attempt is under way for any instance.
@@ -235,6 +250,19 @@ mod tests {
         assert_eq!(wait(&broken, now), Some(RARELY * 4 / 5));
         let retry = broken.retry(&id(), now).unwrap();
         assert_eq!((retry.attempt, retry.in_milliseconds, &*retry.error), (9, 240_000, "no trust"));
+    }
+
+    #[test]
+    fn an_attempt_that_fails_again_and_again_is_logged_once_a_minute() {
+        let (began, mut broken) = (Instant::now(), BrokenInstances::default());
+        broken.update(&checked(Health::NoFollower), began);
+        let logged = [0, 1, 59, 60, 61, 119, 120].map(|second| {
+            let now = began + Duration::from_secs(second);
+            broken.retry_at(now);
+            assert!(broken.begin_attempt(&id(), now, || true));
+            broken.failed(&id(), FailedAttempt::passing("refused".to_owned()), now, 0.0)
+        });
+        assert_eq!(logged, [true, false, false, true, false, false, true]);
     }
 
     #[test]

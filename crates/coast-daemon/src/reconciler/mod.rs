@@ -315,17 +315,25 @@ impl Shared {
     }
 
     fn attempted(self: &Arc<Self>, id: &InstanceId, result: Result<(), FailedAttempt>) {
-        match &result {
-            Ok(()) => tracing::info!("{id}: edits follow again"),
-            Err(FailedAttempt { error, .. }) => tracing::warn!("{id}: edits do not follow yet: {error}"),
-        }
-        self.change(|state| {
-            state.rereads_records = true;
-            match result {
-                Ok(()) => state.broken.succeeded(id),
-                Err(failed) => state.broken.failed(id, failed, Instant::now(), fastrand::f64()),
+        match result {
+            Ok(()) => {
+                tracing::info!("{id}: edits follow again");
+                self.change(|state| {
+                    state.rereads_records = true;
+                    state.broken.succeeded(id);
+                });
             }
-        });
+            Err(failed) => {
+                let error = failed.error.clone();
+                let is_logged = self.change(|state| {
+                    state.rereads_records = true;
+                    state.broken.failed(id, failed, Instant::now(), fastrand::f64())
+                });
+                if is_logged {
+                    tracing::warn!("{id}: edits do not follow yet: {error}");
+                }
+            }
+        }
         self.tell(id);
     }
 
