@@ -218,7 +218,7 @@ impl Known<'_> {
 fn failed(doing: String, error: SyncError) -> LifecycleError {
     match error {
         SyncError::Interrupted => LifecycleError::Interrupted { at: None },
-        error => LifecycleError::Bulk { doing, error },
+        error => LifecycleError::Bulk { doing, error, advice: String::new() },
     }
 }
 

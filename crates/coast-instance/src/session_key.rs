@@ -123,7 +123,7 @@ impl SessionKey {
 fn failed(doing: String, error: SyncError) -> LifecycleError {
     match error {
         SyncError::Interrupted => LifecycleError::Interrupted { at: None },
-        error => LifecycleError::Bulk { doing, error },
+        error => LifecycleError::Bulk { doing, error, advice: String::new() },
     }
 }
 

@@ -155,7 +155,7 @@ fn tell(
 fn unreadable(name: &Name, error: coast_sync::SyncError) -> LifecycleError {
     let doing =
         format!("reading the session key of {name}; coast remote key {name} --remove --force forgets it");
-    LifecycleError::Bulk { doing, error }
+    LifecycleError::Bulk { doing, error, advice: String::new() }
 }
 
 fn shown(path: &Path) -> String {

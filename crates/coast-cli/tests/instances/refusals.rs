@@ -171,3 +171,16 @@ fn a_transfer_that_deletes_in_the_workspace_of_an_instance_is_refused() {
         refuses(&run(arguments), 10);
     }
 }
+
+#[test]
+fn a_second_run_names_the_commands_that_go_on_with_the_instance_first() {
+    let scratch = project();
+    let run = |arguments: &[&str]| coast(scratch.path(), arguments);
+    succeeds(&run(&["remote", "add", "box", "dev@127.0.0.1:1"]));
+    remember(scratch.path(), "dev-1", json!({ "claimed": true }));
+    let said = refuses(&run(&["run", "dev-1"]), 3);
+    let places =
+        ["coast start dev-1", "coast assign dev-1 --worktree", "coast status dev-1", "coast rm dev-1"]
+            .map(|command| said.find(command));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{said}");
+}

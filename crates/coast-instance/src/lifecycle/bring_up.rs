@@ -5,7 +5,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 
-use coast_sync::{Cancel, Claim, Event, Monitor, Progress, Ready, RuleList, RunsAs, SyncReport};
+use coast_sync::{
+    Cancel, Claim, EngineError, Event, Monitor, Progress, Ready, RuleList, RunsAs, SshError, SyncError,
+    SyncReport,
+};
 
 use crate::bulk::{self, Deletes, Transfer, Transferred};
 use crate::coastfile::Strategy;
@@ -20,6 +23,7 @@ use crate::lifecycle::{FollowOptions, Insist, LifecycleError};
 use crate::listing::Listing;
 use crate::record::{Following, LastTransfer, Record, State, Step, now};
 use crate::stale::Stale;
+use crate::words::shell_word;
 use crate::worktree::WorktreeIdentity;
 use crate::{Coastfile, Remote};
 use coast_tree::LockExt;
@@ -327,18 +331,44 @@ impl Work<'_> {
         Ok((listing, access))
     }
 
-    fn occupied(&self, error: coast_sync::SyncError) -> LifecycleError {
+    fn occupied(&self, error: SyncError) -> LifecycleError {
         LifecycleError::Occupied { instance: self.id.instance.clone(), place: self.place(), error }
     }
 
     /// The error of a transfer or a removal; `doing` begins the message.
-    pub(super) fn bulk_error(&self, doing: String, error: coast_sync::SyncError) -> LifecycleError {
+    pub(super) fn bulk_error(&self, doing: String, error: SyncError) -> LifecycleError {
         match error {
-            coast_sync::SyncError::Interrupted => LifecycleError::Interrupted { at: self.step() },
+            SyncError::Interrupted => LifecycleError::Interrupted { at: self.step() },
             error if error.is_not_root() && self.record.as_root => {
                 LifecycleError::NotRoot { doing, remote: self.record.remote.clone(), error }
             }
-            error => LifecycleError::Bulk { doing, error },
+            error => {
+                let advice = self.advice(&error);
+                LifecycleError::Bulk { doing, error, advice }
+            }
+        }
+    }
+
+    /// The commands that mend the remote, if they can mend this error, after `; `.
+    fn advice(&self, error: &SyncError) -> String {
+        let Ok(remote) = self.lifecycle.remote_of(&self.record) else { return String::new() };
+        let name = &self.record.remote;
+        let replace = format!("coast remote add --replace {name} {}", remote.address());
+        let is_place = error.exit_code() == 3
+            && !error.is_busy()
+            && !error.is_refused()
+            && !matches!(error, SyncError::Engine(EngineError::Source { .. }));
+        if matches!(error, SyncError::Ssh(ssh) if is_refused_key(ssh)) {
+            format!("; give the remote another key with: {replace} --key PATH")
+        } else if is_place {
+            let key =
+                remote.key.as_deref().map(|key| format!(" --key {}", shell_word(key))).unwrap_or_default();
+            format!(
+                "; see what is missing there with: coast remote setup {name}; or keep workspaces in another directory with: \
+                 {replace}{key} --service-home DIR"
+            )
+        } else {
+            String::new()
         }
     }
 
@@ -430,8 +460,9 @@ pub(super) fn is_emptied(record: &Record, worktree: &Path, rules: &RuleList) -> 
 
 /// The error of a worktree that cannot be read, in the form of the bulk layer's own.
 fn unreadable(worktree: &Path, error: io::Error) -> LifecycleError {
-    let error = coast_sync::EngineError::Source { path: worktree.to_owned(), error };
-    LifecycleError::Bulk { doing: "the transfer failed".to_owned(), error: error.into() }
+    let error = EngineError::Source { path: worktree.to_owned(), error };
+    let advice = String::new();
+    LifecycleError::Bulk { doing: "the transfer failed".to_owned(), error: error.into(), advice }
 }
 
 fn counts(report: &SyncReport) -> LastTransfer {
@@ -493,5 +524,14 @@ impl Monitor for HandoverAndListing<'_, '_, '_> {
         handover.ended = Some(ended);
         drop(guard);
         self.inner.ready(ready);
+    }
+}
+
+/// Whether the server has accepted no key.
+fn is_refused_key(error: &SshError) -> bool {
+    match error {
+        SshError::NoAcceptableKey { .. } => true,
+        SshError::Jump { source, .. } => is_refused_key(source),
+        _ => false,
     }
 }

@@ -24,7 +24,7 @@ pub enum LifecycleError {
     #[error("there is no project {project:?}{}{}", known_projects(known), did_you_mean(project.as_str(), known.iter().map(Name::as_str)))]
     NoProject { project: Name, known: Vec<Name> },
     /// The instance exists already.
-    #[error("there is an instance {instance:?} already{}; use another name, or remove it first with: coast rm {instance}", unfinished_hint(unfinished.as_ref()))]
+    #[error("there is an instance {instance:?} already{}; transfer its changes and have them follow with: coast start {instance}; give it another worktree with: coast assign {instance} --worktree NAME_OR_PATH; see it with: coast status {instance}; for one more instance, use another name; to make this one anew, remove it first with: coast rm {instance}", unfinished_hint(unfinished.as_ref()))]
     Exists { instance: Addressed, unfinished: Option<Unfinished> },
     /// The remote has a directory that no known instance has made, at the path of the workspace.
     #[error(
@@ -112,8 +112,8 @@ pub enum LifecycleError {
     #[error(transparent)]
     Rules(#[from] RuleError),
     /// The transfer, or the removal of the workspace, failed.
-    #[error("{doing}: {error}")]
-    Bulk { doing: String, error: SyncError },
+    #[error("{doing}: {error}{advice}")]
+    Bulk { doing: String, error: SyncError, advice: String },
     /// The transfer failed after the old session had ended.
     #[error("{error}\nedits do not follow now; after mending that, transfer and follow {} with: coast start {instance}", worktree.display())]
     Unfollowed { instance: Addressed, worktree: StoredPath, error: Box<LifecycleError> },

@@ -99,6 +99,7 @@ impl Lifecycle<'_> {
             error => LifecycleError::Bulk {
                 doing: format!("cannot look at {}:{}", record.remote, record.remote_path),
                 error,
+                advice: String::new(),
             },
         })?;
         let made = first.made.into_inner().even_poisoned();

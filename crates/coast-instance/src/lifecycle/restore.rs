@@ -52,6 +52,7 @@ fn trash_error(doing: &str, record: &Record, error: SyncError) -> LifecycleError
         error => LifecycleError::Bulk {
             doing: format!("cannot {doing} {}:{}", record.remote, record.remote_path),
             error,
+            advice: String::new(),
         },
     }
 }

@@ -44,6 +44,22 @@ fn a_run_that_reached_nothing_leaves_nothing() {
 }
 
 #[test]
+fn a_place_that_cannot_be_used_names_the_commands_that_mend_the_remote() {
+    let stage = Stage::new("");
+    let workspaces = stage.workspace().parent().unwrap().to_owned();
+    fs::create_dir_all(workspaces.parent().unwrap()).unwrap();
+    fs::write(&workspaces, "a file in the place of the directory").unwrap();
+    let error = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.exit_code(), 3, "{text}");
+    assert!(text.contains("; see what is missing there with: coast remote setup box;"), "{text}");
+    assert!(
+        text.contains("coast remote add --replace box ") && text.contains(" --service-home DIR"),
+        "{text}"
+    );
+}
+
+#[test]
 fn bulk_only_starts_no_runner() {
     let stage = Stage::new("");
     let record = stage.command(|coast| coast.run(&dev_1(), RunOptions::default())).unwrap();
