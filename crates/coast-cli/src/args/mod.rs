@@ -212,6 +212,9 @@ fn explain(error: clap::Error, command: &mut clap::Command) -> clap::Error {
                        --bin coast -- demo`";
         return command.error(ErrorKind::InvalidSubcommand, message);
     }
+    if let Some(explained) = remote::explain(&error, command) {
+        return explained;
+    }
     sync::explain(error, command)
 }
 

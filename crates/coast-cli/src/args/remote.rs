@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Subcommand, ValueHint};
 use coast_instance::Name;
 
@@ -63,6 +64,19 @@ files of mutagen in the user's home directory. Each is listed with its last use 
 asks, and removes all of it. The machine does not say who uses it: instances of other machines look the same, so look at the list \
 first. Only a directory project/instance with the private state directory of coast beside it counts as a workspace. What stays is \
 named: a workspace that a run works on, a path of an instance on another remote, and what a running session of mutagen may use.";
+
+/// Replaces clap's error about a port of `coast remote add`, which is a part of the address.
+pub(super) fn explain(error: &clap::Error, command: &mut clap::Command) -> Option<clap::Error> {
+    let in_add = error.context().any(|(kind, value)| {
+        kind == ContextKind::Usage
+            && matches!(value, ContextValue::StyledStr(usage) if usage.to_string().contains("coast remote add"))
+    });
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
+    let is_port = matches!(argument.split('=').next(), Some("--port" | "-p"));
+    let add = command.find_subcommand_mut("remote")?.find_subcommand_mut("add")?;
+    let message = format!("there is no {argument}: the port is a part of the address: USER@HOST:PORT");
+    (in_add && is_port).then(|| add.error(ErrorKind::UnknownArgument, message))
+}
 
 /// Subcommands of `coast remote`.
 #[derive(Debug, Subcommand)]

@@ -90,3 +90,12 @@ fn a_remote_is_tested_by_its_name_where_there_are_several() {
         "{said}"
     );
 }
+
+#[test]
+fn a_port_is_a_part_of_the_address() {
+    let scratch = project();
+    for port in ["--port", "-p", "--port=22722"] {
+        let said = refuses(&coast(scratch.path(), &["remote", "add", "box", "dev@h", port, "22722"]), 1);
+        assert!(said.contains("USER@HOST:PORT"), "{said}");
+    }
+}
