@@ -132,7 +132,7 @@ pub(crate) fn explanation_lines(explanation: &Explanation) -> Vec<String> {
         counted(receiver.protected, "entry", "entries")
     ));
     lines.push(format!("{} would not be touched", counted(receiver.untouched, "entry", "entries")));
-    lines.push(session_words(explanation, &from));
+    lines.push(session_words(explanation, &from, &to));
     if let Some(question) = &explanation.question {
         lines.push(format!(
             "before all this, coast would ask whether you trust the settings; see them with: {}",
@@ -144,16 +144,18 @@ pub(crate) fn explanation_lines(explanation: &Explanation) -> Vec<String> {
     lines
 }
 
-fn session_words(explanation: &Explanation, from: &str) -> String {
+/// What would become of the edits that follow.
+fn session_words(explanation: &Explanation, from: &str, to: &str) -> String {
     match (explanation.ends_session, explanation.begins_session) {
-        (true, true) => format!("the session of {from} would be ended, and a new one made"),
+        (true, true) if from == to => format!("edits of {to} would go on following"),
+        (true, true) => format!("edits of {from} would no longer follow, and those of {to} would"),
         (true, false) => format!(
-            "the session of {from} would be ended, and none made, because the Coastfile does not ask for edits to follow"
+            "edits of {from} would no longer follow, and those of {to} would not, because the Coastfile does not ask for that"
         ),
-        (false, true) => "there is no session to end; one would be made, so that edits follow".to_owned(),
+        (false, true) => format!("edits of {to} would follow; now no edits follow"),
         (false, false) => match explanation.record.following {
-            Following::BulkOnly => "there is no session, and none would be made: the project is bulk only".to_owned(),
-            _ => "there is no session to end, and none would be made, because the Coastfile does not ask for edits to follow".to_owned(),
+            Following::BulkOnly => "edits would not follow: the project is bulk only".to_owned(),
+            _ => "edits would not follow, because the Coastfile does not ask for that".to_owned(),
         },
     }
 }

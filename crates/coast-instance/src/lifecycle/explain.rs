@@ -109,7 +109,7 @@ impl Lifecycle<'_> {
             sent: first.sent.into_inner().even_poisoned().paths,
             made_count: made.count,
             made: made.paths,
-            ends_session: has_session,
+            ends_session: record.may_have_session(),
             begins_session: project.coastfile.workspace_sync.layer().is_some(),
             question,
             record,
