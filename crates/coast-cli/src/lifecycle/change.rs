@@ -4,23 +4,24 @@ use std::time::Duration;
 
 use coast_instance::{
     CoastfileChoice, ContinuousStatus, Directories, FollowOptions, Insist, LifecycleError, LifecycleEvent,
-    Name, Record, RmOptions, RunOptions, Trust, VoidObserver,
+    Name, Record, RmOptions, RunOptions, Step, Trust, VoidObserver,
 };
 use coast_sync::Cancel;
 
+use super::confirmation::Confirmation;
 use super::explain::explain;
 use super::time_limit::TimeLimit;
 use super::whole_project::{Ended, WholeProject};
-use super::{Chosen, Scene, refuse, refuse_with};
+use super::{Chosen, Scene, refuse};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{
     AnyDirectoryArg, AssignArgs, FlushArgs, ForceArg, ImageArg, InsistArg, ProjectArg, RmArgs, RunArgs,
     StartArgs, StopArgs, TellingArgs, TrashArg, TrustArg, UnassignArgs,
 };
 use crate::args::which::WhichArgs;
-use crate::exit_code::{NOT_CONFIRMED, PARTIAL, TIMED_OUT};
+use crate::exit_code::{PARTIAL, TIMED_OUT};
 use crate::output::{
-    Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, Terminal, counted, narrator, shown,
+    Detail, Form, Itemizer, Manner, Narrator, OutputOptions, ProgressWish, counted, narrator,
 };
 
 impl From<&InsistArg> for Insist {
@@ -92,13 +93,14 @@ fn carry_out(
     command: impl FnOnce(&Scene, &dyn Narrator) -> Result<Record, LifecycleError>,
 ) -> anyhow::Result<u8> {
     Scene::with(chosen, helper, telling.json, |scene| {
-        Ok(carry_out_in(scene, telling, |narrator| command(scene, narrator)).exit_code())
+        Ok(carry_out_in(scene, telling, chosen.instance(), |narrator| command(scene, narrator)).exit_code())
     })
 }
 
 fn carry_out_in(
     scene: &Scene,
     telling: &TellingArgs,
+    instance: &Name,
     command: impl FnOnce(&dyn Narrator) -> Result<Record, LifecycleError>,
 ) -> Ended {
     let narrator = narrator_for(telling, scene);
@@ -109,17 +111,28 @@ fn carry_out_in(
             narrator.done(Some(&record), &scene.scope.addressed(&record.instance));
             Ended::With(record.exit_code())
         }
-        Err(error) => tell_failed(&*narrator, &error),
+        Err(error) => tell_failed(scene, &*narrator, instance, &error),
     }
 }
 
-fn tell_failed(narrator: &dyn Narrator, error: &LifecycleError) -> Ended {
+fn tell_failed(scene: &Scene, narrator: &dyn Narrator, instance: &Name, error: &LifecycleError) -> Ended {
     let code = error.exit_code();
-    narrator.failed(&error.to_string(), code);
+    let interrupted = match error {
+        LifecycleError::Interrupted { at: Some(step) } => interrupted_words(scene, instance, *step),
+        _ => None,
+    };
+    narrator.failed(&interrupted.unwrap_or_else(|| error.to_string()), code);
     match error {
         LifecycleError::Distrusted => Ended::ForAll(code),
         _ => Ended::With(code),
     }
+}
+
+/// Says at which step a command was interrupted, and with which command to go on. `None` if its record does not tell that.
+fn interrupted_words(scene: &Scene, instance: &Name, step: Step) -> Option<String> {
+    let record = scene.lifecycle(&VoidObserver).record(instance).ok()?;
+    let ways_on = record.ways_on(&scene.scope.addressed(instance))?;
+    Some(format!("interrupted at the step {}; {ways_on}", step.as_str()))
 }
 
 /// Carries out a command on one instance, or on all instances of a project. `done` is the participle of the command.
@@ -201,7 +214,7 @@ pub(crate) fn start(args: StartArgs) -> anyhow::Result<u8> {
         telling,
         "started",
         |scene, instance| {
-            carry_out_in(scene, telling, |narrator| {
+            carry_out_in(scene, telling, instance, |narrator| {
                 scene.lifecycle(narrator).start(instance, options.clone())
             })
         },
@@ -217,7 +230,7 @@ pub(crate) fn stop(args: StopArgs) -> anyhow::Result<u8> {
         &args.telling,
         "stopped",
         |scene, instance| {
-            carry_out_in(scene, &args.telling, |narrator| {
+            carry_out_in(scene, &args.telling, instance, |narrator| {
                 tell_without_settings(scene, narrator);
                 scene.lifecycle(narrator).stop(instance)
             })
@@ -290,25 +303,19 @@ fn rm_in(scene: &Scene, args: &RmArgs, instance: &Name) -> Ended {
             narrator.done(None, &scene.scope.addressed(instance));
             Ended::With(0)
         }
-        Err(error) => tell_failed(&*narrator, &error),
+        Err(error) => tell_failed(scene, &*narrator, instance, &error),
     }
 }
 
 /// Asks the user whether `what` may be removed. If not, or if nobody can be asked, that is printed, and the exit code returned.
 fn confirm(question: &str, what: &str, cancel: &Cancel, json: bool) -> Result<(), u8> {
-    let question = shown(&format!("{question}, including files that exist only there (yes/no)? "));
-    let answer = if json { None } else { Terminal::new(cancel).ask(&question) };
-    match answer.as_deref().map(str::trim) {
-        Some("yes" | "y") => Ok(()),
-        Some(_) => Err(refuse_with("nothing was removed", NOT_CONFIRMED, json)),
-        None => {
-            let text = format!(
-                "nobody can be asked whether {what} may be removed; confirm the removal with -y, or leave what is on the remote with \
-                 --keep-workspace"
-            );
-            Err(refuse_with(&text, NOT_CONFIRMED, json))
-        }
-    }
+    let question = format!("{question}, including files that exist only there");
+    let nobody = format!(
+        "nobody can be asked whether {what} may be removed; confirm the removal with -y, or leave what is on the remote with \
+         --keep-workspace"
+    );
+    let confirmation = Confirmation { question: &question, refused: "nothing was removed", nobody: &nobody };
+    confirmation.ask(cancel, Form::of(json))
 }
 
 /// The exit code of a command that has waited until every edit has arrived.

@@ -1,6 +1,7 @@
 //! The commands on instances and remotes. Each turns its arguments into a call of `coast-instance`, and prints the outcome.
 
 mod change;
+mod confirmation;
 mod explain;
 mod image;
 mod init;
@@ -62,6 +63,15 @@ impl<'a> Chosen<'a> {
         match &argument.project {
             Some(project) => Self::Named { project, instance, coastfile },
             None => Self::Existing { instance, coastfile },
+        }
+    }
+
+    /// The instance.
+    fn instance(&self) -> &'a Name {
+        match self {
+            Self::Here { instance, .. } | Self::Existing { instance, .. } | Self::Named { instance, .. } => {
+                instance
+            }
         }
     }
 

@@ -4,13 +4,14 @@ use coast_instance::{KeptPath, LeftWorkspace, Leftovers, LifecycleError, Name, P
 use coast_sync::{Cancel, KeptEntry, LeftoverFile};
 use serde::Serialize;
 
+use super::confirmation::Confirmation;
 use super::remote_checks::chosen;
 use super::{println_json, refuse, refuse_with, remote_helper};
 use crate::args::remote::PruneArgs;
-use crate::exit_code::{NOT_CONFIRMED, PARTIAL, UNUSABLE};
+use crate::exit_code::{PARTIAL, UNUSABLE};
 use crate::output::{
-    Form, Lines, Narrator, OutputOptions, Size, Terminal, Weight, ago, complain, counted, left_lines,
-    narrator, shown, table,
+    Form, Lines, Narrator, OutputOptions, Size, Weight, ago, complain, counted, left_lines, narrator, shown,
+    table,
 };
 use crate::signals::cancelled_by_signals;
 
@@ -78,17 +79,13 @@ pub(super) fn prune(places: &Places, args: &PruneArgs) -> anyhow::Result<u8> {
     if !args.yes {
         let question = format!(
             "Remove all of this from {name} ({})? Instances of other machines and users may be among it: {name} does not say who uses \
-             it. What exists only there is lost (yes/no)? ",
+             it. What exists only there is lost",
             remote.address()
         );
-        let answer = if args.json { None } else { Terminal::new(&cancel).ask(&question) };
-        match answer.as_deref().map(str::trim) {
-            Some("yes" | "y") => {}
-            Some(_) => return Ok(refuse_with("nothing was removed", NOT_CONFIRMED, args.json)),
-            None => {
-                let text = "nobody can be asked whether this may be removed; confirm the removal with --yes, or list it only with --dry-run";
-                return Ok(refuse_with(text, NOT_CONFIRMED, args.json));
-            }
+        let nobody = "nobody can be asked whether this may be removed; confirm the removal with --yes, or list it only with --dry-run";
+        let confirmation = Confirmation { question: &question, refused: "nothing was removed", nobody };
+        if let Err(code) = confirmation.ask(&cancel, Form::of(args.json)) {
+            return Ok(code);
         }
     }
     let stayed = match remove(&pruning, &left, &*narrator, &cancel) {

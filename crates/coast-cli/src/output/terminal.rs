@@ -25,11 +25,15 @@ impl Terminal {
         Self { cancel: cancel.clone() }
     }
 
-    /// Asks a question. Returns the answer without the end of its line, or `None` if there is no terminal or the run is cancelled.
+    /// Asks a question. Returns the answer without the end of its line, or `None` if there is no terminal or the run is cancelled. A user
+    /// who ends the input has answered nothing.
     pub(crate) fn ask(&self, question: &str) -> Option<String> {
         let terminal = open().ok()?;
-        let answer = self.answer(&terminal, question).ok()?;
-        Some(answer.to_string())
+        match self.answer(&terminal, question) {
+            Ok(answer) => Some(answer.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Some(String::new()),
+            Err(_) => None,
+        }
     }
 
     /// Asks a question whose answer is not shown while it is typed.

@@ -33,6 +33,7 @@ impl Lifecycle<'_> {
             Trust::Ask => match self.observer.confirm_trust(&question) {
                 Some(true) => {}
                 Some(false) => return Err(LifecycleError::Distrusted),
+                None if self.cancel.is_cancelled() => return Err(LifecycleError::Interrupted { at: None }),
                 None => return Err(LifecycleError::Untrusted(Box::new(question))),
             },
         }
