@@ -65,8 +65,9 @@ pub(super) fn continuous_status(status: &FollowerStatus) -> ContinuousStatus {
         last_error: status.notice.clone(),
         pending: (status.watch.pending_paths.unwrap_or(1) + status.waiting_files) as u64,
         last_batch: status.last_batch.map(|batch| LastBatch {
-            files: batch.files + batch.deleted,
+            files: batch.files,
             bytes: batch.bytes,
+            deleted: batch.deleted,
             milliseconds: u64::try_from(batch.elapsed.as_millis()).unwrap_or(u64::MAX),
             at: batch.at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         }),

@@ -79,10 +79,13 @@ fn is_zero(count: &u64) -> bool {
 /// Edits that arrived together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastBatch {
-    /// The number of files.
+    /// The number of files that were made or replaced on the remote.
     pub files: u64,
     /// Their size together, in bytes.
     pub bytes: u64,
+    /// The number of entries that were deleted on the remote.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub deleted: u64,
     /// The milliseconds from the first of these edits until the remote had acknowledged them all.
     pub milliseconds: u64,
     /// The time of the acknowledgement, in seconds since the epoch.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use coast_instance::{
     Activity, Addressed, Checked, ContinuousStatus, Failure, Following, Holder, InstanceStatus, LastTransfer,
-    Record, Stale, State, Unended, WorktreeState, shell_word,
+    Layer, Record, Stale, State, Unended, WorktreeState, shell_word,
 };
 
 pub(crate) use object::{InstanceObject, listed_objects};
@@ -17,7 +17,7 @@ pub(crate) use session::{native_words, retry_words, size_words, trouble_lines};
 pub(crate) use table::{listed_lines, table};
 
 use super::Shown;
-use super::figures::{Seconds, Size, counted};
+use super::figures::{Grouped, Seconds, Size, counted};
 use super::lines::shown;
 use session::continuous_words;
 
@@ -62,7 +62,8 @@ pub(crate) fn instance_lines(status: &InstanceStatus, instance: &Addressed) -> V
     if let Some(stale) = &record.stale {
         line("stale", indented(&stale_words(record, stale, instance)));
     }
-    if let Some(runner) = &record.runner {
+    // A follower of the native layer is only named by the instance.
+    if let (Some(runner), Layer::Mutagen) = (&record.runner, record.layer) {
         line("runner", runner.clone());
     }
     line("edits", following_words(status, instance));
@@ -138,10 +139,10 @@ fn transfer_words(transfer: &LastTransfer, stale: Option<&Stale>) -> String {
         "{}, in {}: {} of {} sent ({}), {} deleted",
         ago(transfer.at),
         Seconds(Duration::from_millis(transfer.milliseconds)),
-        transfer.sent_files,
+        Grouped(transfer.sent_files),
         counted(transfer.files, "file", "files"),
         Size(transfer.sent_bytes),
-        transfer.deleted
+        Grouped(transfer.deleted)
     );
     match transfer.code {
         0 => {}
@@ -277,8 +278,6 @@ pub(crate) fn ago(at: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use coast_instance::Layer;
-
     use super::*;
 
     fn name(text: &str) -> coast_instance::Name {

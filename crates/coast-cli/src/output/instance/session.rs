@@ -1,10 +1,12 @@
 //! The state of a session, in lines for people.
 
+use std::time::Duration;
+
 use coast_instance::{Activity, Addressed, ContinuousStatus, Layer, Record, Retry, RunnerState, Side, Stale};
 
 use super::{MAX_NAMED, ago};
 use crate::output::Shown;
-use crate::output::figures::{Grouped, Size, counted};
+use crate::output::figures::{Grouped, Seconds, Size, counted};
 use crate::output::lines::shown;
 
 fn side_name(side: Side) -> &'static str {
@@ -70,15 +72,25 @@ pub(crate) fn native_words(status: &ContinuousStatus, instance: &Addressed) -> S
 }
 
 fn last_batch(status: &ContinuousStatus) -> String {
-    status.last_batch.as_ref().map_or_else(String::new, |batch| {
-        format!(
-            "; the last {} ({}) arrived in {} ms, {}",
-            counted(batch.files, "file", "files"),
-            Size(batch.bytes),
-            Grouped(batch.milliseconds),
-            ago(batch.at)
-        )
-    })
+    let Some(batch) = &status.last_batch else { return String::new() };
+    let files = || format!("{} ({})", counted(batch.files, "file", "files"), Size(batch.bytes));
+    let entries = || counted(batch.deleted, "entry", "entries");
+    let what = match (batch.files, batch.deleted) {
+        (0, 0) => "the last edit arrived".to_owned(),
+        (_, 0) => format!("the last {} arrived", files()),
+        (0, _) => format!("the last {} deleted", entries()),
+        _ => format!("the last {} arrived, {} deleted", files(), entries()),
+    };
+    format!("; {what} in {}, {}", arrival_time(batch.milliseconds), ago(batch.at))
+}
+
+/// A time that is short, as a rule.
+fn arrival_time(milliseconds: u64) -> String {
+    if milliseconds < 10_000 {
+        format!("{} ms", Grouped(milliseconds))
+    } else {
+        Seconds(Duration::from_millis(milliseconds)).to_string()
+    }
 }
 
 /// What the next attempt waits for, if that is something that the user has to type.
@@ -221,10 +233,21 @@ mod tests {
         assert_eq!(words, "do not follow: reconnecting, 3rd try in 4 s: connection refused");
         status.activity = Activity::Watching;
         (status.files, status.directories) = (2, 1);
-        status.last_batch = Some(LastBatch { files: 1, bytes: 10, milliseconds: 7, at: u64::MAX });
+        status.last_batch =
+            Some(LastBatch { files: 1, bytes: 10, deleted: 0, milliseconds: 7, at: u64::MAX });
         assert_eq!(
             native_words(&status, &dev),
             "follow: 2 files in 1 directory; the last 1 file (10 B) arrived in 7 ms, less than a minute ago"
         );
+        let mut words = |files, deleted, milliseconds| {
+            status.last_batch = Some(LastBatch { files, bytes: 690, deleted, milliseconds, at: u64::MAX });
+            last_batch(&status)
+        };
+        let (moved, late) = (words(100, 99, 1_200), words(0, 2, 38_130));
+        assert_eq!(
+            moved,
+            "; the last 100 files (690 B) arrived, 99 entries deleted in 1,200 ms, less than a minute ago"
+        );
+        assert_eq!(late, "; the last 2 entries deleted in 38.1 s, less than a minute ago");
     }
 }
