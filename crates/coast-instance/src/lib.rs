@@ -60,7 +60,7 @@ pub use followers::{FirstBatch, FollowSpec, Followers, Prepared};
 pub use layers::{Layer, Layers};
 pub use lifecycle::{
     Check, Edits, Explanation, FollowOptions, Insist, InstanceStatus, Lifecycle, LifecycleError, Listed,
-    Questions, Resumed, RmOptions, RunOptions, Trust, Unfinished, list,
+    Questions, Resolution, Resumed, RmOptions, RunOptions, Trust, Unfinished, list,
 };
 pub use lock::Holder;
 pub use mutagen_layer::MutagenLayer;

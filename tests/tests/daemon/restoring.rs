@@ -194,14 +194,18 @@ fn resolve_takes_the_side_that_is_asked_for() {
         assert_eq!(both(path), ("here".into(), "there".into()), "{path}");
     }
     let resolve = |arguments: &[&str]| project.coast(["resolve", "dev-1"]).args(arguments).run();
-    resolve(&["conf/a", "--take", "remote"]);
+    let one = resolve(&["conf/a", "--take", "remote"]);
+    one.assert_code(0).assert_says("1 conflict settled: replaced in the worktree by the remote\n  conf/a\n");
     assert_eq!(both("conf/a"), ("there".into(), "there".into()));
-    resolve(&["conf", "--take", "local"]);
+    resolve(&["conf", "--take", "local"]).assert_code(0).assert_says("coast restore dev-1\n  conf/b\n");
     assert_eq!(both("conf/b"), ("here".into(), "here".into()));
     assert_eq!(both("conf/a"), ("there".into(), "there".into()));
     resolve(&["README", "--take", "local"]);
     assert_eq!(both("README"), ("here".into(), "here".into()));
-    resolve(&["--take", "remote"]).assert_code(0);
+    // Nobody can be asked.
+    resolve(&["--take", "remote"]).assert_code(1).assert_says("confirm that with -y");
+    assert_eq!(both("c"), ("here".into(), "there".into()));
+    resolve(&["--take", "remote", "-y"]).assert_code(0).assert_says("1 conflict settled");
     assert_eq!(both("c"), ("there".into(), "there".into()));
     project.coast(["status", "dev-1"]).run().assert_code(0).assert_does_not_say("conflict");
     // What the remote had is in its trash.

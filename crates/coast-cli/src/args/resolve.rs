@@ -14,7 +14,8 @@ conflict also ends by itself as soon as both sides have the same content. \
 With workspace_sync = \"mutagen\", `coast flush` is used in place of this command.
 
 With --take local, the entry of the worktree takes the place of the one on the remote, which moves to the trash there. With --take \
-remote, the file of the remote replaces the one in the worktree.";
+remote, the file of the remote replaces the one in the worktree, and nothing keeps what the worktree had. Without a PATH it therefore \
+asks first, unless -y is given. The output names what was settled.";
 
 pub(super) const AFTER: &str = "\
 EXAMPLES
@@ -25,7 +26,7 @@ EXAMPLES
 
 EXIT CODES
   Those of `coast --help`. 3 when the instance does not exist or is stopped; 12 when edits do not follow; 23 when conflicts or problems \
-are left.";
+are left at or below the paths that were named.";
 
 /// Arguments of `coast resolve`.
 #[derive(Debug, Args)]
@@ -41,6 +42,10 @@ pub(crate) struct ResolveArgs {
     /// The side whose entry is taken
     #[arg(long, value_name = "SIDE")]
     pub(crate) take: SideArg,
+
+    /// Do not ask before --take remote replaces every file in conflict
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 
     #[command(flatten)]
     pub(crate) project: ProjectArg,

@@ -45,6 +45,7 @@ pub use asking::{Edits, InstanceStatus, Questions};
 pub use error::{LifecycleError, Unfinished};
 pub use explain::Explanation;
 pub use list::{Listed, list};
+pub use resolve::Resolution;
 pub use resume::Resumed;
 pub use rm::RmOptions;
 pub use run::RunOptions;

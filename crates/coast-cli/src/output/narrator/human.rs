@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use coast_instance::{
-    Addressed, ContinuousStatus, Following, LifecycleEvent, Observer, Record, RunnerChange, State, Step,
-    TrustQuestion,
+    Addressed, ContinuousStatus, Following, LifecycleEvent, Observer, Record, Resolution, RunnerChange, Side,
+    State, Step, TrustQuestion,
 };
 use coast_sync::{
     AcceptedKey, Cancel, Deletions, Event, Failures, HostAnswer, Monitor, PresentedKey, Progress, Prompt,
@@ -284,6 +284,33 @@ impl Narrator for HumanNarrator {
             self.say("every edit has arrived");
         } else {
             self.human.complain(Weight::Error, &format!("not everything could arrive (code {exit_code})"));
+        }
+        self.human.flush();
+    }
+
+    fn resolved(&self, resolution: &Resolution, take: Side, instance: &Addressed, exit_code: u8) {
+        self.human.stop_drawing();
+        for line in trouble_lines(&resolution.status, None) {
+            self.warn(&line);
+        }
+        let settled = resolution.settled.iter().map(Vec::as_slice);
+        let count = counted(settled.len() as u64, "conflict", "conflicts");
+        match (settled.len(), take) {
+            (0, _) => {}
+            (_, Side::Local) => self.say(&format!(
+                "{count} settled: replaced on the remote by the worktree; what was there: coast restore {instance}{}",
+                named(settled)
+            )),
+            (_, Side::Remote) => {
+                self.say(&format!("{count} settled: replaced in the worktree by the remote{}", named(settled)));
+            }
+        }
+        if exit_code == 0 && resolution.settled.is_empty() {
+            self.say("there was no conflict to settle");
+        }
+        if exit_code != 0 {
+            let left = counted(resolution.left, "conflict or problem is", "conflicts or problems are");
+            self.human.complain(Weight::Error, &format!("{left} left there (code {exit_code})"));
         }
         self.human.flush();
     }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use coast_instance::{
-    Addressed, Conflict, ContinuousStatus, LifecycleEvent, Observer, Record, RunnerChange, Step, Unended,
+    Addressed, Conflict, ContinuousStatus, LifecycleEvent, Observer, Record, Resolution, RunnerChange, Side,
+    Step, Unended,
 };
 use coast_sync::{
     AcceptedKey, Event, HostAnswer, Monitor, PresentedKey, Progress, Prompt, ReceiverStats, SenderStats,
@@ -125,6 +126,9 @@ enum Line<'a> {
     },
     Done {
         exit_code: u8,
+        /// The paths whose conflicts were settled.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        settled: Option<Vec<PathFields<'a>>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         instance: Option<&'a Record>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -253,14 +257,21 @@ fn step_line(step: Step) -> Line<'static> {
 impl Narrator for JsonNarrator {
     fn done(&self, record: Option<&Record>, _instance: &Addressed) {
         let exit_code = record.map_or(0, Record::exit_code);
-        self.json.print(&Line::Done { exit_code, instance: record, continuous: None });
+        self.json.print(&Line::Done { exit_code, settled: None, instance: record, continuous: None });
         self.json.rest();
     }
 
     fn flushing(&self) {}
 
     fn flushed(&self, status: &ContinuousStatus, exit_code: u8) {
-        self.json.print(&Line::Done { exit_code, instance: None, continuous: Some(status) });
+        self.json.print(&Line::Done { exit_code, settled: None, instance: None, continuous: Some(status) });
+        self.json.rest();
+    }
+
+    fn resolved(&self, resolution: &Resolution, _take: Side, _instance: &Addressed, exit_code: u8) {
+        let settled = Some(paths(&resolution.settled));
+        let continuous = Some(&resolution.status);
+        self.json.print(&Line::Done { exit_code, settled, instance: None, continuous });
         self.json.rest();
     }
 

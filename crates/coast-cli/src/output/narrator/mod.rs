@@ -8,7 +8,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use coast_instance::{Addressed, Command, ContinuousStatus, Demand, Failure, Observer, Record, Step};
+use coast_instance::{
+    Addressed, Command, ContinuousStatus, Demand, Failure, Observer, Record, Resolution, Side, Step,
+};
 use coast_sync::Cancel;
 
 use super::{Form, OutputOptions, Shown};
@@ -23,6 +25,9 @@ pub(crate) trait Narrator: Observer {
 
     /// Every edit has arrived except those that `status` lists as conflicts and problems.
     fn flushed(&self, status: &ContinuousStatus, exit_code: u8);
+
+    /// Conflicts of this instance were settled by taking one side.
+    fn resolved(&self, resolution: &Resolution, take: Side, instance: &Addressed, exit_code: u8);
 
     /// The command failed.
     fn failed(&self, text: &str, exit_code: u8);
@@ -39,11 +44,11 @@ pub(crate) fn narrator(options: OutputOptions, cancel: &Cancel) -> Box<dyn Narra
 /// A participle phrase for a step.
 fn step_words(step: Step) -> &'static str {
     match step {
-        Step::EndSession => "ending the session",
+        Step::EndSession => "ending what has edits follow",
         Step::Transfer => "transferring the worktree to the remote",
-        Step::Runner => "preparing the runner of the session",
+        Step::Runner => "preparing to follow edits",
         Step::Access => "giving the shell container access to the remote",
-        Step::Session => "creating the session, and waiting until it follows",
+        Step::Session => "beginning to follow edits, and waiting until they have arrived",
         Step::Gap => "looking for edits made meanwhile",
         Step::RemoveAccess => "removing the key from the shell container",
         Step::RemoveRunner => "removing the shell container",
