@@ -124,6 +124,9 @@ async fn pause(
     State(daemon): State<Arc<Daemon>>,
     NamedInstance(id): NamedInstance,
 ) -> Result<StatusCode, ApiError> {
+    tracing::warn!(
+        "{id}: edits do not follow: a command has paused them, because the worktree is gone or replaced"
+    );
     blocking(move || daemon.host.pause(&id, &Cancel::new())).await??;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -221,8 +221,10 @@ impl Prepared for PreparedFollower {
         });
         let arrived =
             arrival(&follower, |waiting| flushed(&follower, waiting), Patience::AfterTransfer, watch, cancel);
-        if arrived.is_err() {
-            host.end(&id, cancel)?;
+        match &arrived {
+            // Ends what was logged of the follower before it.
+            Ok(_) => tracing::info!("{id}: edits follow"),
+            Err(_) => host.end(&id, cancel)?,
         }
         arrived
     }
