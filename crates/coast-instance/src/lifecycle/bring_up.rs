@@ -349,7 +349,7 @@ impl Work<'_> {
         }
     }
 
-    /// The commands that mend the remote, if they can mend this error, after `; `.
+    /// The commands that mend the remote, if they can mend this error, to be written after it.
     fn advice(&self, error: &SyncError) -> String {
         let Ok(remote) = self.lifecycle.remote_of(&self.record) else { return String::new() };
         let name = &self.record.remote;
@@ -359,7 +359,8 @@ impl Work<'_> {
             && !error.is_refused()
             && !matches!(error, SyncError::Engine(EngineError::Source { .. }));
         if matches!(error, SyncError::Ssh(ssh) if is_refused_key(ssh)) {
-            format!("; give the remote another key with: {replace} --key PATH")
+            // The error ends with a list of the keys.
+            format!("\ngive the remote another key with: {replace} --key PATH")
         } else if is_place {
             let key =
                 remote.key.as_deref().map(|key| format!(" --key {}", shell_word(key))).unwrap_or_default();
