@@ -114,6 +114,16 @@ fn prune_removes_what_is_recognized_and_known_to_nobody_here_and_nothing_else() 
     terminal.wait_for("(yes/no)?");
     terminal.type_in("no\n");
     assert_eq!(terminal.wait().0, 1);
+    // The terminal makes the first a SIGINT, and the second the end of the input.
+    for (typed, code, words) in
+        [("\u{3}", 20, "interrupted; nothing was removed"), ("\u{4}", 1, "nothing was removed")]
+    {
+        let mut terminal = InTerminal::start(&place.coast(&["remote", "prune", "box"]));
+        terminal.wait_for("(yes/no)?");
+        terminal.type_in(typed);
+        let (exited, said) = terminal.wait();
+        assert!(exited == code && said.contains(words) && !said.contains("nobody can be asked"), "{said}");
+    }
     Snapshot::of(place.remote.path("service")).assert_untouched_since(&before);
     assert!(cache.exists() && agent.exists() && old_helper.exists());
 
