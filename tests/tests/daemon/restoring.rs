@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use coast_tests::{Layer, Project, Snapshot, Tree};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Daemon, kill};
 
@@ -172,6 +173,28 @@ fn a_refused_deletion_names_the_command_that_allows_it_and_is_logged_once() {
     project.coast_says(&["status", "dev-1"], command);
     project.coast(command.split(' ').skip(1)).run().assert_code(0);
     assert!(!project.workspace("dev-1").join("many").exists());
+}
+
+#[test]
+fn a_flush_without_the_remote_says_that_coastd_connects_again() {
+    let project = project();
+    let daemon = daemon(&project);
+    project.coast(["run", "dev-1"]).run().assert_code(0);
+    let sshd = project.remote().sshd();
+    let pid = i32::try_from(sshd.pid()).ok().and_then(Pid::from_raw).expect("it is a process");
+    let signal = |signal| kill_process(pid, signal).expect("the server is ours");
+    // It must take no new connection while the old ones end, and is found by them until then.
+    signal(Signal::STOP);
+    sshd.cut_connections();
+    signal(Signal::KILL);
+    fs::write(project.root().join("README"), "edited").expect("the repository is ours");
+    let flushed = project.coast(["flush", "dev-1"]).run();
+    flushed.assert_code(12).assert_says("edits do not follow: reconnecting, ").assert_says(" try ");
+    flushed.assert_says("coastd goes on by itself").assert_does_not_say("coast start");
+    let status = project.coast(["status", "dev-1", "--check"]).run();
+    status.assert_code(12).assert_says("do not follow: reconnecting, ");
+    let log = daemon.run(&["logs"]).text();
+    assert_eq!(log.matches("cannot connect to").count(), 1, "{log}");
 }
 
 #[test]
