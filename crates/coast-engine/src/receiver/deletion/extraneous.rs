@@ -31,9 +31,9 @@ pub(super) struct ExtraneousRoot {
     pub(super) makes_way: bool,
 }
 
-/// The identity of an entry, which tells it apart from one that took its name later: inode numbers are given out again, but
-/// not with the size and the time of the last change of content. The ctime is no part of it: deleting one of a file's names changes that of
-/// the others.
+/// The identity of an entry, which tells it apart from one that took its name later: inode numbers are given out again, but not with
+/// the size and the time of the last change of content. The ctime is no part of it: deleting one of a file's names changes the ctime of
+/// its other names.
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
 pub(super) struct EntryIdentity {
     ino: u64,

@@ -24,9 +24,9 @@ enum Outcome {
 }
 
 impl Deletion<'_> {
-    /// Fails if most of what runs have put there would be deleted, and the source has not as much instead: then it has lost its entries,
-    /// and was not changed to another state. What a refused run has brought changes nothing in that for the next run. Where rules of files in the tree have a say, that is known only
-    /// when the entries are judged.
+    /// Fails if most of what runs have put there would be deleted, and the source has not half as much instead. Such a source has lost its
+    /// entries, while one with as many others was switched to another state. Entries that a refused run has brought do not help the
+    /// next run to pass. Where rules of files in the tree have a say, the amount is known only when the entries are judged.
     pub(in crate::receiver) fn check_amount(&self) -> Result<(), EngineError> {
         self.refuse_mass_deletion([&self.making_way, &self.extraneous], self.updates_before_deletion)
     }

@@ -80,10 +80,10 @@ impl Target<'_> {
             self.remove_in_the_way(path, dir, name).doing("cannot remove what is in the way")?;
         }
         let mode = desired.mode.unwrap_or(0o755);
-        // The owner needs all rights while entries are brought.
         if let Some(live) = self.live() {
             live.ledger.directory_intended(path, name);
         }
+        // The owner needs all rights while entries are brought.
         let made = self.change_in(path, dir, || dir.mkdir(name, mode | 0o700));
         if made.is_err() {
             self.note_gone(path, name);

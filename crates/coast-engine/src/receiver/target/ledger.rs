@@ -107,8 +107,8 @@ impl Ledger {
         }
     }
 
-    /// Notes in the journal a directory that is about to be made. The note is with the system when this returns: a directory that a killed
-    /// run has made and not noted would stay for ever.
+    /// Notes in the journal a directory that is about to be made. The note is with the system when this returns: a directory that a
+    /// killed run has made without a note would stay for ever.
     pub(super) fn directory_intended(&self, directory: &RelPath, name: &Name) {
         if let Some(state) = &self.journal {
             let mut journal = self.known.journal();
