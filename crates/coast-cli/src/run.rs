@@ -9,6 +9,9 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<u8> {
     let cancel = cancelled_by_signals()?;
     let manner = plan.output.manner;
     let output = output::open(plan.output, &cancel);
+    if let Some(notice) = &plan.notice {
+        output.notice(notice);
+    }
     let ended = plan.request.run(&*output, &*output, &cancel);
     let exit_code = match &ended {
         Ok(report) if manner == Manner::Push => report.workspace_exit_code(),

@@ -75,10 +75,6 @@ pub(crate) struct PushArgs {
     #[arg(long)]
     pub(crate) no_delete: bool,
 
-    /// Delete also in the workspace of an instance, although this run does not know its rules
-    #[arg(long)]
-    pub(crate) into_instance: bool,
-
     /// Keep nothing in the trash of what was made or changed at the destination and is deleted or replaced
     #[arg(long)]
     pub(crate) no_trash: bool,

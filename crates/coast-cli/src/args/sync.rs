@@ -156,9 +156,6 @@ pub(crate) struct Transfer {
     /// Send at most this much per second: in KiB, or with a suffix (1.5m, 2MB); 0 means no limit
     #[arg(long, value_name = "RATE")]
     pub(crate) bwlimit: Option<Rate>,
-    /// Delete also in the workspace of an instance, although this run does not know its rules
-    #[arg(long)]
-    pub(crate) into_instance: bool,
     /// Change nothing, only show what would be done
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,

@@ -9,7 +9,7 @@ mod sync;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use coast_instance::{Addressed, Places, occupant};
 use coast_sync::{
     ConnectOptions, Destination, HelperStore, LocalDestination, LocalReceiver, Platform, RemoteDestination,
@@ -33,6 +33,8 @@ pub(crate) const HELPER_SUBCOMMAND: &str = "__helper";
 pub(crate) struct Plan {
     pub(crate) request: SyncRequest,
     pub(crate) output: OutputOptions,
+    /// What the user is told before the run.
+    pub(crate) notice: Option<String>,
 }
 
 /// How to reach another machine, from all options that say so.
@@ -64,22 +66,20 @@ impl ConnectionOptions {
         }
     }
 
-    /// Refuses a run that deletes in the workspace of an instance: it does not know the rules of the instance. `root` is the directory
-    /// at `endpoint` in which entries are deleted.
-    fn check_no_instance(&self, endpoint: &RemoteEndpoint, root: &Path) -> anyhow::Result<()> {
+    /// What to tell of a run that deletes in the workspace of an instance: it does not know the rules of the instance. `root` is the
+    /// directory at `endpoint` in which entries are deleted.
+    fn instance_notice(&self, endpoint: &RemoteEndpoint, root: &Path) -> Option<String> {
         // Without directories of its own this machine has no instance.
-        let Ok(places) = Places::from_process() else { return Ok(()) };
-        let Some(id) = occupant(&places, &self.target(endpoint), &self.connect(), root) else {
-            return Ok(());
-        };
+        let places = Places::from_process().ok()?;
+        let id = occupant(&places, &self.target(endpoint), &self.connect(), root)?;
         let instance = Addressed::new(&id.instance, Some(&id.project));
-        bail!(
-            "{}:{} belongs to the instance {id}, and this run would delete what the rules of that instance protect; transfer its \
-             worktree with: coast start {instance}; or another worktree with: coast assign {instance} --worktree NAME_OR_PATH; a run \
-             that deletes nothing is allowed, -n shows what would be done, and --into-instance does it all the same",
+        Some(format!(
+            "{}:{} belongs to the instance {id}; this run does not know the rules of that instance, and deletes what only they \
+             exclude or protect; transfer its worktree with: coast start {instance}; or another worktree with: coast assign \
+             {instance} --worktree NAME_OR_PATH",
             endpoint.host,
             root.display()
-        );
+        ))
     }
 
     /// Returns the destination at `endpoint`.

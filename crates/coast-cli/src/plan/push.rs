@@ -34,6 +34,7 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
     options.verbose = args.verbose > 0;
     options.itemize = if output.detail > Detail::Problems { Itemize::Changes } else { Itemize::Nothing };
 
+    let mut notice = None;
     let destination = match Endpoint::parse(&args.destination)? {
         Endpoint::Local(path) => {
             check_meant_local(&path, &args)?;
@@ -47,8 +48,8 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
                 options: args.ssh_option,
                 installed_helper: args.helper.helper,
             };
-            if options.delete.is_some() && !args.dry_run && !args.into_instance {
-                connection.check_no_instance(&endpoint, &endpoint.path)?;
+            if options.delete.is_some() {
+                notice = connection.instance_notice(&endpoint, &endpoint.path);
             }
             connection.destination(endpoint, args.sudo.into())?
         }
@@ -58,7 +59,7 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
         .rules(rules)
         .timeout(timeout(args.timeout))
         .bytes_per_second(args.bwlimit.and_then(|rate| rate.0));
-    Ok(Plan { request, output })
+    Ok(Plan { request, output, notice })
 }
 
 /// Refuses a local destination that was probably meant for another machine, and a destination inside the workspace.

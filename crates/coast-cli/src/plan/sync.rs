@@ -27,8 +27,8 @@ pub(crate) fn plan(args: &SyncArgs) -> anyhow::Result<Plan> {
         itemize: if output.detail > Detail::Problems { Itemize::Changes } else { Itemize::Nothing },
         ..options(args)?
     };
-    let destination = match destination {
-        Endpoint::Local(path) => local_destination(path)?,
+    let (destination, notice) = match destination {
+        Endpoint::Local(path) => (local_destination(path)?, None),
         Endpoint::Remote(endpoint) => remote(args, endpoint, &source, &options)?,
     };
     let request = SyncRequest::new(source, destination)
@@ -37,7 +37,7 @@ pub(crate) fn plan(args: &SyncArgs) -> anyhow::Result<Plan> {
         .compress(args.transfer.compress)
         .timeout(timeout(args.transfer.timeout))
         .bytes_per_second(args.transfer.bwlimit.and_then(|rate| rate.0));
-    Ok(Plan { request, output })
+    Ok(Plan { request, output, notice })
 }
 
 fn endpoints(args: &SyncArgs) -> anyhow::Result<(PathBuf, Endpoint)> {
@@ -133,7 +133,7 @@ fn remote(
     endpoint: RemoteEndpoint,
     source: &Path,
     options: &Options,
-) -> anyhow::Result<coast_sync::Destination> {
+) -> anyhow::Result<(coast_sync::Destination, Option<String>)> {
     let shell = match (&args.transfer.rsh, std::env::var("RSYNC_RSH")) {
         (Some(command), _) => RemoteShell::parse(command).context("-e")?,
         (None, Ok(command)) if !command.is_empty() => RemoteShell::parse(&command).context("RSYNC_RSH")?,
@@ -146,10 +146,10 @@ fn remote(
         options: shell.options,
         installed_helper: args.transfer.helper.helper.clone(),
     };
-    if options.delete.is_some() && !options.dry_run && !args.transfer.into_instance {
-        connection.check_no_instance(&endpoint, &deletion_root(source, &endpoint.path))?;
-    }
-    connection.destination(endpoint, sudo(args)?)
+    let deletes = options.delete.is_some();
+    let notice =
+        deletes.then(|| connection.instance_notice(&endpoint, &deletion_root(source, &endpoint.path)));
+    Ok((connection.destination(endpoint, sudo(args)?)?, notice.flatten()))
 }
 
 /// The directory at `destination` in which entries are deleted: without a slash at its end, the source directory itself is sent.
