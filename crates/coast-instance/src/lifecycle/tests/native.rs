@@ -40,6 +40,13 @@ fn edits_are_noted_from_before_the_transfer_and_no_gap_is_left_to_close() {
 }
 
 #[test]
+fn an_explanation_tells_that_a_follower_would_give_way_to_another() {
+    let stage = running();
+    let explained = stage.command(|coast| coast.explain(&dev_1(), &stage.feature(), false)).unwrap();
+    assert!(explained.ends_session && explained.begins_session);
+}
+
+#[test]
 fn a_follower_sends_everything_where_the_transfer_left_something() {
     let stage = Stage::new(NATIVE);
     *stage.unwritable.lock().unwrap() = vec!["src/a"];
