@@ -225,10 +225,7 @@ fn resolve_takes_the_side_that_is_asked_for() {
     assert_eq!(both("conf/a"), ("there".into(), "there".into()));
     resolve(&["README", "--take", "local"]);
     assert_eq!(both("README"), ("here".into(), "here".into()));
-    // Nobody can be asked.
-    resolve(&["--take", "remote"]).assert_code(1).assert_says("confirm that with -y");
-    assert_eq!(both("c"), ("here".into(), "there".into()));
-    resolve(&["--take", "remote", "-y"]).assert_code(0).assert_says("1 conflict settled");
+    resolve(&["--take", "remote"]).assert_code(0).assert_says("1 conflict settled");
     assert_eq!(both("c"), ("there".into(), "there".into()));
     project.coast(["status", "dev-1"]).run().assert_code(0).assert_does_not_say("conflict");
     // What the remote had is in its trash.

@@ -15,7 +15,7 @@ With workspace_sync = \"mutagen\", `coast flush` is used in place of this comman
 
 With --take local, the entry of the worktree takes the place of the one on the remote, which moves to the trash there. With --take \
 remote, the file of the remote replaces the one in the worktree, and nothing keeps what the worktree had. Without a PATH it therefore \
-asks first, unless -y is given. The output names what was settled.";
+asks first on a terminal, unless -y is given. The output names what was settled.";
 
 pub(super) const AFTER: &str = "\
 EXAMPLES

@@ -1,5 +1,6 @@
 //! `coast resolve`.
 
+use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStringExt;
 
 use coast_instance::{Check, Side, VoidObserver};
@@ -18,7 +19,9 @@ pub(crate) fn resolve(args: &ResolveArgs) -> anyhow::Result<u8> {
         let narrator = narrator_for(&args.telling, scene);
         tell_without_settings(scene, &*narrator);
         let take = Side::from(args.take);
-        if take == Side::Remote && args.paths.is_empty() && !args.yes {
+        // A script has named the side, and has nobody to ask.
+        let asks = take == Side::Remote && args.paths.is_empty() && !args.yes && io::stderr().is_terminal();
+        if asks {
             match confirm(scene, args) {
                 Ok(()) => {}
                 Err(code) => return Ok(code),
@@ -55,7 +58,7 @@ fn confirm(scene: &Scene, args: &ResolveArgs) -> Result<(), u8> {
     let confirmation = Confirmation {
         question: &question,
         refused: "nothing was replaced",
-        nobody: "nobody can be asked whether every conflict may be replaced in the worktree; name the paths, or confirm that with -y",
+        nobody: "nobody can be asked whether every conflict may be replaced in the worktree; name the paths, or add -y",
     };
     confirmation.ask(&scene.cancel, Form::of(args.telling.json))
 }

@@ -78,7 +78,7 @@ pub enum Halt {
     #[error(transparent)]
     Root(#[from] LostRoot),
     /// Most of what was put there would have been deleted.
-    #[error("{0}; if the worktree is as it should be, go on with: coast start --allow-mass-deletion")]
+    #[error("{0}; changes are sent again when the worktree has its files again")]
     MassDeletion(String),
     /// The workspace at the destination was removed or replaced, or is not taken for one.
     #[error("{0}")]
