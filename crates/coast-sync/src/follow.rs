@@ -289,6 +289,7 @@ impl FollowSession {
             sender.options.delete = None;
         } else if let Some(delete) = &mut sender.options.delete {
             delete.there_before = batch.there_before;
+            delete.whole = batch.whole;
         }
         // Another session may have brought a later state of the file meanwhile: the file is looked at under the lock.
         sender.await_ready = std::mem::replace(&mut self.has_staged, stages);
@@ -377,6 +378,8 @@ pub struct FollowBatch {
     /// How many entries were at the destination before the batches just before this one, or 0; see
     /// [`Delete::there_before`](crate::Delete::there_before).
     pub there_before: u64,
+    /// How many entries make the workspace whole, or 0; see [`Delete::whole`](crate::Delete::whole).
+    pub whole: u64,
 }
 
 /// How much of the source a batch transfers.
@@ -396,6 +399,7 @@ impl FollowBatch {
             renamed: Vec::new(),
             contents: FileContents::Place,
             there_before: 0,
+            whole: 0,
         }
     }
 
@@ -434,6 +438,13 @@ impl FollowBatch {
     #[must_use]
     pub fn there_before(mut self, entries: u64) -> Self {
         self.there_before = entries;
+        self
+    }
+
+    /// Tells how many entries make the workspace whole; see [`FollowBatch::whole`].
+    #[must_use]
+    pub fn whole(mut self, entries: u64) -> Self {
+        self.whole = entries;
         self
     }
 

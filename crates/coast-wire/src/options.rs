@@ -160,6 +160,8 @@ pub struct Delete {
     /// How many entries were there before the runs just before this one. What those runs have deleted, and did not make again, counts as
     /// if this run deleted it. 0 if no run came just before.
     pub there_before: u64,
+    /// How many entries make the workspace whole, if that are fewer than are there: what came later may go again. 0 if all of them do.
+    pub whole: u64,
 }
 
 /// The number of entries that may be deleted however few there are; see [`Delete::no_mass_deletion`].

@@ -288,14 +288,16 @@ impl Carrier {
         Ok(())
     }
 
-    fn look_at_wish(&self, session: &mut FollowSession) -> Result<(), Break> {
+    fn look_at_wish(&mut self, session: &mut FollowSession) -> Result<(), Break> {
         let (first, has_ended) = {
             let mut state = self.shared.enter();
             let Wish::Follow(first) = &mut state.wish else { return Err(Break::Wish) };
             (first.take(), state.connection.ended)
         };
-        if first == Some(First::Everything) {
-            self.watcher.compare_everything();
+        match first {
+            Some(First::Everything) => self.watcher.compare_everything(),
+            Some(First::Collected) => self.deletions.transferred(self.watcher.entries()),
+            None => {}
         }
         if has_ended {
             let nothing = coast_sync::FollowBatch::paths([]);
@@ -498,7 +500,8 @@ impl Carrier {
         let mut batch = follow_batch(extent)
             .take_source(take_source)
             .renamed(renamed)
-            .there_before(self.deletions.there_before());
+            .there_before(self.deletions.there_before())
+            .whole(self.deletions.whole());
         if large == LargeAre::Deferred {
             batch = batch.defer_above(LARGE);
         }

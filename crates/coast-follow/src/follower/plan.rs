@@ -15,9 +15,6 @@ use crate::batch::{Batch, Depth, Extent};
 /// more than half of the workspace, and only a run over everything can tell that. It takes 0.2 s for 78,000 files.
 const FEW: u64 = coast_sync::MASS_DELETION;
 
-/// How many deletions are carried while it is not known how many entries there are: a run over everything tells.
-const FEW_OF_UNKNOWN: u64 = 10;
-
 /// Deletions that follow each other within this time count together: `rm -rf` may take longer than a batch.
 const TOGETHER: Duration = Duration::from_secs(2);
 
@@ -40,10 +37,13 @@ pub(super) struct Deletions {
     count: u64,
     began: Option<Instant>,
     last: Option<Instant>,
-    /// How many entries are at the destination, as far as the runs tell. None before the first run over everything.
-    there: Option<u64>,
+    /// How many entries are at the destination, as far as the runs tell. 0 before the first of them.
+    there: u64,
     /// How many were there before the first of these deletions.
     there_before: u64,
+    /// How many were there when the worktree was brought as a whole, or fewer if some of them went since. What came later may go again:
+    /// an `rm -rf` of a directory that was made while edits follow is no loss.
+    whole: u64,
 }
 
 impl Deletions {
@@ -53,27 +53,37 @@ impl Deletions {
         if is_over(self.last, TOGETHER) || is_over(self.began, LONGEST) {
             self.count = 0;
             self.began = Some(now);
-            self.there_before = self.there.unwrap_or(0);
+            self.there_before = self.there;
+            if self.there > 0 {
+                self.whole = self.whole.min(self.there);
+            }
         }
         if left > 0 {
             self.count = self.count.saturating_add(left);
             self.last = Some(now);
         }
-        let few = if self.there.is_some() { FEW } else { FEW_OF_UNKNOWN };
-        let many = left > 0 && self.count > few;
+        let many = left > 0 && self.count > FEW;
         if many {
             self.count = 0;
         }
         many
     }
 
+    /// A transfer has brought the worktree, which had this many entries.
+    pub(super) fn transferred(&mut self, entries: u64) {
+        (self.there, self.whole) = (entries, entries);
+    }
+
     /// Notes a run over this extent.
     pub(super) fn carried(&mut self, extent: &Extent, run: &RunReport, now: Instant) {
         let (here, there) = (&run.sender, &run.receiver);
         self.there = match extent {
-            Extent::Everything => Some(here.files + here.directories + here.others),
-            Extent::Paths(_) => self.there.map(|count| (count + there.created).saturating_sub(there.deleted)),
+            Extent::Everything => here.files + here.directories + here.others,
+            Extent::Paths(_) => (self.there + there.created).saturating_sub(there.deleted),
         };
+        if *extent == Extent::Everything && self.whole == 0 {
+            self.whole = self.there;
+        }
         if there.deleted > 0 {
             self.last = Some(now);
         }
@@ -82,6 +92,11 @@ impl Deletions {
     /// How many entries were there before the deletions of the last seconds: a large directory may go in several batches.
     pub(super) fn there_before(&self) -> u64 {
         self.there_before
+    }
+
+    /// How many entries make the workspace whole. 0 if that is not known.
+    pub(super) fn whole(&self) -> u64 {
+        self.whole
     }
 }
 
@@ -166,11 +181,6 @@ mod tests {
     fn many_deletions_in_a_row_are_compared_with_the_whole_workspace() {
         let now = Instant::now();
         let mut deletions = Deletions::default();
-        assert!(
-            !deletions.are_many(FEW_OF_UNKNOWN, now) && deletions.are_many(1, now),
-            "it is not known how many there are"
-        );
-        let mut deletions = Deletions { there: Some(1000), ..Deletions::default() };
         assert!(!deletions.are_many(60, now));
         assert!(!deletions.are_many(40, now), "not more than a hundred");
         assert!(!deletions.are_many(0, now));
@@ -181,11 +191,26 @@ mod tests {
     }
 
     #[test]
+    fn what_came_after_the_whole_worktree_may_go_again() {
+        let now = Instant::now();
+        let mut deletions = Deletions::default();
+        deletions.transferred(300);
+        deletions.there = 10_300;
+        deletions.are_many(5000, now);
+        assert_eq!((deletions.there_before(), deletions.whole()), (10_300, 300));
+        deletions.there = 200;
+        deletions.are_many(60, now + TOGETHER);
+        assert_eq!(deletions.whole(), 300, "the row goes on");
+        deletions.are_many(1, now + 4 * TOGETHER);
+        assert_eq!((deletions.there_before(), deletions.whole()), (200, 200));
+    }
+
+    #[test]
     fn what_was_there_before_a_row_of_deletions_is_known_until_it_is_over() {
         let now = Instant::now();
-        let mut deletions = Deletions { there: Some(500), ..Deletions::default() };
+        let mut deletions = Deletions { there: 500, ..Deletions::default() };
         deletions.are_many(60, now);
-        deletions.there = Some(200);
+        deletions.there = 200;
         deletions.are_many(60, now + TOGETHER);
         assert_eq!(deletions.there_before(), 500);
         deletions.are_many(60, now + 3 * TOGETHER);
@@ -194,7 +219,7 @@ mod tests {
         while at < now + 3 * TOGETHER + LONGEST {
             at += TOGETHER;
             deletions.are_many(1, at);
-            deletions.there = deletions.there.map(|there| there - 1);
+            deletions.there -= 1;
         }
         deletions.are_many(1, at + TOGETHER);
         assert!(deletions.there_before() < 200);

@@ -314,6 +314,24 @@ fn a_worktree_that_gets_its_files_back_is_followed_again() {
 }
 
 #[test]
+fn what_was_made_while_edits_follow_may_go_again() {
+    let kept: Vec<String> = names(150).into_iter().map(|name| format!("src/{name}")).collect();
+    let followed = Followed::new(&kept.iter().map(String::as_str).collect::<Vec<_>>());
+    fs::create_dir(followed.path("made")).unwrap();
+    for name in names(500) {
+        fs::write(followed.path("made").join(name), "made").unwrap();
+    }
+    followed.arrive();
+    fs::rename(followed.path("made"), followed.scratch.path().join("aside")).unwrap();
+    followed.arrive();
+    assert!(!followed.copy("made").exists());
+    fs::rename(followed.path("src"), followed.scratch.path().join("lost")).unwrap();
+    fs::write(followed.path("one"), "").unwrap();
+    assert!(matches!(followed.halt(), Halt::MassDeletion(_)));
+    assert_eq!(fs::read_dir(followed.copy("src")).unwrap().count(), 150);
+}
+
+#[test]
 fn a_checkout_that_moves_most_files_is_carried() {
     let all = names(300);
     let followed = Followed::new(&all.iter().map(String::as_str).collect::<Vec<_>>());

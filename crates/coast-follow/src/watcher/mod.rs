@@ -120,6 +120,7 @@ pub struct Watcher {
     shared: Arc<Shared>,
     waker: Waker,
     identity: Identity,
+    entries: u64,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -158,6 +159,7 @@ impl Watcher {
         let barriers = Barriers::new(&queue, &settings.private)
             .map_err(|error| WatchError::Private { place: settings.private, error })?;
         tree.enter_all(&queue)?;
+        let entries = tree.surveyed();
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -167,7 +169,12 @@ impl Watcher {
         let reader = Reader::new(queue, tree, Arc::clone(&shared));
         let thread = thread::Builder::new().name("coast-watch".to_owned());
         let thread = thread.spawn(move || reader.run()).map_err(WatchError::Thread)?;
-        Ok(Self { shared, waker, identity, thread: Some(thread) })
+        Ok(Self { shared, waker, identity, entries, thread: Some(thread) })
+    }
+
+    /// How many entries the worktree had when watching began, those that are excluded left out.
+    pub fn entries(&self) -> u64 {
+        self.entries
     }
 
     /// Waits for changes that are due. Only one thread may wait.

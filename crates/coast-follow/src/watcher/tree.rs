@@ -16,7 +16,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use coast_engine::{TreeMergeFiles, Whose};
 use coast_filter::{DirFilter, EntryKind, Filter, RuleError, RuleList, Side};
@@ -49,6 +49,8 @@ pub(super) struct Tree {
     max_watches: usize,
     /// Whether there are more directories than watches.
     used_up: bool,
+    /// How many entries the last survey has found.
+    surveyed: u64,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,7 @@ impl Tree {
             scanned: 0,
             max_watches,
             used_up: false,
+            surveyed: 0,
         })
     }
 
@@ -98,6 +101,11 @@ impl Tree {
     /// How many directories are scanned.
     pub(super) fn scanned(&self) -> usize {
         self.scanned
+    }
+
+    /// How many entries the last survey has found that are not excluded.
+    pub(super) fn surveyed(&self) -> u64 {
+        self.surveyed
     }
 
     /// Whether there are more directories than watches.
@@ -209,11 +217,13 @@ impl Tree {
             found: Mutex::default(),
             left: AtomicUsize::new(left),
             used_up: AtomicBool::new(false),
+            entries: AtomicU64::new(0),
         };
         if let Some(watch) = survey.judge(watch) {
             walk_from(root, start, threads, &survey, Above { filter, watch, file_system: None });
         }
         self.used_up |= survey.used_up.into_inner();
+        self.surveyed = survey.entries.into_inner();
         for (path, directory) in survey.found.into_inner().even_poisoned() {
             if let Some(watch) = directory.watch {
                 self.watched.insert(watch, path.clone());
@@ -292,6 +302,8 @@ struct Survey<'a> {
     /// How many more directories may be watched.
     left: AtomicUsize,
     used_up: AtomicBool,
+    /// How many entries were found that are not excluded.
+    entries: AtomicU64,
 }
 
 /// Handed down by a directory to each subdirectory.
@@ -374,6 +386,7 @@ impl Visit for Survey<'_> {
             }
             names.push(entry.name);
         }
+        self.entries.fetch_add(names.len() as u64, Ordering::Relaxed);
         let snapshot = (above.watch.is_none() || file_system.is_shared)
             .then(|| Snapshot::of(dir, names.into_iter()).unwrap_or_default());
         let directory = Directory { watch: above.watch, filter, snapshot };

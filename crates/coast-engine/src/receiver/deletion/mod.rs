@@ -44,6 +44,8 @@ pub(super) struct Deletion<'a> {
     no_mass_deletion: bool,
     /// How many entries were there before the runs just before this one.
     there_before: u64,
+    /// How many entries make the workspace whole, if fewer than are there.
+    whole: u64,
     /// What became of updates if the run is refused before they move into place.
     updates_before_deletion: Updates,
     /// When the run began, by the clock of the destination's file system; none in a dry run.
@@ -105,6 +107,7 @@ impl<'a> Deletion<'a> {
             // A run about some paths does not see how many there are.
             no_mass_deletion: delete.is_some_and(|delete| delete.no_mass_deletion) && !some_paths,
             there_before: delete.map_or(0, |delete| delete.there_before),
+            whole: delete.map_or(0, |delete| delete.whole),
             updates_before_deletion: if options.delay_updates { Updates::Dropped } else { Updates::InPlace },
             began: target.began(),
             placed: Mutex::default(),

@@ -42,7 +42,8 @@ impl Deletion<'_> {
             let going = if placed.going == 0 { 0 } else { before - placed.seen + placed.going };
             (going, before, placed.offered, placed.first.clone())
         };
-        if !self.no_mass_deletion || going <= MASS_DELETION || going <= placed / 2 || offered > placed / 2 {
+        let whole = if self.whole == 0 { placed } else { placed.min(self.whole) };
+        if !self.no_mass_deletion || going <= MASS_DELETION || going <= placed / 2 || offered > whole / 2 {
             return Ok(());
         }
         for list in lists {
