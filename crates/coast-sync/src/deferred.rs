@@ -22,10 +22,10 @@ impl Deferred {
     }
 
     pub(crate) fn add(&mut self, path: &[u8]) {
+        // What is no path of a file cannot be sent either.
+        let Ok(path) = RelPath::new(path) else { return };
         self.count += 1;
-        if self.first.len() < Self::MAX_FIRST
-            && let Ok(path) = RelPath::new(path)
-        {
+        if self.first.len() < Self::MAX_FIRST {
             self.first.push(path);
         }
     }

@@ -212,7 +212,7 @@ pub struct FollowSession {
     source: Source,
     cache: Option<PathBuf>,
     receiver: FollowedReceiver,
-    /// Whether the last batch has only staged contents.
+    /// Whether a batch has only staged contents. Then other batches go over another session.
     has_staged: bool,
 }
 
@@ -292,7 +292,8 @@ impl FollowSession {
             delete.whole = batch.whole;
         }
         // Another session may have brought a later state of the file meanwhile: the file is looked at under the lock.
-        sender.await_ready = std::mem::replace(&mut self.has_staged, stages);
+        sender.await_ready = self.has_staged && !stages;
+        self.has_staged |= stages;
         match &batch.extent {
             BatchExtent::Everything => sender.cache.clone_from(&self.cache),
             BatchExtent::Paths(paths) => {

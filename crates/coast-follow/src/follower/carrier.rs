@@ -12,7 +12,7 @@ use coast_tree::Root;
 use super::First;
 use super::connection::{attempt, failed_at, notice_end};
 use super::guard::Guard;
-use super::large::{LARGE, LargeContext, LargeDone, LargeEnded, LargeFile, LargeFiles};
+use super::large::{GivenUp, LARGE, LargeContext, LargeDone, LargeEnded, LargeFile, LargeFiles};
 use super::notices::{Notices, last_batch};
 use super::outage::{FailedAt, Outage};
 use super::plan::{Deletions, Plan, follow_batch, local_path};
@@ -27,6 +27,9 @@ use crate::watcher::{Next, Watcher};
 /// How long a session must last so that the next attempt to connect is a first one.
 const LASTING: Duration = Duration::from_secs(10);
 
+/// How long a follower waits after a run that was refused like the one before, however much changes.
+const REFUSED_AGAIN: Duration = Duration::from_secs(5);
+
 /// See the [module](self).
 pub(super) struct Carrier {
     watcher: Arc<Watcher>,
@@ -37,6 +40,8 @@ pub(super) struct Carrier {
     deletions: Deletions,
     large: LargeFiles,
     trouble: Trouble,
+    /// How many runs in a row were refused because they would delete most of the workspace.
+    refused: u32,
 }
 
 /// Why no more batches are sent over a session.
@@ -105,6 +110,7 @@ impl Carrier {
             deletions: Deletions::default(),
             large: LargeFiles::default(),
             trouble: Trouble::default(),
+            refused: 0,
         }
     }
 
@@ -125,7 +131,7 @@ impl Carrier {
                     });
                 }
                 Break::Refused { text, ticket } => {
-                    let ticket = self.give_up_large().1.max(ticket);
+                    let ticket = self.give_up_large().ticket.max(ticket);
                     self.shared.tell(|told| told.state = FollowerState::Halted(Halt::MassDeletion(text)));
                     self.await_change(ticket);
                 }
@@ -135,15 +141,20 @@ impl Carrier {
 
     /// Waits for the next change of the worktree, which may bring back what was lost there, and has everything compared then. `ticket` is
     /// that of the barrier which waits for that. Ends early when the callers want something else.
-    fn await_change(&self, mut ticket: Option<Ticket>) {
-        while matches!(self.shared.enter().wish, Wish::Follow(None)) {
-            match self.watcher.next(None) {
+    fn await_change(&mut self, mut ticket: Option<Ticket>) {
+        self.refused += 1;
+        // A program that writes all the time must not cause one attempt after the other.
+        let mut until = (self.refused > 1).then(|| Instant::now() + REFUSED_AGAIN);
+        let mut has_changed = false;
+        while matches!(self.shared.enter().wish, Wish::Follow(None)) && !(has_changed && until.is_none()) {
+            match self.watcher.next(until) {
                 Next::Batch(batch) => {
                     ticket = ticket.max(batch.ticket);
                     self.watcher.finished();
-                    break;
+                    has_changed = true;
                 }
-                Next::Interrupted | Next::TimedOut => {}
+                Next::TimedOut => until = None,
+                Next::Interrupted => {}
                 Next::Lost(_) => break,
             }
         }
@@ -357,6 +368,7 @@ impl Carrier {
         if !plan.extent.is_empty() {
             match self.send(session, worktree, &plan.extent, plan.renamed, LargeAre::Deferred) {
                 Ok((report, left)) => {
+                    self.refused = 0;
                     self.large.add(report.deferred.first.clone(), report.deferred.has_more(), batch.saved);
                     is_settled = self.settle(&plan.extent, &plan.gone, (report, left), batch.saved);
                 }
@@ -464,13 +476,10 @@ impl Carrier {
 
     /// A large file is at the destination, or could not be brought there. If it is not settled, it comes again.
     fn large_done(&mut self, is_settled: bool) {
-        let LargeDone { passed, more } = self.large.done();
+        let LargeDone { passed, unpassed, more } = self.large.done(is_settled);
         self.tell_waiting();
-        match passed {
-            Some(ticket) if is_settled => self.pass(ticket),
-            Some(ticket) => self.watcher.keep(ticket),
-            None => {}
-        }
+        passed.into_iter().for_each(|ticket| self.pass(ticket));
+        unpassed.into_iter().for_each(|ticket| self.watcher.keep(ticket));
         if let Some(ticket) = more {
             self.watcher.compare_everything();
             ticket.into_iter().for_each(|ticket| self.watcher.keep(ticket));
@@ -618,9 +627,12 @@ impl Carrier {
 
     /// Has the watcher keep what waits here, with the barriers that wait for it.
     fn put_back(&mut self) {
-        let (files, ticket) = self.give_up_large();
+        let GivenUp { files, ticket, has_more } = self.give_up_large();
         for file in files {
             self.watcher.again(file.path, Depth::Entry);
+        }
+        if has_more {
+            self.watcher.compare_everything();
         }
         if let Some(ticket) = ticket {
             self.watcher.keep(ticket);
@@ -628,7 +640,7 @@ impl Carrier {
     }
 
     /// Gives the large files up, with the barrier that waits for them.
-    fn give_up_large(&mut self) -> (Vec<LargeFile>, Option<Ticket>) {
+    fn give_up_large(&mut self) -> GivenUp {
         let given_up = self.large.give_up();
         self.shared.tell(|told| {
             (told.waiting_files, told.notice) = (0, None);

@@ -41,8 +41,10 @@ pub(super) struct Deletions {
     there: u64,
     /// How many were there before the first of these deletions.
     there_before: u64,
-    /// How many were there when the worktree was brought as a whole, or fewer if some of them went since. What came later may go again:
-    /// an `rm -rf` of a directory that was made while edits follow is no loss.
+    /// How many were there when a transfer or a comparison of everything last found that nothing had to be deleted. What came later may
+    /// go again: an `rm -rf` of a directory that was just made is no loss.
+    brought: u64,
+    /// How many of those were there before the first of these deletions.
     whole: u64,
 }
 
@@ -54,9 +56,7 @@ impl Deletions {
             self.count = 0;
             self.began = Some(now);
             self.there_before = self.there;
-            if self.there > 0 {
-                self.whole = self.whole.min(self.there);
-            }
+            self.whole = self.brought.min(self.there);
         }
         if left > 0 {
             self.count = self.count.saturating_add(left);
@@ -71,7 +71,7 @@ impl Deletions {
 
     /// A transfer has brought the worktree, which had this many entries.
     pub(super) fn transferred(&mut self, entries: u64) {
-        (self.there, self.whole) = (entries, entries);
+        (self.there, self.brought) = (entries, entries);
     }
 
     /// Notes a run over this extent.
@@ -81,8 +81,8 @@ impl Deletions {
             Extent::Everything => here.files + here.directories + here.others,
             Extent::Paths(_) => (self.there + there.created).saturating_sub(there.deleted),
         };
-        if *extent == Extent::Everything && self.whole == 0 {
-            self.whole = self.there;
+        if *extent == Extent::Everything && there.deleted == 0 {
+            self.brought = self.there;
         }
         if there.deleted > 0 {
             self.last = Some(now);
@@ -203,6 +203,12 @@ mod tests {
         assert_eq!(deletions.whole(), 300, "the row goes on");
         deletions.are_many(1, now + 4 * TOGETHER);
         assert_eq!((deletions.there_before(), deletions.whole()), (200, 200));
+        // A comparison finds them still there.
+        let mut run = RunReport::nothing();
+        run.sender.files = 9000;
+        deletions.carried(&Extent::Everything, &run, now + 5 * TOGETHER);
+        deletions.are_many(1, now + 8 * TOGETHER);
+        assert_eq!((deletions.there_before(), deletions.whole()), (9000, 9000));
     }
 
     #[test]

@@ -65,6 +65,20 @@ fn a_large_file_that_is_right_is_not_left() {
 }
 
 #[test]
+fn a_comparison_of_everything_does_not_leave_a_large_file_that_a_batch_has_brought() {
+    let mut followed = Followed::new(&Tree::new().file("a", "1"));
+    for name in ["one", "two"] {
+        fs::write(followed.here(name), large(b'x')).unwrap();
+        assert_eq!(deferred(&followed.send(&batch(&[name], false).defer_above(LIMIT))).0, [name]);
+        followed.send(&batch(&[name], false).stage_only());
+        followed.send(&batch(&[name], false).defer_above(LIMIT));
+    }
+    let report = followed.send(&FollowBatch::everything().defer_above(LIMIT));
+    assert_eq!(deferred(&report), is(&[], 0));
+    followed.assert_equal();
+}
+
+#[test]
 fn a_conflict_over_a_large_file_is_told_and_settled_and_not_left() {
     let mut followed = Followed::new(&Tree::new().file("large", large(b'x')));
     fs::write(followed.there("large"), large(b't')).unwrap();

@@ -112,6 +112,17 @@ fn what_was_changed_there_is_not_replaced_by_a_staged_content() {
     assert_eq!(fs::read(followed.there("large")).unwrap(), b"changed there");
 }
 
+#[test]
+fn what_a_staged_content_replaces_is_in_the_trash_where_the_source_wins() {
+    let mut followed = Followed::new(&Tree::new().file("large", "1"));
+    fs::write(followed.there("large"), "changed there").unwrap();
+    fs::write(followed.here("large"), large(1)).unwrap();
+    followed.send(&stage("large"));
+    let placed = followed.send(&place("large").take_source([super::rel("large")]));
+    assert_eq!((placed.run.receiver.cloned_files, placed.run.receiver.replaced_trashed), (1, 1));
+    followed.assert_equal();
+}
+
 /// Says when a run has begun to send, and waits for a word before it goes on.
 struct Gate {
     begun: mpsc::SyncSender<()>,

@@ -69,6 +69,7 @@ fn compare(
     }
     if transfer.target.is_ahead(entry, size) {
         transfer.target.check_may_replace(entry, file.part.origins(transfer.target), known)?;
+        keep_what_is_replaced(transfer, file, entry);
         if let Cloned::Placed(record) = transfer.target.place_ahead(entry, theirs)? {
             file.part.remember(record);
             return Ok(transfer.settle(&file.part)?);
@@ -122,13 +123,7 @@ pub(super) fn ask_for_content(
         transfer.report.deferred(&entry.path());
         return Ok(transfer.settle(&file.part)?);
     }
-    if let Some(existing) = entry.existing.filter(|existing| existing.kind == Kind::File)
-        && transfer.target.has_trash()
-        && !transfer.target.guards(&file.part.path, &entry.offered.name)
-        && file.part.origins(transfer.target).of(&entry.offered.name, &existing) != Origin::Run
-    {
-        transfer.target.keep_replaced(entry, &existing);
-    }
+    keep_what_is_replaced(transfer, file, entry);
     if transfer.target.is_dry_run() {
         transfer.report.transferred(size, 0, 0);
         transfer.target.report_created(entry, EntryKind::File, Update::Transferred);
@@ -146,6 +141,17 @@ pub(super) fn ask_for_content(
         needs.content(file.index);
     }
     Ok(())
+}
+
+/// Keeps a file in the trash that is going to be replaced, unless a run has put it there as it is.
+fn keep_what_is_replaced(transfer: &Transfer<'_>, file: &PartEntry, entry: &DestinationEntry<'_>) {
+    if let Some(existing) = entry.existing.filter(|existing| existing.kind == Kind::File)
+        && transfer.target.has_trash()
+        && !transfer.target.guards(&file.part.path, &entry.offered.name)
+        && file.part.origins(transfer.target).of(&entry.offered.name, &existing) != Origin::Run
+    {
+        transfer.target.keep_replaced(entry, &existing);
+    }
 }
 
 /// Asks for all content after a delta did not lead to it, or could not be asked for. Pieces of tries before `attempt` are of

@@ -209,7 +209,8 @@ impl<'a> Examination<'a> {
     }
 
     /// Has the file compared by its hash; asks the sender for that first if it is not known. A large file is left for another run, but
-    /// not one in conflict: the comparison may settle that.
+    /// not one in conflict: the comparison may settle that. And a run about everything compares a file that is there: it is probably
+    /// right, and the sender's cache knows it from then on.
     fn compare_later(
         &mut self,
         file: &PartEntry,
@@ -218,7 +219,10 @@ impl<'a> Examination<'a> {
         theirs: Option<ContentHash>,
     ) -> Result<(), Failure> {
         let Transfer { target, report, defer_above, .. } = self.transfer;
+        let is_there =
+            entry.existing.is_some_and(|existing| existing.kind == Kind::File && existing.size == size);
         if size > *defer_above
+            && (self.transfer.some_paths || !is_there)
             && !target.is_ahead(entry, size)
             && target.check_may_replace(entry, self.origins, None).is_ok()
         {

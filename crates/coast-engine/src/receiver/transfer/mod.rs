@@ -26,7 +26,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coast_tree::{Kind, LockExt, Name, RelPath};
-use coast_wire::{ConflictKind, Follow, Frame, Options, ToSender};
+use coast_wire::{ConflictKind, Extent, Follow, Frame, Options, ToSender};
 
 use super::deletion::Deletion;
 use super::failure::{Blocked, Doing, Failure};
@@ -60,6 +60,8 @@ pub(super) struct Transfer<'a> {
     quick_check: bool,
     /// Larger files, in bytes, are left for another run.
     defer_above: u64,
+    /// Whether the run is about some paths.
+    some_paths: bool,
     workers: NonZeroUsize,
     renames: Renames,
     parts: Parts,
@@ -109,6 +111,7 @@ impl<'a> Transfer<'a> {
             // A program that edits files may keep their sizes and set their times back, and the event of the edit comes once.
             quick_check: options.times && !options.checksum && options.follow.is_none(),
             defer_above: options.follow.as_ref().map_or(u64::MAX, Follow::defer_above),
+            some_paths: options.follow.as_ref().is_some_and(|follow| follow.extent == Extent::Paths),
             workers,
             renames: Renames::of(options)?,
             parts: Parts::default(),

@@ -10,8 +10,8 @@ use coast_sync::{BatchReport, FollowSession, RelPath, SyncError};
 
 use super::trouble::Left;
 use crate::batch::Ticket;
-pub(super) use queue::LargeFile;
 use queue::LargeQueue;
+pub(super) use queue::{GivenUp, LargeFile};
 pub(super) use transfer::LargeContext;
 use transfer::{LargeTransfer, TransferEnded};
 
@@ -42,6 +42,8 @@ pub(super) struct LargeEnded {
 pub(super) struct LargeDone {
     /// The barrier that is passed by it.
     pub(super) passed: Option<Ticket>,
+    /// The barrier that is not passed, because the file comes again.
+    pub(super) unpassed: Option<Ticket>,
     /// Whether there are large files that were not told, with the barrier that waits for them.
     pub(super) more: Option<Option<Ticket>>,
 }
@@ -109,23 +111,26 @@ impl LargeFiles {
         Some(LargeEnded { file, has_session, sent })
     }
 
-    /// The file that was taken is at the destination, or could not be brought there.
-    pub(super) fn done(&mut self) -> LargeDone {
+    /// The file that was taken is at the destination, or could not be brought there. If it is not settled, it comes again, and so do the
+    /// barriers that wait.
+    pub(super) fn done(&mut self, is_settled: bool) -> LargeDone {
+        let unpassed = if is_settled { None } else { self.queue.take_barriers() };
         let passed = self.queue.sent();
         if self.queue.len() == 0 {
             // The receiver ends with its session.
             self.session = None;
             self.with_batches = false;
         }
-        LargeDone { passed, more: self.queue.take_more() }
+        LargeDone { passed, unpassed, more: self.queue.take_more() }
     }
 
-    /// Gives up what is under way, and empties the queue. Returns the files, and the last barrier that waits for them.
-    pub(super) fn give_up(&mut self) -> (Vec<LargeFile>, Option<Ticket>) {
+    /// Gives up what is under way, and empties the queue.
+    pub(super) fn give_up(&mut self) -> GivenUp {
         if let Some(transfer) = self.under_way.take() {
             self.queue.put_back(transfer.give_up());
         }
         self.session = None;
+        self.with_batches = false;
         self.queue.give_up()
     }
 }

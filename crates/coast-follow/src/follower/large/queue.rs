@@ -15,6 +15,16 @@ pub(in crate::follower) struct LargeFile {
     pub(in crate::follower) saved: Instant,
 }
 
+/// What was in the queue.
+#[derive(Debug)]
+pub(in crate::follower) struct GivenUp {
+    pub(in crate::follower) files: Vec<LargeFile>,
+    /// The last barrier that waited for them.
+    pub(in crate::follower) ticket: Option<Ticket>,
+    /// Whether there are more files than were told.
+    pub(in crate::follower) has_more: bool,
+}
+
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct LargeQueue {
@@ -90,13 +100,22 @@ impl LargeQueue {
         if self.len() > 0 || !std::mem::take(&mut self.has_more) {
             return None;
         }
-        Some(self.barriers.drain(..).map(|(ticket, _)| ticket).max())
+        Some(self.take_barriers())
     }
 
-    /// Empties the queue. Returns the files, and the last barrier that waits for them.
-    pub(super) fn give_up(&mut self) -> (Vec<LargeFile>, Option<Ticket>) {
-        let ticket = self.barriers.drain(..).map(|(ticket, _)| ticket).max();
-        (std::mem::take(&mut self.waiting).into(), ticket)
+    /// Takes all barriers out. Returns the last one.
+    pub(super) fn take_barriers(&mut self) -> Option<Ticket> {
+        self.barriers.drain(..).map(|(ticket, _)| ticket).max()
+    }
+
+    /// Empties the queue.
+    pub(super) fn give_up(&mut self) -> GivenUp {
+        self.is_under_way = false;
+        GivenUp {
+            ticket: self.take_barriers(),
+            files: std::mem::take(&mut self.waiting).into(),
+            has_more: std::mem::take(&mut self.has_more),
+        }
     }
 }
 
@@ -123,8 +142,13 @@ mod tests {
         assert_eq!(large.sent(), None);
         assert_eq!((large.take().unwrap().path, large.sent()), (rel("b"), Some(Ticket(2))));
         assert_eq!(large.pass(Ticket(3)), None);
-        let (left, ticket) = large.give_up();
-        assert_eq!((left[0].path.clone(), left.len(), ticket), (rel("c"), 1, Some(Ticket(3))));
+        large.note_more();
+        let GivenUp { files, ticket, has_more } = large.give_up();
+        assert_eq!(
+            (files[0].path.clone(), files.len(), ticket, has_more),
+            (rel("c"), 1, Some(Ticket(3)), true)
+        );
+        assert_eq!(large.pass(Ticket(4)), Some(Ticket(4)));
     }
 
     #[test]
