@@ -90,5 +90,5 @@ pub(crate) fn helper_script(name: &str, script: &str) -> HelperSpec {
 
 /// A helper that greets, prints its arguments and then copies its input to its output.
 pub(crate) fn echo_helper(name: &str) -> HelperSpec {
-    helper_script(name, r#"printf 'coast-helper 8\n'; for arg; do printf '%s\0' "$arg"; done; exec cat"#)
+    helper_script(name, r#"printf 'coast-helper 9\n'; for arg; do printf '%s\0' "$arg"; done; exec cat"#)
 }
