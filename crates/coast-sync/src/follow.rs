@@ -373,8 +373,8 @@ pub struct FollowBatch {
     /// Renames of the source, each as the old and the new path, both of which the extent must have. The source has the new path and
     /// lacks the old one. The destination moves its own entry, unless something in it stays there; then the entry is made anew.
     pub renamed: Vec<(RelPath, RelPath)>,
-    /// What becomes of the contents of files. If [`FileContents::StageOnly`], a batch about the same files with [`FileContents::DeferAbove`], sent
-    /// next over the same session, puts the larger ones into place as they were when they were staged.
+    /// What becomes of the contents of files. After a batch with [`FileContents::StageOnly`], a batch about the same files with
+    /// [`FileContents::DeferAbove`], sent next over the same session, puts the larger ones into place as they were staged.
     pub contents: FileContents,
     /// How many entries were at the destination before the batches just before this one, or 0; see
     /// [`Delete::there_before`](crate::Delete::there_before).

@@ -83,8 +83,9 @@ pub enum FileContents {
     /// Every file is brought.
     #[default]
     Place,
-    /// A file of more bytes than this is left as it is where its content would have to be sent, or compared by its hash, unless the run
-    /// before has staged its content. It is told as [`Deferred`](crate::Event::Deferred), and another run brings it.
+    /// A file of more bytes than this is left as it is where its content would have to be sent, unless the run before has staged its
+    /// content. It is told as [`Deferred`](crate::Event::Deferred), and another run brings it. A run about some paths also leaves a
+    /// file that would have to be compared by its hash.
     DeferAbove(u64),
     /// Contents are only staged, in the private state directory of the workspace and without its lock. The next run that is about such a
     /// file, and has its hash, finds the content there.
@@ -153,14 +154,16 @@ pub struct Delete {
     /// Entries that something else than a run has put there for the source: they count as put there by a run. Paths are relative
     /// to the transfer root.
     pub placed: Vec<Vec<u8>>,
-    /// Nothing is deleted, and the run fails, if more than [`MASS_DELETION`] entries that runs have put there would be deleted, and more
-    /// than half of those that are there, and if the source has at most half as many entries as are there. Entries that `placed` names count as put there by a run. Entries in protected and excluded
-    /// directories are not counted.
+    /// Nothing is deleted, and the run fails, if three things come together: more than [`MASS_DELETION`] entries that runs have put there
+    /// would be deleted; these are more than half of those that are there; and the source has at most half as many entries as make
+    /// the workspace [`whole`](Self::whole). Entries that `placed` names count as put there by a run. Entries in protected and
+    /// excluded directories are not counted.
     pub no_mass_deletion: bool,
     /// How many entries were there before the runs just before this one. What those runs have deleted, and did not make again, counts as
     /// if this run deleted it. 0 if no run came just before.
     pub there_before: u64,
-    /// How many entries make the workspace whole, if that are fewer than are there: what came later may go again. 0 if all of them do.
+    /// How many entries make the workspace whole, for the limit above. More entries than these came later, and may be deleted again. 0, or
+    /// a number above that of the entries that are there, stands for all that are there.
     pub whole: u64,
 }
 

@@ -78,7 +78,7 @@ fn settings_that_could_do_harm_are_used_only_when_they_are_trusted() {
     coastfile("theirs");
     succeeds(&run(&["remote", "add", "box", "dev@127.0.0.1:1"]));
     remember(scratch.path(), "dev-1", json!({ "following": { "is": "bulk_only" } }));
-    // With `--json` nobody is asked.
+    // With `--json` the command asks no question.
     let commands =
         [&["run", "dev-2"][..], &["start", "dev-1"], &["assign", "dev-1", "-w", "."], &["unassign", "dev-1"]];
     for command in commands {

@@ -2,7 +2,7 @@
 
 use coast_instance::{Activity, ContinuousStatus, InstanceId};
 
-/// What has been logged of the trouble of one instance.
+/// Which kinds of trouble of one instance have been logged as begun, so that the end of each is logged, too.
 pub(super) struct TroubleLog {
     id: InstanceId,
     halted: bool,

@@ -167,7 +167,7 @@ pub struct ContinuousStart<'a> {
     pub own: Own,
 }
 
-/// The result of the transfer before a session.
+/// What the transfer that precedes a session has found out for it.
 #[derive(Debug, Clone, Copy)]
 pub struct AfterTransfer<'a> {
     /// The address and the key with which the bulk layer reached the remote.

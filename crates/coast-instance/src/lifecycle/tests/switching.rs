@@ -188,7 +188,7 @@ fn an_assign_whose_transfer_breaks_leaves_no_key_and_says_that_edits_do_not_foll
     stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), Insist::No)).unwrap();
     stage.assert_follows(&stage.feature());
 
-    // The old session may run on: that is said as well.
+    // The error also says that the old session may still be running.
     *stage.fake.stop_fails.lock().unwrap() = true;
     *stage.transfer_fails.lock().unwrap() = Some(TransferFails::OnceReady);
     stage.command(|coast| coast.unassign(&dev_1(), forced())).unwrap_err();

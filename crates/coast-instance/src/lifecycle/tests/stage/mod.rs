@@ -98,7 +98,7 @@ impl Stage {
         }
     }
 
-    /// A project whose edits are followed.
+    /// A stage whose project uses a continuous layer, so that its edits are carried.
     pub(super) fn following() -> Self {
         Self::new("[remote]\nworkspace_sync = \"mutagen\"\nprotect = [\"kept/***\"]\n")
     }
