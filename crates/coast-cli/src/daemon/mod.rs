@@ -18,7 +18,7 @@ pub(crate) use connector::{connector, connector_of_instances, go_alone};
 use crate::args::daemon::{DaemonCommand, RunArgs, StatusArgs};
 use crate::exit_code::{FILE_IO, UNUSABLE};
 use crate::lifecycle::{println_json, remote_helper};
-use crate::output::{Lines, Shown, Size, Weight, complain, counted, native_words, retry_words, shown};
+use crate::output::{Shown, Size, Weight, complain, counted, native_words, println, retry_words, shown};
 
 /// `coast daemon`
 pub(crate) fn daemon(command: DaemonCommand) -> anyhow::Result<u8> {
@@ -222,12 +222,6 @@ fn refuse(error: &ClientError) -> u8 {
 
 fn own_file() -> anyhow::Result<PathBuf> {
     std::env::current_exe().context("cannot find this program's own file")
-}
-
-fn println(line: &str) {
-    let lines = Lines::new();
-    lines.print(line);
-    lines.flush();
 }
 
 #[cfg(test)]

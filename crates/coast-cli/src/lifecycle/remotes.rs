@@ -10,7 +10,7 @@ use super::{
 };
 use crate::args::remote::{AddArgs, ListArgs, RemoteCommand, RemoveArgs};
 use crate::exit_code::UNUSABLE;
-use crate::output::{Lines, Shown, Weight, complain, table};
+use crate::output::{Lines, Shown, Weight, complain, println, table};
 
 /// `coast remote`
 pub(crate) fn remote(command: RemoteCommand) -> anyhow::Result<u8> {
@@ -40,7 +40,7 @@ fn add(places: &Places, args: AddArgs) -> anyhow::Result<u8> {
                 println_json(&RemoteObject::of(&args.name, &remote));
             } else {
                 let (name, address) = (&args.name, remote.address());
-                println_line(&format!(
+                println(&format!(
                     "{name} is {address}; see whether instances can live there: coast remote test {name}"
                 ));
             }
@@ -138,7 +138,7 @@ fn rm(places: &Places, args: &RemoveArgs) -> anyhow::Result<u8> {
             if args.json {
                 println_json(&serde_json::json!({ "name": args.name, "removed": true }));
             } else {
-                println_line(&format!("{} is forgotten; nothing was changed there", args.name));
+                println(&format!("{} is forgotten; nothing was changed there", args.name));
             }
             // A key that was never recorded: a command that would have recorded it was killed.
             let key = places.session_key(&args.name);
@@ -154,10 +154,4 @@ fn rm(places: &Places, args: &RemoveArgs) -> anyhow::Result<u8> {
         }
         Err(error) => Ok(refuse(&error, args.json)),
     }
-}
-
-fn println_line(line: &str) {
-    let lines = Lines::new();
-    lines.print(line);
-    lines.flush();
 }

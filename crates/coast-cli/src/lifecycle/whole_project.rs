@@ -10,7 +10,7 @@ use super::{Chosen, Scene, here, println_json, refuse};
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{ProjectArg, TellingArgs};
 use crate::exit_code::INTERRUPTED;
-use crate::output::{Lines, Shown, Weight, complain, counted};
+use crate::output::{Shown, Weight, complain, counted, println};
 use crate::signals::cancelled_by_signals;
 
 /// The end of a command on one instance.
@@ -198,12 +198,6 @@ impl Outcome {
 
 fn count(instances: usize) -> String {
     counted(u64::try_from(instances).unwrap_or(u64::MAX), "instance", "instances")
-}
-
-fn println(line: &str) {
-    let lines = Lines::new();
-    lines.print(line);
-    lines.flush();
 }
 
 #[cfg(test)]

@@ -16,6 +16,13 @@ pub(crate) struct Lines {
     at_once: bool,
 }
 
+/// Prints one line to the standard output.
+pub(crate) fn println(line: &str) {
+    let lines = Lines::new();
+    lines.print(line);
+    lines.flush();
+}
+
 impl Lines {
     pub(crate) fn new() -> Self {
         let stdout = io::stdout();

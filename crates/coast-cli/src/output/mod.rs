@@ -26,7 +26,7 @@ pub(crate) use instance::{
     InstanceObject, ago, instance_lines, listed_lines, listed_objects, native_words, retry_words, table,
 };
 pub(crate) use itemize::Itemizer;
-pub(crate) use lines::{Lines, Weight, complain, shown};
+pub(crate) use lines::{Lines, Weight, complain, println, shown};
 pub(crate) use name::Shown;
 pub(crate) use narrator::{Narrator, demand_object, narrator};
 pub(crate) use remote::{Finding, Verdict, finding_lines};
