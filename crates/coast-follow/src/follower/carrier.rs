@@ -132,7 +132,11 @@ impl Carrier {
                 }
                 Break::Refused { text, ticket } => {
                     let ticket = self.give_up_large().ticket.max(ticket);
-                    self.shared.tell(|told| told.state = FollowerState::Halted(Halt::MassDeletion(text)));
+                    self.shared.change(|state| {
+                        state.told.state = FollowerState::Halted(Halt::MassDeletion(text));
+                        state.version += 1;
+                        state.refused = state.refused.max(ticket);
+                    });
                     self.await_change(ticket);
                 }
             }
@@ -149,6 +153,8 @@ impl Carrier {
         while matches!(self.shared.enter().wish, Wish::Follow(None)) && !(has_changed && until.is_none()) {
             match self.watcher.next(until) {
                 Next::Batch(batch) => {
+                    // Somebody waits for the outcome of another attempt.
+                    until = until.filter(|_| batch.ticket.is_none());
                     ticket = ticket.max(batch.ticket);
                     self.watcher.finished();
                     has_changed = true;

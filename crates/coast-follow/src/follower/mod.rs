@@ -179,13 +179,6 @@ impl Follower {
         let until = timeout.map(|timeout| Instant::now() + timeout);
         self.try_again();
         let ticket = self.watcher.barrier()?;
-        let may_have_healed = {
-            let state = self.shared.enter();
-            state.follows() && matches!(state.told.state, FollowerState::Halted(Halt::MassDeletion(_)))
-        };
-        if may_have_healed {
-            self.follow(First::Everything);
-        }
         let shared = Arc::clone(&self.shared);
         let _hook = cancel.on_cancel(move || shared.wake());
         let outcome = self.shared.wait(until, |state| {
@@ -196,6 +189,11 @@ impl Follower {
                     (true, true) => FlushOutcome::Arrived,
                     _ => FlushOutcome::Left { problems, more_problems, conflicts, more_conflicts },
                 });
+            }
+            // What was refused may be from before the call.
+            let is_refused = matches!(state.told.state, FollowerState::Halted(Halt::MassDeletion(_)));
+            if is_refused && state.follows() && !state.ended && state.refused < Some(ticket) {
+                return cancel.is_cancelled().then_some(FlushOutcome::Cancelled);
             }
             stopped(state, cancel)
         });

@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) connection: Connection,
     /// The barriers up to this one are passed.
     pub(super) passed: Option<Ticket>,
+    /// The barriers up to this one came before or with a run that was refused.
+    pub(super) refused: Option<Ticket>,
     pub(super) resolution: Resolution,
     pub(super) told: Told,
     /// Counts the changes of `told`.
@@ -92,6 +94,7 @@ impl Shared {
             retry_now: false,
             connection: Connection::default(),
             passed: None,
+            refused: None,
             resolution: Resolution::default(),
             told,
             version: 0,
