@@ -177,7 +177,17 @@ impl Follower {
     /// When no file can be made in the private directory, which orders the changes.
     pub fn flush(&self, timeout: Option<Duration>, cancel: &Cancel) -> io::Result<FlushOutcome> {
         let until = timeout.map(|timeout| Instant::now() + timeout);
+        let outcome = self.await_barrier(until, cancel)?;
+        if !matches!(outcome, FlushOutcome::Left { .. }) {
+            return Ok(outcome);
+        }
+        // What was in the way may be gone, with the changes that have just arrived or without.
         self.try_again();
+        self.await_barrier(until, cancel)
+    }
+
+    /// Waits until every change that was made before the call has been sent and acknowledged.
+    fn await_barrier(&self, until: Option<Instant>, cancel: &Cancel) -> io::Result<FlushOutcome> {
         let ticket = self.watcher.barrier()?;
         let shared = Arc::clone(&self.shared);
         let _hook = cancel.on_cancel(move || shared.wake());
