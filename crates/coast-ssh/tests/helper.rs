@@ -15,7 +15,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{echo_helper, helper_script, options, target};
+use support::{echo_helper, greeting_then, helper_script, options, target};
 use tempfile::TempDir;
 
 /// A host with a directory of programs that come before the system's.
@@ -106,7 +106,7 @@ fn the_bytes_are_read_only_when_they_are_needed() {
     let count = Arc::clone(&reads);
     let source = HelperSource::Provider(Arc::new(move || {
         count.fetch_add(1, Ordering::SeqCst);
-        Ok(b"#!/bin/sh\necho coast-helper 9\n".to_vec().into())
+        Ok(format!("#!/bin/sh\n{}\n", greeting_then("true")).into_bytes().into())
     }));
     let spec =
         as_user(HelperSpec::new(vec![HelperProgram { platform: None, name: "lazy".to_owned(), source }]));
@@ -172,7 +172,7 @@ fn the_platform_chooses_the_helper() {
     spec.programs[0].platform = Some("Linux x86_64".to_owned());
     let right = HelperProgram {
         platform: Some("Linux riscv64".to_owned()),
-        ..helper_script("right", "echo coast-helper 9; echo riscv").programs.remove(0)
+        ..helper_script("right", &greeting_then("echo riscv")).programs.remove(0)
     };
     let error = host.start_error(&spec);
     assert!(
@@ -198,7 +198,10 @@ fn a_helper_of_another_version_is_refused_in_one_sentence() {
 #[test]
 fn talk_before_the_greeting_is_skipped_and_shown_when_no_greeting_comes() {
     let host = Host::new();
-    let spec = as_user(helper_script("t", "yes welcome | head -n 5000; echo coast-helper 9; echo payload"));
+    let spec = as_user(helper_script(
+        "t",
+        &format!("yes welcome | head -n 5000; {}", greeting_then("echo payload")),
+    ));
     let (mut reader, _, _) = host.connect().start_helper(&spec).unwrap().split();
     let mut output = String::new();
     reader.read_to_string(&mut output).unwrap();
@@ -229,7 +232,7 @@ fn a_helper_named_by_its_path_is_used_and_never_uploaded() {
     let error = host.start_error(&spec);
     assert!(matches!(error, SshError::HelperPath { .. }), "{error:?}");
     assert!(error.to_string().contains("my helper"), "{error}");
-    host.program("my helper", "echo coast-helper 9; echo mine");
+    host.program("my helper", &greeting_then("echo mine"));
     let helper = host.connect().start_helper(&spec).unwrap();
     assert!(!helper.deployed());
     assert!(!host.path(".cache").exists());
@@ -255,7 +258,7 @@ fn directories_that_will_not_do_are_passed_over() {
 #[test]
 fn a_symlink_to_a_helper_directory_is_not_started_from() {
     let host = Host::new();
-    host.program("helper-abc", "echo coast-helper 9; echo planted");
+    host.program("helper-abc", &greeting_then("echo planted"));
     symlink(host.path("bin"), host.path("linked")).unwrap();
     let mut spec = as_user(echo_helper("abc"));
     spec.directories = vec!["linked".to_owned()];
@@ -275,7 +278,7 @@ fn host_with_planted_helper(sh: &str, directory_mode: u32) -> (Host, HelperSpec)
     host.program("sudo", r#"shift 2; exec "$@""#);
     fs::create_dir(host.path("first")).unwrap();
     let planted = host.path("first/helper-abc");
-    fs::write(&planted, "#!/bin/sh\necho coast-helper 9; echo planted\n").unwrap();
+    fs::write(&planted, format!("#!/bin/sh\n{}\n", greeting_then("echo planted"))).unwrap();
     fs::set_permissions(planted, fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(host.path("first"), fs::Permissions::from_mode(directory_mode)).unwrap();
     let mut spec = echo_helper("abc");
@@ -440,7 +443,7 @@ fn with_sudo_it_runs_as_root() {
     host.unprivileged();
     host.program("sudo", r#"[ "$1 $2" = "-n --" ] || exit 1; shift 2; AS=root exec "$@""#);
     for sudo in [Sudo::Auto, Sudo::Always] {
-        let mut spec = helper_script("who", "echo coast-helper 9; echo \"as ${AS:-user}\"; exec cat");
+        let mut spec = helper_script("who", &greeting_then("echo \"as ${AS:-user}\"; exec cat"));
         spec.sudo = sudo;
         let helper = host.connect().start_helper(&spec).unwrap();
         assert_eq!(helper.runs_as(), &RunsAs::Root);
@@ -467,7 +470,7 @@ fn when_sudo_refuses_auto_goes_on_as_the_user_and_always_does_not() {
         let host = Host::new();
         host.unprivileged();
         host.program("sudo", script);
-        let mut spec = helper_script("who", "echo coast-helper 9; exec cat");
+        let mut spec = helper_script("who", &greeting_then("exec cat"));
         let helper = host.connect().start_helper(&spec).unwrap();
         assert_eq!(helper.runs_as(), &RunsAs::UserAfter(refusal.clone()));
         let (mut reader, mut writer, _) = helper.split();
@@ -495,7 +498,7 @@ fn without_sudo_on_the_host_auto_goes_on_and_always_says_so() {
         symlink(found, host.path("bin").join(program)).unwrap();
     }
     let bin = host.path("bin").display().to_string();
-    let mut spec = helper_script("who", "echo coast-helper 9");
+    let mut spec = helper_script("who", &greeting_then("true"));
     spec.sudo = Sudo::Always;
     let narrow = Host::with(|options| {
         options.variables.push(("PATH".to_owned(), bin));

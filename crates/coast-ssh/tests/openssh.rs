@@ -15,7 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use support::{Script, echo_helper, helper_script, options, target};
+use support::{Script, echo_helper, greeting_then, helper_script, options, target};
 use tempfile::TempDir;
 
 /// A client's home directory.
@@ -499,7 +499,7 @@ fn helper_runs_as(sshd: &Sshd, user: &Account, key: &Path, sudo: Sudo) -> Result
     let home = home();
     let options = as_user(user.name(), home.path(), key, &[]);
     let session = Session::connect(&target(sshd.port()), &options, &NoPrompt).unwrap();
-    let mut spec = helper_script("whoami", "echo coast-helper 9; id -un; exec cat");
+    let mut spec = helper_script("whoami", &greeting_then("id -un; exec cat"));
     spec.sudo = sudo;
     let helper = session.start_helper(&spec)?;
     let runs_as = helper.runs_as().clone();

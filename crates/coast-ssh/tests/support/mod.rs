@@ -5,6 +5,7 @@ use coast_ssh::{
     AcceptedKey, ConnectOptions, Environment, HelperProgram, HelperSource, HelperSpec, HostAnswer,
     PresentedKey, Prompt, Target, Zeroizing,
 };
+use coast_wire::GREETING;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -90,5 +91,10 @@ pub(crate) fn helper_script(name: &str, script: &str) -> HelperSpec {
 
 /// A helper that greets, prints its arguments and then copies its input to its output.
 pub(crate) fn echo_helper(name: &str) -> HelperSpec {
-    helper_script(name, r#"printf 'coast-helper 9\n'; for arg; do printf '%s\0' "$arg"; done; exec cat"#)
+    helper_script(name, &greeting_then(r#"for arg; do printf '%s\0' "$arg"; done; exec cat"#))
+}
+
+/// Shell commands that greet as a helper of this version does, and then run `commands`.
+pub(crate) fn greeting_then(commands: &str) -> String {
+    format!("printf '{}\\n'; {commands}", GREETING.trim_end())
 }
