@@ -171,7 +171,8 @@ impl Follower {
     }
 
     /// Waits until every change that was made before the call is at the destination and acknowledged. Before [`Follower::follow`]
-    /// and while there is no connection it waits, too. After a refused deletion it makes another attempt.
+    /// and while there is no connection it waits, too. After a refused deletion it makes another attempt. Problems and conflicts that are
+    /// left then are looked at once more before they are told, as far as the time lasts.
     ///
     /// # Errors
     /// When no file can be made in the private directory, which orders the changes.
@@ -183,7 +184,11 @@ impl Follower {
         }
         // What was in the way may be gone, with the changes that have just arrived or without.
         self.try_again();
-        self.await_barrier(until, cancel)
+        Ok(match self.await_barrier(until, cancel)? {
+            // Everything else has arrived.
+            FlushOutcome::TimedOut => outcome,
+            again => again,
+        })
     }
 
     /// Waits until every change that was made before the call has been sent and acknowledged.
@@ -200,7 +205,7 @@ impl Follower {
                     _ => FlushOutcome::Left { problems, more_problems, conflicts, more_conflicts },
                 });
             }
-            // What was refused may be from before the call.
+            // The run that was refused may have begun before the call.
             let is_refused = matches!(state.told.state, FollowerState::Halted(Halt::MassDeletion(_)));
             if is_refused && state.follows() && !state.ended && state.refused < Some(ticket) {
                 return cancel.is_cancelled().then_some(FlushOutcome::Cancelled);
