@@ -22,7 +22,7 @@ impl Deferred {
     }
 
     pub(crate) fn add(&mut self, path: &[u8]) {
-        // What is no path of a file cannot be sent either.
+        // No run can be asked for a path that is not valid.
         let Ok(path) = RelPath::new(path) else { return };
         self.count += 1;
         if self.first.len() < Self::MAX_FIRST {

@@ -374,7 +374,7 @@ pub struct FollowBatch {
     /// lacks the old one. The destination moves its own entry, unless something in it stays there; then the entry is made anew.
     pub renamed: Vec<(RelPath, RelPath)>,
     /// What becomes of the contents of files. After a batch with [`FileContents::StageOnly`], a batch about the same files with
-    /// [`FileContents::DeferAbove`], sent next over the same session, puts the larger ones into place as they were staged.
+    /// [`FileContents::DeferAbove`], sent next over the same session, puts the staged contents of files above its limit into place.
     pub contents: FileContents,
     /// How many entries were at the destination before the batches just before this one, or 0; see
     /// [`Delete::there_before`](crate::Delete::there_before).

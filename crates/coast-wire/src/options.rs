@@ -85,7 +85,7 @@ pub enum FileContents {
     Place,
     /// A file of more bytes than this is left as it is where its content would have to be sent, unless the run before has staged its
     /// content. It is told as [`Deferred`](crate::Event::Deferred), and another run brings it. A run about some paths also leaves a
-    /// file that would have to be compared by its hash.
+    /// larger file as it is where only its hash would tell whether it is right.
     DeferAbove(u64),
     /// Contents are only staged, in the private state directory of the workspace and without its lock. The next run that is about such a
     /// file, and has its hash, finds the content there.

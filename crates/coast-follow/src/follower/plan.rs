@@ -41,10 +41,10 @@ pub(super) struct Deletions {
     there: u64,
     /// How many were there before the first of these deletions.
     there_before: u64,
-    /// How many were there when a transfer or a comparison of everything last found that nothing had to be deleted. What came later may
-    /// go again: an `rm -rf` of a directory that was just made is no loss.
+    /// How many entries the destination had when a transfer or a comparison of everything last found that nothing had to be deleted.
+    /// Entries that came later may be deleted without a question: removing a directory that was just made loses nothing.
     brought: u64,
-    /// How many of those were there before the first of these deletions.
+    /// How many of the entries that `brought` counts were at the destination before the first of these deletions.
     whole: u64,
 }
 
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(deletions.whole(), 300, "the row goes on");
         deletions.are_many(1, now + 4 * TOGETHER);
         assert_eq!((deletions.there_before(), deletions.whole()), (200, 200));
-        // A comparison finds them still there.
+        // A comparison of everything finds 9,000 files, and nothing to delete.
         let mut run = RunReport::nothing();
         run.sender.files = 9000;
         deletions.carried(&Extent::Everything, &run, now + 5 * TOGETHER);

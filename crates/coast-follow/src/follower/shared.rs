@@ -28,7 +28,7 @@ pub(super) struct State {
     pub(super) connection: Connection,
     /// The barriers up to this one are passed.
     pub(super) passed: Option<Ticket>,
-    /// The barriers up to this one came before or with a run that was refused.
+    /// The last barrier of the runs that were refused because they would delete most of the workspace.
     pub(super) refused: Option<Ticket>,
     pub(super) resolution: Resolution,
     pub(super) told: Told,

@@ -167,7 +167,7 @@ pub struct ContinuousStart<'a> {
     pub own: Own,
 }
 
-/// What the transfer that precedes a session has found out for it.
+/// Facts that the transfer has found out, for the session that begins after it.
 #[derive(Debug, Clone, Copy)]
 pub struct AfterTransfer<'a> {
     /// The address and the key with which the bulk layer reached the remote.

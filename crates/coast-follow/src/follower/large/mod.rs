@@ -42,7 +42,7 @@ pub(super) struct LargeEnded {
 pub(super) struct LargeDone {
     /// The barrier that is passed by it.
     pub(super) passed: Option<Ticket>,
-    /// The barrier that is not passed, because the file comes again.
+    /// The last barrier that waits for the file, if the file has to be sent again: it must go on waiting.
     pub(super) unpassed: Option<Ticket>,
     /// Whether there are large files that were not told, with the barrier that waits for them.
     pub(super) more: Option<Option<Ticket>>,

@@ -103,7 +103,7 @@ impl LargeQueue {
         Some(self.take_barriers())
     }
 
-    /// Takes all barriers out. Returns the last one.
+    /// Removes all barriers from the queue, and returns the last of them.
     pub(super) fn take_barriers(&mut self) -> Option<Ticket> {
         self.barriers.drain(..).map(|(ticket, _)| ticket).max()
     }
