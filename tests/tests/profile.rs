@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use coast_tests::{Outcome, Program, Sandbox, Snapshot, Tree};
+use coast_tests::{Outcome, Program, Sandbox, Snapshot, Tree, require};
 use serde_json::Value;
 
 /// A sandbox with a source and a destination that differ in every way that the output tells apart.
@@ -344,6 +344,60 @@ fn a_moved_file_is_not_sent_again() {
         records.last().and_then(|done| done["wire_sent_bytes"].as_u64()).expect("the last line has counts");
     assert!(sent < 100_000, "{sent} bytes were sent\n{outcome}");
     Snapshot::of(place.path("dst")).assert_same_content(&Snapshot::of(place.path("src")));
+}
+
+#[test]
+fn a_new_worktree_is_pushed_without_reading_what_another_one_has() {
+    let place = Sandbox::new();
+    let mut tree = Tree::new();
+    for number in 0..1000 {
+        tree = tree.file(format!("d{}/f{number}", number % 7), format!("content {number}"));
+    }
+    tree.build(place.path("main"));
+    let git = |directory: &str, arguments: &[&str]| {
+        let user = ["-c", "user.name=a", "-c", "user.email=a@b"];
+        place
+            .program(require("git", "git"))
+            .args(["-C", directory])
+            .args(user)
+            .args(arguments)
+            .run()
+            .assert_code(0);
+    };
+    git("main", &["init", "--quiet"]);
+    git("main", &["add", "--all"]);
+    git("main", &["commit", "--quiet", "--message=one"]);
+    let add_worktree = |name: &str| {
+        git("main", &["worktree", "add", "--quiet", "--detach", &format!("../{name}")]);
+        // Git's word is taken only for files that are older than the index by more than a clock may jump.
+        let written = Instant::now();
+        while written.elapsed() < Duration::from_millis(25) {
+            std::thread::yield_now();
+        }
+        git(name, &["update-index", "--force-write-index"]);
+    };
+    let hashed_files = |name: &str, options: &[&str]| {
+        let outcome = place.coast(["push", "--json", name, "dst"]).args(options).run();
+        let records = records(outcome.assert_code(0));
+        assert_eq!(
+            Snapshot::of(place.path("dst")).len(),
+            Snapshot::of(place.path("main")).without(|path| path.starts_with(".git")).len()
+        );
+        records
+            .last()
+            .and_then(|done| done["sender"]["hashed_files"].as_u64())
+            .expect("the last line has counts")
+    };
+    add_worktree("first");
+    hashed_files("first", &[]);
+    // Neither run asks git for its first 256 files.
+    add_worktree("second");
+    let hashed = hashed_files("second", &[]);
+    assert!(hashed <= 512, "{hashed} files were read only to be hashed");
+    for (name, option) in [("third", "--no-git"), ("fourth", "--no-cache")] {
+        add_worktree(name);
+        assert_eq!(hashed_files(name, &[option]), 1000, "{option}");
+    }
 }
 
 #[test]

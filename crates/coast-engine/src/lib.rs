@@ -34,6 +34,7 @@ mod cache;
 mod cancel;
 mod channel;
 mod error;
+mod known_contents;
 mod merge;
 mod monitor;
 mod outbox;
@@ -43,6 +44,7 @@ mod stop;
 
 pub use cancel::{Cancel, CancelHook};
 pub use error::{EngineError, Updates};
+pub use known_contents::{ContentName, Known, KnownContents, Proof};
 pub use merge::{TreeMergeFiles, Whose};
 pub use monitor::{Monitor, Progress, VoidMonitor};
 pub use receiver::{Claim, DestinationIs, Following, LoginUser, Receiver, ReceiverConfig, refuse};

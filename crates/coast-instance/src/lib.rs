@@ -34,7 +34,6 @@ mod record;
 mod records;
 mod remote;
 mod remotes;
-mod repository;
 mod scope;
 mod session_key;
 mod stale;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use crate::coastfile::CoastfileError;
 use crate::name::BadName;
-use crate::repository::{Repository, Worktree};
 use crate::words::{did_you_mean, shell_word};
 use crate::{Coastfile, CoastfileType, Name, worktree_dirs};
+use coast_git::{Repository, Worktree};
 
 /// A project, found from a directory in it.
 #[derive(Debug, Clone)]

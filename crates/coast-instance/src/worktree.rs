@@ -17,8 +17,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::repository::git_dir_above;
 use crate::stored_path::StoredPath;
+use coast_git::git_dir_above;
 
 /// The identity of a worktree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

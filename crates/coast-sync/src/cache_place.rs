@@ -1,44 +1,66 @@
-//! The place of the content cache of a source: one file per source below the user's cache directory, so that nothing is written to
-//! the source itself.
+//! The place of what runs remember of their sources: the content cache, one file per source, and the contents of a repository's
+//! blobs, one file per repository. Both are below the user's cache directory, so that nothing is written to the source itself.
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use coast_engine::Source;
+use coast_engine::{KnownContents, Source};
+use coast_git::TrackedContents;
 use data_encoding::HEXLOWER;
 
-/// Where a run keeps the content cache of its source.
+/// Where a run keeps what it remembers of its source: the content cache, and what it learns of the blobs of a git repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CachePlace {
-    /// `$XDG_CACHE_HOME/coast/trees/HASH`, by default below `~/.cache`. Without a home directory there is no cache. `HASH` is the
-    /// hash of the source's absolute path.
+    /// Below `$XDG_CACHE_HOME/coast`, by default `~/.cache/coast`, as [`CachePlace::Below`] tells. Without a home directory nothing
+    /// is remembered.
     #[default]
     Default,
-    /// This file. Its directory is created.
+    /// The content cache is `trees/HASH` below this directory, and the blobs of a repository are `blobs/HASH`. `HASH` is the hash of
+    /// the absolute path of the source, or of the repository. The directories are created.
+    Below(PathBuf),
+    /// The content cache is this file. Its directory is created. Blobs are not remembered.
     File(PathBuf),
-    /// No cache: every run reads the files that it compares.
+    /// Nothing is remembered: every run reads the files that it compares.
     Nowhere,
 }
 
 impl CachePlace {
-    /// Returns the cache file, after creating its directory. Returns `None` if it has no place; a run without a cache is slower,
-    /// not wrong.
+    /// Returns the file of the content cache, after creating its directory. Returns `None` if it has no place; a run without a cache
+    /// is slower, not wrong.
     pub(crate) fn file(&self, source: &Source) -> Option<PathBuf> {
         match self {
-            Self::Nowhere => None,
             Self::File(file) => Some(file.clone()),
-            Self::Default => {
-                let cache_home = cache_home(std::env::var_os("XDG_CACHE_HOME"), std::env::home_dir())?;
-                let trees = cache_home.join("coast").join("trees");
-                // The directory is private, because the cache lists every name of the source.
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(&trees).ok()?;
-                Some(trees.join(key(source)?))
+            Self::Default | Self::Below(_) | Self::Nowhere => {
+                Some(self.directory("trees")?.join(key(source)?))
             }
         }
+    }
+
+    /// Returns what git knows of the source, if the source is the content of a checkout.
+    pub(crate) fn tracked_contents(&self, source: &Source) -> Option<Arc<dyn KnownContents>> {
+        let Source::Contents(checkout) = source else { return None };
+        let known = TrackedContents::at(checkout, &self.directory("blobs")?)?;
+        Some(Arc::new(known))
+    }
+
+    /// Returns a directory for files of one kind, after creating it.
+    fn directory(&self, kind: &str) -> Option<PathBuf> {
+        let coast = match self {
+            Self::Nowhere | Self::File(_) => return None,
+            Self::Below(directory) => directory.clone(),
+            Self::Default => {
+                cache_home(std::env::var_os("XDG_CACHE_HOME"), std::env::home_dir())?.join("coast")
+            }
+        };
+        let directory = coast.join(kind);
+        // The directory is private, because its files list the names of the source.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).ok()?;
+        Some(directory)
     }
 }
 

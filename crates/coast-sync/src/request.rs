@@ -35,6 +35,7 @@ pub struct SyncRequest {
     timeout: Option<Duration>,
     threads: Option<NonZeroUsize>,
     cache: CachePlace,
+    git: bool,
     await_ready: bool,
 }
 
@@ -55,6 +56,7 @@ impl SyncRequest {
             timeout: None,
             threads: None,
             cache: CachePlace::Default,
+            git: true,
             await_ready: false,
         }
     }
@@ -166,10 +168,18 @@ impl SyncRequest {
         self
     }
 
-    /// Sets the place of the content cache of the source.
+    /// Sets the place of the content cache of the source, and of what is remembered of the repository's blobs.
     #[must_use]
     pub fn cache(mut self, place: CachePlace) -> Self {
         self.cache = place;
+        self
+    }
+
+    /// Sets whether a run asks git's index for the contents of files that the cache does not know. It does so by default if the
+    /// source is the content of a checkout. Git's files are read; no git program is run.
+    #[must_use]
+    pub fn git(mut self, ask: bool) -> Self {
+        self.git = ask;
         self
     }
 
@@ -239,6 +249,9 @@ impl SyncRequest {
         let source = source::resolve(&self.source)?;
         let mut sender = SenderConfig::new(source.source);
         sender.cache = self.cache.file(&sender.source);
+        if self.git {
+            sender.known = self.cache.tracked_contents(&sender.source);
+        }
         sender.options = self.options;
         sender.rules = self.rules;
         if let Some(only) = &self.only {

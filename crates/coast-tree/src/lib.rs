@@ -63,6 +63,7 @@ mod lock;
 mod mode;
 mod mount;
 mod path;
+pub mod regular_file;
 mod root;
 #[cfg(test)]
 mod scratch;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueHint};
 
+use super::cache::CacheArgs;
 use super::connection::{HelperArgs, OwnArg, SudoArg};
 use super::rules::PushRules;
 use super::size::parse_rate;
@@ -122,6 +123,9 @@ pub(crate) struct PushArgs {
     /// Move all replaced files into place together, at the end, so that a file watcher sees one short burst
     #[arg(long)]
     pub(crate) delay_updates: bool,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
 
     /// Change nothing in the destination, only show what would be done. The helper is uploaded if it is missing
     #[arg(short = 'n', long)]

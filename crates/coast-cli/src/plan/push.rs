@@ -59,7 +59,7 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
         .rules(rules)
         .timeout(timeout(args.timeout))
         .bytes_per_second(args.bwlimit.and_then(|rate| rate.0));
-    Ok(Plan { request, output, notice })
+    Ok(Plan { request: args.cache.apply(request), output, notice })
 }
 
 /// Refuses a local destination that was probably meant for another machine, and a destination inside the workspace.

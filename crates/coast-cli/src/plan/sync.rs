@@ -37,7 +37,7 @@ pub(crate) fn plan(args: &SyncArgs) -> anyhow::Result<Plan> {
         .compress(args.transfer.compress)
         .timeout(timeout(args.transfer.timeout))
         .bytes_per_second(args.transfer.bwlimit.and_then(|rate| rate.0));
-    Ok(Plan { request, output, notice })
+    Ok(Plan { request: args.transfer.cache.apply(request), output, notice })
 }
 
 fn endpoints(args: &SyncArgs) -> anyhow::Result<(PathBuf, Endpoint)> {

@@ -273,6 +273,7 @@ impl Answerer<'_> {
         id: FileId,
         file: &OfferedFile,
     ) -> Result<(), Failure> {
+        let run = self.run;
         for _ in 0..ATTEMPTS {
             let observed_at = Timestamp::now();
             let (mut opened, stat) = dir.open_file(name)?;
@@ -308,6 +309,10 @@ impl Answerer<'_> {
                 }
                 // Of what was read, never a remembered one: a write through a memory map may leave the identity as it was.
                 let hash = ContentHash::of(&buffer[start..]);
+                if let Some(mut proof) = run.proof(file, stat.size) {
+                    proof.update(&buffer[start..]);
+                    proof.finish(hash);
+                }
                 file.tell(StagedContent { size: stat.size, hash, mtime: stat.mtime });
                 if file.known_hash != Some(hash) || file.identity != before {
                     file.found(before, hash, observed_at);

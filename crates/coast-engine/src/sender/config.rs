@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use coast_filter::{Filter, FilterError, NoMergeFiles, RuleList, Side};
 use coast_tree::{ContentHash, Kind, Listed, Name, RelPath, Root, Timestamp};
@@ -11,6 +12,7 @@ use coast_wire::Options;
 use super::source::{Located, Selection, Source};
 use crate::error::EngineError;
 use crate::filter_kind;
+use crate::known_contents::KnownContents;
 use crate::merge::{TreeMergeFiles, Whose};
 
 /// Tells [`send`](crate::send) which entries to send, and how.
@@ -26,6 +28,8 @@ pub struct SenderConfig {
     pub rules: RuleList,
     /// File of the content cache; none to work without.
     pub cache: Option<PathBuf>,
+    /// Knows contents that the cache does not know.
+    pub known: Option<Arc<dyn KnownContents>>,
     /// Whether the rules restrict the run to some paths: then the cache is used and left as it is, since what was not
     /// looked at would be forgotten.
     pub some_paths: bool,
@@ -54,6 +58,7 @@ impl SenderConfig {
             options: Options::default(),
             rules: RuleList::new(),
             cache: None,
+            known: None,
             some_paths: false,
             paths: None,
             staged: StagedContents::default(),

@@ -35,6 +35,7 @@ use coast_wire::{
 use crate::cache::{Cache, Remember};
 use crate::channel::Channel;
 use crate::error::EngineError;
+use crate::known_contents::{KnownContents, Proof};
 use crate::monitor::{Monitor, Progress, add};
 use crate::outbox::{Outbox, Outgoings, Pace};
 use crate::stop::{Stop, Stopped};
@@ -45,7 +46,7 @@ use batch::Batch;
 pub use config::{BatchPath, NothingSent, SenderConfig, StagedContents};
 pub use fetch::FetchedEntry;
 pub use follow::FollowSender;
-use offer::Offers;
+use offer::{OfferedFile, Offers};
 pub use report::RunReport;
 pub use source::Source;
 use walker::{Walk, Walker};
@@ -136,6 +137,7 @@ impl<'a> Prepared<'a> {
             window: Window::new(stop.clone()),
             offers: Offers::new(),
             cache: Cache::open(config.cache.as_deref(), remember),
+            known: config.known,
             staged_before: config.staged,
             staged: Mutex::default(),
             signatures: SignatureBytes::default(),
@@ -212,6 +214,8 @@ struct Run<'a> {
     window: Window,
     offers: Offers,
     cache: Cache,
+    /// Knows contents that the cache does not know.
+    known: Option<Arc<dyn KnownContents>>,
     /// The contents that the run before has staged.
     staged_before: StagedContents,
     /// The contents that this run stages. No other lock is taken while it is held but that of one file's content.
@@ -290,6 +294,9 @@ impl Run<'_> {
             return Err(EngineError::Disconnected);
         };
         self.cache.save();
+        if let Some(known) = &self.known {
+            known.save();
+        }
         Ok(RunReport {
             sender: self.stats.into_inner().even_poisoned(),
             receiver,
@@ -372,6 +379,12 @@ impl Run<'_> {
             _ => return Err(EngineError::Protocol("it sent a message of an unknown kind")),
         }
         Ok(())
+    }
+
+    /// Begins the check of the content of a file, which is being read, if the file has a name for it.
+    fn proof(&self, file: &OfferedFile, size: u64) -> Option<Box<dyn Proof + '_>> {
+        let name = file.content_name.filter(|_| file.identity.size == size)?;
+        self.known.as_ref().map(|known| known.proof(name, size))
     }
 
     /// Files of more bytes than this are left for another run.

@@ -9,6 +9,7 @@ use coast_tree::{ClockStep, ContentHash, FileIdentity, LockExt, Name, Record, Re
 
 use super::config::StagedContent;
 use crate::error::EngineError;
+use crate::known_contents::ContentName;
 
 /// The clock step assumed of the source's file system, whose real one cannot be measured without writing there: the
 /// coarsest in use. A file changed within it before the run is only hashed once more in the next.
@@ -35,8 +36,10 @@ pub(super) struct OfferedEntry {
 /// A regular file that was offered.
 pub(super) struct OfferedFile {
     pub(super) identity: FileIdentity,
-    /// From an earlier run's cache.
+    /// From an earlier run's cache, or known without reading.
     pub(super) known_hash: Option<ContentHash>,
+    /// A name that its content seems to have.
+    pub(super) content_name: Option<ContentName>,
     /// Found in this run, with the identity it belongs to, if that tells it apart from later states.
     pub(super) found_hash: OnceLock<(FileIdentity, ContentHash)>,
     /// The content that the receiver was told last.
@@ -90,9 +93,14 @@ impl OfferedPart {
 }
 
 impl OfferedFile {
+    /// Whether no later change leaves the state `identity`, looked at after `observed_at`, as it is.
+    pub(super) fn is_settled(identity: &FileIdentity, observed_at: Timestamp) -> bool {
+        ClockStep::from_duration(SOURCE_CLOCK_STEP).settled(identity, observed_at)
+    }
+
     /// Remembers a hash that was computed of the state `identity`, looked at after `observed_at`.
     pub(super) fn found(&self, identity: FileIdentity, hash: ContentHash, observed_at: Timestamp) {
-        if ClockStep::from_duration(SOURCE_CLOCK_STEP).settled(&identity, observed_at) {
+        if Self::is_settled(&identity, observed_at) {
             let _ = self.found_hash.set((identity, hash));
         }
     }

@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use coast_tree::{ContentHash, ContentHasher, Segment, segment_at};
 use coast_wire::limits::MAX_HOLE_BYTES;
 
+use crate::known_contents::Proof;
+
 /// Size and hash of all that a reading found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WasRead {
@@ -25,13 +27,15 @@ pub(super) enum Stretch {
 }
 
 /// A file that is being read and hashed.
-pub(super) struct Reading {
+pub(super) struct Reading<'a> {
     file: File,
     size: u64,
     read: u64,
     /// Up to here the file is known to hold data.
     data_end: u64,
     hasher: ContentHasher,
+    /// Checks what is read against a name.
+    proof: Option<Box<dyn Proof + 'a>>,
     earlier: Option<Earlier>,
 }
 
@@ -55,12 +59,24 @@ pub(super) fn has_hole(file: &mut File, size: u64) -> io::Result<bool> {
     Ok(!whole)
 }
 
-impl Reading {
+impl<'a> Reading<'a> {
     /// Begins to read `size` bytes.
     pub(super) fn new(file: File, size: u64, earlier: Option<WasRead>) -> Self {
         let data_end = if size < MIN_SPARSE_BYTES { size } else { 0 };
         let earlier = earlier.map(|was_read| Earlier { was_read, is_beginning: None });
-        Self { file, size, read: 0, data_end, hasher: ContentHasher::new(), earlier }
+        Self { file, size, read: 0, data_end, hasher: ContentHasher::new(), proof: None, earlier }
+    }
+
+    /// Has what is read checked against a name.
+    pub(super) fn proving(self, proof: Option<Box<dyn Proof + 'a>>) -> Self {
+        Self { proof, ..self }
+    }
+
+    /// The file was as it was read: what was checked is taken note of.
+    pub(super) fn proved(&mut self) {
+        if let Some(proof) = self.proof.take() {
+            proof.finish(self.hasher.finish());
+        }
     }
 
     /// Reads until the buffer is full, a hole begins, or the file ends.
@@ -73,6 +89,8 @@ impl Reading {
                 Segment::Hole(length) => {
                     let length = length.min(MAX_HOLE_BYTES);
                     self.hash(length, |hasher, from, to| hasher.update_zeros(to - from));
+                    // Names of files with holes are not worth the hashing of zeros.
+                    self.proof = None;
                     self.data_end = self.read;
                     return Ok(Stretch::Hole(length));
                 }
@@ -93,6 +111,9 @@ impl Reading {
         if filled == 0 {
             // The file was cut meanwhile.
             return Ok(Stretch::End);
+        }
+        if let Some(proof) = &mut self.proof {
+            proof.update(&buffer[..filled]);
         }
         self.hash(filled as u64, |hasher, from, to| hasher.update(&buffer[in_memory(from)..in_memory(to)]));
         Ok(Stretch::Content(filled))
@@ -138,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    fn reading(content: &[u8], earlier: Option<WasRead>, buffer: usize) -> Reading {
+    fn reading(content: &[u8], earlier: Option<WasRead>, buffer: usize) -> Reading<'static> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
         let mut reading = Reading::new(file, content.len() as u64, earlier);
@@ -179,7 +200,7 @@ mod tests {
     }
 
     /// Content is told from holes, whatever the size of the buffer.
-    fn stretches(reading: &mut Reading, buffer: usize) -> Vec<(char, u64)> {
+    fn stretches(reading: &mut Reading<'_>, buffer: usize) -> Vec<(char, u64)> {
         let mut found: Vec<(char, u64)> = Vec::new();
         loop {
             let (what, length) = match reading.next(&mut vec![0; buffer]).unwrap() {

@@ -34,6 +34,7 @@ impl Answerer<'_> {
         id: FileId,
         file: &OfferedFile,
     ) -> Result<(), Failure> {
+        let run = self.run;
         let mut tried = 0;
         loop {
             tried += 1;
@@ -41,7 +42,7 @@ impl Answerer<'_> {
             let (opened, stat) = dir.open_file(name)?;
             self.check_size(stat.size, file)?;
             let before = FileIdentity::from(&stat);
-            let mut reading = Reading::new(opened, stat.size, None);
+            let mut reading = Reading::new(opened, stat.size, None).proving(run.proof(file, stat.size));
             let mut buffer =
                 vec![0; usize::try_from(stat.size).map_or(CHUNK_BYTES, |size| size.min(CHUNK_BYTES))];
             while reading.next(&mut buffer)? != Stretch::End {
@@ -52,6 +53,7 @@ impl Answerer<'_> {
                 let WasRead { size, hash } = reading.was_read();
                 file.tell(StagedContent { size, hash, mtime: stat.mtime });
                 if unchanged {
+                    reading.proved();
                     file.found(before, hash, observed_at);
                 }
                 self.run.count(|stats| stats.hashed_files += 1);
@@ -79,13 +81,15 @@ impl Answerer<'_> {
                 return Err(Failure::Stopped);
             }
         };
+        let run = self.run;
         let mut earlier = None;
         for _ in 0..ATTEMPTS {
             let observed_at = Timestamp::now();
             let (opened, stat) = dir.open_file(name)?;
             self.check_size(stat.size, file)?;
             let before = FileIdentity::from(&stat);
-            let mut reading = Reading::new(opened, before.size, earlier);
+            let mut reading =
+                Reading::new(opened, before.size, earlier).proving(run.proof(file, before.size));
             let under_way = UnderWay::new(self.run.stop.clone());
             let attempt = file.attempts.fetch_add(1, Ordering::Relaxed);
             let mut chunks = Chunks { id, attempt, sequence: 0, packed: 0, under_way };
@@ -96,6 +100,7 @@ impl Answerer<'_> {
             let read @ WasRead { size, hash } = reading.was_read();
             let after = FileIdentity::from(&coast_tree::file_stat(reading.file())?);
             if after == before {
+                reading.proved();
                 file.found(before, hash, observed_at);
             } else if !(reading.begins_as_earlier() && size == before.size && after.size > size) {
                 earlier = Some(read);
@@ -111,7 +116,7 @@ impl Answerer<'_> {
         Err(changing())
     }
 
-    fn contents(&mut self, chunks: &mut Chunks, reading: &mut Reading) -> Result<(), Failure> {
+    fn contents(&mut self, chunks: &mut Chunks, reading: &mut Reading<'_>) -> Result<(), Failure> {
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
             let bytes = match reading.next(&mut buffer)? {
@@ -136,7 +141,7 @@ impl Answerer<'_> {
     fn delta(
         &mut self,
         chunks: &mut Chunks,
-        reading: &mut Reading,
+        reading: &mut Reading<'_>,
         signature: &Signature,
     ) -> Result<(), Failure> {
         let mut differ = Differ::new(signature);

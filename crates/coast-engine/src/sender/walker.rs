@@ -8,8 +8,8 @@ use std::sync::{Mutex, OnceLock};
 use coast_filter::{DirFilter, Filter, FilterError, NoMergeFiles};
 use coast_tree::state::{STAGING_INSIDE, STATE_INSIDE};
 use coast_tree::{
-    ContentHash, DirHandle, FileIdentity, Kind, Listed, LockExt, Name, OwnerNames, RelPath, Stat, Visit,
-    walk, walk_from,
+    ContentHash, DirHandle, FileIdentity, Kind, Listed, LockExt, Name, OwnerNames, RelPath, Stat, Timestamp,
+    Visit, walk, walk_from,
 };
 use coast_wire::limits::MAX_PART_ENTRIES;
 use coast_wire::{Entry, Event, OwnerName, Part, ProblemKind, Range, ToReceiver, What};
@@ -20,6 +20,7 @@ use super::batch::Batch;
 use super::offer::{OfferedEntry, OfferedFile, OfferedPart};
 use super::source::Selection;
 use super::unasked::{self, Unasked};
+use crate::known_contents::Known;
 use crate::merge::{TreeMergeFiles, Whose};
 use crate::monitor::add;
 use crate::stop::Stopped;
@@ -71,6 +72,8 @@ pub(super) struct Found {
     stat: Stat,
     target: Vec<u8>,
     hash: Option<ContentHash>,
+    /// What is known of it besides the cache, and when it was looked at.
+    known: Option<(Known, Timestamp)>,
     /// The content, if it goes with the offer.
     content: Option<Unasked>,
 }
@@ -231,8 +234,11 @@ impl<'a> Walker<'a> {
         listed: Vec<Listed>,
     ) -> Vec<Found> {
         let records = self.run.cache.directory(path);
+        if let Some(known) = &self.run.known {
+            known.enter(path, &listed);
+        }
         let mut found = Vec::with_capacity(listed.len());
-        let known = |name: &Name, identity: &FileIdentity| {
+        let cached = |name: &Name, identity: &FileIdentity| {
             records.as_ref().and_then(|records| records.get(name, identity))
         };
         for Listed { name, kind, .. } in listed {
@@ -256,7 +262,7 @@ impl<'a> Walker<'a> {
                 self.skipped(name.as_bytes(), NOT_RECURSIVE);
                 continue;
             }
-            match self.look(dir, name.clone(), known, self.may_send_unasked(path, &name)) {
+            match self.look((path, dir), name.clone(), cached, self.may_send_unasked(path, &name)) {
                 Ok(Some(mut entry)) => {
                     self.offer_as_staged(path, &mut entry);
                     found.push(entry);
@@ -300,11 +306,12 @@ impl<'a> Walker<'a> {
 
     fn look(
         &self,
-        dir: &DirHandle,
+        (path, dir): (&RelPath, &DirHandle),
         name: Name,
-        known: impl Fn(&Name, &FileIdentity) -> Option<ContentHash>,
+        cached: impl Fn(&Name, &FileIdentity) -> Option<ContentHash>,
         may_send_unasked: bool,
     ) -> io::Result<Option<Found>> {
+        let observed_at = Timestamp::now();
         let Some(mut stat) = dir.stat(&name)? else { return Ok(None) };
         let target = if stat.kind == Kind::Symlink && self.run.options.links {
             match dir.read_link(&name) {
@@ -314,14 +321,24 @@ impl<'a> Walker<'a> {
         } else {
             Vec::new()
         };
-        let hash = (stat.kind == Kind::File).then(|| known(&name, &FileIdentity::from(&stat))).flatten();
+        let hash = (stat.kind == Kind::File).then(|| cached(&name, &FileIdentity::from(&stat))).flatten();
+        let known = match &self.run.known {
+            Some(known) if stat.kind == Kind::File && hash.is_none() => {
+                Some((known.look_up(path, &name, &stat), observed_at))
+            }
+            _ => None,
+        };
+        let hash = match known {
+            Some((Known::Content(hash), _)) => Some(hash),
+            _ => hash,
+        };
         let content = match hash {
             // What the cache knows was probably sent by an earlier run.
             None if may_send_unasked => unasked::read(&self.run.window, dir, &name, &mut stat)?,
             _ => None,
         };
         let hash = content.as_ref().map_or(hash, |content| Some(content.hash));
-        Ok(Some(Found { name, stat, target, hash, content }))
+        Ok(Some(Found { name, stat, target, hash, known, content }))
     }
 
     pub(super) fn entry_problem(&self, path: &RelPath, name: &Name, kind: ProblemKind, text: &str) {
@@ -480,13 +497,22 @@ impl Found {
         self.content.as_ref().map_or(0, |content| content.bytes.len())
     }
 
+    /// Whether its hash may be remembered for later runs. A hash from the cache always may.
+    fn is_settled(&self, identity: &FileIdentity) -> bool {
+        self.known.is_none_or(|(_, observed_at)| OfferedFile::is_settled(identity, observed_at))
+    }
+
     /// What is remembered of it until it is settled.
     fn to_offer(&self) -> OfferedEntry {
         let file = (self.stat.kind == Kind::File).then(|| {
             let identity = FileIdentity::from(&self.stat);
             let file = OfferedFile {
                 identity,
-                known_hash: self.hash.filter(|_| self.content.is_none()),
+                known_hash: self.hash.filter(|_| self.content.is_none() && self.is_settled(&identity)),
+                content_name: match self.known {
+                    Some((Known::Named(name), _)) => Some(name),
+                    _ => None,
+                },
                 found_hash: OnceLock::new(),
                 told: Mutex::default(),
                 asked: AtomicBool::new(false),

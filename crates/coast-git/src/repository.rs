@@ -7,37 +7,44 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::file_error::if_found;
-use crate::project_file;
+use coast_tree::regular_file;
 
 /// The number of bytes that are read of a small file of git.
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// A repository, found from one of its checkouts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Repository {
+pub struct Repository {
     /// The checkout from which the repository was found.
-    pub(crate) checkout: PathBuf,
+    pub checkout: PathBuf,
     /// The main checkout; `None` for a bare repository.
-    pub(crate) main: Option<PathBuf>,
+    pub main: Option<PathBuf>,
     /// The directory that all checkouts share (`GIT_COMMON_DIR`), without symlinks.
     common: PathBuf,
 }
 
 /// A linked worktree: a checkout beside the main one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Worktree {
+pub struct Worktree {
     /// Git's name for the worktree: its directory below `worktrees/`.
-    pub(crate) name: Vec<u8>,
+    pub name: Vec<u8>,
     /// The directory of the worktree. It may not exist any more.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// The checked-out branch, without `refs/heads/`.
-    pub(crate) branch: Option<Vec<u8>>,
+    pub branch: Option<Vec<u8>>,
 }
 
 impl Repository {
+    /// The directory that all checkouts share, without symlinks.
+    pub fn common_dir(&self) -> &Path {
+        &self.common
+    }
+
     /// The repository whose checkout begins at exactly this directory.
-    pub(crate) fn at(directory: &Path) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// When the files that say where the repository is cannot be read.
+    pub fn at(directory: &Path) -> io::Result<Option<Self>> {
         let dot_git = directory.join(".git");
         let metadata = match fs::metadata(&dot_git) {
             Ok(metadata) => metadata,
@@ -75,7 +82,10 @@ impl Repository {
     }
 
     /// The nearest repository at or above a directory.
-    pub(crate) fn above(directory: &Path) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// As [`Repository::at`].
+    pub fn above(directory: &Path) -> io::Result<Option<Self>> {
         for ancestor in directory.ancestors() {
             if let Some(found) = Self::at(ancestor)? {
                 return Ok(Some(found));
@@ -85,7 +95,10 @@ impl Repository {
     }
 
     /// All linked worktrees, sorted by git's names.
-    pub(crate) fn worktrees(&self) -> io::Result<Vec<Worktree>> {
+    ///
+    /// # Errors
+    /// When the list of them cannot be read.
+    pub fn worktrees(&self) -> io::Result<Vec<Worktree>> {
         let directory = self.common.join("worktrees");
         let Some(entries) = if_found(fs::read_dir(&directory))? else { return Ok(Vec::new()) };
         let mut worktrees = Vec::new();
@@ -109,7 +122,10 @@ impl Repository {
 
     /// Whether a directory is the top of a checkout of this repository: the main one, or a worktree that the repository knows at
     /// this place. The copy of a worktree's directory is no worktree.
-    pub(crate) fn has_checkout_at(&self, directory: &Path) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// As [`Repository::at`] and [`Repository::worktrees`].
+    pub fn has_checkout_at(&self, directory: &Path) -> io::Result<bool> {
         if Self::at(directory)?.is_none_or(|found| found.common != self.common) {
             return Ok(false);
         }
@@ -130,7 +146,10 @@ impl Repository {
     }
 
     /// Whether a branch of this name exists, checked out or not. A repository in the reftable format seems to have none.
-    pub(crate) fn has_branch(&self, name: &[u8]) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// When the list of packed references cannot be read.
+    pub fn has_branch(&self, name: &[u8]) -> io::Result<bool> {
         let name = as_path(name);
         let is_plain = name.components().all(|component| matches!(component, Component::Normal(_)));
         if !is_plain || name.as_os_str().is_empty() {
@@ -139,7 +158,7 @@ impl Repository {
         if self.common.join("refs/heads").join(name).is_file() {
             return Ok(true);
         }
-        let packed = project_file::open(&self.common.join("packed-refs"));
+        let packed = regular_file::open(&self.common.join("packed-refs"));
         let Some(packed) = if_found(packed)? else { return Ok(false) };
         // A line is a hash, a space and a reference.
         let reference = [b" refs/heads/", name.as_os_str().as_bytes()].concat();
@@ -152,7 +171,7 @@ impl Repository {
     }
 
     /// The branch of the main checkout.
-    pub(crate) fn main_branch(&self) -> Option<Vec<u8>> {
+    pub fn main_branch(&self) -> Option<Vec<u8>> {
         let head = read_small(&self.common.join("HEAD")).ok()?;
         head.strip_prefix(b"ref: refs/heads/").map(<[u8]>::to_owned)
     }
@@ -160,22 +179,35 @@ impl Repository {
 
 /// The git directory of the nearest checkout at or above a directory, without symlinks: the directory `.git` of a main checkout, or
 /// the directory that the file `.git` of another checkout names.
-pub(crate) fn git_dir_above(directory: &Path) -> io::Result<Option<PathBuf>> {
+///
+/// # Errors
+/// When an entry `.git` cannot be read.
+pub fn git_dir_above(directory: &Path) -> io::Result<Option<PathBuf>> {
     for ancestor in directory.ancestors() {
-        let dot_git = ancestor.join(".git");
-        match fs::metadata(&dot_git) {
-            Ok(metadata) if metadata.is_dir() => return fs::canonicalize(dot_git).map(Some),
-            Ok(_) => {
-                if let Some(git_dir) = read_small(&dot_git)?.strip_prefix(b"gitdir: ") {
-                    let git_dir = ancestor.join(as_path(git_dir));
-                    return Ok(Some(fs::canonicalize(&git_dir).unwrap_or(git_dir)));
-                }
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-            Err(error) => return Err(error),
+        if let Some(git_dir) = git_dir_at(ancestor)? {
+            return Ok(Some(git_dir));
         }
     }
     Ok(None)
+}
+
+/// The git directory of the checkout that begins at exactly this directory, as [`git_dir_above`] tells it.
+///
+/// # Errors
+/// When the entry `.git` cannot be read.
+pub fn git_dir_at(checkout: &Path) -> io::Result<Option<PathBuf>> {
+    let dot_git = checkout.join(".git");
+    match fs::metadata(&dot_git) {
+        Ok(metadata) if metadata.is_dir() => fs::canonicalize(dot_git).map(Some),
+        Ok(_) => Ok(read_small(&dot_git)?.strip_prefix(b"gitdir: ").map(|git_dir| {
+            let git_dir = checkout.join(as_path(git_dir));
+            fs::canonicalize(&git_dir).unwrap_or(git_dir)
+        })),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the repository's configuration says `core.bare = true`.
@@ -195,13 +227,42 @@ fn is_bare(common: &Path) -> bool {
 /// Reads a small file of git, without the end of the line.
 fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    project_file::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut content)?;
+    regular_file::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut content)?;
     while content.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
         content.pop();
     }
     Ok(content)
 }
 
-fn as_path(bytes: &[u8]) -> &Path {
+pub(crate) fn as_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
+}
+
+/// The value, or `None` if the system answered that there is no such file.
+fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_directory_of_a_linked_worktree_is_found() {
+        let scratch = tempfile::tempdir().unwrap();
+        let worktree = &fs::canonicalize(scratch.path()).unwrap();
+        let git_dir = || git_dir_at(worktree).unwrap();
+        assert_eq!(git_dir(), None);
+        fs::write(worktree.join(".git"), "gitdir: ../main/.git/worktrees/one\n").unwrap();
+        assert_eq!(git_dir(), Some(worktree.join("../main/.git/worktrees/one")));
+        fs::write(worktree.join(".git"), "something else").unwrap();
+        assert_eq!(git_dir(), None);
+        fs::remove_file(worktree.join(".git")).unwrap();
+        fs::create_dir(worktree.join(".git")).unwrap();
+        assert_eq!(git_dir(), Some(worktree.join(".git")));
+    }
 }
