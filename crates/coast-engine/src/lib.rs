@@ -33,6 +33,7 @@
 mod cache;
 mod cancel;
 mod channel;
+mod digest;
 mod error;
 mod known_contents;
 mod merge;

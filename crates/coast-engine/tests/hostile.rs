@@ -16,8 +16,8 @@ use coast_wire::limits::{
     MAX_SIGNATURE_BYTES, MAX_TARGET_BYTES, WINDOW_ENTRIES,
 };
 use coast_wire::{
-    Class, Entry, FileId, Follow, FrameReader, Gone, Need, Options, OwnerName, Pack, Part, Piece, Range,
-    Ready, Time, ToReceiver, ToSender, Want, What, messages,
+    Class, Entry, FileId, Follow, FrameReader, Gone, Need, Options, OwnerName, Pack, Part, PartDigest, Piece,
+    Range, Ready, Time, ToReceiver, ToSender, Want, What, messages,
 };
 use serde::Serialize;
 
@@ -156,6 +156,27 @@ fn paths_and_names_that_leave_the_tree_are_refused() {
     for name in [&b""[..], b".", b"..", b"a/b", b"a\0", &[b'x'; 256]] {
         assert_control_refused(part(0, b"", vec![file(name, 1)]), "name that no file can have");
     }
+}
+
+fn digest(id: u32, path: &[u8], entries: usize) -> ToReceiver<'_> {
+    let entries = u32::try_from(entries).unwrap();
+    let digest = [0; 16];
+    ToReceiver::Digest(PartDigest { id, parent: None, path, after: None, up_to: None, entries, digest })
+}
+
+#[test]
+fn digests_of_impossible_directories_are_refused() {
+    assert_control_refused(digest(0, b"../x", 1), "path that no file can have");
+    assert_control_refused(digest(0, b"", MAX_PART_ENTRIES + 1), "too many entries");
+    let twice = [digest(0, b"", 1), digest(0, b"", 1)].map(|message| (Class::Control, message));
+    assert_refused(&twice, "a number twice");
+    let both = [digest(0, b"", 1), part(0, b"", Vec::new()), part(0, b"", Vec::new())];
+    assert_refused(&both.map(|message| (Class::Control, message)), "a number twice");
+    let many = (0..).map(|id| (Class::Control, digest(id, b"", MAX_PART_ENTRIES)));
+    let many: Vec<_> = many.take(WINDOW_ENTRIES / MAX_PART_ENTRIES + 1).collect();
+    assert_refused(&many, "more entries than it may");
+    let late = [ToReceiver::WalkDone { source_errors: false }, digest(0, b"", 1)];
+    assert_refused(&late.map(|message| (Class::Control, message)), "after it said that this was all");
 }
 
 #[test]

@@ -48,8 +48,8 @@ pub use frame::{Class, Frame, FrameReader, Messages, end_of_run, messages};
 pub use greeting::{GREETING, GREETING_PREFIX, PROTOCOL_VERSION};
 pub use message::{
     Change, ConflictKind, Entry, EntryKind, Event, FileId, Gone, HashBytes, Need, Origin, OwnerName, Part,
-    Piece, ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver, ToSender,
-    Update, Want, What,
+    PartDigest, Piece, ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver,
+    ToSender, Update, Want, What,
 };
 pub use options::{
     Delete, Extent, FileContents, Follow, Itemize, MASS_DELETION, Options, Own, Ownership, Renamed,

@@ -83,6 +83,8 @@ pub enum ToReceiver<'a> {
         #[serde(borrow, with = "serde_bytes")]
         path: &'a [u8],
     },
+    /// In place of a part: its entries in short. The part itself follows if [`ToSender::Differs`] asks for it.
+    Digest(#[serde(borrow)] PartDigest<'a>),
 }
 
 /// The content of a [`ToReceiver::Chunk`].
@@ -135,6 +137,28 @@ pub struct Part<'a> {
     /// The entries, sorted by the bytes of their names.
     #[serde(borrow)]
     pub entries: Vec<Entry<'a>>,
+}
+
+/// A part in short, for a receiver that probably has its entries already. The part says all names of its range.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartDigest<'a> {
+    /// As in [`Part`], with which it shares the numbers.
+    pub id: u32,
+    /// As in [`Part`].
+    pub parent: Option<u32>,
+    /// As in [`Part`].
+    #[serde(borrow, with = "serde_bytes")]
+    pub path: &'a [u8],
+    /// The part speaks for the names that are greater than this one; for all of them, if none.
+    #[serde(borrow)]
+    pub after: Option<&'a serde_bytes::Bytes>,
+    /// And not greater than this one, the last entry's; none in the directory's last part.
+    #[serde(borrow)]
+    pub up_to: Option<&'a serde_bytes::Bytes>,
+    /// The number of entries.
+    pub entries: u32,
+    /// The first half of the blake3 hash of the entries, in a form that both sides derive from what they have.
+    pub digest: [u8; 16],
 }
 
 /// The names a part speaks for.
@@ -233,6 +257,8 @@ pub enum ToSender<'a> {
     Alive,
     /// Answers [`ToReceiver::Fetch`].
     Fetched(#[serde(borrow)] Fetched<'a>),
+    /// The destination does not have exactly the entries of this part, of which only the digest was sent. Asks for the part.
+    Differs { part: u32 },
 }
 
 /// Who does the receiver's work.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coast_delta::{Signature, SignatureError};
-use coast_tree::{ContentHash, DirHandle, FileIdentity, Timestamp};
+use coast_tree::{ContentHash, DirHandle, FileIdentity, LockExt, Timestamp};
 use coast_wire::limits::{MAX_SIGNATURE_BYTES, MAX_WHOLE_BYTES, PACK_BYTES, SIGNATURE_WINDOW_BYTES};
 use coast_wire::{
     Class, Compressor, Event, FileId, Gone, Need, Pack, ProblemKind, ToReceiver, Want, WholeError,
@@ -29,13 +29,15 @@ const GROUP: usize = 32;
 /// How often a file that changes while it is read is read again.
 pub(super) const ATTEMPTS: u32 = 4;
 
-/// Some needs of one part.
-pub(super) struct Job {
-    part: Arc<OfferedPart>,
-    needs: Vec<(u32, Task)>,
+/// What the receiver needs.
+pub(super) enum Job {
+    /// Some files of one part.
+    Files { part: Arc<OfferedPart>, needs: Vec<(u32, Task)> },
+    /// The entries of a part, of which it has the digest.
+    Entries(Arc<OfferedPart>),
 }
 
-enum Task {
+pub(super) enum Task {
     Hash,
     Content,
     Delta(HeldSignature),
@@ -110,7 +112,7 @@ impl Job {
         let mut jobs = Vec::with_capacity(tasks.len().div_ceil(GROUP));
         let mut tasks = tasks.into_iter().map(|(_, index, task)| (index, task)).peekable();
         while tasks.peek().is_some() {
-            jobs.push(Self { part: part.clone(), needs: tasks.by_ref().take(GROUP).collect() });
+            jobs.push(Self::Files { part: part.clone(), needs: tasks.by_ref().take(GROUP).collect() });
         }
         Ok(jobs)
     }
@@ -200,9 +202,22 @@ impl Answerer<'_> {
     }
 
     fn answer(&mut self, job: Job) -> Result<(), Stopped> {
-        let part = &job.part;
+        match job {
+            Job::Files { part, needs } => self.answer_files(&part, needs),
+            Job::Entries(part) => {
+                let unsent = part.unsent.enter().take();
+                let Some(pack) = unsent else {
+                    self.run.stop.fail(EngineError::Protocol("it asked for a directory that it was told"));
+                    return Err(Stopped);
+                };
+                self.seal(pack)
+            }
+        }
+    }
+
+    fn answer_files(&mut self, part: &OfferedPart, needs: Vec<(u32, Task)>) -> Result<(), Stopped> {
         let opened = self.run.root.dir(&part.path);
-        for (index, task) in job.needs {
+        for (index, task) in needs {
             if self.run.stop.is_stopped() {
                 return Err(Stopped);
             }

@@ -7,6 +7,7 @@
 mod answer;
 mod batch;
 mod config;
+mod digests;
 mod fetch;
 mod follow;
 mod offer;
@@ -44,6 +45,7 @@ use crate::{Cancel, CancelHook, threads};
 use answer::{HandedOver, Job, SignatureBytes};
 use batch::Batch;
 pub use config::{BatchPath, NothingSent, SenderConfig, StagedContents};
+use digests::Digests;
 pub use fetch::FetchedEntry;
 pub use follow::FollowSender;
 use offer::{OfferedFile, Offers};
@@ -131,6 +133,7 @@ impl<'a> Prepared<'a> {
         let run = Run {
             root: located.root,
             absolute: located.absolute,
+            digests: Digests::new(&options),
             options,
             outbox,
             level,
@@ -216,6 +219,8 @@ struct Run<'a> {
     cache: Cache,
     /// Knows contents that the cache does not know.
     known: Option<Arc<dyn KnownContents>>,
+    /// Whether parts are sent as digests.
+    digests: Digests,
     /// The contents that the run before has staged.
     staged_before: StagedContents,
     /// The contents that this run stages. No other lock is taken while it is held but that of one file's content.
@@ -351,8 +356,13 @@ impl Run<'_> {
                     let _ = self.jobs.sender.send(group);
                 }
             }
+            ToSender::Differs { part } => {
+                self.digests.note_different();
+                let _ = self.jobs.sender.send(Job::Entries(self.offers.get(part)?));
+            }
             ToSender::Settled { part } => {
                 let part = self.offers.settle(part)?;
+                self.digests.note_settled(&part);
                 self.window.release(part.weight());
                 self.window.release_unasked(part.unasked_bytes);
                 add(&self.progress.settled_entries, part.entries.len() as u64);

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use coast_tree::{ClockStep, ContentHash, FileIdentity, LockExt, Name, Record, RelPath, Timestamp};
 
+use coast_wire::Pack;
+
 use super::config::StagedContent;
 use crate::error::EngineError;
 use crate::known_contents::ContentName;
@@ -24,6 +26,8 @@ pub(super) struct OfferedPart {
     pub(super) lacking: usize,
     /// Bytes of content that go with the offer.
     pub(super) unasked_bytes: usize,
+    /// The message with the entries, as long as only their digest was sent.
+    pub(super) unsent: Mutex<Option<Pack>>,
 }
 
 /// An entry of an offered part.

@@ -12,7 +12,9 @@ use coast_tree::{
     Visit, walk, walk_from,
 };
 use coast_wire::limits::MAX_PART_ENTRIES;
-use coast_wire::{Entry, Event, OwnerName, Part, ProblemKind, Range, ToReceiver, What};
+use coast_wire::{
+    Class, Entry, Event, OwnerName, Pack, Part, PartDigest, ProblemKind, Range, ToReceiver, What,
+};
 
 use super::Run;
 use super::answer::has_vanished;
@@ -23,7 +25,7 @@ use super::unasked::{self, Unasked};
 use crate::known_contents::Known;
 use crate::merge::{TreeMergeFiles, Whose};
 use crate::monitor::add;
-use crate::stop::Stopped;
+use crate::stop::{SendError, Stopped};
 use crate::{filter_kind, wire_time};
 
 /// Bytes of names and targets at which a part is closed, far below what a frame may hold.
@@ -398,16 +400,44 @@ impl<'a> Walker<'a> {
             self.tell_owner(&entry.stat)?;
         }
         self.count(found);
+        let entries: Vec<_> =
+            found.iter().map(|entry| self.entry(entry.name.as_bytes(), &entry.stat, what(entry))).collect();
+        let digest = match range {
+            Range::Names { after, last } => self.run.digests.digest(&entries).map(|digest| PartDigest {
+                id,
+                parent,
+                path: path.as_bytes(),
+                after,
+                up_to: found
+                    .last()
+                    .filter(|_| !last)
+                    .map(|last| serde_bytes::Bytes::new(last.name.as_bytes())),
+                entries: u32::try_from(found.len()).expect("a part has at most MAX_PART_ENTRIES"),
+                digest,
+            }),
+            Range::Listed | Range::Lacks(_) => None,
+        };
+        let whole = ToReceiver::Part(Part { id, parent, path: path.as_bytes(), range, entries });
+        let unsent = match digest {
+            Some(_) => {
+                let mut pack = Pack::new(Class::Control);
+                self.run.stop.check_sent(pack.push(&whole).map_err(SendError::from))?;
+                Some(pack)
+            }
+            None => None,
+        };
         self.run.offers.insert(OfferedPart {
             id,
             path: path.clone(),
             lacking,
             unasked_bytes: found.iter().map(Found::content_bytes).sum(),
             entries: found.iter().map(Found::to_offer).collect(),
+            unsent: Mutex::new(unsent),
         });
-        let entries =
-            found.iter().map(|entry| self.entry(entry.name.as_bytes(), &entry.stat, what(entry))).collect();
-        self.run.tell(&ToReceiver::Part(Part { id, parent, path: path.as_bytes(), range, entries }))
+        match digest {
+            Some(digest) => self.run.tell(&ToReceiver::Digest(digest)),
+            None => self.run.tell(&whole),
+        }
     }
 
     /// Tells of a directory that cannot be read.

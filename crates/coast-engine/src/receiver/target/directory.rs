@@ -95,6 +95,16 @@ impl DestinationDirectory {
         Ok(DestinationEntry { directory: self, offered, existing, observed_at: Some(observed_at) })
     }
 
+    /// An entry that was looked at after `observed_at`.
+    pub(crate) fn seen<'a>(
+        &'a self,
+        offered: &'a OfferedEntry,
+        stat: Stat,
+        observed_at: Timestamp,
+    ) -> DestinationEntry<'a> {
+        DestinationEntry { directory: self, offered, existing: Some(stat), observed_at: Some(observed_at) }
+    }
+
     /// The path of an entry, relative to the transfer root.
     pub(crate) fn path_of(&self, name: &Name) -> Vec<u8> {
         path_in(&self.path, name)

@@ -7,6 +7,7 @@ use coast_tree::state::STAGING_INSIDE;
 use coast_tree::{ContentHash, FileIdentity, Kind, Listed, Name, Stat};
 
 use super::Transfer;
+use super::announced::SeenEntry;
 use super::compare::{self, Kept};
 use super::need_batch::NeedBatch;
 use super::part::{FileState, NameRange, Part, PartEntry};
@@ -25,7 +26,9 @@ pub(super) fn examine(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), F
         renames::carry_out(transfer, part, directory)?;
     }
     match entered.and_then(|directory| Ok((list(part, &directory)?, directory))) {
-        Ok((listed, directory)) => Examination::new(transfer, part, &directory).examine(listed)?,
+        Ok((listed, directory)) => {
+            Examination::new(transfer, part, &directory).examine(listed, Vec::new())?
+        }
         Err(error) => {
             transfer.report_directory_failed(part, &error);
             for _ in &part.entries {
@@ -33,8 +36,25 @@ pub(super) fn examine(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), F
             }
         }
     }
+    examined(transfer, part)
+}
+
+/// Examines the directory of a part whose entries are those that were `seen` in it.
+pub(super) fn examine_seen(
+    transfer: &Transfer<'_>,
+    part: &Arc<Part>,
+    directory: &DestinationDirectory,
+    listed: Vec<Listed>,
+    seen: Vec<SeenEntry>,
+) -> Result<(), Failure> {
+    Examination::new(transfer, part, directory).examine(Some(listed), seen)?;
+    examined(transfer, part)
+}
+
+/// Lets the parts go on that waited for one that is examined.
+fn examined(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), Failure> {
     for waiting in transfer.parts.examined(part.id) {
-        transfer.enqueue(Work::Examine(waiting));
+        transfer.enqueue(Work::from(waiting));
     }
     Ok(transfer.settle(part)?)
 }
@@ -74,8 +94,8 @@ impl<'a> Examination<'a> {
     }
 
     /// Walks the offered entries and the listed ones side by side. An entry that is only listed is extraneous. Without a list
-    /// every offered entry is looked for.
-    fn examine(mut self, listed: Option<Vec<Listed>>) -> Result<(), Failure> {
+    /// every offered entry is looked for. Entries that were `seen` already, all of them or none, are not looked at again.
+    fn examine(mut self, listed: Option<Vec<Listed>>, seen: Vec<SeenEntry>) -> Result<(), Failure> {
         let has_list = listed.is_some();
         let listed = listed.unwrap_or_default();
         if let Some(dir) = self.directory.handle()
@@ -84,6 +104,7 @@ impl<'a> Examination<'a> {
             self.transfer.target.sweep(&self.part.path, dir);
         }
         let mut listed = listed.into_iter().peekable();
+        let mut seen = seen.into_iter();
         let mut extraneous = Vec::new();
         let mut placed = 0;
         for file in self.part.all_entries() {
@@ -92,7 +113,11 @@ impl<'a> Examination<'a> {
                 extraneous.push(other);
             }
             let found = listed.next_if(|other| other.name == offered.name).is_some() || !has_list;
-            let decided = self.directory.entry(offered, found).and_then(|entry| {
+            let entry = match seen.next() {
+                Some(SeenEntry { stat, observed_at }) => Ok(self.directory.seen(offered, stat, observed_at)),
+                None => self.directory.entry(offered, found),
+            };
+            let decided = entry.and_then(|entry| {
                 if entry.existing.is_some() && self.origins.has(&offered.name) {
                     self.staying.push(file.index);
                     placed += 1;

@@ -5,6 +5,7 @@
 //! sender's window, so the reader never waits for it. Content waits in a short queue, which workers always drain, since they
 //! can always send.
 
+mod announced;
 mod compare;
 mod content;
 mod examine;
@@ -33,6 +34,7 @@ use super::failure::{Blocked, Doing, Failure};
 use super::report::Report;
 use super::target::{DestinationEntry, Target};
 use crate::channel::Channel;
+use crate::digest::EntryDigester;
 use crate::error::EngineError;
 use crate::stop::{Stop, Stopped};
 use part::{FileState, Part, PartEntry};
@@ -62,6 +64,8 @@ pub(super) struct Transfer<'a> {
     defer_above: u64,
     /// Whether the run is about some paths.
     some_paths: bool,
+    /// Computes the digests of the destination's entries. None in a run whose digests say nothing of them.
+    digester: Option<EntryDigester>,
     workers: NonZeroUsize,
     renames: Renames,
     parts: Parts,
@@ -101,6 +105,7 @@ impl<'a> Transfer<'a> {
     ) -> Result<Self, EngineError> {
         // Only root makes devices.
         let devices = options.devices && rustix::process::geteuid().is_root();
+        let digester = EntryDigester::of(options).filter(|_| rename.is_none());
         Ok(Self {
             target,
             deletion,
@@ -112,6 +117,7 @@ impl<'a> Transfer<'a> {
             quick_check: options.times && !options.checksum && options.follow.is_none(),
             defer_above: options.follow.as_ref().map_or(u64::MAX, Follow::defer_above),
             some_paths: options.follow.as_ref().is_some_and(|follow| follow.extent == Extent::Paths),
+            digester,
             workers,
             renames: Renames::of(options)?,
             parts: Parts::default(),

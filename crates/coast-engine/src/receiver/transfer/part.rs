@@ -118,18 +118,31 @@ impl Part {
                 up_to: if last { None } else { entries.last().map(|entry| entry.name.clone()) },
             },
         };
-        let states = entries.iter().map(|_| Mutex::new(FileState::Idle)).collect();
-        let unsettled = AtomicUsize::new(entries.len() + 1);
-        Ok(Self {
-            id: part.id,
+        Ok(Self::new(part.id, path, range, entries))
+    }
+
+    /// A part whose entries are those that the destination has.
+    pub(super) fn of_destination(
+        id: u32,
+        path: RelPath,
+        range: NameRange,
+        entries: Vec<OfferedEntry>,
+        origins: Origins,
+    ) -> Self {
+        Self { origins: OnceLock::from(origins), ..Self::new(id, path, range, entries) }
+    }
+
+    fn new(id: u32, path: RelPath, range: NameRange, entries: Vec<OfferedEntry>) -> Self {
+        Self {
+            id,
             path,
             range,
+            states: entries.iter().map(|_| Mutex::new(FileState::Idle)).collect(),
+            unsettled: AtomicUsize::new(entries.len() + 1),
             entries: entries.into(),
-            states,
-            unsettled,
             origins: OnceLock::new(),
             records: Mutex::default(),
-        })
+        }
     }
 
     /// The state of an entry.

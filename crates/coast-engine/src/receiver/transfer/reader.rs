@@ -5,6 +5,7 @@ use std::io::Read;
 use coast_wire::{Class, ToReceiver, messages};
 
 use super::Transfer;
+use super::announced::AnnouncedPart;
 use super::part::Part;
 use super::work::Work;
 use crate::error::EngineError;
@@ -44,8 +45,14 @@ impl Transfer<'_> {
             ToReceiver::Part(part) => {
                 let parent = part.parent;
                 let part = Part::check(part, self.rename.as_ref())?;
-                if let Some(part) = self.parts.arrive(part, parent)? {
-                    self.enqueue(Work::Examine(part));
+                if let Some(arrived) = self.parts.arrive(part, parent)? {
+                    self.enqueue(Work::from(arrived));
+                }
+            }
+            ToReceiver::Digest(part) => {
+                let announced = AnnouncedPart::check(&part)?;
+                if let Some(arrived) = self.parts.announce(announced, part.parent)? {
+                    self.enqueue(Work::from(arrived));
                 }
             }
             ToReceiver::WalkDone { source_errors } => {

@@ -2,7 +2,7 @@
 
 use super::content::ContentWorker;
 use super::work::Work;
-use super::{Transfer, compare, examine, signing};
+use super::{Transfer, announced, compare, examine, signing};
 use crate::error::EngineError;
 use crate::receiver::failure::Failure;
 use crate::stop::Stopped;
@@ -35,6 +35,7 @@ impl Transfer<'_> {
     fn do_work(&self, work: Work) -> Result<(), EngineError> {
         let done = match work {
             Work::Examine(part) => examine::examine(self, &part),
+            Work::CompareDigest(part) => announced::compare(self, part),
             Work::Compare(file, theirs) => compare::compare_and_settle(self, &file, theirs),
             Work::Sign { file, granted } => signing::sign_and_settle(self, &file, granted),
         };
