@@ -14,11 +14,18 @@ const MIN_COMPRESS_BYTES: usize = 128;
 /// Payloads from this many bytes on are sampled first, and tell how fast a level is.
 const MIN_SAMPLED_BYTES: usize = 64 << 10;
 
-/// Samples of a payload, evenly spread: a pack holds files of several kinds.
-const SAMPLES: usize = 4;
+/// There is a sample each this many bytes of a payload: a pack holds files of several kinds.
+const SAMPLE_EVERY_BYTES: usize = 64 << 10;
 
-/// Bytes of a sample. Four of them take less than a hundredth of the time that a pack takes.
+/// Bytes of a sample.
 const SAMPLE_BYTES: usize = 4 << 10;
+
+/// A gain of less than a sixteenth is not worth the other side's time.
+const GAIN: usize = 16;
+
+/// The smallest gain that is worth the other side's time while it waits for the link, as [`GAIN`].
+#[cfg(feature = "high-levels")]
+const GAIN_ON_SLOW_LINK: usize = 64;
 
 /// The level at which samples are compressed: the fastest that still encodes literals by their frequency.
 const SAMPLE_LEVEL: i32 = 1;
@@ -64,18 +71,24 @@ impl Compressor {
         if sampled {
             self.control.compressed(codec, raw.len(), length, started.elapsed());
         }
-        Ok(is_gain(length, raw.len()).then_some(packed))
+        let is_gain = match codec {
+            Codec::Fast(_) => is_gain(length, raw.len(), GAIN),
+            // The other side waits for the link.
+            #[cfg(feature = "high-levels")]
+            Codec::High(_) => is_gain(length, raw.len(), GAIN_ON_SLOW_LINK),
+        };
+        Ok(is_gain.then_some(packed))
     }
 
     /// Whether compression makes any of the samples smaller. What is compressed already, as images and archives are, is recognised
-    /// by that, and costs no more than the samples.
+    /// by that, and costs no more than the samples. Other content mostly shows itself in the first sample.
     fn samples_shrink(&mut self, raw: &[u8]) -> Result<bool, WireError> {
         self.fast.set_level(SAMPLE_LEVEL).map_err(failed)?;
         let mut packed = vec![0; zrip::compress_bound(SAMPLE_BYTES)];
-        for sample in raw.chunks(raw.len() / SAMPLES).take(SAMPLES) {
+        for sample in raw.chunks(SAMPLE_EVERY_BYTES) {
             let sample = &sample[..SAMPLE_BYTES.min(sample.len())];
             let length = self.fast.compress_into(sample, &mut packed).map_err(failed)?;
-            if is_gain(length, sample.len()) {
+            if is_gain(length, sample.len(), GAIN) {
                 return Ok(true);
             }
         }
@@ -100,9 +113,9 @@ fn compress_high(raw: &[u8], room: usize, level: i32) -> Vec<u8> {
     packed
 }
 
-/// Whether it is worth the other side's time: a sixteenth less at least.
-fn is_gain(packed: usize, plain: usize) -> bool {
-    packed + plain / 16 < plain
+/// Whether `packed` is less than `plain` by more than one part in `parts`.
+fn is_gain(packed: usize, plain: usize, parts: usize) -> bool {
+    packed + plain / parts < plain
 }
 
 fn failed(error: zrip::CompressError) -> WireError {
