@@ -33,8 +33,8 @@ struct Level {
     size: f64,
 }
 
-/// From the cheapest to the dearest. Measured with 5,695 files (127.9 MB) of a kernel on one core, in packs of the size that the level
-/// has. Only the ratios between the levels matter: they are about the same for a tree of JavaScript.
+/// From the cheapest to the dearest. Measured with 5,695 files (127.9 MB) of a kernel on one core, in packs of the size that the
+/// level has. Only the ratios between the levels matter: they are about the same for a tree of JavaScript.
 const LEVELS: &[Level] = &[
     Level { codec: Codec::Fast(-3), speed: 410e6, size: 0.253 },
     Level { codec: Codec::Fast(1), speed: 368e6, size: 0.227 },
@@ -49,14 +49,24 @@ const LEVELS: &[Level] = &[
 const START_LEVEL: usize = 1;
 
 /// The rate of a link that nothing is known about, in bytes per second. It makes [`START_LEVEL`] the best one.
-const START_RATE: f64 = 100e6;
+const START_RATE: f64 = 80e6;
 
-/// Bytes that a connection takes in before its writer feels the link: the window of an SSH channel. They leave within one round trip
-/// at best, so the round trip bounds the rate before any write was slow.
+/// Bytes that a connection takes in before its writer feels the link: the window of an SSH channel.
 const WINDOW_BYTES: u64 = 2 << 20;
 
-/// Bytes on the link after which a measurement of its rate counts a third.
-const LINK_MEMORY_BYTES: f64 = 1e6;
+/// Bytes of its first window that a connection is expected to carry in a round trip: TCP starts slowly. This bounds the rate before
+/// any write was slow.
+const FIRST_WINDOW_BYTES: f64 = 512e3;
+
+/// Seconds of writing after which a measurement of the link counts a third. A shorter memory would follow every pause of the
+/// receiver.
+const LINK_MEMORY_SECONDS: f64 = 0.25;
+
+/// Bytes after which a measurement of the link counts a third, however fast they left.
+const LINK_MEMORY_BYTES: f64 = 4e6;
+
+/// What is known of the link at the start counts as much as a measurement with this many bytes.
+const KNOWN_BYTES: f64 = 1e6;
 
 /// Bytes of content after which a measurement of the workers counts a third.
 const WORK_MEMORY_BYTES: f64 = 8e6;
@@ -111,7 +121,7 @@ impl LevelControl {
     pub fn new(workers: NonZeroUsize) -> Arc<Self> {
         let measured = Measured {
             written: 0,
-            link: Mean::new(1.0 / START_RATE, LINK_MEMORY_BYTES),
+            link: Mean::new(1.0 / START_RATE, KNOWN_BYTES),
             slowness: Mean::new(1.0, WORK_MEMORY_BYTES),
             growth: Mean::new(1.0, WORK_MEMORY_BYTES),
         };
@@ -120,8 +130,8 @@ impl LevelControl {
         Arc::new(Self { level: AtomicUsize::new(START_LEVEL), workers, measured: Mutex::new(measured) })
     }
 
-    /// Content bytes at which a pack is closed now. A slow link gains from larger packs, in which more repeats; a fast one would have
-    /// to wait for them.
+    /// Content bytes at which a pack is closed now. A slow link gains from larger packs, in which more repeats; a fast one would
+    /// have to wait for them.
     pub fn pack_bytes(&self) -> usize {
         match self.codec() {
             Codec::Fast(_) => PACK_BYTES,
@@ -130,12 +140,13 @@ impl LevelControl {
         }
     }
 
-    /// The other side answered the first message after this time. A link with a long way is slow until its writer shows that it is not.
+    /// The other side answered the first message after this time. A link with a long way is slow until its writer shows that it is
+    /// not.
     pub fn answered_after(&self, time: Duration) {
         let mut measured = self.measured();
         if measured.written <= WINDOW_BYTES {
-            let rate = (WINDOW_BYTES as f64 / time.as_secs_f64()).min(START_RATE);
-            measured.link = Mean::new(1.0 / rate, LINK_MEMORY_BYTES);
+            let rate = (FIRST_WINDOW_BYTES / time.as_secs_f64()).min(START_RATE);
+            measured.link = Mean::new(1.0 / rate, KNOWN_BYTES);
             self.choose(&measured);
         }
     }
@@ -145,8 +156,9 @@ impl LevelControl {
         let mut measured = self.measured();
         measured.written += bytes as u64;
         if measured.written > WINDOW_BYTES {
-            let bytes = bytes as f64;
-            measured.link.add(time.as_secs_f64(), bytes, bytes / LINK_MEMORY_BYTES);
+            let (bytes, seconds) = (bytes as f64, time.as_secs_f64());
+            let age = seconds / LINK_MEMORY_SECONDS + bytes / LINK_MEMORY_BYTES;
+            measured.link.add(seconds, bytes, age);
             self.choose(&measured);
         }
     }
