@@ -3,9 +3,10 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
+use std::num::NonZeroUsize;
 
 use coast_wire::{
-    Bottleneck, Class, Compressor, FileId, FrameReader, LevelControl, Pack, ToReceiver, WholeError, messages,
+    Class, Compressor, FileId, FrameReader, LevelControl, Pack, ToReceiver, WholeError, messages,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -51,21 +52,21 @@ fn frames(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(u64::from(FILES) * FILE_BYTES as u64));
     group.bench_function("pack", |b| b.iter(|| packed(black_box(&files)).len()));
 
-    let mut compressor = Compressor::new(LevelControl::new()).unwrap();
+    let mut compressor = Compressor::new(LevelControl::new(NonZeroUsize::MIN)).unwrap();
     group.bench_function(BenchmarkId::new("seal", "plain"), |b| {
         b.iter_batched(|| packed(&files), |pack| pack.seal(None).unwrap(), criterion::BatchSize::LargeInput)
     });
     group.bench_function(BenchmarkId::new("seal", "compressed"), |b| {
         b.iter_batched(
             || packed(&files),
-            |pack| pack.seal(Some((&mut compressor, Bottleneck::Cpu))).unwrap(),
+            |pack| pack.seal(Some(&mut compressor)).unwrap(),
             criterion::BatchSize::LargeInput,
         )
     });
 
     let sealed = [
         ("plain", packed(&files).seal(None).unwrap()),
-        ("compressed", packed(&files).seal(Some((&mut compressor, Bottleneck::Cpu))).unwrap()),
+        ("compressed", packed(&files).seal(Some(&mut compressor)).unwrap()),
     ];
     for (name, bytes) in sealed {
         group.bench_function(BenchmarkId::new("take_apart", name), |b| {

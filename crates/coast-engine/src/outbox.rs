@@ -5,11 +5,11 @@
 //! the writer takes the pack itself only when the queue is empty, so a pack can never overtake an earlier one.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 use std::time::{Duration, Instant};
 
 use coast_tree::LockExt;
-use coast_wire::{Bottleneck, Class, Compressor, LevelControl, Pack, WireError};
+use coast_wire::{Class, Compressor, LevelControl, Pack, WireError};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use serde::Serialize;
 
@@ -39,7 +39,8 @@ enum Outgoing {
 pub(crate) struct Outbox {
     gathering: Mutex<Gathering>,
     queue: Sender<Outgoing>,
-    capacity: usize,
+    /// Is told how fast the stream takes what is written. Empty while nothing is compressed.
+    level: OnceLock<Arc<LevelControl>>,
     stop: Stop,
 }
 
@@ -58,12 +59,12 @@ impl Outbox {
     pub(crate) fn new(capacity: usize, stop: Stop) -> (Self, Outgoings) {
         let (sender, receiver) = bounded(capacity);
         let gathering = Mutex::new(Gathering { pack: Pack::new(Class::Control), compressor: None });
-        (Self { gathering, queue: sender, capacity, stop }, Outgoings { queue: receiver })
+        (Self { gathering, queue: sender, level: OnceLock::new(), stop }, Outgoings { queue: receiver })
     }
 
     /// From now on control messages are compressed.
     pub(crate) fn compress_with(&self, level: Arc<LevelControl>) -> Result<(), WireError> {
-        self.gathering.enter().compressor = Some(Compressor::new(level)?);
+        self.gathering.enter().compressor = Some(Compressor::new(self.level.get_or_init(|| level).clone())?);
         Ok(())
     }
 
@@ -89,7 +90,7 @@ impl Outbox {
     }
 
     fn queue_pack(&self, gathering: &mut Gathering) -> Result<(), SendError> {
-        let frame = gathering.seal(Bottleneck::Cpu)?;
+        let frame = gathering.seal()?;
         self.send(frame)?;
         Ok(())
     }
@@ -99,17 +100,6 @@ impl Outbox {
         crossbeam_channel::select! {
             send(self.queue, Outgoing::Frame(frame)) -> sent => sent.map_err(|_| Stopped),
             recv(self.stop.stopped()) -> _ => Err(Stopped),
-        }
-    }
-
-    /// The stage that limits the sender, as far as the queue shows it.
-    pub(crate) fn bottleneck(&self, more_to_do: bool) -> Bottleneck {
-        if self.queue.len() * 2 >= self.capacity {
-            Bottleneck::Output
-        } else if more_to_do {
-            Bottleneck::Cpu
-        } else {
-            Bottleneck::Input
         }
     }
 
@@ -126,7 +116,7 @@ impl Outbox {
         if gathering.pack.is_empty() || !self.queue.is_empty() {
             return Ok(Taken::Nothing);
         }
-        gathering.seal(Bottleneck::Input).map(Taken::Frame)
+        gathering.seal().map(Taken::Frame)
     }
 }
 
@@ -139,9 +129,9 @@ enum Taken {
 }
 
 impl Gathering {
-    fn seal(&mut self, bottleneck: Bottleneck) -> Result<Vec<u8>, WireError> {
+    fn seal(&mut self) -> Result<Vec<u8>, WireError> {
         let pack = std::mem::replace(&mut self.pack, Pack::new(Class::Control));
-        pack.seal(self.compressor.as_mut().map(|compressor| (compressor, bottleneck)))
+        pack.seal(self.compressor.as_mut())
     }
 }
 
@@ -186,8 +176,12 @@ impl Outgoings {
     ) -> Result<(), WireError> {
         let write = |stream: &mut W, bytes: &[u8], pace: &mut Pace| -> Result<(), WireError> {
             for slice in bytes.chunks(pace.slice_bytes()) {
+                let started = Instant::now();
                 pace.wait(slice.len(), &outbox.stop);
                 stream.write_all(slice)?;
+                if let Some(level) = outbox.level.get() {
+                    level.wrote(slice.len(), started.elapsed());
+                }
                 add(&progress.wire_sent_bytes, slice.len() as u64);
             }
             Ok(())

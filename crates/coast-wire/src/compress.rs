@@ -1,64 +1,44 @@
-//! Compression of frames at a level that follows the link: a slow one is worth a high level, a fast one none.
+//! Compression of frames at the level that a [`LevelControl`] chooses.
 
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use zrip::adaptive::{AdaptiveLevel, CompressStats, MIN_WINDOW_BYTES};
 use zrip::encode::context::CompressContext;
 
-pub use zrip::adaptive::Bottleneck;
-
 use crate::WireError;
-
-/// Levels the adaptation moves between. Above 3 the compressor is slower for less than 2 % of size.
-const LEVELS: std::ops::RangeInclusive<i32> = -3..=3;
-
-/// Where it starts: what a link of some 100 MB/s wants.
-const START_LEVEL: i32 = 1;
+use crate::level::{Codec, LevelControl};
 
 /// Payloads below this many bytes are sent as they are.
 const MIN_COMPRESS_BYTES: usize = 128;
 
-/// The level that all of a sender's [`Compressor`]s share.
-#[derive(Debug)]
-pub struct LevelControl {
-    level: AtomicI32,
-    state: Mutex<(AdaptiveLevel, CompressStats)>,
-}
+/// Payloads from this many bytes on are sampled first, and tell how fast a level is.
+const MIN_SAMPLED_BYTES: usize = 64 << 10;
 
-impl LevelControl {
-    /// Starts at a level for a link of unknown speed.
-    pub fn new() -> Arc<Self> {
-        let adaptive = AdaptiveLevel::new(LEVELS, START_LEVEL);
-        Arc::new(Self {
-            level: AtomicI32::new(adaptive.level()),
-            state: Mutex::new((adaptive, CompressStats::default())),
-        })
-    }
+/// There is a sample each this many bytes of a payload: a pack holds files of several kinds.
+const SAMPLE_EVERY_BYTES: usize = 64 << 10;
 
-    fn record(&self, stats: CompressStats, bottleneck: Bottleneck) {
-        // A poisoned lock means a panic between two plain assignments; the numbers are still a level. This crate does not depend
-        // on coast-tree, so `LockExt` is not available.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (adaptive, window) = &mut *state;
-        window.merge(stats);
-        if window.plain >= 4 * MIN_WINDOW_BYTES {
-            let level = adaptive.update(std::mem::take(window), Some(bottleneck));
-            self.level.store(level, Ordering::Relaxed);
-        }
-    }
-}
+/// Bytes of a sample.
+const SAMPLE_BYTES: usize = 4 << 10;
 
-/// One worker's compressor: its tables are used again for every frame.
+/// A gain of less than a sixteenth is not worth the other side's time.
+const GAIN: usize = 16;
+
+/// The smallest gain that is worth the other side's time while it waits for the link, as [`GAIN`].
+#[cfg(feature = "high-levels")]
+const GAIN_ON_SLOW_LINK: usize = 64;
+
+/// The level at which samples are compressed: the fastest that still encodes literals by their frequency.
+const SAMPLE_LEVEL: i32 = 1;
+
+/// One worker's compressor. The tables of the fast levels are used again for every frame.
 pub struct Compressor {
-    context: CompressContext,
+    fast: CompressContext,
     control: Arc<LevelControl>,
 }
 
 impl std::fmt::Debug for Compressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compressor").field("level", &self.context.level()).finish_non_exhaustive()
+        f.debug_struct("Compressor").field("codec", &self.control.codec()).finish_non_exhaustive()
     }
 }
 
@@ -68,37 +48,74 @@ impl Compressor {
     /// # Errors
     /// When the compression library refuses its own level, which it does not.
     pub fn new(control: Arc<LevelControl>) -> Result<Self, WireError> {
-        let level = control.level.load(Ordering::Relaxed);
-        let mut context = CompressContext::new(level).map_err(failed)?;
+        let mut fast = CompressContext::new(SAMPLE_LEVEL).map_err(failed)?;
         // The cipher authenticates every packet, and every file is checked by its hash.
-        context.set_content_checksum(false);
-        Ok(Self { context, control })
+        fast.set_content_checksum(false);
+        Ok(Self { fast, control })
     }
 
     /// `raw` compressed, behind `room` bytes of zeros for a header; none when that is no gain.
-    pub(crate) fn compress(
-        &mut self,
-        raw: &[u8],
-        room: usize,
-        bottleneck: Bottleneck,
-    ) -> Result<Option<Vec<u8>>, WireError> {
-        if raw.len() < MIN_COMPRESS_BYTES {
+    pub(crate) fn compress(&mut self, raw: &[u8], room: usize) -> Result<Option<Vec<u8>>, WireError> {
+        let sampled = raw.len() >= MIN_SAMPLED_BYTES;
+        if raw.len() < MIN_COMPRESS_BYTES || sampled && !self.samples_shrink(raw)? {
             return Ok(None);
         }
-        self.context.set_level(self.control.level.load(Ordering::Relaxed)).map_err(failed)?;
+        let codec = self.control.codec();
         let started = Instant::now();
-        let mut packed = vec![0; room + zrip::compress_bound(raw.len())];
-        let length = self.context.compress_into(raw, &mut packed[room..]).map_err(failed)?;
-        let mut stats = CompressStats::default();
-        stats.record(raw.len(), length, started.elapsed());
-        self.control.record(stats, bottleneck);
-        // A gain of less than a sixteenth is not worth the other side's time.
-        if length + raw.len() / 16 >= raw.len() {
-            return Ok(None);
+        let packed = match codec {
+            Codec::Fast(level) => self.compress_fast(raw, room, level)?,
+            #[cfg(feature = "high-levels")]
+            Codec::High(level) => compress_high(raw, room, level),
+        };
+        let length = packed.len() - room;
+        if sampled {
+            self.control.compressed(codec, raw.len(), length, started.elapsed());
         }
-        packed.truncate(room + length);
-        Ok(Some(packed))
+        let is_gain = match codec {
+            Codec::Fast(_) => is_gain(length, raw.len(), GAIN),
+            // The other side waits for the link.
+            #[cfg(feature = "high-levels")]
+            Codec::High(_) => is_gain(length, raw.len(), GAIN_ON_SLOW_LINK),
+        };
+        Ok(is_gain.then_some(packed))
     }
+
+    /// Whether compression makes any of the samples smaller. What is compressed already, as images and archives are, is recognised
+    /// by that, and costs no more than the samples. Other content mostly shows itself in the first sample.
+    fn samples_shrink(&mut self, raw: &[u8]) -> Result<bool, WireError> {
+        self.fast.set_level(SAMPLE_LEVEL).map_err(failed)?;
+        let mut packed = vec![0; zrip::compress_bound(SAMPLE_BYTES)];
+        for sample in raw.chunks(SAMPLE_EVERY_BYTES) {
+            let sample = &sample[..SAMPLE_BYTES.min(sample.len())];
+            let length = self.fast.compress_into(sample, &mut packed).map_err(failed)?;
+            if is_gain(length, sample.len(), GAIN) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn compress_fast(&mut self, raw: &[u8], room: usize, level: i32) -> Result<Vec<u8>, WireError> {
+        self.fast.set_level(level).map_err(failed)?;
+        let mut packed = vec![0; room + zrip::compress_bound(raw.len())];
+        let length = self.fast.compress_into(raw, &mut packed[room..]).map_err(failed)?;
+        packed.truncate(room + length);
+        Ok(packed)
+    }
+}
+
+/// Its tables, some 20 MB for a large pack, live only this long.
+#[cfg(feature = "high-levels")]
+fn compress_high(raw: &[u8], room: usize, level: i32) -> Vec<u8> {
+    use structured_zstd::encoding::{CompressionLevel, compress_slice_to_vec};
+    let mut packed = compress_slice_to_vec(raw, CompressionLevel::Level(level));
+    packed.splice(..0, std::iter::repeat_n(0, room));
+    packed
+}
+
+/// Whether `packed` is less than `plain` by more than one part in `parts`.
+fn is_gain(packed: usize, plain: usize, parts: usize) -> bool {
+    packed + plain / parts < plain
 }
 
 fn failed(error: zrip::CompressError) -> WireError {

@@ -32,6 +32,7 @@ mod failure;
 mod fetch;
 mod frame;
 mod greeting;
+mod level;
 pub mod limits;
 mod message;
 mod options;
@@ -41,11 +42,12 @@ mod text;
 pub use answer::{
     Answer, Leftover, Probe, Removal, Restoration, SurveyTotals, Surveyed, TrashTotals, Trashed,
 };
-pub use compress::{Bottleneck, Compressor, LevelControl};
+pub use compress::Compressor;
 pub use failure::FailureKind;
 pub use fetch::Fetched;
 pub use frame::{Class, Frame, FrameReader, Messages, end_of_run, messages};
 pub use greeting::{GREETING, GREETING_PREFIX, PROTOCOL_VERSION};
+pub use level::LevelControl;
 pub use message::{
     Change, ConflictKind, Entry, EntryKind, Event, FileId, Gone, HashBytes, Need, Origin, OwnerName, Part,
     PartDigest, Piece, ProblemKind, Range, Ready, ReceiverStats, SenderStats, Time, TimeChange, ToReceiver,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::frame::{Class, HEADER_BYTES, write_header};
 use crate::limits::MAX_FRAME_BYTES;
-use crate::{Bottleneck, Compressor, FileId, HashBytes, Time, WireError};
+use crate::{Compressor, FileId, HashBytes, Time, WireError};
 
 /// The number of [`ToReceiver::Whole`](crate::ToReceiver::Whole) among its siblings.
 const WHOLE_VARIANT: u32 = 5;
@@ -99,16 +99,15 @@ impl Pack {
     }
 
     /// Closes the frame and gives its bytes as they go onto the stream. With a compressor the payload is
-    /// compressed, unless that would not make it smaller; the compressor is told what holds the sender up.
+    /// compressed, unless that would not make it smaller.
     ///
     /// # Errors
     /// When the compressor fails.
-    pub fn seal(self, compressor: Option<(&mut Compressor, Bottleneck)>) -> Result<Vec<u8>, WireError> {
+    pub fn seal(self, compressor: Option<&mut Compressor>) -> Result<Vec<u8>, WireError> {
         let Self { class, mut buffer } = self;
         let raw_len = buffer.len() - HEADER_BYTES;
-        if let Some((compressor, bottleneck)) = compressor
-            && let Some(mut packed) =
-                compressor.compress(&buffer[HEADER_BYTES..], HEADER_BYTES, bottleneck)?
+        if let Some(compressor) = compressor
+            && let Some(mut packed) = compressor.compress(&buffer[HEADER_BYTES..], HEADER_BYTES)?
         {
             write_header(&mut packed, class, true, raw_len);
             return Ok(packed);

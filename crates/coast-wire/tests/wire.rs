@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::num::NonZeroUsize;
+#[cfg(feature = "high-levels")]
+use std::time::Duration;
+
 use coast_wire::limits::{MAX_FRAME_BYTES, MAX_WHOLE_BYTES};
 use coast_wire::{
-    Answer, Bottleneck, Change, Class, Compressor, ConflictKind, Delete, Entry, EntryKind, Event, Extent,
-    FailureKind, FileId, Follow, FrameReader, Gone, Itemize, Leftover, LevelControl, Need, Options, Origin,
-    OwnerName, Ownership, Pack, Part, Piece, Probe, ProblemKind, Range, Ready, ReceiverStats, Removal,
-    SurveyTotals, Surveyed, Time, TimeChange, ToReceiver, ToSender, Update, Want, What, WholeError,
-    WireError, end_of_run, messages,
+    Answer, Change, Class, Compressor, ConflictKind, Delete, Entry, EntryKind, Event, Extent, FailureKind,
+    FileId, Follow, FrameReader, Gone, Itemize, Leftover, LevelControl, Need, Options, Origin, OwnerName,
+    Ownership, Pack, Part, Piece, Probe, ProblemKind, Range, Ready, ReceiverStats, Removal, SurveyTotals,
+    Surveyed, Time, TimeChange, ToReceiver, ToSender, Update, Want, What, WholeError, WireError, end_of_run,
+    messages,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -339,7 +343,7 @@ fn frame_that_does_not_hold_what_its_header_says_is_an_error() {
 
 #[test]
 fn frame_that_does_not_shrink_is_sent_as_it_is() {
-    let mut compressor = Compressor::new(LevelControl::new()).unwrap();
+    let mut compressor = Compressor::new(LevelControl::new(NonZeroUsize::MIN)).unwrap();
     let noise: Vec<u8> =
         (0..20_000u32).flat_map(|n| n.wrapping_mul(0x9e37_79b9).rotate_left(n % 32).to_le_bytes()).collect();
     for (content, shrinks) in [(vec![b'a'; 80_000], true), (noise, false)] {
@@ -347,12 +351,54 @@ fn frame_that_does_not_shrink_is_sent_as_it_is() {
         let file = ToReceiver::Whole { file: FILE, content: &content, hash: HASH, mtime: None };
         pack.push(&file).unwrap();
         let plain = pack.len();
-        let sealed = pack.seal(Some((&mut compressor, Bottleneck::Output))).unwrap();
+        let sealed = pack.seal(Some(&mut compressor)).unwrap();
         assert_eq!(sealed.len() < plain, shrinks);
         let frame = FrameReader::new(&sealed[..]).next_frame().unwrap().unwrap();
         assert_eq!(frame.class(), Class::Data);
         let payload = frame.decode().unwrap();
         assert_eq!(messages::<ToReceiver<'_>>(&payload).next().unwrap().unwrap(), file);
+    }
+}
+
+/// Content in which some repeats and some does not, as its seed says.
+#[cfg(feature = "high-levels")]
+fn mixed_content(seed: &[u8], bytes: usize) -> Vec<u8> {
+    let mut state =
+        seed.iter().fold(1_u32, |state, byte| state.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+    let mut content = seed.to_vec();
+    while content.len() < bytes {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let (length, start) = (1 + (state >> 25) as usize, (state >> 8) as usize % (content.len() + 1));
+        match state % 3 {
+            0 => content.extend_from_slice(&state.to_le_bytes()),
+            1 => content.extend(std::iter::repeat_n(state.to_le_bytes()[3], length)),
+            _ => content.extend_from_within(start..content.len().min(start + length)),
+        }
+    }
+    content.truncate(bytes);
+    content
+}
+
+#[cfg(feature = "high-levels")]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn frame_of_a_high_level_holds_what_was_packed(
+        seed in proptest::collection::vec(any::<u8>(), 0..64),
+        bytes in prop_oneof![128..3000_usize, 1000..1_000_000_usize],
+    ) {
+        let control = LevelControl::new(NonZeroUsize::MIN);
+        control.answered_after(Duration::from_secs(10));
+        let mut compressor = Compressor::new(control).unwrap();
+        let content = mixed_content(&seed, bytes);
+        let file = ToReceiver::Whole { file: FILE, content: &content, hash: HASH, mtime: None };
+        let mut pack = Pack::new(Class::Data);
+        pack.push(&file).unwrap();
+        let sealed = pack.seal(Some(&mut compressor)).unwrap();
+        let frame = FrameReader::new(&sealed[..]).next_frame().unwrap().unwrap();
+        let payload = frame.decode().unwrap();
+        prop_assert_eq!(messages::<ToReceiver<'_>>(&payload).next().unwrap().unwrap(), file);
     }
 }
 

@@ -218,8 +218,8 @@ impl Receiver {
         let some_paths = |follow: &Follow| follow.extent == Extent::Paths;
         self.config.some_paths |= options.follow.as_ref().is_some_and(some_paths);
         self.lock(outbox, conversation, stop)?;
-        outbox.compress_with(LevelControl::new())?;
         let workers = threads(self.config.threads);
+        outbox.compress_with(LevelControl::new(workers))?;
         let report = Report::new(outbox, monitor, stop, &options);
         let Self { config, destination, system, shared } = self;
         let rename = destination.rename.clone();

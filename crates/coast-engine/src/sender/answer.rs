@@ -296,7 +296,7 @@ impl Answerer<'_> {
                 return self.stream(dir, name, id, file, None);
             }
             let length = usize::try_from(stat.size).expect("at most MAX_WHOLE_BYTES");
-            if self.pack.len() + length > PACK_BYTES + PACK_BYTES / 4 {
+            if self.pack.len() + length > self.pack_bytes() + self.pack_bytes() / 4 {
                 self.flush()?;
             }
             let before = FileIdentity::from(&stat);
@@ -337,7 +337,7 @@ impl Answerer<'_> {
             match packed {
                 Ok(()) => {
                     add(&self.run.progress.sent_bytes, stat.size);
-                    return if self.pack.len() >= PACK_BYTES { Ok(self.flush()?) } else { Ok(()) };
+                    return if self.pack.len() >= self.pack_bytes() { Ok(self.flush()?) } else { Ok(()) };
                 }
                 Err(WholeError::Read(Failure::Gone(Gone::Changing, _)) | WholeError::Length) => {}
                 Err(WholeError::Read(failure)) => return Err(failure),
@@ -352,7 +352,7 @@ impl Answerer<'_> {
 
     /// Appends a message to the pack.
     pub(super) fn push<M: Serialize>(&mut self, message: &M) -> Result<(), Stopped> {
-        if self.pack.len() >= PACK_BYTES {
+        if self.pack.len() >= self.pack_bytes() {
             self.flush()?;
         }
         let before = self.pack.len();
@@ -364,6 +364,11 @@ impl Answerer<'_> {
             }
             Err(error) => self.run.stop.check_sent(Err(error.into())),
         }
+    }
+
+    /// Bytes at which a pack is sent.
+    fn pack_bytes(&self) -> usize {
+        self.run.level.as_ref().map_or(PACK_BYTES, |level| level.pack_bytes())
     }
 
     /// Bytes of the messages that wait in the pack.
@@ -415,9 +420,7 @@ impl Answerer<'_> {
     }
 
     fn seal(&mut self, pack: Pack) -> Result<(), Stopped> {
-        let more = !self.run.jobs.receiver.is_empty() || !self.run.to_seal.receiver.is_empty();
-        let bottleneck = self.run.outbox.bottleneck(more);
-        match pack.seal(self.compressor.as_mut().map(|compressor| (compressor, bottleneck))) {
+        match pack.seal(self.compressor.as_mut()) {
             Ok(frame) => self.run.outbox.send(frame),
             Err(error) => {
                 self.run.stop.fail(error.into());

@@ -25,6 +25,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use coast_filter::Filter;
 use coast_tree::{LockExt, LockResultExt, Root};
@@ -54,8 +55,9 @@ pub use source::Source;
 use walker::{Walk, Walker};
 use window::Window;
 
-/// Frames that may wait for the writer. Some megabytes: enough to bridge a pause of the link or of the workers.
-const QUEUED_FRAMES: usize = 8;
+/// Frames that may wait for the writer. Enough to bridge a pause of the link or of the workers, and few enough that a change of the
+/// level of compression is soon felt.
+const QUEUED_FRAMES: usize = 4;
 
 /// Sends a tree to the receiver at the other end of `reader` and `writer`; returns when the receiver has finished.
 /// Dropping `writer` must end the stream for the other side, as it does for a pipe.
@@ -125,7 +127,7 @@ impl<'a> Prepared<'a> {
             true => Remember::Nothing,
             false => Remember::Everything,
         };
-        let level = config.compress.then(LevelControl::new);
+        let level = config.compress.then(|| LevelControl::new(threads));
         let (outbox, outgoings) = Outbox::new(QUEUED_FRAMES, stop.clone());
         if let Some(level) = &level {
             outbox.compress_with(level.clone())?;
@@ -313,8 +315,14 @@ impl Run<'_> {
 
     /// Takes the receiver's messages until the last one, or until the stream ends.
     fn read(&self, frames: &mut FrameReader<impl Read>) {
+        let asked = Instant::now();
+        let mut unanswered = self.level.as_deref();
         loop {
-            let result = match frames.next_frame() {
+            let next = frames.next_frame();
+            if let Some(level) = unanswered.take() {
+                level.answered_after(asked.elapsed());
+            }
+            let result = match next {
                 Ok(Some(frame)) => frame
                     .decode()
                     .map_err(EngineError::from)

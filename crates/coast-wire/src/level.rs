@@ -1,0 +1,306 @@
+//! The choice of the level of compression: the one that brings most content over the link in a second.
+//!
+//! A level is limited by what the workers compress in a second, and by what the link carries in a second, times what a byte on the
+//! link stands for. The speed of the workers and the size of what they compressed are measured at the level in use; [`LEVELS`] says
+//! what follows from that for the other levels. The rate of the link is what the writer was able to write in the time it took.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+#[cfg(feature = "high-levels")]
+use crate::limits::LARGE_PACK_BYTES;
+use crate::limits::PACK_BYTES;
+
+/// A compressor and its own number for a level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codec {
+    /// `zrip`, which has the levels up to 4.
+    Fast(i32),
+    /// `structured-zstd`, for a link that leaves the workers time.
+    #[cfg(feature = "high-levels")]
+    High(i32),
+}
+
+/// What a level costs and gives.
+#[derive(Debug)]
+struct Level {
+    codec: Codec,
+    /// Bytes of content that one worker compresses in a second.
+    speed: f64,
+    /// Compressed bytes for each byte of content.
+    size: f64,
+}
+
+/// From the cheapest to the dearest. Measured with 5,695 files (127.9 MB) of a kernel on one core, in packs of the size that the
+/// level has. Only the ratios between the levels matter: they are about the same for a tree of JavaScript.
+const LEVELS: &[Level] = &[
+    Level { codec: Codec::Fast(-3), speed: 410e6, size: 0.253 },
+    Level { codec: Codec::Fast(1), speed: 368e6, size: 0.227 },
+    Level { codec: Codec::Fast(3), speed: 234e6, size: 0.219 },
+    #[cfg(feature = "high-levels")]
+    Level { codec: Codec::High(6), speed: 78e6, size: 0.176 },
+    #[cfg(feature = "high-levels")]
+    Level { codec: Codec::High(9), speed: 60e6, size: 0.169 },
+];
+
+/// The level of the first pack, unless the round trip says that the link is slow.
+const START_LEVEL: usize = 1;
+
+/// The rate of a link that nothing is known about, in bytes per second. It makes [`START_LEVEL`] the best one.
+const START_RATE: f64 = 80e6;
+
+/// Bytes that a connection takes in before its writer feels the link: the window of an SSH channel.
+const WINDOW_BYTES: u64 = 2 << 20;
+
+/// Bytes of its first window that a connection is expected to carry in a round trip: TCP starts slowly. This bounds the rate before
+/// any write was slow.
+const FIRST_WINDOW_BYTES: f64 = 512e3;
+
+/// Seconds of writing after which a measurement of the link counts a third. A shorter memory would follow every pause of the
+/// receiver.
+const LINK_MEMORY_SECONDS: f64 = 0.25;
+
+/// Bytes after which a measurement of the link counts a third, however fast they left.
+const LINK_MEMORY_BYTES: f64 = 4e6;
+
+/// What is known of the link at the start counts as much as a measurement with this many bytes.
+const KNOWN_BYTES: f64 = 1e6;
+
+/// Bytes of content after which a measurement of the workers counts a third.
+const WORK_MEMORY_BYTES: f64 = 8e6;
+
+/// The level that all of a sender's [`Compressor`](crate::Compressor)s share.
+#[derive(Debug)]
+pub struct LevelControl {
+    /// An index of [`LEVELS`].
+    level: AtomicUsize,
+    workers: f64,
+    /// All that was measured.
+    measured: Mutex<Measured>,
+}
+
+#[derive(Debug)]
+struct Measured {
+    /// Bytes written in all.
+    written: u64,
+    link: Mean,
+    /// Seconds of a worker for each second that [`LEVELS`] expects.
+    slowness: Mean,
+    /// Compressed bytes for each byte that [`LEVELS`] expects.
+    growth: Mean,
+}
+
+/// A mean of ratios in which older ones count less and less.
+#[derive(Debug)]
+struct Mean {
+    above: f64,
+    below: f64,
+}
+
+impl Mean {
+    /// Starts as if `ratio` had been measured for as long as the memory reaches.
+    fn new(ratio: f64, memory: f64) -> Self {
+        Self { above: ratio * memory, below: memory }
+    }
+
+    fn add(&mut self, above: f64, below: f64, age: f64) {
+        let kept = (-age).exp();
+        self.above = self.above * kept + above;
+        self.below = self.below * kept + below;
+    }
+
+    fn ratio(&self) -> f64 {
+        self.above / self.below
+    }
+}
+
+impl LevelControl {
+    /// Starts at a level for a link of unknown speed and this many threads that compress.
+    pub fn new(workers: NonZeroUsize) -> Arc<Self> {
+        let measured = Measured {
+            written: 0,
+            link: Mean::new(1.0 / START_RATE, KNOWN_BYTES),
+            slowness: Mean::new(1.0, WORK_MEMORY_BYTES),
+            growth: Mean::new(1.0, WORK_MEMORY_BYTES),
+        };
+        // More than some ten thousand threads are no threads of one machine.
+        let workers = f64::from(u16::try_from(workers.get()).unwrap_or(u16::MAX));
+        Arc::new(Self { level: AtomicUsize::new(START_LEVEL), workers, measured: Mutex::new(measured) })
+    }
+
+    /// Content bytes at which a pack is closed now. A slow link gains from larger packs, in which more repeats; a fast one would
+    /// have to wait for them.
+    pub fn pack_bytes(&self) -> usize {
+        match self.codec() {
+            Codec::Fast(_) => PACK_BYTES,
+            #[cfg(feature = "high-levels")]
+            Codec::High(_) => LARGE_PACK_BYTES,
+        }
+    }
+
+    /// The other side answered the first message after this time. A link with a long way is slow until its writer shows that it is
+    /// not.
+    pub fn answered_after(&self, time: Duration) {
+        let mut measured = self.measured();
+        if measured.written <= WINDOW_BYTES {
+            let rate = (FIRST_WINDOW_BYTES / time.as_secs_f64()).min(START_RATE);
+            measured.link = Mean::new(1.0 / rate, KNOWN_BYTES);
+            self.choose(&measured);
+        }
+    }
+
+    /// Writing `bytes` to the link took this time.
+    pub fn wrote(&self, bytes: usize, time: Duration) {
+        let mut measured = self.measured();
+        measured.written += bytes as u64;
+        if measured.written > WINDOW_BYTES {
+            let (bytes, seconds) = (bytes as f64, time.as_secs_f64());
+            let age = seconds / LINK_MEMORY_SECONDS + bytes / LINK_MEMORY_BYTES;
+            measured.link.add(seconds, bytes, age);
+            self.choose(&measured);
+        }
+    }
+
+    /// A worker has compressed `plain` bytes to `packed` bytes with `codec` in this time.
+    pub(crate) fn compressed(&self, codec: Codec, plain: usize, packed: usize, time: Duration) {
+        let Some(level) = LEVELS.iter().find(|level| level.codec == codec) else { return };
+        let (plain, packed) = (plain as f64, packed as f64);
+        let mut measured = self.measured();
+        let age = plain / WORK_MEMORY_BYTES;
+        measured.slowness.add(time.as_secs_f64() * level.speed, plain, age);
+        measured.growth.add(packed / level.size, plain, age);
+        self.choose(&measured);
+    }
+
+    /// The compressor and level of the next pack.
+    pub(crate) fn codec(&self) -> Codec {
+        LEVELS[self.level.load(Ordering::Relaxed)].codec
+    }
+
+    fn choose(&self, measured: &Measured) {
+        let seconds = |level: &Level| {
+            let working = measured.slowness.ratio() / (self.workers * level.speed);
+            let sending = measured.link.ratio() * (measured.growth.ratio() * level.size).min(1.0);
+            // Both go on at once, so the longer one counts. The shorter one counts a little: neither is as even as its mean.
+            (working.powi(4) + sending.powi(4)).sqrt().sqrt()
+        };
+        let costs = LEVELS.iter().map(seconds).enumerate();
+        if let Some((best, _)) = costs.min_by(|(_, one), (_, other)| one.total_cmp(other)) {
+            self.level.store(best, Ordering::Relaxed);
+        }
+    }
+
+    fn measured(&self) -> MutexGuard<'_, Measured> {
+        // A poisoned lock means a panic between plain assignments; the numbers still choose a level. This crate does not depend on
+        // coast-tree, so `LockExt` is not available.
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLICE: usize = 64 << 10;
+
+    fn control() -> Arc<LevelControl> {
+        LevelControl::new(NonZeroUsize::new(2).unwrap())
+    }
+
+    /// Writes as to a link of this rate whose connection takes in `hidden` bytes at once.
+    fn write(control: &LevelControl, bytes: usize, hidden: usize, bytes_per_second: f64) {
+        for written in (0..bytes).step_by(SLICE) {
+            let time = if written < hidden { 0.0 } else { SLICE as f64 / bytes_per_second };
+            control.wrote(SLICE, Duration::from_secs_f64(time));
+        }
+    }
+
+    /// Compresses text with workers that take `slowness` times as long as [`LEVELS`] says.
+    fn compress(control: &LevelControl, packs: usize, slowness: f64) {
+        for _ in 0..packs {
+            let codec = control.codec();
+            let level = LEVELS.iter().find(|level| level.codec == codec).unwrap();
+            let seconds = slowness * PACK_BYTES as f64 / level.speed;
+            control.compressed(codec, PACK_BYTES, PACK_BYTES / 5, Duration::from_secs_f64(seconds));
+        }
+    }
+
+    #[test]
+    fn first_level_is_a_cheap_one() {
+        assert_eq!(control().codec(), Codec::Fast(1));
+        assert_eq!(control().pack_bytes(), PACK_BYTES);
+    }
+
+    #[test]
+    fn fast_link_gets_the_cheapest_level() {
+        let control = control();
+        control.answered_after(Duration::from_micros(300));
+        assert_eq!(control.codec(), Codec::Fast(1));
+        write(&control, 8 << 20, 0, 1e9);
+        assert_eq!(control.codec(), LEVELS[0].codec);
+    }
+
+    #[test]
+    fn busy_workers_get_a_cheaper_level() {
+        let control = control();
+        write(&control, 8 << 20, 0, 70e6);
+        compress(&control, 32, 1.0);
+        let idle = control.level.load(Ordering::Relaxed);
+        compress(&control, 32, 3.0);
+        assert!(control.level.load(Ordering::Relaxed) < idle);
+    }
+
+    #[cfg(feature = "high-levels")]
+    mod on_a_slow_link {
+        use super::*;
+
+        /// 20 Mbit/s.
+        const SLOW: f64 = 2.5e6;
+
+        #[test]
+        fn level_is_high_before_four_megabytes_are_written() {
+            let control = control();
+            write(&control, 4 << 20, 2 << 20, SLOW);
+            assert_eq!(control.codec(), Codec::High(9));
+            assert_eq!(control.pack_bytes(), LARGE_PACK_BYTES);
+        }
+
+        #[test]
+        fn level_is_high_from_the_first_pack_after_a_late_answer() {
+            let control = control();
+            control.answered_after(Duration::from_millis(120));
+            assert!(matches!(control.codec(), Codec::High(_)));
+            write(&control, 2 << 20, 2 << 20, SLOW);
+            assert!(matches!(control.codec(), Codec::High(_)), "the window of the connection says nothing");
+        }
+
+        #[test]
+        fn late_answer_counts_no_more_once_the_link_is_known() {
+            let control = control();
+            control.answered_after(Duration::from_millis(120));
+            write(&control, 12 << 20, 0, 1e9);
+            assert_eq!(control.codec(), LEVELS[0].codec);
+            control.answered_after(Duration::from_secs(1));
+            assert_eq!(control.codec(), LEVELS[0].codec);
+        }
+
+        #[test]
+        fn level_follows_a_link_that_becomes_fast() {
+            let control = control();
+            write(&control, 8 << 20, 2 << 20, SLOW);
+            assert!(matches!(control.codec(), Codec::High(_)));
+            write(&control, 12 << 20, 0, 1e9);
+            assert_eq!(control.codec(), LEVELS[0].codec);
+        }
+
+        #[test]
+        fn level_is_no_higher_than_the_workers_keep_up_with() {
+            let control = control();
+            write(&control, 8 << 20, 2 << 20, 12.5e6);
+            compress(&control, 64, 8.0);
+            assert!(matches!(control.codec(), Codec::Fast(_)));
+        }
+    }
+}
