@@ -1,10 +1,11 @@
 //! A measured run of a program, and of its processes on the server: time, processor, memory, bytes, exit code.
 //! Memory is sampled from outside. The other figures are counters, read before and after.
 
+use super::contender::Remote;
 use super::interrupt::Interrupt;
 use super::process::{self, Process};
-use super::server::Server;
 use anyhow::{Context, Result, bail, ensure};
+use coast_benches::Traffic;
 use rustix::process::Signal;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Short enough to see every process of a run near its peak. A sample of 10 processes costs 0.2 ms.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
 /// Far longer than a run takes. A run that takes longer is stuck; it is killed and reported.
-const RUN_LIMIT: Duration = Duration::from_secs(300);
+const RUN_LIMIT: Duration = Duration::from_secs(900);
 /// The time within which the server must notice that a client has left.
 const SESSION_END_LIMIT: Duration = Duration::from_secs(30);
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -32,8 +33,12 @@ pub(crate) struct Run {
     /// The same of the SSH server's descendants. It is sampled, so up to 20 ms of each process are missed: the kernel's counter
     /// of ended children misses those that sshd does not wait for.
     pub(crate) remote_cpu_seconds: f64,
-    /// Both directions, with all headers and acknowledgements.
-    pub(crate) wire_bytes: u64,
+    /// What the client sent, without the headers of TCP.
+    pub(crate) up_bytes: u64,
+    /// What the server sent.
+    pub(crate) down_bytes: u64,
+    /// Changes of direction, as `coast-benches` defines them.
+    pub(crate) round_trips: u64,
     pub(crate) exit_code: i32,
     pub(crate) processes: Vec<Peak>,
 }
@@ -56,15 +61,15 @@ pub(crate) enum Side {
 
 /// Runs `command` to its end while watching it and the server. An exit code other than 0 is an error that
 /// carries what the program wrote to standard error.
-pub(crate) fn run(command: &mut Command, server: &Server<'_>, interrupt: &Interrupt) -> Result<Run> {
+pub(crate) fn run(command: &mut Command, remote: &Remote<'_>, interrupt: &Interrupt) -> Result<Run> {
     interrupt.check()?;
     let own = Process(std::process::id());
-    let listener = server.process();
+    let listener = remote.server.process();
     let ticks_of = |process: Process| {
         process.ended_children_ticks().with_context(|| format!("reading /proc/{}/stat", process.0))
     };
     let own_before = ticks_of(own)?;
-    let bytes_before = server.network.bytes()?;
+    let traffic_before = remote.proxy.traffic();
 
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let started = Instant::now();
@@ -96,12 +101,16 @@ pub(crate) fn run(command: &mut Command, server: &Server<'_>, interrupt: &Interr
         bail!("{} ended with {status}: {}", crate::program::line(command), said.trim());
     }
     wait_for_sessions(listener)?;
+    remote.proxy.wait_until_closed();
     let client_ticks = ticks_of(own)?.saturating_sub(own_before);
+    let Traffic { up_bytes, down_bytes, round_trips, .. } = remote.proxy.traffic() - traffic_before;
     Ok(Run {
         wall_seconds,
         client_cpu_seconds: ticks(client_ticks) / TICKS_PER_SECOND,
         remote_cpu_seconds: ticks(remote_ticks) / TICKS_PER_SECOND,
-        wire_bytes: server.network.bytes()? - bytes_before,
+        up_bytes,
+        down_bytes,
+        round_trips,
         exit_code: status.code().unwrap_or_default(),
         processes,
     })

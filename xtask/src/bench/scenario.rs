@@ -1,10 +1,11 @@
-//! The scenarios: four things that users do, each on fresh destinations, with both programs in turns.
+//! The scenarios: things that users do, each on fresh destinations, with both programs in turns, over a link.
 //! A pair of runs whose results differ is an error.
 
 use super::compare;
-use super::contender::{Contender, Remote, Tool};
-use super::inputs::{Input, Inputs};
+use super::contender::{Contender, Remote, Tool, Way};
+use super::inputs::{Extent, Input, Inputs};
 use super::interrupt::Interrupt;
+use super::link::LinkName;
 use super::measure::{self, Run};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -28,10 +29,11 @@ pub(crate) enum Scenario {
     Big,
 }
 
-/// The runs of one scenario, pair by pair.
+/// The runs of one scenario over one link, pair by pair.
 #[derive(Serialize)]
 pub(crate) struct Outcome {
     pub(crate) scenario: Scenario,
+    pub(crate) link: LinkName,
     pub(crate) pairs: Vec<Pair>,
 }
 
@@ -47,6 +49,19 @@ impl Pair {
     pub(crate) fn ratio(&self) -> f64 {
         self.coast.wall_seconds / self.rsync.wall_seconds
     }
+
+    pub(crate) fn of(&self, tool: Tool) -> &Run {
+        match tool {
+            Tool::Rsync => &self.rsync,
+            Tool::Coast => &self.coast,
+        }
+    }
+}
+
+/// The trees that a scenario pushes, one after the other, to one destination.
+struct Pushes<'a> {
+    before: Vec<&'a Path>,
+    measured: &'a Path,
 }
 
 impl Scenario {
@@ -62,36 +77,41 @@ impl Scenario {
     }
 
     /// The kind of input that the scenario pushes.
-    pub(crate) fn input(self) -> Input {
+    pub(crate) fn input(self, extent: Extent) -> Input {
         match self {
-            Self::First | Self::Second | Self::Switch => Input::Trees,
+            Self::First | Self::Second | Self::Switch => Input::Trees(extent),
             Self::Big => Input::BigFile,
         }
     }
 
-    /// The tree that is at the destination before, if any, and the tree that is pushed over it.
-    fn sources(self, inputs: &Inputs) -> (Option<&Path>, &Path) {
-        let pair = inputs.of(self.input());
-        match self {
-            Self::First => (None, &pair.new),
-            Self::Second => (Some(&pair.new), &pair.new),
-            Self::Switch | Self::Big => (Some(&pair.old), &pair.new),
-        }
+    fn pushes(self, inputs: &Inputs, extent: Extent) -> Pushes<'_> {
+        let pair = inputs.of(self.input(extent));
+        let (old, new) = (pair.old.as_path(), pair.new.as_path());
+        let before = match self {
+            Self::First => vec![],
+            Self::Second => vec![new],
+            Self::Switch | Self::Big => vec![old],
+        };
+        Pushes { before, measured: new }
     }
+}
 
-    /// Runs `pairs` pairs and checks that each left two equal trees.
-    pub(crate) fn measure(
-        self,
-        remote: &Remote<'_>,
-        contenders: &[Contender; 2],
-        inputs: &Inputs,
-        pairs: NonZeroUsize,
-        interrupt: &Interrupt,
-    ) -> Result<Outcome> {
-        let [rsync, coast] = contenders;
-        let mut outcome = Outcome { scenario: self, pairs: Vec::new() };
-        for number in 1..=pairs.get() {
-            let run = |contender: &Contender| self.run(contender, remote, inputs, interrupt);
+/// What the runs of all scenarios have in common.
+pub(crate) struct Bench<'a> {
+    pub(crate) contenders: &'a [Contender; 2],
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) pairs: NonZeroUsize,
+    pub(crate) interrupt: &'a Interrupt,
+}
+
+impl Bench<'_> {
+    /// Runs the pairs of a scenario and checks that each left two equal trees.
+    pub(crate) fn measure(&self, scenario: Scenario, extent: Extent, remote: &Remote<'_>) -> Result<Outcome> {
+        let [rsync, coast] = self.contenders;
+        let mut outcome = Outcome { scenario, link: remote.link, pairs: Vec::new() };
+        let pushes = scenario.pushes(self.inputs, extent);
+        for number in 1..=self.pairs.get() {
+            let run = |contender: &Contender| self.run(&pushes, contender, remote);
             // The second program finds less memory free, so each is second every other time.
             let pair = if number % 2 == 1 {
                 let rsync = run(rsync)?;
@@ -101,60 +121,45 @@ impl Scenario {
                 Pair { rsync: run(rsync)?, coast }
             };
             compare::ensure_equal(&rsync.destination(remote), &coast.destination(remote))
-                .with_context(|| format!("{}: the results differ", self.title()))?;
+                .with_context(|| format!("{}: the results differ", scenario.title()))?;
             eprintln!(
-                "{} {number}/{pairs}: rsync {:.2} s, coast {:.2} s, ratio {:.2}",
-                self.title(),
+                "{}, {}, {number}/{}: rsync {:.2} s, coast {:.2} s, ratio {:.2}",
+                scenario.title(),
+                remote.link.name(),
+                self.pairs,
                 pair.rsync.wall_seconds,
                 pair.coast.wall_seconds,
                 pair.ratio()
             );
             outcome.pairs.push(pair);
-            for contender in contenders {
+            for contender in self.contenders {
                 contender.clear(remote)?;
             }
         }
         Ok(outcome)
     }
 
-    fn run(
-        self,
-        contender: &Contender,
-        remote: &Remote<'_>,
-        inputs: &Inputs,
-        interrupt: &Interrupt,
-    ) -> Result<Run> {
+    fn run(&self, pushes: &Pushes<'_>, contender: &Contender, remote: &Remote<'_>) -> Result<Run> {
         contender.start_fresh(remote)?;
-        let destination = contender.destination(remote);
-        let (basis, source) = self.sources(inputs);
-        if let Some(basis) = basis {
-            measure::run(&mut contender.push(remote, basis, &destination), remote.server, interrupt)?;
+        for basis in &pushes.before {
+            measure::run(&mut contender.push(remote, Way::Direct, basis), remote, self.interrupt)?;
         }
         remote.take_memory()?;
-        measure::run(&mut contender.push(remote, source, &destination), remote.server, interrupt)
+        measure::run(&mut contender.push(remote, Way::Link, pushes.measured), remote, self.interrupt)
     }
-}
 
-/// Pushes a small tree with both programs. Then no measured run reads a program from disk or uploads the helper.
-pub(crate) fn warm_up(remote: &Remote<'_>, contenders: &[Contender; 2], interrupt: &Interrupt) -> Result<()> {
-    let source = TempDir::with_prefix("coast-bench-").context("making a small tree")?;
-    fs::write(source.path().join("file"), "content").context("making a small tree")?;
-    for contender in contenders {
-        contender.start_fresh(remote)?;
-        let destination = contender.destination(remote);
-        measure::run(&mut contender.push(remote, source.path(), &destination), remote.server, interrupt)?;
-        compare::ensure_equal(source.path(), &destination)
-            .with_context(|| format!("{} did not push a small tree", contender.tool.name()))?;
-        contender.clear(remote)?;
-    }
-    Ok(())
-}
-
-impl Pair {
-    pub(crate) fn of(&self, tool: Tool) -> &Run {
-        match tool {
-            Tool::Rsync => &self.rsync,
-            Tool::Coast => &self.coast,
+    /// Pushes a small tree with both programs. Then no measured run reads a program from disk or uploads the helper.
+    pub(crate) fn warm_up(&self, remote: &Remote<'_>) -> Result<()> {
+        let source = TempDir::with_prefix("coast-bench-").context("making a small tree")?;
+        fs::write(source.path().join("file"), "content").context("making a small tree")?;
+        for contender in self.contenders {
+            contender.start_fresh(remote)?;
+            let mut push = contender.push(remote, Way::Direct, source.path());
+            measure::run(&mut push, remote, self.interrupt)?;
+            compare::ensure_equal(source.path(), &contender.destination(remote))
+                .with_context(|| format!("{} did not push a small tree", contender.tool.name()))?;
+            contender.clear(remote)?;
         }
+        Ok(())
     }
 }
