@@ -2,6 +2,7 @@
 //! programs take turns on fresh destinations in memory, and every result is compared with the other's. The scenario `follow`
 //! measures how fast edits follow with `coast run`.
 
+mod change;
 mod compare;
 mod contender;
 mod follow;
@@ -37,13 +38,13 @@ use tempfile::TempDir;
 
 /// The default directory of inputs and destinations: a file system in memory on every Linux.
 const MEMORY: &str = "/dev/shm";
-/// Room for four trees of inputs, two destinations, and the memory that is taken before a run.
-const ROOM_BYTES: u64 = 7 * contender::TAKEN_BYTES;
+/// Room for six trees of inputs, two destinations, and the memory that is taken before a run.
+const ROOM_BYTES: u64 = 9 * contender::TAKEN_BYTES;
 
 /// Compare `coast push` with rsync over SSH, or measure how fast edits follow, on this machine (as root).
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Measure only these [default: all that push].
+    /// Measure only these [default: all that push, but the million files].
     #[arg(long = "scenario", value_name = "NAME", value_enum, num_args = 1..)]
     scenarios: Vec<Choice>,
     /// Push over these links [default: loopback]. Over office and far a part of the source tree is pushed.
@@ -91,7 +92,13 @@ impl ValueEnum for Choice {
                 Self::Push(Scenario::First),
                 Self::Push(Scenario::Second),
                 Self::Push(Scenario::Switch),
+                Self::Push(Scenario::Worktree),
+                Self::Push(Scenario::SwitchBack),
+                Self::Push(Scenario::Edit),
+                Self::Push(Scenario::Moved),
                 Self::Push(Scenario::Big),
+                Self::Push(Scenario::Unrelated),
+                Self::Push(Scenario::Million),
                 Self::Follow,
             ]
         }
@@ -116,7 +123,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     let interrupt = Interrupt::on_signals()?;
     let pushes: Vec<Scenario> = match &options.scenarios[..] {
-        [] => Scenario::ALL.to_vec(),
+        [] => Scenario::DEFAULT.to_vec(),
         chosen => chosen.iter().filter_map(|choice| choice.push()).collect(),
     };
     let coast = Coast::find(options.coast.as_deref())?;

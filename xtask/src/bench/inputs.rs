@@ -1,11 +1,14 @@
-//! The inputs: two releases of the kernel's source, whole or in part, and two versions of one large file.
+//! The inputs: two releases of the kernel's source, whole or in part, also as commits of a git repository; two versions of one
+//! large file, and two files that have nothing in common; a million small files.
 
 mod files;
 mod kernel;
+mod repository;
 
 use super::interrupt::Interrupt;
 use anyhow::{Context, Result};
-pub(crate) use kernel::newest_kernel_tree;
+pub(crate) use kernel::{PART, newest_kernel_tree};
+pub(crate) use repository::check_out_new;
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +20,13 @@ pub(crate) struct Pair {
     description: String,
 }
 
+#[cfg(test)]
+impl Pair {
+    pub(crate) fn new(old: PathBuf, new: PathBuf) -> Self {
+        Self { old, new, description: String::new() }
+    }
+}
+
 /// How much of the kernel's source is pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
@@ -25,13 +35,28 @@ pub(crate) enum Extent {
     Part,
 }
 
+impl Extent {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Part => "part",
+        }
+    }
+}
+
 /// A kind of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
     /// The two releases.
     Trees(Extent),
+    /// The two releases as git worktrees. The newer one is made anew for each run.
+    Worktrees(Extent),
     /// The two versions of a large file.
     BigFile,
+    /// The two large files.
+    Unrelated,
+    /// The million files.
+    Many,
 }
 
 /// The inputs of the chosen scenarios.
@@ -42,8 +67,25 @@ pub(crate) struct Inputs(Vec<(Input, Pair)>);
 #[derive(Serialize, Clone)]
 pub(crate) struct Description(pub(crate) Vec<String>);
 
-/// Marks a directory that is being filled.
-const UNFINISHED: &str = ".unfinished";
+/// How that name ends.
+const UNFINISHED: &str = "unfinished";
+
+/// The name that a directory has while it is being filled.
+fn unfinished(folder: &Path) -> PathBuf {
+    let mut path = folder.as_os_str().to_owned();
+    path.push(".");
+    path.push(UNFINISHED);
+    path.into()
+}
+
+/// Makes a directory, which gets its name when it is filled.
+fn make(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let unfinished = unfinished(folder);
+    remove(&unfinished)?;
+    fs::create_dir(&unfinished).with_context(|| format!("creating {}", unfinished.display()))?;
+    fill(&unfinished).with_context(|| format!("filling {}", unfinished.display()))?;
+    fs::rename(&unfinished, folder).with_context(|| format!("moving {} into place", folder.display()))
+}
 
 impl Inputs {
     /// Makes the wanted inputs in `directory`. Inputs that an earlier run left there are used again.
@@ -57,7 +99,13 @@ impl Inputs {
             if inputs.find(input).is_none() {
                 let pair = match input {
                     Input::Trees(extent) => kernel::trees(directory, extent, interrupt)?,
+                    Input::Worktrees(extent) => {
+                        let trees = kernel::trees(directory, extent, interrupt)?;
+                        repository::of(&trees, &directory.join(format!("worktrees-{}", extent.name())))?
+                    }
                     Input::BigFile => files::edited(directory)?,
+                    Input::Unrelated => files::unrelated(directory)?,
+                    Input::Many => files::many(directory)?,
                 };
                 inputs.0.push((input, pair));
                 interrupt.check()?;

@@ -1,9 +1,10 @@
 //! The scenarios: things that users do, each on fresh destinations, with both programs in turns, over a link.
 //! A pair of runs whose results differ is an error.
 
+use super::change::Change;
 use super::compare;
 use super::contender::{Contender, Remote, Tool, Way};
-use super::inputs::{Extent, Input, Inputs};
+use super::inputs::{self, Extent, Input, Inputs};
 use super::interrupt::Interrupt;
 use super::link::LinkName;
 use super::measure::{self, Run};
@@ -25,8 +26,22 @@ pub(crate) enum Scenario {
     Second,
     /// Push another release over it.
     Switch,
+    /// Push a worktree that git has just made of another commit, after the worktree of a first commit.
+    Worktree,
+    /// Push the first release again after the switch, with both caches warm.
+    #[value(name = "switch-back")]
+    #[serde(rename = "switch-back")]
+    SwitchBack,
+    /// Push after an edit of one file.
+    Edit,
+    /// Push after the move of a directory of 5,700 files.
+    Moved,
     /// Push a new version of one large file over the old one.
     Big,
+    /// Push a large file over one that it has nothing in common with.
+    Unrelated,
+    /// Push a million small files to an empty place. Only on demand: it needs 16 GB in memory.
+    Million,
 }
 
 /// The runs of one scenario over one link, pair by pair.
@@ -60,39 +75,71 @@ impl Pair {
 
 /// The trees that a scenario pushes, one after the other, to one destination.
 struct Pushes<'a> {
+    pair: &'a inputs::Pair,
     before: Vec<&'a Path>,
+    /// What is done to the newer tree of the pair before the measured push.
+    change: Change,
     measured: &'a Path,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 4] = [Self::First, Self::Second, Self::Switch, Self::Big];
+    /// Those that are measured by default.
+    pub(crate) const DEFAULT: [Self; 9] = [
+        Self::First,
+        Self::Second,
+        Self::Switch,
+        Self::Worktree,
+        Self::SwitchBack,
+        Self::Edit,
+        Self::Moved,
+        Self::Big,
+        Self::Unrelated,
+    ];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::First => "first push",
             Self::Second => "second push",
             Self::Switch => "switch",
+            Self::Worktree => "git worktree",
+            Self::SwitchBack => "switch back",
+            Self::Edit => "one edit",
+            Self::Moved => "moved directory",
             Self::Big => "big file",
+            Self::Unrelated => "unrelated file",
+            Self::Million => "million files",
         }
     }
 
     /// The kind of input that the scenario pushes.
     pub(crate) fn input(self, extent: Extent) -> Input {
         match self {
-            Self::First | Self::Second | Self::Switch => Input::Trees(extent),
+            Self::First | Self::Second | Self::Switch | Self::SwitchBack | Self::Edit | Self::Moved => {
+                Input::Trees(extent)
+            }
+            Self::Worktree => Input::Worktrees(extent),
             Self::Big => Input::BigFile,
+            Self::Unrelated => Input::Unrelated,
+            Self::Million => Input::Many,
         }
     }
 
     fn pushes(self, inputs: &Inputs, extent: Extent) -> Pushes<'_> {
         let pair = inputs.of(self.input(extent));
         let (old, new) = (pair.old.as_path(), pair.new.as_path());
-        let before = match self {
-            Self::First => vec![],
-            Self::Second => vec![new],
-            Self::Switch | Self::Big => vec![old],
+        let (before, measured) = match self {
+            Self::First | Self::Million => (vec![], new),
+            Self::Second | Self::Edit | Self::Moved => (vec![new], new),
+            Self::Switch | Self::Worktree | Self::Big | Self::Unrelated => (vec![old], new),
+            Self::SwitchBack => (vec![old, new], old),
         };
-        Pushes { before, measured: new }
+        let change = match self {
+            Self::Worktree => Change::CheckOut,
+            Self::Edit => Change::Edit,
+            Self::Moved => Change::Move,
+            _ => Change::None,
+        };
+        Pushes { pair, before, change, measured }
     }
 }
 
@@ -144,6 +191,7 @@ impl Bench<'_> {
         for basis in &pushes.before {
             measure::run(&mut contender.push(remote, Way::Direct, basis), remote, self.interrupt)?;
         }
+        let _until_pushed = pushes.change.make(pushes.pair)?;
         remote.take_memory()?;
         measure::run(&mut contender.push(remote, Way::Link, pushes.measured), remote, self.interrupt)
     }

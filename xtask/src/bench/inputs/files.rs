@@ -1,8 +1,8 @@
-//! Two versions of a large file.
+//! Two versions of a large file, two large files that have nothing in common, and a million small files.
 
-use super::{Pair, UNFINISHED, remove};
-use anyhow::{Context, Result};
-use coast_testkit::Noise;
+use super::{Pair, make};
+use anyhow::Result;
+use coast_testkit::{Noise, noise};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -15,23 +15,60 @@ const PIECE_BYTES: usize = 1 << 20;
 /// An edit takes up to this many bytes out and puts up to this many in.
 const EDIT_BYTES: u64 = 256;
 
+/// The name of each large file.
+const FILE: &str = "big";
+
+const UNRELATED_BYTES: usize = 256 << 20;
+
+const MANY_DIRECTORIES: usize = 1000;
+const MANY_FILES_EACH: usize = 1000;
+
+/// Two files of noise.
+pub(super) fn unrelated(directory: &Path) -> Result<Pair> {
+    let sides = ["unrelated-old", "unrelated-new"].map(|name| directory.join(name));
+    for (seed, side) in (4..).zip(&sides) {
+        if !side.is_dir() {
+            make(side, |unfinished| Ok(fs::write(unfinished.join(FILE), noise(seed, UNRELATED_BYTES))?))?;
+        }
+    }
+    let [old, new] = sides;
+    let description = format!("two files of {UNRELATED_BYTES} bytes of noise that have nothing in common");
+    Ok(Pair { old, new, description })
+}
+
+/// A million files, each with its number as its content. The pair has it twice.
+pub(super) fn many(directory: &Path) -> Result<Pair> {
+    let tree = directory.join("many");
+    if !tree.is_dir() {
+        make(&tree, |unfinished| Ok(write_many(unfinished, MANY_DIRECTORIES, MANY_FILES_EACH)?))?;
+    }
+    let description = format!("{} files of a few bytes", MANY_DIRECTORIES * MANY_FILES_EACH);
+    Ok(Pair { old: tree.clone(), new: tree, description })
+}
+
+fn write_many(folder: &Path, directories: usize, files_each: usize) -> std::io::Result<()> {
+    for directory in 0..directories {
+        let path = folder.join(format!("directory-{directory}"));
+        fs::create_dir(&path)?;
+        for file in 0..files_each {
+            fs::write(path.join(format!("file-{file}")), (directory * files_each + file).to_string())?;
+        }
+    }
+    Ok(())
+}
+
 /// One file, and the same file with edits all over.
 pub(super) fn edited(directory: &Path) -> Result<Pair> {
     let (old, new) = (directory.join("big-old"), directory.join("big-new"));
     if !new.is_dir() {
-        let unfinished = directory.join(format!("big{UNFINISHED}"));
-        remove(&unfinished)?;
-        let write = || -> std::io::Result<()> {
+        make(&new, |unfinished| {
             fs::create_dir_all(&old)?;
-            fs::create_dir(&unfinished)?;
-            let mut before = BufWriter::new(File::create(old.join("big"))?);
-            let mut after = BufWriter::new(File::create(unfinished.join("big"))?);
+            let mut before = BufWriter::new(File::create(old.join(FILE))?);
+            let mut after = BufWriter::new(File::create(unfinished.join(FILE))?);
             write_versions(BIG_BYTES, &mut before, &mut after)?;
             before.flush()?;
-            after.flush()?;
-            fs::rename(&unfinished, &new)
-        };
-        write().with_context(|| format!("writing the large file in {}", directory.display()))?;
+            Ok(after.flush()?)
+        })?;
     }
     let description = format!(
         "one file of {BIG_BYTES} bytes of noise; its new version has {FRONT_BYTES} bytes inserted at the front \
@@ -92,5 +129,14 @@ mod tests {
             (before, after)
         };
         assert_eq!(write(), write());
+    }
+
+    #[test]
+    fn many_files_have_different_contents() {
+        let directory = tempfile::TempDir::new().unwrap();
+        write_many(directory.path(), 2, 3).unwrap();
+        let content = |path: &str| fs::read_to_string(directory.path().join(path)).unwrap();
+        assert_eq!(content("directory-0/file-2"), "2");
+        assert_eq!(content("directory-1/file-2"), "5");
     }
 }

@@ -1,7 +1,7 @@
 //! Two releases of the kernel's source, as Debian packs it. The packages are kept in the target directory, so only the first run
 //! needs a mirror.
 
-use super::{Extent, Pair, UNFINISHED, gigabytes, remove};
+use super::{Extent, Pair, UNFINISHED, gigabytes, make, remove, unfinished};
 use crate::bench::compare;
 use crate::bench::interrupt::Interrupt;
 use crate::{cargo, program};
@@ -57,15 +57,11 @@ fn copy_part(tree: &Path, folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    let mut unfinished = folder.as_os_str().to_owned();
-    unfinished.push(UNFINISHED);
-    let unfinished = PathBuf::from(unfinished);
-    remove(&unfinished)?;
-    fs::create_dir(&unfinished).with_context(|| format!("creating {}", unfinished.display()))?;
-    let mut copy = Command::new("cp");
-    copy.args(["--archive", "--parents", PART]).arg(&unfinished).current_dir(tree);
-    program::output(&mut copy)?;
-    fs::rename(&unfinished, folder).with_context(|| format!("moving {} into place", folder.display()))
+    make(folder, |unfinished| {
+        let mut copy = Command::new("cp");
+        copy.args(["--archive", "--parents", PART]).arg(unfinished).current_dir(tree);
+        program::output(&mut copy).map(drop)
+    })
 }
 
 /// The newest release that lies unpacked in the work directory, or else the newest of the package sources, which is unpacked
@@ -157,9 +153,7 @@ fn package(version: &str) -> Result<PathBuf> {
 /// Unpacks the tree inside `package` elsewhere, then renames it to `folder`.
 fn unpack(package: &Path, folder: &Path) -> Result<()> {
     eprintln!("unpacking {}", folder.display());
-    let mut unfinished = folder.as_os_str().to_owned();
-    unfinished.push(UNFINISHED);
-    let unfinished = PathBuf::from(unfinished);
+    let unfinished = unfinished(folder);
     remove(&unfinished)?;
     fs::create_dir(&unfinished).with_context(|| format!("creating {}", unfinished.display()))?;
     program::output(Command::new("dpkg-deb").arg("-x").arg(package).arg(&unfinished))?;
