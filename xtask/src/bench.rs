@@ -8,6 +8,7 @@ mod contender;
 mod follow;
 mod inputs;
 mod interrupt;
+mod kept;
 mod link;
 mod measure;
 mod process;
@@ -91,6 +92,7 @@ impl ValueEnum for Choice {
             &[
                 Self::Push(Scenario::First),
                 Self::Push(Scenario::Second),
+                Self::Push(Scenario::Warm),
                 Self::Push(Scenario::Switch),
                 Self::Push(Scenario::Worktree),
                 Self::Push(Scenario::SwitchBack),

@@ -35,7 +35,10 @@ pub(crate) enum Tool {
 pub(crate) enum Way {
     /// Past the link: for what comes before the measured push.
     Direct,
+    /// Over the link, by a connection of its own.
     Link,
+    /// Over the link, by a connection that stays: coastd's, or that of a master process of ssh (`ControlPersist`).
+    Kept,
 }
 
 impl Tool {
@@ -96,7 +99,7 @@ impl Contender {
     }
 
     /// The program in an environment of its own, with a home of its own.
-    fn command(&self, remote: &Remote<'_>) -> Command {
+    pub(super) fn command(&self, remote: &Remote<'_>) -> Command {
         let mut command = Command::new(&self.program);
         command.env_clear().env("HOME", self.home(remote)).env("LC_ALL", "C");
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -104,7 +107,7 @@ impl Contender {
     }
 
     /// The words of an ssh command, without the host.
-    fn ssh(&self, remote: &Remote<'_>, way: Way) -> Vec<String> {
+    pub(super) fn ssh(&self, remote: &Remote<'_>, way: Way) -> Vec<String> {
         let home = self.home(remote);
         let mut words: Vec<String> = ["ssh", "-p"].map(str::to_owned).into();
         words.extend([
@@ -114,6 +117,12 @@ impl Contender {
         ]);
         let known_hosts = format!("UserKnownHostsFile={}", home.join("known_hosts").display());
         words.extend(["-o".to_owned(), "StrictHostKeyChecking=no".to_owned(), "-o".to_owned(), known_hosts]);
+        if way == Way::Kept {
+            let path = format!("ControlPath={}", home.join("master").display());
+            for option in ["ControlMaster=auto", "ControlPersist=600", &path] {
+                words.extend(["-o".to_owned(), option.to_owned()]);
+            }
+        }
         words
     }
 
@@ -167,7 +176,7 @@ impl<'a> Remote<'a> {
     fn port(&self, way: Way) -> u16 {
         match way {
             Way::Direct => self.server.port(),
-            Way::Link => self.proxy.port(),
+            Way::Link | Way::Kept => self.proxy.port(),
         }
     }
 

@@ -6,6 +6,7 @@ use super::compare;
 use super::contender::{Contender, Remote, Tool, Way};
 use super::inputs::{self, Extent, Input, Inputs};
 use super::interrupt::Interrupt;
+use super::kept::KeptConnection;
 use super::link::LinkName;
 use super::measure::{self, Run};
 use anyhow::{Context, Result};
@@ -24,6 +25,8 @@ pub(crate) enum Scenario {
     First,
     /// Push it again, with nothing changed.
     Second,
+    /// Push it again over a connection that stays.
+    Warm,
     /// Push another release over it.
     Switch,
     /// Push a worktree that git has just made of another commit, after the worktree of a first commit.
@@ -80,13 +83,15 @@ struct Pushes<'a> {
     /// What is done to the newer tree of the pair before the measured push.
     change: Change,
     measured: &'a Path,
+    way: Way,
 }
 
 impl Scenario {
     /// Those that are measured by default.
-    pub(crate) const DEFAULT: [Self; 9] = [
+    pub(crate) const DEFAULT: [Self; 10] = [
         Self::First,
         Self::Second,
+        Self::Warm,
         Self::Switch,
         Self::Worktree,
         Self::SwitchBack,
@@ -100,6 +105,7 @@ impl Scenario {
         match self {
             Self::First => "first push",
             Self::Second => "second push",
+            Self::Warm => "second push, warm",
             Self::Switch => "switch",
             Self::Worktree => "git worktree",
             Self::SwitchBack => "switch back",
@@ -114,9 +120,13 @@ impl Scenario {
     /// The kind of input that the scenario pushes.
     pub(crate) fn input(self, extent: Extent) -> Input {
         match self {
-            Self::First | Self::Second | Self::Switch | Self::SwitchBack | Self::Edit | Self::Moved => {
-                Input::Trees(extent)
-            }
+            Self::First
+            | Self::Second
+            | Self::Warm
+            | Self::Switch
+            | Self::SwitchBack
+            | Self::Edit
+            | Self::Moved => Input::Trees(extent),
             Self::Worktree => Input::Worktrees(extent),
             Self::Big => Input::BigFile,
             Self::Unrelated => Input::Unrelated,
@@ -129,7 +139,7 @@ impl Scenario {
         let (old, new) = (pair.old.as_path(), pair.new.as_path());
         let (before, measured) = match self {
             Self::First | Self::Million => (vec![], new),
-            Self::Second | Self::Edit | Self::Moved => (vec![new], new),
+            Self::Second | Self::Warm | Self::Edit | Self::Moved => (vec![new], new),
             Self::Switch | Self::Worktree | Self::Big | Self::Unrelated => (vec![old], new),
             Self::SwitchBack => (vec![old, new], old),
         };
@@ -139,7 +149,8 @@ impl Scenario {
             Self::Moved => Change::Move,
             _ => Change::None,
         };
-        Pushes { pair, before, change, measured }
+        let way = if self == Self::Warm { Way::Kept } else { Way::Link };
+        Pushes { pair, before, change, measured, way }
     }
 }
 
@@ -167,7 +178,7 @@ impl Bench<'_> {
                 let coast = run(coast)?;
                 Pair { rsync: run(rsync)?, coast }
             };
-            compare::ensure_equal(&rsync.destination(remote), &coast.destination(remote))
+            self.ensure_equal(pushes.measured, remote)
                 .with_context(|| format!("{}: the results differ", scenario.title()))?;
             eprintln!(
                 "{}, {}, {number}/{}: rsync {:.2} s, coast {:.2} s, ratio {:.2}",
@@ -192,8 +203,27 @@ impl Bench<'_> {
             measure::run(&mut contender.push(remote, Way::Direct, basis), remote, self.interrupt)?;
         }
         let _until_pushed = pushes.change.make(pushes.pair)?;
+        let kept = match pushes.way {
+            Way::Kept => Some(KeptConnection::open(contender, remote, pushes.measured)?),
+            Way::Link | Way::Direct => None,
+        };
+        let keeper = kept.as_ref().map(KeptConnection::keeper).transpose()?;
         remote.take_memory()?;
-        measure::run(&mut contender.push(remote, Way::Link, pushes.measured), remote, self.interrupt)
+        let mut push = contender.push(remote, pushes.way, pushes.measured);
+        measure::run_with(&mut push, keeper, remote, self.interrupt)
+    }
+
+    /// Fails unless both destinations are equal, and says which of them has other files than the source.
+    fn ensure_equal(&self, source: &Path, remote: &Remote<'_>) -> Result<()> {
+        let destinations = self.contenders.each_ref().map(|contender| contender.destination(remote));
+        let Err(error) = compare::ensure_equal(&destinations[0], &destinations[1]) else { return Ok(()) };
+        let source = compare::read(source)?;
+        let mut judged = String::new();
+        for (contender, destination) in self.contenders.iter().zip(&destinations) {
+            let stale = compare::stale_files(&source, &compare::read(destination)?);
+            judged += &format!("{} left {stale} files that are not as the source; ", contender.tool.name());
+        }
+        Err(error.context(judged.trim_end_matches("; ").to_owned()))
     }
 
     /// Pushes a small tree with both programs. Then no measured run reads a program from disk or uploads the helper.
