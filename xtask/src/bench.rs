@@ -1,14 +1,16 @@
-//! `cargo xtask bench`: `coast push` and rsync with the documented flags, side by side over one SSH server. The two programs take
-//! turns on fresh destinations in memory, and every result is compared with the other's. The scenario `follow` measures how
-//! fast edits follow with `coast run`.
+//! `cargo xtask bench`: `coast push` and rsync with the documented flags, side by side over one SSH server and one link. The two
+//! programs take turns on fresh destinations in memory, and every result is compared with the other's. The scenario `follow`
+//! measures how fast edits follow with `coast run`.
 
+mod change;
 mod compare;
 mod contender;
 mod follow;
 mod inputs;
 mod interrupt;
+mod kept;
+mod link;
 mod measure;
-mod network;
 mod process;
 mod report;
 mod scenario;
@@ -21,11 +23,11 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use contender::{Contender, Remote};
 use follow::{FollowOptions, Measured};
-use inputs::Inputs;
+use inputs::{Extent, Inputs};
 use interrupt::Interrupt;
-use network::Network;
+use link::LinkName;
 use report::{Coast, Machine, Report};
-use scenario::{Outcome, Scenario};
+use scenario::{Bench, Scenario};
 use serde::Serialize;
 use server::Server;
 use std::fmt::Display;
@@ -37,16 +39,22 @@ use tempfile::TempDir;
 
 /// The default directory of inputs and destinations: a file system in memory on every Linux.
 const MEMORY: &str = "/dev/shm";
-/// Room for four trees of inputs, two destinations, and the memory that is taken before a run.
-const ROOM_BYTES: u64 = 7 * contender::TAKEN_BYTES;
+/// Room for six trees of inputs, two destinations, and the memory that is taken before a run.
+const ROOM_BYTES: u64 = 9 * contender::TAKEN_BYTES;
 
 /// Compare `coast push` with rsync over SSH, or measure how fast edits follow, on this machine (as root).
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Measure only these [default: all that push].
+    /// Measure only these [default: all that push, but the million files].
     #[arg(long = "scenario", value_name = "NAME", value_enum, num_args = 1..)]
     scenarios: Vec<Choice>,
-    /// Pairs of runs of each scenario that pushes.
+    /// Push over these links [default: loopback]. Over office and far a part of the source tree is pushed.
+    #[arg(long = "link", value_name = "NAME", value_enum, num_args = 1.., default_value = "loopback")]
+    links: Vec<LinkName>,
+    /// Push the part of the source tree over every link. The report is not kept.
+    #[arg(long)]
+    part: bool,
+    /// Pairs of runs of each scenario that pushes, over each link.
     #[arg(long, value_name = "N", default_value = "5")]
     runs: NonZeroUsize,
     /// Print the report as JSON on standard output, every run included.
@@ -84,8 +92,15 @@ impl ValueEnum for Choice {
             &[
                 Self::Push(Scenario::First),
                 Self::Push(Scenario::Second),
+                Self::Push(Scenario::Warm),
                 Self::Push(Scenario::Switch),
+                Self::Push(Scenario::Worktree),
+                Self::Push(Scenario::SwitchBack),
+                Self::Push(Scenario::Edit),
+                Self::Push(Scenario::Moved),
                 Self::Push(Scenario::Big),
+                Self::Push(Scenario::Unrelated),
+                Self::Push(Scenario::Million),
                 Self::Follow,
             ]
         }
@@ -106,12 +121,11 @@ impl ValueEnum for Choice {
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(
         rustix::process::geteuid().is_root(),
-        "the bench needs root: it makes a user with sudo rights, a network namespace and an SSH server, \
-         and removes them again"
+        "the bench needs root: it makes a user with sudo rights and an SSH server, and removes them again"
     );
     let interrupt = Interrupt::on_signals()?;
     let pushes: Vec<Scenario> = match &options.scenarios[..] {
-        [] => Scenario::ALL.to_vec(),
+        [] => Scenario::DEFAULT.to_vec(),
         chosen => chosen.iter().filter_map(|choice| choice.push()).collect(),
     };
     let coast = Coast::find(options.coast.as_deref())?;
@@ -119,8 +133,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut failed = Vec::new();
     if !pushes.is_empty() {
         let (report, missing) = push(options, &pushes, &coast, &work, &interrupt)?;
-        publish(&report, report.is_complete() && coast.revision.is_some(), "RESULTS.md", options)?;
-        failed.extend(missing.into_iter().map(str::to_owned));
+        let worth = report.is_complete() && coast.revision.is_some() && !options.part;
+        publish(&report, worth, "RESULTS.md", options)?;
+        failed.extend(missing);
     }
     if options.scenarios.contains(&Choice::Follow) {
         let Measured { report, failed: missing } =
@@ -139,29 +154,33 @@ fn push(
     coast: &Coast,
     work: &WorkDirectory,
     interrupt: &Interrupt,
-) -> Result<(Report, Vec<&'static str>)> {
-    let wanted: Vec<_> = scenarios.iter().map(|scenario| scenario.input()).collect();
-    let inputs = Inputs::prepare(work.path(), &wanted, interrupt)?;
+) -> Result<(Report, Vec<String>)> {
+    let links = &options.links;
+    let extent = |link: LinkName| if options.part { Extent::Part } else { link.extent() };
+    let wanted = links.iter().flat_map(|link| scenarios.iter().map(|scenario| scenario.input(extent(*link))));
+    let inputs = Inputs::prepare(work.path(), wanted, interrupt)?;
     let scratch =
         TempDir::with_prefix_in("run-", work.path()).context("making the destinations' directory")?;
-    let network = Network::create()?;
-    let server = Server::start(&network)?;
-    let remote = Remote::new(&server, scratch.path())?;
+    let server = Server::start()?;
     let contenders = [Contender::rsync()?, Contender::coast(&coast.program)?];
+    let bench = Bench { contenders: &contenders, inputs: &inputs, pairs: options.runs, interrupt };
 
     let mut machine = Machine::describe(coast)?;
     machine.programs.push(contenders[0].version.clone());
-    scenario::warm_up(&remote, &contenders, interrupt)?;
-    let mut outcomes: Vec<Outcome> = Vec::new();
-    let mut failed = Vec::new();
-    for scenario in scenarios {
-        interrupt.check()?;
-        match scenario.measure(&remote, &contenders, &inputs, options.runs, interrupt) {
-            Ok(outcome) => outcomes.push(outcome),
-            // The figures of the other scenarios are still wanted.
-            Err(error) => {
-                eprintln!("{}: {error:#}", scenario.title());
-                failed.push(scenario.title());
+    let (mut outcomes, mut failed) = (Vec::new(), Vec::new());
+    for link in links {
+        let remote = Remote::new(&server, *link, scratch.path())?;
+        bench.warm_up(&remote)?;
+        for scenario in scenarios {
+            interrupt.check()?;
+            match bench.measure(*scenario, extent(*link), &remote) {
+                Ok(outcome) => outcomes.push(outcome),
+                // The figures of the other scenarios are still wanted.
+                Err(error) => {
+                    let title = format!("{} ({})", scenario.title(), link.name());
+                    eprintln!("{title}: {error:#}");
+                    failed.push(title);
+                }
             }
         }
     }

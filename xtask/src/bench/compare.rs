@@ -58,6 +58,14 @@ pub(crate) fn changed_files(old: &Snapshot, new: &Snapshot) -> usize {
     changed.count() + removed.count()
 }
 
+/// The number of regular files of a destination that the source does not have, or has with other content.
+pub(crate) fn stale_files(source: &Snapshot, destination: &Snapshot) -> usize {
+    destination
+        .iter()
+        .filter(|(path, seen)| is_file(seen) && source.get(path).is_none_or(|right| right.kind != seen.kind))
+        .count()
+}
+
 fn is_file(seen: &Seen) -> bool {
     matches!(seen.kind, Kind::File(_))
 }

@@ -1,9 +1,11 @@
-//! The two programs that are compared, each with the line a user would type.
-//! Both see the same server, the same key and an empty environment.
+//! The programs that are compared, each with the line a user would type.
+//! All see the same server over the same link, the same key and an empty environment.
 
+use super::link::LinkName;
 use super::server::Server;
 use crate::program;
 use anyhow::{Context, Result};
+use coast_benches::Proxy;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -20,12 +22,23 @@ const EXCLUDED: [&str; 6] = [".git", "node_modules", "target", "__pycache__", ".
 /// The memory that is touched before each measured run, in bytes: more than a pushed tree of either kind.
 pub(super) const TAKEN_BYTES: u64 = 3 << 29;
 
-/// One of the two compared programs.
+/// One of the compared programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tool {
     Rsync,
     Coast,
+}
+
+/// The way that a push takes to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Past the link: for what comes before the measured push.
+    Direct,
+    /// Over the link, by a connection of its own.
+    Link,
+    /// Over the link, by a connection that stays: coastd's, or that of a master process of ssh (`ControlPersist`).
+    Kept,
 }
 
 impl Tool {
@@ -60,12 +73,10 @@ impl Contender {
         Ok(Self { tool: Tool::Coast, program: program.to_owned(), version })
     }
 
-    /// A push of the entries of `source`. `destination` is a directory on the server.
-    pub(crate) fn push(&self, remote: &Remote<'_>, source: &Path, destination: &Path) -> Command {
-        let server = remote.server;
-        let mut command = server.network.command(&self.program.to_string_lossy());
-        command.env_clear().env("HOME", self.home(remote)).env("LC_ALL", "C");
-        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    /// A push of the entries of `source` to the contender's destination.
+    pub(crate) fn push(&self, remote: &Remote<'_>, way: Way, source: &Path) -> Command {
+        let mut command = self.command(remote);
+        let address = remote.address(&self.destination(remote));
         match self.tool {
             Tool::Rsync => {
                 command.args(["-rlDzP", "--delete-after", "--rsync-path=sudo rsync"]);
@@ -75,22 +86,44 @@ impl Contender {
                 for pattern in EXCLUDED {
                     command.args(["--exclude", pattern]);
                 }
-                let known_hosts = self.home(remote).join("known_hosts");
-                command.arg("-e").arg(format!(
-                    "ssh -p {} -i {} -o StrictHostKeyChecking=no -o UserKnownHostsFile={}",
-                    server.port(),
-                    server.key().display(),
-                    known_hosts.display(),
-                ));
+                command.arg("-e").arg(self.ssh(remote, way).join(" "));
                 command.arg(with_slash(source.as_os_str().to_owned()));
-                command.arg(with_slash(remote.address(destination)));
+                command.arg(with_slash(address));
             }
             Tool::Coast => {
-                command.arg("push").arg("-p").arg(server.port().to_string()).arg("-i").arg(server.key());
-                command.arg(source).arg(remote.address(destination));
+                command.arg("push").arg("-p").arg(remote.port(way).to_string());
+                command.arg("-i").arg(remote.server.key()).arg(source).arg(address);
             }
         }
         command
+    }
+
+    /// The program in an environment of its own, with a home of its own.
+    pub(super) fn command(&self, remote: &Remote<'_>) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_clear().env("HOME", self.home(remote)).env("LC_ALL", "C");
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command
+    }
+
+    /// The words of an ssh command, without the host.
+    pub(super) fn ssh(&self, remote: &Remote<'_>, way: Way) -> Vec<String> {
+        let home = self.home(remote);
+        let mut words: Vec<String> = ["ssh", "-p"].map(str::to_owned).into();
+        words.extend([
+            remote.port(way).to_string(),
+            "-i".to_owned(),
+            remote.server.key().display().to_string(),
+        ]);
+        let known_hosts = format!("UserKnownHostsFile={}", home.join("known_hosts").display());
+        words.extend(["-o".to_owned(), "StrictHostKeyChecking=no".to_owned(), "-o".to_owned(), known_hosts]);
+        if way == Way::Kept {
+            let path = format!("ControlPath={}", home.join("master").display());
+            for option in ["ControlMaster=auto", "ControlPersist=600", &path] {
+                words.extend(["-o".to_owned(), option.to_owned()]);
+            }
+        }
+        words
     }
 
     /// Makes an empty home for the client: no cached hashes, no known hosts, no destination.
@@ -122,18 +155,29 @@ impl Contender {
     }
 }
 
-/// The remote side: the server, and the directory of the destinations.
+/// The remote side: the server, the link to it, and the directory of the destinations.
 pub(crate) struct Remote<'a> {
-    pub(crate) server: &'a Server<'a>,
+    pub(crate) link: LinkName,
+    pub(crate) server: &'a Server,
+    /// The way to the server.
+    pub(crate) proxy: Proxy,
     /// Holds the destinations. It should be in memory.
     directory: PathBuf,
 }
 
 impl<'a> Remote<'a> {
-    pub(crate) fn new(server: &'a Server<'a>, directory: &Path) -> Result<Self> {
+    pub(crate) fn new(server: &'a Server, link: LinkName, directory: &Path) -> Result<Self> {
         let directory = directory.join("pushed");
-        fs::create_dir(&directory).with_context(|| format!("creating {}", directory.display()))?;
-        Ok(Self { server, directory })
+        fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+        let proxy = Proxy::to(server.port(), link.link()).context("starting the proxy")?;
+        Ok(Self { link, server, proxy, directory })
+    }
+
+    fn port(&self, way: Way) -> u16 {
+        match way {
+            Way::Direct => self.server.port(),
+            Way::Link | Way::Kept => self.proxy.port(),
+        }
     }
 
     /// Takes as much memory as a run may take, and gives it back.

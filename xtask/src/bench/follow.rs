@@ -6,7 +6,6 @@ mod edits;
 mod figure;
 mod layer;
 mod project;
-mod proxy;
 mod report;
 mod returns;
 mod site;

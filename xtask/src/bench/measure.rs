@@ -1,10 +1,11 @@
 //! A measured run of a program, and of its processes on the server: time, processor, memory, bytes, exit code.
 //! Memory is sampled from outside. The other figures are counters, read before and after.
 
+use super::contender::Remote;
 use super::interrupt::Interrupt;
 use super::process::{self, Process};
-use super::server::Server;
 use anyhow::{Context, Result, bail, ensure};
+use coast_benches::Traffic;
 use rustix::process::Signal;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Short enough to see every process of a run near its peak. A sample of 10 processes costs 0.2 ms.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
 /// Far longer than a run takes. A run that takes longer is stuck; it is killed and reported.
-const RUN_LIMIT: Duration = Duration::from_secs(300);
+const RUN_LIMIT: Duration = Duration::from_secs(900);
 /// The time within which the server must notice that a client has left.
 const SESSION_END_LIMIT: Duration = Duration::from_secs(30);
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -32,8 +33,12 @@ pub(crate) struct Run {
     /// The same of the SSH server's descendants. It is sampled, so up to 20 ms of each process are missed: the kernel's counter
     /// of ended children misses those that sshd does not wait for.
     pub(crate) remote_cpu_seconds: f64,
-    /// Both directions, with all headers and acknowledgements.
-    pub(crate) wire_bytes: u64,
+    /// What the client sent, without the headers of TCP.
+    pub(crate) up_bytes: u64,
+    /// What the server sent.
+    pub(crate) down_bytes: u64,
+    /// Changes of direction, as `coast-benches` defines them.
+    pub(crate) round_trips: u64,
     pub(crate) exit_code: i32,
     pub(crate) processes: Vec<Peak>,
 }
@@ -54,26 +59,40 @@ pub(crate) enum Side {
     Remote,
 }
 
-/// Runs `command` to its end while watching it and the server. An exit code other than 0 is an error that
-/// carries what the program wrote to standard error.
-pub(crate) fn run(command: &mut Command, server: &Server<'_>, interrupt: &Interrupt) -> Result<Run> {
+/// Runs `command` to its end while watching it and the server. An exit code other than 0 is an error that carries what the
+/// program wrote to standard error.
+pub(crate) fn run(command: &mut Command, remote: &Remote<'_>, interrupt: &Interrupt) -> Result<Run> {
+    run_with(command, None, remote, interrupt)
+}
+
+/// The same. `keeper` is a process that the client did not start and that has its connection.
+pub(crate) fn run_with(
+    command: &mut Command,
+    keeper: Option<Process>,
+    remote: &Remote<'_>,
+    interrupt: &Interrupt,
+) -> Result<Run> {
     interrupt.check()?;
     let own = Process(std::process::id());
-    let listener = server.process();
+    let listener = remote.server.process();
+    let sessions = Sessions { listener, before: process::descendants(listener) };
     let ticks_of = |process: Process| {
         process.ended_children_ticks().with_context(|| format!("reading /proc/{}/stat", process.0))
     };
-    let own_before = ticks_of(own)?;
-    let bytes_before = server.network.bytes()?;
+    let keeper_ticks = || keeper.and_then(Process::own_ticks).unwrap_or_default();
+    let (own_before, keeper_before) = (ticks_of(own)?, keeper_ticks());
+    let remote_before = sessions.before_ticks();
+    let traffic_before = remote.proxy.traffic();
 
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let started = Instant::now();
     let mut child = command.spawn().with_context(|| format!("starting {}", crate::program::line(command)))?;
     let client = Process(child.id());
+    let watched = Watch { client, keeper, listener };
     let (stop, stopped) = mpsc::channel();
     let watcher = thread::spawn({
         let interrupt = interrupt.clone();
-        move || watch(client, listener, &stopped, &interrupt)
+        move || watch(&watched, &stopped, &interrupt)
     });
     let mut said = Vec::new();
     let mut log = child.stderr.take().expect("standard error is a pipe");
@@ -95,13 +114,20 @@ pub(crate) fn run(command: &mut Command, server: &Server<'_>, interrupt: &Interr
         let said = String::from_utf8_lossy(&said);
         bail!("{} ended with {status}: {}", crate::program::line(command), said.trim());
     }
-    wait_for_sessions(listener)?;
-    let client_ticks = ticks_of(own)?.saturating_sub(own_before);
+    sessions.wait_until_ended()?;
+    if sessions.before.is_empty() {
+        remote.proxy.wait_until_closed();
+    }
+    let client_ticks =
+        ticks_of(own)?.saturating_sub(own_before) + keeper_ticks().saturating_sub(keeper_before);
+    let Traffic { up_bytes, down_bytes, round_trips, .. } = remote.proxy.traffic() - traffic_before;
     Ok(Run {
         wall_seconds,
         client_cpu_seconds: ticks(client_ticks) / TICKS_PER_SECOND,
-        remote_cpu_seconds: ticks(remote_ticks) / TICKS_PER_SECOND,
-        wire_bytes: server.network.bytes()? - bytes_before,
+        remote_cpu_seconds: ticks(remote_ticks.saturating_sub(remote_before)) / TICKS_PER_SECOND,
+        up_bytes,
+        down_bytes,
+        round_trips,
         exit_code: status.code().unwrap_or_default(),
         processes,
     })
@@ -118,15 +144,23 @@ struct Watched {
     remote_ticks: u64,
 }
 
+/// The processes that are watched, with their descendants.
+struct Watch {
+    client: Process,
+    keeper: Option<Process>,
+    listener: Process,
+}
+
 /// Samples memory and the remote's processor time until the sender of `stopped` is dropped. Kills the client on a signal to the
 /// bench, or after [`RUN_LIMIT`].
-fn watch(client: Process, listener: Process, stopped: &mpsc::Receiver<()>, interrupt: &Interrupt) -> Watched {
+fn watch(watch: &Watch, stopped: &mpsc::Receiver<()>, interrupt: &Interrupt) -> Watched {
+    let Watch { client, keeper, listener } = *watch;
     let started = Instant::now();
     // By name as well as by id: exec gives a process a new name and new memory.
     let mut peaks: BTreeMap<(Side, Process, String), u64> = BTreeMap::new();
     let mut remote: BTreeMap<Process, u64> = BTreeMap::new();
     loop {
-        let near = std::iter::once(client).chain(process::descendants(client));
+        let near = std::iter::once(client).chain(keeper).chain(process::descendants(client));
         let far = process::descendants(listener);
         let all =
             near.map(|process| (Side::Client, process)).chain(far.into_iter().map(|p| (Side::Remote, p)));
@@ -153,14 +187,31 @@ fn watch(client: Process, listener: Process, stopped: &mpsc::Receiver<()>, inter
     Watched { processes: peaks.into_iter().map(peak).collect(), remote_ticks: remote.values().sum() }
 }
 
-/// Waits until the server's sessions have ended. All their bytes are counted then.
-fn wait_for_sessions(listener: Process) -> Result<()> {
-    let started = Instant::now();
-    while !listener.children().is_empty() {
-        if started.elapsed() > SESSION_END_LIMIT {
-            bail!("the server's session still runs {} s after the client ended", SESSION_END_LIMIT.as_secs());
-        }
-        thread::sleep(SAMPLE_INTERVAL);
+/// The sessions of the server.
+struct Sessions {
+    listener: Process,
+    /// The processes of connections that stay, from before the run.
+    before: Vec<Process>,
+}
+
+impl Sessions {
+    /// The processor time that the processes from before the run had used.
+    fn before_ticks(&self) -> u64 {
+        self.before.iter().filter_map(|process| process.own_ticks()).sum()
     }
-    Ok(())
+
+    /// Waits until the sessions of the run have ended. All their bytes are counted then.
+    fn wait_until_ended(&self) -> Result<()> {
+        let started = Instant::now();
+        while process::descendants(self.listener).iter().any(|process| !self.before.contains(process)) {
+            if started.elapsed() > SESSION_END_LIMIT {
+                bail!(
+                    "the server's session still runs {} s after the client ended",
+                    SESSION_END_LIMIT.as_secs()
+                );
+            }
+            thread::sleep(SAMPLE_INTERVAL);
+        }
+        Ok(())
+    }
 }

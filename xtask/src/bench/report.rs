@@ -3,6 +3,7 @@
 
 use super::contender::Tool;
 use super::inputs::Description;
+use super::link::LinkName;
 use super::measure::{Run, Side};
 use super::scenario::{Outcome, Scenario};
 use super::spread::Spread;
@@ -17,7 +18,9 @@ use std::process::Command;
 use std::thread;
 
 /// Programs that the bench or SSH starts for both tools.
-const SCAFFOLDING: [&str; 5] = ["nsenter", "sh", "sudo", "sshd", "ssh"];
+const SCAFFOLDING: [&str; 3] = ["sudo", "sshd", "ssh"];
+/// Shells between them, and the bench itself before it becomes the program that it starts.
+const HIDDEN: [&str; 3] = ["sh", "dash", "xtask"];
 
 /// The results of the bench.
 #[derive(Serialize)]
@@ -102,9 +105,12 @@ impl Display for Machine {
 }
 
 impl Report {
-    /// Whether all scenarios were measured.
+    /// Whether all default scenarios were measured without a link.
     pub(crate) fn is_complete(&self) -> bool {
-        Scenario::ALL.iter().all(|scenario| self.outcomes.iter().any(|outcome| outcome.scenario == *scenario))
+        let measured = |scenario| {
+            self.outcomes.iter().any(|it| it.scenario == scenario && it.link == LinkName::Loopback)
+        };
+        Scenario::DEFAULT.into_iter().all(measured)
     }
 }
 
@@ -115,47 +121,85 @@ impl Display for Report {
             out,
             "Written by `cargo xtask bench`: `coast push` and rsync with the documented flags, in pairs,"
         )?;
-        writeln!(out, "over one OpenSSH server on the same machine, everything in memory.\n")?;
+        writeln!(
+            out,
+            "over one OpenSSH server on the same machine, everything in memory. A proxy makes the links.\n"
+        )?;
         write!(out, "{}", self.machine)?;
         for input in &self.inputs.0 {
             writeln!(out, "- {input}")?;
         }
         self.write_times(out)?;
+        self.write_traffic(out)?;
         self.write_memory(out)
     }
 }
 
 impl Report {
     fn write_times(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "\n## Time and bytes\n")?;
+        writeln!(out, "\n## Time\n")?;
         writeln!(
             out,
-            "Medians. The ratio is coast's time by rsync's, of each pair; processor time is that of both"
+            "Medians, and the least in parentheses. The ratio is coast's time by rsync's, of each pair; processor"
         )?;
-        writeln!(out, "sides with their SSH; the wire carries both directions, headers included.\n")?;
+        writeln!(out, "time is that of both sides with their SSH.\n")?;
         writeln!(
             out,
-            "| scenario | pairs | rsync s | coast s | ratio (min–max) | rsync CPU s | coast CPU s | rsync wire MB | coast wire MB |"
+            "| scenario | link | pairs | rsync s | coast s | ratio (min–max) | rsync CPU s | coast CPU s |"
         )?;
-        writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+        writeln!(out, "|---|---|--:|--:|--:|--:|--:|--:|")?;
         for outcome in &self.outcomes {
             let ratios = Spread::of(outcome.pairs.iter().map(super::scenario::Pair::ratio));
-            let median =
-                |tool: Tool, figure: fn(&Run) -> f64| Spread::of(runs(outcome, tool).map(figure)).median;
+            let [rsync, coast] = [Tool::Rsync, Tool::Coast].map(|tool| Figures { outcome, tool });
             writeln!(
                 out,
-                "| {} | {} | {:.2} | {:.2} | **{:.2}** ({:.2}–{:.2}) | {:.2} | {:.2} | {:.2} | {:.2} |",
+                "| {} | {} | {} | {} | {} | **{:.2}** ({:.2}–{:.2}) | {:.2} | {:.2} |",
                 outcome.scenario.title(),
+                outcome.link.name(),
                 outcome.pairs.len(),
-                median(Tool::Rsync, |run| run.wall_seconds),
-                median(Tool::Coast, |run| run.wall_seconds),
+                rsync.seconds(),
+                coast.seconds(),
                 ratios.median,
                 ratios.least,
                 ratios.most,
-                median(Tool::Rsync, cpu_seconds),
-                median(Tool::Coast, cpu_seconds),
-                median(Tool::Rsync, |run| decimal(run.wire_bytes) / 1e6),
-                median(Tool::Coast, |run| decimal(run.wire_bytes) / 1e6),
+                rsync.median(cpu_seconds),
+                coast.median(cpu_seconds),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_traffic(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "\n## Bytes and round trips\n")?;
+        writeln!(
+            out,
+            "Medians. MB of the client and of the server, without the headers of TCP. A round trip is a burst of the"
+        )?;
+        writeln!(
+            out,
+            "client that came after a burst of the server, and was answered. Without a link they depend on the machine.\n"
+        )?;
+        writeln!(
+            out,
+            "| scenario | link | rsync up | rsync down | coast up | coast down | rsync round trips | coast round trips |"
+        )?;
+        writeln!(out, "|---|---|--:|--:|--:|--:|--:|--:|")?;
+        for outcome in &self.outcomes {
+            let [rsync, coast] = [Tool::Rsync, Tool::Coast].map(|tool| Figures { outcome, tool });
+            let megabytes = |figures: &Figures<'_>, bytes: fn(&Run) -> u64| {
+                format!("{:.2}", figures.median(|run| decimal(bytes(run)) / 1e6))
+            };
+            writeln!(
+                out,
+                "| {} | {} | {} | {} | {} | {} | {:.0} | {:.0} |",
+                outcome.scenario.title(),
+                outcome.link.name(),
+                megabytes(&rsync, |run| run.up_bytes),
+                megabytes(&rsync, |run| run.down_bytes),
+                megabytes(&coast, |run| run.up_bytes),
+                megabytes(&coast, |run| run.down_bytes),
+                rsync.median(|run| decimal(run.round_trips)),
+                coast.median(|run| decimal(run.round_trips)),
             )?;
         }
         Ok(())
@@ -167,10 +211,10 @@ impl Report {
             out,
             "MiB resident of each process, the most of all runs; of processes with one name the largest.\n"
         )?;
-        writeln!(out, "| scenario | rsync client | rsync remote | coast client | coast remote |")?;
-        writeln!(out, "|---|---|---|---|---|")?;
+        writeln!(out, "| scenario | link | rsync client | rsync remote | coast client | coast remote |")?;
+        writeln!(out, "|---|---|---|---|---|---|")?;
         for outcome in &self.outcomes {
-            write!(out, "| {} |", outcome.scenario.title())?;
+            write!(out, "| {} | {} |", outcome.scenario.title(), outcome.link.name())?;
             for tool in [Tool::Rsync, Tool::Coast] {
                 for side in [Side::Client, Side::Remote] {
                     write!(out, " {} |", peaks(outcome, tool, side))?;
@@ -179,6 +223,24 @@ impl Report {
             writeln!(out)?;
         }
         Ok(())
+    }
+}
+
+/// The runs of one tool in one outcome.
+struct Figures<'a> {
+    outcome: &'a Outcome,
+    tool: Tool,
+}
+
+impl Figures<'_> {
+    fn median(&self, figure: impl Fn(&Run) -> f64) -> f64 {
+        Spread::of(runs(self.outcome, self.tool).map(figure)).median
+    }
+
+    /// The median time, and the least.
+    fn seconds(&self) -> String {
+        let spread = Spread::of(runs(self.outcome, self.tool).map(|run| run.wall_seconds));
+        format!("{:.2} ({:.2})", spread.median, spread.least)
     }
 }
 
@@ -198,7 +260,7 @@ fn peaks(outcome: &Outcome, tool: Tool, side: Side) -> String {
         let bytes = largest.entry(key).or_default();
         *bytes = peak.peak_bytes.max(*bytes);
     }
-    let shown = largest.into_iter().filter(|((_, name), _)| !["nsenter", "sh"].contains(name));
+    let shown = largest.into_iter().filter(|((_, name), _)| !HIDDEN.contains(name));
     let texts: Vec<String> =
         shown.map(|((_, name), bytes)| format!("{name} {:.1}", decimal(bytes >> 10) / 1024.0)).collect();
     texts.join(", ")

@@ -1,7 +1,6 @@
-//! The SSH server of the bench, inside the bench's network, and its user, who may become root by sudo without a password.
+//! The SSH server of the bench, and its user, who may become root by sudo without a password.
 //! Server, user and keys exist only while the bench runs.
 
-use super::network::Network;
 use super::process::{self, Process};
 use anyhow::{Context, Result};
 use coast_testkit::{Account, Shell, Sshd, SshdOptions, Sudo, make_key};
@@ -11,12 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// Nothing else can listen on a port of the new network.
-const PORT: u16 = 2222;
-
 /// A running server with one user. Fields end in the order of their declaration: server, user, files.
-pub(crate) struct Server<'a> {
-    pub(crate) network: &'a Network,
+pub(crate) struct Server {
     sshd: Sshd,
     account: Account,
     /// The home of the user and the keys. Not in memory: helper programs run from the home, and a file system in memory often
@@ -24,9 +19,9 @@ pub(crate) struct Server<'a> {
     directory: TempDir,
 }
 
-impl<'a> Server<'a> {
+impl Server {
     /// Makes the user and the keys, and waits until the server listens.
-    pub(crate) fn start(network: &'a Network) -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let directory =
             TempDir::with_prefix("coast-bench-").context("making the directory of the SSH user")?;
         // The user must be able to enter the home within.
@@ -35,12 +30,8 @@ impl<'a> Server<'a> {
         make_key(directory.path().join("key"), &[]);
         let account = Account::create(directory.path(), &Shell::Dash, Sudo::WithoutPassword);
         account.authorize(directory.path().join("key.pub"));
-        let sshd = SshdOptions::new()
-            .line(format!("AllowUsers {}", account.name()))
-            .port(PORT)
-            .started_by(network.words())
-            .start();
-        Ok(Self { network, sshd, account, directory })
+        let sshd = SshdOptions::new().line(format!("AllowUsers {}", account.name())).start();
+        Ok(Self { sshd, account, directory })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -62,7 +53,7 @@ impl<'a> Server<'a> {
     }
 }
 
-impl Drop for Server<'_> {
+impl Drop for Server {
     fn drop(&mut self) {
         // The sessions first: once the listener has ended they are no longer its descendants.
         for process in process::descendants(self.process()) {

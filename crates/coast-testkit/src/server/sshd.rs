@@ -1,6 +1,5 @@
 //! OpenSSH's server with a configuration, a host key and a port on 127.0.0.1 of its own. It is ended by its process id.
 
-use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -21,8 +20,6 @@ use crate::programs::{require, require_root};
 pub struct SshdOptions {
     lines: Vec<String>,
     authorized: Option<Vec<String>>,
-    port: Option<u16>,
-    started_by: Vec<OsString>,
 }
 
 impl SshdOptions {
@@ -46,21 +43,6 @@ impl SshdOptions {
         self
     }
 
-    /// The port to listen on, instead of one that is free at the start.
-    #[must_use]
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = Some(port);
-        self
-    }
-
-    /// Starts the server by another program, whose words come before the server's own. That program must become the
-    /// server by `exec`, so that the process stays the same.
-    #[must_use]
-    pub fn started_by<A: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = A>) -> Self {
-        self.started_by.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
-        self
-    }
-
     /// Starts the server and returns when it listens.
     ///
     /// # Panics
@@ -76,13 +58,12 @@ impl SshdOptions {
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
             .expect("the directory is ours");
         make_key(directory.path().join("host_key"), &[]);
-        let port = self.port.unwrap_or_else(free_port);
+        let port = free_port();
         let config = directory.path().join("sshd_config");
         fs::write(&config, self.config(directory.path(), port)).expect("the directory is ours");
 
-        let mut words = self.started_by.iter().map(OsString::as_os_str).chain([program.as_os_str()]);
-        let mut command = Command::new(words.next().expect("the server's path is one of the words"));
-        command.args(words).args(["-D", "-e", "-f"]).arg(&config);
+        let mut command = Command::new(program);
+        command.args(["-D", "-e", "-f"]).arg(&config);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut log = BufReader::new(child.stderr.take().expect("stderr is piped"));

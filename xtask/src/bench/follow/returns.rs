@@ -63,7 +63,7 @@ pub(super) fn absences(instance: &Instance<'_>) -> Result<Vec<f64>> {
         proxy.leave();
         write(&instance.project.root, &format!("away {round}"))?;
         thread::sleep(AWAY);
-        proxy.come_back()?;
+        proxy.come_back().context("listening on the port of the proxy again")?;
         let started = Instant::now();
         instance.wait(started, |workspace| shows(workspace, &format!("away {round}")))?;
         Ok(milliseconds(started.elapsed()))

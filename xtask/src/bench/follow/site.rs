@@ -1,10 +1,10 @@
 //! The two machines of one layer's measurements: a home for the client, and an SSH server with one user. They are this machine.
 
 use super::layer::Layer;
-use super::proxy::Proxy;
 use crate::bench::process::{self, Process};
 use crate::program;
 use anyhow::{Context, Result};
+use coast_benches::{Link, Proxy};
 use coast_testkit::{Account, Shell, Sshd, SshdOptions, Sudo, make_key};
 use rustix::process::Signal;
 use std::ffi::OsStr;
@@ -15,8 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// The way that the link's bytes take in each direction.
-const LINK_DELAY: Duration = Duration::from_millis(20);
+const LINK: Link = Link::unlimited(Duration::from_millis(40));
 
 /// A way to the server, as a remote of `coast`.
 #[derive(Clone, Copy)]
@@ -69,8 +68,8 @@ impl Site {
         let account = Account::create(directory.path(), &Shell::Dash, Sudo::WithoutPassword);
         account.authorize(directory.path().join("key.pub"));
         let sshd = SshdOptions::new().line(format!("AllowUsers {}", account.name())).start();
-        let link = Proxy::to(sshd.port(), LINK_DELAY)?;
-        let proxy = Proxy::to(sshd.port(), Duration::ZERO)?;
+        let link = Proxy::to(sshd.port(), LINK).context("starting the proxy of the link")?;
+        let proxy = Proxy::to(sshd.port(), Link::LOOPBACK).context("starting the proxy")?;
         let site = Self { layer, coast: coast.to_owned(), link, proxy, sshd, account, directory };
         for way in Way::ALL {
             let mut add = site.coast(["remote", "add", way.remote(), &site.address(way)]);
