@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::OnceLock;
 
 use coast_tree::state::{PARTIAL, name, open_private};
 use coast_tree::{ContentHash, DirHandle, Name, Stat, clone_contents, file_stat, remove_entry};
@@ -13,11 +14,13 @@ use super::staging::Staged;
 pub(crate) struct Partials {
     /// The private state directory.
     state: DirHandle,
+    /// The directory with the parts, as the run found it when it first needed one. None if there was no such directory.
+    found: OnceLock<Option<DirHandle>>,
 }
 
 impl Partials {
     pub(super) fn new(state: DirHandle) -> Self {
-        Self { state }
+        Self { state, found: OnceLock::new() }
     }
 
     /// The name under which the part of a file is kept.
@@ -28,13 +31,12 @@ impl Partials {
 
     /// Whether an interrupted run left a part of this file.
     pub(crate) fn has(&self, path: &[u8]) -> bool {
-        let stat = self.files().and_then(|files| files.stat(&Self::key(path)));
-        stat.is_ok_and(|stat| stat.is_some())
+        self.files().is_some_and(|files| files.stat(&Self::key(path)).is_ok_and(|stat| stat.is_some()))
     }
 
     /// Opens a part.
     pub(super) fn open(&self, key: &Name) -> io::Result<(File, Stat)> {
-        self.files()?.open_file(key)
+        self.files().ok_or(io::ErrorKind::NotFound)?.open_file(key)
     }
 
     /// Keeps the part of a file that has arrived, for the next run. A part that cannot be kept is sent again.
@@ -59,7 +61,7 @@ impl Partials {
 
     /// Removes a part. One that stays is the basis of another run, which verifies what it makes of it.
     pub(super) fn forget(&self, key: &Name) {
-        let _ = self.files().and_then(|files| files.unlink(key));
+        let _ = self.files().map(|files| files.unlink(key));
     }
 
     /// Removes all parts: every file is whole now, or is no longer wanted.
@@ -67,7 +69,7 @@ impl Partials {
         let _ = remove_entry(&self.state, &name(PARTIAL));
     }
 
-    fn files(&self) -> io::Result<DirHandle> {
-        self.state.child(&name(PARTIAL))
+    fn files(&self) -> Option<&DirHandle> {
+        self.found.get_or_init(|| self.state.child(&name(PARTIAL)).ok()).as_ref()
     }
 }

@@ -195,3 +195,49 @@ impl Parts {
         self.state.enter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coast_wire::{Part as WirePart, PartDigest, Range};
+
+    use super::*;
+
+    fn part(id: u32) -> Part {
+        let range = Range::Names { after: None, last: true };
+        Part::check(WirePart { id, parent: None, path: b"d", range, entries: Vec::new() }, None).unwrap()
+    }
+
+    fn announced(id: u32) -> AnnouncedPart {
+        let (after, up_to, digest) = (None, None, [0; 16]);
+        AnnouncedPart::check(&PartDigest { id, parent: None, path: b"d", after, up_to, entries: 5, digest })
+            .unwrap()
+    }
+
+    #[test]
+    fn a_part_that_was_announced_arrives_when_it_was_asked_for_and_not_before() {
+        let parts = Parts::default();
+        assert!(parts.announce(announced(0), None).unwrap().is_some());
+        assert!(parts.arrive(part(0), None).is_err());
+
+        let parts = Parts::default();
+        parts.announce(announced(0), None).unwrap();
+        let below = parts.announce(announced(1), Some(0)).unwrap();
+        assert!(below.is_none(), "it waits for the part above it");
+        parts.ask_for(0);
+        assert!(!parts.walk_done(), "two parts are not settled");
+        assert!(matches!(parts.arrive(part(0), None), Ok(Some(Arrived::Whole(_)))));
+        assert!(parts.arrive(part(0), None).is_err());
+        assert!(matches!(parts.examined(0)[..], [Arrived::Digest(_)]));
+    }
+
+    #[test]
+    fn a_part_that_the_destination_has_is_settled_like_others() {
+        let parts = Parts::default();
+        parts.announce(announced(0), None).unwrap();
+        assert!(!parts.walk_done());
+        let part = parts.compared(part(0));
+        parts.examined(0);
+        parts.settle(&part);
+        assert!(parts.told(), "it was the last one");
+    }
+}
