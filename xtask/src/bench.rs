@@ -5,6 +5,7 @@
 mod change;
 mod compare;
 mod contender;
+pub(crate) mod counts;
 mod follow;
 mod inputs;
 mod interrupt;

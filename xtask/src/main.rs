@@ -1,4 +1,4 @@
-//! The automation of this workspace: `cargo xtask bench|dist|e2e|fuzz`. Programs are started with lists of arguments, never
+//! The automation of this workspace: `cargo xtask bench|counts|dist|e2e|fuzz`. Programs are started with lists of arguments, never
 //! by a shell.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -24,6 +24,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     Bench(bench::Options),
+    Counts(bench::counts::Options),
     Dist(dist::Options),
     E2e(e2e::Options),
     Fuzz(fuzz::Options),
@@ -32,6 +33,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Bench(options) => bench::run(&options),
+        Task::Counts(options) => bench::counts::run(&options),
         Task::Dist(options) => dist::run(&options),
         Task::E2e(options) => e2e::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),

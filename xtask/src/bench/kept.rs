@@ -43,7 +43,8 @@ impl<'a> KeptConnection<'a> {
                     let status = program::output(ask.args(["daemon", "status", "--json"]))?;
                     let status: Value =
                         serde_json::from_str(&status).context("reading the status of coastd")?;
-                    if status["remotes"].as_array().is_some_and(|remotes| !remotes.is_empty()) {
+                    let remotes = status["remotes"].as_array().map_or(&[][..], Vec::as_slice);
+                    if remotes.iter().any(|remote| remote["state"] == "connected") {
                         return process(status["pid"].as_u64());
                     }
                     ensure!(started.elapsed() < DAEMON_LIMIT, "coastd has made no connection: {status}");
