@@ -47,7 +47,7 @@ impl Change {
 }
 
 /// rsync compares sizes and seconds: a file that was checked out in the second in which the one before it arrived, and that has
-/// its size, is unchanged to it. It left up to 5 of 513 files as they were, while coast left none.
+/// its size, is unchanged to it. In a push of 513 changed files it left two as they were, while coast left none.
 fn wait_for_next_second() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     thread::sleep(Duration::from_secs(1) - Duration::from_nanos(now.subsec_nanos().into()));
