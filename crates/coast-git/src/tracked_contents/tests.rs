@@ -98,6 +98,14 @@ impl User {
         self.try_git(checkout, &["update-index", "--force-write-index"]);
     }
 
+    /// Has git take all files for older than the index, as it does a second later.
+    fn age_files(&self, checkout: usize) {
+        let index = git_dir_at(&self.checkouts[checkout]).unwrap().unwrap().join("index");
+        let file = fs::File::options().write(true).open(index).unwrap();
+        let later = std::time::SystemTime::now() + Duration::from_secs(10);
+        file.set_times(FileTimes::new().set_modified(later)).unwrap();
+    }
+
     fn contents(&self, checkout: usize) -> TrackedContents {
         let store = self.scratch.path().join("store");
         TrackedContents::with_homes(&self.checkouts[checkout], &store, self.homes(), 0).unwrap()
@@ -262,9 +270,11 @@ fn a_file_that_keeps_the_conversion_of_an_earlier_commit_is_read() {
     assert_eq!(user.look(fresh).believed, 1);
 
     let older = user.add_worktree("older", "one~1");
-    user.write_index(older);
+    user.age_files(older);
     user.git(older, &["checkout", "--quiet", "--detach", "one"]);
+    user.age_files(older);
     user.write_index(older);
+    user.age_files(older);
     let content = |checkout: usize| fs::read_to_string(user.checkouts[checkout].join("f")).unwrap();
     assert_eq!((content(fresh), content(older)), ("pbagrag".into(), "content".into()));
     assert_eq!(user.git(older, &["status", "--porcelain"]), "");
