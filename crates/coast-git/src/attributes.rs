@@ -14,6 +14,13 @@ use gix_glob::wildmatch::Mode;
 /// whenever they change the content.
 const CONVERTING: [&str; 3] = ["filter", "ident", "working-tree-encoding"];
 
+/// The patterns of converted files that one file of attributes may have.
+const MAX_PATTERNS: usize = 256;
+
+/// The bytes and the asterisks of a pattern. Matching takes time that grows with the power of the asterisks.
+const MAX_PATTERN_BYTES: usize = 256;
+const MAX_ASTERISKS: usize = 4;
+
 /// One file of attributes.
 #[derive(Debug)]
 pub(crate) struct AttributesFile {
@@ -69,7 +76,16 @@ fn converted(content: &[u8]) -> Option<Vec<Pattern>> {
             converts |= is_set && CONVERTING.contains(&assignment.name.as_str());
         }
         match kind {
-            Kind::Pattern(pattern) if converts => patterns.push(pattern),
+            Kind::Pattern(pattern) if converts => {
+                let asterisks = pattern.text.iter().filter(|&&byte| byte == b'*').count();
+                if patterns.len() == MAX_PATTERNS
+                    || pattern.text.len() > MAX_PATTERN_BYTES
+                    || asterisks > MAX_ASTERISKS
+                {
+                    return None;
+                }
+                patterns.push(pattern);
+            }
             // A macro may be used in every other file.
             Kind::Macro(_) if converts => return None,
             _ => {}
@@ -116,6 +132,14 @@ mod tests {
         }
         assert!(!may_convert("[attr]bin -text -diff\n*.png bin", "x.png"));
         assert!(AttributesFile::unreadable().may_convert(b"any"));
+    }
+
+    #[test]
+    fn patterns_that_take_long_to_match_may_convert_everything() {
+        for attributes in ["**/".repeat(60) + "x ident", "a".repeat(300) + " ident", "a ident\n".repeat(300)]
+        {
+            assert!(may_convert(&attributes, "any"), "{attributes:.40}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -126,6 +126,13 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(()),
         Err(TryLockError::Error(error)) => return Err(error),
+    }
+    // The run that had the lock before may have moved the file to its place.
+    let is_current = fs::metadata(&temporary).is_ok_and(|there| {
+        file.metadata().is_ok_and(|ours| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
+    });
+    if !is_current {
+        return Ok(());
     }
     file.set_len(0)?;
     file.write_all(content)?;

@@ -18,8 +18,11 @@ const MAX_FILES: usize = 64;
 pub(crate) struct Configuration {
     /// The values of `core.attributesFile`, of which git uses one.
     pub(crate) attributes_files: Vec<PathBuf>,
-    /// Whether the repository names objects otherwise than by SHA-1, or keeps its references otherwise than in files.
+    /// Whether the repository names objects otherwise than by SHA-1, keeps its references otherwise than in files, or takes its
+    /// attributes from elsewhere than files.
     pub(crate) has_other_format: bool,
+    /// Whether a filter is configured that may change a content and keep its size. The attribute that used it may be gone.
+    pub(crate) has_filters: bool,
 }
 
 /// The directories of the user that git looks at.
@@ -42,6 +45,13 @@ impl Configuration {
     /// Reads all files that git may read for a checkout, and all that they include, whatever the condition. `None` if one of them
     /// cannot be understood.
     pub(crate) fn read(common_dir: &Path, git_dir: &Path, homes: &Homes) -> Option<Self> {
+        // Settings of one command, which say nothing to the next one.
+        if ["GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS", "GIT_ATTR_SOURCE"]
+            .iter()
+            .any(|variable| std::env::var_os(variable).is_some())
+        {
+            return None;
+        }
         let mut configuration = Self::default();
         let mut files = system_files("gitconfig").to_vec();
         files.extend(std::env::var_os("GIT_CONFIG_SYSTEM").map(PathBuf::from));
@@ -78,6 +88,7 @@ impl Configuration {
         let mut included = Vec::new();
         for section in parsed.sections() {
             let name = section.header().name().to_ascii_lowercase();
+            let has = |key: &str| !section.values(key).is_empty();
             match &*name {
                 b"core" => {
                     for value in section.values("attributesFile") {
@@ -89,6 +100,11 @@ impl Configuration {
                         included.push(expand(&value, file.parent(), homes)?);
                     }
                 }
+                // What the filter of git-lfs makes of a content has another size.
+                b"filter" if section.header().subsection_name().is_none_or(|name| *name != *b"lfs") => {
+                    self.has_filters |= has("clean") || has("smudge") || has("process");
+                }
+                b"attr" => self.has_other_format |= has("tree"),
                 b"extensions" => {
                     let is_other = |key, usual: &[u8]| {
                         section.values(key).iter().any(|value| !value.eq_ignore_ascii_case(usual))

@@ -22,14 +22,14 @@ pub(crate) fn attributes_since(git_dir: &Path) -> Option<Timestamp> {
     let first = lines.next()?;
     match made(first) {
         // A new checkout has a line that changes nothing, too.
-        Some(made) if lines.all(|line| commits(line).is_some_and(|(old, new)| old == new)) => Some(made),
+        Some((made, commit)) if lines.all(|line| commits(line) == Some((commit, commit))) => Some(made),
         _ => Some(changed),
     }
 }
 
-/// The last moment before the second in which a checkout was made, by the line of the log that tells of it.
-fn made(line: &[u8]) -> Option<Timestamp> {
-    let (old, _) = commits(line)?;
+/// The last moment before the second in which a checkout was made, and its commit, by the line of the log that tells of it.
+fn made(line: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (old, commit) = commits(line)?;
     if !old.iter().all(|&byte| byte == b'0') {
         return None;
     }
@@ -37,7 +37,7 @@ fn made(line: &[u8]) -> Option<Timestamp> {
     let head = line.split(|&byte| byte == b'\t').next()?;
     let mut words = head.rsplit(|&byte| byte == b' ');
     let seconds: i64 = std::str::from_utf8(words.nth(1)?).ok()?.parse().ok()?;
-    Some(Timestamp::new(seconds.checked_sub(1)?, u32::MAX))
+    Some((Timestamp::new(seconds.checked_sub(1)?, u32::MAX), commit))
 }
 
 /// The commits before and after the change that a line tells of.
@@ -73,6 +73,7 @@ mod tests {
         assert_eq!(since(&(line('0', 'a', 1000) + &line('a', 'a', 1001))), made);
         for changed in [
             line('0', 'a', 1000) + &line('a', 'b', 1001),
+            line('0', 'a', 1000) + &line('b', 'b', 1001),
             line('a', 'b', 1000),
             line('0', 'a', 1000) + "damaged\n",
             line('0', 'a', 1000).replace("1000", "none"),

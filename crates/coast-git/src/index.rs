@@ -14,7 +14,8 @@ use gix_hash::Kind;
 use gix_index::decode::Options;
 use gix_index::entry::{Flags, Mode, Stage};
 use gix_index::{Entry, State};
-use sha1::{Digest, Sha1};
+
+use crate::index_file::entries_alone;
 
 /// The size of the largest index that is used, in bytes: some 300,000 files. The memory that an index takes grows with it.
 const MAX_BYTES: u64 = 32 << 20;
@@ -36,12 +37,10 @@ impl TrackedFiles {
     /// other names than SHA-1.
     pub(crate) fn read(git_dir: &Path) -> Option<Self> {
         let (content, written) = read(&git_dir.join("index")).ok()?;
-        if !is_whole(&content) {
-            return None;
-        }
+        let content = entries_alone(&content)?;
         let options = Options { thread_limit: Some(1), ..Options::default() };
         let (state, _) = State::from_bytes(&content, FileTime::zero(), Kind::Sha1, options).ok()?;
-        state.link().is_none().then_some(Self { state, written })
+        Some(Self { state, written })
     }
 
     /// The entries below a directory, in the order of their paths. Ask for its files in it.
@@ -113,10 +112,4 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, Timestamp)> {
     let file: File = regular_file::open(path)?;
     let stat = file_stat(&file)?;
     Ok((regular_file::read_opened(file, MAX_BYTES)?, stat.mtime.min(stat.ctime)))
-}
-
-/// Whether the index ends in the hash of all that is before it, or in zeros, which git writes with `index.skipHash`.
-fn is_whole(content: &[u8]) -> bool {
-    let Some((content, hash)) = content.split_last_chunk::<20>() else { return false };
-    *hash == [0; 20] || Sha1::digest(content).as_slice() == hash
 }

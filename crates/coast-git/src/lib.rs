@@ -10,6 +10,7 @@ mod blobs;
 mod configuration;
 mod head_log;
 mod index;
+mod index_file;
 mod repository;
 mod tracked_contents;
 

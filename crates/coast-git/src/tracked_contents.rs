@@ -26,7 +26,7 @@ use crate::repository::{Repository, git_dir_at};
 
 const ATTRIBUTES: &[u8] = b".gitattributes";
 /// The number of bytes that are read of a file of attributes.
-const MAX_ATTRIBUTES_BYTES: u64 = 1 << 20;
+const MAX_ATTRIBUTES_BYTES: u64 = 64 << 10;
 
 /// So many files and bytes are read by the run without asking git: to read the index takes longer.
 const FEW_FILES: u64 = 256;
@@ -124,11 +124,15 @@ impl TrackedContents {
 
     fn read_git(&self) -> Option<Git> {
         let configuration = Configuration::read(&self.common_dir, &self.git_dir, &self.homes)?;
-        if configuration.has_other_format || self.has_replaced_objects() {
+        let Configuration { has_other_format, has_filters, .. } = configuration;
+        if has_other_format || has_filters || self.has_replaced_objects() {
             return None;
         }
-        let since = attributes_since(&self.git_dir);
+        let before = attributes_since(&self.git_dir);
         let files = TrackedFiles::read(&self.git_dir)?;
+        // A checkout that is under way has written files and perhaps the index, and not yet the log.
+        let is_locked = ["index.lock", "HEAD.lock"].iter().any(|lock| self.git_dir.join(lock).exists());
+        let since = attributes_since(&self.git_dir).filter(|since| !is_locked && before == Some(*since));
         let outside = system_files("gitattributes")
             .into_iter()
             .chain(self.homes.config.as_ref().map(|config| config.join("git/attributes")))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coast_delta::{Signature, SignatureError};
-use coast_tree::{ContentHash, DirHandle, FileIdentity, LockExt, Timestamp};
+use coast_tree::{ContentHash, DirHandle, FileIdentity, Timestamp};
 use coast_wire::limits::{MAX_SIGNATURE_BYTES, MAX_WHOLE_BYTES, PACK_BYTES, SIGNATURE_WINDOW_BYTES};
 use coast_wire::{
     Class, Compressor, Event, FileId, Gone, Need, Pack, ProblemKind, ToReceiver, Want, WholeError,
@@ -33,8 +33,8 @@ pub(super) const ATTEMPTS: u32 = 4;
 pub(super) enum Job {
     /// Some files of one part.
     Files { part: Arc<OfferedPart>, needs: Vec<(u32, Task)> },
-    /// The entries of a part, of which it has the digest.
-    Entries(Arc<OfferedPart>),
+    /// The message with the entries of a part, of which it has the digest.
+    Entries(Pack),
 }
 
 pub(super) enum Task {
@@ -204,14 +204,7 @@ impl Answerer<'_> {
     fn answer(&mut self, job: Job) -> Result<(), Stopped> {
         match job {
             Job::Files { part, needs } => self.answer_files(&part, needs),
-            Job::Entries(part) => {
-                let unsent = part.unsent.enter().take();
-                let Some(pack) = unsent else {
-                    self.run.stop.fail(EngineError::Protocol("it asked for a directory that it was told"));
-                    return Err(Stopped);
-                };
-                self.seal(pack)
-            }
+            Job::Entries(pack) => self.seal(pack),
         }
     }
 

@@ -365,8 +365,13 @@ impl Run<'_> {
                 }
             }
             ToSender::Differs { part } => {
+                // It is taken here, so that the queue has each part once.
+                let unsent = self.offers.get(part)?.unsent.enter().take();
+                let pack =
+                    unsent.ok_or(EngineError::Protocol("it asked for a directory that it was told"))?;
                 self.digests.note_different();
-                let _ = self.jobs.sender.send(Job::Entries(self.offers.get(part)?));
+                // The receiving end lives as long as the run.
+                let _ = self.jobs.sender.send(Job::Entries(pack));
             }
             ToSender::Settled { part } => {
                 let part = self.offers.settle(part)?;

@@ -418,14 +418,14 @@ impl<'a> Walker<'a> {
             Range::Listed | Range::Lacks(_) => None,
         };
         let whole = ToReceiver::Part(Part { id, parent, path: path.as_bytes(), range, entries });
-        let unsent = match digest {
-            Some(_) => {
-                let mut pack = Pack::new(Class::Control);
-                self.run.stop.check_sent(pack.push(&whole).map_err(SendError::from))?;
-                Some(pack)
-            }
-            None => None,
-        };
+        let mut unsent = None;
+        if digest.is_some() {
+            let mut pack = Pack::new(Class::Control);
+            self.run.stop.check_sent(pack.push(&whole).map_err(SendError::from))?;
+            // What waits for an answer takes memory.
+            unsent = Some(pack).filter(|pack| pack.len() <= found.len() * MAX_UNSENT_ENTRY_BYTES);
+        }
+        let digest = digest.filter(|_| unsent.is_some());
         self.run.offers.insert(OfferedPart {
             id,
             path: path.clone(),
@@ -510,6 +510,9 @@ impl Visit for Walker<'_> {
         self.run.stop.is_stopped()
     }
 }
+
+/// A part whose entries take more bytes than this, on average, is not sent as a digest.
+const MAX_UNSENT_ENTRY_BYTES: usize = 256;
 
 /// How many of the entries go into the next part.
 pub(super) fn part_len(entries: &[Found]) -> usize {

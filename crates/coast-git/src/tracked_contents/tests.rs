@@ -41,8 +41,9 @@ impl User {
             ["core.fsync", "none"],
             ["user.name", "a"],
             ["user.email", "a@b"],
-            ["filter.rot.clean", "tr a-z n-za-m"],
-            ["filter.rot.smudge", "tr a-z n-za-m"],
+            // A filter that keeps sizes, under the only name of which that is not expected.
+            ["filter.lfs.clean", "tr a-z n-za-m"],
+            ["filter.lfs.smudge", "tr a-z n-za-m"],
             ["protocol.file.allow", "always"],
         ] {
             user.git(0, &["config", "--global", setting[0], setting[1]]);
@@ -176,7 +177,7 @@ fn files_of_a_new_worktree_are_known_by_what_was_read_in_another() {
 #[test]
 fn what_git_does_not_vouch_for_is_read() {
     type Change = fn(&User, usize);
-    let changes: [(&str, Change); 14] = [
+    let changes: [(&str, Change); 17] = [
         ("edit of the same size and time", |user, checkout| {
             let path = user.checkouts[checkout].join("f");
             let modified = fs::metadata(&path).unwrap().modified().unwrap();
@@ -193,7 +194,7 @@ fn what_git_does_not_vouch_for_is_read() {
         ("split index", |user, checkout| {
             user.git(checkout, &["update-index", "--split-index"]);
         }),
-        ("filter in the worktree", |user, checkout| user.write(checkout, ".gitattributes", "f filter=rot\n")),
+        ("filter in the worktree", |user, checkout| user.write(checkout, ".gitattributes", "f filter=lfs\n")),
         ("new attributes", |user, checkout| user.write(checkout, ".gitattributes", "f -filter\n")),
         ("filter in info", |user, _| {
             let info = user.checkouts[0].join(".git/info");
@@ -206,11 +207,21 @@ fn what_git_does_not_vouch_for_is_read() {
             fs::write(directory.join("attributes"), "* working-tree-encoding=latin1\n").unwrap();
         }),
         ("filter in a file that is configured", |user, _| {
-            fs::write(user.scratch.path().join("home/mine"), "* filter=rot\n").unwrap();
+            fs::write(user.scratch.path().join("home/mine"), "* filter=lfs\n").unwrap();
             user.git(0, &["config", "--global", "core.attributesFile", "~/mine"]);
         }),
         ("configuration that cannot be understood", |user, _| {
             fs::write(user.scratch.path().join("home/.gitconfig"), "[core").unwrap();
+        }),
+        ("another filter", |user, _| {
+            user.git(0, &["config", "--global", "filter.other.smudge", "cat"]);
+        }),
+        ("attributes of a commit", |user, _| {
+            user.git(0, &["config", "attr.tree", "one"]);
+        }),
+        ("checkout under way", |user, checkout| {
+            let git_dir = git_dir_at(&user.checkouts[checkout]).unwrap().unwrap();
+            fs::write(git_dir.join("index.lock"), "").unwrap();
         }),
         ("replaced object", |user, _| {
             let other = user.git(0, &["rev-parse", "one:other"]);
@@ -257,7 +268,7 @@ fn what_git_does_not_vouch_for_is_read() {
 #[test]
 fn a_file_that_keeps_the_conversion_of_an_earlier_commit_is_read() {
     let mut user = User::new();
-    user.write(0, ".gitattributes", "f filter=rot\n");
+    user.write(0, ".gitattributes", "f filter=lfs\n");
     user.write(0, "f", "content");
     user.git(0, &["add", "."]);
     user.git(0, &["commit", "--quiet", "-m", "with a filter"]);
@@ -345,14 +356,14 @@ impl History {
     fn attributes(&mut self) -> &'static str {
         self.random
             .choice([
-                "*.rot filter=rot\n",
-                "a filter=rot\n",
+                "*.rot filter=lfs\n",
+                "a filter=lfs\n",
                 "* ident\n",
                 "e/** ident\n",
                 "* text=auto eol=crlf\n",
                 "* text\n",
                 "b working-tree-encoding=latin1\n",
-                "[attr]turned filter=rot\na turned\n",
+                "[attr]turned filter=lfs\na turned\n",
                 "* -filter -ident -text\n",
                 "",
             ])
