@@ -29,7 +29,7 @@ pub(crate) struct Configuration {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Homes {
     pub(crate) home: Option<PathBuf>,
-    /// `$XDG_CONFIG_HOME`, by default `~/.config`.
+    /// `$XDG_CONFIG_HOME`.
     pub(crate) config: Option<PathBuf>,
 }
 
@@ -37,7 +37,13 @@ impl Homes {
     pub(crate) fn of_user() -> Self {
         let home = std::env::home_dir();
         let config = std::env::var_os("XDG_CONFIG_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-        Self { config: config.or_else(|| home.as_ref().map(|home| home.join(".config"))), home }
+        Self { home, config }
+    }
+
+    /// The places of a file below the directory of configuration: another process, such as a daemon, may lack the variable.
+    pub(crate) fn configured(&self, file: &'static str) -> impl Iterator<Item = PathBuf> {
+        let default = self.home.as_ref().map(|home| home.join(".config"));
+        self.config.iter().cloned().chain(default).map(move |config| config.join(file))
     }
 }
 
@@ -56,7 +62,7 @@ impl Configuration {
         let mut files = system_files("gitconfig").to_vec();
         files.extend(std::env::var_os("GIT_CONFIG_SYSTEM").map(PathBuf::from));
         files.extend(std::env::var_os("GIT_CONFIG_GLOBAL").map(PathBuf::from));
-        files.extend(homes.config.as_ref().map(|config| config.join("git/config")));
+        files.extend(homes.configured("git/config"));
         files.extend(homes.home.as_ref().map(|home| home.join(".gitconfig")));
         files.extend([
             common_dir.join("config"),
@@ -148,7 +154,7 @@ mod tests {
     use super::*;
 
     fn read(scratch: &Path) -> Option<Configuration> {
-        let homes = Homes { home: Some(scratch.join("home")), config: Some(scratch.join("home/.config")) };
+        let homes = Homes { home: Some(scratch.join("home")), config: Some(scratch.join("other")) };
         Configuration::read(&scratch.join("common"), &scratch.join("git"), &homes)
     }
 
@@ -157,13 +163,18 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let at = |path: &str| scratch.path().join(path);
         fs::create_dir_all(at("home/.config/git")).unwrap();
+        fs::create_dir_all(at("other/git")).unwrap();
         fs::create_dir_all(at("common")).unwrap();
         fs::create_dir_all(at("git")).unwrap();
         fs::write(at("home/.gitconfig"), "[includeIf \"gitdir:~/work/\"]\npath = work\n").unwrap();
         fs::write(at("home/work"), "[Core]\n\tattributesfile = ~/attributes\n").unwrap();
         fs::write(at("home/.config/git/config"), "[core] attributesFile = /other ; comment\n").unwrap();
+        fs::write(at("other/git/config"), "[core] attributesFile = /third\n").unwrap();
         let configuration = read(scratch.path()).unwrap();
-        assert_eq!(configuration.attributes_files, [PathBuf::from("/other"), at("home/attributes")]);
+        assert_eq!(
+            configuration.attributes_files,
+            [PathBuf::from("/third"), "/other".into(), at("home/attributes")]
+        );
         assert!(!configuration.has_other_format);
 
         for (other, is_other) in

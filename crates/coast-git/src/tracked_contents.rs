@@ -135,7 +135,7 @@ impl TrackedContents {
         let since = attributes_since(&self.git_dir).filter(|since| !is_locked && before == Some(*since));
         let outside = system_files("gitattributes")
             .into_iter()
-            .chain(self.homes.config.as_ref().map(|config| config.join("git/attributes")))
+            .chain(self.homes.configured("git/attributes"))
             .chain(configuration.attributes_files)
             .chain([self.common_dir.join("info/attributes")]);
         Some(Git {
@@ -218,7 +218,9 @@ fn read_all(file: impl Read) -> io::Result<Vec<u8>> {
 
 impl KnownContents for TrackedContents {
     fn enter(&self, directory: &RelPath, listed: &[Listed]) {
-        if listed.iter().any(|entry| entry.name.as_bytes() == ATTRIBUTES) {
+        // Where the file system does not tell cases apart, git reads a file of another spelling. Elsewhere that file is not found, and
+        // counts as one that cannot be read.
+        if listed.iter().any(|entry| entry.name.as_bytes().eq_ignore_ascii_case(ATTRIBUTES)) {
             self.attributes.enter().insert(directory.clone(), Arc::default());
         }
     }
