@@ -45,7 +45,7 @@ const LEVELS: &[Level] = &[
     Level { codec: Codec::High(9), speed: 60e6, size: 0.169 },
 ];
 
-/// The level of the first pack, unless the round trip says that the link is slow.
+/// The level of the first pack.
 const START_LEVEL: usize = 1;
 
 /// The rate of a link that nothing is known about, in bytes per second. It makes [`START_LEVEL`] the best one.
@@ -53,10 +53,6 @@ const START_RATE: f64 = 80e6;
 
 /// Bytes that a connection takes in before its writer feels the link: the window of an SSH channel.
 const WINDOW_BYTES: u64 = 2 << 20;
-
-/// Bytes of its first window that a connection is expected to carry in a round trip: TCP starts slowly. This bounds the rate before
-/// any write was slow.
-const FIRST_WINDOW_BYTES: f64 = 512e3;
 
 /// Seconds of writing after which a measurement of the link counts a third. A shorter memory would follow every pause of the
 /// receiver.
@@ -137,17 +133,6 @@ impl LevelControl {
             Codec::Fast(_) => PACK_BYTES,
             #[cfg(feature = "high-levels")]
             Codec::High(_) => LARGE_PACK_BYTES,
-        }
-    }
-
-    /// The other side answered the first message after this time. A link with a long way is slow until its writer shows that it is
-    /// not.
-    pub fn answered_after(&self, time: Duration) {
-        let mut measured = self.measured();
-        if measured.written <= WINDOW_BYTES {
-            let rate = (FIRST_WINDOW_BYTES / time.as_secs_f64()).min(START_RATE);
-            measured.link = Mean::new(1.0 / rate, KNOWN_BYTES);
-            self.choose(&measured);
         }
     }
 
@@ -236,8 +221,6 @@ mod tests {
     #[test]
     fn fast_link_gets_the_cheapest_level() {
         let control = control();
-        control.answered_after(Duration::from_micros(300));
-        assert_eq!(control.codec(), Codec::Fast(1));
         write(&control, 8 << 20, 0, 1e9);
         assert_eq!(control.codec(), LEVELS[0].codec);
     }
@@ -265,25 +248,6 @@ mod tests {
             write(&control, 4 << 20, 2 << 20, SLOW);
             assert_eq!(control.codec(), Codec::High(9));
             assert_eq!(control.pack_bytes(), LARGE_PACK_BYTES);
-        }
-
-        #[test]
-        fn level_is_high_from_the_first_pack_after_a_late_answer() {
-            let control = control();
-            control.answered_after(Duration::from_millis(120));
-            assert!(matches!(control.codec(), Codec::High(_)));
-            write(&control, 2 << 20, 2 << 20, SLOW);
-            assert!(matches!(control.codec(), Codec::High(_)), "the window of the connection says nothing");
-        }
-
-        #[test]
-        fn late_answer_counts_no_more_once_the_link_is_known() {
-            let control = control();
-            control.answered_after(Duration::from_millis(120));
-            write(&control, 12 << 20, 0, 1e9);
-            assert_eq!(control.codec(), LEVELS[0].codec);
-            control.answered_after(Duration::from_secs(1));
-            assert_eq!(control.codec(), LEVELS[0].codec);
         }
 
         #[test]

@@ -389,7 +389,8 @@ proptest! {
         bytes in prop_oneof![128..3000_usize, 1000..1_000_000_usize],
     ) {
         let control = LevelControl::new(NonZeroUsize::MIN);
-        control.answered_after(Duration::from_secs(10));
+        // A slow link.
+        control.wrote(4 << 20, Duration::from_secs(10));
         let mut compressor = Compressor::new(control).unwrap();
         let content = mixed_content(&seed, bytes);
         let file = ToReceiver::Whole { file: FILE, content: &content, hash: HASH, mtime: None };

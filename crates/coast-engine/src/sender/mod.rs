@@ -25,7 +25,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use coast_filter::Filter;
 use coast_tree::{LockExt, LockResultExt, Root};
@@ -315,14 +314,8 @@ impl Run<'_> {
 
     /// Takes the receiver's messages until the last one, or until the stream ends.
     fn read(&self, frames: &mut FrameReader<impl Read>) {
-        let asked = Instant::now();
-        let mut unanswered = self.level.as_deref();
         loop {
-            let next = frames.next_frame();
-            if let Some(level) = unanswered.take() {
-                level.answered_after(asked.elapsed());
-            }
-            let result = match next {
+            let result = match frames.next_frame() {
                 Ok(Some(frame)) => frame
                     .decode()
                     .map_err(EngineError::from)
