@@ -4,7 +4,8 @@
 //! A record says that a content with this SHA-1 name has this size and this hash. That was seen, so it stays true.
 //!
 //! The file is the line [`MAGIC`], the records, and the blake3 hash of all that. A record is the name (20 bytes), the size (8), the
-//! hash (32) and the day of its last use since the epoch (4), numbers in little endian.
+//! hash (32) and a day since the epoch (4), numbers in little endian. The day is that of the last run that used the record and also
+//! learned new ones; a run that learns nothing leaves the file as it is.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};

@@ -43,26 +43,14 @@ impl TrackedFiles {
         Some(Self { state, written })
     }
 
-    /// The entries below a directory, in the order of their paths. Ask for its files in it.
-    pub(crate) fn below(&self, directory: &RelPath) -> &[Entry] {
+    /// The blob that is the content of a file in the state `stat`, before conversions, if git takes the file for unchanged.
+    pub(crate) fn blob(&self, path: &[u8], stat: &Stat) -> Option<ContentName> {
         let entries = self.state.entries();
-        if directory.is_root() {
-            return entries;
-        }
-        let prefix = [directory.as_bytes(), b"/"].concat();
-        let first = entries.partition_point(|entry| entry.path(&self.state).as_bytes() < &*prefix);
-        let count = entries[first..].partition_point(|entry| entry.path(&self.state).starts_with(&prefix));
-        &entries[first..first + count]
-    }
-
-    /// The blob that is the content of a file in the state `stat`, before conversions, if git takes the file for unchanged. `below` are
-    /// the entries below its directory.
-    pub(crate) fn blob(&self, below: &[Entry], path: &[u8], stat: &Stat) -> Option<ContentName> {
-        let found = below.binary_search_by(|entry| {
+        let found = entries.binary_search_by(|entry| {
             let other = entry.path(&self.state).as_bytes();
             other.cmp(path).then(entry.stage_raw().cmp(&(Stage::Unconflicted as u32)))
         });
-        let entry = &below[found.ok()?];
+        let entry = &entries[found.ok()?];
         let is_file = matches!(entry.mode, Mode::FILE | Mode::FILE_EXECUTABLE);
         let unsure = Flags::ASSUME_VALID | Flags::SKIP_WORKTREE | Flags::INTENT_TO_ADD;
         if !is_file || entry.flags.intersects(unsure) || !self.is_unchanged(entry, stat) {

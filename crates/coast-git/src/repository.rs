@@ -9,6 +9,8 @@ use std::path::{Component, Path, PathBuf};
 
 use coast_tree::regular_file;
 
+use crate::configuration::is_missing;
+
 /// The number of bytes that are read of a small file of git.
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
@@ -48,9 +50,7 @@ impl Repository {
         let dot_git = directory.join(".git");
         let metadata = match fs::metadata(&dot_git) {
             Ok(metadata) => metadata,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(None);
-            }
+            Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         let checkout = directory.to_owned();
@@ -203,9 +203,7 @@ pub fn git_dir_at(checkout: &Path) -> io::Result<Option<PathBuf>> {
             let git_dir = checkout.join(as_path(git_dir));
             fs::canonicalize(&git_dir).unwrap_or(git_dir)
         })),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
+        Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -229,7 +229,7 @@ impl KnownContents for TrackedContents {
         let known = || {
             let git = self.git(stat.size)?;
             let path = directory.join(name).ok()?;
-            let blob = git.files.blob(git.files.below(directory), path.as_bytes(), stat)?;
+            let blob = git.files.blob(path.as_bytes(), stat)?;
             match git.blobs.get(&blob) {
                 None => Some(Known::Named(blob)),
                 Some(Blob { size, hash }) => {
