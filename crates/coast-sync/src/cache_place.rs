@@ -16,13 +16,11 @@ use data_encoding::HEXLOWER;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CachePlace {
-    /// Below `$XDG_CACHE_HOME/coast`, by default `~/.cache/coast`, as [`CachePlace::Below`] tells. Without a home directory nothing
-    /// is remembered.
+    /// The content cache is `trees/HASH` below `$XDG_CACHE_HOME/coast`, by default `~/.cache/coast`, and the blobs of a repository are
+    /// `blobs/HASH`. `HASH` is the hash of the absolute path of the source, or of the repository. Without a home directory nothing is
+    /// remembered.
     #[default]
     Default,
-    /// The content cache is `trees/HASH` below this directory, and the blobs of a repository are `blobs/HASH`. `HASH` is the hash of
-    /// the absolute path of the source, or of the repository. The directories are created.
-    Below(PathBuf),
     /// The content cache is this file. Its directory is created. Blobs are not remembered.
     File(PathBuf),
     /// Nothing is remembered: every run reads the files that it compares.
@@ -35,9 +33,7 @@ impl CachePlace {
     pub(crate) fn file(&self, source: &Source) -> Option<PathBuf> {
         match self {
             Self::File(file) => Some(file.clone()),
-            Self::Default | Self::Below(_) | Self::Nowhere => {
-                Some(self.directory("trees")?.join(key(source)?))
-            }
+            Self::Default | Self::Nowhere => Some(self.directory("trees")?.join(key(source)?)),
         }
     }
 
@@ -52,7 +48,6 @@ impl CachePlace {
     fn directory(&self, kind: &str) -> Option<PathBuf> {
         let coast = match self {
             Self::Nowhere | Self::File(_) => return None,
-            Self::Below(directory) => directory.clone(),
             Self::Default => {
                 cache_home(std::env::var_os("XDG_CACHE_HOME"), std::env::home_dir())?.join("coast")
             }
