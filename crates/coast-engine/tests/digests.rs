@@ -120,7 +120,7 @@ fn equal_directories_cost_a_digest_each() {
 }
 
 #[test]
-fn a_run_into_an_empty_destination_soon_stops_to_send_digests() {
+fn a_run_into_an_empty_destination_brings_everything() {
     let pair = Pair::new(|_| ());
     build(&pair.source());
     pair.sync_and_compare();

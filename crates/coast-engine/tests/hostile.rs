@@ -556,6 +556,9 @@ fn receiver_that_asks_for_what_was_not_offered_is_refused() {
         assert!(error.to_string().contains("not offered"), "{error}");
     }
     assert!(answer_sender(&[ToSender::Settled { part: 9 }]).to_string().contains("not offered"));
+    // The part was sent with its entries.
+    assert!(answer_sender(&[ToSender::Differs { part: 0 }]).to_string().contains("that it was told"));
+    assert!(answer_sender(&[ToSender::Differs { part: 9 }]).to_string().contains("not offered"));
     let twice = ToSender::Needs {
         part: 0,
         needs: vec![Need { index: 0, want: Want::Content }, Need { index: 0, want: Want::Hash }],

@@ -8,7 +8,7 @@ use coast_wire::{Entry, Options};
 use super::offer::OfferedPart;
 use crate::digest::EntryDigester;
 
-/// So many more parts may differ than not before all others are sent as they are.
+/// Once the parts that differ outnumber the parts that do not by more than this, no digest is sent.
 const MAX_EXCESS: usize = 16;
 
 /// See the [module](self).
@@ -35,7 +35,7 @@ impl Digests {
         self.digester.as_ref().filter(|_| is_worth_it)?.digest(entries)
     }
 
-    /// Takes note of a part that has to be sent after its digest.
+    /// Notes that a part has to be sent, because its digest did not suffice.
     pub(super) fn note_different(&self) {
         self.different.fetch_add(1, Ordering::Relaxed);
     }
@@ -45,5 +45,23 @@ impl Digests {
         if part.unsent.enter().is_some() {
             self.same.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coast_wire::What;
+
+    use super::*;
+
+    #[test]
+    fn digests_end_where_most_parts_differ() {
+        let digests = Digests::new(&Options { recursive: true, ..Options::default() });
+        let entry = || [Entry { name: b"d", what: What::Directory, mode: 0, mtime: None, owner: None }];
+        for _ in 0..=MAX_EXCESS {
+            assert!(digests.digest(&entry()).is_some());
+            digests.note_different();
+        }
+        assert!(digests.digest(&entry()).is_none());
     }
 }

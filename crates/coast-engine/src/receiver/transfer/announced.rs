@@ -90,6 +90,7 @@ fn own_entries(
     dir: &DirHandle,
     listed: &[Listed],
 ) -> Option<(Vec<OfferedEntry>, Vec<SeenEntry>)> {
+    // The source lacks every name of the range that is not among the entries, so a name of the range is one that it would lack.
     let is_own = |listed: &&Listed| {
         announced.range.lacks(&listed.name)
             && origins.has(&listed.name)
