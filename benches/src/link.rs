@@ -94,7 +94,7 @@ impl Timetable {
         Self { link, free_at: now }
     }
 
-    /// When a piece that is sent now has arrived with its last byte.
+    /// The time at which the last byte of a piece arrives that is sent now.
     pub(crate) fn arrival(&mut self, now: Instant, bytes: usize) -> Instant {
         self.free_at = self.free_at.max(now) + self.link.intake(bytes as u64);
         self.free_at + self.link.way()

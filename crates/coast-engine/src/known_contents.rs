@@ -1,4 +1,4 @@
-//! Contents of source files that are known without reading and without the cache, and how such knowledge is gained.
+//! What a run can know of the contents of source files that are not in the content cache, without reading the files.
 
 use std::fmt;
 

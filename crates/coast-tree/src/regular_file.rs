@@ -38,7 +38,7 @@ pub fn read_opened(opened: File, limit: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Checks that metadata is that of a regular file.
+/// Checks that the metadata belongs to a regular file.
 ///
 /// # Errors
 /// When it is of another kind.

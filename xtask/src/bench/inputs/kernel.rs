@@ -18,7 +18,7 @@ const ARCHIVE: &str = "usr/src/linux-source-6.1.tar.xz";
 /// The directory that a part of a tree consists of.
 pub(crate) const PART: &str = "drivers/net";
 
-/// Unpacks the newest release the mirror has and the oldest.
+/// Unpacks the newest and the oldest release that the mirror has.
 pub(super) fn trees(directory: &Path, extent: Extent, interrupt: &Interrupt) -> Result<Pair> {
     let versions = match <[String; 2]>::try_from(kept_versions(directory)?) {
         Ok(versions) => versions,
@@ -121,7 +121,7 @@ fn available_versions() -> Result<[String; 2]> {
     Ok([versions[versions.len() - 1].clone(), versions[0].clone()])
 }
 
-/// Versions in the order of the table, which is newest first.
+/// The versions in the table, newest first.
 fn versions_in(madison: &str) -> Vec<String> {
     let mut versions = Vec::new();
     for line in madison.lines() {
