@@ -23,11 +23,29 @@ pub(super) struct AnnouncedPart {
     digest: [u8; 16],
 }
 
+/// An entry of the destination's directory.
+pub(super) struct Found {
+    pub(super) listed: Listed,
+    pub(super) look: Option<Look>,
+}
+
+impl From<Listed> for Found {
+    fn from(listed: Listed) -> Self {
+        Self { listed, look: None }
+    }
+}
+
 /// An entry of the destination as it was looked at.
-pub(super) struct SeenEntry {
+pub(super) struct Look {
     pub(super) stat: Stat,
     /// The system's time from before that.
     pub(super) observed_at: Timestamp,
+}
+
+/// What a comparison found that did not suffice. The part itself is examined with it, so that nothing is looked at twice.
+pub(super) struct Compared {
+    pub(super) found: Vec<Found>,
+    pub(super) origins: Origins,
 }
 
 impl AnnouncedPart {
@@ -60,57 +78,67 @@ impl AnnouncedPart {
 /// Compares a part with the destination. If the destination has exactly its entries, the part is examined as if it had arrived;
 /// otherwise the sender is asked for it.
 pub(super) fn compare(transfer: &Transfer<'_>, announced: AnnouncedPart) -> Result<(), Failure> {
-    let Some(digester) = &transfer.digester else { return ask(transfer, &announced) };
+    let Some(digester) = &transfer.digester else { return ask(transfer, &announced, None) };
     // A failure is told when the part itself is examined.
-    let Ok(directory) = transfer.target.enter(&announced.path) else { return ask(transfer, &announced) };
+    let Ok(directory) = transfer.target.enter(&announced.path) else { return ask(transfer, &announced, None) };
     let (Some(handle), Ok(Some(listed))) = (directory.handle(), directory.list()) else {
-        return ask(transfer, &announced);
+        return ask(transfer, &announced, None);
     };
     let origins = transfer.target.origins_in(&announced.path);
-    let Some((entries, seen)) = own_entries(transfer, digester, &announced, &origins, handle, &listed) else {
-        return ask(transfer, &announced);
-    };
-    let part = Part::of_destination(announced.id, announced.path, announced.range, entries, origins);
-    let part = transfer.parts.compared(part);
-    examine::examine_seen(transfer, &part, &directory, listed, seen)
+    let mut found: Vec<Found> = listed.into_iter().map(Found::from).collect();
+    match own_entries(transfer, digester, &announced, &origins, handle, &mut found) {
+        Some(entries) => {
+            let part = Part::new(announced.id, announced.path, announced.range, entries).with_origins(origins);
+            let part = transfer.parts.compared(part);
+            examine::examine_found(transfer, &part, &directory, found)
+        }
+        None => ask(transfer, &announced, Some(Compared { found, origins })),
+    }
 }
 
-fn ask(transfer: &Transfer<'_>, announced: &AnnouncedPart) -> Result<(), Failure> {
-    transfer.parts.ask_for(announced.id);
+/// Asks for the part itself. `compared` is kept until it arrives, unless it is large: the window bounds the entries of the source that
+/// are under way, not those that only the destination has.
+fn ask(
+    transfer: &Transfer<'_>,
+    announced: &AnnouncedPart,
+    compared: Option<Compared>,
+) -> Result<(), Failure> {
+    let compared = compared.filter(|compared| compared.found.len() <= 2 * announced.weight());
+    transfer.parts.ask_for(announced.id, compared);
     Ok(transfer.report.tell(&ToSender::Differs { part: announced.id })?)
 }
 
 /// The entries of the destination that runs have put there, as a sender that has the same would offer them. None if their digest is not
-/// that of the part.
+/// that of the part. Leaves in `found` what was looked at.
 fn own_entries(
     transfer: &Transfer<'_>,
     digester: &EntryDigester,
     announced: &AnnouncedPart,
     origins: &Origins,
     dir: &DirHandle,
-    listed: &[Listed],
-) -> Option<(Vec<OfferedEntry>, Vec<SeenEntry>)> {
+    found: &mut [Found],
+) -> Option<Vec<OfferedEntry>> {
     // The source lacks every name of the range that is not among the entries, so a name of the range is one that it would lack.
-    let is_own = |listed: &&Listed| {
-        announced.range.lacks(&listed.name)
-            && origins.has(&listed.name)
-            && !transfer.target.is_reserved(&announced.path, &listed.name)
+    let is_own = |name: &Name| {
+        announced.range.lacks(name)
+            && origins.has(name)
+            && !transfer.target.is_reserved(&announced.path, name)
     };
-    let own: Vec<&Listed> = listed.iter().filter(is_own).collect();
+    let mut own: Vec<&mut Found> = found.iter_mut().filter(|found| is_own(&found.listed.name)).collect();
     if own.len() != announced.entries {
         return None;
     }
-    let mut seen = Vec::with_capacity(own.len());
-    let mut targets = Vec::with_capacity(own.len());
-    for Listed { name, .. } in &own {
+    let mut looked_at = Vec::with_capacity(own.len());
+    for Found { listed: Listed { name, .. }, look } in &mut own {
         let observed_at = Timestamp::now();
         let stat = dir.stat(name).ok()??;
+        *look = Some(Look { stat, observed_at });
         let reads_target = stat.kind == Kind::Symlink && transfer.taken.links;
-        targets.push(if reads_target { dir.read_link(name).ok()? } else { Vec::new() });
-        seen.push(SeenEntry { stat, observed_at });
+        let target = if reads_target { dir.read_link(name).ok()? } else { Vec::new() };
+        looked_at.push((&*name, stat, target));
     }
-    let mut entries = Vec::with_capacity(own.len());
-    for ((Listed { name, .. }, SeenEntry { stat, .. }), target) in own.iter().zip(&seen).zip(&targets) {
+    let mut entries = Vec::with_capacity(looked_at.len());
+    for (name, stat, target) in &looked_at {
         let what = match stat.kind {
             Kind::File => {
                 let hash = origins.content_of(name, &FileIdentity::from(stat))?;
@@ -130,6 +158,5 @@ fn own_entries(
     if digester.digest(&entries)? != announced.digest {
         return None;
     }
-    let offered = entries.into_iter().map(OfferedEntry::check).collect::<Result<_, _>>().ok()?;
-    Some((offered, seen))
+    entries.into_iter().map(OfferedEntry::check).collect::<Result<_, _>>().ok()
 }
