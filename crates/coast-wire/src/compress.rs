@@ -33,6 +33,8 @@ const SAMPLE_LEVEL: i32 = 1;
 /// One worker's compressor. The tables of the fast levels are used again for every frame.
 pub struct Compressor {
     fast: CompressContext,
+    /// Room for the output of the fast levels.
+    packed: Vec<u8>,
     control: Arc<LevelControl>,
 }
 
@@ -51,18 +53,19 @@ impl Compressor {
         let mut fast = CompressContext::new(SAMPLE_LEVEL).map_err(failed)?;
         // The cipher authenticates every packet, and every file is checked by its hash.
         fast.set_content_checksum(false);
-        Ok(Self { fast, control })
+        Ok(Self { fast, packed: Vec::new(), control })
     }
 
     /// `raw` compressed, behind `room` bytes of zeros for a header; none when that is no gain.
     pub(crate) fn compress(&mut self, raw: &[u8], room: usize) -> Result<Option<Vec<u8>>, WireError> {
+        let codec = self.control.codec();
         let sampled = raw.len() >= MIN_SAMPLED_BYTES;
-        if raw.len() < MIN_COMPRESS_BYTES || sampled && !self.samples_shrink(raw)? {
+        if codec == Codec::Plain || raw.len() < MIN_COMPRESS_BYTES || sampled && !self.samples_shrink(raw)? {
             return Ok(None);
         }
-        let codec = self.control.codec();
         let started = Instant::now();
         let packed = match codec {
+            Codec::Plain => return Ok(None),
             Codec::Fast(level) => self.compress_fast(raw, room, level)?,
             #[cfg(feature = "high-levels")]
             Codec::High(level) => compress_high(raw, room, level),
@@ -72,7 +75,7 @@ impl Compressor {
             self.control.compressed(codec, raw.len(), length, started.elapsed());
         }
         let is_gain = match codec {
-            Codec::Fast(_) => is_gain(length, raw.len(), GAIN),
+            Codec::Plain | Codec::Fast(_) => is_gain(length, raw.len(), GAIN),
             // The other side waits for the link.
             #[cfg(feature = "high-levels")]
             Codec::High(_) => is_gain(length, raw.len(), GAIN_ON_SLOW_LINK),
@@ -84,10 +87,9 @@ impl Compressor {
     /// by that, and costs no more than the samples. Other content mostly shows itself in the first sample.
     fn samples_shrink(&mut self, raw: &[u8]) -> Result<bool, WireError> {
         self.fast.set_level(SAMPLE_LEVEL).map_err(failed)?;
-        let mut packed = vec![0; zrip::compress_bound(SAMPLE_BYTES)];
         for sample in raw.chunks(SAMPLE_EVERY_BYTES) {
             let sample = &sample[..SAMPLE_BYTES.min(sample.len())];
-            let length = self.fast.compress_into(sample, &mut packed).map_err(failed)?;
+            let length = self.pack_fast(sample)?.len();
             if is_gain(length, sample.len(), GAIN) {
                 return Ok(true);
             }
@@ -97,10 +99,20 @@ impl Compressor {
 
     fn compress_fast(&mut self, raw: &[u8], room: usize, level: i32) -> Result<Vec<u8>, WireError> {
         self.fast.set_level(level).map_err(failed)?;
-        let mut packed = vec![0; room + zrip::compress_bound(raw.len())];
-        let length = self.fast.compress_into(raw, &mut packed[room..]).map_err(failed)?;
-        packed.truncate(room + length);
-        Ok(packed)
+        let packed = self.pack_fast(raw)?;
+        let mut framed = Vec::with_capacity(room + packed.len());
+        framed.resize(room, 0);
+        framed.extend_from_slice(packed);
+        Ok(framed)
+    }
+
+    fn pack_fast(&mut self, raw: &[u8]) -> Result<&[u8], WireError> {
+        let bound = zrip::compress_bound(raw.len());
+        if self.packed.len() < bound {
+            self.packed.resize(bound, 0);
+        }
+        let length = self.fast.compress_into(raw, &mut self.packed).map_err(failed)?;
+        Ok(&self.packed[..length])
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! A level is limited by what the workers compress in a second, and by what the link carries in a second, times what a byte on the
 //! link stands for. The speed of the workers and the size of what they compressed are measured at the level in use; [`LEVELS`] says
-//! what follows from that for the other levels. The rate of the link is what the writer was able to write in the time it took.
+//! what follows from that for the other levels.
+//!
+//! The link has two ends. The writer waits for a slow link, but for a busy receiver, too; the receiver waits for a slow link, but for
+//! busy workers, too. So the time that a byte takes on the link is the smaller one of what both ends waited for it.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +19,8 @@ use crate::limits::PACK_BYTES;
 /// A compressor and its own number for a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codec {
+    /// Content as it is, for a link that carries it faster than the workers would compress it.
+    Plain,
     /// `zrip`, which has the levels up to 4.
     Fast(i32),
     /// `structured-zstd`, for a link that leaves the workers time.
@@ -36,6 +41,7 @@ struct Level {
 /// From the cheapest to the dearest. Measured with 5,695 files (127.9 MB) of a kernel on one core, in packs of the size that the
 /// level has. Only the ratios between the levels matter: they are about the same for a tree of JavaScript.
 const LEVELS: &[Level] = &[
+    Level { codec: Codec::Plain, speed: 5e9, size: 1.0 },
     Level { codec: Codec::Fast(-3), speed: 410e6, size: 0.253 },
     Level { codec: Codec::Fast(1), speed: 368e6, size: 0.227 },
     Level { codec: Codec::Fast(3), speed: 234e6, size: 0.219 },
@@ -46,12 +52,15 @@ const LEVELS: &[Level] = &[
 ];
 
 /// The level of the first pack.
-const START_LEVEL: usize = 1;
+const START_LEVEL: usize = 2;
 
 /// The rate of a link that nothing is known about, in bytes per second. It makes [`START_LEVEL`] the best one.
 const START_RATE: f64 = 80e6;
 
-/// Bytes that a connection takes in before its writer feels the link: the window of an SSH channel.
+/// Seconds that a byte takes on the fastest link: it is copied several times, encrypted, and decrypted.
+const MIN_LINK_SECONDS: f64 = 0.7e-9;
+
+/// Bytes that a connection takes in before its ends feel the link: the window of an SSH channel.
 const WINDOW_BYTES: u64 = 2 << 20;
 
 /// Seconds of writing after which a measurement of the link counts a third. A shorter memory would follow every pause of the
@@ -79,9 +88,13 @@ pub struct LevelControl {
 
 #[derive(Debug)]
 struct Measured {
-    /// Bytes written in all.
+    /// Bytes written in all, and bytes that arrived in all.
     written: u64,
-    link: Mean,
+    arrived: u64,
+    /// Seconds that the writer waited for each byte.
+    writing: Mean,
+    /// Seconds that the receiver waited for each byte. None before it said something.
+    arriving: Option<Mean>,
     /// Seconds of a worker for each second that [`LEVELS`] expects.
     slowness: Mean,
     /// Compressed bytes for each byte that [`LEVELS`] expects.
@@ -110,6 +123,17 @@ impl Mean {
     fn ratio(&self) -> f64 {
         self.above / self.below
     }
+
+    /// What is known of the link at the start.
+    fn of_unknown_link() -> Self {
+        Self::new(1.0 / START_RATE, KNOWN_BYTES)
+    }
+
+    /// Adds a wait for bytes on the link.
+    fn add_wait(&mut self, bytes: u64, wait: Duration) {
+        let (bytes, seconds) = (bytes as f64, wait.as_secs_f64());
+        self.add(seconds, bytes, seconds / LINK_MEMORY_SECONDS + bytes / LINK_MEMORY_BYTES);
+    }
 }
 
 impl LevelControl {
@@ -117,7 +141,9 @@ impl LevelControl {
     pub fn new(workers: NonZeroUsize) -> Arc<Self> {
         let measured = Measured {
             written: 0,
-            link: Mean::new(1.0 / START_RATE, KNOWN_BYTES),
+            arrived: 0,
+            writing: Mean::of_unknown_link(),
+            arriving: None,
             slowness: Mean::new(1.0, WORK_MEMORY_BYTES),
             growth: Mean::new(1.0, WORK_MEMORY_BYTES),
         };
@@ -130,7 +156,7 @@ impl LevelControl {
     /// have to wait for them.
     pub fn pack_bytes(&self) -> usize {
         match self.codec() {
-            Codec::Fast(_) => PACK_BYTES,
+            Codec::Plain | Codec::Fast(_) => PACK_BYTES,
             #[cfg(feature = "high-levels")]
             Codec::High(_) => LARGE_PACK_BYTES,
         }
@@ -141,9 +167,17 @@ impl LevelControl {
         let mut measured = self.measured();
         measured.written += bytes as u64;
         if measured.written > WINDOW_BYTES {
-            let (bytes, seconds) = (bytes as f64, time.as_secs_f64());
-            let age = seconds / LINK_MEMORY_SECONDS + bytes / LINK_MEMORY_BYTES;
-            measured.link.add(seconds, bytes, age);
+            measured.writing.add_wait(bytes as u64, time);
+            self.choose(&measured);
+        }
+    }
+
+    /// The receiver says that it waited for so many bytes, and so long for them.
+    pub fn arrived(&self, bytes: u64, wait: Duration) {
+        let mut measured = self.measured();
+        measured.arrived = measured.arrived.saturating_add(bytes);
+        if measured.arrived > WINDOW_BYTES {
+            measured.arriving.get_or_insert_with(Mean::of_unknown_link).add_wait(bytes, wait);
             self.choose(&measured);
         }
     }
@@ -165,9 +199,14 @@ impl LevelControl {
     }
 
     fn choose(&self, measured: &Measured) {
+        let waiting = match &measured.arriving {
+            Some(arriving) => arriving.ratio().min(measured.writing.ratio()),
+            None => measured.writing.ratio(),
+        };
+        let link = waiting.max(MIN_LINK_SECONDS);
         let seconds = |level: &Level| {
             let working = measured.slowness.ratio() / (self.workers * level.speed);
-            let sending = measured.link.ratio() * (measured.growth.ratio() * level.size).min(1.0);
+            let sending = link * (measured.growth.ratio() * level.size).min(1.0);
             // Both go on at once, so the longer one counts. The shorter one counts a little: neither is as even as its mean.
             (working.powi(4) + sending.powi(4)).sqrt().sqrt()
         };
@@ -219,10 +258,41 @@ mod tests {
     }
 
     #[test]
-    fn fast_link_gets_the_cheapest_level() {
+    fn very_fast_link_gets_plain_content() {
         let control = control();
-        write(&control, 8 << 20, 0, 1e9);
+        write(&control, 16 << 20, 0, 5e9);
         assert_eq!(control.codec(), LEVELS[0].codec);
+    }
+
+    #[test]
+    fn lan_gets_a_cheap_level_and_not_none() {
+        let control = control();
+        write(&control, 8 << 20, 0, 125e6);
+        assert!(matches!(control.codec(), Codec::Fast(_)));
+    }
+
+    /// Tells of bytes that were waited for as on a link of this rate.
+    fn arrive(control: &LevelControl, bytes: u64, bytes_per_second: f64) {
+        for _ in 0..bytes >> 20 {
+            control.arrived(1 << 20, Duration::from_secs_f64(f64::from(1 << 20) / bytes_per_second));
+        }
+    }
+
+    #[test]
+    fn busy_receiver_is_no_slow_link() {
+        let control = control();
+        write(&control, 16 << 20, 0, 20e6);
+        assert!(control.level.load(Ordering::Relaxed) > START_LEVEL);
+        arrive(&control, 16 << 20, 5e9);
+        assert_eq!(control.codec(), Codec::Plain);
+    }
+
+    #[test]
+    fn busy_sender_is_no_slow_link() {
+        let control = control();
+        write(&control, 16 << 20, 0, 5e9);
+        arrive(&control, 16 << 20, 20e6);
+        assert_eq!(control.codec(), Codec::Plain);
     }
 
     #[test]
@@ -251,11 +321,28 @@ mod tests {
         }
 
         #[test]
+        fn level_is_high_where_both_ends_wait() {
+            let control = control();
+            write(&control, 16 << 20, 2 << 20, SLOW);
+            arrive(&control, 16 << 20, SLOW);
+            assert_eq!(control.codec(), Codec::High(9));
+        }
+
+        #[test]
+        fn bytes_that_waited_for_a_busy_receiver_make_no_fast_link() {
+            let control = control();
+            write(&control, 16 << 20, 2 << 20, SLOW);
+            arrive(&control, 8 << 20, SLOW);
+            arrive(&control, 2 << 20, 5e9);
+            assert_eq!(control.codec(), Codec::High(9));
+        }
+
+        #[test]
         fn level_follows_a_link_that_becomes_fast() {
             let control = control();
             write(&control, 8 << 20, 2 << 20, SLOW);
             assert!(matches!(control.codec(), Codec::High(_)));
-            write(&control, 12 << 20, 0, 1e9);
+            write(&control, 24 << 20, 0, 5e9);
             assert_eq!(control.codec(), LEVELS[0].codec);
         }
 

@@ -259,6 +259,9 @@ pub enum ToSender<'a> {
     Fetched(#[serde(borrow)] Fetched<'a>),
     /// The destination does not have exactly the entries of this part, of which only the digest was sent. Asks for the part.
     Differs { part: u32 },
+    /// So many bytes have arrived since the last of these, and for so long the receiver waited for them. It waits while it has nothing
+    /// to do.
+    Arrived { bytes: u64, waited_micros: u64 },
 }
 
 /// Who does the receiver's work.

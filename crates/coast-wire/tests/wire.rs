@@ -146,6 +146,7 @@ fn to_sender() -> Vec<ToSender<'static>> {
         }),
         ToSender::Failed { kind: FailureKind::FileIo, text: "no space" },
         ToSender::Alive,
+        ToSender::Arrived { bytes: 1 << 20, waited_micros: 400_000 },
     ]
 }
 

@@ -25,6 +25,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use coast_filter::Filter;
 use coast_tree::{LockExt, LockResultExt, Root};
@@ -390,6 +391,11 @@ impl Run<'_> {
             ToSender::Failed { kind, text } => {
                 self.outcome.enter().gave_up = true;
                 return Err(EngineError::Remote { kind, text: text.to_owned() });
+            }
+            ToSender::Arrived { bytes, waited_micros } => {
+                if let Some(level) = &self.level {
+                    level.arrived(bytes, Duration::from_micros(waited_micros));
+                }
             }
             ToSender::Alive => {}
             _ => return Err(EngineError::Protocol("it sent a message of an unknown kind")),

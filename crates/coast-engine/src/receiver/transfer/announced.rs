@@ -80,7 +80,9 @@ impl AnnouncedPart {
 pub(super) fn compare(transfer: &Transfer<'_>, announced: AnnouncedPart) -> Result<(), Failure> {
     let Some(digester) = &transfer.digester else { return ask(transfer, &announced, None) };
     // A failure is told when the part itself is examined.
-    let Ok(directory) = transfer.target.enter(&announced.path) else { return ask(transfer, &announced, None) };
+    let Ok(directory) = transfer.target.enter(&announced.path) else {
+        return ask(transfer, &announced, None);
+    };
     let (Some(handle), Ok(Some(listed))) = (directory.handle(), directory.list()) else {
         return ask(transfer, &announced, None);
     };
@@ -88,7 +90,8 @@ pub(super) fn compare(transfer: &Transfer<'_>, announced: AnnouncedPart) -> Resu
     let mut found: Vec<Found> = listed.into_iter().map(Found::from).collect();
     match own_entries(transfer, digester, &announced, &origins, handle, &mut found) {
         Some(entries) => {
-            let part = Part::new(announced.id, announced.path, announced.range, entries).with_origins(origins);
+            let part =
+                Part::new(announced.id, announced.path, announced.range, entries).with_origins(origins);
             let part = transfer.parts.compared(part);
             examine::examine_found(transfer, &part, &directory, found)
         }
