@@ -8,7 +8,7 @@
 //! busy workers, too. So the time that a byte takes on the link is the smaller one of what both ends waited for it.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +60,9 @@ const START_RATE: f64 = 80e6;
 /// Seconds that a byte takes on the fastest link: it is copied several times, encrypted, and decrypted.
 const MIN_LINK_SECONDS: f64 = 0.7e-9;
 
+/// A link slower than this, in bytes per second, brings a difference sooner than the whole content.
+const WHOLE_CONTENT_RATE: f64 = 300e6;
+
 /// Bytes that a connection takes in before its ends feel the link: the window of an SSH channel.
 const WINDOW_BYTES: u64 = 2 << 20;
 
@@ -81,6 +84,8 @@ const WORK_MEMORY_BYTES: f64 = 8e6;
 pub struct LevelControl {
     /// An index of [`LEVELS`].
     level: AtomicUsize,
+    /// What [`LevelControl::carries_whole_files`] answers.
+    carries_whole_files: AtomicBool,
     workers: f64,
     /// All that was measured.
     measured: Mutex<Measured>,
@@ -88,6 +93,7 @@ pub struct LevelControl {
 
 #[derive(Debug)]
 struct Measured {
+    plain: PlainContent,
     /// Bytes written in all, and bytes that arrived in all.
     written: u64,
     arrived: u64,
@@ -99,6 +105,16 @@ struct Measured {
     slowness: Mean,
     /// Compressed bytes for each byte that [`LEVELS`] expects.
     growth: Mean,
+}
+
+/// What is known of plain content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PlainContent {
+    NotTried,
+    /// The link carries it.
+    Carried,
+    /// The link was asked to carry it, and was too slow for whole files.
+    TooMuch,
 }
 
 /// A mean of ratios in which older ones count less and less.
@@ -140,6 +156,7 @@ impl LevelControl {
     /// Starts at a level for a link of unknown speed and this many threads that compress.
     pub fn new(workers: NonZeroUsize) -> Arc<Self> {
         let measured = Measured {
+            plain: PlainContent::NotTried,
             written: 0,
             arrived: 0,
             writing: Mean::of_unknown_link(),
@@ -149,7 +166,18 @@ impl LevelControl {
         };
         // More than some ten thousand threads are no threads of one machine.
         let workers = f64::from(u16::try_from(workers.get()).unwrap_or(u16::MAX));
-        Arc::new(Self { level: AtomicUsize::new(START_LEVEL), workers, measured: Mutex::new(measured) })
+        Arc::new(Self {
+            level: AtomicUsize::new(START_LEVEL),
+            carries_whole_files: AtomicBool::new(false),
+            workers,
+            measured: Mutex::new(measured),
+        })
+    }
+
+    /// Whether the link carries the content of a small file sooner than both sides find what differs in it. Once plain content was more
+    /// than the link carries, it is not tried again: differences keep no link busy, so they do not show how slow it is.
+    pub fn carries_whole_files(&self) -> bool {
+        self.carries_whole_files.load(Ordering::Relaxed)
     }
 
     /// Content bytes at which a pack is closed now. A slow link gains from larger packs, in which more repeats; a fast one would
@@ -168,7 +196,7 @@ impl LevelControl {
         measured.written += bytes as u64;
         if measured.written > WINDOW_BYTES {
             measured.writing.add_wait(bytes as u64, time);
-            self.choose(&measured);
+            self.choose(&mut measured);
         }
     }
 
@@ -178,7 +206,7 @@ impl LevelControl {
         measured.arrived = measured.arrived.saturating_add(bytes);
         if measured.arrived > WINDOW_BYTES {
             measured.arriving.get_or_insert_with(Mean::of_unknown_link).add_wait(bytes, wait);
-            self.choose(&measured);
+            self.choose(&mut measured);
         }
     }
 
@@ -190,7 +218,7 @@ impl LevelControl {
         let age = plain / WORK_MEMORY_BYTES;
         measured.slowness.add(time.as_secs_f64() * level.speed, plain, age);
         measured.growth.add(packed / level.size, plain, age);
-        self.choose(&measured);
+        self.choose(&mut measured);
     }
 
     /// The compressor and level of the next pack.
@@ -198,7 +226,7 @@ impl LevelControl {
         LEVELS[self.level.load(Ordering::Relaxed)].codec
     }
 
-    fn choose(&self, measured: &Measured) {
+    fn choose(&self, measured: &mut Measured) {
         let waiting = match &measured.arriving {
             Some(arriving) => arriving.ratio().min(measured.writing.ratio()),
             None => measured.writing.ratio(),
@@ -214,6 +242,12 @@ impl LevelControl {
         if let Some((best, _)) = costs.min_by(|(_, one), (_, other)| one.total_cmp(other)) {
             self.level.store(best, Ordering::Relaxed);
         }
+        measured.plain = match measured.plain {
+            PlainContent::NotTried if self.codec() == Codec::Plain => PlainContent::Carried,
+            PlainContent::Carried if link > 1.0 / WHOLE_CONTENT_RATE => PlainContent::TooMuch,
+            known => known,
+        };
+        self.carries_whole_files.store(measured.plain == PlainContent::Carried, Ordering::Relaxed);
     }
 
     fn measured(&self) -> MutexGuard<'_, Measured> {
@@ -276,6 +310,19 @@ mod tests {
         for _ in 0..bytes >> 20 {
             control.arrived(1 << 20, Duration::from_secs_f64(f64::from(1 << 20) / bytes_per_second));
         }
+    }
+
+    #[test]
+    fn whole_files_end_for_good_when_the_link_proves_too_slow() {
+        let control = control();
+        assert!(!control.carries_whole_files(), "nothing is known of the link");
+        write(&control, 16 << 20, 0, 5e9);
+        assert!(control.carries_whole_files());
+        write(&control, 8 << 20, 0, 125e6);
+        assert!(!control.carries_whole_files());
+        write(&control, 24 << 20, 0, 5e9);
+        assert_eq!(control.codec(), Codec::Plain);
+        assert!(!control.carries_whole_files());
     }
 
     #[test]

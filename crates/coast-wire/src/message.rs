@@ -85,6 +85,8 @@ pub enum ToReceiver<'a> {
     },
     /// In place of a part: its entries in short. The part itself follows if [`ToSender::Differs`] asks for it.
     Digest(#[serde(borrow)] PartDigest<'a>),
+    /// From now on the receiver had better ask for all content of files of fewer bytes than this, even where it has a basis.
+    WholeBelow(u64),
 }
 
 /// The content of a [`ToReceiver::Chunk`].

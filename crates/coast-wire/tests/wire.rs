@@ -102,6 +102,7 @@ fn to_receiver() -> Vec<ToReceiver<'static>> {
         ToReceiver::Gone { file: FILE, reason: Gone::Deferred },
         ToReceiver::WalkDone { source_errors: true },
         ToReceiver::Alive,
+        ToReceiver::WholeBelow(256 << 10),
     ]
 }
 

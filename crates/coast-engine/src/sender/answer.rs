@@ -413,6 +413,7 @@ impl Answerer<'_> {
     }
 
     fn seal(&mut self, pack: Pack) -> Result<(), Stopped> {
+        self.run.tell_of_link()?;
         match pack.seal(self.compressor.as_mut()) {
             Ok(frame) => self.run.outbox.send(frame),
             Err(error) => {

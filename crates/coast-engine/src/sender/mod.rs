@@ -59,6 +59,10 @@ use window::Window;
 /// level of compression is soon felt.
 const QUEUED_FRAMES: usize = 4;
 
+/// On a link that carries the content of a small file sooner than both sides find what differs in it, files of fewer bytes are sent
+/// whole. Of a kernel's files up to this size, a switch between two releases on loopback took 0.80 times as long (median of 4 pairs).
+const WHOLE_BELOW_BYTES: u64 = 256 << 10;
+
 /// Sends a tree to the receiver at the other end of `reader` and `writer`; returns when the receiver has finished.
 /// Dropping `writer` must end the stream for the other side, as it does for a pipe.
 ///
@@ -139,6 +143,7 @@ impl<'a> Prepared<'a> {
             options,
             outbox,
             level,
+            sends_whole: AtomicBool::new(false),
             window: Window::new(stop.clone()),
             offers: Offers::new(),
             cache: Cache::open(config.cache.as_deref(), remember),
@@ -216,6 +221,8 @@ struct Run<'a> {
     options: Options,
     outbox: Outbox,
     level: Option<Arc<LevelControl>>,
+    /// Whether the receiver was told that small files had better be sent whole.
+    sends_whole: AtomicBool,
     window: Window,
     offers: Offers,
     cache: Cache,
@@ -421,6 +428,16 @@ impl Run<'_> {
     /// Sends a control message, or ends the run.
     fn tell(&self, message: &ToReceiver<'_>) -> Result<(), Stopped> {
         self.stop.check_sent(self.outbox.push(message))
+    }
+
+    /// Tells the receiver whether small files had better be sent whole, when that has changed.
+    fn tell_of_link(&self) -> Result<(), Stopped> {
+        let Some(level) = &self.level else { return Ok(()) };
+        let whole = level.carries_whole_files();
+        if self.sends_whole.swap(whole, Ordering::Relaxed) == whole {
+            return Ok(());
+        }
+        self.tell(&ToReceiver::WholeBelow(if whole { WHOLE_BELOW_BYTES } else { 0 }))
     }
 
     /// Tells the user of a source entry that could not be sent, and remembers what follows from it.

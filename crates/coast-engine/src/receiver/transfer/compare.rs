@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use coast_delta::MIN_BASIS;
 use coast_tree::{ContentHash, FileIdentity, Kind, Stat};
@@ -132,7 +133,8 @@ pub(super) fn ask_for_content(
     if let (Some(content), Some(hash)) = (content, hash) {
         return content::place_unasked(transfer, file, entry, content, *hash);
     }
-    let useful = |basis_len: u64| basis_len >= MIN_BASIS && size >= MIN_BASIS;
+    let whole_below = transfer.whole_below.load(Ordering::Relaxed).max(MIN_BASIS);
+    let useful = |basis_len: u64| basis_len >= MIN_BASIS && size >= whole_below;
     let existing = entry.existing.filter(|existing| existing.kind == Kind::File);
     if existing.is_some_and(|existing| useful(existing.size)) || transfer.target.bases().has(entry) {
         transfer.enqueue(Work::Sign { file: file.clone(), granted: 0 });

@@ -24,7 +24,7 @@ use std::collections::HashSet;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use coast_tree::{Kind, LockExt, Name, RelPath};
 use coast_wire::{ConflictKind, Extent, Follow, Frame, Options, ToSender};
@@ -72,6 +72,8 @@ pub(super) struct Transfer<'a> {
     work: Channel<Work>,
     content: Channel<Frame>,
     settled: Channel<()>,
+    /// Files of fewer bytes are asked for whole, because the link is fast.
+    whole_below: AtomicU64,
     signatures: SignatureWindow<PartEntry>,
     source_errors: AtomicBool,
     /// Whether a directory could not be made: then missing directories below it are no surprise.
@@ -124,6 +126,7 @@ impl<'a> Transfer<'a> {
             work: Channel::unbounded(),
             content: Channel::bounded(workers.get() * QUEUED_FRAMES),
             settled: Channel::bounded(1),
+            whole_below: AtomicU64::new(0),
             signatures: SignatureWindow::new(),
             source_errors: AtomicBool::new(false),
             missing_directories: AtomicBool::new(false),

@@ -1,6 +1,7 @@
 //! Takes frames from the stream: messages whose order matters are decoded here, content goes to the workers.
 
 use std::io::Read;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use coast_wire::{Class, Frame, ToReceiver, ToSender, WireError, messages};
@@ -103,6 +104,7 @@ impl Transfer<'_> {
                     self.all_settled();
                 }
             }
+            ToReceiver::WholeBelow(bytes) => self.whole_below.store(bytes, Ordering::Relaxed),
             ToReceiver::Alive => {}
             _ => return Err(EngineError::Protocol("it sent content out of place")),
         }
