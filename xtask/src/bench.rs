@@ -1,6 +1,6 @@
-//! `cargo xtask bench`: `coast push` and rsync with the documented flags, side by side over one SSH server and one link. The two
-//! programs take turns on fresh destinations in memory, and every result is compared with the other's. The scenario `follow`
-//! measures how fast edits follow with `coast run`.
+//! `cargo xtask bench`: `coast push` and rsync with the documented flags, side by side over one SSH server and one link; in the
+//! first push tar with zstd, too. The programs take turns on fresh destinations in memory, and every result is compared with the
+//! others'. The scenario `follow` measures how fast edits follow with `coast run`.
 
 mod change;
 mod compare;
@@ -12,6 +12,7 @@ mod interrupt;
 mod kept;
 mod link;
 mod measure;
+mod pipeline;
 mod process;
 mod report;
 mod scenario;
@@ -22,7 +23,7 @@ use crate::cargo;
 use anyhow::{Context, Result, ensure};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
-use contender::{Contender, Remote};
+use contender::{Contender, Remote, Tool};
 use follow::{FollowOptions, Measured};
 use inputs::{Extent, Inputs};
 use interrupt::Interrupt;
@@ -40,10 +41,10 @@ use tempfile::TempDir;
 
 /// The default directory of inputs and destinations: a file system in memory on every Linux.
 const MEMORY: &str = "/dev/shm";
-/// Room for six trees of inputs, two destinations, and the memory that is taken before a run.
-const ROOM_BYTES: u64 = 9 * contender::TAKEN_BYTES;
+/// Room for six trees of inputs, three destinations, and the memory that is taken before a run.
+const ROOM_BYTES: u64 = 10 * contender::TAKEN_BYTES;
 
-/// Compare `coast push` with rsync over SSH, or measure how fast edits follow, on this machine (as root).
+/// Compare `coast push` with rsync and tar over SSH, or measure how fast edits follow, on this machine (as root).
 #[derive(Args)]
 pub(crate) struct Options {
     /// Measure only these [default: all that push, but the million files].
@@ -55,7 +56,7 @@ pub(crate) struct Options {
     /// Push the part of the source tree over every link. The report is not kept.
     #[arg(long)]
     part: bool,
-    /// Pairs of runs of each scenario that pushes, over each link.
+    /// Rounds of each scenario that pushes, over each link. In a round each program runs once.
     #[arg(long, value_name = "N", default_value = "5")]
     runs: NonZeroUsize,
     /// Print the report as JSON on standard output, every run included.
@@ -163,11 +164,12 @@ fn push(
     let scratch =
         TempDir::with_prefix_in("run-", work.path()).context("making the destinations' directory")?;
     let server = Server::start()?;
-    let contenders = [Contender::rsync()?, Contender::coast(&coast.program)?];
-    let bench = Bench { contenders: &contenders, inputs: &inputs, pairs: options.runs, interrupt };
+    let contenders = [Contender::rsync()?, Contender::tar()?, Contender::coast(&coast.program)?];
+    let bench = Bench { contenders: &contenders, inputs: &inputs, rounds: options.runs, interrupt };
 
     let mut machine = Machine::describe(coast)?;
-    machine.programs.push(contenders[0].version.clone());
+    let others = contenders.iter().filter(|contender| contender.tool != Tool::Coast);
+    machine.programs.extend(others.map(|contender| contender.version.clone()));
     let (mut outcomes, mut failed) = (Vec::new(), Vec::new());
     for link in links {
         let remote = Remote::new(&server, *link, scratch.path())?;

@@ -9,6 +9,7 @@ use super::scenario::{Outcome, Scenario};
 use super::spread::Spread;
 use crate::{cargo, dist, program};
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-/// Programs that the bench or SSH starts for both tools.
+/// Programs that the bench or SSH starts for all tools.
 const SCAFFOLDING: [&str; 3] = ["sudo", "sshd", "ssh"];
 /// Shells between them, and the bench itself before it becomes the program that it starts.
 const HIDDEN: [&str; 3] = ["sh", "dash", "xtask"];
@@ -119,19 +120,19 @@ impl Display for Report {
         writeln!(out, "# Results\n")?;
         writeln!(
             out,
-            "Written by `cargo xtask bench`: `coast push` and rsync with the documented flags, in pairs,"
+            "Written by `cargo xtask bench`: `coast push`, rsync with the documented flags, and in the first push `tar | zstd -1"
         )?;
         writeln!(
             out,
-            "over one OpenSSH server on the same machine, everything in memory. A proxy makes the links.\n"
+            "| ssh tar`, in turns over one OpenSSH server on the same machine, everything in memory. A proxy makes the links.\n"
         )?;
         write!(out, "{}", self.machine)?;
         for input in &self.inputs.0 {
             writeln!(out, "- {input}")?;
         }
         self.write_times(out)?;
-        self.write_traffic(out)?;
-        self.write_memory(out)
+        self.write_links(out)?;
+        self.write_costs(out)
     }
 }
 
@@ -140,116 +141,123 @@ impl Report {
         writeln!(out, "\n## Time\n")?;
         writeln!(
             out,
-            "Medians, and the least in parentheses. The ratio is coast's time by rsync's, of each pair; processor"
+            "Medians in seconds, and the least in parentheses. A ratio is coast's time by that of the other program:"
         )?;
-        writeln!(out, "time is that of both sides with their SSH.\n")?;
-        writeln!(
-            out,
-            "| scenario | link | pairs | rsync s | coast s | ratio (min–max) | rsync CPU s | coast CPU s |"
-        )?;
+        writeln!(out, "the median of those of each round, the least and the most.\n")?;
+        writeln!(out, "| scenario | link | rounds | rsync | tar | coast | coast by rsync | coast by tar |")?;
         writeln!(out, "|---|---|--:|--:|--:|--:|--:|--:|")?;
         for outcome in &self.outcomes {
-            let ratios = Spread::of(outcome.pairs.iter().map(super::scenario::Pair::ratio));
-            let [rsync, coast] = [Tool::Rsync, Tool::Coast].map(|tool| Figures { outcome, tool });
+            let [rsync, tar, coast] =
+                [Tool::Rsync, Tool::Tar, Tool::Coast].map(|tool| seconds(outcome, tool));
+            let [by_rsync, by_tar] = [Tool::Rsync, Tool::Tar].map(|other| ratio(outcome, other));
             writeln!(
                 out,
-                "| {} | {} | {} | {} | {} | **{:.2}** ({:.2}–{:.2}) | {:.2} | {:.2} |",
+                "| {} | {} | {} | {rsync} | {tar} | {coast} | {by_rsync} | {by_tar} |",
                 outcome.scenario.title(),
                 outcome.link.name(),
-                outcome.pairs.len(),
-                rsync.seconds(),
-                coast.seconds(),
-                ratios.median,
-                ratios.least,
-                ratios.most,
-                rsync.median(cpu_seconds),
-                coast.median(cpu_seconds),
+                outcome.rounds.len(),
             )?;
         }
         Ok(())
     }
 
-    fn write_traffic(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "\n## Bytes and round trips\n")?;
-        writeln!(
-            out,
-            "Medians. MB of the client and of the server, without the headers of TCP. A round trip is a burst of the"
-        )?;
-        writeln!(
-            out,
-            "client that came after a burst of the server, and was answered. Without a link they depend on the machine.\n"
-        )?;
-        writeln!(
-            out,
-            "| scenario | link | rsync up | rsync down | coast up | coast down | rsync round trips | coast round trips |"
-        )?;
-        writeln!(out, "|---|---|--:|--:|--:|--:|--:|--:|")?;
-        for outcome in &self.outcomes {
-            let [rsync, coast] = [Tool::Rsync, Tool::Coast].map(|tool| Figures { outcome, tool });
-            let megabytes = |figures: &Figures<'_>, bytes: fn(&Run) -> u64| {
-                format!("{:.2}", figures.median(|run| decimal(bytes(run)) / 1e6))
+    /// One row for each scenario and one column for each link.
+    fn write_links(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let links: Vec<LinkName> = LinkName::value_variants()
+            .iter()
+            .copied()
+            .filter(|link| self.outcomes.iter().any(|outcome| outcome.link == *link))
+            .collect();
+        writeln!(out, "\n## Coast by rsync over each link\n")?;
+        write!(out, "| scenario |")?;
+        links.iter().try_for_each(|link| write!(out, " {} |", link.name()))?;
+        writeln!(out, "\n|---|{}", "--:|".repeat(links.len()))?;
+        for scenario in Scenario::value_variants() {
+            let over = |link: &LinkName| {
+                self.outcomes.iter().find(|it| it.scenario == *scenario && it.link == *link)
             };
-            writeln!(
-                out,
-                "| {} | {} | {} | {} | {} | {} | {:.0} | {:.0} |",
-                outcome.scenario.title(),
-                outcome.link.name(),
-                megabytes(&rsync, |run| run.up_bytes),
-                megabytes(&rsync, |run| run.down_bytes),
-                megabytes(&coast, |run| run.up_bytes),
-                megabytes(&coast, |run| run.down_bytes),
-                rsync.median(|run| decimal(run.round_trips)),
-                coast.median(|run| decimal(run.round_trips)),
-            )?;
+            let outcomes: Vec<Option<&Outcome>> = links.iter().map(over).collect();
+            if outcomes.iter().any(Option::is_some) {
+                write!(out, "| {} |", scenario.title())?;
+                for outcome in outcomes {
+                    let cell = outcome.map(|outcome| format!("{:.2}", ratios(outcome, Tool::Rsync).median));
+                    write!(out, " {} |", cell.unwrap_or_default())?;
+                }
+                writeln!(out)?;
+            }
         }
         Ok(())
     }
 
-    fn write_memory(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "\n## Peak memory\n")?;
+    fn write_costs(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "\n## Processor, bytes, round trips and memory\n")?;
         writeln!(
             out,
-            "MiB resident of each process, the most of all runs; of processes with one name the largest.\n"
+            "Medians: seconds of processor time of both sides with their SSH; MB of the client and of the server, without"
         )?;
-        writeln!(out, "| scenario | link | rsync client | rsync remote | coast client | coast remote |")?;
-        writeln!(out, "|---|---|---|---|---|---|")?;
+        writeln!(
+            out,
+            "the headers of TCP. A round trip is a burst of the client that came after a burst of the server, and was"
+        )?;
+        writeln!(
+            out,
+            "answered; without a link they depend on the machine. Memory is the most of all runs: MiB resident of each"
+        )?;
+        writeln!(out, "process; of processes with one name the largest.\n")?;
+        writeln!(
+            out,
+            "| scenario | link | program | CPU s | MB up | MB down | round trips | MiB of the client | MiB of the remote |"
+        )?;
+        writeln!(out, "|---|---|---|--:|--:|--:|--:|---|---|")?;
         for outcome in &self.outcomes {
-            write!(out, "| {} | {} |", outcome.scenario.title(), outcome.link.name())?;
-            for tool in [Tool::Rsync, Tool::Coast] {
-                for side in [Side::Client, Side::Remote] {
-                    write!(out, " {} |", peaks(outcome, tool, side))?;
+            for tool in [Tool::Rsync, Tool::Tar, Tool::Coast] {
+                if runs(outcome, tool).next().is_none() {
+                    continue;
                 }
+                let median = |figure: fn(&Run) -> f64| Spread::of(runs(outcome, tool).map(figure)).median;
+                writeln!(
+                    out,
+                    "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.0} | {} | {} |",
+                    outcome.scenario.title(),
+                    outcome.link.name(),
+                    tool.name(),
+                    median(|run| run.client_cpu_seconds + run.remote_cpu_seconds),
+                    median(|run| decimal(run.up_bytes) / 1e6),
+                    median(|run| decimal(run.down_bytes) / 1e6),
+                    median(|run| decimal(run.round_trips)),
+                    peaks(outcome, tool, Side::Client),
+                    peaks(outcome, tool, Side::Remote),
+                )?;
             }
-            writeln!(out)?;
         }
         Ok(())
-    }
-}
-
-/// The runs of one tool in one outcome.
-struct Figures<'a> {
-    outcome: &'a Outcome,
-    tool: Tool,
-}
-
-impl Figures<'_> {
-    fn median(&self, figure: impl Fn(&Run) -> f64) -> f64 {
-        Spread::of(runs(self.outcome, self.tool).map(figure)).median
-    }
-
-    /// The median time, and the least.
-    fn seconds(&self) -> String {
-        let spread = Spread::of(runs(self.outcome, self.tool).map(|run| run.wall_seconds));
-        format!("{:.2} ({:.2})", spread.median, spread.least)
     }
 }
 
 fn runs(outcome: &Outcome, tool: Tool) -> impl Iterator<Item = &Run> {
-    outcome.pairs.iter().map(move |pair| pair.of(tool))
+    outcome.rounds.iter().filter_map(move |round| round.of(tool))
 }
 
-fn cpu_seconds(run: &Run) -> f64 {
-    run.client_cpu_seconds + run.remote_cpu_seconds
+/// The median time of a program, and the least. Empty if it did not take part.
+fn seconds(outcome: &Outcome, tool: Tool) -> String {
+    if runs(outcome, tool).next().is_none() {
+        return String::new();
+    }
+    let spread = Spread::of(runs(outcome, tool).map(|run| run.wall_seconds));
+    format!("{:.2} ({:.2})", spread.median, spread.least)
+}
+
+fn ratios(outcome: &Outcome, other: Tool) -> Spread {
+    Spread::of(outcome.rounds.iter().filter_map(|round| round.ratio_to(other)))
+}
+
+/// The ratio to a program. Empty if it did not take part.
+fn ratio(outcome: &Outcome, other: Tool) -> String {
+    if runs(outcome, other).next().is_none() {
+        return String::new();
+    }
+    let Spread { median, least, most, .. } = ratios(outcome, other);
+    format!("**{median:.2}** ({least:.2}–{most:.2})")
 }
 
 /// `name 12.3` for each program of a side, the tools themselves first.

@@ -1,5 +1,5 @@
-//! The scenarios: things that users do, each on fresh destinations, with both programs in turns, over a link.
-//! A pair of runs whose results differ is an error.
+//! The scenarios: things that users do, each on fresh destinations, with all programs in turns, over a link.
+//! A round of runs whose results differ is an error.
 
 use super::change::Change;
 use super::compare;
@@ -12,9 +12,11 @@ use super::measure::{self, Run};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// A thing that users do.
@@ -47,32 +49,40 @@ pub(crate) enum Scenario {
     Million,
 }
 
-/// The runs of one scenario over one link, pair by pair.
+/// The runs of one scenario over one link, round by round.
 #[derive(Serialize)]
 pub(crate) struct Outcome {
     pub(crate) scenario: Scenario,
     pub(crate) link: LinkName,
-    pub(crate) pairs: Vec<Pair>,
+    pub(crate) rounds: Vec<Round>,
 }
 
-/// A run of either program, one right after the other.
+/// A run of each program, one right after the other.
 #[derive(Serialize)]
-pub(crate) struct Pair {
-    pub(crate) rsync: Run,
-    pub(crate) coast: Run,
-}
+#[serde(transparent)]
+pub(crate) struct Round(BTreeMap<Tool, Run>);
 
-impl Pair {
-    /// Below 1 where coast is the faster one.
-    pub(crate) fn ratio(&self) -> f64 {
-        self.coast.wall_seconds / self.rsync.wall_seconds
+impl Round {
+    /// The time of coast by that of another program, below 1 where coast is the faster one. `None` if the other did not take part.
+    pub(crate) fn ratio_to(&self, other: Tool) -> Option<f64> {
+        Some(self.of(Tool::Coast)?.wall_seconds / self.of(other)?.wall_seconds)
     }
 
-    pub(crate) fn of(&self, tool: Tool) -> &Run {
-        match tool {
-            Tool::Rsync => &self.rsync,
-            Tool::Coast => &self.coast,
+    pub(crate) fn of(&self, tool: Tool) -> Option<&Run> {
+        self.0.get(&tool)
+    }
+}
+
+impl Display for Round {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        for (tool, run) in &self.0 {
+            write!(out, "{} {:.2} s", tool.name(), run.wall_seconds)?;
+            match self.ratio_to(*tool) {
+                Some(ratio) if *tool != Tool::Coast => write!(out, " (ratio {ratio:.2}), ")?,
+                _ => {}
+            }
         }
+        Ok(())
     }
 }
 
@@ -117,6 +127,14 @@ impl Scenario {
         }
     }
 
+    /// Whether a program can do what the scenario asks for.
+    fn suits(self, tool: Tool) -> bool {
+        match tool {
+            Tool::Rsync | Tool::Coast => true,
+            Tool::Tar => self == Self::First,
+        }
+    }
+
     /// The kind of input that the scenario pushes.
     pub(crate) fn input(self, extent: Extent) -> Input {
         match self {
@@ -156,43 +174,34 @@ impl Scenario {
 
 /// What the runs of all scenarios have in common.
 pub(crate) struct Bench<'a> {
-    pub(crate) contenders: &'a [Contender; 2],
+    pub(crate) contenders: &'a [Contender],
     pub(crate) inputs: &'a Inputs,
-    pub(crate) pairs: NonZeroUsize,
+    pub(crate) rounds: NonZeroUsize,
     pub(crate) interrupt: &'a Interrupt,
 }
 
 impl Bench<'_> {
-    /// Runs the pairs of a scenario and checks that each left two equal trees.
+    /// Runs the rounds of a scenario and checks that each left equal trees.
     pub(crate) fn measure(&self, scenario: Scenario, extent: Extent, remote: &Remote<'_>) -> Result<Outcome> {
-        let [rsync, coast] = self.contenders;
-        let mut outcome = Outcome { scenario, link: remote.link, pairs: Vec::new() };
+        let mut turns: Vec<&Contender> =
+            self.contenders.iter().filter(|contender| scenario.suits(contender.tool)).collect();
+        let mut outcome = Outcome { scenario, link: remote.link, rounds: Vec::new() };
         let pushes = scenario.pushes(self.inputs, extent);
-        for number in 1..=self.pairs.get() {
-            let run = |contender: &Contender| self.run(&pushes, contender, remote);
-            // The second program finds less memory free, so each is second every other time.
-            let pair = if number % 2 == 1 {
-                let rsync = run(rsync)?;
-                Pair { rsync, coast: run(coast)? }
-            } else {
-                let coast = run(coast)?;
-                Pair { rsync: run(rsync)?, coast }
-            };
-            self.ensure_equal(pushes.measured, remote)
+        for number in 1..=self.rounds.get() {
+            let mut runs = BTreeMap::new();
+            for contender in &turns {
+                runs.insert(contender.tool, self.run(&pushes, contender, remote)?);
+            }
+            let round = Round(runs);
+            ensure_equal(pushes.measured, &turns, remote)
                 .with_context(|| format!("{}: the results differ", scenario.title()))?;
-            eprintln!(
-                "{}, {}, {number}/{}: rsync {:.2} s, coast {:.2} s, ratio {:.2}",
-                scenario.title(),
-                remote.link.name(),
-                self.pairs,
-                pair.rsync.wall_seconds,
-                pair.coast.wall_seconds,
-                pair.ratio()
-            );
-            outcome.pairs.push(pair);
-            for contender in self.contenders {
+            eprintln!("{}, {}, {number}/{}: {round}", scenario.title(), remote.link.name(), self.rounds);
+            outcome.rounds.push(round);
+            for contender in &turns {
                 contender.clear(remote)?;
             }
+            // A later program finds less memory free, so each takes every turn.
+            turns.rotate_left(1);
         }
         Ok(outcome)
     }
@@ -200,7 +209,7 @@ impl Bench<'_> {
     fn run(&self, pushes: &Pushes<'_>, contender: &Contender, remote: &Remote<'_>) -> Result<Run> {
         contender.start_fresh(remote)?;
         for basis in &pushes.before {
-            measure::run(&mut contender.push(remote, Way::Direct, basis), remote, self.interrupt)?;
+            measure::run(contender.push(remote, Way::Direct, basis), remote, self.interrupt)?;
         }
         let _until_pushed = pushes.change.make(pushes.pair)?;
         let kept = match pushes.way {
@@ -209,35 +218,37 @@ impl Bench<'_> {
         };
         let keeper = kept.as_ref().map(KeptConnection::keeper).transpose()?;
         remote.take_memory()?;
-        let mut push = contender.push(remote, pushes.way, pushes.measured);
-        measure::run_with(&mut push, keeper, remote, self.interrupt)
+        let push = contender.push(remote, pushes.way, pushes.measured);
+        measure::run_with(push, keeper, remote, self.interrupt)
     }
 
-    /// Fails unless both destinations are equal, and says which of them has other files than the source.
-    fn ensure_equal(&self, source: &Path, remote: &Remote<'_>) -> Result<()> {
-        let destinations = self.contenders.each_ref().map(|contender| contender.destination(remote));
-        let Err(error) = compare::ensure_equal(&destinations[0], &destinations[1]) else { return Ok(()) };
-        let source = compare::read(source)?;
-        let mut judged = String::new();
-        for (contender, destination) in self.contenders.iter().zip(&destinations) {
-            let stale = compare::stale_files(&source, &compare::read(destination)?);
-            judged += &format!("{} left {stale} files that are not as the source; ", contender.tool.name());
-        }
-        Err(error.context(judged.trim_end_matches("; ").to_owned()))
-    }
-
-    /// Pushes a small tree with both programs. Then no measured run reads a program from disk or uploads the helper.
+    /// Pushes a small tree with all programs. Then no measured run reads a program from disk or uploads the helper.
     pub(crate) fn warm_up(&self, remote: &Remote<'_>) -> Result<()> {
         let source = TempDir::with_prefix("coast-bench-").context("making a small tree")?;
         fs::write(source.path().join("file"), "content").context("making a small tree")?;
         for contender in self.contenders {
             contender.start_fresh(remote)?;
-            let mut push = contender.push(remote, Way::Direct, source.path());
-            measure::run(&mut push, remote, self.interrupt)?;
+            let push = contender.push(remote, Way::Direct, source.path());
+            measure::run(push, remote, self.interrupt)?;
             compare::ensure_equal(source.path(), &contender.destination(remote))
                 .with_context(|| format!("{} did not push a small tree", contender.tool.name()))?;
             contender.clear(remote)?;
         }
         Ok(())
     }
+}
+
+/// Fails unless all destinations are equal, and says which of them has other files than the source.
+fn ensure_equal(source: &Path, contenders: &[&Contender], remote: &Remote<'_>) -> Result<()> {
+    let destinations: Vec<PathBuf> =
+        contenders.iter().map(|contender| contender.destination(remote)).collect();
+    let equal = |both: &[PathBuf]| compare::ensure_equal(&both[0], &both[1]);
+    let Err(error) = destinations.windows(2).try_for_each(equal) else { return Ok(()) };
+    let source = compare::read(source)?;
+    let mut judged = String::new();
+    for (contender, destination) in contenders.iter().zip(&destinations) {
+        let stale = compare::stale_files(&source, &compare::read(destination)?);
+        judged += &format!("{} left {stale} files that are not as the source; ", contender.tool.name());
+    }
+    Err(error.context(judged.trim_end_matches("; ").to_owned()))
 }
