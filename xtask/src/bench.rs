@@ -10,6 +10,7 @@ mod follow;
 mod inputs;
 mod interrupt;
 mod kept;
+mod limits;
 mod link;
 mod measure;
 mod pipeline;

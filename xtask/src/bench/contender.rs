@@ -18,8 +18,9 @@ use std::process::Command;
 /// The patterns that the documented rsync command line protects at the destination.
 const PROTECTED: [&str; 4] =
     ["generated/***", ".react-router/***", "internal/generated/***", "app/generated/***"];
-/// The patterns that it excludes.
-const EXCLUDED: [&str; 6] = [".git", "node_modules", "target", "__pycache__", ".react-router", ".next"];
+/// The patterns that it excludes: names.
+pub(super) const EXCLUDED: [&str; 6] =
+    [".git", "node_modules", "target", "__pycache__", ".react-router", ".next"];
 
 /// The memory that is touched before each measured run, in bytes: more than a pushed tree of either kind.
 pub(super) const TAKEN_BYTES: u64 = 3 << 29;
@@ -232,6 +233,11 @@ impl<'a> Remote<'a> {
         fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
         taken.with_context(|| format!("writing {}", path.display()))?;
         Ok(())
+    }
+
+    /// The directory that holds the destinations.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// `user@host`, as ssh takes it.

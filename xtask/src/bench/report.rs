@@ -3,6 +3,7 @@
 
 use super::contender::Tool;
 use super::inputs::Description;
+use super::limits::{Limits, Stages};
 use super::link::LinkName;
 use super::measure::{Run, Side};
 use super::scenario::{Outcome, Scenario};
@@ -56,7 +57,7 @@ impl Coast {
 #[derive(Serialize)]
 pub(crate) struct Machine {
     date: String,
-    cores: usize,
+    cores: u32,
     processor: String,
     kernel: String,
     /// The load average of the minute before. Figures from a busy machine are worth less.
@@ -78,7 +79,7 @@ impl Machine {
             .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned());
         Ok(Self {
             date: program::output(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?,
-            cores: thread::available_parallelism().context("counting cores")?.get(),
+            cores: u32::try_from(thread::available_parallelism().context("counting cores")?.get())?,
             processor,
             kernel: program::output(Command::new("uname").args(["-s", "-r", "-m"]))?,
             load: load.split(' ').next().unwrap_or_default().to_owned(),
@@ -132,6 +133,7 @@ impl Display for Report {
         }
         self.write_times(out)?;
         self.write_links(out)?;
+        self.write_limits(out)?;
         self.write_costs(out)
     }
 }
@@ -185,6 +187,54 @@ impl Report {
                 }
                 writeln!(out)?;
             }
+        }
+        Ok(())
+    }
+
+    fn write_limits(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "\n## Limits of the machine\n")?;
+        writeln!(
+            out,
+            "Seconds that each stage of a push takes alone on one core, the least of three measurements: walking both trees;"
+        )?;
+        writeln!(
+            out,
+            "reading the files that are new at the destination or have other content there, hashing and compressing them as"
+        )?;
+        writeln!(
+            out,
+            "on a fast link, encrypting and decrypting what that makes of them, and making such files. The link needs a round"
+        )?;
+        writeln!(
+            out,
+            "trip and the time of the bytes that coast sent. The limit is the time on the link, or the sum of the stages"
+        )?;
+        writeln!(
+            out,
+            "shared among {} cores, if that is more. The ratio is coast's least time by the limit. It can be below 1 where",
+            self.machine.cores
+        )?;
+        writeln!(out, "coast sends less than whole files.\n")?;
+        writeln!(
+            out,
+            "| scenario | link | files | MB | walk | read | hash | compress | cipher | make | link s | limit | coast by limit |"
+        )?;
+        writeln!(out, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+        for outcome in &self.outcomes {
+            let Limits { files, content_bytes, stages } = &outcome.limits;
+            let Stages { walk, read, hash, compress, cipher, make } = stages;
+            let link = link_seconds(outcome);
+            let limit = link.max(stages.sum() / f64::from(self.machine.cores));
+            let least = Spread::of(runs(outcome, Tool::Coast).map(|run| run.wall_seconds)).least;
+            writeln!(
+                out,
+                "| {} | {} | {files} | {:.2} | {walk:.3} | {read:.3} | {hash:.3} | {compress:.3} | {cipher:.3} | {make:.3} \
+                 | {link:.3} | {limit:.3} | **{:.1}** |",
+                outcome.scenario.title(),
+                outcome.link.name(),
+                decimal(*content_bytes) / 1e6,
+                least / limit,
+            )?;
         }
         Ok(())
     }
@@ -249,6 +299,15 @@ fn seconds(outcome: &Outcome, tool: Tool) -> String {
 
 fn ratios(outcome: &Outcome, other: Tool) -> Spread {
     Spread::of(outcome.rounds.iter().filter_map(|round| round.ratio_to(other)))
+}
+
+/// The time that the link needs for the bytes of coast, in the direction that has more of them, and one round trip.
+fn link_seconds(outcome: &Outcome) -> f64 {
+    let link = outcome.link.link();
+    let bytes =
+        Spread::of(runs(outcome, Tool::Coast).map(|run| decimal(run.up_bytes.max(run.down_bytes)))).least;
+    let seconds = link.bytes_per_second.map_or(0.0, |rate| bytes / decimal(rate.get()));
+    link.round_trip.as_secs_f64() + seconds
 }
 
 /// The ratio to a program. Empty if it did not take part.

@@ -7,6 +7,7 @@ use super::contender::{Contender, Remote, Tool, Way};
 use super::inputs::{self, Extent, Input, Inputs};
 use super::interrupt::Interrupt;
 use super::kept::KeptConnection;
+use super::limits::Limits;
 use super::link::LinkName;
 use super::measure::{self, Run};
 use anyhow::{Context, Result};
@@ -54,6 +55,7 @@ pub(crate) enum Scenario {
 pub(crate) struct Outcome {
     pub(crate) scenario: Scenario,
     pub(crate) link: LinkName,
+    pub(crate) limits: Limits,
     pub(crate) rounds: Vec<Round>,
 }
 
@@ -185,8 +187,9 @@ impl Bench<'_> {
     pub(crate) fn measure(&self, scenario: Scenario, extent: Extent, remote: &Remote<'_>) -> Result<Outcome> {
         let mut turns: Vec<&Contender> =
             self.contenders.iter().filter(|contender| scenario.suits(contender.tool)).collect();
-        let mut outcome = Outcome { scenario, link: remote.link, rounds: Vec::new() };
         let pushes = scenario.pushes(self.inputs, extent);
+        let limits = limits(&pushes, remote)?;
+        let mut outcome = Outcome { scenario, link: remote.link, limits, rounds: Vec::new() };
         for number in 1..=self.rounds.get() {
             let mut runs = BTreeMap::new();
             for contender in &turns {
@@ -236,6 +239,12 @@ impl Bench<'_> {
         }
         Ok(())
     }
+}
+
+/// What the machine needs for the measured push.
+fn limits(pushes: &Pushes<'_>, remote: &Remote<'_>) -> Result<Limits> {
+    let undo = pushes.change.make(pushes.pair)?;
+    Limits::measure(pushes.before.last().copied(), pushes.measured, undo.changed(), remote.directory())
 }
 
 /// Fails unless all destinations are equal, and says which of them has other files than the source.
