@@ -15,12 +15,14 @@ mod link;
 mod measure;
 mod pipeline;
 mod process;
+mod profile;
 mod report;
 mod scenario;
 mod server;
 mod spread;
 
 use crate::cargo;
+use crate::dist::Symbols;
 use anyhow::{Context, Result, ensure};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -66,6 +68,10 @@ pub(crate) struct Options {
     /// Work in DIR, which should be in memory, and leave the inputs there for the next time.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Have perf watch one more run of coast in each scenario, report the shares of its stages, and leave the samples in the
+    /// directory of --keep. coast is built with symbols and frame pointers. The report is not kept.
+    #[arg(long, requires = "keep")]
+    profile: bool,
     /// Measure this program, whose helper is inside of it or beside it [default: a release build of this checkout].
     #[arg(long, value_name = "PROGRAM")]
     coast: Option<PathBuf>,
@@ -131,7 +137,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         [] => Scenario::DEFAULT.to_vec(),
         chosen => chosen.iter().filter_map(|choice| choice.push()).collect(),
     };
-    let coast = Coast::find(options.coast.as_deref())?;
+    let symbols = if options.profile { Symbols::Kept } else { Symbols::Stripped };
+    let coast = Coast::find(options.coast.as_deref(), symbols)?;
     let work = WorkDirectory::open(options.keep.as_deref())?;
     let mut failed = Vec::new();
     if !pushes.is_empty() {
@@ -166,7 +173,13 @@ fn push(
         TempDir::with_prefix_in("run-", work.path()).context("making the destinations' directory")?;
     let server = Server::start()?;
     let contenders = [Contender::rsync()?, Contender::tar()?, Contender::coast(&coast.program)?];
-    let bench = Bench { contenders: &contenders, inputs: &inputs, rounds: options.runs, interrupt };
+    let bench = Bench {
+        contenders: &contenders,
+        inputs: &inputs,
+        rounds: options.runs,
+        profiles: options.profile.then_some(work.path()),
+        interrupt,
+    };
 
     let mut machine = Machine::describe(coast)?;
     let others = contenders.iter().filter(|contender| contender.tool != Tool::Coast);

@@ -38,6 +38,7 @@ pub(crate) struct Run {
     pub(crate) down_bytes: u64,
     /// Changes of direction, as `coast-benches` defines them.
     pub(crate) round_trips: u64,
+    /// In the order in which they were seen first.
     pub(crate) processes: Vec<Peak>,
 }
 
@@ -45,6 +46,7 @@ pub(crate) struct Run {
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peak {
     pub(crate) side: Side,
+    pub(crate) pid: u32,
     pub(crate) name: String,
     pub(crate) peak_bytes: u64,
 }
@@ -55,6 +57,15 @@ pub(crate) struct Peak {
 pub(crate) enum Side {
     Client,
     Remote,
+}
+
+impl Side {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Remote => "remote",
+        }
+    }
 }
 
 /// Runs `client` to its end while watching it and the server. An exit code other than 0 is an error that carries what the
@@ -143,8 +154,7 @@ struct Watch {
 fn watch(watch: &Watch, stopped: &mpsc::Receiver<()>, interrupt: &Interrupt) -> Watched {
     let Watch { clients, keeper, listener } = watch;
     let started = Instant::now();
-    // By name as well as by id: exec gives a process a new name and new memory.
-    let mut peaks: BTreeMap<(Side, Process, String), u64> = BTreeMap::new();
+    let mut peaks: Vec<Peak> = Vec::new();
     let mut remote: BTreeMap<Process, u64> = BTreeMap::new();
     loop {
         let started_by_clients = clients.iter().flat_map(|client| process::descendants(*client));
@@ -159,8 +169,12 @@ fn watch(watch: &Watch, stopped: &mpsc::Receiver<()>, interrupt: &Interrupt) -> 
                 remote.insert(process, ticks);
             }
             if let Some((name, bytes)) = process.memory() {
-                let peak = peaks.entry((side, process, name)).or_default();
-                *peak = bytes.max(*peak);
+                // By name as well as by id: exec gives a process a new name and new memory.
+                let known = peaks.iter_mut().find(|peak| peak.pid == process.0 && peak.name == name);
+                match known {
+                    Some(peak) => peak.peak_bytes = bytes.max(peak.peak_bytes),
+                    None => peaks.push(Peak { side, pid: process.0, name, peak_bytes: bytes }),
+                }
             }
         }
         if interrupt.is_raised() || started.elapsed() >= RUN_LIMIT {
@@ -171,8 +185,7 @@ fn watch(watch: &Watch, stopped: &mpsc::Receiver<()>, interrupt: &Interrupt) -> 
             Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    let peak = |((side, _, name), peak_bytes)| Peak { side, name, peak_bytes };
-    Watched { processes: peaks.into_iter().map(peak).collect(), remote_ticks: remote.values().sum() }
+    Watched { processes: peaks, remote_ticks: remote.values().sum() }
 }
 
 /// The sessions of the server.

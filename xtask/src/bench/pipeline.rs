@@ -23,6 +23,14 @@ impl Pipeline {
         self
     }
 
+    /// The pipeline of a single program, which `starter` starts: the program's command line becomes its last arguments.
+    pub(crate) fn started_by(self, mut starter: Command) -> Self {
+        let [command] = <[Command; 1]>::try_from(self.0).expect("it has one program");
+        starter.arg("--").arg(command.get_program()).args(command.get_args());
+        starter.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        starter.into()
+    }
+
     /// Runs the pipeline to its end. The error tells which program failed, and what all wrote to standard error.
     pub(crate) fn run(self) -> Result<()> {
         self.start()?.wait()
@@ -104,6 +112,13 @@ mod tests {
         grep("ONE TWO").run().unwrap();
         let error = grep("one").run().unwrap_err().to_string();
         assert!(error.starts_with("grep one ended with exit status: 1"), "{error}");
+    }
+
+    #[test]
+    fn starter_gives_its_arguments_and_environment_to_the_program() {
+        let mut inner = command("sh", &["-c", "test \"$NAME\" = value"]);
+        inner.env_clear().env("NAME", "value").env("PATH", "/usr/bin:/bin");
+        Pipeline::from(inner).started_by(command("nice", &[])).run().unwrap();
     }
 
     #[test]

@@ -8,7 +8,8 @@ use super::link::LinkName;
 use super::measure::{Run, Side};
 use super::scenario::{Outcome, Scenario};
 use super::spread::Spread;
-use crate::{cargo, dist, program};
+use crate::dist::{self, Symbols};
+use crate::{cargo, program};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -23,6 +24,9 @@ use std::thread;
 const SCAFFOLDING: [&str; 3] = ["sudo", "sshd", "ssh"];
 /// Shells between them, and the bench itself before it becomes the program that it starts.
 const HIDDEN: [&str; 3] = ["sh", "dash", "xtask"];
+
+/// Profiles show no share below this, in percent.
+const SMALLEST_SHARE: f64 = 1.0;
 
 /// The results of the bench.
 #[derive(Serialize)]
@@ -40,16 +44,20 @@ pub(crate) struct Coast {
 }
 
 impl Coast {
-    /// The given program, or else a release build of this checkout.
-    pub(crate) fn find(given: Option<&Path>) -> Result<Self> {
+    /// The given program, or else a release build of this checkout. Figures of a build with symbols are none of this checkout.
+    pub(crate) fn find(given: Option<&Path>, symbols: Symbols) -> Result<Self> {
         if let Some(program) = given {
             let program =
                 fs::canonicalize(program).with_context(|| format!("finding {}", program.display()))?;
             return Ok(Self { program, revision: None });
         }
+        let program = dist::host_coast(symbols)?;
+        if symbols == Symbols::Kept {
+            return Ok(Self { program, revision: None });
+        }
         let mut git = Command::new("git");
         git.args(["describe", "--always", "--dirty"]).current_dir(cargo::workspace());
-        Ok(Self { program: dist::host_coast()?, revision: Some(program::output(&mut git)?) })
+        Ok(Self { program, revision: Some(program::output(&mut git)?) })
     }
 }
 
@@ -134,7 +142,8 @@ impl Display for Report {
         self.write_times(out)?;
         self.write_links(out)?;
         self.write_limits(out)?;
-        self.write_costs(out)
+        self.write_costs(out)?;
+        self.write_profiles(out)
     }
 }
 
@@ -277,6 +286,39 @@ impl Report {
                     median(|run| decimal(run.round_trips)),
                     peaks(outcome, tool, Side::Client),
                     peaks(outcome, tool, Side::Remote),
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn write_profiles(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        if self.outcomes.iter().all(|outcome| outcome.profile.is_none()) {
+            return Ok(());
+        }
+        writeln!(out, "\n## Where the processor time of coast goes\n")?;
+        writeln!(
+            out,
+            "Shares of the samples of all processes of one more run, and what of it was in the kernel, in percent. Shares"
+        )?;
+        writeln!(out, "below {SMALLEST_SHARE} % are left out.\n")?;
+        writeln!(out, "| scenario | link | side | program | stage | share | kernel |")?;
+        writeln!(out, "|---|---|---|---|---|--:|--:|")?;
+        for outcome in &self.outcomes {
+            let shares = outcome.profile.iter().flat_map(|profile| &profile.shares);
+            for share in shares.filter(|share| share.percent >= SMALLEST_SHARE) {
+                writeln!(
+                    out,
+                    "| {} | {} | {} | {} | {} | {:.1} | {:.1} |",
+                    outcome.scenario.title(),
+                    outcome.link.name(),
+                    share.side.name(),
+                    share.program,
+                    share.stage,
+                    share.percent,
+                    share.kernel_percent,
                 )?;
             }
         }

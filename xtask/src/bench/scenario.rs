@@ -10,6 +10,7 @@ use super::kept::KeptConnection;
 use super::limits::Limits;
 use super::link::LinkName;
 use super::measure::{self, Run};
+use super::profile::{self, Profile};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -57,6 +58,8 @@ pub(crate) struct Outcome {
     pub(crate) link: LinkName,
     pub(crate) limits: Limits,
     pub(crate) rounds: Vec<Round>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<Profile>,
 }
 
 /// A run of each program, one right after the other.
@@ -179,6 +182,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) contenders: &'a [Contender],
     pub(crate) inputs: &'a Inputs,
     pub(crate) rounds: NonZeroUsize,
+    /// Where the samples of profiles are written to, if there are any.
+    pub(crate) profiles: Option<&'a Path>,
     pub(crate) interrupt: &'a Interrupt,
 }
 
@@ -189,11 +194,11 @@ impl Bench<'_> {
             self.contenders.iter().filter(|contender| scenario.suits(contender.tool)).collect();
         let pushes = scenario.pushes(self.inputs, extent);
         let limits = limits(&pushes, remote)?;
-        let mut outcome = Outcome { scenario, link: remote.link, limits, rounds: Vec::new() };
+        let mut outcome = Outcome { scenario, link: remote.link, limits, rounds: Vec::new(), profile: None };
         for number in 1..=self.rounds.get() {
             let mut runs = BTreeMap::new();
             for contender in &turns {
-                runs.insert(contender.tool, self.run(&pushes, contender, remote)?);
+                runs.insert(contender.tool, self.run(&pushes, contender, remote, None)?);
             }
             let round = Round(runs);
             ensure_equal(pushes.measured, &turns, remote)
@@ -206,10 +211,25 @@ impl Bench<'_> {
             // A later program finds less memory free, so each takes every turn.
             turns.rotate_left(1);
         }
+        if let (Some(directory), Some(coast)) =
+            (self.profiles, turns.iter().find(|contender| contender.tool == Tool::Coast))
+        {
+            let data = directory.join(format!("{} ({}).data", scenario.title(), remote.link.name()));
+            let run = self.run(&pushes, coast, remote, Some(&data))?;
+            outcome.profile = Some(Profile::read(&data, &run)?);
+            coast.clear(remote)?;
+        }
         Ok(outcome)
     }
 
-    fn run(&self, pushes: &Pushes<'_>, contender: &Contender, remote: &Remote<'_>) -> Result<Run> {
+    /// One run. Its samples are written to `profile`.
+    fn run(
+        &self,
+        pushes: &Pushes<'_>,
+        contender: &Contender,
+        remote: &Remote<'_>,
+        profile: Option<&Path>,
+    ) -> Result<Run> {
         contender.start_fresh(remote)?;
         for basis in &pushes.before {
             measure::run(contender.push(remote, Way::Direct, basis), remote, self.interrupt)?;
@@ -221,7 +241,10 @@ impl Bench<'_> {
         };
         let keeper = kept.as_ref().map(KeptConnection::keeper).transpose()?;
         remote.take_memory()?;
-        let push = contender.push(remote, pushes.way, pushes.measured);
+        let mut push = contender.push(remote, pushes.way, pushes.measured);
+        if let Some(data) = profile {
+            push = profile::watched(push, data);
+        }
         measure::run_with(push, keeper, remote, self.interrupt)
     }
 
