@@ -1,24 +1,18 @@
-//! The measurements as people read them: medians in tables, with the machine and the versions they belong to.
+//! The measurements as people read them: medians in tables, and limits and ratios that follow from them.
 //! The same as JSON holds every run.
 
 use super::contender::Tool;
 use super::inputs::Description;
 use super::limits::{Limits, Stages};
 use super::link::LinkName;
+use super::machine::Machine;
 use super::measure::{Run, Side};
 use super::scenario::{Outcome, Scenario};
 use super::spread::Spread;
-use crate::dist::{self, Symbols};
-use crate::{cargo, program};
-use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::thread;
 
 /// Programs that the bench or SSH starts for all tools.
 const SCAFFOLDING: [&str; 3] = ["sudo", "sshd", "ssh"];
@@ -34,84 +28,6 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) inputs: Description,
     pub(crate) outcomes: Vec<Outcome>,
-}
-
-/// The `coast` that is measured.
-pub(crate) struct Coast {
-    pub(crate) program: PathBuf,
-    /// The revision of the checkout that it was built from now; `None` if it was there already.
-    pub(crate) revision: Option<String>,
-}
-
-impl Coast {
-    /// The given program, or else a release build of this checkout. Figures of a build with symbols are none of this checkout.
-    pub(crate) fn find(given: Option<&Path>, symbols: Symbols) -> Result<Self> {
-        if let Some(program) = given {
-            let program =
-                fs::canonicalize(program).with_context(|| format!("finding {}", program.display()))?;
-            return Ok(Self { program, revision: None });
-        }
-        let program = dist::host_coast(symbols)?;
-        if symbols == Symbols::Kept {
-            return Ok(Self { program, revision: None });
-        }
-        let mut git = Command::new("git");
-        git.args(["describe", "--always", "--dirty"]).current_dir(cargo::workspace());
-        Ok(Self { program, revision: Some(program::output(&mut git)?) })
-    }
-}
-
-/// The machine and the programs that were measured.
-#[derive(Serialize)]
-pub(crate) struct Machine {
-    date: String,
-    cores: u32,
-    processor: String,
-    kernel: String,
-    /// The load average of the minute before. Figures from a busy machine are worth less.
-    load: String,
-    /// The revision of the checkout, unless `coast` was built elsewhere.
-    revision: Option<String>,
-    /// What each program says about its version, `coast` first.
-    pub(crate) programs: Vec<String>,
-}
-
-impl Machine {
-    /// Describes the machine now.
-    pub(crate) fn describe(coast: &Coast) -> Result<Self> {
-        let load = fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
-        let processors = fs::read_to_string("/proc/cpuinfo").context("reading /proc/cpuinfo")?;
-        let processor = processors
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-            .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned());
-        Ok(Self {
-            date: program::output(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?,
-            cores: u32::try_from(thread::available_parallelism().context("counting cores")?.get())?,
-            processor,
-            kernel: program::output(Command::new("uname").args(["-s", "-r", "-m"]))?,
-            load: load.split(' ').next().unwrap_or_default().to_owned(),
-            revision: coast.revision.clone(),
-            programs: vec![program::output(Command::new(&coast.program).arg("--version"))?, ssh_version()?],
-        })
-    }
-}
-
-/// The version of the SSH client, which comes from the same source package as the server. It answers on standard error.
-fn ssh_version() -> Result<String> {
-    let output = Command::new("ssh").arg("-V").output().context("starting ssh")?;
-    Ok(String::from_utf8_lossy(&output.stderr).trim().to_owned())
-}
-
-impl Display for Machine {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "- {}, {} cores ({}), {}", self.date, self.cores, self.processor, self.kernel)?;
-        writeln!(out, "- load average {} when it began", self.load)?;
-        if let Some(revision) = &self.revision {
-            writeln!(out, "- coast at revision {revision}")?;
-        }
-        self.programs.iter().try_for_each(|program| writeln!(out, "- {program}"))
-    }
 }
 
 impl Report {
@@ -180,6 +96,10 @@ impl Report {
             .filter(|link| self.outcomes.iter().any(|outcome| outcome.link == *link))
             .collect();
         writeln!(out, "\n## Coast by rsync over each link\n")?;
+        writeln!(
+            out,
+            "Medians of the ratios. Over office and far the scenarios push a part of the source tree.\n"
+        )?;
         write!(out, "| scenario |")?;
         links.iter().try_for_each(|link| write!(out, " {} |", link.name()))?;
         writeln!(out, "\n|---|{}", "--:|".repeat(links.len()))?;
@@ -378,4 +298,68 @@ fn peaks(outcome: &Outcome, tool: Tool, side: Side) -> String {
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 fn decimal(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::scenario::Round;
+
+    /// A run that took so many seconds and sent as many bytes as the far link carries in `seconds_on_link`.
+    fn run(wall_seconds: f64, seconds_on_link: u64) -> Run {
+        Run {
+            wall_seconds,
+            client_cpu_seconds: 0.5,
+            remote_cpu_seconds: 0.25,
+            up_bytes: seconds_on_link * 2_500_000,
+            down_bytes: 10,
+            round_trips: 3,
+            processes: Vec::new(),
+        }
+    }
+
+    fn outcome(scenario: Scenario, runs: Vec<(Tool, Run)>) -> Outcome {
+        let stages = Stages { walk: 1.0, make: 4.0, ..Stages::default() };
+        Outcome {
+            scenario,
+            link: LinkName::Far,
+            limits: Limits { files: 7, content_bytes: 1_500_000, stages },
+            rounds: vec![Round(runs.into_iter().collect())],
+            profile: None,
+        }
+    }
+
+    fn report(outcomes: Vec<Outcome>) -> String {
+        Report { machine: Machine::of_two_cores(), inputs: Description(Vec::new()), outcomes }.to_string()
+    }
+
+    #[test]
+    fn program_that_took_no_part_has_an_empty_cell_and_no_costs() {
+        let first = [(Tool::Rsync, run(4.0, 1)), (Tool::Tar, run(8.0, 1)), (Tool::Coast, run(2.0, 1))];
+        let second = [(Tool::Rsync, run(4.0, 1)), (Tool::Coast, run(1.0, 1))];
+        let text =
+            report(vec![outcome(Scenario::First, first.into()), outcome(Scenario::Second, second.into())]);
+        for line in [
+            "| first push | far | 1 | 4.00 (4.00) | 8.00 (8.00) | 2.00 (2.00) | **0.50** (0.50–0.50) | **0.25** (0.25–0.25) |",
+            "| second push | far | 1 | 4.00 (4.00) |  | 1.00 (1.00) | **0.25** (0.25–0.25) |  |",
+            "| scenario | far |",
+            "| second push | 0.25 |",
+            "| first push | far | tar | 0.75 | 2.50 | 0.00 | 3 |  |  |",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} is not in {text}");
+        }
+        assert!(!text.contains("| second push | far | tar"));
+    }
+
+    #[test]
+    fn limit_is_the_time_on_the_link_or_the_share_of_each_core() {
+        let limits = |seconds_on_link| {
+            let runs = vec![(Tool::Coast, run(10.0, seconds_on_link))];
+            let text = report(vec![outcome(Scenario::First, runs)]);
+            let line = text.lines().find(|line| line.contains("| 1.50 |")).unwrap().to_owned();
+            line.rsplit(" | ").take(3).map(|cell| cell.trim_end_matches(" |").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(limits(1), ["**4.0**", "2.500", "1.120"]);
+        assert_eq!(limits(4), ["**2.4**", "4.120", "4.120"]);
+    }
 }

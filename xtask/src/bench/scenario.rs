@@ -70,7 +70,7 @@ pub(crate) struct Outcome {
 /// A run of each program, one right after the other.
 #[derive(Serialize)]
 #[serde(transparent)]
-pub(crate) struct Round(BTreeMap<Tool, Run>);
+pub(crate) struct Round(pub(crate) BTreeMap<Tool, Run>);
 
 impl Round {
     /// The time of coast by that of another program, below 1 where coast is the faster one. `None` if the other did not take part.
