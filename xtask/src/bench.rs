@@ -22,8 +22,8 @@ mod scenario;
 mod server;
 mod spread;
 
-use crate::cargo;
 use crate::dist::Symbols;
+use crate::{cargo, program};
 use anyhow::{Context, Result, ensure};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -42,6 +42,7 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// The default directory of inputs and destinations: a file system in memory on every Linux.
@@ -205,7 +206,9 @@ fn push(
         }
     }
     interrupt.check()?;
-    Ok((Report { machine, inputs: inputs.describe(), outcomes }, failed))
+    let file_system =
+        program::output(Command::new("stat").args(["--file-system", "--format=%T"]).arg(work.path()))?;
+    Ok((Report { machine, file_system, inputs: inputs.describe(), outcomes }, failed))
 }
 
 /// Prints a report, and keeps it in `benches/` if it is worth it.

@@ -26,6 +26,8 @@ const SMALLEST_SHARE: f64 = 1.0;
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
+    /// The type of the file system that holds sources and destinations.
+    pub(crate) file_system: String,
     pub(crate) inputs: Description,
     pub(crate) outcomes: Vec<Outcome>,
 }
@@ -45,12 +47,13 @@ impl Display for Report {
         writeln!(out, "# Results\n")?;
         writeln!(
             out,
-            "Written by `cargo xtask bench`: `coast push`, rsync with the documented flags, and in the first push `tar | zstd -1"
+            "Written by `cargo xtask bench`: `coast push`, rsync with the documented flags, and in the first push"
         )?;
         writeln!(
             out,
-            "| ssh tar`, in turns over one OpenSSH server on the same machine, everything in memory. A proxy makes the links.\n"
+            "`tar | zstd -1 | ssh tar`, in turns over one OpenSSH server on the same machine. A proxy makes the links.\n"
         )?;
+        writeln!(out, "- sources and destinations in {}", self.file_system)?;
         write!(out, "{}", self.machine)?;
         for input in &self.inputs.0 {
             writeln!(out, "- {input}")?;
@@ -330,7 +333,9 @@ mod tests {
     }
 
     fn report(outcomes: Vec<Outcome>) -> String {
-        Report { machine: Machine::of_two_cores(), inputs: Description(Vec::new()), outcomes }.to_string()
+        let file_system = "tmpfs".to_owned();
+        Report { machine: Machine::of_two_cores(), file_system, inputs: Description(Vec::new()), outcomes }
+            .to_string()
     }
 
     #[test]
