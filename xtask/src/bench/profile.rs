@@ -149,10 +149,14 @@ mod tests {
         Peak { side, pid, name: name.to_owned(), peak_bytes: 0 }
     }
 
-    const SCRIPT: &str = "coast 10 \n\tffffffff81000000 vfs_read\n\t    55d0c0a0 std::fs::read\n\t    55d0c0a1 coast_engine::sender::reading::read\n\n\
-                          a thread 10 \n\t    55d0c0a0 blake3_hash_many_avx2\n\t    55d0c0a1 coast_engine::sender::reading::read\n\n\
-                          sshd 11 \n\t    55d0c0a0 [unknown]\n\n\
-                          coast 12 \n\t    55d0c0a0 blake3_hash_many_avx2\n\n";
+    const SCRIPT: &str = concat!(
+        "coast 10 \n\tffffffff81000000 vfs_read\n\t    55d0c0a0 std::fs::read\n",
+        "\t    55d0c0a1 coast_engine::sender::reading::read\n\n",
+        "a thread 10 \n\t    55d0c0a0 blake3_hash_many_avx2\n",
+        "\t    55d0c0a1 coast_engine::sender::reading::read\n\n",
+        "sshd 11 \n\t    55d0c0a0 [unknown]\n\n",
+        "coast 12 \n\t    55d0c0a0 blake3_hash_many_avx2\n\n",
+    );
 
     #[test]
     fn innermost_known_function_tells_the_stage_and_other_processes_do_not_count() {

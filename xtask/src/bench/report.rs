@@ -68,14 +68,14 @@ impl Display for Report {
 
 impl Report {
     fn write_times(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "\n## Time\n")?;
-        writeln!(
+        write!(
             out,
-            "Medians in seconds, and the least in parentheses. A ratio is coast's time by that of the other program:"
+            "\n## Time\n\n\
+             Medians in seconds, and the least in parentheses. A ratio is coast's time by that of the other program: the\n\
+             median of the ratios of each round, the least and the most.\n\n\
+             | scenario | link | rounds | rsync | tar | coast | coast by rsync | coast by tar |\n\
+             |---|---|--:|--:|--:|--:|--:|--:|\n"
         )?;
-        writeln!(out, "the median of those of each round, the least and the most.\n")?;
-        writeln!(out, "| scenario | link | rounds | rsync | tar | coast | coast by rsync | coast by tar |")?;
-        writeln!(out, "|---|---|--:|--:|--:|--:|--:|--:|")?;
         for outcome in &self.outcomes {
             let [rsync, tar, coast] =
                 [Tool::Rsync, Tool::Tar, Tool::Coast].map(|tool| seconds(outcome, tool));
@@ -124,73 +124,53 @@ impl Report {
     }
 
     fn write_limits(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "\n## Limits of the machine\n")?;
-        writeln!(
+        write!(
             out,
-            "Seconds that each stage of a push takes alone on one core, the least of three measurements: walking both trees;"
-        )?;
-        writeln!(
-            out,
-            "reading the files that are new at the destination or have other content there, hashing and compressing them as"
-        )?;
-        writeln!(
-            out,
-            "on a fast link, encrypting and decrypting what that makes of them, and making such files. The link needs a round"
-        )?;
-        writeln!(
-            out,
-            "trip and the time of the bytes that coast sent. The limit is the time on the link, or the sum of the stages"
-        )?;
-        writeln!(
-            out,
-            "shared among {} cores, if that is more. The ratio is coast's least time by the limit. It can be below 1 where",
+            "\n## Limits of the machine\n\n\
+             Seconds that each stage of a push takes alone on one core, the least of three measurements: walking both trees;\n\
+             reading the files that are new at the destination or have other content there, hashing them and compressing them\n\
+             as on a fast link, encrypting and decrypting what that makes of them, and making such files. The link needs a\n\
+             round trip and the time of the bytes that coast sent. The limit is the time on the link, or the sum of the\n\
+             stages shared among {} cores, if that is more.\n\n\
+             The first ratio is coast's least time by the limit, the second one its processor time, of both sides with their\n\
+             SSH, by the sum of the stages: it depends less on how busy the machine is. Both can be below 1 where coast sends\n\
+             less than whole files.\n\n\
+             | scenario | link | files | MB | walk | read | hash | compress | cipher | make | link s | limit | by limit | CPU by sum |\n\
+             |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
             self.machine.cores
         )?;
-        writeln!(out, "coast sends less than whole files.\n")?;
-        writeln!(
-            out,
-            "| scenario | link | files | MB | walk | read | hash | compress | cipher | make | link s | limit | coast by limit |"
-        )?;
-        writeln!(out, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
         for outcome in &self.outcomes {
             let Limits { files, content_bytes, stages } = &outcome.limits;
             let Stages { walk, read, hash, compress, cipher, make } = stages;
             let link = link_seconds(outcome);
             let limit = link.max(stages.sum() / f64::from(self.machine.cores));
             let least = Spread::of(runs(outcome, Tool::Coast).map(|run| run.wall_seconds)).least;
+            let least_cpu = Spread::of(runs(outcome, Tool::Coast).map(cpu_seconds)).least;
             writeln!(
                 out,
                 "| {} | {} | {files} | {:.2} | {walk:.3} | {read:.3} | {hash:.3} | {compress:.3} | {cipher:.3} | {make:.3} \
-                 | {link:.3} | {limit:.3} | **{:.1}** |",
+                 | {link:.3} | {limit:.3} | **{:.1}** | {:.1} |",
                 outcome.scenario.title(),
                 outcome.link.name(),
                 decimal(*content_bytes) / 1e6,
                 least / limit,
+                least_cpu / stages.sum(),
             )?;
         }
         Ok(())
     }
 
     fn write_costs(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "\n## Processor, bytes, round trips and memory\n")?;
-        writeln!(
+        write!(
             out,
-            "Medians: seconds of processor time of both sides with their SSH; MB of the client and of the server, without"
+            "\n## Processor, bytes, round trips and memory\n\n\
+             Medians: seconds of processor time of both sides with their SSH; MB of the client and of the server, without the\n\
+             headers of TCP. A round trip is a burst of the client that came after a burst of the server, and was answered;\n\
+             without a link they depend on the machine. Memory is the most of all runs: MiB resident of each process; of\n\
+             processes with one name the largest.\n\n\
+             | scenario | link | program | CPU s | MB up | MB down | round trips | MiB of the client | MiB of the remote |\n\
+             |---|---|---|--:|--:|--:|--:|---|---|\n"
         )?;
-        writeln!(
-            out,
-            "the headers of TCP. A round trip is a burst of the client that came after a burst of the server, and was"
-        )?;
-        writeln!(
-            out,
-            "answered; without a link they depend on the machine. Memory is the most of all runs: MiB resident of each"
-        )?;
-        writeln!(out, "process; of processes with one name the largest.\n")?;
-        writeln!(
-            out,
-            "| scenario | link | program | CPU s | MB up | MB down | round trips | MiB of the client | MiB of the remote |"
-        )?;
-        writeln!(out, "|---|---|---|--:|--:|--:|--:|---|---|")?;
         for outcome in &self.outcomes {
             for tool in [Tool::Rsync, Tool::Tar, Tool::Coast] {
                 if runs(outcome, tool).next().is_none() {
@@ -203,7 +183,7 @@ impl Report {
                     outcome.scenario.title(),
                     outcome.link.name(),
                     tool.name(),
-                    median(|run| run.client_cpu_seconds + run.remote_cpu_seconds),
+                    median(cpu_seconds),
                     median(|run| decimal(run.up_bytes) / 1e6),
                     median(|run| decimal(run.down_bytes) / 1e6),
                     median(|run| decimal(run.round_trips)),
@@ -221,14 +201,14 @@ impl Report {
         if self.outcomes.iter().all(|outcome| outcome.profile.is_none()) {
             return Ok(());
         }
-        writeln!(out, "\n## Where the processor time of coast goes\n")?;
-        writeln!(
+        write!(
             out,
-            "Shares of the samples of all processes of one more run, and what of it was in the kernel, in percent. Shares"
+            "\n## Where the processor time of coast goes\n\n\
+             Shares of the samples of all processes of one more run, and what of it was in the kernel, in percent. Shares\n\
+             below {SMALLEST_SHARE} % are left out.\n\n\
+             | scenario | link | side | program | stage | share | kernel |\n\
+             |---|---|---|---|---|--:|--:|\n"
         )?;
-        writeln!(out, "below {SMALLEST_SHARE} % are left out.\n")?;
-        writeln!(out, "| scenario | link | side | program | stage | share | kernel |")?;
-        writeln!(out, "|---|---|---|---|---|--:|--:|")?;
         for outcome in &self.outcomes {
             let shares = outcome.profile.iter().flat_map(|profile| &profile.shares);
             for share in shares.filter(|share| share.percent >= SMALLEST_SHARE) {
@@ -251,6 +231,10 @@ impl Report {
 
 fn runs(outcome: &Outcome, tool: Tool) -> impl Iterator<Item = &Run> {
     outcome.rounds.iter().filter_map(move |round| round.of(tool))
+}
+
+fn cpu_seconds(run: &Run) -> f64 {
+    run.client_cpu_seconds + run.remote_cpu_seconds
 }
 
 /// The median time of a program, and the least. Empty if it did not take part.
@@ -362,9 +346,9 @@ mod tests {
             let runs = vec![(Tool::Coast, run(10.0, seconds_on_link))];
             let text = report(vec![outcome(Scenario::First, runs)]);
             let line = text.lines().find(|line| line.contains("| 1.50 |")).unwrap().to_owned();
-            line.rsplit(" | ").take(3).map(|cell| cell.trim_end_matches(" |").to_owned()).collect::<Vec<_>>()
+            line.rsplit(" | ").take(4).map(|cell| cell.trim_end_matches(" |").to_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(limits(1), ["**4.0**", "2.500", "1.120"]);
-        assert_eq!(limits(4), ["**2.4**", "4.120", "4.120"]);
+        assert_eq!(limits(1), ["0.1", "**4.0**", "2.500", "1.120"]);
+        assert_eq!(limits(4), ["0.1", "**2.4**", "4.120", "4.120"]);
     }
 }
