@@ -1,6 +1,6 @@
-//! `cargo xtask bench`: `coast push` and rsync with the documented flags, side by side over one SSH server and one link. The two
-//! programs take turns on fresh destinations in memory, and every result is compared with the other's. The scenario `follow`
-//! measures how fast edits follow with `coast run`.
+//! `cargo xtask bench`: `coast push` and rsync with the documented flags, side by side over one SSH server and one link; in the
+//! first push tar with zstd, too. The programs take turns on fresh destinations in memory, and every result is compared with the
+//! others'. The scenario `follow` measures how fast edits follow with `coast run`.
 
 mod change;
 mod compare;
@@ -10,24 +10,30 @@ mod follow;
 mod inputs;
 mod interrupt;
 mod kept;
+mod limits;
 mod link;
+mod machine;
 mod measure;
+mod pipeline;
 mod process;
+mod profile;
 mod report;
 mod scenario;
 mod server;
 mod spread;
 
-use crate::cargo;
+use crate::dist::Symbols;
+use crate::{cargo, program};
 use anyhow::{Context, Result, ensure};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
-use contender::{Contender, Remote};
+use contender::{Contender, Remote, Tool};
 use follow::{FollowOptions, Measured};
 use inputs::{Extent, Inputs};
 use interrupt::Interrupt;
 use link::LinkName;
-use report::{Coast, Machine, Report};
+use machine::{Coast, Machine};
+use report::Report;
 use scenario::{Bench, Scenario};
 use serde::Serialize;
 use server::Server;
@@ -36,17 +42,18 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// The default directory of inputs and destinations: a file system in memory on every Linux.
 const MEMORY: &str = "/dev/shm";
-/// Room for six trees of inputs, two destinations, and the memory that is taken before a run.
-const ROOM_BYTES: u64 = 9 * contender::TAKEN_BYTES;
+/// Room for six trees of inputs, a destination, and the memory that is taken before a run.
+const ROOM_BYTES: u64 = 8 * contender::TAKEN_BYTES;
 
-/// Compare `coast push` with rsync over SSH, or measure how fast edits follow, on this machine (as root).
+/// Compare `coast push` with rsync and tar over SSH, or measure how fast edits follow, on this machine (as root).
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Measure only these [default: all that push, but the million files].
+    /// Measure only these [default: all that push, but those of the million files].
     #[arg(long = "scenario", value_name = "NAME", value_enum, num_args = 1..)]
     scenarios: Vec<Choice>,
     /// Push over these links [default: loopback]. Over office and far a part of the source tree is pushed.
@@ -55,7 +62,7 @@ pub(crate) struct Options {
     /// Push the part of the source tree over every link. The report is not kept.
     #[arg(long)]
     part: bool,
-    /// Pairs of runs of each scenario that pushes, over each link.
+    /// Rounds of each scenario that pushes, over each link. In a round each program runs once.
     #[arg(long, value_name = "N", default_value = "5")]
     runs: NonZeroUsize,
     /// Print the report as JSON on standard output, every run included.
@@ -64,6 +71,10 @@ pub(crate) struct Options {
     /// Work in DIR, which should be in memory, and leave the inputs there for the next time.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Have perf watch one more run of coast in each scenario, report the shares of its stages, and leave the samples in the
+    /// directory of --keep. coast is built with symbols and frame pointers. The report is not kept.
+    #[arg(long, requires = "keep")]
+    profile: bool,
     /// Measure this program, whose helper is inside of it or beside it [default: a release build of this checkout].
     #[arg(long, value_name = "PROGRAM")]
     coast: Option<PathBuf>,
@@ -102,6 +113,7 @@ impl ValueEnum for Choice {
                 Self::Push(Scenario::Big),
                 Self::Push(Scenario::Unrelated),
                 Self::Push(Scenario::Million),
+                Self::Push(Scenario::MillionSecond),
                 Self::Follow,
             ]
         }
@@ -129,7 +141,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         [] => Scenario::DEFAULT.to_vec(),
         chosen => chosen.iter().filter_map(|choice| choice.push()).collect(),
     };
-    let coast = Coast::find(options.coast.as_deref())?;
+    let symbols = if options.profile { Symbols::Kept } else { Symbols::Stripped };
+    let coast = Coast::find(options.coast.as_deref(), symbols)?;
     let work = WorkDirectory::open(options.keep.as_deref())?;
     let mut failed = Vec::new();
     if !pushes.is_empty() {
@@ -163,11 +176,18 @@ fn push(
     let scratch =
         TempDir::with_prefix_in("run-", work.path()).context("making the destinations' directory")?;
     let server = Server::start()?;
-    let contenders = [Contender::rsync()?, Contender::coast(&coast.program)?];
-    let bench = Bench { contenders: &contenders, inputs: &inputs, pairs: options.runs, interrupt };
+    let contenders = [Contender::rsync()?, Contender::tar()?, Contender::coast(&coast.program)?];
+    let bench = Bench {
+        contenders: &contenders,
+        inputs: &inputs,
+        rounds: options.runs,
+        profiles: options.profile.then_some(work.path()),
+        interrupt,
+    };
 
     let mut machine = Machine::describe(coast)?;
-    machine.programs.push(contenders[0].version.clone());
+    let others = contenders.iter().filter(|contender| contender.tool != Tool::Coast);
+    machine.programs.extend(others.map(|contender| contender.version.clone()));
     let (mut outcomes, mut failed) = (Vec::new(), Vec::new());
     for link in links {
         let remote = Remote::new(&server, *link, scratch.path())?;
@@ -186,7 +206,9 @@ fn push(
         }
     }
     interrupt.check()?;
-    Ok((Report { machine, inputs: inputs.describe(), outcomes }, failed))
+    let file_system =
+        program::output(Command::new("stat").args(["--file-system", "--format=%T"]).arg(work.path()))?;
+    Ok((Report { machine, file_system, inputs: inputs.describe(), outcomes }, failed))
 }
 
 /// Prints a report, and keeps it in `benches/` if it is worth it.

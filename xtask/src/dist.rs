@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let platforms = platforms(&options.targets)?;
     let host = cargo::host()?;
     let dist = cargo::workspace().join("dist");
-    let helpers = Helpers::build(&platforms)?;
+    let helpers = Helpers::build(&platforms, Symbols::Stripped)?;
     for platform in platforms {
         let folder = dist.join(platform.triple);
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
@@ -60,21 +60,39 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Builds the `coast` of this machine as `dist` does, with its helper inside.
-pub(crate) fn host_coast() -> Result<PathBuf> {
+pub(crate) fn host_coast(symbols: Symbols) -> Result<PathBuf> {
     let host = cargo::host()?;
-    let helpers = Helpers::build(&platforms(std::slice::from_ref(&host))?)?;
+    let helpers = Helpers::build(&platforms(std::slice::from_ref(&host))?, symbols)?;
     build_coast(&host, &host, &helpers)
+}
+
+/// Whether the programs have what perf needs to name their functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Symbols {
+    /// As they are shipped.
+    Stripped,
+    /// The names of functions, and frame pointers.
+    Kept,
+}
+
+/// Has a build keep symbols. It gets a target directory of its own, where it undoes no other build.
+fn keep_symbols(build: &mut Command, flags: &str) -> Result<()> {
+    build.env("RUSTFLAGS", rustflags_with(&format!("{flags} -C force-frame-pointers=yes")));
+    build.env("CARGO_PROFILE_RELEASE_STRIP", "none");
+    build.env("CARGO_TARGET_DIR", cargo::target_directory()?.join("symbols"));
+    Ok(())
 }
 
 /// The static helpers, and the directory from which they are embedded.
 struct Helpers {
     built: Vec<(Platform, PathBuf)>,
     embed: PathBuf,
+    symbols: Symbols,
 }
 
 impl Helpers {
     /// Builds and checks the helper of every platform that can be a remote.
-    fn build(platforms: &[Platform]) -> Result<Self> {
+    fn build(platforms: &[Platform], symbols: Symbols) -> Result<Self> {
         let embed = cargo::target_directory()?.join("helpers");
         if embed.exists() {
             // A helper of an earlier build would be embedded as if it were new.
@@ -84,7 +102,7 @@ impl Helpers {
         let mut built = Vec::new();
         for platform in platforms {
             let Some(name) = platform.helper else { continue };
-            let path = build_helper(platform.triple)?;
+            let path = build_helper(platform.triple, symbols)?;
             let embedded = embed.join(format!("coast-helper-{name}"));
             if !embedded.exists() {
                 fs::copy(&path, &embedded)
@@ -92,7 +110,7 @@ impl Helpers {
             }
             built.push((*platform, path));
         }
-        Ok(Self { built, embed })
+        Ok(Self { built, embed, symbols })
     }
 
     fn of(&self, platform: Platform) -> Option<&Path> {
@@ -100,13 +118,18 @@ impl Helpers {
     }
 }
 
-fn build_helper(triple: &str) -> Result<PathBuf> {
+fn build_helper(triple: &str, symbols: Symbols) -> Result<PathBuf> {
     let mut build = cargo::cargo();
     // With --target the flags do not reach build scripts and procedural macros, which cannot be static.
     build.args(["build", "--profile", "helper", "-p", "coast-helper", "--target", triple]);
     build.env("RUSTFLAGS", rustflags_with(helper_flags(triple)));
+    if symbols == Symbols::Kept {
+        keep_symbols(&mut build, helper_flags(triple))?;
+    }
     let path = cargo::build_binary(&mut build, "coast-helper")?;
-    check_helper(&path).with_context(|| format!("the helper for {triple}, {}", path.display()))?;
+    let limit_bytes = if symbols == Symbols::Kept { u64::MAX } else { HELPER_LIMIT_BYTES };
+    check_helper(&path, limit_bytes)
+        .with_context(|| format!("the helper for {triple}, {}", path.display()))?;
     Ok(path)
 }
 
@@ -133,6 +156,9 @@ fn build_coast(triple: &str, host: &str, helpers: &Helpers) -> Result<PathBuf> {
     let mut build = cargo::cargo();
     build.args(["build", "--release"]).args(COAST);
     build.env("COAST_EMBED_HELPERS", &helpers.embed);
+    if helpers.symbols == Symbols::Kept {
+        keep_symbols(&mut build, "")?;
+    }
     // Without --target the programs of the host share their dependencies with a plain `cargo build --release`.
     if triple != host {
         build.args(["--target", triple]);
@@ -141,11 +167,11 @@ fn build_coast(triple: &str, host: &str, helpers: &Helpers) -> Result<PathBuf> {
 }
 
 /// A helper must be static, because it runs where no other file is installed, and small.
-fn check_helper(path: &Path) -> Result<()> {
+fn check_helper(path: &Path, limit_bytes: u64) -> Result<()> {
     let content = fs::read(path).context("reading it back")?;
     let size = content.len() as u64;
     ensure!(elf::linkage(&content)? == Linkage::Static, "is not static: it asks for a dynamic loader");
-    ensure!(size <= HELPER_LIMIT_BYTES, "has {size} bytes, more than {HELPER_LIMIT_BYTES}");
+    ensure!(size <= limit_bytes, "has {size} bytes, more than {limit_bytes}");
     Ok(())
 }
 
@@ -210,6 +236,6 @@ mod tests {
     #[test]
     fn dynamic_program_is_no_helper() {
         let own = std::env::current_exe().unwrap();
-        assert!(check_helper(&own).is_err());
+        assert!(check_helper(&own, u64::MAX).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use super::inputs::{self, PART, Pair};
 use anyhow::{Context, Result};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -58,6 +58,17 @@ pub(crate) enum Undo {
     Nothing,
     Write { path: PathBuf, content: Vec<u8> },
     Rename { from: PathBuf, to: PathBuf },
+}
+
+impl Undo {
+    /// The file that was changed, or the directory that has another name. A worktree is made as a whole.
+    pub(crate) fn changed(&self) -> Option<&Path> {
+        match self {
+            Self::Nothing => None,
+            Self::Write { path, .. } => Some(path),
+            Self::Rename { from, .. } => Some(from),
+        }
+    }
 }
 
 impl Drop for Undo {

@@ -34,15 +34,18 @@ pub(crate) fn read(tree: &Path) -> Result<Snapshot> {
     Snapshot::read(tree).with_context(|| format!("reading {} to compare it", tree.display()))
 }
 
-/// Fails unless two trees are equal in names, kinds, permissions, link targets and contents.
+/// Fails unless the trees at two paths are equal.
 pub(crate) fn ensure_equal(left: &Path, right: &Path) -> Result<()> {
-    let aspects = Aspects::CONTENT.with_mode_bits(MODE_BITS);
-    let differences = read(left)?.differences(&read(right)?, aspects);
+    ensure_same(&read(left)?, &read(right)?)
+        .with_context(|| format!("{} and {}", left.display(), right.display()))
+}
+
+/// Fails unless two trees are equal in names, kinds, permissions, link targets and contents.
+pub(crate) fn ensure_same(left: &Snapshot, right: &Snapshot) -> Result<()> {
+    let differences = left.differences(right, Aspects::CONTENT.with_mode_bits(MODE_BITS));
     ensure!(
         differences.is_empty(),
-        "{} and {} differ in {} places: {}",
-        left.display(),
-        right.display(),
+        "they differ in {} places: {}",
         differences.len(),
         differences[..differences.len().min(SHOWN)].join("; ")
     );
@@ -96,7 +99,8 @@ mod tests {
     fn difference_is_named() {
         let left = built(&tree("text"));
         ensure_equal(left.path(), built(&tree("text")).path()).unwrap();
-        let reason = |other: &Tree| ensure_equal(left.path(), built(other).path()).unwrap_err().to_string();
+        let reason =
+            |other: &Tree| format!("{:#}", ensure_equal(left.path(), built(other).path()).unwrap_err());
         assert!(reason(&tree("test")).contains("folder/file: content"));
         assert!(
             reason(&tree("text").symlink("other", "folder")).contains("other: symlink to folder, only in")

@@ -2,12 +2,14 @@
 //! All see the same server over the same link, the same key and an empty environment.
 
 use super::link::LinkName;
+use super::pipeline::Pipeline;
 use super::server::Server;
 use crate::program;
 use anyhow::{Context, Result};
 use coast_benches::Proxy;
+use coast_testkit::quote;
 use serde::Serialize;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -16,17 +18,20 @@ use std::process::Command;
 /// The patterns that the documented rsync command line protects at the destination.
 const PROTECTED: [&str; 4] =
     ["generated/***", ".react-router/***", "internal/generated/***", "app/generated/***"];
-/// The patterns that it excludes.
-const EXCLUDED: [&str; 6] = [".git", "node_modules", "target", "__pycache__", ".react-router", ".next"];
+/// The patterns that it excludes: names.
+pub(super) const EXCLUDED: [&str; 6] =
+    [".git", "node_modules", "target", "__pycache__", ".react-router", ".next"];
 
 /// The memory that is touched before each measured run, in bytes: more than a pushed tree of either kind.
 pub(super) const TAKEN_BYTES: u64 = 3 << 29;
 
 /// One of the compared programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tool {
     Rsync,
+    /// `tar | zstd -1 | ssh tar`. It compares nothing and deletes nothing, so only a push to an empty place can be measured.
+    Tar,
     Coast,
 }
 
@@ -45,6 +50,7 @@ impl Tool {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Rsync => "rsync",
+            Self::Tar => "tar",
             Self::Coast => "coast",
         }
     }
@@ -54,7 +60,7 @@ impl Tool {
 pub(crate) struct Contender {
     pub(crate) tool: Tool,
     program: PathBuf,
-    /// The first line of `--version`.
+    /// What the program says about its version.
     pub(crate) version: String,
 }
 
@@ -67,6 +73,15 @@ impl Contender {
         Ok(Self { tool: Tool::Rsync, program: "rsync".into(), version })
     }
 
+    /// The system's tar, with its zstd and ssh.
+    pub(crate) fn tar() -> Result<Self> {
+        let tar = program::output(Command::new("tar").arg("--version"))?;
+        let zstd = program::output(Command::new("zstd").arg("--version")).context("tar needs zstd")?;
+        let version =
+            format!("{}; {}", tar.lines().next().unwrap_or_default(), zstd.trim_matches(['*', ' ']));
+        Ok(Self { tool: Tool::Tar, program: "tar".into(), version })
+    }
+
     /// The `coast` at `program`.
     pub(crate) fn coast(program: &Path) -> Result<Self> {
         let version = program::output(Command::new(program).arg("--version"))?;
@@ -74,9 +89,10 @@ impl Contender {
     }
 
     /// A push of the entries of `source` to the contender's destination.
-    pub(crate) fn push(&self, remote: &Remote<'_>, way: Way, source: &Path) -> Command {
+    pub(crate) fn push(&self, remote: &Remote<'_>, way: Way, source: &Path) -> Pipeline {
         let mut command = self.command(remote);
-        let address = remote.address(&self.destination(remote));
+        let destination = self.destination(remote);
+        let address = remote.address(&destination);
         match self.tool {
             Tool::Rsync => {
                 command.args(["-rlDzP", "--delete-after", "--rsync-path=sudo rsync"]);
@@ -90,17 +106,37 @@ impl Contender {
                 command.arg(with_slash(source.as_os_str().to_owned()));
                 command.arg(with_slash(address));
             }
+            Tool::Tar => {
+                command.arg("--create").arg("--directory").arg(source);
+                command.args(EXCLUDED.map(|pattern| format!("--exclude={pattern}"))).arg(".");
+                let mut zstd = self.environment("zstd", remote);
+                zstd.args(["-1", "--quiet", "--stdout"]);
+                let ssh = self.ssh(remote, way);
+                let mut far = self.environment(&ssh[0], remote);
+                far.args(&ssh[1..]).arg(remote.login());
+                // The shell of the server splits this line into words.
+                far.arg(format!(
+                    "sudo tar --extract --zstd --directory {}",
+                    quote(destination.as_os_str().as_encoded_bytes())
+                ));
+                return Pipeline::from(command).pipe_to(zstd).pipe_to(far);
+            }
             Tool::Coast => {
                 command.arg("push").arg("-p").arg(remote.port(way).to_string());
                 command.arg("-i").arg(remote.server.key()).arg(source).arg(address);
             }
         }
-        command
+        command.into()
     }
 
     /// The program in an environment of its own, with a home of its own.
     pub(super) fn command(&self, remote: &Remote<'_>) -> Command {
-        let mut command = Command::new(&self.program);
+        self.environment(&self.program, remote)
+    }
+
+    /// Any program in the environment of this one.
+    fn environment(&self, program: impl AsRef<OsStr>, remote: &Remote<'_>) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().env("HOME", self.home(remote)).env("LC_ALL", "C");
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command
@@ -126,11 +162,17 @@ impl Contender {
         words
     }
 
-    /// Makes an empty home for the client: no cached hashes, no known hosts, no destination.
+    /// Makes an empty home for the client: no cached hashes, no known hosts. Only tar wants an empty destination; the others
+    /// make their own.
     pub(crate) fn start_fresh(&self, remote: &Remote<'_>) -> Result<()> {
         self.clear(remote)?;
         let home = self.home(remote);
-        fs::create_dir_all(&home).with_context(|| format!("creating {}", home.display()))
+        fs::create_dir_all(&home).with_context(|| format!("creating {}", home.display()))?;
+        if self.tool == Tool::Tar {
+            let destination = self.destination(remote);
+            fs::create_dir(&destination).with_context(|| format!("creating {}", destination.display()))?;
+        }
+        Ok(())
     }
 
     /// Removes the home and the destination.
@@ -193,9 +235,20 @@ impl<'a> Remote<'a> {
         Ok(())
     }
 
-    /// `user@host:path`, as both programs take it.
+    /// The directory that holds the destinations.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// `user@host`, as ssh takes it.
+    pub(super) fn login(&self) -> String {
+        format!("{}@127.0.0.1", self.server.user())
+    }
+
+    /// `user@host:path`, as rsync and coast take it.
     fn address(&self, path: &Path) -> OsString {
-        let mut text = OsString::from(format!("{}@127.0.0.1:", self.server.user()));
+        let mut text = OsString::from(self.login());
+        text.push(":");
         text.push(path);
         text
     }

@@ -132,8 +132,7 @@ fn count_traffic(
     let server = Server::start()?;
     let remote = Remote::new(&server, LinkName::Far, directory)?;
     let contender = Contender::coast(coast)?;
-    let push =
-        |way, source: &Path| measure::run(&mut contender.push(&remote, way, source), &remote, interrupt);
+    let push = |way, source: &Path| measure::run(contender.push(&remote, way, source), &remote, interrupt);
     contender.start_fresh(&remote)?;
     // It uploads the helper.
     push(Way::Direct, &trees.old)?;
@@ -156,12 +155,8 @@ fn count_traffic(
     settle()?;
     let kept = KeptConnection::open(&contender, &remote, &trees.old)?;
     let keeper = kept.keeper()?;
-    let mut warm = contender.push(&remote, Way::Kept, &trees.old);
-    tell_traffic(
-        counts,
-        "second push, warm",
-        &measure::run_with(&mut warm, Some(keeper), &remote, interrupt)?,
-    );
+    let warm = contender.push(&remote, Way::Kept, &trees.old);
+    tell_traffic(counts, "second push, warm", &measure::run_with(warm, Some(keeper), &remote, interrupt)?);
     Ok(())
 }
 

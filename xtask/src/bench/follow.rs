@@ -14,7 +14,7 @@ mod tree;
 mod weight;
 
 use super::interrupt::Interrupt;
-use super::report::{Coast, Machine};
+use super::machine::{Coast, Machine};
 use anyhow::{Context, Result};
 use clap::Args;
 use course::Course;

@@ -27,9 +27,9 @@ impl<'a> KeptConnection<'a> {
         match contender.tool {
             Tool::Coast => drop(program::output(contender.command(remote).args(["daemon", "start"]))?),
             // ssh starts its master with the first connection.
-            Tool::Rsync => {}
+            Tool::Rsync | Tool::Tar => {}
         }
-        program::output(&mut contender.push(remote, Way::Kept, source))?;
+        contender.push(remote, Way::Kept, source).run()?;
         Ok(kept)
     }
 
@@ -51,7 +51,7 @@ impl<'a> KeptConnection<'a> {
                     thread::sleep(DAEMON_LOOK_INTERVAL);
                 }
             }
-            Tool::Rsync => {
+            Tool::Rsync | Tool::Tar => {
                 // It says "Master running (pid=1234)" on standard error.
                 let output = self.master("check").output().context("starting ssh")?;
                 let said = String::from_utf8_lossy(&output.stderr);
@@ -66,7 +66,7 @@ impl<'a> KeptConnection<'a> {
     fn master(&self, what: &str) -> Command {
         let mut command = Command::new("ssh");
         command.args(&self.contender.ssh(self.remote, Way::Kept)[1..]);
-        command.args(["-O", what, &format!("{}@127.0.0.1", self.remote.server.user())]);
+        command.args(["-O", what, &self.remote.login()]);
         command
     }
 }
@@ -79,7 +79,7 @@ impl Drop for KeptConnection<'_> {
                 command.args(["daemon", "stop"]);
                 command
             }
-            Tool::Rsync => self.master("exit"),
+            Tool::Rsync | Tool::Tar => self.master("exit"),
         };
         // A failure means that it has ended.
         let _ = program::output(&mut end);

@@ -1,16 +1,15 @@
-//! A measured run of a program, and of its processes on the server: time, processor, memory, bytes, exit code.
+//! A measured run of a program, or of a pipeline of programs, and of its processes on the server: time, processor, memory, bytes.
 //! Memory is sampled from outside. The other figures are counters, read before and after.
 
 use super::contender::Remote;
 use super::interrupt::Interrupt;
+use super::pipeline::Pipeline;
 use super::process::{self, Process};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use coast_benches::Traffic;
 use rustix::process::Signal;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::Read as _;
-use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,7 +38,7 @@ pub(crate) struct Run {
     pub(crate) down_bytes: u64,
     /// Changes of direction, as `coast-benches` defines them.
     pub(crate) round_trips: u64,
-    pub(crate) exit_code: i32,
+    /// In the order in which they were seen first.
     pub(crate) processes: Vec<Peak>,
 }
 
@@ -47,6 +46,7 @@ pub(crate) struct Run {
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peak {
     pub(crate) side: Side,
+    pub(crate) pid: u32,
     pub(crate) name: String,
     pub(crate) peak_bytes: u64,
 }
@@ -59,15 +59,24 @@ pub(crate) enum Side {
     Remote,
 }
 
-/// Runs `command` to its end while watching it and the server. An exit code other than 0 is an error that carries what the
-/// program wrote to standard error.
-pub(crate) fn run(command: &mut Command, remote: &Remote<'_>, interrupt: &Interrupt) -> Result<Run> {
-    run_with(command, None, remote, interrupt)
+impl Side {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Remote => "remote",
+        }
+    }
+}
+
+/// Runs `client` to its end while watching it and the server. An exit code other than 0 is an error that carries what the
+/// programs wrote to standard error.
+pub(crate) fn run(client: Pipeline, remote: &Remote<'_>, interrupt: &Interrupt) -> Result<Run> {
+    run_with(client, None, remote, interrupt)
 }
 
 /// The same. `keeper` is a process that the client did not start and that has its connection.
 pub(crate) fn run_with(
-    command: &mut Command,
+    client: Pipeline,
     keeper: Option<Process>,
     remote: &Remote<'_>,
     interrupt: &Interrupt,
@@ -84,36 +93,26 @@ pub(crate) fn run_with(
     let remote_before = sessions.before_ticks();
     let traffic_before = remote.proxy.traffic();
 
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let started = Instant::now();
-    let mut child = command.spawn().with_context(|| format!("starting {}", crate::program::line(command)))?;
-    let client = Process(child.id());
-    let watched = Watch { client, keeper, listener };
+    let client = client.start()?;
+    let watched = Watch { clients: client.processes(), keeper, listener };
     let (stop, stopped) = mpsc::channel();
     let watcher = thread::spawn({
         let interrupt = interrupt.clone();
         move || watch(&watched, &stopped, &interrupt)
     });
-    let mut said = Vec::new();
-    let mut log = child.stderr.take().expect("standard error is a pipe");
-    let read = log.read_to_end(&mut said);
-    let status = child.wait().context("waiting for the client")?;
+    let ended = client.wait();
     let wall_seconds = started.elapsed().as_secs_f64();
     drop(stop);
     let Watched { processes, remote_ticks } = watcher.join().expect("the watcher does not panic");
 
     interrupt.check()?;
-    ensure!(
-        started.elapsed() < RUN_LIMIT,
-        "{} was ended: not done after {} s",
-        crate::program::line(command),
-        RUN_LIMIT.as_secs()
-    );
-    read.context("reading the client's standard error")?;
-    if !status.success() {
-        let said = String::from_utf8_lossy(&said);
-        bail!("{} ended with {status}: {}", crate::program::line(command), said.trim());
-    }
+    let ended = if wall_seconds < RUN_LIMIT.as_secs_f64() {
+        ended
+    } else {
+        ended.with_context(|| format!("ended because it was not done after {} s", RUN_LIMIT.as_secs()))
+    };
+    ended?;
     sessions.wait_until_ended()?;
     if sessions.before.is_empty() {
         remote.proxy.wait_until_closed();
@@ -128,7 +127,6 @@ pub(crate) fn run_with(
         up_bytes,
         down_bytes,
         round_trips,
-        exit_code: status.code().unwrap_or_default(),
         processes,
     })
 }
@@ -146,22 +144,22 @@ struct Watched {
 
 /// The processes that are watched, with their descendants.
 struct Watch {
-    client: Process,
+    clients: Vec<Process>,
     keeper: Option<Process>,
     listener: Process,
 }
 
-/// Samples memory and the remote's processor time until the sender of `stopped` is dropped. Kills the client on a signal to the
+/// Samples memory and the remote's processor time until the sender of `stopped` is dropped. Kills the clients on a signal to the
 /// bench, or after [`RUN_LIMIT`].
 fn watch(watch: &Watch, stopped: &mpsc::Receiver<()>, interrupt: &Interrupt) -> Watched {
-    let Watch { client, keeper, listener } = *watch;
+    let Watch { clients, keeper, listener } = watch;
     let started = Instant::now();
-    // By name as well as by id: exec gives a process a new name and new memory.
-    let mut peaks: BTreeMap<(Side, Process, String), u64> = BTreeMap::new();
+    let mut peaks: Vec<Peak> = Vec::new();
     let mut remote: BTreeMap<Process, u64> = BTreeMap::new();
     loop {
-        let near = std::iter::once(client).chain(keeper).chain(process::descendants(client));
-        let far = process::descendants(listener);
+        let started_by_clients = clients.iter().flat_map(|client| process::descendants(*client));
+        let near = clients.iter().copied().chain(*keeper).chain(started_by_clients);
+        let far = process::descendants(*listener);
         let all =
             near.map(|process| (Side::Client, process)).chain(far.into_iter().map(|p| (Side::Remote, p)));
         for (side, process) in all {
@@ -171,20 +169,23 @@ fn watch(watch: &Watch, stopped: &mpsc::Receiver<()>, interrupt: &Interrupt) -> 
                 remote.insert(process, ticks);
             }
             if let Some((name, bytes)) = process.memory() {
-                let peak = peaks.entry((side, process, name)).or_default();
-                *peak = bytes.max(*peak);
+                // By name as well as by id: exec gives a process a new name and new memory.
+                let known = peaks.iter_mut().find(|peak| peak.pid == process.0 && peak.name == name);
+                match known {
+                    Some(peak) => peak.peak_bytes = bytes.max(peak.peak_bytes),
+                    None => peaks.push(Peak { side, pid: process.0, name, peak_bytes: bytes }),
+                }
             }
         }
         if interrupt.is_raised() || started.elapsed() >= RUN_LIMIT {
-            client.signal(Signal::KILL);
+            clients.iter().for_each(|client| client.signal(Signal::KILL));
         }
         match stopped.recv_timeout(SAMPLE_INTERVAL) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    let peak = |((side, _, name), peak_bytes)| Peak { side, name, peak_bytes };
-    Watched { processes: peaks.into_iter().map(peak).collect(), remote_ticks: remote.values().sum() }
+    Watched { processes: peaks, remote_ticks: remote.values().sum() }
 }
 
 /// The sessions of the server.

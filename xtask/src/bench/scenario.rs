@@ -1,5 +1,5 @@
-//! The scenarios: things that users do, each on fresh destinations, with both programs in turns, over a link.
-//! A pair of runs whose results differ is an error.
+//! The scenarios: things that users do, each on fresh destinations, with all programs in turns, over a link.
+//! A round of runs whose results differ is an error.
 
 use super::change::Change;
 use super::compare;
@@ -7,11 +7,16 @@ use super::contender::{Contender, Remote, Tool, Way};
 use super::inputs::{self, Extent, Input, Inputs};
 use super::interrupt::Interrupt;
 use super::kept::KeptConnection;
+use super::limits::Limits;
 use super::link::LinkName;
 use super::measure::{self, Run};
+use super::profile::{self, Profile};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use coast_testkit::Snapshot;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -43,36 +48,51 @@ pub(crate) enum Scenario {
     Big,
     /// Push a large file over one that it has nothing in common with.
     Unrelated,
-    /// Push a million small files to an empty place. Only on demand: it needs 16 GB in memory.
+    /// Push a million small files to an empty place. Only on demand: it needs 12 GB in memory.
     Million,
+    /// Push them again, with nothing changed. Only on demand, too.
+    #[value(name = "million-second")]
+    #[serde(rename = "million-second")]
+    MillionSecond,
 }
 
-/// The runs of one scenario over one link, pair by pair.
+/// The runs of one scenario over one link, round by round.
 #[derive(Serialize)]
 pub(crate) struct Outcome {
     pub(crate) scenario: Scenario,
     pub(crate) link: LinkName,
-    pub(crate) pairs: Vec<Pair>,
+    pub(crate) limits: Limits,
+    pub(crate) rounds: Vec<Round>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<Profile>,
 }
 
-/// A run of either program, one right after the other.
+/// A run of each program, one right after the other.
 #[derive(Serialize)]
-pub(crate) struct Pair {
-    pub(crate) rsync: Run,
-    pub(crate) coast: Run,
-}
+#[serde(transparent)]
+pub(crate) struct Round(pub(crate) BTreeMap<Tool, Run>);
 
-impl Pair {
-    /// Below 1 where coast is the faster one.
-    pub(crate) fn ratio(&self) -> f64 {
-        self.coast.wall_seconds / self.rsync.wall_seconds
+impl Round {
+    /// The time of coast by that of another program, below 1 where coast is the faster one. `None` if the other did not take part.
+    pub(crate) fn ratio_to(&self, other: Tool) -> Option<f64> {
+        Some(self.of(Tool::Coast)?.wall_seconds / self.of(other)?.wall_seconds)
     }
 
-    pub(crate) fn of(&self, tool: Tool) -> &Run {
-        match tool {
-            Tool::Rsync => &self.rsync,
-            Tool::Coast => &self.coast,
+    pub(crate) fn of(&self, tool: Tool) -> Option<&Run> {
+        self.0.get(&tool)
+    }
+}
+
+impl Display for Round {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        for (tool, run) in &self.0 {
+            write!(out, "{} {:.2} s", tool.name(), run.wall_seconds)?;
+            match self.ratio_to(*tool) {
+                Some(ratio) if *tool != Tool::Coast => write!(out, " (ratio {ratio:.2}), ")?,
+                _ => {}
+            }
         }
+        Ok(())
     }
 }
 
@@ -114,6 +134,15 @@ impl Scenario {
             Self::Big => "big file",
             Self::Unrelated => "unrelated file",
             Self::Million => "million files",
+            Self::MillionSecond => "million files, second push",
+        }
+    }
+
+    /// Whether a program can do what the scenario asks for.
+    fn suits(self, tool: Tool) -> bool {
+        match tool {
+            Tool::Rsync | Tool::Coast => true,
+            Tool::Tar => self == Self::First,
         }
     }
 
@@ -130,7 +159,7 @@ impl Scenario {
             Self::Worktree => Input::Worktrees(extent),
             Self::Big => Input::BigFile,
             Self::Unrelated => Input::Unrelated,
-            Self::Million => Input::Many,
+            Self::Million | Self::MillionSecond => Input::Many,
         }
     }
 
@@ -139,7 +168,7 @@ impl Scenario {
         let (old, new) = (pair.old.as_path(), pair.new.as_path());
         let (before, measured) = match self {
             Self::First | Self::Million => (vec![], new),
-            Self::Second | Self::Warm | Self::Edit | Self::Moved => (vec![new], new),
+            Self::Second | Self::Warm | Self::Edit | Self::Moved | Self::MillionSecond => (vec![new], new),
             Self::Switch | Self::Worktree | Self::Big | Self::Unrelated => (vec![old], new),
             Self::SwitchBack => (vec![old, new], old),
         };
@@ -156,51 +185,59 @@ impl Scenario {
 
 /// What the runs of all scenarios have in common.
 pub(crate) struct Bench<'a> {
-    pub(crate) contenders: &'a [Contender; 2],
+    pub(crate) contenders: &'a [Contender],
     pub(crate) inputs: &'a Inputs,
-    pub(crate) pairs: NonZeroUsize,
+    pub(crate) rounds: NonZeroUsize,
+    /// Where the samples of profiles are written to, if there are any.
+    pub(crate) profiles: Option<&'a Path>,
     pub(crate) interrupt: &'a Interrupt,
 }
 
 impl Bench<'_> {
-    /// Runs the pairs of a scenario and checks that each left two equal trees.
+    /// Runs the rounds of a scenario and checks that each left equal trees.
     pub(crate) fn measure(&self, scenario: Scenario, extent: Extent, remote: &Remote<'_>) -> Result<Outcome> {
-        let [rsync, coast] = self.contenders;
-        let mut outcome = Outcome { scenario, link: remote.link, pairs: Vec::new() };
+        let mut turns: Vec<&Contender> =
+            self.contenders.iter().filter(|contender| scenario.suits(contender.tool)).collect();
         let pushes = scenario.pushes(self.inputs, extent);
-        for number in 1..=self.pairs.get() {
-            let run = |contender: &Contender| self.run(&pushes, contender, remote);
-            // The second program finds less memory free, so each is second every other time.
-            let pair = if number % 2 == 1 {
-                let rsync = run(rsync)?;
-                Pair { rsync, coast: run(coast)? }
-            } else {
-                let coast = run(coast)?;
-                Pair { rsync: run(rsync)?, coast }
-            };
-            self.ensure_equal(pushes.measured, remote)
-                .with_context(|| format!("{}: the results differ", scenario.title()))?;
-            eprintln!(
-                "{}, {}, {number}/{}: rsync {:.2} s, coast {:.2} s, ratio {:.2}",
-                scenario.title(),
-                remote.link.name(),
-                self.pairs,
-                pair.rsync.wall_seconds,
-                pair.coast.wall_seconds,
-                pair.ratio()
-            );
-            outcome.pairs.push(pair);
-            for contender in self.contenders {
+        let limits = limits(&pushes, remote)?;
+        let mut outcome = Outcome { scenario, link: remote.link, limits, rounds: Vec::new(), profile: None };
+        for number in 1..=self.rounds.get() {
+            let (mut runs, mut results) = (BTreeMap::new(), Vec::new());
+            for contender in &turns {
+                runs.insert(contender.tool, self.run(&pushes, contender, remote, None)?);
+                // Only one destination takes room, and all programs find as much memory free.
+                results.push((contender.tool, compare::read(&contender.destination(remote))?));
                 contender.clear(remote)?;
             }
+            ensure_equal(pushes.measured, &results)
+                .with_context(|| format!("{}: the results differ", scenario.title()))?;
+            let round = Round(runs);
+            eprintln!("{}, {}, {number}/{}: {round}", scenario.title(), remote.link.name(), self.rounds);
+            outcome.rounds.push(round);
+            turns.rotate_left(1);
+        }
+        if let (Some(directory), Some(coast)) =
+            (self.profiles, turns.iter().find(|contender| contender.tool == Tool::Coast))
+        {
+            let data = directory.join(format!("{} ({}).data", scenario.title(), remote.link.name()));
+            let run = self.run(&pushes, coast, remote, Some(&data))?;
+            outcome.profile = Some(Profile::read(&data, &run)?);
+            coast.clear(remote)?;
         }
         Ok(outcome)
     }
 
-    fn run(&self, pushes: &Pushes<'_>, contender: &Contender, remote: &Remote<'_>) -> Result<Run> {
+    /// One run. Its samples are written to `profile`.
+    fn run(
+        &self,
+        pushes: &Pushes<'_>,
+        contender: &Contender,
+        remote: &Remote<'_>,
+        profile: Option<&Path>,
+    ) -> Result<Run> {
         contender.start_fresh(remote)?;
         for basis in &pushes.before {
-            measure::run(&mut contender.push(remote, Way::Direct, basis), remote, self.interrupt)?;
+            measure::run(contender.push(remote, Way::Direct, basis), remote, self.interrupt)?;
         }
         let _until_pushed = pushes.change.make(pushes.pair)?;
         let kept = match pushes.way {
@@ -210,34 +247,50 @@ impl Bench<'_> {
         let keeper = kept.as_ref().map(KeptConnection::keeper).transpose()?;
         remote.take_memory()?;
         let mut push = contender.push(remote, pushes.way, pushes.measured);
-        measure::run_with(&mut push, keeper, remote, self.interrupt)
-    }
-
-    /// Fails unless both destinations are equal, and says which of them has other files than the source.
-    fn ensure_equal(&self, source: &Path, remote: &Remote<'_>) -> Result<()> {
-        let destinations = self.contenders.each_ref().map(|contender| contender.destination(remote));
-        let Err(error) = compare::ensure_equal(&destinations[0], &destinations[1]) else { return Ok(()) };
-        let source = compare::read(source)?;
-        let mut judged = String::new();
-        for (contender, destination) in self.contenders.iter().zip(&destinations) {
-            let stale = compare::stale_files(&source, &compare::read(destination)?);
-            judged += &format!("{} left {stale} files that are not as the source; ", contender.tool.name());
+        if let Some(data) = profile {
+            push = profile::watched(push, data);
         }
-        Err(error.context(judged.trim_end_matches("; ").to_owned()))
+        measure::run_with(push, keeper, remote, self.interrupt)
     }
 
-    /// Pushes a small tree with both programs. Then no measured run reads a program from disk or uploads the helper.
+    /// Pushes a small tree with all programs. Then no measured run reads a program from disk or uploads the helper.
     pub(crate) fn warm_up(&self, remote: &Remote<'_>) -> Result<()> {
         let source = TempDir::with_prefix("coast-bench-").context("making a small tree")?;
         fs::write(source.path().join("file"), "content").context("making a small tree")?;
         for contender in self.contenders {
             contender.start_fresh(remote)?;
-            let mut push = contender.push(remote, Way::Direct, source.path());
-            measure::run(&mut push, remote, self.interrupt)?;
+            let push = contender.push(remote, Way::Direct, source.path());
+            measure::run(push, remote, self.interrupt)?;
             compare::ensure_equal(source.path(), &contender.destination(remote))
                 .with_context(|| format!("{} did not push a small tree", contender.tool.name()))?;
             contender.clear(remote)?;
         }
         Ok(())
     }
+}
+
+/// What the machine needs for the measured push.
+fn limits(pushes: &Pushes<'_>, remote: &Remote<'_>) -> Result<Limits> {
+    let undo = pushes.change.make(pushes.pair)?;
+    Limits::measure(pushes.before.last().copied(), pushes.measured, undo.changed(), remote.directory())
+}
+
+/// Fails unless all results are equal, and says which of them has other files than the source.
+fn ensure_equal(source: &Path, results: &[(Tool, Snapshot)]) -> Result<()> {
+    let Err(error) = results.windows(2).try_for_each(|both| {
+        let [(left, left_tree), (right, right_tree)] = both else { return Ok(()) };
+        compare::ensure_same(left_tree, right_tree)
+            .with_context(|| format!("{} and {}", left.name(), right.name()))
+    }) else {
+        return Ok(());
+    };
+    let source = compare::read(source)?;
+    let judged: Vec<String> = results
+        .iter()
+        .map(|(tool, tree)| {
+            let stale = compare::stale_files(&source, tree);
+            format!("{} left {stale} files that are not as the source", tool.name())
+        })
+        .collect();
+    Err(error.context(judged.join("; ")))
 }

@@ -3,7 +3,7 @@
 use super::figure::{Figure, Measure};
 use super::layer::LayerName;
 use super::tree::TreeSize;
-use crate::bench::report::Machine;
+use crate::bench::machine::Machine;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 
