@@ -14,6 +14,9 @@ pub(crate) const HEADER_BYTES: usize = 8;
 const FLAG_ZSTD: u8 = 1;
 const FLAG_DATA: u8 = 2;
 const FLAG_END: u8 = 4;
+/// Not a frame of the run: it says how the bytes after it are spread over streams. The field for the decompressed size holds a
+/// [`StreamSet`](crate::StreamSet).
+pub(crate) const FLAG_STREAMS: u8 = 8;
 const LENGTH_MAX: usize = 0xff_ffff;
 const _: () = assert!(MAX_FRAME_BYTES < LENGTH_MAX);
 
@@ -86,6 +89,11 @@ pub(crate) fn write_header(buffer: &mut [u8], class: Class, compressed: bool, ra
     buffer[4..8].copy_from_slice(&raw_len.to_le_bytes()[..4]);
 }
 
+/// Bytes of the payload after a header, which may be more than a frame may have.
+pub(crate) fn payload_len(header: &[u8; HEADER_BYTES]) -> usize {
+    u32::from_le_bytes([header[1], header[2], header[3], 0]) as usize
+}
+
 /// Bytes that are read ahead. Many small frames take one read, and most of a large frame passes the buffer by.
 pub(crate) const READ_AHEAD_BYTES: usize = 16 << 10;
 
@@ -124,11 +132,12 @@ impl<R: Read> FrameReader<R> {
         let mut header = [0; HEADER_BYTES];
         self.fill(&mut header)?;
         let flags = header[0];
+        // A frame with `FLAG_STREAMS` is for the layer below, and an error here.
         if flags & !(FLAG_ZSTD | FLAG_DATA) != 0 && flags != FLAG_END {
             return Err(WireError::Header { byte: flags });
         }
         let compressed = flags & FLAG_ZSTD != 0;
-        let length = u32::from_le_bytes([header[1], header[2], header[3], 0]) as usize;
+        let length = payload_len(&header);
         let raw_len = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
         for bytes in [length, raw_len] {
             if bytes > MAX_FRAME_BYTES {
