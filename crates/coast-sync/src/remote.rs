@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
 
 use coast_engine::{
     Cancel, CancelHook, EngineError, FollowSender, Monitor, Progress, RunReport, SenderConfig,
@@ -21,6 +22,7 @@ use crate::SyncError;
 use crate::destination::{RemoteDestination, RemoteHelper};
 use crate::follow::Sender;
 use crate::receiver_arguments::ReceiverArguments;
+use crate::streams::{Cause, Opener, Opening, StreamCount, WideningWriter};
 
 /// How the other machine was reached.
 #[derive(Debug, Clone)]
@@ -146,6 +148,7 @@ pub(crate) fn send(
     sender: SenderConfig,
     remote: &RemoteDestination,
     receiver: &ReceiverArguments,
+    count: StreamCount,
     monitor: &dyn Monitor,
     prompt: &dyn Prompt,
     cancel: &Cancel,
@@ -157,26 +160,50 @@ pub(crate) fn send(
     }
     let starting = session.begin_helper(&spec)?;
     let _hook = close_on_cancel(cancel, &session.closer());
-    let writer = starting.input();
-    let greeting = OnceLock::new();
-    let mut reader = HelperOutput::new(starting, &session, prompt, &greeting);
-    if let RemoteHelper::Installed(_) = remote.helper {
-        // It may speak another version of the protocol. The name of every other helper is the hash of its content.
-        reader.await_greeting();
-    }
-    let monitor = WallWatch { inner: monitor, prompt, host: session.host() };
-    let run = match greeting.get() {
-        Some(Err(_)) => Err(EngineError::Disconnected),
-        Some(Ok(_)) | None => coast_engine::send(sender, reader, writer, &monitor, cancel),
-    };
-    match (run, greeting.into_inner()) {
-        (Ok(run), Some(Ok((report, _)))) => Ok((run, report)),
-        (Err(EngineError::Interrupted), _) => Err(EngineError::Interrupted.into()),
-        (_, Some(Err(error))) => Err(error.into()),
-        (Err(error), Some(Ok((_, status)))) => Err(explain(error, &status)),
-        (Err(error), None) => Err(error.into()),
-        (Ok(_), None) => Err(EngineError::Disconnected.into()),
-    }
+    let join = helper_spec(remote, Vec::new(), Sudo::Never)?;
+    let opening = Opening::default();
+    thread::scope(|scope| {
+        let (causes, told_causes) = mpsc::channel();
+        let (joined, joined_streams) = mpsc::channel();
+        if let Some(run) = receiver.run.as_deref() {
+            let opener = Opener { session: &session, spec: &join, run, count, prompt };
+            let opening = &opening;
+            scope.spawn(move || opener.run(&told_causes, &joined, opening));
+        }
+        let writer = WideningWriter::new(Box::new(starting.input()), joined_streams);
+        let (writer, told) = match count {
+            StreamCount::Auto => (writer.observed(causes), None),
+            StreamCount::Exactly(_) => (writer, Some(causes)),
+        };
+        let greeting = OnceLock::new();
+        let mut reader = HelperOutput {
+            starting: Some(starting),
+            reader: None,
+            greeting: &greeting,
+            told,
+            session: &session,
+            prompt,
+        };
+        if let RemoteHelper::Installed(_) = remote.helper {
+            // It may speak another version of the protocol. The name of every other helper is the hash of its content.
+            reader.await_greeting();
+        }
+        let monitor = WallWatch { inner: monitor, prompt, host: session.host() };
+        let run = match greeting.get() {
+            Some(Err(_)) => Err(EngineError::Disconnected),
+            Some(Ok(_)) | None => coast_engine::send(sender, reader, writer, &monitor, cancel),
+        };
+        let sent = match (run, greeting.into_inner()) {
+            (Ok(run), Some(Ok((report, _)))) => Ok((run, report)),
+            (Err(EngineError::Interrupted), _) => Err(EngineError::Interrupted.into()),
+            (_, Some(Err(error))) => Err(error.into()),
+            (Err(error), Some(Ok((_, status)))) => Err(explain(error, &status)),
+            (Err(error), None) => Err(error.into()),
+            (Ok(_), None) => Err(EngineError::Disconnected.into()),
+        };
+        opening.end(&session.closer());
+        sent
+    })
 }
 
 /// How the helper was reached, and its status; or why it did not greet.
@@ -187,20 +214,13 @@ struct HelperOutput<'a> {
     starting: Option<StartingHelper<'a>>,
     reader: Option<ChannelReader>,
     greeting: &'a OnceLock<Greeting>,
+    /// Is told that other helpers can join this one.
+    told: Option<mpsc::Sender<Cause>>,
     session: &'a Session,
     prompt: &'a dyn Prompt,
 }
 
-impl<'a> HelperOutput<'a> {
-    fn new(
-        starting: StartingHelper<'a>,
-        session: &'a Session,
-        prompt: &'a dyn Prompt,
-        greeting: &'a OnceLock<Greeting>,
-    ) -> Self {
-        Self { starting: Some(starting), reader: None, greeting, session, prompt }
-    }
-
+impl HelperOutput<'_> {
     fn await_greeting(&mut self) {
         let Some(starting) = self.starting.take() else { return };
         let greeting = starting.greeting().map(|greeted| {
@@ -210,9 +230,12 @@ impl<'a> HelperOutput<'a> {
             self.reader = Some(reader);
             (report, status)
         });
-        if greeting.is_err() {
+        match (&greeting, self.told.take()) {
+            // Nobody listens if no stream is to join.
+            (Ok(_), Some(told)) => drop(told.send(Cause::Greeted)),
+            (Ok(_), None) => {}
             // The writer may wait for a helper that does not read.
-            self.session.closer().close();
+            (Err(_), _) => self.session.closer().close(),
         }
         // Only this reader sets it, and only once.
         let _ = self.greeting.set(greeting);
