@@ -20,6 +20,9 @@ use crate::joining::Joining;
 /// How long a peer may be silent by default.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The longest time limit, so that its end is a time that the system's clock has.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// How long a run may clean up after the time limit. Writing to a silent peer can block for ever.
 const CLEANING_UP: Duration = Duration::from_secs(10);
 
@@ -57,6 +60,7 @@ impl Input {
                 process::exit(TIMED_OUT);
             });
         };
+        let patience = patience.min(LONGEST_PATIENCE);
         Self { file, joining, patience, waiting: Waiting::default(), given_up }
     }
 
@@ -74,7 +78,8 @@ impl Read for Input {
         let deadline = Instant::now() + self.patience;
         loop {
             let listener = self.joining.listener();
-            let watched = if listener.is_some() { 2 } else { 1 };
+            // Helpers that want to join are no sign of life of the peer.
+            let watched = if listener.is_some() && Instant::now() < deadline { 2 } else { 1 };
             let mut polled = [self.file.as_fd(), listener.unwrap_or(self.file.as_fd())]
                 .map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::IN));
             self.wait(&mut polled[..watched], deadline)?;
