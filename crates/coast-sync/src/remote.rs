@@ -160,13 +160,12 @@ pub(crate) fn send(
     }
     let starting = session.begin_helper(&spec)?;
     let _hook = close_on_cancel(cancel, &session.closer());
-    let join = helper_spec(remote, Vec::new(), Sudo::Never)?;
     let opening = Opening::default();
     thread::scope(|scope| {
         let (causes, told_causes) = mpsc::channel();
         let (joined, joined_streams) = mpsc::channel();
         if let Some(run) = receiver.run.as_deref() {
-            let opener = Opener { session: &session, spec: &join, run, count, prompt };
+            let opener = Opener { session: &session, spec: &spec, run, count, prompt };
             let opening = &opening;
             scope.spawn(move || opener.run(&told_causes, &joined, opening));
         }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use coast_ssh::{Closer, HelperSpec, Prompt, Session, SshError};
+use coast_ssh::{Closer, HelperSpec, Prompt, Session, SshError, Sudo};
 use coast_wire::limits::MAX_STREAMS;
 use coast_wire::{OutgoingStream, StripedWriter};
 use data_encoding::HEXLOWER;
@@ -157,7 +157,7 @@ impl Observer {
 /// Opens the other streams of a run when there is a cause.
 pub(crate) struct Opener<'a> {
     pub(crate) session: &'a Session,
-    /// The helper that joins, without the arguments of [`Opener::open_one`].
+    /// The helper that receives.
     pub(crate) spec: &'a HelperSpec,
     pub(crate) run: &'a str,
     pub(crate) count: StreamCount,
@@ -244,7 +244,8 @@ impl Opener<'_> {
     }
 
     fn open_one(&self, number: u8) -> Result<OutgoingStream<'static>, SshError> {
-        let mut spec = self.spec.clone();
+        // It hands over what the user who logs in sends anyway.
+        let mut spec = HelperSpec { sudo: Sudo::Never, ..self.spec.clone() };
         let words = ["join".to_owned(), format!("--streams={}", self.run), format!("--number={number}")];
         spec.args = words.map(String::into_bytes).to_vec();
         let (_, writer, _) = self.session.start_helper(&spec)?.split();
@@ -258,19 +259,18 @@ mod tests {
 
     use super::*;
 
-    /// The causes that an observer tells of a writer which writes 64 KiB at a time, and waits for `waits` of every second.
-    fn causes(seconds: f64, writes_per_second: u32, waits: f64) -> Vec<Cause> {
+    const WRITES_PER_SECOND: u32 = 320;
+
+    /// The causes that an observer tells in a second of a writer which writes 64 KiB at a time, and waits for this part of the time.
+    fn causes(waits: f64) -> Vec<Cause> {
         let (sender, causes) = mpsc::channel();
         let mut observer = Observer::new(sender);
         observer.hidden = 0.0;
-        let writes = (seconds * f64::from(writes_per_second)) as u32;
-        let step = Duration::from_secs(1) / writes_per_second;
-        // Times that have passed, so that none lies in the future.
-        let now = Instant::now();
-        observer.since = now - step * writes;
-        for write in 0..writes {
-            let ended = now - step * (writes - write - 1);
-            observer.wrote(64 << 10, ended - step.mul_f64(waits), ended);
+        let step = Duration::from_secs(1) / WRITES_PER_SECOND;
+        let mut now = observer.since;
+        for _ in 0..WRITES_PER_SECOND {
+            now += step;
+            observer.wrote(64 << 10, now - step.mul_f64(waits), now);
         }
         drop(observer);
         causes.into_iter().collect()
@@ -278,26 +278,26 @@ mod tests {
 
     #[test]
     fn writer_that_mostly_waits_is_a_cause_and_its_rate_is_told() {
-        let told = causes(1.0, 320, 0.9);
-        assert!(told.len() >= 3);
+        let told = causes(0.9);
+        assert_eq!(told.len(), 4);
         for cause in told {
             let Cause::HeldBack(rate) = cause else { panic!("another cause") };
-            assert!((rate / (320.0 * 65_536.0) - 1.0).abs() < 0.05, "{rate}");
+            assert!((rate / (f64::from(WRITES_PER_SECOND) * 65_536.0) - 1.0).abs() < 0.05, "{rate}");
         }
     }
 
     #[test]
     fn writer_that_waits_for_its_source_is_no_cause() {
-        assert!(causes(1.0, 320, 0.3).is_empty());
+        assert!(causes(0.3).is_empty());
     }
 
     #[test]
     fn first_window_tells_nothing() {
         let (sender, causes) = mpsc::channel();
         let mut observer = Observer::new(sender);
-        let ended = Instant::now();
+        let started = Instant::now();
         for _ in 0..32 {
-            observer.wrote(64 << 10, ended - Duration::from_secs(9), ended);
+            observer.wrote(64 << 10, started, started + Duration::from_secs(9));
         }
         assert!(causes.try_recv().is_err());
     }
