@@ -1,12 +1,14 @@
 //! The helper's command line. It holds everything that the helper must know before it listens to its peer.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use coast_engine::{Claim, DestinationIs, ReceiverConfig};
 use coast_tree::{BadPath, RelPath};
+use coast_wire::limits::MAX_STREAMS;
 use coast_workspace::LeftoverPath;
 
 use crate::input::PATIENCE;
@@ -15,10 +17,12 @@ use crate::input::PATIENCE;
 #[derive(Debug)]
 pub(crate) enum Command {
     Version,
-    /// Receive a tree. The peer may be silent for the given time.
-    Receive(Box<ReceiverConfig>, Duration),
-    /// Receive many trees, one after the other. The peer may be silent for the given time during a run.
-    Follow(Box<ReceiverConfig>, Duration),
+    /// Receive a tree.
+    Receive(Reception),
+    /// Receive many trees, one after the other. The limit on the peer's silence holds during a run.
+    Follow(Reception),
+    /// Hand standard input over to the helper that carries out this run, as the stream of this number.
+    Join(RunName, u8),
     /// Look at the place where a workspace is or will be.
     Probe(PathBuf),
     /// Remove a workspace, and with it the directory that holds it, if that is empty then.
@@ -38,11 +42,38 @@ pub(crate) enum Command {
     Sweep(PathBuf, Vec<LeftoverPath>),
 }
 
+/// How a tree is received.
+#[derive(Debug)]
+pub(crate) struct Reception {
+    pub(crate) config: Box<ReceiverConfig>,
+    /// How long the peer may be silent.
+    pub(crate) patience: Duration,
+    /// The name under which other streams can join the run.
+    pub(crate) run: Option<RunName>,
+}
+
+/// The random name of a run, in 32 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RunName(String);
+
+impl RunName {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == 32 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Whether these words call the helper, in a program that contains the helper. People may type the words as commands of that program,
-/// but not `receive` and `follow`, and the others without `--root` after them.
+/// but not `receive`, `follow` and `join`, and the others without `--root` after them.
 pub(crate) fn is_call(words: &[OsString]) -> bool {
     let Some((word, _)) = words.first().and_then(command) else { return false };
-    matches!(word, "receive" | "follow")
+    matches!(word, "receive" | "follow" | "join")
         || words
             .get(1)
             .is_some_and(|next| next == "--root" || (word == "remove" && next == WITH_EMPTY_PARENT))
@@ -51,9 +82,9 @@ pub(crate) fn is_call(words: &[OsString]) -> bool {
 /// The option of `remove` that also removes the directory around the workspace.
 const WITH_EMPTY_PARENT: &str = "--with-empty-parent";
 
-const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] [--claim=workspace|new-workspace|existing-workspace] [--timeout=SECONDS] \
+const USAGE: &str = "usage: coast-helper receive [--make-parents] [--dry-run] [--some-paths] [--claim=workspace|new-workspace|existing-workspace] [--timeout=SECONDS] [--streams=RUN] \
                      [--destination-is=directory|file-or-directory|directory-or-new-name] --root PATH, \
-                     coast-helper follow --root PATH [--make-parents] [--claim=workspace|new-workspace|existing-workspace] [--timeout=SECONDS], coast-helper probe --root PATH, coast-helper remove [--with-empty-parent] --root PATH, \
+                     coast-helper follow --root PATH [--make-parents] [--claim=workspace|new-workspace|existing-workspace] [--timeout=SECONDS], coast-helper join --streams=RUN --number=N, coast-helper probe --root PATH, coast-helper remove [--with-empty-parent] --root PATH, \
                      coast-helper trash --root PATH, coast-helper restore --root PATH -- PATH..., coast-helper survey --root PATH, coast-helper leftovers --root PATH, \
                      coast-helper sweep --root PATH -- NAME..., or coast-helper --version";
 
@@ -64,9 +95,10 @@ type Words<'w> = &'w mut dyn Iterator<Item = OsString>;
 type Parse = fn(Words<'_>) -> Result<Command, String>;
 
 /// The commands that have a word, each with the function that reads the words after it.
-const COMMANDS: [(&str, Parse); 9] = [
-    ("receive", |words| receive(words).map(|(config, patience)| Command::Receive(config, patience))),
+const COMMANDS: [(&str, Parse); 10] = [
+    ("receive", |words| receive(words).map(Command::Receive)),
     ("follow", |words| follow(words)),
+    ("join", |words| join(words)),
     ("probe", |words| root_only(words).map(Command::Probe)),
     ("remove", |words| removal(words)),
     ("survey", |words| root_only(words).map(Command::Survey)),
@@ -93,18 +125,22 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
 }
 
 fn follow(words: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    let (config, patience) = receive(words)?;
-    let only_receives =
-        config.dry_run || config.some_paths || config.destination_is != DestinationIs::Directory;
+    let reception = receive(words)?;
+    let Reception { config, run, .. } = &reception;
+    let only_receives = config.dry_run
+        || config.some_paths
+        || config.destination_is != DestinationIs::Directory
+        || run.is_some();
     if only_receives {
         return Err(format!("follow is always about a directory and what its runs say; {USAGE}"));
     }
-    Ok(Command::Follow(config, patience))
+    Ok(Command::Follow(reception))
 }
 
-fn receive(mut words: impl Iterator<Item = OsString>) -> Result<(Box<ReceiverConfig>, Duration), String> {
+fn receive(mut words: impl Iterator<Item = OsString>) -> Result<Reception, String> {
     let mut root = None;
     let mut patience = PATIENCE;
+    let mut run = None;
     let mut config = ReceiverConfig::new(PathBuf::new());
     while let Some(word) = words.next() {
         match word.to_str() {
@@ -122,15 +158,36 @@ fn receive(mut words: impl Iterator<Item = OsString>) -> Result<(Box<ReceiverCon
                 config.destination_is = DestinationIs::FileOrDirectory
             }
             Some("--root") => root = Some(path(&mut words)?),
-            Some(other) => match other.strip_prefix("--timeout=").map(str::parse) {
-                Some(Ok(seconds @ 1..)) => patience = Duration::from_secs(seconds),
-                _ => return Err(no_option(&word)),
-            },
+            Some(other) => {
+                let seconds = other.strip_prefix("--timeout=").and_then(|seconds| seconds.parse().ok());
+                match (seconds, other.strip_prefix("--streams=").and_then(RunName::parse)) {
+                    (Some(seconds @ 1..), _) => patience = Duration::from_secs(seconds),
+                    (_, Some(name)) => run = Some(name),
+                    _ => return Err(no_option(&word)),
+                }
+            }
             None => return Err(no_option(&word)),
         }
     }
     config.destination = root.ok_or_else(no_root)?;
-    Ok((Box::new(config), patience))
+    Ok(Reception { config: Box::new(config), patience, run })
+}
+
+fn join(words: impl Iterator<Item = OsString>) -> Result<Command, String> {
+    let (mut run, mut number) = (None, None);
+    for word in words {
+        let text = word.to_str().unwrap_or_default();
+        let given = text.strip_prefix("--number=").and_then(|number| number.parse().ok());
+        match (text.strip_prefix("--streams=").and_then(RunName::parse), given) {
+            (Some(name), _) => run = Some(name),
+            (_, Some(given)) if (1..MAX_STREAMS).contains(&given) => number = Some(given),
+            _ => return Err(no_option(&word)),
+        }
+    }
+    match (run, number) {
+        (Some(run), Some(number)) => Ok(Command::Join(run, number)),
+        _ => Err(format!("join needs the name of a run and a number; {USAGE}")),
+    }
 }
 
 fn root_only(mut words: impl Iterator<Item = OsString>) -> Result<PathBuf, String> {
@@ -206,17 +263,42 @@ mod tests {
             "--root",
             "/data/x y",
         ];
-        let Ok(Command::Receive(config, PATIENCE)) = parse_words(&words) else { panic!("not parsed") };
+        let Ok(Command::Receive(Reception { config, patience: PATIENCE, run: None })) = parse_words(&words)
+        else {
+            panic!("not parsed")
+        };
         assert_eq!(config.destination, PathBuf::from("/data/x y"));
         assert_eq!(config.claim, Claim::Workspace);
         assert!(config.make_parents && !config.dry_run && !config.some_paths);
         assert_eq!(config.destination_is, DestinationIs::FileOrDirectory);
         let followed = parse_words(&["follow", "--root", "/data", "--claim=workspace"]);
         assert!(
-            matches!(followed, Ok(Command::Follow(config, PATIENCE)) if config.claim == Claim::Workspace)
+            matches!(followed, Ok(Command::Follow(reception)) if reception.config.claim == Claim::Workspace)
         );
         let impatient = parse_words(&["receive", "--timeout=7", "--root", "/"]);
-        assert!(matches!(impatient, Ok(Command::Receive(_, patience)) if patience.as_secs() == 7));
+        assert!(matches!(impatient, Ok(Command::Receive(reception)) if reception.patience.as_secs() == 7));
+    }
+
+    #[test]
+    fn a_run_that_streams_can_join_has_a_name_and_each_stream_a_number() {
+        const RUN: &str = "0123456789abcdef0123456789abcdef";
+        let streams = format!("--streams={RUN}");
+        let received = parse_words(&["receive", &streams, "--root", "/data"]);
+        assert!(matches!(received, Ok(Command::Receive(Reception { run: Some(run), .. })) if run.0 == RUN));
+        let joined = parse_words(&["join", &streams, "--number=7"]);
+        assert!(matches!(joined, Ok(Command::Join(run, 7)) if run.0 == RUN));
+        for words in [
+            &["join", &streams][..],
+            &["join", "--number=1"],
+            &["join", &streams, "--number=0"],
+            &["join", &streams, "--number=8"],
+            &["join", &streams[..streams.len() - 1], "--number=1"],
+            &["join", "--streams=0123456789ABCDEF0123456789abcdef", "--number=1"],
+            &["receive", "--streams=", "--root", "/data"],
+            &["follow", &streams, "--root", "/data"],
+        ] {
+            assert!(parse_words(words).is_err(), "{words:?}");
+        }
     }
 
     #[test]
@@ -239,7 +321,7 @@ mod tests {
 
     #[test]
     fn the_commands_about_a_workspace_are_those_that_a_rule_of_sudoers_grants() {
-        let others = ["restore", "leftovers", "sweep"];
+        let others = ["join", "restore", "leftovers", "sweep"];
         let known: Vec<&str> = COMMANDS.iter().map(|(word, _)| *word).collect();
         for word in &known {
             assert!(WORKSPACE_COMMANDS.contains(word) != others.contains(word), "{word}");

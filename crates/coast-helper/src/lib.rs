@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `coast-helper receive --root PATH` | receives a tree, with the protocol of `coast-wire` on standard input and output |
 //! | `coast-helper follow --root PATH` | receives many trees, one after the other, over the same two streams |
+//! | `coast-helper join --streams=RUN --number=N` | hands standard input over to the helper that receives with `--streams=RUN` |
 //! | `coast-helper probe --root PATH` | tells what there is at PATH |
 //! | `coast-helper remove --root PATH` | removes the workspace PATH |
 //! | `coast-helper trash --root PATH` | lists the trash of the workspace PATH |
@@ -21,6 +22,8 @@
 mod arguments;
 mod confine;
 mod input;
+#[cfg_attr(not(target_os = "linux"), path = "joining_elsewhere.rs")]
+mod joining;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -29,21 +32,22 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
 
-use coast_engine::{Cancel, EngineError, Receiver, ReceiverConfig, VoidMonitor, refuse};
+use coast_engine::{Cancel, EngineError, Receiver, VoidMonitor, refuse};
 use coast_tree::RelPath;
 use coast_wire::limits::MAX_KEPT_NAMED;
 use coast_wire::{
-    Answer, Event, GREETING, PROTOCOL_VERSION, ProblemKind, Removal, SurveyTotals, bounded_text,
+    Answer, Event, GREETING, PROTOCOL_VERSION, ProblemKind, Removal, StripedReader, SurveyTotals,
+    bounded_text,
 };
 use coast_workspace::{
     AccountDirectories, DoomedWorkspace, LeftoverPath, ProbedDirectory, RemovalNews, TrashedWorkspace,
     WorkspacesDirectory, decline, say,
 };
 
-use arguments::Command;
+use arguments::{Command, Reception, RunName};
 use input::Input;
+use joining::Joining;
 
 /// The exit code for a wrong command line. It is not 1, see above.
 const USAGE: u8 = 64;
@@ -62,8 +66,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             let text = format!("coast-helper {} (protocol {PROTOCOL_VERSION})\n", env!("CARGO_PKG_VERSION"));
             exit_after(io::stdout().write_all(text.as_bytes()))
         }
-        Command::Receive(config, patience) => receive(*config, patience),
-        Command::Follow(config, patience) => follow(*config, patience),
+        Command::Receive(reception) => receive(reception),
+        Command::Follow(reception) => follow(reception),
+        Command::Join(run, number) => join(&run, number),
         Command::Probe(path) => answering(|_, output| probe(&path, output)),
         Command::Remove { root, with_empty_parent } => {
             answering(|input, output| remove(&root, with_empty_parent, input, output))
@@ -81,17 +86,15 @@ pub fn is_call(arguments: &[OsString]) -> bool {
     arguments::is_call(arguments)
 }
 
-fn receive(config: ReceiverConfig, patience: Duration) -> ExitCode {
-    receiving(config, |receiver, input, output, confined| {
-        let input = Input::new(input, patience);
-        receiver.run(input, output, confined, &VoidMonitor, &Cancel::new()).map(|_| ())
+fn receive(reception: Reception) -> ExitCode {
+    receiving(reception, |receiver, input, output, confined| {
+        receiver.run(StripedReader::new(input), output, confined, &VoidMonitor, &Cancel::new()).map(|_| ())
     })
 }
 
 /// Receives until the client closes the stream. Between two runs the client may be silent for any time.
-fn follow(config: ReceiverConfig, patience: Duration) -> ExitCode {
-    receiving(config, |receiver, input, output, confined| {
-        let input = Input::new(input, patience);
+fn follow(reception: Reception) -> ExitCode {
+    receiving(reception, |receiver, input, output, confined| {
         let waiting = input.waiting();
         let mut following = receiver.follow(input, output, confined);
         while waiting.without_limit(|| following.wait())? {
@@ -101,11 +104,24 @@ fn follow(config: ReceiverConfig, patience: Duration) -> ExitCode {
     })
 }
 
+/// Hands standard input over, greets when that is done, and stays until the run ends: the server closes the channel when this process
+/// ends. It reads nothing of what it hands over.
+fn join(run: &RunName, number: u8) -> ExitCode {
+    match joining::join(run, number, || io::stdout().write_all(GREETING.as_bytes())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("joining the run failed: {error}"));
+            exit_after(Err(error))
+        }
+    }
+}
+
 /// Greets, opens the destination, confines the process to it, and has `receive` do the rest.
 fn receiving(
-    mut config: ReceiverConfig,
-    receive: impl FnOnce(Receiver, File, File, bool) -> Result<(), EngineError>,
+    reception: Reception,
+    receive: impl FnOnce(Receiver, Input, File, bool) -> Result<(), EngineError>,
 ) -> ExitCode {
+    let Reception { mut config, patience, run } = reception;
     coast_tree::raise_descriptor_limit();
     // The engine applies the user's umask itself, so the system must not apply one.
     config.umask = rustix::process::umask(rustix::fs::Mode::empty()).as_raw_mode() & 0o777;
@@ -114,10 +130,12 @@ fn receiving(
         Ok(streams) => streams,
         Err(error) => return exit_after(Err(error)),
     };
+    // Streams may join as soon as the client has read the greeting.
+    let joining = Joining::new(run.as_ref(), config.login.map(|login| login.uid));
     if let Err(error) = output.write_all(GREETING.as_bytes()) {
         return exit_after(Err(error));
     }
-    let receiver = match Receiver::open(config) {
+    let receiver = match Receiver::open(*config) {
         Ok(receiver) => receiver,
         Err(error) => {
             let told = refuse(&error, &mut output);
@@ -125,7 +143,7 @@ fn receiving(
         }
     };
     let confined = confine::to(&receiver.directories(), None);
-    match receive(receiver, input, output, confined) {
+    match receive(receiver, Input::new(input, joining, patience), output, confined) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit_code(&error),
     }

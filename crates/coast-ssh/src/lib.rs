@@ -58,7 +58,8 @@ pub use crate::error::{
     SudoRefusal,
 };
 pub use crate::helper::{
-    Account, HelperProcess, HelperProgram, HelperSource, HelperSpec, RunsAs, ServerLimits, Sudo, quote,
+    Account, GreetedHelper, HelperInput, HelperProcess, HelperProgram, HelperSource, HelperSpec, RunsAs,
+    ServerLimits, StartingHelper, Sudo, quote,
 };
 pub use crate::link::ExitStatus;
 pub use crate::login::{

@@ -242,6 +242,74 @@ fn a_helper_named_by_its_path_is_used_and_never_uploaded() {
 }
 
 #[test]
+fn bytes_written_before_the_greeting_reach_a_helper_that_is_uploaded_and_one_that_is_there() {
+    let host = Host::new();
+    let session = host.connect();
+    let spec = as_user(echo_helper("early"));
+    for deployed in [true, false] {
+        let starting = session.begin_helper(&spec).unwrap();
+        let mut input = starting.input();
+        input.write_all(b"before ").unwrap();
+        input.flush().unwrap();
+        let mut greeted = starting.greeting().unwrap();
+        assert_eq!((greeted.deployed, greeted.runs_as), (deployed, RunsAs::User));
+        input.write_all(b"after").unwrap();
+        drop(input);
+        let mut output = Vec::new();
+        greeted.reader.read_to_end(&mut output).unwrap();
+        assert_eq!(output, b"before after");
+        assert!(greeted.status.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn more_bytes_than_are_kept_wait_for_the_greeting() {
+    const BYTES: usize = 3 << 20;
+    let host = Host::new();
+    let session = host.connect();
+    let spec = as_user(echo_helper("much"));
+    let starting = session.begin_helper(&spec).unwrap();
+    let mut input = starting.input();
+    std::thread::scope(|scope| {
+        scope.spawn(move || input.write_all(&vec![b'a'; BYTES]).unwrap());
+        let mut greeted = starting.greeting().unwrap();
+        assert!(greeted.deployed);
+        let mut output = Vec::new();
+        greeted.reader.read_to_end(&mut output).unwrap();
+        assert_eq!(output.len(), BYTES);
+    });
+}
+
+#[test]
+fn input_of_a_helper_that_does_not_greet_is_a_broken_pipe() {
+    let host = Host::new();
+    let session = host.connect();
+    let spec = as_user(helper_script("mute", "exit 3"));
+    let starting = session.begin_helper(&spec).unwrap();
+    let mut input = starting.input();
+    input.write_all(b"early").unwrap();
+    assert!(matches!(starting.greeting().map(|_| ()), Err(SshError::HelperFailed { .. })));
+    assert_eq!(input.write(b"late").unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_helper_that_greets_wrongly_reads_the_end_of_its_input() {
+    let host = Host::new();
+    let session = host.connect();
+    let (read, ended) = (host.path("read"), host.path("ended"));
+    let script = format!("echo coast-helper 999; cat >{}; mkdir {}", read.display(), ended.display());
+    let spec = as_user(helper_script("wrong", &script));
+    let starting = session.begin_helper(&spec).unwrap();
+    let mut input = starting.input();
+    input.write_all(b"early").unwrap();
+    assert!(matches!(starting.greeting().map(|_| ()), Err(SshError::HelperVersion { .. })));
+    while !ended.exists() {
+        std::thread::yield_now();
+    }
+    assert!(input.write(b"late").is_err());
+}
+
+#[test]
 fn directories_that_will_not_do_are_passed_over() {
     let host = Host::new();
     fs::write(host.path("plain"), "a file in the way").unwrap();

@@ -123,6 +123,7 @@ impl FollowRequest {
             destination_is: DestinationIs::Directory,
             claim: self.claim,
             timeout: None,
+            run: None,
         };
         let receiver = match &self.destination {
             Destination::Remote(remote) => {

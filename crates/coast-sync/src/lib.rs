@@ -65,6 +65,7 @@ mod removal;
 mod report;
 mod request;
 mod source;
+mod streams;
 mod survey;
 mod trash;
 mod watchdog;
@@ -88,6 +89,7 @@ pub use removal::{KeptEntry, RemoveReport, RemoveRequest};
 pub use report::SyncReport;
 pub use request::SyncRequest;
 pub use source::transfer_root;
+pub use streams::StreamCount;
 pub use survey::{
     LeftoverFile, LeftoverRequest, SurveyReport, SurveyRequest, SurveyedWorkspace, SweepReport,
 };

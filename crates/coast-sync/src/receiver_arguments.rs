@@ -17,6 +17,8 @@ pub(crate) struct ReceiverArguments {
     pub(crate) claim: Claim,
     /// How long the receiver waits for a silent peer. `None` means the receiver's own limit.
     pub(crate) timeout: Option<Duration>,
+    /// The name under which other streams can join the run. `None` means that none will.
+    pub(crate) run: Option<String>,
 }
 
 impl ReceiverArguments {
@@ -59,6 +61,7 @@ impl ReceiverArguments {
         if let Some(timeout) = self.timeout {
             words.push(format!("--timeout={}", timeout.as_secs().max(1)).into());
         }
+        words.extend(self.run.as_ref().map(|run| format!("--streams={run}").into()));
         words.push(format!("--destination-is={shape}").into());
         words.extend(root_words(&self.root));
         words
@@ -102,6 +105,7 @@ mod tests {
             destination_is: DestinationIs::Directory,
             claim: Claim::NewWorkspace,
             timeout: Some(Duration::from_secs(7)),
+            run: Some("0f".repeat(16)),
         };
         let expected = [
             "receive",
@@ -110,6 +114,7 @@ mod tests {
             "--some-paths",
             "--claim=new-workspace",
             "--timeout=7",
+            "--streams=0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
             "--destination-is=directory",
             "--root",
             "/data/x y",
@@ -124,6 +129,7 @@ mod tests {
             destination_is: DestinationIs::FileOrDirectory,
             claim: Claim::Anything,
             timeout: None,
+            run: None,
         };
         let expected = ["receive", "--destination-is=file-or-directory", "--root", "."];
         assert_eq!(home.to_words(), expected.map(OsString::from));

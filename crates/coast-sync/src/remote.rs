@@ -1,16 +1,18 @@
 //! A destination on another machine: connects, starts the helper, and runs a transfer or a question over the helper's streams.
 
 use std::ffi::OsString;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
 
 use coast_engine::{
     Cancel, CancelHook, EngineError, FollowSender, Monitor, Progress, RunReport, SenderConfig,
 };
 use coast_ssh::{
-    ChannelReader, ChannelStatus, ChannelWriter, Closer, ExitStatus, HelperProcess, HelperSpec, Peer, Prompt,
-    RunsAs, Session, SshError, Sudo,
+    ChannelReader, ChannelStatus, ChannelWriter, Closer, ExitStatus, GreetedHelper, HelperSpec, Peer, Prompt,
+    RunsAs, Session, SshError, StartingHelper, Sudo,
 };
 
 use coast_wire::{Answer, Event, Ready};
@@ -20,6 +22,7 @@ use crate::SyncError;
 use crate::destination::{RemoteDestination, RemoteHelper};
 use crate::follow::Sender;
 use crate::receiver_arguments::ReceiverArguments;
+use crate::streams::{Cause, Opener, Opening, StreamCount, WideningWriter};
 
 /// How the other machine was reached.
 #[derive(Debug, Clone)]
@@ -36,12 +39,20 @@ pub struct ConnectionReport {
 }
 
 impl ConnectionReport {
-    fn of(session: &Session, helper: &HelperProcess) -> Self {
+    fn of(session: &Session, uploaded_helper: bool, runs_as: &RunsAs) -> Self {
         Self {
             host: session.host().to_owned(),
             peer: session.peer().clone(),
-            uploaded_helper: helper.deployed(),
-            runs_as: helper.runs_as().clone(),
+            uploaded_helper,
+            runs_as: runs_as.clone(),
+        }
+    }
+
+    /// Tells the user if the helper does not run as root because sudo refused.
+    fn tell_refusal(&self, prompt: &dyn Prompt) {
+        if let RunsAs::UserAfter(refusal) = &self.runs_as {
+            prompt
+                .notice(&format!("{}: writing as the user who logged in, not as root: {refusal}", self.host));
         }
     }
 }
@@ -69,10 +80,8 @@ pub(crate) fn reach(
         return Err(SyncError::Interrupted);
     }
     let helper = session.start_helper(&spec)?;
-    let report = ConnectionReport::of(&session, &helper);
-    if let RunsAs::UserAfter(refusal) = &report.runs_as {
-        prompt.notice(&format!("{}: writing as the user who logged in, not as root: {refusal}", report.host));
-    }
+    let report = ConnectionReport::of(&session, helper.deployed(), helper.runs_as());
+    report.tell_refusal(prompt);
     let (reader, writer, status) = helper.split();
     let closer = session.closer();
     let hook = close_on_cancel(cancel, &closer);
@@ -139,16 +148,104 @@ pub(crate) fn send(
     sender: SenderConfig,
     remote: &RemoteDestination,
     receiver: &ReceiverArguments,
+    count: StreamCount,
     monitor: &dyn Monitor,
     prompt: &dyn Prompt,
     cancel: &Cancel,
 ) -> Result<(RunReport, ConnectionReport), SyncError> {
-    let Reached { report, reader, writer, status, hook: _hook, .. } =
-        reach(remote, receiver.to_words(), prompt, cancel)?;
-    let monitor = WallWatch { inner: monitor, prompt, host: &report.host };
-    let run = coast_engine::send(sender, reader, writer, &monitor, cancel)
-        .map_err(|error| explain(error, &status))?;
-    Ok((run, report))
+    let spec = helper_spec(remote, receiver.to_words(), remote.sudo)?;
+    let session = remote.connector.connect(&remote.target, &remote.connect, prompt)?;
+    if cancel.is_cancelled() {
+        return Err(SyncError::Interrupted);
+    }
+    let starting = session.begin_helper(&spec)?;
+    let _hook = close_on_cancel(cancel, &session.closer());
+    let opening = Opening::default();
+    thread::scope(|scope| {
+        let (causes, told_causes) = mpsc::channel();
+        let (joined, joined_streams) = mpsc::channel();
+        if let Some(run) = receiver.run.as_deref() {
+            let opener = Opener { session: &session, spec: &spec, run, count, prompt };
+            let opening = &opening;
+            scope.spawn(move || opener.run(&told_causes, &joined, opening));
+        }
+        let writer = WideningWriter::new(Box::new(starting.input()), joined_streams);
+        let (writer, told) = match count {
+            StreamCount::Auto => (writer.observed(causes), None),
+            StreamCount::Exactly(_) => (writer, Some(causes)),
+        };
+        let greeting = OnceLock::new();
+        let mut reader = HelperOutput {
+            starting: Some(starting),
+            reader: None,
+            greeting: &greeting,
+            told,
+            session: &session,
+            prompt,
+        };
+        if let RemoteHelper::Installed(_) = remote.helper {
+            // It may speak another version of the protocol. The name of every other helper is the hash of its content.
+            reader.await_greeting();
+        }
+        let monitor = WallWatch { inner: monitor, prompt, host: session.host() };
+        let run = match greeting.get() {
+            Some(Err(_)) => Err(EngineError::Disconnected),
+            Some(Ok(_)) | None => coast_engine::send(sender, reader, writer, &monitor, cancel),
+        };
+        let sent = match (run, greeting.into_inner()) {
+            (Ok(run), Some(Ok((report, _)))) => Ok((run, report)),
+            (Err(EngineError::Interrupted), _) => Err(EngineError::Interrupted.into()),
+            (_, Some(Err(error))) => Err(error.into()),
+            (Err(error), Some(Ok((_, status)))) => Err(explain(error, &status)),
+            (Err(error), None) => Err(error.into()),
+            (Ok(_), None) => Err(EngineError::Disconnected.into()),
+        };
+        opening.end(&session.closer());
+        sent
+    })
+}
+
+/// How the helper was reached, and its status; or why it did not greet.
+type Greeting = Result<(ConnectionReport, ChannelStatus), SshError>;
+
+/// The output of a helper. The first read waits for its greeting.
+struct HelperOutput<'a> {
+    starting: Option<StartingHelper<'a>>,
+    reader: Option<ChannelReader>,
+    greeting: &'a OnceLock<Greeting>,
+    /// Is told that other helpers can join this one.
+    told: Option<mpsc::Sender<Cause>>,
+    session: &'a Session,
+    prompt: &'a dyn Prompt,
+}
+
+impl HelperOutput<'_> {
+    fn await_greeting(&mut self) {
+        let Some(starting) = self.starting.take() else { return };
+        let greeting = starting.greeting().map(|greeted| {
+            let GreetedHelper { reader, status, deployed, runs_as } = greeted;
+            let report = ConnectionReport::of(self.session, deployed, &runs_as);
+            report.tell_refusal(self.prompt);
+            self.reader = Some(reader);
+            (report, status)
+        });
+        match (&greeting, self.told.take()) {
+            // Nobody listens if no stream is to join.
+            (Ok(_), Some(told)) => drop(told.send(Cause::Greeted)),
+            (Ok(_), None) => {}
+            // The writer may wait for a helper that does not read.
+            (Err(_), _) => self.session.closer().close(),
+        }
+        // Only this reader sets it, and only once.
+        let _ = self.greeting.set(greeting);
+    }
+}
+
+impl Read for HelperOutput<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.await_greeting();
+        self.reader.as_mut().ok_or(io::ErrorKind::ConnectionAborted)?.read(buffer)
+    }
 }
 
 /// A monitor that passes every call on. It warns if the helper runs as root and is not confined, before the helper changes

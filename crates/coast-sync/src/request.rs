@@ -17,6 +17,7 @@ use crate::destination::{Destination, LocalReceiver};
 use crate::failures::{Gathered, Gathering};
 use crate::only::Only;
 use crate::receiver_arguments::ReceiverArguments;
+use crate::streams::StreamCount;
 use crate::watchdog::Watched;
 use crate::{CachePlace, SyncError, SyncReport, local, profile, remote, source};
 
@@ -32,6 +33,7 @@ pub struct SyncRequest {
     make_parents: bool,
     compress: bool,
     bytes_per_second: Option<NonZeroU64>,
+    streams: StreamCount,
     timeout: Option<Duration>,
     threads: Option<NonZeroUsize>,
     cache: CachePlace,
@@ -53,6 +55,7 @@ impl SyncRequest {
             make_parents: false,
             compress: false,
             bytes_per_second: None,
+            streams: StreamCount::Auto,
             timeout: None,
             threads: None,
             cache: CachePlace::Default,
@@ -151,6 +154,13 @@ impl SyncRequest {
     #[must_use]
     pub fn bytes_per_second(mut self, limit: Option<NonZeroU64>) -> Self {
         self.bytes_per_second = limit;
+        self
+    }
+
+    /// Sets how many SSH channels carry the data to another machine.
+    #[must_use]
+    pub fn streams(mut self, count: StreamCount) -> Self {
+        self.streams = count;
         self
     }
 
@@ -283,6 +293,7 @@ impl SyncRequest {
                 claim => claim,
             },
             timeout: self.timeout,
+            run: if self.destination.is_remote() { self.streams.run_name() } else { None },
         };
         // As in rsync, a run with nothing to send creates the destination only if a slash says that it is a directory.
         let named_directory = self.destination.path().as_os_str().as_encoded_bytes().ends_with(b"/");
@@ -300,7 +311,9 @@ impl SyncRequest {
         }
         match &self.destination {
             Destination::Remote(remote) => {
-                let (run, connection) = remote::send(sender, remote, &receiver, monitor, prompt, cancel)?;
+                let streams = self.streams;
+                let (run, connection) =
+                    remote::send(sender, remote, &receiver, streams, monitor, prompt, cancel)?;
                 Ok((run, Some(connection)))
             }
             Destination::Local(local) => {

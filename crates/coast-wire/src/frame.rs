@@ -2,7 +2,7 @@
 //! messages in it.
 
 use std::borrow::Cow;
-use std::io::{self, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::marker::PhantomData;
 
 use serde::Deserialize;
@@ -14,6 +14,9 @@ pub(crate) const HEADER_BYTES: usize = 8;
 const FLAG_ZSTD: u8 = 1;
 const FLAG_DATA: u8 = 2;
 const FLAG_END: u8 = 4;
+/// Not a frame of the run: it says how the bytes after it are spread over streams. The field for the decompressed size holds a
+/// [`StreamSet`](crate::StreamSet).
+pub(crate) const FLAG_STREAMS: u8 = 8;
 const LENGTH_MAX: usize = 0xff_ffff;
 const _: () = assert!(MAX_FRAME_BYTES < LENGTH_MAX);
 
@@ -86,17 +89,25 @@ pub(crate) fn write_header(buffer: &mut [u8], class: Class, compressed: bool, ra
     buffer[4..8].copy_from_slice(&raw_len.to_le_bytes()[..4]);
 }
 
-/// Reads frames from a stream.
+/// Bytes of the payload after a header, which may be more than a frame may have.
+pub(crate) fn payload_len(header: &[u8; HEADER_BYTES]) -> usize {
+    u32::from_le_bytes([header[1], header[2], header[3], 0]) as usize
+}
+
+/// Bytes that are read ahead. Many small frames take one read, and most of a large frame passes the buffer by.
+pub(crate) const READ_AHEAD_BYTES: usize = 16 << 10;
+
+/// Reads frames from a stream, and may read ahead of the frame that it answers.
 #[derive(Debug)]
 pub struct FrameReader<R> {
-    stream: R,
+    stream: BufReader<R>,
     wire_bytes: u64,
 }
 
 impl<R: Read> FrameReader<R> {
-    /// Reads frames from `stream`. Frames are read in two calls each; a pipe or channel needs no buffer in front.
+    /// Reads frames from `stream`, which needs no buffer of its own.
     pub fn new(stream: R) -> Self {
-        Self { stream, wire_bytes: 0 }
+        Self { stream: BufReader::with_capacity(READ_AHEAD_BYTES, stream), wire_bytes: 0 }
     }
 
     /// Bytes read so far.
@@ -106,7 +117,7 @@ impl<R: Read> FrameReader<R> {
 
     /// The stream that the frames are read from.
     pub fn get_mut(&mut self) -> &mut R {
-        &mut self.stream
+        self.stream.get_mut()
     }
 
     /// The next frame, or none at the end of the stream.
@@ -115,16 +126,18 @@ impl<R: Read> FrameReader<R> {
     /// When the stream fails, ends within a frame, or a header exceeds a limit. Nothing is allocated for a frame
     /// before its header was checked.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, WireError> {
-        let mut header = [0; HEADER_BYTES];
-        if !self.fill_or_end(&mut header)? {
+        if self.is_at_end()? {
             return Ok(None);
         }
+        let mut header = [0; HEADER_BYTES];
+        self.fill(&mut header)?;
         let flags = header[0];
+        // A frame with `FLAG_STREAMS` is for the layer below, and an error here.
         if flags & !(FLAG_ZSTD | FLAG_DATA) != 0 && flags != FLAG_END {
             return Err(WireError::Header { byte: flags });
         }
         let compressed = flags & FLAG_ZSTD != 0;
-        let length = u32::from_le_bytes([header[1], header[2], header[3], 0]) as usize;
+        let length = payload_len(&header);
         let raw_len = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
         for bytes in [length, raw_len] {
             if bytes > MAX_FRAME_BYTES {
@@ -134,11 +147,8 @@ impl<R: Read> FrameReader<R> {
         if !compressed && length != raw_len || flags == FLAG_END && length != 0 {
             return Err(WireError::Header { byte: flags });
         }
-        let mut payload = Vec::with_capacity(length);
-        let got = self.stream.by_ref().take(length as u64).read_to_end(&mut payload)?;
-        if got != length {
-            return Err(WireError::Truncated);
-        }
+        let mut payload = vec![0; length];
+        self.fill(&mut payload)?;
         self.wire_bytes += (HEADER_BYTES + length) as u64;
         let class = match flags {
             FLAG_END => Class::End,
@@ -148,19 +158,21 @@ impl<R: Read> FrameReader<R> {
         Ok(Some(Frame { class, raw_len, compressed, payload }))
     }
 
-    /// Fills `buffer`; false when the stream ended before its first byte.
-    fn fill_or_end(&mut self, buffer: &mut [u8]) -> Result<bool, WireError> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.stream.read(&mut buffer[filled..]) {
-                Ok(0) if filled == 0 => return Ok(false),
-                Ok(0) => return Err(WireError::Truncated),
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+    fn is_at_end(&mut self) -> Result<bool, WireError> {
+        loop {
+            match self.stream.fill_buf() {
+                Ok(bytes) => return Ok(bytes.is_empty()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(true)
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), WireError> {
+        self.stream.read_exact(buffer).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => WireError::Truncated,
+            _ => error.into(),
+        })
     }
 }
 

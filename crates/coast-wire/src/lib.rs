@@ -37,6 +37,7 @@ pub mod limits;
 mod message;
 mod options;
 mod pack;
+mod stripes;
 mod text;
 
 pub use answer::{
@@ -57,6 +58,7 @@ pub use options::{
     Delete, Extent, FileContents, Follow, Itemize, MASS_DELETION, Options, Own, Ownership, Renamed,
 };
 pub use pack::{Pack, WholeError};
+pub use stripes::{OutgoingStream, StreamSet, Streams, StripedReader, StripedWriter};
 pub use text::bounded_text;
 
 /// The commands of a helper that are about one workspace and have no words after `--root PATH`. Who may run the helper as root for

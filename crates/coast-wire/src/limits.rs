@@ -75,6 +75,12 @@ pub const SIGNATURE_WINDOW_BYTES: usize = 16 << 20;
 /// Bytes of a message for people that one side sends the other.
 pub const MAX_TEXT_BYTES: usize = 4 << 10;
 
+/// Streams that carry one run to the receiver. OpenSSH lets ten commands run on a connection by default.
+pub const MAX_STREAMS: u8 = 8;
+
+/// Bytes that one of several streams carries before the next one takes its turn: two of OpenSSH's packets.
+pub const STRIPE_BYTES: usize = 64 << 10;
+
 /// Users, and groups, whose names a sender may tell in a run; each tree has the few of its machine.
 pub const MAX_OWNER_NAMES: usize = 64 << 10;
 

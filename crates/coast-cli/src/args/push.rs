@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueHint};
 
 use super::cache::CacheArgs;
-use super::connection::{HelperArgs, OwnArg, SudoArg};
+use super::connection::{HelperArgs, OwnArg, StreamsArg, SudoArg};
 use super::rules::PushRules;
 use super::size::parse_rate;
 use crate::remote_shell::{SshOption, parse_port};
@@ -119,6 +119,9 @@ pub(crate) struct PushArgs {
     /// Send at most this much per second: in KiB, or with a suffix (1.5m, 2MB); 0 means no limit
     #[arg(long, value_name = "RATE", help_heading = "Connection")]
     pub(crate) bwlimit: Option<Rate>,
+
+    #[command(flatten)]
+    pub(crate) streams: StreamsArg,
 
     /// Move all replaced files into place together, at the end, so that a file watcher sees one short burst
     #[arg(long)]

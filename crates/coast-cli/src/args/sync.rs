@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, ValueHint};
 
 use super::cache::CacheArgs;
-use super::connection::{HelperArgs, SudoArg};
+use super::connection::{HelperArgs, StreamsArg, SudoArg};
 use super::push::Rate;
 use super::rules::SyncRules;
 use crate::refused;
@@ -157,6 +157,8 @@ pub(crate) struct Transfer {
     /// Send at most this much per second: in KiB, or with a suffix (1.5m, 2MB); 0 means no limit
     #[arg(long, value_name = "RATE")]
     pub(crate) bwlimit: Option<Rate>,
+    #[command(flatten)]
+    pub(crate) streams: StreamsArg,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
     /// Change nothing, only show what would be done

@@ -58,7 +58,8 @@ pub(crate) fn plan(args: PushArgs) -> anyhow::Result<Plan> {
         .options(options)
         .rules(rules)
         .timeout(timeout(args.timeout))
-        .bytes_per_second(args.bwlimit.and_then(|rate| rate.0));
+        .bytes_per_second(args.bwlimit.and_then(|rate| rate.0))
+        .streams(args.streams.streams);
     Ok(Plan { request: args.cache.apply(request), output, notice })
 }
 

@@ -36,7 +36,8 @@ pub(crate) fn plan(args: &SyncArgs) -> anyhow::Result<Plan> {
         .rules(rules)
         .compress(args.transfer.compress)
         .timeout(timeout(args.transfer.timeout))
-        .bytes_per_second(args.transfer.bwlimit.and_then(|rate| rate.0));
+        .bytes_per_second(args.transfer.bwlimit.and_then(|rate| rate.0))
+        .streams(args.transfer.streams.streams);
     Ok(Plan { request: args.transfer.cache.apply(request), output, notice })
 }
 

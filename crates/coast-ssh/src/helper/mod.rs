@@ -4,13 +4,15 @@
 mod account;
 mod deploy;
 mod greeting;
+mod input;
 mod process;
 mod quote;
 mod script;
 mod spec;
 
 pub use self::account::{Account, ServerLimits};
-pub use self::process::{HelperProcess, RunsAs};
+pub use self::input::HelperInput;
+pub use self::process::{GreetedHelper, HelperProcess, RunsAs, StartingHelper};
 pub use self::quote::quote;
 pub(crate) use self::script::script_line;
 pub use self::spec::{HelperProgram, HelperSource, HelperSpec, Sudo};
@@ -28,5 +30,13 @@ impl Session {
     /// lost.
     pub fn start_helper(&self, spec: &HelperSpec) -> Result<HelperProcess, SshError> {
         HelperProcess::start(self, spec)
+    }
+
+    /// Starts the helper and does not wait: its input takes bytes before its greeting arrives.
+    ///
+    /// # Errors
+    /// When the server opens no channel, or the connection is lost.
+    pub fn begin_helper<'a>(&'a self, spec: &'a HelperSpec) -> Result<StartingHelper<'a>, SshError> {
+        StartingHelper::start(self, spec)
     }
 }

@@ -4,11 +4,13 @@
 use crate::error::{SshError, SudoRefusal};
 use crate::helper::deploy::upload;
 use crate::helper::greeting::{Greeting, Preamble};
+use crate::helper::input::{HelperInput, Input};
 use crate::helper::script::{FIND, OWN, RUN, START, START_PATH, script_line};
 use crate::helper::spec::{HelperProgram, HelperSpec, Sudo};
 use crate::link::ExitStatus;
 use crate::session::{Channel, ChannelReader, ChannelStatus, ChannelWriter, Session};
 use coast_wire::PROTOCOL_VERSION;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long the helper may take to greet. `sudo` may have to ask a slow directory service.
@@ -38,22 +40,11 @@ pub enum RunsAs {
 
 impl HelperProcess {
     pub(crate) fn start(session: &Session, spec: &HelperSpec) -> Result<HelperProcess, SshError> {
-        let starting = Starting { session, spec };
-        let program = match starting.attempt()? {
-            Attempt::Started { channel, runs_as } => {
-                return Ok(HelperProcess { channel, deployed: false, runs_as });
-            }
-            Attempt::Missing(program) => program,
-        };
-        upload(session, program, &spec.directories)?;
-        match starting.attempt()? {
-            Attempt::Started { channel, runs_as } => Ok(HelperProcess { channel, deployed: true, runs_as }),
-            Attempt::Missing(_) => Err(SshError::HelperFailed {
-                host: session.host().to_owned(),
-                status: "it was uploaded, and is missing all the same".to_owned(),
-                stderr: String::new(),
-            }),
-        }
+        let starting = StartingHelper::start(session, spec)?;
+        let input = Arc::clone(&starting.input);
+        let GreetedHelper { reader, status, deployed, runs_as } = starting.greeting()?;
+        let writer = input.take_greeted().expect("nobody else takes it, and the helper has greeted");
+        Ok(HelperProcess { channel: Channel { reader, writer, status }, deployed, runs_as })
     }
 
     /// Whether the helper had to be uploaded.
@@ -72,14 +63,91 @@ impl HelperProcess {
     }
 }
 
+/// A helper that was started and may not have greeted yet.
+pub struct StartingHelper<'a> {
+    starting: Starting<'a>,
+    first: Output,
+    input: Arc<Input>,
+}
+
+/// The output and the status of a helper whose greeting has been read, while its input is a [`HelperInput`].
+pub struct GreetedHelper {
+    /// The output after the greeting.
+    pub reader: ChannelReader,
+    /// The exit status and standard error.
+    pub status: ChannelStatus,
+    /// Whether the helper had to be uploaded.
+    pub deployed: bool,
+    /// The user that the helper runs as.
+    pub runs_as: RunsAs,
+}
+
+impl<'a> StartingHelper<'a> {
+    /// Starts the helper, as far as that is possible without an answer.
+    pub(crate) fn start(session: &'a Session, spec: &'a HelperSpec) -> Result<Self, SshError> {
+        let starting = Starting { session, spec };
+        let (first, writer) = starting.exec()?;
+        Ok(Self { starting, first, input: Input::new(writer) })
+    }
+
+    /// The helper's standard input, which takes bytes from now on. Only a helper of this program's own version may be written to
+    /// before it has greeted: another one could misunderstand what it reads.
+    pub fn input(&self) -> HelperInput {
+        HelperInput::new(Arc::clone(&self.input))
+    }
+
+    /// Waits for the greeting. Uploads the helper and starts it again if the host does not have it.
+    ///
+    /// # Errors
+    /// As [`Session::start_helper`].
+    pub fn greeting(self) -> Result<GreetedHelper, SshError> {
+        let input = Arc::clone(&self.input);
+        let greeted = self.greet();
+        match &greeted {
+            Ok(_) => input.greeted(),
+            Err(_) => input.give_up(),
+        }
+        greeted
+    }
+
+    fn greet(self) -> Result<GreetedHelper, SshError> {
+        let Self { starting, first, input } = self;
+        let program = match starting.greet(first, &input)? {
+            Attempt::Greeted { output: Output { reader, status }, runs_as } => {
+                return Ok(GreetedHelper { reader, status, deployed: false, runs_as });
+            }
+            Attempt::Missing(program) => program,
+        };
+        upload(starting.session, program, &starting.spec.directories)?;
+        let (second, writer) = starting.exec()?;
+        input.restart(writer);
+        match starting.greet(second, &input)? {
+            Attempt::Greeted { output: Output { reader, status }, runs_as } => {
+                Ok(GreetedHelper { reader, status, deployed: true, runs_as })
+            }
+            Attempt::Missing(_) => Err(SshError::HelperFailed {
+                host: starting.host(),
+                status: "it was uploaded, and is missing all the same".to_owned(),
+                stderr: String::new(),
+            }),
+        }
+    }
+}
+
 struct Starting<'a> {
     session: &'a Session,
     spec: &'a HelperSpec,
 }
 
+/// A started command without its input.
+struct Output {
+    reader: ChannelReader,
+    status: ChannelStatus,
+}
+
 enum Attempt<'a> {
-    Started {
-        channel: Channel,
+    Greeted {
+        output: Output,
         runs_as: RunsAs,
     },
     /// The host does not have this program, which is the one for its platform.
@@ -87,15 +155,19 @@ enum Attempt<'a> {
 }
 
 impl<'a> Starting<'a> {
-    fn attempt(&self) -> Result<Attempt<'a>, SshError> {
-        let mut channel = self.session.exec(&self.command())?;
+    fn exec(&self) -> Result<(Output, ChannelWriter), SshError> {
+        let (reader, writer, status) = self.session.exec(&self.command())?.split();
+        Ok((Output { reader, status }, writer))
+    }
+
+    fn greet(&self, mut output: Output, input: &Input) -> Result<Attempt<'a>, SshError> {
         let mut preamble = Preamble::default();
         let deadline = Instant::now() + GREETING_TIMEOUT;
-        let greeted = preamble.read_greeting(&mut channel.reader, deadline);
+        let greeted = preamble.read_greeting(&mut output.reader, deadline);
         match greeted {
             Ok(Greeting::Fits) => {
-                let runs_as = self.runs_as(&channel, &preamble);
-                Ok(Attempt::Started { channel, runs_as })
+                let runs_as = self.runs_as(&output.status, &preamble);
+                Ok(Attempt::Greeted { output, runs_as })
             }
             Ok(Greeting::OtherVersion(found)) => {
                 Err(SshError::HelperVersion { host: self.host(), found, expected: PROTOCOL_VERSION })
@@ -106,8 +178,11 @@ impl<'a> Starting<'a> {
             Ok(Greeting::Silent) => {
                 Err(SshError::HelperSilent { host: self.host(), after: GREETING_TIMEOUT })
             }
-            Ok(Greeting::Ended) => self.ended(channel, preamble),
-            Err(_) => Err(channel.status.lost()),
+            Ok(Greeting::Ended) => {
+                input.end_attempt();
+                self.ended(output, preamble)
+            }
+            Err(_) => Err(output.status.lost()),
         }
     }
 
@@ -137,9 +212,9 @@ impl<'a> Starting<'a> {
     }
 
     /// Reads from the output and the status why the command ended without a greeting.
-    fn ended(&self, channel: Channel, preamble: Preamble) -> Result<Attempt<'a>, SshError> {
-        let (reader, writer, status) = channel.split();
-        drop((reader, writer));
+    fn ended(&self, output: Output, preamble: Preamble) -> Result<Attempt<'a>, SshError> {
+        let Output { reader, status } = output;
+        drop(reader);
         let exit = status.wait()?;
         let stderr = String::from_utf8_lossy(&status.stderr()).into_owned();
         if exit == ExitStatus::Code(127) {
@@ -179,14 +254,14 @@ impl<'a> Starting<'a> {
         self.session.host().to_owned()
     }
 
-    fn runs_as(&self, channel: &Channel, preamble: &Preamble) -> RunsAs {
+    fn runs_as(&self, status: &ChannelStatus, preamble: &Preamble) -> RunsAs {
         match preamble.script_line("sudo") {
             None if self.spec.sudo == Sudo::Never => return RunsAs::User,
             None => return RunsAs::Root,
-            Some("refused") => channel.status.shared().wait_for_stderr(STDERR_TIMEOUT),
+            Some("refused") => status.shared().wait_for_stderr(STDERR_TIMEOUT),
             Some(_) => {}
         }
-        let stderr = String::from_utf8_lossy(&channel.status.stderr()).into_owned();
+        let stderr = String::from_utf8_lossy(&status.stderr()).into_owned();
         preamble.sudo_refusal(&stderr).map_or(RunsAs::User, RunsAs::UserAfter)
     }
 }

@@ -9,9 +9,10 @@ use russh::client::{self, Handle};
 use russh::keys::PublicKey;
 use std::future::Future;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime;
 use tokio::sync::oneshot;
 
@@ -22,6 +23,8 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Connection {
     endpoint: Endpoint,
     runtime: runtime::Handle,
+    /// The shortest time in which the server has answered a request, in nanoseconds.
+    round_trip: AtomicU64,
     /// Dropping the sender has the thread close the connection.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -81,7 +84,8 @@ impl Connection {
         }
         let ended_early = |_| Err(SshError::Runtime(io::Error::other("it ended early")));
         let endpoint = result.blocking_recv().unwrap_or_else(ended_early)?;
-        Ok(Connection { endpoint, runtime: handle, stop: Some(stop), thread: Some(thread) })
+        let round_trip = AtomicU64::new(u64::MAX);
+        Ok(Connection { endpoint, runtime: handle, round_trip, stop: Some(stop), thread: Some(thread) })
     }
 
     pub(crate) fn host(&self) -> &str {
@@ -113,7 +117,22 @@ impl Connection {
 
     /// Opens a channel for a command. Gives up when `lost` is set.
     pub(crate) fn open_session(&self, lost: &Lost) -> Result<russh::Channel<client::Msg>, SshError> {
-        self.run(self.endpoint.handle.channel_open_session(), lost)
+        self.timed(|| self.run(self.endpoint.handle.channel_open_session(), lost))
+    }
+
+    /// Asks the server for a sign of life, and answers the shortest time in which it has answered a request so far. One answer may
+    /// wait behind other data, and another one for a process that the server starts.
+    pub(crate) fn round_trip(&self, lost: &Lost) -> Result<Duration, SshError> {
+        self.timed(|| self.run(self.endpoint.handle.send_ping(), lost))?;
+        Ok(Duration::from_nanos(self.round_trip.load(Ordering::Relaxed)))
+    }
+
+    fn timed<T>(&self, request: impl FnOnce() -> Result<T, SshError>) -> Result<T, SshError> {
+        let started = Instant::now();
+        let answer = request()?;
+        let time = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.round_trip.fetch_min(time, Ordering::Relaxed);
+        Ok(answer)
     }
 
     /// Like [`Connection::open_session`]. A server that has not answered within `limit` counts as a lost connection.

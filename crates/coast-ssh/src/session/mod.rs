@@ -139,6 +139,14 @@ impl Session {
         }
     }
 
+    /// Measures the time of a round trip to the server. `None` if another process has the connection, or it is lost.
+    pub fn round_trip(&self) -> Option<Duration> {
+        match &self.holder {
+            Holder::Here(share) => share.round_trip().ok(),
+            Holder::Elsewhere(_) => None,
+        }
+    }
+
     /// Returns a handle that closes this session from another thread: the connection, or only the channels of this session if it
     /// shares the connection with others.
     pub fn closer(&self) -> Closer {

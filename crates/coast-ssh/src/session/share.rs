@@ -68,6 +68,11 @@ impl Share {
         }
     }
 
+    /// See [`Connection::round_trip`].
+    pub(crate) fn round_trip(&self) -> Result<Duration, SshError> {
+        self.connection.round_trip(&self.lost)
+    }
+
     /// Runs a request of the SSH library; see [`Connection::run`].
     pub(crate) fn run<T>(
         &self,
