@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use coast_testkit::{Account, Shell, Sshd, Sudo, make_key};
+use coast_testkit::{Account, Shell, Sshd, SshdOptions, Sudo, make_key};
 
 use crate::program::Program;
 use crate::sandbox::Sandbox;
@@ -30,6 +30,16 @@ impl Remote {
     /// When the test does not run as root or a program is missing.
     #[must_use]
     pub fn with(shell: &Shell, sudo: Sudo) -> Self {
+        Self::of(shell, sudo, &SshdOptions::new())
+    }
+
+    /// The usual server, whose configuration has this line.
+    #[must_use]
+    pub fn configured(line: &str) -> Self {
+        Self::of(&Shell::Bash, Sudo::WithoutPassword, &SshdOptions::new().line(line))
+    }
+
+    fn of(shell: &Shell, sudo: Sudo, server: &SshdOptions) -> Self {
         let sandbox = Sandbox::new();
         // The user must be able to enter the home within.
         fs::set_permissions(sandbox.path(""), fs::Permissions::from_mode(0o755))
@@ -39,7 +49,7 @@ impl Remote {
         make_key(sandbox.path("key"), &[]);
         let account = Account::create(&directory, shell, sudo);
         account.authorize(sandbox.path("key.pub"));
-        Self { sshd: Sshd::start(), account, sandbox }
+        Self { sshd: server.start(), account, sandbox }
     }
 
     /// The user on the server.

@@ -8,7 +8,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use coast_tests::{Account, Program, Remote, Shell, Sshd, Sudo, Tree, make_key, public_key, require};
+use coast_tests::{
+    Account, Aspects, Outcome, Program, Remote, Shell, Snapshot, Sshd, Sudo, Tree, make_key, noise,
+    public_key, require,
+};
 
 fn remote() -> Remote {
     let remote = Remote::with(&Shell::Bash, Sudo::Never);
@@ -202,6 +205,38 @@ fn a_host_behind_another_is_reached_through_it() {
     configure(&remote, "config", &config);
     push(&remote, &[], "devbox:space").run().assert_code(0);
     assert!(arrived(&remote));
+}
+
+/// Pushes noise over several streams, so slowly that they have joined long before the end.
+fn push_over_streams(remote: &Remote, streams: &str) -> Outcome {
+    Tree::new().file("noise", noise(7, 12 << 20)).build(remote.path("noise"));
+    let destination = remote.account().home().join("space");
+    let options = ["--bwlimit=4m", "--streams", streams];
+    let pushed = remote.push(options, remote.path("noise"), &destination).run();
+    pushed.assert_code(0);
+    Snapshot::of(&destination).assert_same(&Snapshot::of(remote.path("noise")), Aspects::CONTENT);
+    pushed
+}
+
+#[test]
+fn several_streams_carry_a_push_to_a_helper_of_root() {
+    // The path of the shell is not known yet when its text is made, so the log lies beside it.
+    let shell = "#!/bin/sh\necho \"$*\" >>\"$(dirname \"$0\")/log\"\nexec /bin/sh \"$@\"\n";
+    let remote = Remote::with(&Shell::Script(shell.to_owned()), Sudo::WithoutPassword);
+    fs::write(remote.path("server/log"), "").expect("the sandbox is ours");
+    remote.account().own(remote.path("server/log"));
+    push_over_streams(&remote, "4").assert_does_not_say("instead of");
+    let log = fs::read_to_string(remote.path("server/log")).expect("the commands were logged");
+    for number in 1..4 {
+        assert!(log.contains(&format!("--number={number}")), "{log}");
+    }
+    assert!(!log.contains("--number=4"), "{log}");
+}
+
+#[test]
+fn server_that_allows_fewer_streams_is_told_and_the_push_goes_on() {
+    let remote = Remote::configured("MaxSessions 2");
+    push_over_streams(&remote, "4").assert_says("the run has 2 streams instead of 4");
 }
 
 /// An ssh-agent, ended when dropped.
