@@ -53,7 +53,7 @@ impl Streams for Joined {
 fn frame(number: u8, bytes: usize) -> Vec<u8> {
     let length = u32::try_from(bytes).unwrap().to_le_bytes();
     let mut frame = vec![0, length[0], length[1], length[2], length[0], length[1], length[2], 0];
-    frame.extend((0..bytes).map(|place| number.wrapping_add((place / 7) as u8)));
+    frame.extend((0..bytes).map(|place| number.wrapping_add((place / 7).to_le_bytes()[0])));
     frame
 }
 
