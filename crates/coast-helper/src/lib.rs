@@ -96,7 +96,8 @@ fn receive(reception: Reception) -> ExitCode {
 fn follow(reception: Reception) -> ExitCode {
     receiving(reception, |receiver, input, output, confined| {
         let waiting = input.waiting();
-        let mut following = receiver.follow(input, output, confined);
+        // One kind of reader for both keeps the program small. No stream joins here.
+        let mut following = receiver.follow(StripedReader::new(input), output, confined);
         while waiting.without_limit(|| following.wait())? {
             following.serve(&VoidMonitor, &Cancel::new())?;
         }

@@ -109,7 +109,7 @@ impl Run {
         let mut noise = |bytes: usize| -> Vec<u8> {
             let mut draw = || {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (state >> 56) as u8
+                state.to_be_bytes()[0]
             };
             (0..bytes).map(|_| draw()).collect()
         };
