@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coast_sync::{
-    Cancel, Claim, Connector, Delete, Direct, IdentityUsed, Itemize, KeptEntry, LeftoverRequest, Monitor,
-    Options, Own, Ownership, ProbeRequest, Prompt, RemoteDestination, RemoteHelper, RemoveRequest,
+    CachePlace, Cancel, Claim, Connector, Delete, Direct, IdentityUsed, Itemize, KeptEntry, LeftoverRequest,
+    Monitor, Options, Own, Ownership, ProbeRequest, Prompt, RemoteDestination, RemoteHelper, RemoveRequest,
     RestoreReport, RestoreRequest, RuleList, SyncError, SyncReport, SyncRequest, TrashReport, TrashRequest,
     profile,
 };
@@ -131,6 +131,20 @@ pub struct Transfer<'a> {
     pub claim: Claim,
     /// Whether changes are told and not made.
     pub dry_run: bool,
+    /// The contents that are known without reading files of the worktree.
+    pub known: KnownContents,
+}
+
+/// The contents of a worktree's files that a transfer knows without reading them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KnownContents {
+    /// Those that the content cache or git's index has.
+    #[default]
+    CacheAndGit,
+    /// Those that the content cache has.
+    Cache,
+    /// None. Every file that is compared is read, and the cache learns nothing.
+    Nothing,
 }
 
 /// Which extraneous entries a transfer deletes.
@@ -385,6 +399,12 @@ pub(crate) fn request(
         .claim(transfer.claim)
         .make_parents(true)
         .compress(true)
+        .cache(if transfer.known == KnownContents::Nothing {
+            CachePlace::Nowhere
+        } else {
+            CachePlace::Default
+        })
+        .git(transfer.known == KnownContents::CacheAndGit)
         // The lifecycle ends the old session once the remote is ready.
         .await_ready(transfer.only.is_none() && !transfer.dry_run);
     match transfer.only {

@@ -1,6 +1,7 @@
 //! Whether a run relies on what earlier runs and git know of the source.
 
 use clap::Args;
+use coast_instance::KnownContents;
 use coast_sync::{CachePlace, SyncRequest};
 
 #[derive(Debug, Clone, Args)]
@@ -18,5 +19,14 @@ impl CacheArgs {
     pub(crate) fn apply(&self, request: SyncRequest) -> SyncRequest {
         let place = if self.no_cache { CachePlace::Nowhere } else { CachePlace::Default };
         request.cache(place).git(!self.no_git)
+    }
+
+    /// What the transfer of an instance's worktree may rely on.
+    pub(crate) fn known(&self) -> KnownContents {
+        match (self.no_cache, self.no_git) {
+            (true, _) => KnownContents::Nothing,
+            (false, true) => KnownContents::Cache,
+            (false, false) => KnownContents::CacheAndGit,
+        }
     }
 }

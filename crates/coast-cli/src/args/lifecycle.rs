@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{ArgAction, Args, ValueHint};
 use coast_instance::{CoastfileChoice, Name};
 
+use super::cache::CacheArgs;
 use super::connection::HelperArgs;
 use super::which::WhichArgs;
 
@@ -331,6 +332,9 @@ pub(crate) struct RunArgs {
     pub(crate) trust: TrustArg,
 
     #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+
+    #[command(flatten)]
     pub(crate) helper: HelperArgs,
 
     #[command(flatten)]
@@ -374,6 +378,9 @@ pub(crate) struct AssignArgs {
 
     #[command(flatten)]
     pub(crate) trust: TrustArg,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
 
     #[command(flatten)]
     pub(crate) helper: HelperArgs,
@@ -429,6 +436,9 @@ pub(crate) struct FollowArgs {
 
     #[command(flatten)]
     pub(crate) trust: TrustArg,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
 
     #[command(flatten)]
     pub(crate) helper: HelperArgs,

@@ -1,6 +1,6 @@
 //! The command line: one module per group of subcommands, and the values that they share.
 
-mod cache;
+pub(crate) mod cache;
 pub(crate) mod connection;
 pub(crate) mod daemon;
 #[cfg(feature = "demo")]

@@ -13,6 +13,7 @@ use super::explain::explain;
 use super::time_limit::TimeLimit;
 use super::whole_project::{Ended, WholeProject};
 use super::{Chosen, Scene, refuse};
+use crate::args::cache::CacheArgs;
 use crate::args::connection::HelperArgs;
 use crate::args::lifecycle::{
     AnyDirectoryArg, AssignArgs, FlushArgs, ForceArg, ImageArg, InsistArg, ProjectArg, RmArgs, RunArgs,
@@ -30,18 +31,20 @@ impl From<&InsistArg> for Insist {
     }
 }
 
-fn follow_options(
+pub(super) fn follow_options(
     insist: &InsistArg,
     force: &ForceArg,
     trash: &TrashArg,
     image: &ImageArg,
     trust: &TrustArg,
+    cache: &CacheArgs,
 ) -> FollowOptions {
     FollowOptions {
         insist: Insist::from(insist),
         force: force.force,
         no_trash: trash.no_trash,
         allow_mass_deletion: false,
+        known: cache.known(),
         image: image.image.clone(),
         trust: if trust.trust { Trust::Given } else { Trust::Ask },
     }
@@ -167,7 +170,14 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<u8> {
             worktree,
             remote: args.remote.clone(),
             adopt: args.adopt,
-            follow: follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust),
+            follow: follow_options(
+                &args.insist,
+                &args.force,
+                &args.trash,
+                &args.image,
+                &args.trust,
+                &args.cache,
+            ),
         };
         scene.lifecycle(narrator).run(&args.instance, options)
     })
@@ -184,7 +194,7 @@ pub(crate) fn assign(args: AssignArgs) -> anyhow::Result<u8> {
         scene.lifecycle(narrator).assign(
             &args.instance,
             &worktree,
-            follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust),
+            follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust, &args.cache),
         )
     })
 }
@@ -196,7 +206,7 @@ pub(crate) fn unassign(args: UnassignArgs) -> anyhow::Result<u8> {
     carry_out(&chosen, Some(&args.helper), &args.telling, |scene, narrator| {
         scene.lifecycle(narrator).unassign(
             &instance,
-            follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust),
+            follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust, &args.cache),
         )
     })
 }
@@ -204,7 +214,8 @@ pub(crate) fn unassign(args: UnassignArgs) -> anyhow::Result<u8> {
 /// `coast start`
 pub(crate) fn start(args: StartArgs) -> anyhow::Result<u8> {
     let StartArgs { which, follow: args, allow_mass_deletion } = args;
-    let options = follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust);
+    let options =
+        follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust, &args.cache);
     let options = FollowOptions { allow_mass_deletion, ..options };
     let telling = &args.telling;
     on_each(

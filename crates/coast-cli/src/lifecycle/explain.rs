@@ -2,6 +2,7 @@
 
 use coast_instance::{Directories, LifecycleError};
 
+use super::change::follow_options;
 use super::{Chosen, Scene, println_json, refuse};
 use crate::args::lifecycle::AssignArgs;
 use crate::output::{ExplanationObject, Form, Lines, OutputOptions, explanation_lines, narrator};
@@ -17,7 +18,9 @@ pub(super) fn explain(args: &AssignArgs) -> anyhow::Result<u8> {
         let explained = || -> Result<_, LifecycleError> {
             let directories = Directories::from(&args.any_directory);
             let worktree = scene.worktree(&args.worktree, directories, &*narrator)?;
-            scene.lifecycle(&*narrator).explain(&args.instance, &worktree, args.trash.no_trash)
+            let assigning =
+                follow_options(&args.insist, &args.force, &args.trash, &args.image, &args.trust, &args.cache);
+            scene.lifecycle(&*narrator).explain(&args.instance, &worktree, &assigning)
         };
         let explanation = match explained() {
             Ok(explanation) => explanation,

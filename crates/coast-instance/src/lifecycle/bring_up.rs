@@ -306,6 +306,7 @@ impl Work<'_> {
             delay_updates: purpose != Purpose::New,
             claim,
             dry_run: false,
+            known: options.known,
         };
         let monitor = HandoverAndListing {
             inner: lifecycle.observer,

@@ -9,7 +9,7 @@ use coast_tree::{LockExt, LockResultExt};
 use crate::bulk::{self, Deletes, Transfer};
 use crate::carried::Carried;
 use crate::lifecycle::bring_up::is_emptied;
-use crate::lifecycle::{Lifecycle, LifecycleError};
+use crate::lifecycle::{FollowOptions, Lifecycle, LifecycleError};
 use crate::record::{Record, State};
 use crate::worktree::WorktreeState;
 use crate::{Name, TrustQuestion};
@@ -50,7 +50,7 @@ impl Lifecycle<'_> {
         &self,
         instance: &Name,
         worktree: &Path,
-        no_trash: bool,
+        options: &FollowOptions,
     ) -> Result<Explanation, LifecycleError> {
         let record = self.record(instance)?;
         if record.state == State::Stopped {
@@ -85,12 +85,13 @@ impl Lifecycle<'_> {
             deletes: Deletes {
                 only_placed: false,
                 carried: &paths,
-                trash: !no_trash,
+                trash: !options.no_trash,
                 no_mass_deletion: false,
             },
             delay_updates: true,
             claim: if record.claimed { Claim::Workspace } else { Claim::NewWorkspace },
             dry_run: true,
+            known: options.known,
         };
         let first = FirstPaths { inner: self.observer, sent: Mutex::default(), made: Mutex::default() };
         let transferred = self.bulk.transfer(&transfer, &first, self.observer, self.cancel);

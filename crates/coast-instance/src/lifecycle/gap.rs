@@ -9,7 +9,7 @@ use std::path::Path;
 use coast_sync::{Claim, Event, Monitor, Own, RuleList, SyncError};
 
 use crate::Remote;
-use crate::bulk::{Transfer, Transferred};
+use crate::bulk::{KnownContents, Transfer, Transferred};
 use crate::continuous::{Conflict, ContinuousStatus, Failure, PrivateFile};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::LifecycleError;
@@ -178,6 +178,7 @@ impl Work<'_> {
             delay_updates: false,
             claim: Claim::Workspace,
             dry_run: false,
+            known: KnownContents::default(),
         };
         let lifecycle = self.lifecycle;
         let monitor = ProblemsOnly { inner: lifecycle.observer };

@@ -4,11 +4,11 @@ use std::fs;
 
 use super::running;
 use super::stage::{Stage, dev_1, files};
-use crate::lifecycle::{Explanation, Insist, LifecycleError};
+use crate::lifecycle::{Explanation, FollowOptions, Insist, LifecycleError};
 
 impl Stage {
     fn explain(&self) -> Result<Explanation, LifecycleError> {
-        self.command(|coast| coast.explain(&dev_1(), &self.feature(), false))
+        self.command(|coast| coast.explain(&dev_1(), &self.feature(), &FollowOptions::default()))
     }
 }
 
@@ -78,6 +78,8 @@ fn an_explanation_is_refused_where_assign_would_be_and_tells_what_would_be_asked
     stage.command(|coast| coast.stop(&dev_1())).unwrap();
     assert!(matches!(stage.explain().unwrap_err(), LifecycleError::Stopped(_)));
     let other = "dev-2".parse().unwrap();
-    let unknown = stage.command(|coast| coast.explain(&other, &stage.feature(), false)).unwrap_err();
+    let unknown = stage
+        .command(|coast| coast.explain(&other, &stage.feature(), &FollowOptions::default()))
+        .unwrap_err();
     assert!(matches!(unknown, LifecycleError::NoInstance { .. }));
 }

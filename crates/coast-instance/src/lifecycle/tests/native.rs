@@ -42,7 +42,8 @@ fn edits_are_noted_from_before_the_transfer_and_no_gap_is_left_to_close() {
 #[test]
 fn an_explanation_tells_that_a_follower_would_give_way_to_another() {
     let stage = running();
-    let explained = stage.command(|coast| coast.explain(&dev_1(), &stage.feature(), false)).unwrap();
+    let explained =
+        stage.command(|coast| coast.explain(&dev_1(), &stage.feature(), &FollowOptions::default())).unwrap();
     assert!(explained.ends_session && explained.begins_session);
 }
 

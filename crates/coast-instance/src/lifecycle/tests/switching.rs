@@ -6,6 +6,7 @@ use std::path::Path;
 use super::stage::{TransferFails, dev_1, files};
 use super::{forced, position, running};
 use crate::Name;
+use crate::bulk::KnownContents;
 use crate::lifecycle::{FollowOptions, Insist, Lifecycle, LifecycleError, RmOptions};
 use crate::record::{Command, Following, Record, State, Step};
 
@@ -76,6 +77,19 @@ fn every_command_may_be_given_twice() {
     let error = stage.command(|coast| coast.rm(&dev_1(), RmOptions::default())).unwrap_err();
     assert!(matches!(error, LifecycleError::NoInstance { .. }), "{error}");
     stage.assert_gone();
+}
+
+#[test]
+fn transfer_relies_on_what_the_user_allows() {
+    for (known, told) in [(KnownContents::Cache, " without git"), (KnownContents::Nothing, " reading all")] {
+        let stage = running();
+        let doubting = || FollowOptions { known, ..FollowOptions::default() };
+        let transfer = format!("transfer all together{told}");
+        stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), doubting())).unwrap();
+        position(&stage.log(), &transfer);
+        stage.command(|coast| coast.start(&dev_1(), doubting())).unwrap();
+        position(&stage.log(), &transfer);
+    }
 }
 
 #[test]

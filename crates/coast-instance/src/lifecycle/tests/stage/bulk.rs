@@ -13,7 +13,7 @@ use coast_tree::LockExt;
 
 use super::{Stage, files};
 use crate::Remote;
-use crate::bulk::{Bulk, Checked, Helpers, Removed, Transfer, Transferred, request};
+use crate::bulk::{Bulk, Checked, Helpers, KnownContents, Removed, Transfer, Transferred, request};
 use crate::continuous::Access;
 
 /// When a transfer fails.
@@ -44,6 +44,11 @@ impl Bulk for Stage {
             },
         );
         let together = if transfer.delay_updates { " together" } else { "" };
+        let known = match transfer.known {
+            KnownContents::CacheAndGit => "",
+            KnownContents::Cache => " without git",
+            KnownContents::Nothing => " reading all",
+        };
         let transfer_fails = *self.transfer_fails.enter();
         if transfer_fails == Some(TransferFails::ToConnect) {
             return Err(EngineError::Disconnected.into());
@@ -51,7 +56,7 @@ impl Bulk for Stage {
         let monitor = Staged {
             stage: self,
             inner: monitor,
-            transfers: format!("transfer {paths}{together}"),
+            transfers: format!("transfer {paths}{together}{known}"),
             awaits_ready: transfer.only.is_none() && !transfer.dry_run,
             cancel,
             panic: Mutex::default(),
