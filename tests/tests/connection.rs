@@ -234,7 +234,7 @@ fn several_streams_carry_a_push_to_a_helper_of_root() {
 }
 
 #[test]
-fn server_that_allows_fewer_streams_is_told_and_the_push_goes_on() {
+fn user_is_told_when_the_server_allows_fewer_streams_and_the_push_goes_on() {
     let remote = Remote::configured("MaxSessions 2");
     push_over_streams(&remote, "4").assert_says("the run has 2 streams instead of 4");
 }

@@ -570,3 +570,57 @@ fn receiver_that_asks_for_what_was_not_offered_is_refused() {
     let long = ToSender::Needs { part: 0, needs: vec![Need { index: 0, want: Want::Delta(&signature) }] };
     assert!(answer_sender(&[long]).to_string().contains("signature that is too large"));
 }
+
+/// Gives a receiver these frames, and answers the forms in which it asks for the first `count` files.
+fn asked_for(destination: &Path, frames: &[Vec<u8>], count: usize) -> Vec<(u32, &'static str)> {
+    let config = ReceiverConfig::new(destination.to_owned());
+    let (near, far) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        let receiver = scope.spawn(move || {
+            let cancel = Cancel::new();
+            Receiver::open(config)?.run(
+                far.try_clone().unwrap(),
+                WriteHalf(far),
+                false,
+                &VoidMonitor,
+                &cancel,
+            )
+        });
+        frames.iter().for_each(|frame| (&near).write_all(frame).unwrap());
+        let mut reader = FrameReader::new(near.try_clone().unwrap());
+        let mut asked = Vec::new();
+        while asked.len() < count {
+            let next = reader.next_frame().unwrap().unwrap();
+            for message in messages::<ToSender<'_>>(&next.decode().unwrap()) {
+                let ToSender::Needs { needs, .. } = message.unwrap() else { continue };
+                asked.extend(needs.iter().map(|need| match need.want {
+                    Want::Hash => (need.index, "hash"),
+                    Want::Content => (need.index, "content"),
+                    Want::Delta(_) => (need.index, "delta"),
+                }));
+            }
+        }
+        near.shutdown(Shutdown::Both).unwrap();
+        receiver.join().unwrap().unwrap_err();
+        asked.sort_unstable();
+        asked
+    })
+}
+
+#[test]
+fn file_below_the_limit_that_the_sender_told_is_asked_for_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        std::fs::write(dir.path().join(name), vec![7; 100_000]).unwrap();
+    }
+    let offered = || frame(Class::Control, &part(0, b"", vec![file(b"a", 150_000), file(b"b", 250_000)]));
+    let limit = |bytes| frame(Class::Control, &ToReceiver::WholeBelow(bytes));
+    let start = || frame(Class::Control, &start());
+    for (frames, expected) in [
+        (vec![start(), offered()], ["delta", "delta"]),
+        (vec![start(), limit(200_000), offered()], ["content", "delta"]),
+        (vec![start(), limit(200_000), limit(0), offered()], ["delta", "delta"]),
+    ] {
+        assert_eq!(asked_for(dir.path(), &frames, 2), [(0, expected[0]), (1, expected[1])]);
+    }
+}

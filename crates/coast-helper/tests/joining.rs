@@ -197,9 +197,7 @@ fn nobody_joins_a_run_that_is_not_there() {
 
 #[test]
 fn helper_of_another_user_is_kept_out() {
-    if !is_root() {
-        return;
-    }
+    assert!(is_root(), "needs root, to run a helper as another user");
     let run = Run::new();
     let receiver = Helper::receive(&run, &mut program());
     let foreign = Helper::start(
@@ -216,9 +214,7 @@ fn helper_of_another_user_is_kept_out() {
 
 #[test]
 fn user_who_started_the_receiver_with_sudo_may_join() {
-    if !is_root() {
-        return;
-    }
+    assert!(is_root(), "needs root, to run a helper as another user");
     let run = Run::new();
     let sudo = [("SUDO_UID", NOBODY.to_string()), ("SUDO_GID", NOBODY.to_string())];
     let receiver = Helper::receive(&run, program().envs(sudo));
@@ -233,9 +229,7 @@ fn user_who_started_the_receiver_with_sudo_may_join() {
 
 #[test]
 fn stream_is_not_handed_over_to_another_user_who_has_taken_the_name() {
-    if !is_root() {
-        return;
-    }
+    assert!(is_root(), "needs root, to run a helper as another user");
     let run = Run::new();
     fs::create_dir(run.root()).unwrap();
     std::os::unix::fs::chown(run.root(), Some(NOBODY), Some(NOBODY)).unwrap();

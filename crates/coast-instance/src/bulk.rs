@@ -131,20 +131,20 @@ pub struct Transfer<'a> {
     pub claim: Claim,
     /// Whether changes are told and not made.
     pub dry_run: bool,
-    /// The contents that are known without reading files of the worktree.
-    pub known: KnownContents,
+    /// Where contents of the worktree's files are looked up before the files are read.
+    pub content_sources: ContentSources,
 }
 
-/// The contents of a worktree's files that a transfer knows without reading them.
+/// Where a transfer looks up the contents of the worktree's files before it reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum KnownContents {
-    /// Those that the content cache or git's index has.
+pub enum ContentSources {
+    /// In the content cache and in git's index.
     #[default]
     CacheAndGit,
-    /// Those that the content cache has.
+    /// In the content cache.
     Cache,
-    /// None. Every file that is compared is read, and the cache learns nothing.
-    Nothing,
+    /// Nowhere: every file that is compared is read, and the cache learns nothing.
+    None,
 }
 
 /// Which extraneous entries a transfer deletes.
@@ -399,12 +399,12 @@ pub(crate) fn request(
         .claim(transfer.claim)
         .make_parents(true)
         .compress(true)
-        .cache(if transfer.known == KnownContents::Nothing {
+        .cache(if transfer.content_sources == ContentSources::None {
             CachePlace::Nowhere
         } else {
             CachePlace::Default
         })
-        .git(transfer.known == KnownContents::CacheAndGit)
+        .git(transfer.content_sources == ContentSources::CacheAndGit)
         // The lifecycle ends the old session once the remote is ready.
         .await_ready(transfer.only.is_none() && !transfer.dry_run);
     match transfer.only {

@@ -45,7 +45,7 @@ mod worktree;
 mod worktree_dirs;
 
 pub use addressed::Addressed;
-pub use bulk::{Bulk, Checked, Deletes, Helpers, KnownContents, RemoteBulk, Removed, Transfer, Transferred};
+pub use bulk::{Bulk, Checked, ContentSources, Deletes, Helpers, RemoteBulk, Removed, Transfer, Transferred};
 pub use coastfile::{BadType, Coastfile, CoastfileChoice, CoastfileType};
 pub use continuous::{
     Access, Activity, AfterTransfer, BeginStep, Conflict, Continuous, ContinuousError, ContinuousStart,

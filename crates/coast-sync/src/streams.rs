@@ -21,7 +21,7 @@ const WINDOW_BYTES: f64 = (2 << 20) as f64;
 /// A channel whose bytes in a round trip are more than this part of its window is held back by the window.
 const HELD_BACK: f64 = 0.75;
 
-/// A shorter round trip is no reason for more channels: the window is larger than what the link holds at any rate.
+/// With a shorter round trip one channel carries over 400 MB in a second, so more channels are not worth it.
 const SHORTEST_ROUND_TRIP: Duration = Duration::from_millis(5);
 
 /// How long the writer is observed before its rate is judged. Several round trips of most links.
@@ -207,10 +207,9 @@ impl Opener<'_> {
     fn is_sufficient(&self, cause: Cause) -> bool {
         match cause {
             Cause::Greeted => true,
-            Cause::HeldBack(bytes_per_second) => self.session.round_trip().is_some_and(|round_trip| {
-                round_trip > SHORTEST_ROUND_TRIP
-                    && bytes_per_second * round_trip.as_secs_f64() > HELD_BACK * WINDOW_BYTES
-            }),
+            Cause::HeldBack(bytes_per_second) => {
+                self.session.round_trip().is_some_and(|round_trip| is_held_back(bytes_per_second, round_trip))
+            }
         }
     }
 
@@ -253,6 +252,11 @@ impl Opener<'_> {
     }
 }
 
+/// Whether the window of one channel is what holds back a writer that mostly waits.
+fn is_held_back(bytes_per_second: f64, round_trip: Duration) -> bool {
+    round_trip > SHORTEST_ROUND_TRIP && bytes_per_second * round_trip.as_secs_f64() > HELD_BACK * WINDOW_BYTES
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -284,6 +288,15 @@ mod tests {
             let Cause::HeldBack(rate) = cause else { panic!("another cause") };
             assert!((rate / (f64::from(WRITES_PER_SECOND) * 65_536.0) - 1.0).abs() < 0.05, "{rate}");
         }
+    }
+
+    #[test]
+    fn window_holds_a_run_back_where_a_round_trip_takes_most_of_it_and_is_long() {
+        let round_trip = Duration::from_millis(100);
+        // A window of 2 MiB in each round trip.
+        assert!(is_held_back(20e6, round_trip));
+        assert!(!is_held_back(12e6, round_trip), "the link is slower than the window allows");
+        assert!(!is_held_back(4e9, Duration::from_millis(1)));
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub enum ToReceiver<'a> {
     },
     /// In place of a part: its entries in short. The part itself follows if [`ToSender::Differs`] asks for it.
     Digest(#[serde(borrow)] PartDigest<'a>),
-    /// From now on the receiver had better ask for all content of files of fewer bytes than this, even where it has a basis.
+    /// From now on the receiver asks for the whole content of files of fewer bytes than this, also where it has a basis. 0 ends that.
     WholeBelow(u64),
 }
 
@@ -261,8 +261,8 @@ pub enum ToSender<'a> {
     Fetched(#[serde(borrow)] Fetched<'a>),
     /// The destination does not have exactly the entries of this part, of which only the digest was sent. Asks for the part.
     Differs { part: u32 },
-    /// So many bytes have arrived since the last of these, and for so long the receiver waited for them. It waits while it has nothing
-    /// to do.
+    /// Bytes of payload that have arrived since the last such message, and microseconds that the receiver had nothing to do but wait for
+    /// them.
     Arrived { bytes: u64, waited_micros: u64 },
 }
 

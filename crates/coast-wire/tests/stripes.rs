@@ -111,7 +111,7 @@ fn every_stream_carries_its_part() {
 }
 
 #[test]
-fn buffers_of_any_size_are_filled() {
+fn run_is_read_through_buffers_of_any_size() {
     let frames = frames();
     let line = Line::default();
     line.clone().write_all(&frames[..4].concat()).unwrap();

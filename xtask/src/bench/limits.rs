@@ -1,5 +1,5 @@
 //! What the machine itself needs for the work of a scenario: each stage of a push alone, on one core, without any protocol.
-//! No push that sends whole files is faster than all stages together, shared among the cores.
+//! A push that compresses and sends whole files needs at least all stages together, shared among the cores.
 
 use super::contender::EXCLUDED;
 use anyhow::{Context, Result, ensure};
@@ -14,7 +14,8 @@ use zrip::encode::context::CompressContext;
 
 /// Each stage takes the least of so many passes: other programs on the machine only make it slower.
 const PASSES: usize = 3;
-/// The cheapest level that coast has, which it takes on a fast link.
+/// The cheapest level that compresses. Over a link that is faster than this level coast sends content plain, and does less work than
+/// the limit counts.
 const LEVEL: i32 = -3;
 /// The content that is compressed at once, as coast does, in bytes.
 const PACK_BYTES: usize = 1 << 20;
@@ -38,7 +39,7 @@ pub(crate) struct Stages {
     pub(crate) read: f64,
     /// BLAKE3.
     pub(crate) hash: f64,
-    /// zstd at the level of a fast link.
+    /// zstd at the cheapest level.
     pub(crate) compress: f64,
     /// AES-128-GCM of what was compressed: encrypting and decrypting.
     pub(crate) cipher: f64,

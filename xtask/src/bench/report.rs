@@ -129,12 +129,12 @@ impl Report {
             "\n## Limits of the machine\n\n\
              Seconds that each stage of a push takes alone on one core, the least of three measurements: walking both trees;\n\
              reading the files that are new at the destination or have other content there, hashing them and compressing them\n\
-             as on a fast link, encrypting and decrypting what that makes of them, and making such files. The link needs a\n\
+             at the cheapest level, encrypting and decrypting what that makes of them, and making such files. The link needs a\n\
              round trip and the time of the bytes that coast sent. The limit is the time on the link, or the sum of the\n\
              stages shared among {} cores, if that is more.\n\n\
              The first ratio is coast's least time by the limit, the second one its processor time, of both sides with their\n\
              SSH, by the sum of the stages: it depends less on how busy the machine is. Both can be below 1 where coast sends\n\
-             less than whole files.\n\n\
+             less than whole files, or sends them uncompressed.\n\n\
              | scenario | link | files | MB | walk | read | hash | compress | cipher | make | link s | limit | by limit | CPU by sum |\n\
              |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
             self.machine.cores

@@ -1,7 +1,7 @@
 //! Whether a run relies on what earlier runs and git know of the source.
 
 use clap::Args;
-use coast_instance::KnownContents;
+use coast_instance::ContentSources;
 use coast_sync::{CachePlace, SyncRequest};
 
 #[derive(Debug, Clone, Args)]
@@ -22,11 +22,11 @@ impl CacheArgs {
     }
 
     /// What the transfer of an instance's worktree may rely on.
-    pub(crate) fn known(&self) -> KnownContents {
+    pub(crate) fn content_sources(&self) -> ContentSources {
         match (self.no_cache, self.no_git) {
-            (true, _) => KnownContents::Nothing,
-            (false, true) => KnownContents::Cache,
-            (false, false) => KnownContents::CacheAndGit,
+            (true, _) => ContentSources::None,
+            (false, true) => ContentSources::Cache,
+            (false, false) => ContentSources::CacheAndGit,
         }
     }
 }

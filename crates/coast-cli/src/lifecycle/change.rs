@@ -44,7 +44,7 @@ pub(super) fn follow_options(
         force: force.force,
         no_trash: trash.no_trash,
         allow_mass_deletion: false,
-        known: cache.known(),
+        content_sources: cache.content_sources(),
         image: image.image.clone(),
         trust: if trust.trust { Trust::Given } else { Trust::Ask },
     }

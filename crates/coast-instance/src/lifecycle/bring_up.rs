@@ -306,7 +306,7 @@ impl Work<'_> {
             delay_updates: purpose != Purpose::New,
             claim,
             dry_run: false,
-            known: options.known,
+            content_sources: options.content_sources,
         };
         let monitor = HandoverAndListing {
             inner: lifecycle.observer,

@@ -91,7 +91,7 @@ impl Lifecycle<'_> {
             delay_updates: true,
             claim: if record.claimed { Claim::Workspace } else { Claim::NewWorkspace },
             dry_run: true,
-            known: options.known,
+            content_sources: options.content_sources,
         };
         let first = FirstPaths { inner: self.observer, sent: Mutex::default(), made: Mutex::default() };
         let transferred = self.bulk.transfer(&transfer, &first, self.observer, self.cancel);

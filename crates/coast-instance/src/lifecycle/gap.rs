@@ -9,7 +9,7 @@ use std::path::Path;
 use coast_sync::{Claim, Event, Monitor, Own, RuleList, SyncError};
 
 use crate::Remote;
-use crate::bulk::{KnownContents, Transfer, Transferred};
+use crate::bulk::{ContentSources, Transfer, Transferred};
 use crate::continuous::{Conflict, ContinuousStatus, Failure, PrivateFile};
 use crate::event::LifecycleEvent;
 use crate::lifecycle::LifecycleError;
@@ -178,7 +178,8 @@ impl Work<'_> {
             delay_updates: false,
             claim: Claim::Workspace,
             dry_run: false,
-            known: KnownContents::default(),
+            // Only a few paths, which have just changed: the cache has no content of them.
+            content_sources: ContentSources::default(),
         };
         let lifecycle = self.lifecycle;
         let monitor = ProblemsOnly { inner: lifecycle.observer };

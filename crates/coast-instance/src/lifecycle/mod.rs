@@ -32,7 +32,7 @@ use std::io;
 
 use coast_sync::Cancel;
 
-use crate::bulk::{Bulk, KnownContents};
+use crate::bulk::{Bulk, ContentSources};
 use crate::continuous::{ContinuousStatus, InstanceId};
 use crate::event::{LifecycleEvent, Observer};
 use crate::lifecycle::gap::exact;
@@ -73,8 +73,8 @@ pub struct FollowOptions {
     pub no_trash: bool,
     /// Whether `start` may delete most of what earlier transfers have put on the remote.
     pub allow_mass_deletion: bool,
-    /// The contents that the transfer knows without reading files of the worktree.
-    pub known: KnownContents,
+    /// Where the transfer looks up the contents of the worktree's files before it reads them.
+    pub content_sources: ContentSources,
     /// The image for [`MutagenLayer`](crate::MutagenLayer), in place of the one in the record and of the Coastfile's. The record
     /// keeps it.
     pub image: Option<String>,

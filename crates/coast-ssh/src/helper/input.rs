@@ -30,17 +30,17 @@ pub(crate) struct Input {
 
 enum Phase {
     Waiting {
-        attempt: Way,
+        attempt: AttemptInput,
         /// All that was written.
         written: Vec<u8>,
     },
-    Greeted(Way),
+    Greeted(AttemptInput),
     /// The helper will not greet, or nobody writes any more.
     Over,
 }
 
 /// The way to an attempt to start the helper.
-enum Way {
+enum AttemptInput {
     Free(ChannelWriter),
     /// [`HelperInput`] writes to it, without the lock: a write may take as long as the helper does not read.
     InUse,
@@ -50,14 +50,14 @@ enum Way {
 
 impl Input {
     pub(crate) fn new(writer: ChannelWriter) -> Arc<Input> {
-        let phase = Phase::Waiting { attempt: Way::Free(writer), written: Vec::new() };
+        let phase = Phase::Waiting { attempt: AttemptInput::Free(writer), written: Vec::new() };
         Arc::new(Input { phase: Mutex::new(phase), decided: Condvar::new() })
     }
 
     /// Ends the stream to an attempt that has ended.
     pub(crate) fn end_attempt(&self) {
         if let Phase::Waiting { attempt, .. } = &mut *self.enter() {
-            *attempt = Way::Ended;
+            *attempt = AttemptInput::Ended;
         }
     }
 
@@ -66,7 +66,7 @@ impl Input {
         if let Phase::Waiting { attempt, written } = &mut *self.enter() {
             // An attempt whose input fails ends without a greeting, and tells why.
             let _ = next.write_all(written).and_then(|()| next.flush());
-            *attempt = Way::Free(next);
+            *attempt = AttemptInput::Free(next);
         }
     }
 
@@ -74,7 +74,7 @@ impl Input {
     pub(crate) fn greeted(&self) {
         let mut phase = self.enter();
         if let Phase::Waiting { attempt, .. } = &mut *phase {
-            *phase = Phase::Greeted(std::mem::replace(attempt, Way::Ended));
+            *phase = Phase::Greeted(std::mem::replace(attempt, AttemptInput::Ended));
         }
         self.decided.notify_all();
     }
@@ -88,7 +88,7 @@ impl Input {
     /// The way to a helper that has greeted, for an owner who has written nothing before.
     pub(crate) fn take_greeted(&self) -> Option<ChannelWriter> {
         match std::mem::replace(&mut *self.enter(), Phase::Over) {
-            Phase::Greeted(Way::Free(writer)) => Some(writer),
+            Phase::Greeted(AttemptInput::Free(writer)) => Some(writer),
             _ => None,
         }
     }
@@ -99,8 +99,8 @@ impl Input {
         loop {
             match &mut *phase {
                 Phase::Waiting { attempt, written } if written.len() + data.len() <= MAX_EARLY_BYTES => {
-                    match std::mem::replace(attempt, Way::InUse) {
-                        Way::Free(writer) => {
+                    match std::mem::replace(attempt, AttemptInput::InUse) {
+                        AttemptInput::Free(writer) => {
                             written.extend_from_slice(data);
                             return Begun::Early(writer);
                         }
@@ -109,9 +109,9 @@ impl Input {
                 }
                 Phase::Waiting { .. } => {}
                 Phase::Greeted(way) => {
-                    return match std::mem::replace(way, Way::InUse) {
-                        Way::Free(writer) => Begun::Greeted(writer),
-                        Way::InUse | Way::Ended => Begun::Over,
+                    return match std::mem::replace(way, AttemptInput::InUse) {
+                        AttemptInput::Free(writer) => Begun::Greeted(writer),
+                        AttemptInput::InUse | AttemptInput::Ended => Begun::Over,
                     };
                 }
                 Phase::Over => return Begun::Over,
@@ -123,8 +123,9 @@ impl Input {
     /// Takes back a way that [`Input::begin_write`] has given out, unless its attempt is over.
     fn end_write(&self, writer: ChannelWriter) {
         match &mut *self.enter() {
-            Phase::Waiting { attempt: way @ Way::InUse, .. } | Phase::Greeted(way @ Way::InUse) => {
-                *way = Way::Free(writer);
+            Phase::Waiting { attempt: way @ AttemptInput::InUse, .. }
+            | Phase::Greeted(way @ AttemptInput::InUse) => {
+                *way = AttemptInput::Free(writer);
             }
             Phase::Waiting { .. } | Phase::Greeted(_) | Phase::Over => {}
         }

@@ -14,6 +14,9 @@ use crate::receiver::offered::OfferedEntry;
 use crate::receiver::target::Origins;
 use crate::wire_time;
 
+/// What was seen of a directory is kept if it has at most so many entries for each one that is offered.
+const MAX_SEEN_FOR_EACH_OFFERED: usize = 2;
+
 /// A part of which the digest arrived, checked.
 pub(super) struct AnnouncedPart {
     pub(super) id: u32,
@@ -24,27 +27,28 @@ pub(super) struct AnnouncedPart {
 }
 
 /// An entry of the destination's directory.
-pub(super) struct Found {
+pub(super) struct ListedEntry {
     pub(super) listed: Listed,
-    pub(super) look: Option<Look>,
+    pub(super) stat: Option<ObservedStat>,
 }
 
-impl From<Listed> for Found {
+impl From<Listed> for ListedEntry {
     fn from(listed: Listed) -> Self {
-        Self { listed, look: None }
+        Self { listed, stat: None }
     }
 }
 
 /// An entry of the destination as it was looked at.
-pub(super) struct Look {
+pub(super) struct ObservedStat {
     pub(super) stat: Stat,
     /// The system's time from before that.
     pub(super) observed_at: Timestamp,
 }
 
-/// What a comparison found that did not suffice. The part itself is examined with it, so that nothing is looked at twice.
-pub(super) struct Compared {
-    pub(super) found: Vec<Found>,
+/// What was seen of a directory that does not match the digest of its part. It is used when the part itself arrives, so that no entry
+/// is looked at twice.
+pub(super) struct SeenDirectory {
+    pub(super) found: Vec<ListedEntry>,
     pub(super) origins: Origins,
 }
 
@@ -87,7 +91,7 @@ pub(super) fn compare(transfer: &Transfer<'_>, announced: AnnouncedPart) -> Resu
         return ask(transfer, &announced, None);
     };
     let origins = transfer.target.origins_in(&announced.path);
-    let mut found: Vec<Found> = listed.into_iter().map(Found::from).collect();
+    let mut found: Vec<ListedEntry> = listed.into_iter().map(ListedEntry::from).collect();
     match own_entries(transfer, digester, &announced, &origins, handle, &mut found) {
         Some(entries) => {
             let part =
@@ -95,19 +99,19 @@ pub(super) fn compare(transfer: &Transfer<'_>, announced: AnnouncedPart) -> Resu
             let part = transfer.parts.compared(part);
             examine::examine_found(transfer, &part, &directory, found)
         }
-        None => ask(transfer, &announced, Some(Compared { found, origins })),
+        None => ask(transfer, &announced, Some(SeenDirectory { found, origins })),
     }
 }
 
-/// Asks for the part itself. `compared` is kept until it arrives, unless it is large: the window bounds the entries of the source that
-/// are under way, not those that only the destination has.
+/// Asks for the part itself. What was `seen` is kept until it arrives, unless that is much more than the part: the window bounds the
+/// entries of the source that are under way, not those that only the destination has.
 fn ask(
     transfer: &Transfer<'_>,
     announced: &AnnouncedPart,
-    compared: Option<Compared>,
+    seen: Option<SeenDirectory>,
 ) -> Result<(), Failure> {
-    let compared = compared.filter(|compared| compared.found.len() <= 2 * announced.weight());
-    transfer.parts.ask_for(announced.id, compared);
+    let seen = seen.filter(|seen| seen.found.len() <= MAX_SEEN_FOR_EACH_OFFERED * announced.weight());
+    transfer.parts.ask_for(announced.id, seen);
     Ok(transfer.report.tell(&ToSender::Differs { part: announced.id })?)
 }
 
@@ -119,7 +123,7 @@ fn own_entries(
     announced: &AnnouncedPart,
     origins: &Origins,
     dir: &DirHandle,
-    found: &mut [Found],
+    found: &mut [ListedEntry],
 ) -> Option<Vec<OfferedEntry>> {
     // The source lacks every name of the range that is not among the entries, so a name of the range is one that it would lack.
     let is_own = |name: &Name| {
@@ -127,15 +131,16 @@ fn own_entries(
             && origins.has(name)
             && !transfer.target.is_reserved(&announced.path, name)
     };
-    let mut own: Vec<&mut Found> = found.iter_mut().filter(|found| is_own(&found.listed.name)).collect();
+    let mut own: Vec<&mut ListedEntry> =
+        found.iter_mut().filter(|found| is_own(&found.listed.name)).collect();
     if own.len() != announced.entries {
         return None;
     }
     let mut looked_at = Vec::with_capacity(own.len());
-    for Found { listed: Listed { name, .. }, look } in &mut own {
+    for ListedEntry { listed: Listed { name, .. }, stat: observed } in &mut own {
         let observed_at = Timestamp::now();
         let stat = dir.stat(name).ok()??;
-        *look = Some(Look { stat, observed_at });
+        *observed = Some(ObservedStat { stat, observed_at });
         let reads_target = stat.kind == Kind::Symlink && transfer.taken.links;
         let target = if reads_target { dir.read_link(name).ok()? } else { Vec::new() };
         looked_at.push((&*name, stat, target));

@@ -7,7 +7,7 @@ use coast_tree::state::STAGING_INSIDE;
 use coast_tree::{ContentHash, FileIdentity, Kind, Listed, Name, Stat, Timestamp};
 
 use super::Transfer;
-use super::announced::{Found, Look};
+use super::announced::{ListedEntry, ObservedStat};
 use super::compare::{self, Kept};
 use super::need_batch::NeedBatch;
 use super::part::{FileState, NameRange, Part, PartEntry};
@@ -24,10 +24,11 @@ use crate::receiver::target::{
 pub(super) fn examine(
     transfer: &Transfer<'_>,
     part: &Arc<Part>,
-    found: Option<Vec<Found>>,
+    found: Option<Vec<ListedEntry>>,
 ) -> Result<(), Failure> {
     let entered = transfer.target.enter(&part.path);
     if let Ok(directory) = &entered {
+        // Only a batch has renames, and a batch has no digests: what was found earlier is not out of date because of them.
         renames::carry_out(transfer, part, directory)?;
     }
     let listed = entered.and_then(|directory| match found {
@@ -51,7 +52,7 @@ pub(super) fn examine_found(
     transfer: &Transfer<'_>,
     part: &Arc<Part>,
     directory: &DestinationDirectory,
-    found: Vec<Found>,
+    found: Vec<ListedEntry>,
 ) -> Result<(), Failure> {
     Examination::new(transfer, part, directory).examine(Some(found))?;
     examined(transfer, part)
@@ -66,10 +67,10 @@ fn examined(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), Failure> {
 }
 
 /// The entries of a directory that a part is about, sorted by name; of one that names all of them that are there.
-fn list(part: &Part, directory: &DestinationDirectory) -> io::Result<Option<Vec<Found>>> {
+fn list(part: &Part, directory: &DestinationDirectory) -> io::Result<Option<Vec<ListedEntry>>> {
     let (NameRange::Lacks(lacking), Some(handle)) = (&part.range, directory.handle()) else {
         let listed = directory.list()?;
-        return Ok(listed.map(|listed| listed.into_iter().map(Found::from).collect()));
+        return Ok(listed.map(|listed| listed.into_iter().map(ListedEntry::from).collect()));
     };
     // The directory may be large, and a run for a few of its names reads no more than these.
     let offered = part.entries.iter().map(|entry| &entry.name);
@@ -78,7 +79,7 @@ fn list(part: &Part, directory: &DestinationDirectory) -> io::Result<Option<Vec<
         let observed_at = Timestamp::now();
         if let Some(stat) = handle.stat(name)? {
             let listed = Listed { name: name.clone(), kind: stat.kind, ino: stat.ino };
-            found.push(Found { listed, look: Some(Look { stat, observed_at }) });
+            found.push(ListedEntry { listed, stat: Some(ObservedStat { stat, observed_at }) });
         }
     }
     found.sort_unstable_by(|a, b| a.listed.name.cmp(&b.listed.name));
@@ -104,7 +105,7 @@ impl<'a> Examination<'a> {
 
     /// Walks the offered entries and those that were found side by side. An entry that was found and not offered is extraneous.
     /// Without a list every offered entry is looked for. What was looked at already is not looked at again.
-    fn examine(mut self, found: Option<Vec<Found>>) -> Result<(), Failure> {
+    fn examine(mut self, found: Option<Vec<ListedEntry>>) -> Result<(), Failure> {
         let has_list = found.is_some();
         let found = found.unwrap_or_default();
         if let Some(dir) = self.directory.handle()
@@ -122,8 +123,10 @@ impl<'a> Examination<'a> {
             }
             let same = found.next_if(|other| other.listed.name == offered.name);
             let is_listed = same.is_some() || !has_list;
-            let entry = match same.and_then(|same| same.look) {
-                Some(Look { stat, observed_at }) => Ok(self.directory.seen(offered, stat, observed_at)),
+            let entry = match same.and_then(|same| same.stat) {
+                Some(ObservedStat { stat, observed_at }) => {
+                    Ok(self.directory.seen(offered, stat, observed_at))
+                }
                 None => self.directory.entry(offered, is_listed),
             };
             let decided = entry.and_then(|entry| {

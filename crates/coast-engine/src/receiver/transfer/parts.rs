@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use coast_tree::LockExt;
 use coast_wire::limits::{UNASKED_WINDOW_BYTES, WINDOW_ENTRIES};
 
-use super::announced::{AnnouncedPart, Compared, Found};
+use super::announced::{AnnouncedPart, ListedEntry, SeenDirectory};
 use super::part::Part;
 use crate::error::EngineError;
 
@@ -45,14 +45,14 @@ struct Announced {
     weight: usize,
     /// Whether the sender was asked for the part itself.
     is_asked_for: bool,
-    /// What was found when its digest was compared.
-    compared: Option<Compared>,
+    /// What was seen of its directory when its digest was compared.
+    seen: Option<SeenDirectory>,
 }
 
 /// What arrived of a part.
 pub(super) enum Arrived {
     /// With what was found in its directory, if that is known already.
-    Whole(Arc<Part>, Option<Vec<Found>>),
+    Whole(Arc<Part>, Option<Vec<ListedEntry>>),
     Digest(AnnouncedPart),
 }
 
@@ -103,8 +103,8 @@ impl Parts {
             return Err(EngineError::Protocol("it offered more content than it may"));
         }
         let was_announced = announced.is_some();
-        let (part, found) = match announced.and_then(|announced| announced.compared) {
-            Some(Compared { found, origins }) => (part.with_origins(origins), Some(found)),
+        let (part, found) = match announced.and_then(|announced| announced.seen) {
+            Some(SeenDirectory { found, origins }) => (part.with_origins(origins), Some(found)),
             None => (part, None),
         };
         let part = Arc::new(part);
@@ -127,7 +127,7 @@ impl Parts {
             return Err(AFTER_ALL);
         }
         state.weigh(part.weight())?;
-        let announced = Announced { weight: part.weight(), is_asked_for: false, compared: None };
+        let announced = Announced { weight: part.weight(), is_asked_for: false, seen: None };
         if state.live.contains_key(&part.id) || state.announced.insert(part.id, announced).is_some() {
             return Err(TWICE);
         }
@@ -135,10 +135,10 @@ impl Parts {
     }
 
     /// The sender is asked for a part that was announced.
-    pub(super) fn ask_for(&self, id: u32, compared: Option<Compared>) {
+    pub(super) fn ask_for(&self, id: u32, seen: Option<SeenDirectory>) {
         if let Some(announced) = self.lock().announced.get_mut(&id) {
             announced.is_asked_for = true;
-            announced.compared = compared;
+            announced.seen = seen;
         }
     }
 

@@ -33,8 +33,8 @@ impl Wait {
         Ok(frame)
     }
 
-    /// What the sender has to be told now, if anything.
-    fn take_message(&mut self) -> Option<ToSender<'static>> {
+    /// The message for the sender, if enough has arrived since the last one.
+    fn due_message(&mut self) -> Option<ToSender<'static>> {
         if self.bytes < TOLD_BYTES {
             return None;
         }
@@ -60,8 +60,8 @@ impl Transfer<'_> {
                     }
                 }
                 Class::Data => {
-                    // The run is not over, because this content was asked for.
-                    if let Some(message) = wait.take_message()
+                    // Only before content is the sender told. It sends content only while the run goes on, so it still reads.
+                    if let Some(message) = wait.due_message()
                         && self.report.tell(&message).is_err()
                     {
                         return Ok(());

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use coast_tree::ContentHash;
 
-use super::announced::{AnnouncedPart, Found};
+use super::announced::{AnnouncedPart, ListedEntry};
 use super::part::{Part, PartEntry};
 use super::parts::Arrived;
 
 /// Work beside applying content.
 pub(super) enum Work {
     /// Examine a directory, with what was found in it if that is known already.
-    Examine(Arc<Part>, Option<Vec<Found>>),
+    Examine(Arc<Part>, Option<Vec<ListedEntry>>),
     /// Compare a directory with the digest of a part.
     CompareDigest(AnnouncedPart),
     /// Compare a file with the sender's hash.

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::stage::{TransferFails, dev_1, files};
 use super::{forced, position, running};
 use crate::Name;
-use crate::bulk::KnownContents;
+use crate::bulk::ContentSources;
 use crate::lifecycle::{FollowOptions, Insist, Lifecycle, LifecycleError, RmOptions};
 use crate::record::{Command, Following, Record, State, Step};
 
@@ -81,9 +81,11 @@ fn every_command_may_be_given_twice() {
 
 #[test]
 fn transfer_relies_on_what_the_user_allows() {
-    for (known, told) in [(KnownContents::Cache, " without git"), (KnownContents::Nothing, " reading all")] {
+    for (content_sources, told) in
+        [(ContentSources::Cache, " without git"), (ContentSources::None, " reading all")]
+    {
         let stage = running();
-        let doubting = || FollowOptions { known, ..FollowOptions::default() };
+        let doubting = || FollowOptions { content_sources, ..FollowOptions::default() };
         let transfer = format!("transfer all together{told}");
         stage.command(|coast| coast.assign(&dev_1(), &stage.feature(), doubting())).unwrap();
         position(&stage.log(), &transfer);

@@ -13,7 +13,7 @@ use coast_tree::LockExt;
 
 use super::{Stage, files};
 use crate::Remote;
-use crate::bulk::{Bulk, Checked, Helpers, KnownContents, Removed, Transfer, Transferred, request};
+use crate::bulk::{Bulk, Checked, ContentSources, Helpers, Removed, Transfer, Transferred, request};
 use crate::continuous::Access;
 
 /// When a transfer fails.
@@ -44,10 +44,10 @@ impl Bulk for Stage {
             },
         );
         let together = if transfer.delay_updates { " together" } else { "" };
-        let known = match transfer.known {
-            KnownContents::CacheAndGit => "",
-            KnownContents::Cache => " without git",
-            KnownContents::Nothing => " reading all",
+        let known = match transfer.content_sources {
+            ContentSources::CacheAndGit => "",
+            ContentSources::Cache => " without git",
+            ContentSources::None => " reading all",
         };
         let transfer_fails = *self.transfer_fails.enter();
         if transfer_fails == Some(TransferFails::ToConnect) {
