@@ -14,9 +14,6 @@ use crate::receiver::offered::OfferedEntry;
 use crate::receiver::target::Origins;
 use crate::wire_time;
 
-/// What was seen of a directory is kept if it has at most so many entries for each one that is offered.
-const MAX_SEEN_FOR_EACH_OFFERED: usize = 2;
-
 /// A part of which the digest arrived, checked.
 pub(super) struct AnnouncedPart {
     pub(super) id: u32,
@@ -26,30 +23,11 @@ pub(super) struct AnnouncedPart {
     digest: [u8; 16],
 }
 
-/// An entry of the destination's directory.
-pub(super) struct ListedEntry {
-    pub(super) listed: Listed,
-    pub(super) stat: Option<ObservedStat>,
-}
-
-impl From<Listed> for ListedEntry {
-    fn from(listed: Listed) -> Self {
-        Self { listed, stat: None }
-    }
-}
-
 /// An entry of the destination as it was looked at.
-pub(super) struct ObservedStat {
+pub(super) struct SeenEntry {
     pub(super) stat: Stat,
     /// The system's time from before that.
     pub(super) observed_at: Timestamp,
-}
-
-/// What was seen of a directory that does not match the digest of its part. It is used when the part itself arrives, so that no entry
-/// is looked at twice.
-pub(super) struct SeenDirectory {
-    pub(super) found: Vec<ListedEntry>,
-    pub(super) origins: Origins,
 }
 
 impl AnnouncedPart {
@@ -82,71 +60,57 @@ impl AnnouncedPart {
 /// Compares a part with the destination. If the destination has exactly its entries, the part is examined as if it had arrived;
 /// otherwise the sender is asked for it.
 pub(super) fn compare(transfer: &Transfer<'_>, announced: AnnouncedPart) -> Result<(), Failure> {
-    let Some(digester) = &transfer.digester else { return ask(transfer, &announced, None) };
+    let Some(digester) = &transfer.digester else { return ask(transfer, &announced) };
     // A failure is told when the part itself is examined.
-    let Ok(directory) = transfer.target.enter(&announced.path) else {
-        return ask(transfer, &announced, None);
-    };
+    let Ok(directory) = transfer.target.enter(&announced.path) else { return ask(transfer, &announced) };
     let (Some(handle), Ok(Some(listed))) = (directory.handle(), directory.list()) else {
-        return ask(transfer, &announced, None);
+        return ask(transfer, &announced);
     };
     let origins = transfer.target.origins_in(&announced.path);
-    let mut found: Vec<ListedEntry> = listed.into_iter().map(ListedEntry::from).collect();
-    match own_entries(transfer, digester, &announced, &origins, handle, &mut found) {
-        Some(entries) => {
-            let part =
-                Part::new(announced.id, announced.path, announced.range, entries).with_origins(origins);
-            let part = transfer.parts.compared(part);
-            examine::examine_found(transfer, &part, &directory, found)
-        }
-        None => ask(transfer, &announced, Some(SeenDirectory { found, origins })),
-    }
+    let Some((entries, seen)) = own_entries(transfer, digester, &announced, &origins, handle, &listed) else {
+        return ask(transfer, &announced);
+    };
+    let part = Part::of_destination(announced.id, announced.path, announced.range, entries, origins);
+    let part = transfer.parts.compared(part);
+    examine::examine_seen(transfer, &part, &directory, listed, seen)
 }
 
-/// Asks for the part itself. What was `seen` is kept until it arrives, unless that is much more than the part: the window bounds the
-/// entries of the source that are under way, not those that only the destination has.
-fn ask(
-    transfer: &Transfer<'_>,
-    announced: &AnnouncedPart,
-    seen: Option<SeenDirectory>,
-) -> Result<(), Failure> {
-    let seen = seen.filter(|seen| seen.found.len() <= MAX_SEEN_FOR_EACH_OFFERED * announced.weight());
-    transfer.parts.ask_for(announced.id, seen);
+fn ask(transfer: &Transfer<'_>, announced: &AnnouncedPart) -> Result<(), Failure> {
+    transfer.parts.ask_for(announced.id);
     Ok(transfer.report.tell(&ToSender::Differs { part: announced.id })?)
 }
 
 /// The entries of the destination that runs have put there, as a sender that has the same would offer them. None if their digest is not
-/// that of the part. Leaves in `found` what was looked at.
+/// that of the part.
 fn own_entries(
     transfer: &Transfer<'_>,
     digester: &EntryDigester,
     announced: &AnnouncedPart,
     origins: &Origins,
     dir: &DirHandle,
-    found: &mut [ListedEntry],
-) -> Option<Vec<OfferedEntry>> {
+    listed: &[Listed],
+) -> Option<(Vec<OfferedEntry>, Vec<SeenEntry>)> {
     // The source lacks every name of the range that is not among the entries, so a name of the range is one that it would lack.
-    let is_own = |name: &Name| {
-        announced.range.lacks(name)
-            && origins.has(name)
-            && !transfer.target.is_reserved(&announced.path, name)
+    let is_own = |listed: &&Listed| {
+        announced.range.lacks(&listed.name)
+            && origins.has(&listed.name)
+            && !transfer.target.is_reserved(&announced.path, &listed.name)
     };
-    let mut own: Vec<&mut ListedEntry> =
-        found.iter_mut().filter(|found| is_own(&found.listed.name)).collect();
+    let own: Vec<&Listed> = listed.iter().filter(is_own).collect();
     if own.len() != announced.entries {
         return None;
     }
-    let mut looked_at = Vec::with_capacity(own.len());
-    for ListedEntry { listed: Listed { name, .. }, stat: observed } in &mut own {
+    let mut seen = Vec::with_capacity(own.len());
+    let mut targets = Vec::with_capacity(own.len());
+    for Listed { name, .. } in &own {
         let observed_at = Timestamp::now();
         let stat = dir.stat(name).ok()??;
-        *observed = Some(ObservedStat { stat, observed_at });
         let reads_target = stat.kind == Kind::Symlink && transfer.taken.links;
-        let target = if reads_target { dir.read_link(name).ok()? } else { Vec::new() };
-        looked_at.push((&*name, stat, target));
+        targets.push(if reads_target { dir.read_link(name).ok()? } else { Vec::new() });
+        seen.push(SeenEntry { stat, observed_at });
     }
-    let mut entries = Vec::with_capacity(looked_at.len());
-    for (name, stat, target) in &looked_at {
+    let mut entries = Vec::with_capacity(own.len());
+    for ((Listed { name, .. }, SeenEntry { stat, .. }), target) in own.iter().zip(&seen).zip(&targets) {
         let what = match stat.kind {
             Kind::File => {
                 let hash = origins.content_of(name, &FileIdentity::from(stat))?;
@@ -166,5 +130,6 @@ fn own_entries(
     if digester.digest(&entries)? != announced.digest {
         return None;
     }
-    entries.into_iter().map(OfferedEntry::check).collect::<Result<_, _>>().ok()
+    let offered = entries.into_iter().map(OfferedEntry::check).collect::<Result<_, _>>().ok()?;
+    Some((offered, seen))
 }

@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use coast_tree::state::STAGING_INSIDE;
-use coast_tree::{ContentHash, FileIdentity, Kind, Listed, Name, Stat, Timestamp};
+use coast_tree::{ContentHash, FileIdentity, Kind, Listed, Name, Stat};
 
 use super::Transfer;
-use super::announced::{ListedEntry, ObservedStat};
+use super::announced::SeenEntry;
 use super::compare::{self, Kept};
 use super::need_batch::NeedBatch;
 use super::part::{FileState, NameRange, Part, PartEntry};
@@ -19,24 +19,16 @@ use crate::receiver::target::{
     Brought, DestinationDirectory, DestinationEntry, Origins, same_time, stand_in_record,
 };
 
-/// Examines the directory of a part, which it lists unless it is known what was found in it. Then lets the parts go on that waited for
-/// it.
-pub(super) fn examine(
-    transfer: &Transfer<'_>,
-    part: &Arc<Part>,
-    found: Option<Vec<ListedEntry>>,
-) -> Result<(), Failure> {
+/// Examines the directory of a part, then lets the parts go on that waited for it.
+pub(super) fn examine(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), Failure> {
     let entered = transfer.target.enter(&part.path);
     if let Ok(directory) = &entered {
-        // Only a batch has renames, and a batch has no digests: what was found earlier is not out of date because of them.
         renames::carry_out(transfer, part, directory)?;
     }
-    let listed = entered.and_then(|directory| match found {
-        Some(found) => Ok((Some(found), directory)),
-        None => Ok((list(part, &directory)?, directory)),
-    });
-    match listed {
-        Ok((found, directory)) => Examination::new(transfer, part, &directory).examine(found)?,
+    match entered.and_then(|directory| Ok((list(part, &directory)?, directory))) {
+        Ok((listed, directory)) => {
+            Examination::new(transfer, part, &directory).examine(listed, Vec::new())?
+        }
         Err(error) => {
             transfer.report_directory_failed(part, &error);
             for _ in &part.entries {
@@ -47,14 +39,15 @@ pub(super) fn examine(
     examined(transfer, part)
 }
 
-/// Examines the directory of a part in which this was found.
-pub(super) fn examine_found(
+/// Examines the directory of a part whose entries are those that were `seen` in it.
+pub(super) fn examine_seen(
     transfer: &Transfer<'_>,
     part: &Arc<Part>,
     directory: &DestinationDirectory,
-    found: Vec<ListedEntry>,
+    listed: Vec<Listed>,
+    seen: Vec<SeenEntry>,
 ) -> Result<(), Failure> {
-    Examination::new(transfer, part, directory).examine(Some(found))?;
+    Examination::new(transfer, part, directory).examine(Some(listed), seen)?;
     examined(transfer, part)
 }
 
@@ -67,23 +60,20 @@ fn examined(transfer: &Transfer<'_>, part: &Arc<Part>) -> Result<(), Failure> {
 }
 
 /// The entries of a directory that a part is about, sorted by name; of one that names all of them that are there.
-fn list(part: &Part, directory: &DestinationDirectory) -> io::Result<Option<Vec<ListedEntry>>> {
+fn list(part: &Part, directory: &DestinationDirectory) -> io::Result<Option<Vec<Listed>>> {
     let (NameRange::Lacks(lacking), Some(handle)) = (&part.range, directory.handle()) else {
-        let listed = directory.list()?;
-        return Ok(listed.map(|listed| listed.into_iter().map(ListedEntry::from).collect()));
+        return directory.list();
     };
     // The directory may be large, and a run for a few of its names reads no more than these.
     let offered = part.entries.iter().map(|entry| &entry.name);
-    let mut found = Vec::with_capacity(part.entries.len() + lacking.len());
+    let mut listed = Vec::with_capacity(part.entries.len() + lacking.len());
     for name in offered.chain(lacking) {
-        let observed_at = Timestamp::now();
         if let Some(stat) = handle.stat(name)? {
-            let listed = Listed { name: name.clone(), kind: stat.kind, ino: stat.ino };
-            found.push(ListedEntry { listed, stat: Some(ObservedStat { stat, observed_at }) });
+            listed.push(Listed { name: name.clone(), kind: stat.kind, ino: stat.ino });
         }
     }
-    found.sort_unstable_by(|a, b| a.listed.name.cmp(&b.listed.name));
-    Ok(Some(found))
+    listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(Some(listed))
 }
 
 /// The examination of one directory.
@@ -103,31 +93,29 @@ impl<'a> Examination<'a> {
         Self { transfer, part, directory, origins, needs: NeedBatch::default(), staying: Vec::new() }
     }
 
-    /// Walks the offered entries and those that were found side by side. An entry that was found and not offered is extraneous.
-    /// Without a list every offered entry is looked for. What was looked at already is not looked at again.
-    fn examine(mut self, found: Option<Vec<ListedEntry>>) -> Result<(), Failure> {
-        let has_list = found.is_some();
-        let found = found.unwrap_or_default();
+    /// Walks the offered entries and the listed ones side by side. An entry that is only listed is extraneous. Without a list
+    /// every offered entry is looked for. Entries that were `seen` already, all of them or none, are not looked at again.
+    fn examine(mut self, listed: Option<Vec<Listed>>, seen: Vec<SeenEntry>) -> Result<(), Failure> {
+        let has_list = listed.is_some();
+        let listed = listed.unwrap_or_default();
         if let Some(dir) = self.directory.handle()
-            && found.iter().any(|found| found.listed.name.as_bytes() == STAGING_INSIDE.as_bytes())
+            && listed.iter().any(|listed| listed.name.as_bytes() == STAGING_INSIDE.as_bytes())
         {
             self.transfer.target.sweep(&self.part.path, dir);
         }
-        let mut found = found.into_iter().peekable();
+        let mut listed = listed.into_iter().peekable();
+        let mut seen = seen.into_iter();
         let mut extraneous = Vec::new();
         let mut placed = 0;
         for file in self.part.all_entries() {
             let offered = file.offered();
-            while let Some(other) = found.next_if(|other| other.listed.name < offered.name) {
-                extraneous.push(other.listed);
+            while let Some(other) = listed.next_if(|other| other.name < offered.name) {
+                extraneous.push(other);
             }
-            let same = found.next_if(|other| other.listed.name == offered.name);
-            let is_listed = same.is_some() || !has_list;
-            let entry = match same.and_then(|same| same.stat) {
-                Some(ObservedStat { stat, observed_at }) => {
-                    Ok(self.directory.seen(offered, stat, observed_at))
-                }
-                None => self.directory.entry(offered, is_listed),
+            let found = listed.next_if(|other| other.name == offered.name).is_some() || !has_list;
+            let entry = match seen.next() {
+                Some(SeenEntry { stat, observed_at }) => Ok(self.directory.seen(offered, stat, observed_at)),
+                None => self.directory.entry(offered, found),
             };
             let decided = entry.and_then(|entry| {
                 if entry.existing.is_some() && self.origins.has(&offered.name) {
@@ -138,7 +126,7 @@ impl<'a> Examination<'a> {
             });
             self.transfer.settle_failed(&file, decided)?;
         }
-        extraneous.extend(found.map(|other| other.listed));
+        extraneous.extend(listed);
         self.transfer.deletion.count_placed(placed);
         self.transfer.deletion.count_offered(self.part.entries.len());
         self.note_placed(&extraneous);

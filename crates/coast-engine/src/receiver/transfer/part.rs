@@ -121,12 +121,18 @@ impl Part {
         Ok(Self::new(part.id, path, range, entries))
     }
 
-    /// The part, with what was read of the origin of the directory's entries.
-    pub(super) fn with_origins(self, origins: Origins) -> Self {
-        Self { origins: OnceLock::from(origins), ..self }
+    /// A part whose entries are those that the destination has.
+    pub(super) fn of_destination(
+        id: u32,
+        path: RelPath,
+        range: NameRange,
+        entries: Vec<OfferedEntry>,
+        origins: Origins,
+    ) -> Self {
+        Self { origins: OnceLock::from(origins), ..Self::new(id, path, range, entries) }
     }
 
-    pub(super) fn new(id: u32, path: RelPath, range: NameRange, entries: Vec<OfferedEntry>) -> Self {
+    fn new(id: u32, path: RelPath, range: NameRange, entries: Vec<OfferedEntry>) -> Self {
         Self {
             id,
             path,

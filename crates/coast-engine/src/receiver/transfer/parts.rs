@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use coast_tree::LockExt;
 use coast_wire::limits::{UNASKED_WINDOW_BYTES, WINDOW_ENTRIES};
 
-use super::announced::{AnnouncedPart, ListedEntry, SeenDirectory};
+use super::announced::AnnouncedPart;
 use super::part::Part;
 use crate::error::EngineError;
 
@@ -45,14 +45,11 @@ struct Announced {
     weight: usize,
     /// Whether the sender was asked for the part itself.
     is_asked_for: bool,
-    /// What was seen of its directory when its digest was compared.
-    seen: Option<SeenDirectory>,
 }
 
 /// What arrived of a part.
 pub(super) enum Arrived {
-    /// With what was found in its directory, if that is known already.
-    Whole(Arc<Part>, Option<Vec<ListedEntry>>),
+    Whole(Arc<Part>),
     Digest(AnnouncedPart),
 }
 
@@ -102,18 +99,15 @@ impl Parts {
         if state.content_bytes > UNASKED_WINDOW_BYTES {
             return Err(EngineError::Protocol("it offered more content than it may"));
         }
-        let was_announced = announced.is_some();
-        let (part, found) = match announced.and_then(|announced| announced.seen) {
-            Some(SeenDirectory { found, origins }) => (part.with_origins(origins), Some(found)),
-            None => (part, None),
-        };
         let part = Arc::new(part);
         if state.live.insert(part.id, part.clone()).is_some() {
             return Err(TWICE);
         }
-        let (id, arrived) = (part.id, Arrived::Whole(part, found));
-        // Of a part that was announced, the parts below it wait already, and the one above it was examined.
-        Ok(if was_announced { Some(arrived) } else { state.enter(id, parent, arrived) })
+        match announced {
+            // The parts below it wait for it already, and the one above it was examined.
+            Some(_) => Ok(Some(Arrived::Whole(part))),
+            None => Ok(state.enter(part.id, parent, Arrived::Whole(part))),
+        }
     }
 
     /// Takes in the digest of a part; gives it back if it can be compared now.
@@ -127,7 +121,7 @@ impl Parts {
             return Err(AFTER_ALL);
         }
         state.weigh(part.weight())?;
-        let announced = Announced { weight: part.weight(), is_asked_for: false, seen: None };
+        let announced = Announced { weight: part.weight(), is_asked_for: false };
         if state.live.contains_key(&part.id) || state.announced.insert(part.id, announced).is_some() {
             return Err(TWICE);
         }
@@ -135,10 +129,9 @@ impl Parts {
     }
 
     /// The sender is asked for a part that was announced.
-    pub(super) fn ask_for(&self, id: u32, seen: Option<SeenDirectory>) {
+    pub(super) fn ask_for(&self, id: u32) {
         if let Some(announced) = self.lock().announced.get_mut(&id) {
             announced.is_asked_for = true;
-            announced.seen = seen;
         }
     }
 
@@ -230,9 +223,9 @@ mod tests {
         parts.announce(announced(0), None).unwrap();
         let below = parts.announce(announced(1), Some(0)).unwrap();
         assert!(below.is_none(), "it waits for the part above it");
-        parts.ask_for(0, None);
+        parts.ask_for(0);
         assert!(!parts.walk_done(), "two parts are not settled");
-        assert!(matches!(parts.arrive(part(0), None), Ok(Some(Arrived::Whole(..)))));
+        assert!(matches!(parts.arrive(part(0), None), Ok(Some(Arrived::Whole(_)))));
         assert!(parts.arrive(part(0), None).is_err());
         assert!(matches!(parts.examined(0)[..], [Arrived::Digest(_)]));
     }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use coast_tree::ContentHash;
 
-use super::announced::{AnnouncedPart, ListedEntry};
+use super::announced::AnnouncedPart;
 use super::part::{Part, PartEntry};
 use super::parts::Arrived;
 
 /// Work beside applying content.
 pub(super) enum Work {
-    /// Examine a directory, with what was found in it if that is known already.
-    Examine(Arc<Part>, Option<Vec<ListedEntry>>),
+    /// Examine a directory.
+    Examine(Arc<Part>),
     /// Compare a directory with the digest of a part.
     CompareDigest(AnnouncedPart),
     /// Compare a file with the sender's hash.
@@ -27,7 +27,7 @@ pub(super) enum Work {
 impl From<Arrived> for Work {
     fn from(arrived: Arrived) -> Self {
         match arrived {
-            Arrived::Whole(part, found) => Self::Examine(part, found),
+            Arrived::Whole(part) => Self::Examine(part),
             Arrived::Digest(part) => Self::CompareDigest(part),
         }
     }

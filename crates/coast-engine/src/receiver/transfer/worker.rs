@@ -34,7 +34,7 @@ impl Transfer<'_> {
     /// Does one piece of work. A failure of one entry is told, and ends nothing else.
     fn do_work(&self, work: Work) -> Result<(), EngineError> {
         let done = match work {
-            Work::Examine(part, found) => examine::examine(self, &part, found),
+            Work::Examine(part) => examine::examine(self, &part),
             Work::CompareDigest(part) => announced::compare(self, part),
             Work::Compare(file, theirs) => compare::compare_and_settle(self, &file, theirs),
             Work::Sign { file, granted } => signing::sign_and_settle(self, &file, granted),
