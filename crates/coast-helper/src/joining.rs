@@ -14,6 +14,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
 use coast_wire::limits::MAX_STREAMS;
+use rustix::fs::{FileType, fstat};
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -149,9 +150,15 @@ fn receive_stream(from: &UnixStream) -> io::Result<(u8, OwnedFd)> {
         _ => None,
     });
     match streams.next().and_then(|mut streams| streams.next()) {
-        Some(stream) if received.bytes == 1 => Ok((number[0], stream)),
+        Some(stream) if received.bytes == 1 && is_pipe(&stream)? => Ok((number[0], stream)),
         _ => Err(ErrorKind::InvalidData.into()),
     }
+}
+
+/// Whether it is what a server makes for a command. Other files may say that they can be read, and then not answer.
+fn is_pipe(stream: &OwnedFd) -> io::Result<bool> {
+    let kind = FileType::from_raw_mode(fstat(stream)?.st_mode);
+    Ok(matches!(kind, FileType::Fifo | FileType::Socket))
 }
 
 #[cfg(test)]
@@ -206,6 +213,10 @@ mod tests {
             joining.admit();
             assert_eq!(helper.read(&mut [0]).unwrap_or(0), 0, "{number}");
         }
+        let mut helper = UnixStream::connect_addr(&address(&name).unwrap()).unwrap();
+        send_stream(&helper, 2, File::open("/dev/null").unwrap().as_fd()).unwrap();
+        joining.admit();
+        assert_eq!(helper.read(&mut [0]).unwrap_or(0), 0, "no pipe");
         let mut helper = UnixStream::connect_addr(&address(&name).unwrap()).unwrap();
         helper.write_all(&[2]).unwrap();
         joining.admit();

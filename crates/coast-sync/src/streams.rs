@@ -215,6 +215,15 @@ impl Opener<'_> {
 
     /// Opens all streams at once. A server that allows no more commands on a connection refuses some of them.
     fn open(&self) -> Vec<JoinedStream> {
+        if self.session.is_relayed() {
+            // What coastd refuses on a connection cannot be told from the loss of it.
+            let host = self.session.host();
+            self.prompt.notice(&format!(
+                "{host}: the run has one stream, because coastd has the connection; with --no-daemon it has {}",
+                self.count.others() + 1
+            ));
+            return Vec::new();
+        }
         let opened: Vec<_> = thread::scope(|scope| {
             let numbers = 1..=self.count.others();
             let opening: Vec<_> =

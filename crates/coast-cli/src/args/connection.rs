@@ -48,7 +48,7 @@ pub(crate) struct HelperArgs {
 pub(crate) struct StreamsArg {
     /// How many SSH channels of the connection carry the data, from 1 to 8. One channel carries at most 2 MiB in a round trip, so over a
     /// long fast link several are faster. With `auto` there is one, and eight as soon as it turns out to be too few. A server that
-    /// allows fewer (MaxSessions) leaves the run with those that it allows. Over a connection of coastd, `auto` stays with one
+    /// allows fewer (MaxSessions) leaves the run with those that it allows. Over a connection of coastd there is one
     #[arg(long, value_name = "auto|N", default_value = "auto", value_parser = parse_streams, help_heading = "Connection")]
     pub(crate) streams: StreamCount,
 }

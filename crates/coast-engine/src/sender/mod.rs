@@ -143,7 +143,7 @@ impl<'a> Prepared<'a> {
             options,
             outbox,
             level,
-            sends_whole: AtomicBool::new(false),
+            sends_whole: Mutex::new(false),
             window: Window::new(stop.clone()),
             offers: Offers::new(),
             cache: Cache::open(config.cache.as_deref(), remember),
@@ -222,7 +222,7 @@ struct Run<'a> {
     outbox: Outbox,
     level: Option<Arc<LevelControl>>,
     /// Whether the receiver was told that small files had better be sent whole.
-    sends_whole: AtomicBool,
+    sends_whole: Mutex<bool>,
     window: Window,
     offers: Offers,
     cache: Cache,
@@ -434,7 +434,9 @@ impl Run<'_> {
     fn tell_of_link(&self) -> Result<(), Stopped> {
         let Some(level) = &self.level else { return Ok(()) };
         let whole = level.carries_whole_files();
-        if self.sends_whole.swap(whole, Ordering::Relaxed) == whole {
+        // Held until the message is in the queue, so that the last message is the last word.
+        let mut told = self.sends_whole.enter();
+        if std::mem::replace(&mut *told, whole) == whole {
             return Ok(());
         }
         self.tell(&ToReceiver::WholeBelow(if whole { WHOLE_BELOW_BYTES } else { 0 }))

@@ -81,8 +81,15 @@ impl Input {
 
     /// The helper will not greet.
     pub(crate) fn give_up(&self) {
-        *self.enter() = Phase::Over;
+        let last = std::mem::replace(&mut *self.enter(), Phase::Over);
         self.decided.notify_all();
+        // Without the lock: to end a stream may take as long as the server takes no bytes.
+        drop(last);
+    }
+
+    /// Whether something was written that the helper may not have got.
+    pub(crate) fn has_early_bytes(&self) -> bool {
+        matches!(&*self.enter(), Phase::Waiting { written, .. } if !written.is_empty())
     }
 
     /// The way to a helper that has greeted, for an owner who has written nothing before.

@@ -101,11 +101,16 @@ impl<'a> StartingHelper<'a> {
     /// # Errors
     /// As [`Session::start_helper`].
     pub fn greeting(self) -> Result<GreetedHelper, SshError> {
-        let input = Arc::clone(&self.input);
+        let (input, session) = (Arc::clone(&self.input), self.starting.session);
         let greeted = self.greet();
-        match &greeted {
-            Ok(_) => input.greeted(),
-            Err(_) => input.give_up(),
+        if greeted.is_ok() {
+            input.greeted();
+        } else {
+            if input.has_early_bytes() {
+                // A server that takes no bytes would hold up the end of the stream.
+                session.closer().close();
+            }
+            input.give_up();
         }
         greeted
     }

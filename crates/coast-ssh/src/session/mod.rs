@@ -147,6 +147,11 @@ impl Session {
         }
     }
 
+    /// Whether another process has the connection, and only passes on what this session runs.
+    pub fn is_relayed(&self) -> bool {
+        matches!(self.holder, Holder::Elsewhere(_))
+    }
+
     /// Returns a handle that closes this session from another thread: the connection, or only the channels of this session if it
     /// shares the connection with others.
     pub fn closer(&self) -> Closer {

@@ -60,8 +60,8 @@ impl Transfer<'_> {
                     }
                 }
                 Class::Data => {
-                    // Only before content is the sender told. It sends content only while the run goes on, so it still reads.
-                    if let Some(message) = wait.due_message()
+                    if self.tells_waits
+                        && let Some(message) = wait.due_message()
                         && self.report.tell(&message).is_err()
                     {
                         return Ok(());
