@@ -30,11 +30,10 @@ const OBSERVATION: Duration = Duration::from_millis(250);
 /// How many SSH channels carry the data of a run to another machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StreamCount {
-    /// One, and eight as soon as the window of the one turns out to hold the run back. One over a connection of coastd, which does
-    /// not tell its round trip.
+    /// One, and eight as soon as the window of the one turns out to hold the run back. Over a connection of coastd one.
     #[default]
     Auto,
-    /// This many, from 1 to 8, or as many of them as the server allows.
+    /// This many, from 1 to 8, or as many of them as the server allows. Over a connection of coastd one, with a notice.
     Exactly(NonZeroU8),
 }
 
