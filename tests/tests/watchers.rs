@@ -34,6 +34,8 @@ struct Change {
     /// A file that arrives in a new directory. A watcher that does not watch the directory yet may miss it, and must report the
     /// next save of it.
     in_new_directory: Option<&'static str>,
+    /// The outer one of two new directories.
+    outer_directory: Option<&'static str>,
 }
 
 const CHANGES: [Change; 8] = [
@@ -43,6 +45,7 @@ const CHANGES: [Change; 8] = [
         there: &["src/new.js"],
         gone: &[],
         in_new_directory: None,
+        outer_directory: None,
     },
     Change {
         what: "a changed file",
@@ -50,6 +53,7 @@ const CHANGES: [Change; 8] = [
         there: &["src/deep/changed.js"],
         gone: &[],
         in_new_directory: None,
+        outer_directory: None,
     },
     Change {
         what: "an atomic save",
@@ -60,6 +64,7 @@ const CHANGES: [Change; 8] = [
         there: &["src/saved.js"],
         gone: &[],
         in_new_directory: None,
+        outer_directory: None,
     },
     Change {
         what: "a new file in a new directory of a new directory",
@@ -70,6 +75,7 @@ const CHANGES: [Change; 8] = [
         there: &["src/made/here/new.js"],
         gone: &[],
         in_new_directory: Some("src/made/here/new.js"),
+        outer_directory: Some("src/made"),
     },
     Change {
         what: "a rename",
@@ -77,6 +83,7 @@ const CHANGES: [Change; 8] = [
         there: &["src/after.js"],
         gone: &["src/before.js"],
         in_new_directory: None,
+        outer_directory: None,
     },
     Change {
         what: "a file moved into a directory",
@@ -84,6 +91,7 @@ const CHANGES: [Change; 8] = [
         there: &["src/deep/er/moved.js"],
         gone: &["src/moved.js"],
         in_new_directory: None,
+        outer_directory: None,
     },
     Change {
         what: "a renamed directory",
@@ -91,6 +99,7 @@ const CHANGES: [Change; 8] = [
         there: &["src/deep/folder/inside.js"],
         gone: &["src/folder/inside.js"],
         in_new_directory: Some("src/deep/folder/inside.js"),
+        outer_directory: None,
     },
     Change {
         what: "a deletion",
@@ -98,6 +107,7 @@ const CHANGES: [Change; 8] = [
         there: &[],
         gone: &["src/deep/doomed.js"],
         in_new_directory: None,
+        outer_directory: None,
     },
 ];
 
@@ -340,10 +350,23 @@ fn below(workspace: &Path, path: &str) -> String {
     path.strip_prefix(workspace).unwrap_or(path).display().to_string()
 }
 
+/// How a watcher finds the directories in a new directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Finds {
+    All,
+    /// It lists a new directory before it watches it, and never finds what is made in between.
+    Listed,
+}
+
 /// Makes one change after the other arrive, and waits for the report of each.
 #[track_caller]
-fn reports_every_change(place: &Place, watcher: &mut Watcher) {
+fn reports_every_change(place: &Place, watcher: &mut Watcher, finds: Finds) {
     for change in &CHANGES {
+        if let (Finds::Listed, Some(directory)) = (finds, change.outer_directory) {
+            fs::create_dir(place.worktree().join(directory)).expect("the worktree is ours");
+            place.arrive();
+            watcher.wait_until_it_watches_all_directories();
+        }
         (change.make)(&place.worktree());
         place.arrive();
         if let Some(path) = change.in_new_directory {
@@ -363,7 +386,7 @@ fn inotifywait_reports_every_change() {
     let words = ["inotifywait", "--monitor", "--recursive", "--format", "%e %w%f", workspace];
     let mut watcher = Watcher::start(&place, &words, line_of_inotifywait);
     watcher.wait_until_ready();
-    reports_every_change(&place, &mut watcher);
+    reports_every_change(&place, &mut watcher, Finds::Listed);
 }
 
 #[test]
@@ -375,7 +398,7 @@ fn watchexec_reports_every_change() {
     let mut watcher = Watcher::start(&place, &words, line_of_watchexec);
     // It does not say when it is ready.
     watcher.wait_until_it_watches_all_directories();
-    reports_every_change(&place, &mut watcher);
+    reports_every_change(&place, &mut watcher, Finds::All);
 }
 
 #[test]
@@ -400,5 +423,5 @@ fn reports_every_change_to_a_script(interpreter: &str, script: &str) {
     let words = [interpreter, &script, workspace.to_str().expect("paths of tests are text")];
     let mut watcher = Watcher::start(&place, &words, line_of_a_script);
     watcher.wait_until_ready();
-    reports_every_change(&place, &mut watcher);
+    reports_every_change(&place, &mut watcher, Finds::All);
 }
