@@ -245,7 +245,9 @@ impl Opener<'_> {
         if let (StreamCount::Exactly(count), Some(error), None) = (self.count, refusal, self.session.lost()) {
             let host = self.session.host();
             let streams = joined.len() + 1;
-            self.prompt.notice(&format!("{host}: the run has {streams} streams instead of {count}: {error}"));
+            self.prompt.notice(&format!(
+                "{host}: the run has {streams} streams instead of {count}: {error}; MaxSessions in the server's sshd_config limits them"
+            ));
         }
         joined
     }

@@ -433,9 +433,9 @@ impl Run<'_> {
     /// Tells the receiver whether small files had better be sent whole, when that has changed.
     fn tell_of_link(&self) -> Result<(), Stopped> {
         let Some(level) = &self.level else { return Ok(()) };
-        let whole = level.carries_whole_files();
-        // Held until the message is in the queue, so that the last message is the last word.
+        // Held from the question until the message is in the queue, so that the last message is the last word.
         let mut told = self.sends_whole.enter();
+        let whole = level.carries_whole_files();
         if std::mem::replace(&mut *told, whole) == whole {
             return Ok(());
         }

@@ -83,7 +83,7 @@ pub struct GreetedHelper {
 }
 
 impl<'a> StartingHelper<'a> {
-    /// Starts the helper, as far as that is possible without an answer.
+    /// Starts the helper's command, and does not wait for its greeting.
     pub(crate) fn start(session: &'a Session, spec: &'a HelperSpec) -> Result<Self, SshError> {
         let starting = Starting { session, spec };
         let (first, writer) = starting.exec()?;
