@@ -58,8 +58,8 @@ pub use crate::error::{
     SudoRefusal,
 };
 pub use crate::helper::{
-    Account, GreetedHelper, HelperInput, HelperProcess, HelperProgram, HelperSource, HelperSpec, RunsAs,
-    ServerLimits, StartingHelper, Sudo, quote,
+    Account, GreetedHelper, HelperInput, HelperProcess, HelperProgram, HelperSource, HelperSpec, InputSource,
+    RunsAs, ServerLimits, StartingHelper, Sudo, quote,
 };
 pub use crate::link::ExitStatus;
 pub use crate::login::{

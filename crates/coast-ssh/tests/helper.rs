@@ -4,8 +4,8 @@
 mod support;
 
 use coast_ssh::{
-    DeployFailure, HelperProgram, HelperSource, HelperSpec, NoPrompt, RunsAs, Session, SshError, Sudo,
-    SudoRefusal,
+    DeployFailure, HelperInput, HelperProgram, HelperSource, HelperSpec, NoPrompt, RunsAs, Session, SshError,
+    Sudo, SudoRefusal,
 };
 use coast_testkit::{EmbeddedOptions, EmbeddedServer};
 use coast_wire::PROTOCOL_VERSION;
@@ -247,8 +247,10 @@ fn bytes_written_before_the_greeting_reach_a_helper_that_is_uploaded_and_one_tha
     let session = host.connect();
     let spec = as_user(echo_helper("early"));
     for deployed in [true, false] {
-        let starting = session.begin_helper(&spec).unwrap();
-        let mut input = starting.input();
+        let (mut input, source) = HelperInput::new();
+        input.write_all(b"long ").unwrap();
+        input.flush().unwrap();
+        let starting = session.begin_helper(&spec, source).unwrap();
         input.write_all(b"before ").unwrap();
         input.flush().unwrap();
         let mut greeted = starting.greeting().unwrap();
@@ -257,7 +259,7 @@ fn bytes_written_before_the_greeting_reach_a_helper_that_is_uploaded_and_one_tha
         drop(input);
         let mut output = Vec::new();
         greeted.reader.read_to_end(&mut output).unwrap();
-        assert_eq!(output, b"before after");
+        assert_eq!(output, b"long before after");
         assert!(greeted.status.wait().unwrap().success());
     }
 }
@@ -268,8 +270,8 @@ fn more_bytes_than_are_kept_wait_for_the_greeting() {
     let host = Host::new();
     let session = host.connect();
     let spec = as_user(echo_helper("much"));
-    let starting = session.begin_helper(&spec).unwrap();
-    let mut input = starting.input();
+    let (mut input, source) = HelperInput::new();
+    let starting = session.begin_helper(&spec, source).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || input.write_all(&vec![b'a'; BYTES]).unwrap());
         let mut greeted = starting.greeting().unwrap();
@@ -281,12 +283,27 @@ fn more_bytes_than_are_kept_wait_for_the_greeting() {
 }
 
 #[test]
+fn input_of_a_helper_that_is_never_started_is_a_broken_pipe() {
+    let (mut input, source) = HelperInput::new();
+    std::thread::scope(|scope| {
+        // More than is kept, so that the second write waits.
+        let writing = scope.spawn(move || {
+            input.write_all(&[b'a'; 256 << 10])?;
+            input.write_all(&[b'a'; 512 << 10])
+        });
+        drop(source);
+        let written = writing.join().unwrap();
+        assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
 fn input_of_a_helper_that_does_not_greet_is_a_broken_pipe() {
     let host = Host::new();
     let session = host.connect();
     let spec = as_user(helper_script("mute", "exit 3"));
-    let starting = session.begin_helper(&spec).unwrap();
-    let mut input = starting.input();
+    let (mut input, source) = HelperInput::new();
+    let starting = session.begin_helper(&spec, source).unwrap();
     input.write_all(b"early").unwrap();
     assert!(matches!(starting.greeting().map(|_| ()), Err(SshError::HelperFailed { .. })));
     assert_eq!(input.write(b"late").unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
@@ -299,8 +316,8 @@ fn a_helper_that_greets_wrongly_reads_the_end_of_its_input() {
     let (read, ended) = (host.path("read"), host.path("ended"));
     let script = format!("echo coast-helper 999; cat >{}; mkdir {}", read.display(), ended.display());
     let spec = as_user(helper_script("wrong", &script));
-    let starting = session.begin_helper(&spec).unwrap();
-    let mut input = starting.input();
+    let (mut input, source) = HelperInput::new();
+    let starting = session.begin_helper(&spec, source).unwrap();
     input.write_all(b"early").unwrap();
     assert!(matches!(starting.greeting().map(|_| ()), Err(SshError::HelperVersion { .. })));
     while !ended.exists() {

@@ -1,141 +1,136 @@
-//! The input of a helper that may not have greeted yet. A writer that does not wait for the greeting works while the helper starts.
-//! Its bytes leave as soon as the server grants a window; OpenSSH does so when it runs the command.
+//! The input of a helper that may not have greeted yet. A writer that does not wait for the greeting works while the connection is made
+//! and the helper starts. Its bytes leave as soon as the server grants a window; OpenSSH does so when it runs the command.
 //!
-//! What is written goes to the helper at once, and a copy is kept until the greeting arrives. If the host turns out not to have the
-//! helper, the helper is uploaded and started again, and gets the copy. The start script and `sudo -n` read nothing of it.
+//! What is written goes to the helper as soon as one is started, and a copy is kept until the greeting arrives. If the host turns out
+//! not to have the helper, the helper is uploaded and started again, and gets the copy. The start script and `sudo -n` read nothing
+//! of it.
 
 use crate::session::ChannelWriter;
 use coast_tree::{LockExt, LockResultExt};
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
 
 /// The most that is written before the greeting, in bytes: enough for the first directories of any tree. It is less than the window
 /// of an SSH channel, so a writer that is measured fills the window only after the greeting.
 const MAX_EARLY_BYTES: usize = 512 << 10;
 
-/// The standard input of a helper that was started. Dropping it ends the stream.
+/// The standard input of a helper, which takes bytes before the helper is started. Dropping it ends the stream.
+///
+/// Only a helper of this program's own version may be written to before it has greeted: another one could misunderstand what it reads.
 pub struct HelperInput {
     input: Arc<Input>,
     /// The way to the helper, once this has learnt that the helper has greeted.
     greeted: Option<ChannelWriter>,
 }
 
-/// What [`HelperInput`] shares with the side that waits for the greeting.
-pub(crate) struct Input {
+/// Where a helper gets its [`HelperInput`] from. Once it is dropped without a greeting, the input takes no more bytes.
+pub struct InputSource {
+    input: Arc<Input>,
+}
+
+/// What both ends share.
+struct Input {
     /// No other lock is taken while it is held.
     phase: Mutex<Phase>,
-    /// Is notified when the greeting has arrived, or will not.
-    decided: Condvar,
+    /// Is notified when a write may go on that waits.
+    changed: Condvar,
 }
 
 enum Phase {
     Waiting {
-        attempt: AttemptInput,
+        /// Attempts to start the helper so far.
+        attempts: usize,
+        way: Way,
         /// All that was written.
         written: Vec<u8>,
     },
-    Greeted(AttemptInput),
+    Greeted {
+        attempts: usize,
+        way: Way,
+    },
     /// The helper will not greet, or nobody writes any more.
     Over,
 }
 
 /// The way to an attempt to start the helper.
-enum AttemptInput {
+enum Way {
+    /// No attempt has begun, or the last one has ended.
+    None,
     Free(ChannelWriter),
-    /// [`HelperInput`] writes to it, without the lock: a write may take as long as the helper does not read.
+    /// Somebody writes to it, without the lock: a write may take as long as the helper does not read.
     InUse,
-    /// The attempt has ended, and the next one has not begun.
-    Ended,
+}
+
+impl Way {
+    fn take(&mut self) -> Option<ChannelWriter> {
+        match std::mem::replace(self, Way::InUse) {
+            Way::Free(writer) => Some(writer),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
+/// What becomes of bytes that are to be written.
+enum Begun {
+    /// They are kept, and this attempt gets them by this way.
+    Early(usize, ChannelWriter),
+    /// They are kept for the next attempt.
+    Kept,
+    Greeted(ChannelWriter),
+    Over,
 }
 
 impl Input {
-    pub(crate) fn new(writer: ChannelWriter) -> Arc<Input> {
-        let phase = Phase::Waiting { attempt: AttemptInput::Free(writer), written: Vec::new() };
-        Arc::new(Input { phase: Mutex::new(phase), decided: Condvar::new() })
-    }
-
-    /// Ends the stream to an attempt that has ended.
-    pub(crate) fn end_attempt(&self) {
-        if let Phase::Waiting { attempt, .. } = &mut *self.enter() {
-            *attempt = AttemptInput::Ended;
-        }
-    }
-
-    /// Goes on with another attempt, to which all is written that the last one got.
-    pub(crate) fn restart(&self, mut next: ChannelWriter) {
-        if let Phase::Waiting { attempt, written } = &mut *self.enter() {
-            // An attempt whose input fails ends without a greeting, and tells why.
-            let _ = next.write_all(written).and_then(|()| next.flush());
-            *attempt = AttemptInput::Free(next);
-        }
-    }
-
-    /// The helper has greeted: from now on nothing is kept.
-    pub(crate) fn greeted(&self) {
-        let mut phase = self.enter();
-        if let Phase::Waiting { attempt, .. } = &mut *phase {
-            *phase = Phase::Greeted(std::mem::replace(attempt, AttemptInput::Ended));
-        }
-        self.decided.notify_all();
-    }
-
-    /// The helper will not greet.
-    pub(crate) fn give_up(&self) {
-        let last = std::mem::replace(&mut *self.enter(), Phase::Over);
-        self.decided.notify_all();
-        // Without the lock: to end a stream may take as long as the server takes no bytes.
-        drop(last);
-    }
-
-    /// Whether something was written that the helper may not have got.
-    pub(crate) fn has_early_bytes(&self) -> bool {
-        matches!(&*self.enter(), Phase::Waiting { written, .. } if !written.is_empty())
-    }
-
-    /// The way to a helper that has greeted, for an owner who has written nothing before.
-    pub(crate) fn take_greeted(&self) -> Option<ChannelWriter> {
-        match std::mem::replace(&mut *self.enter(), Phase::Over) {
-            Phase::Greeted(AttemptInput::Free(writer)) => Some(writer),
-            _ => None,
-        }
-    }
-
-    /// Keeps a copy of `data` and answers the way to write it to, or waits until the helper has greeted.
+    /// Keeps a copy of `data` and answers what to do with it. Waits for the greeting when no more is kept.
     fn begin_write(&self, data: &[u8]) -> Begun {
         let mut phase = self.enter();
         loop {
             match &mut *phase {
-                Phase::Waiting { attempt, written } if written.len() + data.len() <= MAX_EARLY_BYTES => {
-                    match std::mem::replace(attempt, AttemptInput::InUse) {
-                        AttemptInput::Free(writer) => {
-                            written.extend_from_slice(data);
-                            return Begun::Early(writer);
-                        }
-                        other => *attempt = other,
+                Phase::Waiting { attempts, way, written }
+                    if written.len() + data.len() <= MAX_EARLY_BYTES =>
+                {
+                    let early = way.take().map(|writer| Begun::Early(*attempts, writer));
+                    let kept = early.or_else(|| matches!(way, Way::None).then_some(Begun::Kept));
+                    if let Some(begun) = kept {
+                        written.extend_from_slice(data);
+                        return begun;
                     }
                 }
                 Phase::Waiting { .. } => {}
-                Phase::Greeted(way) => {
-                    return match std::mem::replace(way, AttemptInput::InUse) {
-                        AttemptInput::Free(writer) => Begun::Greeted(writer),
-                        AttemptInput::InUse | AttemptInput::Ended => Begun::Over,
-                    };
-                }
+                Phase::Greeted { way, .. } => match way.take() {
+                    Some(writer) => return Begun::Greeted(writer),
+                    None if matches!(way, Way::None) => return Begun::Over,
+                    None => {}
+                },
                 Phase::Over => return Begun::Over,
             }
-            phase = self.decided.wait(phase).even_poisoned();
+            phase = self.changed.wait(phase).even_poisoned();
         }
     }
 
-    /// Takes back a way that [`Input::begin_write`] has given out, unless its attempt is over.
-    fn end_write(&self, writer: ChannelWriter) {
+    /// Takes back the way to an attempt, unless that is over.
+    fn end_write(&self, attempt: usize, writer: ChannelWriter) {
         match &mut *self.enter() {
-            Phase::Waiting { attempt: way @ AttemptInput::InUse, .. }
-            | Phase::Greeted(way @ AttemptInput::InUse) => {
-                *way = AttemptInput::Free(writer);
+            Phase::Waiting { attempts, way: way @ Way::InUse, .. }
+            | Phase::Greeted { attempts, way: way @ Way::InUse }
+                if *attempts == attempt =>
+            {
+                *way = Way::Free(writer);
+                self.changed.notify_all();
             }
-            Phase::Waiting { .. } | Phase::Greeted(_) | Phase::Over => {}
+            Phase::Waiting { .. } | Phase::Greeted { .. } | Phase::Over => {}
         }
+    }
+
+    fn end(&self) {
+        let last = std::mem::replace(&mut *self.enter(), Phase::Over);
+        self.changed.notify_all();
+        // Without the lock: to end a stream may take as long as the server takes no bytes.
+        drop(last);
     }
 
     fn enter(&self) -> MutexGuard<'_, Phase> {
@@ -143,16 +138,76 @@ impl Input {
     }
 }
 
-enum Begun {
-    /// The way to a helper that has not greeted.
-    Early(ChannelWriter),
-    Greeted(ChannelWriter),
-    Over,
+impl InputSource {
+    /// Begins an attempt, which gets all that was written so far. Does not wait until the server takes it.
+    pub(crate) fn begin_attempt(&self, mut writer: ChannelWriter) {
+        let (attempt, copy) = {
+            let mut phase = self.input.enter();
+            let Phase::Waiting { attempts, way, written } = &mut *phase else { return };
+            *attempts += 1;
+            *way = Way::InUse;
+            (*attempts, written.clone())
+        };
+        if copy.is_empty() {
+            self.input.end_write(attempt, writer);
+            return;
+        }
+        let input = Arc::clone(&self.input);
+        thread::spawn(move || {
+            // An attempt whose input fails ends without a greeting, and tells why.
+            let _ = writer.write_all(&copy).and_then(|()| writer.flush());
+            input.end_write(attempt, writer);
+        });
+    }
+
+    /// Ends the stream to an attempt that has ended.
+    pub(crate) fn end_attempt(&self) {
+        let mut ended = Way::None;
+        if let Phase::Waiting { way, .. } = &mut *self.input.enter() {
+            std::mem::swap(way, &mut ended);
+            self.input.changed.notify_all();
+        }
+        // Without the lock, as in `Input::end`.
+        drop(ended);
+    }
+
+    /// The helper has greeted: from now on nothing is kept.
+    pub(crate) fn greeted(&self) {
+        let mut phase = self.input.enter();
+        if let Phase::Waiting { attempts, way, .. } = &mut *phase {
+            *phase = Phase::Greeted { attempts: *attempts, way: std::mem::replace(way, Way::None) };
+        }
+        self.input.changed.notify_all();
+    }
+
+    /// Whether something was written that the helper may not have got.
+    pub(crate) fn has_early_bytes(&self) -> bool {
+        matches!(&*self.input.enter(), Phase::Waiting { written, .. } if !written.is_empty())
+    }
+}
+
+impl Drop for InputSource {
+    fn drop(&mut self) {
+        if !matches!(&*self.input.enter(), Phase::Greeted { .. }) {
+            self.input.end();
+        }
+    }
 }
 
 impl HelperInput {
-    pub(crate) fn new(input: Arc<Input>) -> HelperInput {
-        HelperInput { input, greeted: None }
+    /// An input, and its other end for [`Session::begin_helper`](crate::Session::begin_helper).
+    pub fn new() -> (HelperInput, InputSource) {
+        let phase = Phase::Waiting { attempts: 0, way: Way::None, written: Vec::new() };
+        let input = Arc::new(Input { phase: Mutex::new(phase), changed: Condvar::new() });
+        (HelperInput { input: Arc::clone(&input), greeted: None }, InputSource { input })
+    }
+
+    /// The way to a helper that has greeted, if nothing was written before.
+    pub(crate) fn into_greeted(self) -> Option<ChannelWriter> {
+        match std::mem::replace(&mut *self.input.enter(), Phase::Over) {
+            Phase::Greeted { way: Way::Free(writer), .. } => Some(writer),
+            _ => None,
+        }
     }
 
     /// Writes `data` with `write`, and answers whether the helper has not greeted yet. If it has, nothing is written.
@@ -163,11 +218,12 @@ impl HelperInput {
             return Ok(false);
         }
         match self.input.begin_write(data) {
-            Begun::Early(mut writer) => {
+            Begun::Early(attempt, mut writer) => {
                 write(&mut writer);
-                self.input.end_write(writer);
+                self.input.end_write(attempt, writer);
                 Ok(true)
             }
+            Begun::Kept => Ok(true),
             Begun::Greeted(writer) => {
                 self.greeted = Some(writer);
                 Ok(false)
@@ -199,6 +255,6 @@ impl Write for HelperInput {
 
 impl Drop for HelperInput {
     fn drop(&mut self) {
-        self.input.give_up();
+        self.input.end();
     }
 }

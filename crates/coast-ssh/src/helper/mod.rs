@@ -11,7 +11,7 @@ mod script;
 mod spec;
 
 pub use self::account::{Account, ServerLimits};
-pub use self::input::HelperInput;
+pub use self::input::{HelperInput, InputSource};
 pub use self::process::{GreetedHelper, HelperProcess, RunsAs, StartingHelper};
 pub use self::quote::quote;
 pub(crate) use self::script::script_line;
@@ -32,11 +32,15 @@ impl Session {
         HelperProcess::start(self, spec)
     }
 
-    /// Starts the helper and does not wait: its input takes bytes before its greeting arrives.
+    /// Starts the helper, which reads the [`HelperInput`] of `input`, and does not wait for its greeting.
     ///
     /// # Errors
     /// When the server opens no channel, or the connection is lost.
-    pub fn begin_helper<'a>(&'a self, spec: &'a HelperSpec) -> Result<StartingHelper<'a>, SshError> {
-        StartingHelper::start(self, spec)
+    pub fn begin_helper<'a>(
+        &'a self,
+        spec: &'a HelperSpec,
+        input: InputSource,
+    ) -> Result<StartingHelper<'a>, SshError> {
+        StartingHelper::start(self, spec, input)
     }
 }

@@ -4,13 +4,12 @@
 use crate::error::{SshError, SudoRefusal};
 use crate::helper::deploy::upload;
 use crate::helper::greeting::{Greeting, Preamble};
-use crate::helper::input::{HelperInput, Input};
+use crate::helper::input::{HelperInput, InputSource};
 use crate::helper::script::{FIND, OWN, RUN, START, START_PATH, script_line};
 use crate::helper::spec::{HelperProgram, HelperSpec, Sudo};
 use crate::link::ExitStatus;
 use crate::session::{Channel, ChannelReader, ChannelStatus, ChannelWriter, Session};
 use coast_wire::PROTOCOL_VERSION;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long the helper may take to greet. `sudo` may have to ask a slow directory service.
@@ -40,10 +39,10 @@ pub enum RunsAs {
 
 impl HelperProcess {
     pub(crate) fn start(session: &Session, spec: &HelperSpec) -> Result<HelperProcess, SshError> {
-        let starting = StartingHelper::start(session, spec)?;
-        let input = Arc::clone(&starting.input);
-        let GreetedHelper { reader, status, deployed, runs_as } = starting.greeting()?;
-        let writer = input.take_greeted().expect("nobody else takes it, and the helper has greeted");
+        let (input, source) = HelperInput::new();
+        let GreetedHelper { reader, status, deployed, runs_as } =
+            StartingHelper::start(session, spec, source)?.greeting()?;
+        let writer = input.into_greeted().expect("nothing was written, and the helper has greeted");
         Ok(HelperProcess { channel: Channel { reader, writer, status }, deployed, runs_as })
     }
 
@@ -67,7 +66,7 @@ impl HelperProcess {
 pub struct StartingHelper<'a> {
     starting: Starting<'a>,
     first: Output,
-    input: Arc<Input>,
+    input: InputSource,
 }
 
 /// The output and the status of a helper whose greeting has been read, while its input is a [`HelperInput`].
@@ -84,16 +83,15 @@ pub struct GreetedHelper {
 
 impl<'a> StartingHelper<'a> {
     /// Starts the helper's command, and does not wait for its greeting.
-    pub(crate) fn start(session: &'a Session, spec: &'a HelperSpec) -> Result<Self, SshError> {
+    pub(crate) fn start(
+        session: &'a Session,
+        spec: &'a HelperSpec,
+        input: InputSource,
+    ) -> Result<Self, SshError> {
         let starting = Starting { session, spec };
         let (first, writer) = starting.exec()?;
-        Ok(Self { starting, first, input: Input::new(writer) })
-    }
-
-    /// The helper's standard input, which takes bytes from now on. Only a helper of this program's own version may be written to
-    /// before it has greeted: another one could misunderstand what it reads.
-    pub fn input(&self) -> HelperInput {
-        HelperInput::new(Arc::clone(&self.input))
+        input.begin_attempt(writer);
+        Ok(Self { starting, first, input })
     }
 
     /// Waits for the greeting. Uploads the helper and starts it again if the host does not have it.
@@ -101,41 +99,15 @@ impl<'a> StartingHelper<'a> {
     /// # Errors
     /// As [`Session::start_helper`].
     pub fn greeting(self) -> Result<GreetedHelper, SshError> {
-        let (input, session) = (Arc::clone(&self.input), self.starting.session);
-        let greeted = self.greet();
+        let Self { starting, first, input } = self;
+        let greeted = starting.greeting(first, &input);
         if greeted.is_ok() {
             input.greeted();
-        } else {
-            if input.has_early_bytes() {
-                // A server that takes no bytes would hold up the end of the stream.
-                session.closer().close();
-            }
-            input.give_up();
+        } else if input.has_early_bytes() {
+            // A server that takes no bytes would hold up the end of the stream.
+            starting.session.closer().close();
         }
         greeted
-    }
-
-    fn greet(self) -> Result<GreetedHelper, SshError> {
-        let Self { starting, first, input } = self;
-        let program = match starting.greet(first, &input)? {
-            Attempt::Greeted { output: Output { reader, status }, runs_as } => {
-                return Ok(GreetedHelper { reader, status, deployed: false, runs_as });
-            }
-            Attempt::Missing(program) => program,
-        };
-        upload(starting.session, program, &starting.spec.directories)?;
-        let (second, writer) = starting.exec()?;
-        input.restart(writer);
-        match starting.greet(second, &input)? {
-            Attempt::Greeted { output: Output { reader, status }, runs_as } => {
-                Ok(GreetedHelper { reader, status, deployed: true, runs_as })
-            }
-            Attempt::Missing(_) => Err(SshError::HelperFailed {
-                host: starting.host(),
-                status: "it was uploaded, and is missing all the same".to_owned(),
-                stderr: String::new(),
-            }),
-        }
     }
 }
 
@@ -160,12 +132,34 @@ enum Attempt<'a> {
 }
 
 impl<'a> Starting<'a> {
+    fn greeting(&self, first: Output, input: &InputSource) -> Result<GreetedHelper, SshError> {
+        let program = match self.greet(first, input)? {
+            Attempt::Greeted { output: Output { reader, status }, runs_as } => {
+                return Ok(GreetedHelper { reader, status, deployed: false, runs_as });
+            }
+            Attempt::Missing(program) => program,
+        };
+        upload(self.session, program, &self.spec.directories)?;
+        let (second, writer) = self.exec()?;
+        input.begin_attempt(writer);
+        match self.greet(second, input)? {
+            Attempt::Greeted { output: Output { reader, status }, runs_as } => {
+                Ok(GreetedHelper { reader, status, deployed: true, runs_as })
+            }
+            Attempt::Missing(_) => Err(SshError::HelperFailed {
+                host: self.host(),
+                status: "it was uploaded, and is missing all the same".to_owned(),
+                stderr: String::new(),
+            }),
+        }
+    }
+
     fn exec(&self) -> Result<(Output, ChannelWriter), SshError> {
         let (reader, writer, status) = self.session.exec(&self.command())?.split();
         Ok((Output { reader, status }, writer))
     }
 
-    fn greet(&self, mut output: Output, input: &Input) -> Result<Attempt<'a>, SshError> {
+    fn greet(&self, mut output: Output, input: &InputSource) -> Result<Attempt<'a>, SshError> {
         let mut preamble = Preamble::default();
         let deadline = Instant::now() + GREETING_TIMEOUT;
         let greeted = preamble.read_greeting(&mut output.reader, deadline);

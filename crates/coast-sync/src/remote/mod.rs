@@ -1,28 +1,27 @@
 //! A destination on another machine: connects, starts the helper, and runs a transfer or a question over the helper's streams.
 
+mod announcement;
+mod transfer;
+
 use std::ffi::OsString;
-use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
-use std::sync::{Arc, OnceLock, mpsc};
-use std::thread;
+use std::sync::Arc;
 
-use coast_engine::{
-    Cancel, CancelHook, EngineError, FollowSender, Monitor, Progress, RunReport, SenderConfig,
-};
+use coast_engine::{Cancel, CancelHook, EngineError, FollowSender};
 use coast_ssh::{
-    ChannelReader, ChannelStatus, ChannelWriter, Closer, ExitStatus, GreetedHelper, HelperSpec, Peer, Prompt,
-    RunsAs, Session, SshError, StartingHelper, Sudo,
+    ChannelReader, ChannelStatus, ChannelWriter, Closer, ExitStatus, HelperSpec, Peer, Prompt, RunsAs,
+    Session, SshError, Sudo,
 };
 
-use coast_wire::{Answer, Event, Ready};
+use coast_wire::Answer;
 use coast_workspace::take_answer;
 
 use crate::SyncError;
 use crate::destination::{RemoteDestination, RemoteHelper};
 use crate::follow::Sender;
-use crate::receiver_arguments::ReceiverArguments;
-use crate::streams::{Cause, Opener, Opening, StreamCount, WideningWriter};
+
+pub(crate) use transfer::send;
 
 /// How the other machine was reached.
 #[derive(Debug, Clone)]
@@ -140,141 +139,6 @@ impl FollowedRemote {
             // The next batch tells how it ended.
             let _ = status.wait();
         })
-    }
-}
-
-/// Runs a transfer to another machine.
-pub(crate) fn send(
-    sender: SenderConfig,
-    remote: &RemoteDestination,
-    receiver: &ReceiverArguments,
-    count: StreamCount,
-    monitor: &dyn Monitor,
-    prompt: &dyn Prompt,
-    cancel: &Cancel,
-) -> Result<(RunReport, ConnectionReport), SyncError> {
-    let spec = helper_spec(remote, receiver.to_words(), remote.sudo)?;
-    let session = remote.connector.connect(&remote.target, &remote.connect, prompt)?;
-    if cancel.is_cancelled() {
-        return Err(SyncError::Interrupted);
-    }
-    let starting = session.begin_helper(&spec)?;
-    let _hook = close_on_cancel(cancel, &session.closer());
-    let opening = Opening::default();
-    thread::scope(|scope| {
-        let (causes, told_causes) = mpsc::channel();
-        let (joined, joined_streams) = mpsc::channel();
-        if let Some(run) = receiver.run.as_deref() {
-            let opener = Opener { session: &session, spec: &spec, run, count, prompt };
-            let opening = &opening;
-            scope.spawn(move || opener.run(&told_causes, &joined, opening));
-        }
-        let writer = WideningWriter::new(Box::new(starting.input()), joined_streams);
-        let (writer, told) = match count {
-            StreamCount::Auto => (writer.observed(causes), None),
-            StreamCount::Exactly(_) => (writer, Some(causes)),
-        };
-        let greeting = OnceLock::new();
-        let mut reader = HelperOutput {
-            starting: Some(starting),
-            reader: None,
-            greeting: &greeting,
-            told,
-            session: &session,
-            prompt,
-        };
-        if let RemoteHelper::Installed(_) = remote.helper {
-            // It may speak another version of the protocol. The name of every other helper is the hash of its content.
-            reader.await_greeting();
-        }
-        let monitor = WallWatch { inner: monitor, prompt, host: session.host() };
-        let run = match greeting.get() {
-            Some(Err(_)) => Err(EngineError::Disconnected),
-            Some(Ok(_)) | None => coast_engine::send(sender, reader, writer, &monitor, cancel),
-        };
-        let sent = match (run, greeting.into_inner()) {
-            (Ok(run), Some(Ok((report, _)))) => Ok((run, report)),
-            (Err(EngineError::Interrupted), _) => Err(EngineError::Interrupted.into()),
-            (_, Some(Err(error))) => Err(error.into()),
-            (Err(error), Some(Ok((_, status)))) => Err(explain(error, &status)),
-            (Err(error), None) => Err(error.into()),
-            (Ok(_), None) => Err(EngineError::Disconnected.into()),
-        };
-        opening.end(&session.closer());
-        sent
-    })
-}
-
-/// How the helper was reached, and its status; or why it did not greet.
-type Greeting = Result<(ConnectionReport, ChannelStatus), SshError>;
-
-/// The output of a helper. The first read waits for its greeting.
-struct HelperOutput<'a> {
-    starting: Option<StartingHelper<'a>>,
-    reader: Option<ChannelReader>,
-    greeting: &'a OnceLock<Greeting>,
-    /// Is told that other helpers can join this one.
-    told: Option<mpsc::Sender<Cause>>,
-    session: &'a Session,
-    prompt: &'a dyn Prompt,
-}
-
-impl HelperOutput<'_> {
-    fn await_greeting(&mut self) {
-        let Some(starting) = self.starting.take() else { return };
-        let greeting = starting.greeting().map(|greeted| {
-            let GreetedHelper { reader, status, deployed, runs_as } = greeted;
-            let report = ConnectionReport::of(self.session, deployed, &runs_as);
-            report.tell_refusal(self.prompt);
-            self.reader = Some(reader);
-            (report, status)
-        });
-        match (&greeting, self.told.take()) {
-            // Nobody listens if no stream is to join.
-            (Ok(_), Some(told)) => drop(told.send(Cause::Greeted)),
-            (Ok(_), None) => {}
-            // The writer may wait for a helper that does not read.
-            (Err(_), _) => self.session.closer().close(),
-        }
-        // Only this reader sets it, and only once.
-        let _ = self.greeting.set(greeting);
-    }
-}
-
-impl Read for HelperOutput<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.await_greeting();
-        self.reader.as_mut().ok_or(io::ErrorKind::ConnectionAborted)?.read(buffer)
-    }
-}
-
-/// A monitor that passes every call on. It warns if the helper runs as root and is not confined, before the helper changes
-/// anything.
-struct WallWatch<'a> {
-    inner: &'a dyn Monitor,
-    prompt: &'a dyn Prompt,
-    host: &'a str,
-}
-
-impl Monitor for WallWatch<'_> {
-    fn event(&self, event: &Event<'_>) {
-        self.inner.event(event);
-    }
-
-    fn started(&self, progress: &Arc<Progress>) {
-        self.inner.started(progress);
-    }
-
-    fn ready(&self, ready: &Ready) {
-        // The system restricts every other user to the files of that user.
-        if ready.uid == 0 && !ready.confined {
-            self.prompt.notice(&format!(
-                "{}: the kernel has no landlock (Linux has it since 5.19, if it is turned on); the helper runs as root, and only \
-                 its own checks keep it inside the workspace",
-                self.host
-            ));
-        }
-        self.inner.ready(ready);
     }
 }
 
