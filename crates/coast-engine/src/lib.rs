@@ -35,6 +35,7 @@ mod cancel;
 mod channel;
 mod digest;
 mod error;
+mod in_flight;
 mod known_contents;
 mod merge;
 mod monitor;

@@ -13,6 +13,7 @@ use coast_wire::{Class, Compressor, LevelControl, Pack, WireError};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use serde::Serialize;
 
+use crate::in_flight::InFlight;
 use crate::monitor::{Progress, add};
 use crate::stop::{SendError, Stop, Stopped};
 
@@ -25,6 +26,9 @@ const ALIVE_AFTER: Duration = Duration::from_millis(500);
 
 /// The most that is written at once, in bytes.
 const MAX_SLICE_BYTES: usize = 64 << 10;
+
+/// A write that takes longer waits for the link, even if little is under way: the window of the channel may be small.
+const LONG_WRITE: Duration = Duration::from_millis(4);
 
 /// Writes per second under a limit, at least: a low one must not make one long pause of a large slice.
 const SLICES_PER_SECOND: u64 = 8;
@@ -41,6 +45,8 @@ pub(crate) struct Outbox {
     queue: Sender<Outgoing>,
     /// Is told how fast the stream takes what is written. Empty while nothing is compressed.
     level: OnceLock<Arc<LevelControl>>,
+    /// Bounds what is under way. Empty where the other side does not tell what has arrived.
+    in_flight: OnceLock<InFlight>,
     stop: Stop,
 }
 
@@ -59,13 +65,39 @@ impl Outbox {
     pub(crate) fn new(capacity: usize, stop: Stop) -> (Self, Outgoings) {
         let (sender, receiver) = bounded(capacity);
         let gathering = Mutex::new(Gathering { pack: Pack::new(Class::Control), compressor: None });
-        (Self { gathering, queue: sender, level: OnceLock::new(), stop }, Outgoings { queue: receiver })
+        (
+            Self { gathering, queue: sender, level: OnceLock::new(), in_flight: OnceLock::new(), stop },
+            Outgoings { queue: receiver },
+        )
     }
 
     /// From now on control messages are compressed.
     pub(crate) fn compress_with(&self, level: Arc<LevelControl>) -> Result<(), WireError> {
         self.gathering.enter().compressor = Some(Compressor::new(self.level.get_or_init(|| level).clone())?);
         Ok(())
+    }
+
+    /// From now on the other side tells what has arrived.
+    pub(crate) fn bound_in_flight(&self) {
+        self.in_flight.get_or_init(InFlight::new);
+    }
+
+    /// The other side says that so many more bytes have arrived.
+    pub(crate) fn note_arrival(&self, bytes: u64) {
+        if let Some(in_flight) = self.in_flight.get() {
+            in_flight.arrive(bytes);
+        }
+    }
+
+    /// Waits until `bytes` may leave. Answers whether their write may have to wait for the link.
+    fn make_way(&self, stream: &mut impl Write, bytes: usize) -> Result<bool, WireError> {
+        let Some(in_flight) = self.in_flight.get() else { return Ok(true) };
+        while !in_flight.has_room(bytes) && !self.stop.is_stopped() {
+            // What a writer below holds back cannot arrive.
+            stream.flush()?;
+            in_flight.wait(&self.stop);
+        }
+        Ok(in_flight.depart(bytes))
     }
 
     /// Sends a control message, in order.
@@ -153,14 +185,15 @@ impl Pace {
         usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, MAX_SLICE_BYTES)
     }
 
-    /// Waits until `bytes` more may be written, or the run is stopped.
-    fn wait(&mut self, bytes: usize, stop: &Stop) {
-        let Some(limit) = self.bytes_per_second else { return };
+    /// Waits until `bytes` more may be written, or the run is stopped. Answers whether there is a limit.
+    fn wait(&mut self, bytes: usize, stop: &Stop) -> bool {
+        let Some(limit) = self.bytes_per_second else { return false };
         self.written += bytes as u64;
         let due = Duration::from_secs_f64(self.written as f64 / limit.max(1) as f64);
         if let Some(pause) = due.checked_sub(self.started.elapsed()) {
             let _ = stop.stopped().recv_timeout(pause);
         }
+        true
     }
 }
 
@@ -177,10 +210,16 @@ impl Outgoings {
         let write = |stream: &mut W, bytes: &[u8], pace: &mut Pace| -> Result<(), WireError> {
             for slice in bytes.chunks(pace.slice_bytes()) {
                 let started = Instant::now();
-                pace.wait(slice.len(), &outbox.stop);
+                let is_limited = pace.wait(slice.len(), &outbox.stop);
+                let fills_link = outbox.make_way(stream, slice.len())?;
                 stream.write_all(slice)?;
                 if let Some(level) = outbox.level.get() {
-                    level.wrote(slice.len(), started.elapsed());
+                    let time = started.elapsed();
+                    if is_limited || fills_link || time > LONG_WRITE {
+                        level.wrote(slice.len(), time);
+                    } else {
+                        level.wrote_freely(slice.len());
+                    }
                 }
                 add(&progress.wire_sent_bytes, slice.len() as u64);
             }

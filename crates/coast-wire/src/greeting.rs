@@ -3,7 +3,7 @@
 /// The version once, for the number and for the text.
 macro_rules! protocol_version {
     () => {
-        11
+        12
     };
 }
 

@@ -10,6 +10,7 @@
 //! | [`deletion`] | filter rules, extraneous entries, entries in the way |
 //! | [`transfer`] | offered parts, queues, files that are being put together |
 
+mod arrivals;
 mod claim;
 mod config;
 mod deletion;
@@ -41,6 +42,7 @@ use crate::outbox::{Outbox, Pace};
 use crate::stop::{Stop, Stopped};
 use crate::{Cancel, threads};
 
+use arrivals::{ArrivalsTold, Arriving};
 pub use claim::Claim;
 pub use config::{LoginUser, ReceiverConfig};
 use deletion::{Deletion, DeletionFilter};
@@ -109,9 +111,10 @@ impl Receiver {
         monitor: &dyn Monitor,
         cancel: &Cancel,
     ) -> Result<ReceiverStats, EngineError> {
-        let mut frames = FrameReader::new(reader);
+        let arrivals = ArrivalsTold::default();
+        let mut frames = FrameReader::new(Arriving::new(reader, arrivals.clone()));
         let mut frames = RunFrames::new(&mut frames, None);
-        self.converse(&mut frames, &mut writer, confined, Conversation::One, monitor, cancel)
+        self.converse(&mut frames, &mut writer, confined, Conversation::One(arrivals), monitor, cancel)
     }
 
     /// Receives many trees, one after the other, over a stream that stays open. See [`Receiver::run`].
@@ -168,6 +171,7 @@ impl Receiver {
         // The writer outlives a failure of the run, to say what it was.
         let closing = Stop::new();
         let (outbox, outgoings) = Outbox::new(QUEUED_REPLIES, closing.clone());
+        let outbox = Arc::new(outbox);
         let progress = Arc::new(Progress::default());
         monitor.started(&progress);
         let alive = sealed(&ToSender::Alive)?;
@@ -190,7 +194,7 @@ impl Receiver {
                     closing.finish();
                 }
             };
-            let result = self.receive(frames, &outbox, (confined, conversation), monitor, &stop, &tell);
+            let result = self.receive(frames, &outbox, (confined, &conversation), monitor, &stop, &tell);
             tell(&result);
             result
         })
@@ -201,8 +205,8 @@ impl Receiver {
     fn receive<R: Read + Send>(
         mut self,
         frames: &mut RunFrames<'_, R>,
-        outbox: &Outbox,
-        (confined, conversation): (bool, Conversation),
+        outbox: &Arc<Outbox>,
+        (confined, conversation): (bool, &Conversation),
         monitor: &dyn Monitor,
         stop: &Stop,
         tell: &dyn Fn(&Result<ReceiverStats, EngineError>),
@@ -212,10 +216,15 @@ impl Receiver {
         if options.dry_run != self.config.dry_run {
             return Err(EngineError::Protocol("it changed its mind about a dry run"));
         }
-        if options.follow.is_some() != (conversation == Conversation::Many) {
+        if options.follow.is_some() != conversation.is_many() {
             return Err(EngineError::Protocol("it began a run of another kind than it announced"));
         }
         let some_paths = |follow: &Follow| follow.extent == Extent::Paths;
+        if options.tell_arrivals
+            && let Conversation::One(arrivals) = conversation
+        {
+            arrivals.get_or_init(|| outbox.clone());
+        }
         self.config.some_paths |= options.follow.as_ref().is_some_and(some_paths);
         self.lock(outbox, conversation, stop)?;
         let workers = threads(self.config.threads);
@@ -255,7 +264,7 @@ impl Receiver {
             let restored = target.set_late_directories();
             let ended = ended.and(restored).and_then(|()| stop.take_failure().map_or(Ok(()), Err));
             let result = ended.map(|()| report.stats());
-            if conversation == Conversation::Many {
+            if conversation.is_many() {
                 // The sender may take long to say that it has heard it.
                 target.unlock();
             }
@@ -265,8 +274,8 @@ impl Receiver {
     }
 
     /// Waits until no other run works on this destination.
-    fn lock(&mut self, outbox: &Outbox, conversation: Conversation, stop: &Stop) -> Result<(), EngineError> {
-        if conversation == Conversation::Many {
+    fn lock(&mut self, outbox: &Outbox, conversation: &Conversation, stop: &Stop) -> Result<(), EngineError> {
+        if conversation.is_many() {
             self.destination.check_in_place()?;
         }
         let Some(state) = &mut self.destination.state else { return Ok(()) };
@@ -282,12 +291,18 @@ impl Receiver {
 }
 
 /// How many runs a stream carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Conversation {
     /// The stream ends with the run.
-    One,
-    /// Other runs may follow, and the run frees the lock before it says how it ended.
+    One(ArrivalsTold),
+    /// Other runs may follow, and the run frees the lock before it says how it ended. A message that came after the end of a run would
+    /// be taken for one of the next run.
     Many,
+}
+
+impl Conversation {
+    fn is_many(&self) -> bool {
+        matches!(self, Self::Many)
+    }
 }
 
 /// Ends a run whose every entry is settled: deletes, and finishes. A directory in the way of an entry is deleted with the

@@ -135,6 +135,10 @@ impl<'a> Prepared<'a> {
         let (outbox, outgoings) = Outbox::new(QUEUED_FRAMES, stop.clone());
         if let Some(level) = &level {
             outbox.compress_with(level.clone())?;
+            options.tell_arrivals = options.follow.is_none();
+        }
+        if options.tell_arrivals {
+            outbox.bound_in_flight();
         }
         let run = Run {
             root: located.root,
@@ -400,6 +404,7 @@ impl Run<'_> {
                 return Err(EngineError::Remote { kind, text: text.to_owned() });
             }
             ToSender::Arrived { bytes, waited_micros } => {
+                self.outbox.note_arrival(bytes);
                 if let Some(level) = &self.level {
                     level.arrived(bytes, Duration::from_micros(waited_micros));
                 }

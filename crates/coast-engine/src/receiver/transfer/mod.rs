@@ -62,9 +62,6 @@ pub(super) struct Transfer<'a> {
     quick_check: bool,
     /// Larger files, in bytes, are left for another run.
     defer_above: u64,
-    /// Whether the sender is told how long its bytes are waited for. A message that came after the end of a run would be taken for one of
-    /// the next run, so this is only for a run that has the stream to itself.
-    tells_waits: bool,
     /// Whether the run is about some paths.
     some_paths: bool,
     /// Computes the digests of the destination's entries. None in a run whose digests say nothing of them.
@@ -121,7 +118,6 @@ impl<'a> Transfer<'a> {
             // A program that edits files may keep their sizes and set their times back, and the event of the edit comes once.
             quick_check: options.times && !options.checksum && options.follow.is_none(),
             defer_above: options.follow.as_ref().map_or(u64::MAX, Follow::defer_above),
-            tells_waits: options.follow.is_none(),
             some_paths: options.follow.as_ref().is_some_and(|follow| follow.extent == Extent::Paths),
             digester,
             workers,
