@@ -1,7 +1,8 @@
-//! The bytes on their way to the other side, which tells what has arrived.
+//! Bounds the bytes that the sender has written and the receiver has not reported as arrived.
 //!
-//! OpenSSH's server copies all that it holds for a command whenever a packet arrives, so its time grows with the square of what is under
-//! way. On a short link a fraction of the channel's window keeps the other side as busy.
+//! For each packet that arrives, OpenSSH's server copies all bytes that it holds for the command, so a full window of 2 MiB makes every
+//! packet dear. Over a link with a short round trip less keeps the receiver as busy: a switch back between two releases of a kernel
+//! took 1.19 s instead of 2.13 (medians of two pairs).
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -10,100 +11,133 @@ use std::time::{Duration, Instant};
 use coast_tree::LockExt;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::receiver::REPORTED_BYTES;
 use crate::stop::Stop;
 
-/// Bytes that are under way at all times on the shortest link: several times what arrives before the other side tells it, and what a
-/// writer below may hold back.
+/// The smallest limit, in bytes: several times what arrives between two reports of the receiver, and more than the writers below keep
+/// back.
 const MIN_LIMIT_BYTES: u64 = 640 << 10;
+const _: () = assert!(MIN_LIMIT_BYTES >= 4 * REPORTED_BYTES);
 
-/// The rate that a link may have, in bytes per second. It gives the other side work for as long as a word of it takes.
-const RATE: f64 = 500e6;
+/// The limit holds as many more bytes as arrive at this rate, in bytes per microsecond, between a write and its report. That time includes a
+/// queue, so this is less than a short link carries.
+const RECEIVER_RATE: u64 = 250;
 
-/// With a larger limit the channel's own window bounds what is under way.
-const MAX_LIMIT_BYTES: u64 = 1536 << 10;
+/// A link on which no report comes sooner is long. There the window of the SSH channel is the only bound.
+const LONG_LINK: Duration = Duration::from_millis(5);
 
-/// With so many bytes under way on a short link, a write that takes long waits for the link or for the other side. With fewer it waits
-/// for a processor.
+/// A write with fewer bytes in flight on a short link does not wait for the link.
 const FILLED_BYTES: u64 = 256 << 10;
 
-/// The time of a departure is noted whenever so many bytes have left since the last one.
+/// The time of a write is noted only if this many bytes were written since the last noted one.
 const NOTED_BYTES: u64 = 16 << 10;
+
+/// The most times that are noted at once. They reach further than any limit.
+const MAX_NOTED: usize = 1024;
+
+/// How long a writer waits for a report before it writes all the same: a receiver may be busy for long, and must see that this side is
+/// alive.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct InFlight {
     state: Mutex<State>,
-    /// Holds a message when something has arrived.
-    arrived: (Sender<()>, Receiver<()>),
+    /// Holds a message when something has arrived since the last wait.
+    arrival: (Sender<()>, Receiver<()>),
 }
 
 struct State {
-    written: u64,
-    arrived: u64,
-    /// When the other side may be told last that so many bytes were written.
-    departures: VecDeque<Departure>,
-    /// The shortest time from a departure to the word that it has arrived.
+    written_bytes: u64,
+    arrived_bytes: u64,
+    /// Writes of which no report has come yet, the oldest first.
+    writes: VecDeque<NotedWrite>,
+    /// Bytes that were written when the first report came. The time since they were written says nothing: there may have been no
+    /// connection.
+    early_bytes: Option<u64>,
+    /// The shortest time between a write and its report. None before the first such report.
     shortest: Option<Duration>,
 }
 
-struct Departure {
-    written: u64,
+struct NotedWrite {
+    /// Of all bytes, with those of this write.
+    written_bytes: u64,
     at: Instant,
 }
 
+/// How a wait for a report ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// A report came.
+    Reported,
+    /// None came for long, or the run was stopped.
+    InVain,
+}
+
 impl State {
-    fn under_way(&self) -> u64 {
-        self.written.saturating_sub(self.arrived)
+    fn in_flight_bytes(&self) -> u64 {
+        self.written_bytes.saturating_sub(self.arrived_bytes)
     }
 
-    /// The most that may be under way. Unknown until something has arrived.
-    fn limit(&self) -> Option<u64> {
-        let limit = MIN_LIMIT_BYTES.saturating_add((self.shortest?.as_secs_f64() * RATE) as u64);
-        (limit <= MAX_LIMIT_BYTES).then_some(limit)
+    /// The most bytes in flight; none on a long link. The least while nothing is known: a queue would make a short link look long.
+    fn limit_bytes(&self) -> Option<u64> {
+        let shortest = self.shortest.unwrap_or_default();
+        let micros = u64::try_from(shortest.min(LONG_LINK).as_micros()).unwrap_or(u64::MAX);
+        (shortest <= LONG_LINK).then_some(MIN_LIMIT_BYTES + micros * RECEIVER_RATE)
     }
 }
 
 impl InFlight {
     pub(crate) fn new() -> Self {
-        let state = State { written: 0, arrived: 0, departures: VecDeque::new(), shortest: None };
-        Self { state: Mutex::new(state), arrived: bounded(1) }
+        let state = State {
+            written_bytes: 0,
+            arrived_bytes: 0,
+            writes: VecDeque::new(),
+            early_bytes: None,
+            shortest: None,
+        };
+        Self { state: Mutex::new(state), arrival: bounded(1) }
     }
 
-    /// Whether `bytes` more may leave.
+    /// Whether `bytes` more may be in flight. One write may always be.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         let state = self.state.enter();
-        let under_way = state.under_way();
-        under_way == 0 || state.limit().is_none_or(|limit| under_way + bytes as u64 <= limit)
+        let in_flight = state.in_flight_bytes();
+        in_flight == 0 || state.limit_bytes().is_none_or(|limit| in_flight + bytes as u64 <= limit)
     }
 
-    /// Waits until something has arrived since the last wait, or the run is stopped.
-    pub(crate) fn wait(&self, stop: &Stop) {
+    /// Waits until a report has come since the last wait, but not for long.
+    pub(crate) fn wait(&self, stop: &Stop) -> Waited {
         crossbeam_channel::select! {
-            recv(self.arrived.1) -> _ => {}
-            recv(stop.stopped()) -> _ => {}
+            recv(self.arrival.1) -> _ => Waited::Reported,
+            recv(stop.stopped()) -> _ => Waited::InVain,
+            default(MAX_WAIT) => Waited::InVain,
         }
     }
 
-    /// Notes that `bytes` are about to leave. Answers whether so much is under way that their write may have to wait for the link.
-    pub(crate) fn depart(&self, bytes: usize) -> bool {
+    /// Notes that `bytes` are about to be written. Answers whether the write may have to wait for the link.
+    pub(crate) fn note_write(&self, bytes: usize) -> bool {
         let mut state = self.state.enter();
-        state.written += bytes as u64;
-        let written = state.written;
-        if state.departures.back().is_none_or(|last| written - last.written >= NOTED_BYTES) {
-            state.departures.push_back(Departure { written, at: Instant::now() });
+        state.written_bytes += bytes as u64;
+        let written_bytes = state.written_bytes;
+        let is_due = state.writes.back().is_none_or(|last| written_bytes - last.written_bytes >= NOTED_BYTES);
+        if is_due && state.writes.len() < MAX_NOTED {
+            state.writes.push_back(NotedWrite { written_bytes, at: Instant::now() });
         }
-        state.limit().is_none() || state.under_way() > FILLED_BYTES
+        state.shortest.is_none() || state.limit_bytes().is_none() || state.in_flight_bytes() > FILLED_BYTES
     }
 
-    /// The other side says that so many more bytes have arrived.
-    pub(crate) fn arrive(&self, bytes: u64) {
+    /// The receiver reports that `bytes` more have arrived.
+    pub(crate) fn note_arrival(&self, bytes: u64) {
         let mut state = self.state.enter();
         // What was not written cannot have arrived.
-        state.arrived = state.arrived.saturating_add(bytes).min(state.written);
+        state.arrived_bytes = state.arrived_bytes.saturating_add(bytes).min(state.written_bytes);
+        let written_bytes = state.written_bytes;
+        let early_bytes = *state.early_bytes.get_or_insert(written_bytes);
         let mut last = None;
-        while let Some(departure) = state.departures.front()
-            && departure.written <= state.arrived
+        while let Some(write) = state.writes.front()
+            && write.written_bytes <= state.arrived_bytes
         {
-            last = Some(departure.at);
-            state.departures.pop_front();
+            last = Some(write.at).filter(|_| write.written_bytes > early_bytes);
+            state.writes.pop_front();
         }
         if let Some(at) = last {
             let time = at.elapsed();
@@ -111,7 +145,7 @@ impl InFlight {
         }
         drop(state);
         // A message that was not taken yet says the same.
-        let _ = self.arrived.0.try_send(());
+        let _ = self.arrival.0.try_send(());
     }
 }
 
@@ -119,86 +153,111 @@ impl InFlight {
 mod tests {
     use super::*;
 
+    /// Of a link on which the other side has said something.
+    fn begun() -> InFlight {
+        let in_flight = InFlight::new();
+        in_flight.note_arrival(0);
+        in_flight
+    }
+
     /// Lets `bytes` leave and arrive `time` later.
     fn pass(in_flight: &InFlight, bytes: usize, time: Duration) {
-        in_flight.depart(bytes);
-        for departure in &mut in_flight.state.enter().departures {
-            departure.at = Instant::now() - time;
+        in_flight.note_write(bytes);
+        for write in &mut in_flight.state.enter().writes {
+            write.at = Instant::now() - time;
         }
-        in_flight.arrive(bytes as u64);
+        in_flight.note_arrival(bytes as u64);
     }
 
     #[test]
-    fn nothing_is_held_back_before_the_link_is_known() {
+    fn little_is_under_way_before_the_link_is_known() {
         let in_flight = InFlight::new();
-        in_flight.depart(1 << 30);
-        assert!(in_flight.has_room(1 << 30));
+        assert!(in_flight.has_room(1 << 30), "one write has room");
+        in_flight.note_write(640 << 10);
+        assert!(!in_flight.has_room(64 << 10));
+    }
+
+    #[test]
+    fn time_of_what_left_before_there_was_a_connection_tells_nothing() {
+        let in_flight = InFlight::new();
+        pass(&in_flight, 64 << 10, Duration::from_secs(9));
+        in_flight.note_write(640 << 10);
+        assert!(!in_flight.has_room(64 << 10));
     }
 
     #[test]
     fn short_link_holds_little_and_takes_more_when_that_has_arrived() {
-        let in_flight = InFlight::new();
+        let in_flight = begun();
         pass(&in_flight, 64 << 10, Duration::from_micros(100));
         assert!(in_flight.has_room(256 << 10));
-        in_flight.depart(640 << 10);
+        in_flight.note_write(640 << 10);
         assert!(!in_flight.has_room(64 << 10));
-        in_flight.arrive(128 << 10);
-        in_flight.wait(&Stop::new());
+        in_flight.note_arrival(128 << 10);
+        assert_eq!(in_flight.wait(&Stop::new()), Waited::Reported);
         assert!(in_flight.has_room(64 << 10));
     }
 
     #[test]
     fn long_link_is_left_to_the_window() {
-        let in_flight = InFlight::new();
+        let in_flight = begun();
         pass(&in_flight, 64 << 10, Duration::from_millis(20));
-        in_flight.depart(64 << 20);
+        in_flight.note_write(64 << 20);
         assert!(in_flight.has_room(1 << 20));
     }
 
     #[test]
     fn shortest_time_counts_since_others_include_a_queue() {
-        let in_flight = InFlight::new();
+        let in_flight = begun();
         pass(&in_flight, 64 << 10, Duration::from_millis(20));
         pass(&in_flight, 64 << 10, Duration::from_micros(100));
         pass(&in_flight, 64 << 10, Duration::from_millis(20));
-        in_flight.depart(1 << 20);
+        in_flight.note_write(1 << 20);
         assert!(!in_flight.has_room(64 << 10));
     }
 
     #[test]
     fn whatever_the_other_side_says_one_write_has_room() {
-        let in_flight = InFlight::new();
+        let in_flight = begun();
         pass(&in_flight, 64 << 10, Duration::from_micros(100));
-        in_flight.arrive(u64::MAX);
+        in_flight.note_arrival(u64::MAX);
         assert!(in_flight.has_room(1 << 30));
-        in_flight.depart(1 << 30);
+        in_flight.note_write(1 << 30);
         assert!(!in_flight.has_room(1));
-        in_flight.arrive(u64::MAX);
+        in_flight.note_arrival(u64::MAX);
         assert!(in_flight.has_room(1 << 30));
     }
 
     #[test]
-    fn departures_are_noted_once_for_many_small_writes() {
+    fn writes_are_noted_once_for_many_small_writes() {
         let in_flight = InFlight::new();
         for _ in 0..1 << 10 {
-            in_flight.depart(64);
+            in_flight.note_write(64);
         }
-        assert!(in_flight.state.enter().departures.len() <= 5);
+        assert!(in_flight.state.enter().writes.len() <= 5);
     }
 
     #[test]
     fn only_a_queue_makes_a_write_wait_for_a_short_link() {
-        let in_flight = InFlight::new();
-        assert!(in_flight.depart(64 << 10), "nothing is known of the link");
+        let in_flight = begun();
+        assert!(in_flight.note_write(64 << 10), "nothing is known of the link");
         pass(&in_flight, 64 << 10, Duration::from_micros(100));
-        assert!(!in_flight.depart(64 << 10));
-        assert!(in_flight.depart(256 << 10));
+        assert!(!in_flight.note_write(64 << 10));
+        assert!(in_flight.note_write(256 << 10));
     }
 
     #[test]
     fn run_that_is_stopped_waits_no_longer() {
         let (in_flight, stop) = (InFlight::new(), Stop::new());
         stop.finish();
-        in_flight.wait(&stop);
+        assert_eq!(in_flight.wait(&stop), Waited::InVain);
+    }
+
+    #[test]
+    fn receiver_that_reports_nothing_has_no_unbounded_list_noted() {
+        let in_flight = InFlight::new();
+        for _ in 0..4 << 10 {
+            in_flight.note_write(64 << 10);
+        }
+        assert_eq!(in_flight.state.enter().writes.len(), MAX_NOTED);
     }
 }

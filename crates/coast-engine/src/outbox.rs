@@ -13,7 +13,7 @@ use coast_wire::{Class, Compressor, LevelControl, Pack, WireError};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use serde::Serialize;
 
-use crate::in_flight::InFlight;
+use crate::in_flight::{InFlight, Waited};
 use crate::monitor::{Progress, add};
 use crate::stop::{SendError, Stop, Stopped};
 
@@ -27,7 +27,8 @@ const ALIVE_AFTER: Duration = Duration::from_millis(500);
 /// The most that is written at once, in bytes.
 const MAX_SLICE_BYTES: usize = 64 << 10;
 
-/// A write that takes longer waits for the link, even if little is under way: the window of the channel may be small.
+/// A write that takes longer waits for the link, even if few bytes are in flight: a server may grant a small window. On a busy machine a
+/// thread seldom waits so long for a processor.
 const LONG_WRITE: Duration = Duration::from_millis(4);
 
 /// Writes per second under a limit, at least: a low one must not make one long pause of a large slice.
@@ -45,7 +46,7 @@ pub(crate) struct Outbox {
     queue: Sender<Outgoing>,
     /// Is told how fast the stream takes what is written. Empty while nothing is compressed.
     level: OnceLock<Arc<LevelControl>>,
-    /// Bounds what is under way. Empty where the other side does not tell what has arrived.
+    /// Bounds the bytes in flight. Empty where the other side does not tell what has arrived.
     in_flight: OnceLock<InFlight>,
     stop: Stop,
 }
@@ -85,19 +86,21 @@ impl Outbox {
     /// The other side says that so many more bytes have arrived.
     pub(crate) fn note_arrival(&self, bytes: u64) {
         if let Some(in_flight) = self.in_flight.get() {
-            in_flight.arrive(bytes);
+            in_flight.note_arrival(bytes);
         }
     }
 
-    /// Waits until `bytes` may leave. Answers whether their write may have to wait for the link.
-    fn make_way(&self, stream: &mut impl Write, bytes: usize) -> Result<bool, WireError> {
+    /// Waits until there is room for `bytes` in flight. Answers whether their write may have to wait for the link.
+    fn await_room(&self, stream: &mut impl Write, bytes: usize) -> Result<bool, WireError> {
         let Some(in_flight) = self.in_flight.get() else { return Ok(true) };
-        while !in_flight.has_room(bytes) && !self.stop.is_stopped() {
+        while !in_flight.has_room(bytes) {
             // What a writer below holds back cannot arrive.
             stream.flush()?;
-            in_flight.wait(&self.stop);
+            if in_flight.wait(&self.stop) == Waited::InVain {
+                break;
+            }
         }
-        Ok(in_flight.depart(bytes))
+        Ok(in_flight.note_write(bytes))
     }
 
     /// Sends a control message, in order.
@@ -167,16 +170,20 @@ impl Gathering {
     }
 }
 
-/// How fast the writer may write.
+/// How fast the writer may write. Time in which it writes nothing is no credit: the run may begin long before the stream takes a byte.
 pub(crate) struct Pace {
     bytes_per_second: Option<u64>,
-    started: Instant,
-    written: u64,
+    /// When the next bytes may be written.
+    next: Instant,
 }
 
 impl Pace {
     pub(crate) fn new(bytes_per_second: Option<u64>) -> Self {
-        Self { bytes_per_second, started: Instant::now(), written: 0 }
+        Self { bytes_per_second, next: Instant::now() }
+    }
+
+    fn is_limited(&self) -> bool {
+        self.bytes_per_second.is_some()
     }
 
     /// How much to write at once.
@@ -185,15 +192,19 @@ impl Pace {
         usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, MAX_SLICE_BYTES)
     }
 
-    /// Waits until `bytes` more may be written, or the run is stopped. Answers whether there is a limit.
-    fn wait(&mut self, bytes: usize, stop: &Stop) -> bool {
-        let Some(limit) = self.bytes_per_second else { return false };
-        self.written += bytes as u64;
-        let due = Duration::from_secs_f64(self.written as f64 / limit.max(1) as f64);
-        if let Some(pause) = due.checked_sub(self.started.elapsed()) {
+    /// Waits until `bytes` more may be written, or the run is stopped.
+    fn wait(&mut self, bytes: usize, stop: &Stop) {
+        let now = Instant::now();
+        if let Some(pause) = self.pause(bytes, now) {
             let _ = stop.stopped().recv_timeout(pause);
         }
-        true
+    }
+
+    /// How long to wait before `bytes` more are written.
+    fn pause(&mut self, bytes: usize, now: Instant) -> Option<Duration> {
+        let limit = self.bytes_per_second?;
+        self.next = self.next.max(now) + Duration::from_secs_f64(bytes as f64 / limit.max(1) as f64);
+        self.next.checked_duration_since(now)
     }
 }
 
@@ -210,16 +221,14 @@ impl Outgoings {
         let write = |stream: &mut W, bytes: &[u8], pace: &mut Pace| -> Result<(), WireError> {
             for slice in bytes.chunks(pace.slice_bytes()) {
                 let started = Instant::now();
-                let is_limited = pace.wait(slice.len(), &outbox.stop);
-                let fills_link = outbox.make_way(stream, slice.len())?;
+                pace.wait(slice.len(), &outbox.stop);
+                let fills_link = outbox.await_room(stream, slice.len())?;
                 stream.write_all(slice)?;
                 if let Some(level) = outbox.level.get() {
                     let time = started.elapsed();
-                    if is_limited || fills_link || time > LONG_WRITE {
-                        level.wrote(slice.len(), time);
-                    } else {
-                        level.wrote_freely(slice.len());
-                    }
+                    // What nothing held up did not wait for the link, however long this thread waited for a processor.
+                    let held_up = pace.is_limited() || fills_link || time > LONG_WRITE;
+                    level.wrote(slice.len(), if held_up { time } else { Duration::ZERO });
                 }
                 add(&progress.wire_sent_bytes, slice.len() as u64);
             }
@@ -268,5 +277,62 @@ impl Outgoings {
         }
         stream.flush()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_without_a_write_is_no_credit_under_a_limit() {
+        let mut pace = Pace::new(Some(1000));
+        let start = pace.next;
+        assert_eq!(pace.pause(100, start), Some(Duration::from_millis(100)));
+        assert_eq!(pace.pause(100, start), Some(Duration::from_millis(200)));
+        let much_later = start + Duration::from_secs(60);
+        assert_eq!(pace.pause(100, much_later), Some(Duration::from_millis(100)));
+        assert_eq!(Pace::new(None).pause(1 << 30, start), None);
+    }
+
+    /// Holds everything back until it is flushed, and then tells `outbox` that it has arrived.
+    struct Buffered<'a> {
+        outbox: &'a Outbox,
+        held: u64,
+        arrived: u64,
+    }
+
+    impl Write for Buffered<'_> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.held += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            let held = std::mem::take(&mut self.held);
+            self.arrived += held;
+            self.outbox.note_arrival(held);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn writer_flushes_before_it_waits_for_room() {
+        let stop = Stop::new();
+        let (outbox, outgoings) = Outbox::new(1, stop.clone());
+        outbox.bound_in_flight();
+        std::thread::scope(|scope| {
+            let written = scope.spawn(|| {
+                let mut stream = Buffered { outbox: &outbox, held: 0, arrived: 0 };
+                let progress = Progress::default();
+                outgoings.write_to(&outbox, &mut stream, &[], Pace::new(None), &progress).unwrap();
+                stream.arrived
+            });
+            for _ in 0..64 {
+                assert!(outbox.send(vec![0; 1 << 20]).is_ok());
+            }
+            stop.finish();
+            assert_eq!(written.join().unwrap(), 64 << 20);
+        });
     }
 }

@@ -247,7 +247,7 @@ fn bytes_written_before_the_greeting_reach_a_helper_that_is_uploaded_and_one_tha
     let session = host.connect();
     let spec = as_user(echo_helper("early"));
     for deployed in [true, false] {
-        let (mut input, source) = HelperInput::new();
+        let (mut input, source) = HelperInput::pair();
         input.write_all(b"long ").unwrap();
         input.flush().unwrap();
         let starting = session.begin_helper(&spec, source).unwrap();
@@ -270,7 +270,7 @@ fn more_bytes_than_are_kept_wait_for_the_greeting() {
     let host = Host::new();
     let session = host.connect();
     let spec = as_user(echo_helper("much"));
-    let (mut input, source) = HelperInput::new();
+    let (mut input, source) = HelperInput::pair();
     let starting = session.begin_helper(&spec, source).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || input.write_all(&vec![b'a'; BYTES]).unwrap());
@@ -284,7 +284,7 @@ fn more_bytes_than_are_kept_wait_for_the_greeting() {
 
 #[test]
 fn input_of_a_helper_that_is_never_started_is_a_broken_pipe() {
-    let (mut input, source) = HelperInput::new();
+    let (mut input, source) = HelperInput::pair();
     std::thread::scope(|scope| {
         // More than is kept, so that the second write waits.
         let writing = scope.spawn(move || {
@@ -302,7 +302,7 @@ fn input_of_a_helper_that_does_not_greet_is_a_broken_pipe() {
     let host = Host::new();
     let session = host.connect();
     let spec = as_user(helper_script("mute", "exit 3"));
-    let (mut input, source) = HelperInput::new();
+    let (mut input, source) = HelperInput::pair();
     let starting = session.begin_helper(&spec, source).unwrap();
     input.write_all(b"early").unwrap();
     assert!(matches!(starting.greeting().map(|_| ()), Err(SshError::HelperFailed { .. })));
@@ -316,7 +316,7 @@ fn a_helper_that_greets_wrongly_reads_the_end_of_its_input() {
     let (read, ended) = (host.path("read"), host.path("ended"));
     let script = format!("echo coast-helper 999; cat >{}; mkdir {}", read.display(), ended.display());
     let spec = as_user(helper_script("wrong", &script));
-    let (mut input, source) = HelperInput::new();
+    let (mut input, source) = HelperInput::pair();
     let starting = session.begin_helper(&spec, source).unwrap();
     input.write_all(b"early").unwrap();
     assert!(matches!(starting.greeting().map(|_| ()), Err(SshError::HelperVersion { .. })));

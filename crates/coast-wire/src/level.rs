@@ -232,16 +232,6 @@ impl LevelControl {
         }
     }
 
-    /// `bytes` left while nothing was in their way, so the link is as fast as it needs to be.
-    pub fn wrote_freely(&self, bytes: usize) {
-        let mut measured = self.measured();
-        measured.written += bytes as u64;
-        if measured.written > WINDOW_BYTES {
-            measured.writing.add_wait(bytes as u64, Duration::ZERO);
-            self.choose(&mut measured);
-        }
-    }
-
     /// The receiver says that it waited for so many bytes, and so long for them.
     pub fn arrived(&self, bytes: u64, wait: Duration) {
         let mut measured = self.measured();

@@ -261,8 +261,8 @@ pub enum ToSender<'a> {
     Fetched(#[serde(borrow)] Fetched<'a>),
     /// The destination does not have exactly the entries of this part, of which only the digest was sent. Asks for the part.
     Differs { part: u32 },
-    /// Bytes of the stream that have arrived since the last such message, and microseconds that the receiver had nothing to do but wait
-    /// for them.
+    /// Bytes of the stream that have arrived since the last such message, and the microseconds that the receiver's reader waited for them.
+    /// Sent only if [`Options::report_arrivals`](crate::Options::report_arrivals) is set.
     Arrived { bytes: u64, waited_micros: u64 },
 }
 

@@ -48,8 +48,8 @@ pub struct Options {
     pub itemize: Itemize,
     /// Settings of a run that follows others on one stream; none for every other run.
     pub follow: Option<Follow>,
-    /// The sender is told what has [arrived](crate::ToSender::Arrived).
-    pub tell_arrivals: bool,
+    /// The receiver reports the bytes that [arrive](crate::ToSender::Arrived). The sender sets it. A run that follows others ignores it.
+    pub report_arrivals: bool,
     /// `-v`, or anything else that wants [`Notice`](crate::Event::Notice)s about skipped entries.
     pub verbose: bool,
 }

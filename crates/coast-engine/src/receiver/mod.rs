@@ -42,7 +42,8 @@ use crate::outbox::{Outbox, Pace};
 use crate::stop::{Stop, Stopped};
 use crate::{Cancel, threads};
 
-use arrivals::{ArrivalsTold, Arriving};
+pub(crate) use arrivals::REPORTED_BYTES;
+use arrivals::{ArrivalReports, ReportingReader};
 pub use claim::Claim;
 pub use config::{LoginUser, ReceiverConfig};
 use deletion::{Deletion, DeletionFilter};
@@ -111,10 +112,10 @@ impl Receiver {
         monitor: &dyn Monitor,
         cancel: &Cancel,
     ) -> Result<ReceiverStats, EngineError> {
-        let arrivals = ArrivalsTold::default();
-        let mut frames = FrameReader::new(Arriving::new(reader, arrivals.clone()));
+        let reports = ArrivalReports::default();
+        let mut frames = FrameReader::new(ReportingReader::new(reader, reports.clone()));
         let mut frames = RunFrames::new(&mut frames, None);
-        self.converse(&mut frames, &mut writer, confined, Conversation::One(arrivals), monitor, cancel)
+        self.converse(&mut frames, &mut writer, confined, Conversation::One(reports), monitor, cancel)
     }
 
     /// Receives many trees, one after the other, over a stream that stays open. See [`Receiver::run`].
@@ -220,10 +221,10 @@ impl Receiver {
             return Err(EngineError::Protocol("it began a run of another kind than it announced"));
         }
         let some_paths = |follow: &Follow| follow.extent == Extent::Paths;
-        if options.tell_arrivals
-            && let Conversation::One(arrivals) = conversation
+        if options.report_arrivals
+            && let Conversation::One(reports) = conversation
         {
-            arrivals.get_or_init(|| outbox.clone());
+            reports.open(outbox);
         }
         self.config.some_paths |= options.follow.as_ref().is_some_and(some_paths);
         self.lock(outbox, conversation, stop)?;
@@ -293,9 +294,9 @@ impl Receiver {
 /// How many runs a stream carries.
 enum Conversation {
     /// The stream ends with the run.
-    One(ArrivalsTold),
-    /// Other runs may follow, and the run frees the lock before it says how it ended. A message that came after the end of a run would
-    /// be taken for one of the next run.
+    One(ArrivalReports),
+    /// Other runs may follow. The run frees the lock before it says how it ended. It reports no arrivals: a report that leaves after the
+    /// end of a run would be taken for one of the next run.
     Many,
 }
 

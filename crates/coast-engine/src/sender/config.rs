@@ -16,7 +16,7 @@ use crate::known_contents::KnownContents;
 use crate::merge::{TreeMergeFiles, Whose};
 
 /// Tells [`send`](crate::send) which entries to send, and how.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SenderConfig {
     /// The directory or the single entry that is sent.
     pub source: Source,

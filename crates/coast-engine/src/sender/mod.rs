@@ -135,9 +135,10 @@ impl<'a> Prepared<'a> {
         let (outbox, outgoings) = Outbox::new(QUEUED_FRAMES, stop.clone());
         if let Some(level) = &level {
             outbox.compress_with(level.clone())?;
-            options.tell_arrivals = options.follow.is_none();
         }
-        if options.tell_arrivals {
+        // Over a local stream, which carries no compressed run, the system bounds what is in flight.
+        options.report_arrivals = level.is_some() && options.follow.is_none();
+        if options.report_arrivals {
             outbox.bound_in_flight();
         }
         let run = Run {

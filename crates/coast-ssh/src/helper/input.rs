@@ -15,7 +15,8 @@ use std::thread;
 /// of an SSH channel, so a writer that is measured fills the window only after the greeting.
 const MAX_EARLY_BYTES: usize = 512 << 10;
 
-/// The standard input of a helper, which takes bytes before the helper is started. Dropping it ends the stream.
+/// The standard input of a helper. It takes up to 512 KiB before the helper has greeted; then a write waits for the greeting. A write
+/// fails with [`ErrorKind::BrokenPipe`] when the helper will not greet. Dropping it ends the stream.
 ///
 /// Only a helper of this program's own version may be written to before it has greeted: another one could misunderstand what it reads.
 pub struct HelperInput {
@@ -24,7 +25,7 @@ pub struct HelperInput {
     greeted: Option<ChannelWriter>,
 }
 
-/// Where a helper gets its [`HelperInput`] from. Once it is dropped without a greeting, the input takes no more bytes.
+/// The end of a [`HelperInput`] that is given to a helper. If it is dropped before the greeting, every later write fails.
 pub struct InputSource {
     input: Arc<Input>,
 }
@@ -33,28 +34,29 @@ pub struct InputSource {
 struct Input {
     /// No other lock is taken while it is held.
     phase: Mutex<Phase>,
-    /// Is notified when a write may go on that waits.
+    /// Is notified when a waiting write may continue.
     changed: Condvar,
 }
 
 enum Phase {
     Waiting {
-        /// Attempts to start the helper so far.
+        /// The number of the last attempt to start the helper. Who gives back the input of another one gives back that of an attempt that
+        /// has ended, and it is dropped.
         attempts: usize,
-        way: Way,
+        input: AttemptInput,
         /// All that was written.
         written: Vec<u8>,
     },
     Greeted {
         attempts: usize,
-        way: Way,
+        input: AttemptInput,
     },
     /// The helper will not greet, or nobody writes any more.
     Over,
 }
 
-/// The way to an attempt to start the helper.
-enum Way {
+/// The input of an attempt to start the helper.
+enum AttemptInput {
     /// No attempt has begun, or the last one has ended.
     None,
     Free(ChannelWriter),
@@ -62,10 +64,10 @@ enum Way {
     InUse,
 }
 
-impl Way {
+impl AttemptInput {
     fn take(&mut self) -> Option<ChannelWriter> {
-        match std::mem::replace(self, Way::InUse) {
-            Way::Free(writer) => Some(writer),
+        match std::mem::replace(self, AttemptInput::InUse) {
+            AttemptInput::Free(writer) => Some(writer),
             other => {
                 *self = other;
                 None
@@ -76,8 +78,11 @@ impl Way {
 
 /// What becomes of bytes that are to be written.
 enum Begun {
-    /// They are kept, and this attempt gets them by this way.
-    Early(usize, ChannelWriter),
+    /// They are kept, and go to the attempt of this number as well.
+    Early {
+        attempt: usize,
+        writer: ChannelWriter,
+    },
     /// They are kept for the next attempt.
     Kept,
     Greeted(ChannelWriter),
@@ -85,25 +90,26 @@ enum Begun {
 }
 
 impl Input {
-    /// Keeps a copy of `data` and answers what to do with it. Waits for the greeting when no more is kept.
+    /// Keeps a copy of `data` and answers where it goes. Waits for the greeting if the copy would exceed [`MAX_EARLY_BYTES`], and while
+    /// another thread writes to the attempt.
     fn begin_write(&self, data: &[u8]) -> Begun {
         let mut phase = self.enter();
         loop {
             match &mut *phase {
-                Phase::Waiting { attempts, way, written }
+                Phase::Waiting { attempts, input, written }
                     if written.len() + data.len() <= MAX_EARLY_BYTES =>
                 {
-                    let early = way.take().map(|writer| Begun::Early(*attempts, writer));
-                    let kept = early.or_else(|| matches!(way, Way::None).then_some(Begun::Kept));
+                    let early = input.take().map(|writer| Begun::Early { attempt: *attempts, writer });
+                    let kept = early.or_else(|| matches!(input, AttemptInput::None).then_some(Begun::Kept));
                     if let Some(begun) = kept {
                         written.extend_from_slice(data);
                         return begun;
                     }
                 }
                 Phase::Waiting { .. } => {}
-                Phase::Greeted { way, .. } => match way.take() {
+                Phase::Greeted { input, .. } => match input.take() {
                     Some(writer) => return Begun::Greeted(writer),
-                    None if matches!(way, Way::None) => return Begun::Over,
+                    None if matches!(input, AttemptInput::None) => return Begun::Over,
                     None => {}
                 },
                 Phase::Over => return Begun::Over,
@@ -112,14 +118,14 @@ impl Input {
         }
     }
 
-    /// Takes back the way to an attempt, unless that is over.
+    /// Takes back the input of an attempt, unless that is over.
     fn end_write(&self, attempt: usize, writer: ChannelWriter) {
         match &mut *self.enter() {
-            Phase::Waiting { attempts, way: way @ Way::InUse, .. }
-            | Phase::Greeted { attempts, way: way @ Way::InUse }
+            Phase::Waiting { attempts, input: input @ AttemptInput::InUse, .. }
+            | Phase::Greeted { attempts, input: input @ AttemptInput::InUse }
                 if *attempts == attempt =>
             {
-                *way = Way::Free(writer);
+                *input = AttemptInput::Free(writer);
                 self.changed.notify_all();
             }
             Phase::Waiting { .. } | Phase::Greeted { .. } | Phase::Over => {}
@@ -139,32 +145,37 @@ impl Input {
 }
 
 impl InputSource {
-    /// Begins an attempt, which gets all that was written so far. Does not wait until the server takes it.
-    pub(crate) fn begin_attempt(&self, mut writer: ChannelWriter) {
+    /// Begins an attempt, which gets all that was written so far.
+    ///
+    /// # Errors
+    /// When the system starts no thread.
+    pub(crate) fn begin_attempt(&self, mut writer: ChannelWriter) -> io::Result<()> {
         let (attempt, copy) = {
             let mut phase = self.input.enter();
-            let Phase::Waiting { attempts, way, written } = &mut *phase else { return };
+            let Phase::Waiting { attempts, input, written } = &mut *phase else { return Ok(()) };
             *attempts += 1;
-            *way = Way::InUse;
+            *input = AttemptInput::InUse;
             (*attempts, written.clone())
         };
         if copy.is_empty() {
             self.input.end_write(attempt, writer);
-            return;
+            return Ok(());
         }
         let input = Arc::clone(&self.input);
-        thread::spawn(move || {
+        // In a thread of its own: a server that takes no bytes must not keep the caller from reading why the attempt failed.
+        let feeding = thread::Builder::new().name("coast-input".to_owned()).spawn(move || {
             // An attempt whose input fails ends without a greeting, and tells why.
             let _ = writer.write_all(&copy).and_then(|()| writer.flush());
             input.end_write(attempt, writer);
         });
+        feeding.map(drop)
     }
 
     /// Ends the stream to an attempt that has ended.
     pub(crate) fn end_attempt(&self) {
-        let mut ended = Way::None;
-        if let Phase::Waiting { way, .. } = &mut *self.input.enter() {
-            std::mem::swap(way, &mut ended);
+        let mut ended = AttemptInput::None;
+        if let Phase::Waiting { input, .. } = &mut *self.input.enter() {
+            std::mem::swap(input, &mut ended);
             self.input.changed.notify_all();
         }
         // Without the lock, as in `Input::end`.
@@ -174,8 +185,9 @@ impl InputSource {
     /// The helper has greeted: from now on nothing is kept.
     pub(crate) fn greeted(&self) {
         let mut phase = self.input.enter();
-        if let Phase::Waiting { attempts, way, .. } = &mut *phase {
-            *phase = Phase::Greeted { attempts: *attempts, way: std::mem::replace(way, Way::None) };
+        if let Phase::Waiting { attempts, input, .. } = &mut *phase {
+            *phase =
+                Phase::Greeted { attempts: *attempts, input: std::mem::replace(input, AttemptInput::None) };
         }
         self.input.changed.notify_all();
     }
@@ -196,16 +208,16 @@ impl Drop for InputSource {
 
 impl HelperInput {
     /// An input, and its other end for [`Session::begin_helper`](crate::Session::begin_helper).
-    pub fn new() -> (HelperInput, InputSource) {
-        let phase = Phase::Waiting { attempts: 0, way: Way::None, written: Vec::new() };
+    pub fn pair() -> (HelperInput, InputSource) {
+        let phase = Phase::Waiting { attempts: 0, input: AttemptInput::None, written: Vec::new() };
         let input = Arc::new(Input { phase: Mutex::new(phase), changed: Condvar::new() });
         (HelperInput { input: Arc::clone(&input), greeted: None }, InputSource { input })
     }
 
-    /// The way to a helper that has greeted, if nothing was written before.
+    /// The input of a helper that has greeted, if nothing was written before.
     pub(crate) fn into_greeted(self) -> Option<ChannelWriter> {
         match std::mem::replace(&mut *self.input.enter(), Phase::Over) {
-            Phase::Greeted { way: Way::Free(writer), .. } => Some(writer),
+            Phase::Greeted { input: AttemptInput::Free(writer), .. } => Some(writer),
             _ => None,
         }
     }
@@ -218,7 +230,7 @@ impl HelperInput {
             return Ok(false);
         }
         match self.input.begin_write(data) {
-            Begun::Early(attempt, mut writer) => {
+            Begun::Early { attempt, mut writer } => {
                 write(&mut writer);
                 self.input.end_write(attempt, writer);
                 Ok(true)

@@ -39,7 +39,7 @@ pub enum RunsAs {
 
 impl HelperProcess {
     pub(crate) fn start(session: &Session, spec: &HelperSpec) -> Result<HelperProcess, SshError> {
-        let (input, source) = HelperInput::new();
+        let (input, source) = HelperInput::pair();
         let GreetedHelper { reader, status, deployed, runs_as } =
             StartingHelper::start(session, spec, source)?.greeting()?;
         let writer = input.into_greeted().expect("nothing was written, and the helper has greeted");
@@ -90,7 +90,7 @@ impl<'a> StartingHelper<'a> {
     ) -> Result<Self, SshError> {
         let starting = Starting { session, spec };
         let (first, writer) = starting.exec()?;
-        input.begin_attempt(writer);
+        input.begin_attempt(writer).map_err(SshError::Runtime)?;
         Ok(Self { starting, first, input })
     }
 
@@ -141,7 +141,7 @@ impl<'a> Starting<'a> {
         };
         upload(self.session, program, &self.spec.directories)?;
         let (second, writer) = self.exec()?;
-        input.begin_attempt(writer);
+        input.begin_attempt(writer).map_err(SshError::Runtime)?;
         match self.greet(second, input)? {
             Attempt::Greeted { output: Output { reader, status }, runs_as } => {
                 Ok(GreetedHelper { reader, status, deployed: true, runs_as })

@@ -2,7 +2,7 @@
 
 use crate::config::HostSettings;
 use crate::error::{SshError, Stage};
-use crate::link::{Acknowledged, Lost, Meter, Transport};
+use crate::link::{Lost, Meter, QuickAckStream, Transport};
 use crate::login::auth::authenticate;
 use crate::login::handshake::{Client, ClientError, HostVerifier, described, preferred};
 use crate::login::peer::{HostKey, Peer};
@@ -112,7 +112,7 @@ impl Connecting<'_> {
             None => {
                 let stream = tcp::connect(&self.settings, &self.progress).await?;
                 address = stream.peer_addr().ok();
-                self.shake_hands(Acknowledged::new(stream)).await?
+                self.shake_hands(QuickAckStream::new(stream)).await?
             }
             Some(jump) => {
                 self.progress.reach(Stage::Connecting);

@@ -1,6 +1,6 @@
 //! A destination on another machine: connects, starts the helper, and runs a transfer or a question over the helper's streams.
 
-mod announcement;
+mod held_monitor;
 mod transfer;
 
 use std::ffi::OsString;

@@ -1,8 +1,9 @@
-//! A TCP stream whose first bytes are acknowledged at once.
+//! A TCP stream whose first bytes are acknowledged at once (`TCP_QUICKACK`).
 //!
 //! While a client logs in, OpenSSH's server writes several small packets without an answer in between, and does not switch off Nagle's
 //! algorithm: the second one waits until the first one is acknowledged. A system that delays its acknowledgements, as Linux does,
-//! makes every such wait 40 ms long, on all links.
+//! makes that wait 40 ms long on every link: a second push of 78,500 files over loopback took 0.43 s instead of 0.38. A connection
+//! through jump hosts has this on its way to the first of them.
 
 use std::io;
 use std::pin::Pin;
@@ -10,32 +11,32 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// More than a server sends before a helper has greeted. Later data comes in large packets, and is better acknowledged seldom.
+/// Bytes that are acknowledged at once: more than a server sends before a helper has greeted. Later data fills its packets, so a delayed
+/// acknowledgement holds nothing up.
 const EARLY_BYTES: usize = 32 << 10;
 
 /// A stream that acknowledges what it reads, up to [`EARLY_BYTES`].
-pub(crate) struct Acknowledged {
+pub(crate) struct QuickAckStream {
     stream: TcpStream,
     /// Bytes that are still to be acknowledged at once.
-    early: usize,
+    early_bytes: usize,
 }
 
-impl Acknowledged {
-    pub(crate) fn new(stream: TcpStream) -> Acknowledged {
-        Acknowledged { stream, early: EARLY_BYTES }
+impl QuickAckStream {
+    pub(crate) fn new(stream: TcpStream) -> QuickAckStream {
+        QuickAckStream { stream, early_bytes: EARLY_BYTES }
     }
 }
 
 /// Acknowledges what was read. The system decides anew about what comes next.
+#[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
 fn acknowledge(stream: &TcpStream) {
     // A failure only costs time.
     #[cfg(target_os = "linux")]
     let _ = stream.set_quickack(true);
-    #[cfg(not(target_os = "linux"))]
-    let _ = stream;
 }
 
-impl AsyncRead for Acknowledged {
+impl AsyncRead for QuickAckStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -43,15 +44,15 @@ impl AsyncRead for Acknowledged {
     ) -> Poll<io::Result<()>> {
         let before = out.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, out))?;
-        if self.early > 0 {
-            self.early = self.early.saturating_sub(out.filled().len() - before);
+        if self.early_bytes > 0 {
+            self.early_bytes = self.early_bytes.saturating_sub(out.filled().len() - before);
             acknowledge(&self.stream);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Acknowledged {
+impl AsyncWrite for QuickAckStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, data)
     }
