@@ -7,8 +7,8 @@
 //! The link has two ends. The writer waits for a slow link, but for a busy receiver, too; the receiver waits for a slow link, but for
 //! busy workers, too. So the time that a byte takes on the link is the smaller one of what both ends waited for it.
 //!
-//! On a very fast link there is no level: there the processors are what limits a run, and to compress a byte takes them more time than
-//! its copies on the way.
+//! On a very fast link content is sent plain. The processors limit a run there, and compressing a byte takes them longer than its copies
+//! on the way: a first push of 78,500 files over loopback takes 7.8 s of processor time plain, and 9.6 s at the cheapest level.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ use crate::limits::{PACK_BYTES, PLAIN_PACK_BYTES};
 /// A compressor and its own number for a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codec {
-    /// Content as it is, for a link that carries it faster than the workers would compress it.
+    /// Content as it is. See [`PLAIN_SECONDS`].
     Plain,
     /// `zrip`, which has the levels up to 4.
     Fast(i32),
@@ -59,7 +59,8 @@ const START_LEVEL: usize = 1;
 /// The rate of a link that nothing is known about, in bytes per second. It makes [`START_LEVEL`] the best one.
 const START_RATE: f64 = 80e6;
 
-/// Where a byte of content takes longer than this, in seconds, a difference comes sooner than the whole content.
+/// A small file is sent whole if a byte of its content, compressed and sent, takes at most this many seconds. Above it, a difference
+/// arrives sooner.
 const WHOLE_CONTENT_SECONDS: f64 = 7e-9;
 
 /// Content is sent plain where a byte takes less than this on the link, in seconds. Two processors that read, compress, receive and
@@ -70,8 +71,7 @@ const PLAIN_SECONDS: f64 = 5e-9;
 /// processors, it takes 3 to 6 ns over loopback.
 const TOO_MUCH_SECONDS: f64 = 8e-9;
 
-/// Bytes after which plain content is tried again on a link that it was too much for: the link, or what else the processors did, may
-/// have changed.
+/// Plain content is tried again after this many bytes: what made the link too slow for it may have ended.
 const RETRY_BYTES: u64 = 32 << 20;
 
 /// Bytes that a connection takes in before its ends feel the link: the window of an SSH channel.
@@ -123,7 +123,7 @@ struct Measured {
     growth: Mean,
 }
 
-/// What makes a link busier than it needs to be.
+/// Whether the link carries what makes it busier than it needs to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Burden {
     NotTried,
@@ -134,7 +134,7 @@ enum Burden {
 }
 
 impl Burden {
-    /// `is_light` and `is_heavy` say what the link seems to be able to carry now; neither is true where it may or may not.
+    /// It begins when it seems light for the link, and ends when it seems heavy. Answers whether it goes on.
     fn weigh(&mut self, is_light: bool, is_heavy: bool) -> bool {
         *self = match *self {
             Self::NotTried if is_light => Self::Carried,
@@ -205,8 +205,8 @@ impl LevelControl {
         })
     }
 
-    /// Whether the link carries the content of a small file sooner than both sides find what differs in it. Once that was more than
-    /// the link carries, it is not tried again: differences keep no link busy, so they do not show how slow it is.
+    /// Whether the link carries the content of a small file sooner than both sides find what differs in it. Once whole files were more
+    /// than the link carries, they are not tried again: differences keep no link busy, so they do not show how slow it is.
     pub fn carries_whole_files(&self) -> bool {
         self.carries_whole_files.load(Ordering::Relaxed)
     }
@@ -336,6 +336,9 @@ mod tests {
     fn very_fast_link_gets_plain_content() {
         let control = control();
         write(&control, 16 << 20, 0, 5e9);
+        assert_eq!((control.codec(), control.pack_bytes()), (Codec::Plain, PLAIN_PACK_BYTES));
+        // Processors that are busy with it make the link seem somewhat slower.
+        write(&control, 16 << 20, 0, 167e6);
         assert_eq!(control.codec(), Codec::Plain);
     }
 

@@ -12,7 +12,8 @@ pub const MAX_FRAME_BYTES: usize = 6 << 20;
 /// zstd frame header cost nothing per file, small enough that both ends work on several at once.
 pub const PACK_BYTES: usize = 1 << 20;
 
-/// Bytes at which a pack of small files is closed that is not compressed. It gains nothing from more, and stays in the processor's cache.
+/// Bytes at which a pack of small files that is not compressed is closed. A larger one compresses nothing better, and leaves the
+/// processor's cache.
 pub const PLAIN_PACK_BYTES: usize = 256 << 10;
 
 /// Bytes at which a pack of small files is closed where the link is so slow that a high level of compression pays: in 4 MiB zstd finds
