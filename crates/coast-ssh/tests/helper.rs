@@ -265,6 +265,30 @@ fn bytes_written_before_the_greeting_reach_a_helper_that_is_uploaded_and_one_tha
 }
 
 #[test]
+fn bytes_keep_their_order_while_a_second_attempt_gets_the_copy() {
+    let host = Host::new();
+    let session = host.connect();
+    let spec = as_user(echo_helper("order"));
+    let (mut input, source) = HelperInput::pair();
+    let lines: Vec<String> = (0..20_000).map(|number| format!("{number}\n")).collect();
+    std::thread::scope(|scope| {
+        let lines = &lines;
+        let writing = scope.spawn(move || {
+            for line in lines {
+                input.write_all(line.as_bytes()).unwrap();
+            }
+            input
+        });
+        let mut greeted = session.begin_helper(&spec, source).unwrap().greeting().unwrap();
+        assert!(greeted.deployed);
+        drop(writing.join().unwrap());
+        let mut output = String::new();
+        greeted.reader.read_to_string(&mut output).unwrap();
+        assert!(output == lines.concat());
+    });
+}
+
+#[test]
 fn more_bytes_than_are_kept_wait_for_the_greeting() {
     const BYTES: usize = 3 << 20;
     let host = Host::new();

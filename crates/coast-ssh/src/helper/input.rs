@@ -16,7 +16,8 @@ use std::thread;
 const MAX_EARLY_BYTES: usize = 512 << 10;
 
 /// The standard input of a helper. It takes up to 512 KiB before the helper has greeted; then a write waits for the greeting. A write
-/// fails with [`ErrorKind::BrokenPipe`] when the helper will not greet. Dropping it ends the stream.
+/// fails with [`ErrorKind::BrokenPipe`] when the helper will not greet. Dropping it ends the stream; if that
+/// happens before the greeting, what was written is lost.
 ///
 /// Only a helper of this program's own version may be written to before it has greeted: another one could misunderstand what it reads.
 pub struct HelperInput {
