@@ -63,7 +63,7 @@ impl<'a> HeldMonitor<'a> {
 }
 
 impl Monitor for HeldMonitor<'_> {
-    /// Waits for the connection, against the rule of [`Monitor`]: without it nothing can be sent anyway.
+    /// Waits for the connection. [`Monitor`] asks for calls that return quickly, but without a connection the run cannot send anything.
     fn event(&self, event: &Event<'_>) {
         if *self.is_released.wait() {
             self.inner.event(event);

@@ -84,7 +84,7 @@ struct Transfer<'a> {
     count: StreamCount,
     /// Empty until there is a connection.
     session: &'a OnceLock<Session>,
-    /// Closes the session when the run is cancelled, also while the reason of a failure is waited for.
+    /// Closes the session when the run is cancelled. It lives until the reason of a failure is known, which a silent server may delay.
     hook: &'a OnceLock<CancelHook>,
     monitor: &'a dyn Monitor,
     prompt: &'a dyn Prompt,
